@@ -1,0 +1,1 @@
+"""Intact: from a trained float network to a proven integer one."""

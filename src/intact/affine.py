@@ -1,0 +1,173 @@
+"""How numbers are stored, and the only arithmetic that takes a real number to an integer and back.
+
+``real = scale * (q - zero_point)``. Worked: range [-1.5, 2.3] as int8 gives scale 3.8/255 = 0.0149 and zero point -27, so
+0.5 -> round(33.55) - 27 = 7 -> 0.0149 * 34 = 0.507.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, TypeAlias, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+#: Scales below this make the reference kernels abort (SOFTMAX needs 2**-26); a real activation never comes near it.
+MIN_SCALE: Final = 2.0**-24
+
+_LIMITS: Final = {
+    "int4": (-8, 7),
+    "int8": (-128, 127),
+    "uint8": (0, 255),
+    "int16": (-32768, 32767),
+    "int32": (-(2**31), 2**31 - 1),
+    "int64": (-(2**63), 2**63 - 1),
+}
+_TORCH: Final = {
+    "int4": torch.int8,
+    "int8": torch.int8,
+    "uint8": torch.uint8,
+    "int16": torch.int16,
+    "int32": torch.int32,
+    "int64": torch.int64,
+}
+
+
+@final
+@dataclass(frozen=True)
+class Float:
+    """Stored as IEEE floating point: ``float32``, ``float16`` or ``float64``."""
+
+    dtype: str = "float32"
+
+
+@final
+@dataclass(frozen=True)
+class Index:
+    """Whole numbers (or bools) that mean themselves: shapes, axes, paddings. Never quantized."""
+
+    dtype: str = "int32"
+
+
+@final
+@dataclass(frozen=True)
+class Affine:
+    """``real[..., c, ...] = scale[c] * (q[..., c, ...] - zero_point[c])`` with c counted along ``axis``.
+
+    ``scale`` and ``zero_point`` have one entry when ``axis`` is None (per-tensor), else one per channel. Scales are held
+    as the nearest float32, which is what a file stores.
+    """
+
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    dtype: str = "int8"
+    axis: int | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.scale) != len(self.zero_point) or not self.scale:
+            raise ValueError(f"{len(self.scale)} scales, {len(self.zero_point)} zero points")
+        if self.axis is None and len(self.scale) != 1:
+            raise ValueError(f"{len(self.scale)} scales without an axis")
+        object.__setattr__(self, "scale", tuple(np.asarray(self.scale, np.float32).tolist()))
+        object.__setattr__(self, "zero_point", tuple(int(z) for z in self.zero_point))
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The real numbers that a per-tensor format can hold, lowest and highest."""
+        low, high = limits(self.dtype)
+        return self.scale[0] * (low - self.zero_point[0]), self.scale[0] * (high - self.zero_point[0])
+
+
+Format: TypeAlias = Float | Index | Affine
+
+
+def limits(dtype: str) -> tuple[int, int]:
+    """Lowest and highest stored integer of ``dtype``: ``int8 -> (-128, 127)``."""
+    return _LIMITS[dtype]
+
+
+def affine_from_range(low: float, high: float, dtype: str = "int8") -> Affine:
+    """The asymmetric per-tensor format that covers [low, high], widened to contain zero, which is then exact.
+
+    A range of no width (a constant zero) gets ``MIN_SCALE``. Source: the range nudging of gemmlowp's quantization example.
+    """
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(f"not a range: [{low}, {high}]")
+    low, high = min(low, 0.0), max(high, 0.0)
+    q_low, q_high = limits(dtype)
+    scale = float(np.float32(max((high - low) / (q_high - q_low), MIN_SCALE)))
+    zero_point = min(max(round(q_low - low / scale), q_low), q_high)
+    return Affine((scale,), (zero_point,), dtype)
+
+
+def symmetric_from_absmax(absmax: np.ndarray, dtype: str = "int8", axis: int | None = None) -> Affine:
+    """The symmetric format with zero point 0 that covers [-absmax, absmax] in ``[-qmax, qmax]``, shape ``[channels]`` or ``[1]``.
+
+    The lowest integer stays unused ([-127, 127] for int8), as the LiteRT int8 specification asks. An all-zero channel
+    takes the largest scale of its neighbours (1 when all are zero): any scale stores zeros, and this one keeps
+    ``scale_in * scale / scale_out`` within what kernels accept.
+    """
+    qmax = limits(dtype)[1]
+    scale = np.atleast_1d(np.asarray(absmax, np.float64)) / qmax
+    fallback = scale.max() if scale.max() > 0 else 1.0
+    scale = np.where(scale > 0, np.maximum(scale, np.finfo(np.float32).tiny), fallback)
+    return Affine(tuple(scale.tolist()), (0,) * scale.size, dtype, axis)
+
+
+def bias_format(activation: Affine, weight: Affine) -> Affine:
+    """int32 with ``scale[c] = scale_in * scale_weight[c]`` and zero point 0, the accumulator's own unit."""
+    scale = np.float64(activation.scale[0]) * np.asarray(weight.scale, np.float64)
+    return Affine(tuple(scale.tolist()), (0,) * scale.size, "int32", 0 if weight.axis is not None else None)
+
+
+def _per_channel(values: tuple[float, ...], axis: int | None, like: Tensor, dtype: torch.dtype) -> Tensor:
+    vector = torch.tensor(values, dtype=dtype, device=like.device)
+    if axis is None:
+        return vector[0]
+    shape = [1] * like.dim()
+    shape[axis] = -1
+    return vector.reshape(shape)
+
+
+def quantize(real: Tensor, fmt: Affine) -> Tensor:
+    """``clamp(round_half_even(real / scale) + zero_point)`` as integers of ``fmt.dtype`` (int4 in int8), same shape.
+
+    8- and 16-bit formats divide in the tensor's own float type, as the runtime's QUANTIZE kernels do; int32 and int64
+    (biases) divide in float64, where float32 would lose the low bits.
+    """
+    exact = fmt.dtype in ("int32", "int64")
+    work = real.to(torch.float64) if exact else real
+    scale = _per_channel(fmt.scale, fmt.axis, work, work.dtype)
+    zero_point = _per_channel(fmt.zero_point, fmt.axis, work, work.dtype)
+    low, high = limits(fmt.dtype)
+    q = torch.round(work / scale) + zero_point
+    return q.clamp(float(low), float(high)).to(_TORCH[fmt.dtype])
+
+
+def dequantize(q: Tensor, fmt: Affine) -> Tensor:
+    """``scale * (q - zero_point)`` in float32, same shape."""
+    scale = _per_channel(
+        fmt.scale, fmt.axis, q, torch.float64 if q.dtype in (torch.int32, torch.int64) else torch.float32
+    )
+    zero_point = _per_channel(fmt.zero_point, fmt.axis, q, scale.dtype)
+    return ((q.to(scale.dtype) - zero_point) * scale).to(torch.float32)
+
+
+def fake_quantize(real: Tensor, fmt: Affine) -> Tensor:
+    """``dequantize(quantize(real))`` in float32 without leaving floating point, so that it is fast on any device."""
+    scale = _per_channel(fmt.scale, fmt.axis, real, torch.float32)
+    zero_point = _per_channel(fmt.zero_point, fmt.axis, real, torch.float32)
+    low, high = limits(fmt.dtype)
+    return ((torch.round(real / scale) + zero_point).clamp(low, high) - zero_point) * scale
+
+
+def quantize_array(real: np.ndarray, fmt: Affine) -> np.ndarray:
+    """:func:`quantize` for a numpy constant."""
+    return quantize(torch.from_numpy(np.ascontiguousarray(real)), fmt).numpy()
+
+
+def dequantize_array(q: np.ndarray, fmt: Affine) -> np.ndarray:
+    """:func:`dequantize` for a numpy constant."""
+    return dequantize(torch.from_numpy(np.ascontiguousarray(q)), fmt).numpy()

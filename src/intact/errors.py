@@ -1,0 +1,63 @@
+"""The few kinds of error that a user can meet. Each says what, where, why, and what to type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class IntactError(Exception):
+    """Base of every foreseeable error. ``str(error)`` is one sentence fit for a user; the command line exits with 2.
+
+    Location is added on the way up with :func:`located`: inner code knows the op, outer code knows the file.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return ": ".join((*self.where, self.message))
+
+
+class ModelError(IntactError):
+    """The model file or graph is missing, corrupt, or says something impossible."""
+
+
+class UnsupportedError(IntactError):
+    """The model is sound, but holds something that Intact or the target cannot do; the message says what still works."""
+
+
+class DataError(IntactError):
+    """Samples, labels or preprocessing are missing, unreadable, or do not fit the model."""
+
+
+class OptionError(IntactError):
+    """An option or argument has a value that cannot be used, alone or together with another."""
+
+
+class RuntimeFailure(IntactError):
+    """A third-party runtime or converter failed, crashed or ran out of time in its child process."""
+
+
+class OutputError(IntactError):
+    """A result cannot be written where it was asked for."""
+
+
+class MissingExtraError(IntactError):
+    """A part of Intact needs a package that is not installed; the message holds the line that installs it."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs packages that are not installed; type: pip install 'intact[{extra}]'")
+        self.extra = extra
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Prefix any :class:`IntactError` raised inside with ``where``, such as ``"model.tflite"`` or ``"op CONV_2D 'x'"``."""
+    try:
+        yield
+    except IntactError as error:
+        error.where = (where, *error.where)
+        raise

@@ -1,0 +1,19 @@
+"""Every op kind, by LiteRT name: ``KINDS["CONV_2D"] is Conv2D``. To add one, write its class in the family's module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from intact.ops import convolution, elementwise
+from intact.ops.base import OpKind
+
+KINDS: Final[Mapping[str, type[OpKind]]] = MappingProxyType(
+    {
+        kind.name: kind
+        for module in (convolution, elementwise)
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, OpKind) and kind is not OpKind
+    }
+)

@@ -1,0 +1,134 @@
+"""What an op kind is: its options (dataclass fields) and its semantics (methods), written once.
+
+An op kind is a final frozen dataclass under :class:`OpKind`. Its fields are its options, its ``compute`` is its float
+meaning in torch, and three class variables say how it may be quantized. Shapes are not written a second time: they are
+read off ``compute`` on meta tensors (:func:`infer_shapes`). Image tensors are NHWC throughout, as in LiteRT.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal, TypeAlias, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from intact.errors import ModelError, UnsupportedError
+
+Activation: TypeAlias = Literal["none", "relu", "relu6", "relu_n1_to_1", "tanh"]
+Padding: TypeAlias = Literal["same", "valid"]
+Shape: TypeAlias = tuple[int, ...]
+
+#: The clamp that each fused activation is; None where it is not a clamp.
+CLAMPS: Final[Mapping[str, tuple[float, float] | None]] = {
+    "none": (float("-inf"), float("inf")),
+    "relu": (0.0, float("inf")),
+    "relu6": (0.0, 6.0),
+    "relu_n1_to_1": (-1.0, 1.0),
+    "tanh": None,
+}
+
+
+@final
+@dataclass(frozen=True)
+class Free:
+    """The output's range comes from calibration."""
+
+
+@final
+@dataclass(frozen=True)
+class SameAsInput:
+    """Every quantized input and output shares one scale and zero point: the op only moves or picks numbers."""
+
+
+@final
+@dataclass(frozen=True)
+class Fixed:
+    """The output's scale and zero point are constants of the kernel, by dtype: ``{"int8": (1/256, -128)}``."""
+
+    by_dtype: Mapping[str, tuple[float, int]]
+
+
+RangeRule: TypeAlias = Free | SameAsInput | Fixed
+
+
+@final
+@dataclass(frozen=True)
+class Weight:
+    """Where an op keeps its weight and bias: positions among its inputs, and the weight's output-channel axis."""
+
+    input: int
+    axis: int
+    bias: int
+
+
+class OpKind(abc.ABC):
+    """One kind of op with its options. Subclasses are final frozen dataclasses; ``name`` is LiteRT's operator name."""
+
+    name: ClassVar[str]
+    range_rule: ClassVar[RangeRule] = Free()
+    weight: ClassVar[Weight | None] = None
+
+    @abc.abstractmethod
+    def compute(self, *inputs: Tensor | None) -> Tensor | tuple[Tensor, ...]:
+        """Float semantics: NHWC tensors in (None: an optional input left out), output or tuple of outputs out.
+
+        Integer inputs (axes, shapes, paddings) are constants on the CPU and may be read with ``tolist``.
+        """
+
+    def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
+        """Multiply-accumulates for one call, from the shapes of its inputs and first output."""
+        del inputs, output
+        return 0
+
+
+def activate(x: Tensor, activation: Activation) -> Tensor:
+    """Apply a fused activation."""
+    match activation:
+        case "none":
+            return x
+        case "relu":
+            return F.relu(x)
+        case "relu6":
+            return x.clamp(0.0, 6.0)
+        case "relu_n1_to_1":
+            return x.clamp(-1.0, 1.0)
+        case "tanh":
+            return torch.tanh(x)
+
+
+def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+    """Zeros before and after so that the output has ceil(size / stride) elements; the odd one goes after.
+
+    Worked: size 32, kernel 3, stride 2 -> (0, 1). Source: LiteRT kernels/padding.h.
+    """
+    total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+    return total // 2, total - total // 2
+
+
+def present(x: Tensor | None, what: str) -> Tensor:
+    """A required input; its absence is the file's fault."""
+    if x is None:
+        raise ModelError(f"required input {what} is left out")
+    return x
+
+
+def as_tuple(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Outputs always as a tuple."""
+    return result if isinstance(result, tuple) else (result,)
+
+
+def infer_shapes(kind: OpKind, inputs: Sequence[Tensor | None]) -> tuple[Shape, ...]:
+    """Output shapes, by computing on meta tensors (integer constants stay real). Raises ModelError when they do not fit."""
+    try:
+        with torch.no_grad():
+            return tuple(tuple(y.shape) for y in as_tuple(kind.compute(*inputs)))
+    except UnsupportedError:
+        raise
+    except (RuntimeError, IndexError, ValueError, TypeError, OverflowError, AttributeError) as error:
+        shapes = ", ".join("-" if x is None else str(list(x.shape)) for x in inputs)
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"inputs of shape {shapes} do not fit ({first})") from error

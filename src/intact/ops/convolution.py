@@ -1,0 +1,83 @@
+"""Convolutions, NHWC. torch sees a channels-last view of the same memory, so nothing is copied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar, final
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from intact.ops.base import Activation, OpKind, Padding, Shape, Weight, activate, present, same_padding
+
+
+def to_nchw(x: Tensor) -> Tensor:
+    """The NCHW view of an NHWC tensor: channels-last memory, no copy."""
+    return x.permute(0, 3, 1, 2)
+
+
+def to_nhwc(x: Tensor) -> Tensor:
+    return x.permute(0, 2, 3, 1)
+
+
+def _padded(
+    x: Tensor, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], padding: Padding
+) -> tuple[Tensor, tuple[int, int]]:
+    """The input and the symmetric padding left for torch to do; lopsided padding is applied here."""
+    if padding == "valid":
+        return x, (0, 0)
+    (top, bottom), (left, right) = (same_padding(x.shape[1 + i], kernel[i], stride[i], dilation[i]) for i in (0, 1))
+    if top == bottom and left == right:
+        return x, (top, left)
+    return F.pad(x, (0, 0, left, right, top, bottom)), (0, 0)
+
+
+@final
+@dataclass(frozen=True)
+class Conv2D(OpKind):
+    """``activation(conv(x, w) + b)``: x [n, h, w, c_in], w [c_out, kh, kw, c_in / groups], b [c_out]."""
+
+    name: ClassVar[str] = "CONV_2D"
+    weight: ClassVar[Weight | None] = Weight(input=1, axis=0, bias=2)
+    stride: tuple[int, int] = (1, 1)
+    padding: Padding = "valid"
+    dilation: tuple[int, int] = (1, 1)
+    activation: Activation = "none"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        x, w, *rest = inputs
+        x, w = present(x, "x"), present(w, "weight")
+        x, pad = _padded(x, (w.shape[1], w.shape[2]), self.stride, self.dilation, self.padding)
+        groups = max(x.shape[3] // max(w.shape[3], 1), 1)
+        y = F.conv2d(to_nchw(x), to_nchw(w), rest[0] if rest else None, self.stride, pad, self.dilation, groups)
+        return activate(to_nhwc(y), self.activation)
+
+    def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
+        return prod(output) * prod(inputs[1][1:])
+
+
+@final
+@dataclass(frozen=True)
+class DepthwiseConv2D(OpKind):
+    """``activation(conv(x, w) + b)`` channel by channel: x [n, h, w, c], w [1, kh, kw, c * m], b [c * m], m = multiplier."""
+
+    name: ClassVar[str] = "DEPTHWISE_CONV_2D"
+    weight: ClassVar[Weight | None] = Weight(input=1, axis=3, bias=2)
+    stride: tuple[int, int] = (1, 1)
+    padding: Padding = "valid"
+    dilation: tuple[int, int] = (1, 1)
+    depth_multiplier: int = 1
+    activation: Activation = "none"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        x, w, *rest = inputs
+        x, w = present(x, "x"), present(w, "weight")
+        x, pad = _padded(x, (w.shape[1], w.shape[2]), self.stride, self.dilation, self.padding)
+        kernel = w.permute(3, 0, 1, 2)
+        y = F.conv2d(to_nchw(x), kernel, rest[0] if rest else None, self.stride, pad, self.dilation, x.shape[3])
+        return activate(to_nhwc(y), self.activation)
+
+    def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
+        return prod(output) * inputs[1][1] * inputs[1][2]
