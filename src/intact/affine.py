@@ -103,7 +103,7 @@ def affine_from_range(low: float, high: float, dtype: str = "int8") -> Affine:
 
 
 def symmetric_from_absmax(absmax: np.ndarray, dtype: str = "int8", axis: int | None = None) -> Affine:
-    """The symmetric format with zero point 0 that covers [-absmax, absmax] in ``[-qmax, qmax]``, shape ``[channels]`` or ``[1]``.
+    """The symmetric format with zero point 0 that covers [-absmax, absmax] in ``[-qmax, qmax]``; shape ``[c]`` or ``[1]``.
 
     The lowest integer stays unused ([-127, 127] for int8), as the LiteRT int8 specification asks. An all-zero channel
     takes the largest scale of its neighbours (1 when all are zero): any scale stores zeros, and this one keeps
@@ -148,9 +148,7 @@ def quantize(real: Tensor, fmt: Affine) -> Tensor:
 
 def dequantize(q: Tensor, fmt: Affine) -> Tensor:
     """``scale * (q - zero_point)`` in float32, same shape."""
-    scale = _per_channel(
-        fmt.scale, fmt.axis, q, torch.float64 if q.dtype in (torch.int32, torch.int64) else torch.float32
-    )
+    scale = _per_channel(fmt.scale, fmt.axis, q, torch.float64 if q.dtype in (torch.int32, torch.int64) else torch.float32)
     zero_point = _per_channel(fmt.zero_point, fmt.axis, q, scale.dtype)
     return ((q.to(scale.dtype) - zero_point) * scale).to(torch.float32)
 

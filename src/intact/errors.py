@@ -37,7 +37,7 @@ class OptionError(IntactError):
     """An option or argument has a value that cannot be used, alone or together with another."""
 
 
-class RuntimeFailure(IntactError):
+class ChildError(IntactError):
     """A third-party runtime or converter failed, crashed or ran out of time in its child process."""
 
 
