@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from compare import assert_same
 
 
