@@ -1,0 +1,353 @@
+"""Samples that are arrays already: in memory, or in .npz and .npy files. Values go to the model as they are."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+import torch
+
+from intact.data.base import Data
+from intact.data.labels import check_targets, class_labels
+from intact.data.preprocessing import Preprocessing
+from intact.data.samples import Samples, Source, array_digest
+from intact.data.spec import Finding, InputSpec
+from intact.errors import DataError, located
+
+#: Names that samples and labels go by in a file, case aside, in order of preference.
+PAIRS: Final = (
+    ("x", "y"),
+    ("x_test", "y_test"),
+    ("x_val", "y_val"),
+    ("x_train", "y_train"),
+    ("images", "labels"),
+    ("test_images", "test_labels"),
+    ("val_images", "val_labels"),
+    ("train_images", "train_labels"),
+    ("features", "labels"),
+    ("inputs", "labels"),
+    ("data", "labels"),
+    ("data", "target"),
+    ("arr_0", "arr_1"),
+)
+_LABEL_KEYS: Final = ("y", "labels", "label", "targets", "target", "y_test")
+#: What numpy raises on files that are not what they say.
+_BROKEN: Final = (
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    SyntaxError,
+    MemoryError,
+    OverflowError,
+    TypeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+)
+#: Elements that are checked for NaN at a time.
+_CHECK: Final = 1 << 22
+
+
+def arrays(x: Any, y: Any = None) -> Data:  # noqa: ANN401 - whatever numpy can read, on purpose
+    """Samples ``x``, ``[n, ...]``, numpy or torch, or a mapping from input name to such; labels ``y``, ``[n]`` or rows.
+
+    Shapes fit when they equal the model's, when moving the channel axis makes them equal (``[n, 3, h, w]`` for
+    ``[n, h, w, 3]``), or when they differ by axes of length 1 only.
+    """
+    named = {str(k): as_array(v, f"input {k!r}") for k, v in x.items()} if isinstance(x, Mapping) else as_array(x, "x")
+    return ArrayData(named, None if y is None else as_array(y, "y"), "the arrays")
+
+
+def npz(path: str | os.PathLike[str]) -> Data:
+    """Samples and labels in an ``.npz``: keys x and y, images and labels, x_test and y_test, or the model's input names and y.
+
+    Files with pickled objects are refused. Raises DataError that lists the keys found.
+    """
+    file = Path(path)
+    with _opened(file) as archive:
+        return _Npz(file, tuple(archive.files))
+
+
+def npy(path: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> Data:
+    """Samples in an ``.npy``, not read at once; labels in another, or in y.npy beside x.npy and the like, or none."""
+    file = Path(path)
+    beside = Path(labels) if labels is not None else label_file(file)
+    y = None if beside is None else _load_npy(beside)
+    found = (Finding("labels-file", f"took labels from {beside}"),) if beside is not None and labels is None else ()
+    return ArrayData(_load_npy(file), y, file.name, found)
+
+
+def label_file(path: Path) -> Path | None:
+    """The label file that goes by its name with ``path``: y_test.npy beside x_test.npy, labels.npy beside images.npy."""
+    if not path.parent.is_dir():
+        return None
+    by_name = {p.name.lower(): p for p in sorted(path.parent.iterdir()) if p.suffix.lower() == ".npy"}
+    stem = path.stem.lower()
+    names = [y for x, y in PAIRS if x == stem and not x.startswith("arr_")]
+    names += [stem[:-2] + "_y"] if stem.endswith("_x") else []
+    return next((by_name[f"{n}.npy"] for n in names if f"{n}.npy" in by_name), None)
+
+
+def as_array(value: Any, what: str) -> np.ndarray:  # noqa: ANN401
+    """A numpy view of an array, tensor or nested list. Raises DataError for what is not an array of numbers."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise DataError(f"{what} is not an array of numbers ({str(error).splitlines()[0]})") from error
+    if array.dtype.kind not in "biuf":
+        reason = "their shapes differ, or they are pickled objects" if array.dtype.kind == "O" else f"dtype {array.dtype}"
+        raise DataError(f"{what} is not an array of numbers ({reason}); give one array of integers or floats")
+    return array
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ArrayData(Data):
+    """Arrays and labels. ``x`` by input name, or one array for a model with one input; ``where`` as messages call it."""
+
+    x: np.ndarray | Mapping[str, np.ndarray]
+    y: np.ndarray | None
+    where: str
+    findings: tuple[Finding, ...] = ()
+
+    def bind(self, inputs: tuple[InputSpec, ...], classes: int | None) -> Samples:
+        with located(self.where):
+            named = _by_input(self.x, inputs)
+            count = _common_length(named)
+            moves = {s.name: _fit(named[s.name], s) for s in inputs}
+            source = ArraySource(tuple((s, named[s.name], moves[s.name]) for s in inputs), count, self.where)
+            for spec in inputs:
+                _check_values(named[spec.name], spec, source.name)
+            findings = tuple(f for s in inputs for f in _remarks(named[s.name], s, moves[s.name]))
+            targets = None if self.y is None else check_targets(self.y, count, source.name)
+            labels, found = (None, ()) if targets is None else class_labels(targets, classes, source.name)
+        shapes = {name: move.says for name, move in moves.items() if move.says}
+        return Samples(
+            source,
+            inputs,
+            Preprocessing.for_arrays(shapes),
+            np.arange(count),
+            labels,
+            targets,
+            findings=(*self.findings, *findings, *found),
+        )
+
+
+@final
+@dataclass(frozen=True)
+class _Npz(Data):
+    """An archive whose arrays are chosen once the model's input names are known."""
+
+    path: Path
+    keys: tuple[str, ...]
+
+    def bind(self, inputs: tuple[InputSpec, ...], classes: int | None) -> Samples:
+        with located(str(self.path)):
+            x_keys, y_key = self._choose(tuple(s.name for s in inputs))
+        with _opened(self.path) as archive:
+            x = {name: archive[key] for name, key in x_keys.items()}
+            y = None if y_key is None else archive[y_key]
+        rest = [k for k in self.keys if k not in (*x_keys.values(), y_key)]
+        found: tuple[Finding, ...] = ()
+        if rest:
+            took = ", ".join([*x_keys.values(), *([y_key] if y_key else [])])
+            found = (Finding("unused-arrays", f"{self.path.name}: took {took}; left {', '.join(rest)}"),)
+        return ArrayData(x, y, self.path.name, found).bind(inputs, classes)
+
+    def _choose(self, names: tuple[str, ...]) -> tuple[dict[str, str], str | None]:
+        by_name = {k.lower(): k for k in self.keys}
+        if all(n in self.keys for n in names):
+            label = next((by_name[k] for k in _LABEL_KEYS if k in by_name and by_name[k] not in names), None)
+            return {n: n for n in names}, label
+        if len(names) == 1:
+            for x, y in PAIRS:
+                if x in by_name and (y in by_name or (x, y) in (PAIRS[0], PAIRS[4])):
+                    return {names[0]: by_name[x]}, by_name.get(y)
+            label = next((by_name[k] for k in _LABEL_KEYS if k in by_name), None)
+            samples = [k for k in self.keys if k != label]
+            if len(samples) == 1:
+                return {names[0]: samples[0]}, label
+        wanted = " and ".join(repr(n) for n in names)
+        usual = ", x and y, x_test and y_test, or images and labels" if len(names) == 1 else " (the model's input names) and y"
+        raise DataError(f"holds {', '.join(self.keys) or 'no arrays'}; name the arrays {wanted}{usual}")
+
+
+@dataclass(frozen=True)
+class Move:
+    """How an array's axes become the model's. ``says`` is empty when nothing moves."""
+
+    says: str = ""
+    axes: tuple[int, ...] | None = None
+
+
+@final
+class ArraySource(Source):
+    """Rows of arrays, cast to the input's dtype when asked for."""
+
+    def __init__(self, rows: tuple[tuple[InputSpec, np.ndarray, Move], ...], count: int, where: str) -> None:
+        self._rows = rows
+        self._count = count
+        self._where = where
+
+    def __len__(self) -> int:
+        return self._count
+
+    def name(self, index: int) -> str:
+        return f"sample {index} of {self._where}"
+
+    def digest(self, index: int) -> bytes:
+        return (
+            b"".join(array_digest(array[index]) for _, array, _ in self._rows[:1])
+            if len(self._rows) == 1
+            else self._joint(index)
+        )
+
+    def _joint(self, index: int) -> bytes:
+        parts = [np.frombuffer(array_digest(array[index]), np.uint8) for _, array, _ in self._rows]
+        return array_digest(np.concatenate(parts))
+
+    def fetch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        return {spec.name: _placed(array[indices], spec, move) for spec, array, move in self._rows}
+
+
+def _placed(rows: np.ndarray, spec: InputSpec, move: Move) -> np.ndarray:
+    moved = rows if move.axes is None else rows.transpose(0, *(a + 1 for a in move.axes))
+    return np.ascontiguousarray(moved.reshape(len(rows), *spec.sample), spec.dtype)
+
+
+def _by_input(x: np.ndarray | Mapping[str, np.ndarray], inputs: tuple[InputSpec, ...]) -> dict[str, np.ndarray]:
+    names = [s.name for s in inputs]
+    if isinstance(x, np.ndarray):
+        if len(names) > 1:
+            raise DataError(f"one array, but the model has {len(names)} inputs; give a mapping with {', '.join(names)}")
+        return {names[0]: x}
+    if len(x) == 1 and len(names) == 1:
+        return dict(zip(names, x.values(), strict=True))
+    missing = [n for n in names if n not in x]
+    if missing:
+        raise DataError(f"input {missing[0]!r} is missing; found {', '.join(x) or 'none'}, the model takes {', '.join(names)}")
+    return {n: x[n] for n in names}
+
+
+def _common_length(named: Mapping[str, np.ndarray]) -> int:
+    scalar = next((n for n, a in named.items() if a.ndim == 0), None)
+    if scalar is not None:
+        raise DataError(f"input {scalar!r} is a single number; give [n, ...] with one row for each sample")
+    lengths = {n: len(a) for n, a in named.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"inputs have different numbers of samples ({', '.join(f'{n} {k}' for n, k in lengths.items())})")
+    count = next(iter(lengths.values()))
+    if count == 0:
+        raise DataError("holds no samples (axis 0 has length 0)")
+    return count
+
+
+def move_axes(sample: tuple[int, ...], spec: InputSpec) -> Move | None:
+    """How a sample of shape ``sample`` becomes ``spec``'s: as it is, channel axis moved, axes of length 1 apart; or None."""
+    if sample == spec.sample:
+        return Move()
+    if len(sample) == len(spec.sample) == 3:
+        c, h, w = sample
+        if (h, w, c) == spec.sample:
+            return Move("nchw to nhwc", (1, 2, 0))
+        h, w, c = sample
+        if (c, h, w) == spec.sample:
+            return Move("nhwc to nchw", (2, 0, 1))
+    if [d for d in sample if d != 1] == [d for d in spec.sample if d != 1]:
+        return Move(f"{list(sample)} to {list(spec.sample)}")
+    return None
+
+
+def _fit(array: np.ndarray, spec: InputSpec) -> Move:
+    move = move_axes(array.shape[1:], spec)
+    if move is not None:
+        return move
+    hint = "reshape or resize them first"
+    if move_axes(array.shape, spec) is not None:
+        hint = "for a single sample add an axis: x[None]"
+    elif math.prod(array.shape[1:]) == math.prod(spec.sample):
+        hint = f"reshape them first: x.reshape(-1, {', '.join(map(str, spec.sample))})"
+    raise DataError(f"samples of shape {list(array.shape[1:])} (sample 0) do not fit {spec}; {hint}")
+
+
+def _check_values(array: np.ndarray, spec: InputSpec, name: Callable[[int], str]) -> None:
+    """Every value must be finite in the input's dtype; whole and in range where that is an integer."""
+    step = max(1, _CHECK // max(1, math.prod(array.shape[1:])))
+    to_float = spec.dtype.startswith("float")
+    if (to_float and array.dtype.kind != "f") or (array.dtype == np.dtype(spec.dtype) and not to_float):
+        return
+    for start in range(0, len(array), step):
+        rows = array[start : start + step].reshape(min(step, len(array) - start), -1)
+        if to_float:
+            with np.errstate(over="ignore"):
+                good = np.isfinite(rows.astype(spec.dtype, copy=False)).all(1)
+            why = "holds NaN or infinity"
+        else:
+            limits = np.iinfo(spec.dtype) if spec.dtype != "bool" else None
+            low, high = (0, 1) if limits is None else (limits.min, limits.max)
+            good = ((rows >= low) & (rows <= high) & (rows == np.floor(rows) if rows.dtype.kind == "f" else True)).all(1)
+            why = f"holds values that {spec.dtype} cannot hold, which input {spec.name!r} takes"
+        if not good.all():
+            bad = start + int(np.argmin(good))
+            raise DataError(f"{name(bad)} {why}; remove or repair it")
+
+
+def _remarks(array: np.ndarray, spec: InputSpec, move: Move) -> tuple[Finding, ...]:
+    found: tuple[Finding, ...] = ()
+    if move.axes is not None:
+        found += (Finding("transposed", f"samples of shape {list(array.shape[1:])} were taken {move.says} for {spec}"),)
+    if array.dtype == np.uint8 and spec.dtype.startswith("float"):
+        found += (
+            Finding(
+                "uint8-values",
+                f"uint8 samples go to {spec} as they are, as 0 to 255; if the model was trained on another range, "
+                "scale them first, or give image files",
+            ),
+        )
+    return found
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    with located(str(path)), _readable():
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError("is not an .npz archive; rename it to .npy if it holds one array")
+        with archive:
+            yield archive
+
+
+def _load_npy(path: Path) -> np.ndarray:
+    with located(str(path)), _readable():
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise DataError("is not a single array; rename it to .npz if it is an archive")
+        return as_array(array, "it")
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError("no such file") from None
+    except _BROKEN as error:
+        if "pickle" in str(error).lower():
+            raise DataError(
+                "holds pickled Python objects, which are not loaded because unpickling can run code; "
+                "save plain arrays of numbers instead"
+            ) from error
+        raise DataError(f"cannot be read as numpy arrays ({str(error).splitlines()[0] or type(error).__name__})") from error

@@ -1,0 +1,332 @@
+"""Class folders of images."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import struct
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, final
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from intact.data.base import Data
+from intact.data.labels import class_labels
+from intact.data.preprocessing import Preprocessing
+from intact.data.samples import CACHE_BYTES, Samples, Source, parallel
+from intact.data.spec import Finding, InputSpec
+from intact.errors import DataError, located
+
+#: File names that are taken for images. Formats that Pillow reads, less those that are mostly something else (PDF, video).
+SUFFIXES: Final = frozenset(
+    f".{name}"
+    for name in (
+        *("png", "jpg", "jpeg", "jpe", "jfif", "bmp", "dib", "webp", "gif", "tif", "tiff"),
+        *("ppm", "pgm", "pbm", "pnm", "tga", "jp2", "avif", "qoi"),
+    )
+)
+#: Optional listings of the classes in the model's order, one name a line, beside the class folders.
+LISTINGS: Final = ("classes.txt", "labels.txt")
+_IGNORED: Final = ("__MACOSX", "Thumbs.db", "desktop.ini")
+_FILTERS: Final = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "nearest": Image.Resampling.NEAREST,
+}
+# What Pillow's decoders raise on files that are not what they say.
+_BROKEN: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    EOFError,
+    struct.error,
+    MemoryError,
+)
+
+
+def folder(  # noqa: PLR0913 - one keyword for each thing that can be said about images
+    path: str | os.PathLike[str],
+    *,
+    pixels: tuple[float, float] = (0, 1),
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    channels: str | None = None,
+    resize: str = "stretch",
+    method: str = "bilinear",
+) -> Data:
+    """Images in one folder for each class, ``photos/cat/1.jpg``; or images directly in ``photos/``, which are unlabelled.
+
+    Classes count from 0 in alphabetical order of their folders (as in Keras and torchvision: 0, 1, 10, 2), unless a
+    ``classes.txt`` or ``labels.txt`` beside them lists the model's order, one name a line. Hidden files are ignored.
+    The other arguments are those of :class:`Preprocessing`. Raises DataError for no images, or an empty class.
+    """
+    return image_folder(Path(path), Preprocessing(pixels, mean, std, channels, resize, method))
+
+
+def image_folder(path: Path, preprocessing: Preprocessing) -> Data:
+    """:func:`folder` with a preprocessing value."""
+    with located(str(path)):
+        return _scan(path, preprocessing)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Folder(Data):
+    """A scanned folder: files in order, and for each its class, unless the folder is flat."""
+
+    root: Path
+    files: tuple[Path, ...]
+    classes: tuple[str, ...]
+    labels: np.ndarray | None
+    preprocessing: Preprocessing
+    findings: tuple[Finding, ...]
+
+    def bind(self, inputs: tuple[InputSpec, ...], classes: int | None) -> Samples:
+        if len(inputs) != 1:
+            names = ", ".join(s.name for s in inputs)
+            raise DataError(
+                f"{self.root}: images feed one input, the model has {len(inputs)} ({names}); "
+                "give an .npz with arrays of these names"
+            )
+        with located(str(self.root)):
+            fitted = self.preprocessing.fit(inputs[0])
+        source = _Images(self.files, inputs[0], fitted)
+        labels, found = self._labels(classes, source)
+        return Samples(
+            source,
+            inputs,
+            fitted,
+            np.arange(len(self.files)),
+            labels,
+            self.labels,
+            self.classes,
+            (*self.findings, *found),
+        )
+
+    def _labels(self, classes: int | None, source: Source) -> tuple[np.ndarray | None, tuple[Finding, ...]]:
+        if self.labels is None:
+            return None, ()
+        expected = 2 if classes == 1 else classes
+        if expected is not None and expected != len(self.classes):
+            why = (
+                f"{self.root} has {len(self.classes)} classes, the model {expected}: its images are taken as unlabelled; "
+                f"for accuracy, list the model's {expected} classes in {self.root / LISTINGS[0]}, one a line"
+            )
+            return None, (Finding("unlabelled", why),)
+        return class_labels(self.labels, classes, source.name)
+
+
+@final
+class _Images(Source):
+    """Files that are decoded when asked for, and kept as uint8 while there is room."""
+
+    def __init__(self, files: tuple[Path, ...], spec: InputSpec, preprocessing: Preprocessing) -> None:
+        self._files = files
+        self._spec = spec
+        self._preprocessing = preprocessing
+        self._decoded: dict[int, np.ndarray] = {}
+        self._room = CACHE_BYTES
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def name(self, index: int) -> str:
+        return str(self._files[index])
+
+    def digest(self, index: int) -> bytes:
+        return hashlib.sha256(_read(self._files[index])).digest()
+
+    def fetch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        fresh = [int(i) for i in dict.fromkeys(indices.tolist()) if i not in self._decoded]
+        images = dict(zip(fresh, parallel(self._decode, fresh), strict=True))
+        self._keep(images)
+        height, width = self._preprocessing.size or (0, 0)
+        stack = np.empty((len(indices), height, width, self._preprocessing.planes), np.uint8)
+        for row, i in enumerate(indices.tolist()):
+            stack[row] = images[i] if i in images else self._decoded[i]
+        return {self._spec.name: self._preprocessing.apply(stack, self._spec.dtype)}
+
+    def _decode(self, index: int) -> np.ndarray:
+        path = self._files[index]
+        with located(str(path)):
+            return decode(_read(path), self._preprocessing)
+
+    def _keep(self, images: dict[int, np.ndarray]) -> None:
+        with self._lock:
+            for i, image in images.items():
+                if i not in self._decoded and image.nbytes <= self._room:
+                    self._decoded[i] = image
+                    self._room -= image.nbytes
+
+
+def decode(data: bytes, preprocessing: Preprocessing) -> np.ndarray:
+    """An image file's bytes as uint8 ``[height, width, planes]`` of a fitted preprocessing: upright, converted, resized.
+
+    Gray becomes RGB by repeating, RGB becomes gray by ITU-R 601 luma, transparency is dropped, 16 bits become 8 by
+    ``round(value / 257)``, of an animation the first frame is taken. Raises DataError.
+    """
+    size = preprocessing.size
+    assert size is not None, "preprocessing is not fitted"
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            image = ImageOps.exif_transpose(opened)
+            image = _eight_bits(image)
+            if image.mode == "P" or "transparency" in image.info:
+                image = image.convert("RGBA")
+            image = image.convert("L" if preprocessing.channels == "gray" else "RGB")
+            pixels = np.asarray(_resized(image, preprocessing.resize, size, _FILTERS[preprocessing.method]))
+    except (UnidentifiedImageError, Image.DecompressionBombError, *_BROKEN) as error:
+        why = (
+            "it is empty"
+            if not data
+            else "not an image"
+            if isinstance(error, UnidentifiedImageError)
+            else str(error).splitlines()[0]
+        )
+        raise DataError(f"does not decode as an image ({why}); replace or delete the file") from error
+    return pixels.reshape(*size, preprocessing.planes)
+
+
+def _resized(image: Image.Image, resize: str, size: tuple[int, int], method: Image.Resampling) -> Image.Image:
+    height, width = size
+    if resize == "none" and image.size != (width, height):
+        raise DataError(
+            f"is {image.height} x {image.width} pixels (height x width), the model takes {height} x {width}; "
+            "resize it, or leave out resize none"
+        )
+    if not resize.startswith("crop"):
+        return image if image.size == (width, height) else image.resize((width, height), method)
+    # torchvision's Resize and CenterCrop: the longer side is truncated, the offset rounded half to even.
+    side = resize.partition(":")[2]
+    wanted = (int(side), int(side)) if side else size
+    scale = max(wanted[0] / image.height, wanted[1] / image.width)
+    new_height, new_width = max(int(image.height * scale + 1e-6), wanted[0]), max(int(image.width * scale + 1e-6), wanted[1])
+    if image.size != (new_width, new_height):
+        image = image.resize((new_width, new_height), method)
+    top, left = round((new_height - height) / 2), round((new_width - width) / 2)
+    return image.crop((left, top, left + width, top + height))
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit gray as 8-bit gray; Pillow's own conversion would clip at 255."""
+    if image.mode == "F":
+        raise DataError("holds fractions, not pixels; give the samples as arrays (.npz or .npy)")
+    if not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image).astype(np.int64)
+    if values.size and (values.min() < 0 or values.max() > 65535):
+        raise DataError("holds 32-bit pixels, of which the range is not known; give the samples as arrays (.npz or .npy)")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or error}); it was there when the folder was listed"
+        ) from error
+
+
+def _scan(root: Path, preprocessing: Preprocessing) -> _Folder:
+    folders, images, others = _listing(root)
+    if not folders:
+        if not images:
+            raise DataError(f"holds no images{_instead(others)}; give a folder with one folder of images for each class")
+        return _Folder(root, tuple(images), (), None, preprocessing, _ignored(others))
+    if images:
+        raise DataError(
+            f"holds both class folders ({_some([f.name for f in folders])}) and images ({_some([f.name for f in images])}); "
+            "move the images into class folders, or give a folder of images only"
+        )
+    listing = next((root / name for name in LISTINGS if (root / name).is_file()), None)
+    others = [path for path in others if path.name not in LISTINGS]
+    names = tuple(f.name for f in folders) if listing is None else _listed(listing, folders)
+    number = {name: i for i, name in enumerate(names)}
+    files: list[Path] = []
+    labels: list[int] = []
+    for each in folders:
+        inner, pictures, rest = _listing(each)
+        if inner and not pictures:
+            raise DataError(
+                f"{each.name} holds folders ({_some([f.name for f in inner])}), not images; "
+                f"give {each} instead, or move the images up"
+            )
+        if not pictures:
+            raise DataError(f"class folder {each.name} holds no images{_instead(rest)}; put images in it or delete it")
+        others += inner + rest
+        files += pictures
+        labels += [number[each.name]] * len(pictures)
+    findings = _ignored(others) + (_numeric_order(names) if listing is None else ())
+    return _Folder(root, tuple(files), names, np.asarray(labels, np.int64), preprocessing, findings)
+
+
+def _listing(path: Path) -> tuple[list[Path], list[Path], list[Path]]:
+    """Folders, images and other files in ``path``, each sorted by name; hidden ones left out."""
+    try:
+        with os.scandir(path) as entries:
+            found = sorted(
+                ((e.name, e.is_dir()) for e in entries if not e.name.startswith(".") and e.name not in _IGNORED),
+            )
+    except FileNotFoundError:
+        raise DataError("no such folder") from None
+    except OSError as error:
+        raise DataError(f"cannot be listed ({error.strerror or error})") from error
+    folders = [path / name for name, is_dir in found if is_dir]
+    files = [path / name for name, is_dir in found if not is_dir]
+    images = [f for f in files if f.suffix.lower() in SUFFIXES]
+    return folders, images, [f for f in files if f.suffix.lower() not in SUFFIXES]
+
+
+def _listed(listing: Path, folders: list[Path]) -> tuple[str, ...]:
+    """The class names in ``listing``, which must cover the folders."""
+    try:
+        names = [line.strip() for line in listing.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{listing.name} is not readable as text ({error})") from error
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise DataError(f"{listing.name} lists {twice!r} twice; give each class one line")
+    missing = [f.name for f in folders if f.name not in names]
+    if missing:
+        raise DataError(
+            f"{listing.name} does not list the class folder {missing[0]!r}; "
+            f"add a line, or delete {listing.name} for alphabetical order"
+        )
+    return tuple(names)
+
+
+def _numeric_order(names: tuple[str, ...]) -> tuple[Finding, ...]:
+    if not all(name.isdecimal() for name in names) or list(names) == sorted(names, key=int):
+        return ()
+    return (
+        Finding(
+            "class-order",
+            f"class folders are numbers, counted in alphabetical order ({_some(list(names), 4)}), as in Keras and torchvision; "
+            f"if the model counts otherwise, list its order in {LISTINGS[0]}",
+        ),
+    )
+
+
+def _ignored(others: list[Path]) -> tuple[Finding, ...]:
+    if not others:
+        return ()
+    return (Finding("ignored-files", f"ignored {len(others)} that are not images: {_some([str(p) for p in others])}"),)
+
+
+def _instead(others: list[Path]) -> str:
+    return f" (only {_some([p.name for p in others])})" if others else ""
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    """``a, b, c and 7 more``."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

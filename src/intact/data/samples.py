@@ -1,0 +1,140 @@
+"""Samples bound to a model: any subset of them as arrays that the model reads, with labels, names and identities."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final, TypeAlias, TypeVar, final
+
+import numpy as np
+
+from intact.data.preprocessing import Preprocessing
+from intact.data.spec import Finding, InputSpec
+
+Indices: TypeAlias = Sequence[int] | np.ndarray
+T = TypeVar("T")
+
+#: Samples that one thread takes at a time: enough to hide the cost of handing over, few enough to share a batch.
+_CHUNK: Final = 16
+#: Decoded images are kept up to this many bytes, so that calibration and several models decode each image once.
+CACHE_BYTES: Final = 1 << 30
+
+
+class Source(abc.ABC):
+    """Where bound samples come from. Safe to use from several threads; the same index always gives the same sample."""
+
+    @abc.abstractmethod
+    def __len__(self) -> int: ...
+
+    @abc.abstractmethod
+    def fetch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Input name to ``[n, ...]`` in the input's shape and dtype. Raises DataError naming the sample that cannot be read."""
+
+    @abc.abstractmethod
+    def name(self, index: int) -> str:
+        """How messages call the sample: a file's path, or ``sample 7 of val.npz``."""
+
+    @abc.abstractmethod
+    def digest(self, index: int) -> bytes:
+        """SHA-256 of the sample as stored, without its label: 32 bytes."""
+
+    @cached_property
+    def digests(self) -> tuple[bytes, ...]:
+        """:meth:`digest` of every sample, computed once."""
+        return tuple(parallel(self.digest, range(len(self))))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples that fit one model. Nothing is decoded before it is asked for.
+
+    ``index`` picks and orders samples of ``source``; the other arrays are already in that order. ``labels`` are class
+    numbers, int64 ``[n]``, or None where there are none or they are not classes of the model; ``targets`` is what came
+    with the samples, in any shape ``[n, ...]``, for a ``metric=`` function. ``class_names`` are those of class folders.
+    """
+
+    source: Source
+    inputs: tuple[InputSpec, ...]
+    preprocessing: Preprocessing
+    index: np.ndarray
+    labels: np.ndarray | None = None
+    targets: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def batch(self, indices: Indices) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+        """``{input name: [n, ...]}`` and int64 labels ``[n]`` (None when unlabelled) of the samples at ``indices``."""
+        at = np.asarray(indices, np.int64)
+        return self.source.fetch(self.index[at]), None if self.labels is None else self.labels[at]
+
+    def batches(self, size: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray | None]]:
+        """All samples in order, ``size`` at a time; the last batch may be smaller."""
+        return (self.batch(np.arange(i, min(i + size, len(self)))) for i in range(0, len(self), size))
+
+    def take(self, indices: Indices) -> Samples:
+        """The samples at ``indices``, in that order, sharing what is already decoded."""
+        at = np.asarray(indices, np.int64)
+        return replace(
+            self,
+            index=self.index[at],
+            labels=None if self.labels is None else self.labels[at],
+            targets=None if self.targets is None else self.targets[at],
+        )
+
+    def name(self, i: int) -> str:
+        """How messages call sample ``i``."""
+        return self.source.name(int(self.index[i]))
+
+    def digest(self, i: int) -> bytes:
+        """SHA-256 of sample ``i`` as stored (file bytes, or array values with dtype and shape), without its label."""
+        return self.source.digests[int(self.index[i])]
+
+    def fingerprint(self) -> str:
+        """SHA-256 in hex over the samples, their order, labels, targets, class names, preprocessing and the inputs they fit."""
+        about = {
+            "preprocessing": self.preprocessing.to_json(),
+            "inputs": [(s.name, s.sample, s.dtype) for s in self.inputs],
+            "classes": self.class_names,
+        }
+        total = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+        for i in range(len(self)):
+            total.update(self.digest(i))
+        for values in (self.labels, self.targets):
+            total.update(b"none" if values is None else array_digest(values))
+        return total.hexdigest()
+
+
+def array_digest(values: np.ndarray) -> bytes:
+    """SHA-256 of dtype, shape and values."""
+    value = np.ascontiguousarray(values)
+    total = hashlib.sha256(f"{value.dtype.str}{value.shape}".encode())
+    total.update(value.data if value.size else b"")
+    return total.digest()
+
+
+def parallel(work: Callable[[int], T], items: Sequence[int] | np.ndarray) -> list[T]:
+    """``[work(i) for i in items]`` on all cores; for work that releases the GIL. The first error in order is raised."""
+    plain = [int(i) for i in items]
+    if len(plain) < 2 * _CHUNK:
+        return [work(i) for i in plain]
+    pieces = [plain[i : i + _CHUNK] for i in range(0, len(plain), _CHUNK)]
+    with ThreadPoolExecutor(min(_cores(), len(pieces)), "intact-data") as pool:
+        done = pool.map(lambda piece: [work(i) for i in piece], pieces)
+        return [value for piece in done for value in piece]
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere there is no affinity to respect
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
