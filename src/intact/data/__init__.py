@@ -1,12 +1,12 @@
 """Samples: class folders of images, arrays, files of arrays, any iterable; bound to a model, split by seed, identified."""
 
-from intact.data.arrays import arrays as arrays
-from intact.data.arrays import npy as npy
-from intact.data.arrays import npz as npz
+from intact.data.archives import npy as npy
+from intact.data.archives import npz as npz
+from intact.data.array import arrays as arrays
 from intact.data.base import Data as Data
 from intact.data.images import folder as folder
 from intact.data.iterables import iterable as iterable
-from intact.data.load import load as load
+from intact.data.loading import load as load
 from intact.data.preprocessing import Preprocessing as Preprocessing
 from intact.data.preprocessing import parse_mean as parse_mean
 from intact.data.preprocessing import parse_pixels as parse_pixels
@@ -16,8 +16,8 @@ from intact.data.spec import Finding as Finding
 from intact.data.spec import InputSpec as InputSpec
 from intact.data.spec import class_count as class_count
 from intact.data.spec import input_specs as input_specs
-from intact.data.split import Parts as Parts
-from intact.data.split import overlap as overlap
-from intact.data.split import partition as partition
-from intact.data.split import split as split
-from intact.data.split import stratified_order as stratified_order
+from intact.data.splits import Parts as Parts
+from intact.data.splits import overlap as overlap
+from intact.data.splits import partition as partition
+from intact.data.splits import split as split
+from intact.data.splits import stratified_order as stratified_order

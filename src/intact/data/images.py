@@ -31,6 +31,8 @@ SUFFIXES: Final = frozenset(
 )
 #: Optional listings of the classes in the model's order, one name a line, beside the class folders.
 LISTINGS: Final = ("classes.txt", "labels.txt")
+#: File size from which threads pay: 10,000 files of 1 KB took 2.8 s in one thread and 4.5 s in four.
+_WORTH_A_THREAD: Final = 8 << 10
 _IGNORED: Final = ("__MACOSX", "Thumbs.db", "desktop.ini")
 _FILTERS: Final = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -147,13 +149,20 @@ class _Images(Source):
 
     def fetch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         fresh = [int(i) for i in dict.fromkeys(indices.tolist()) if i not in self._decoded]
-        images = dict(zip(fresh, parallel(self._decode, fresh), strict=True))
+        images = dict(zip(fresh, self._decode_all(fresh), strict=True))
         self._keep(images)
         height, width = self._preprocessing.size or (0, 0)
         stack = np.empty((len(indices), height, width, self._preprocessing.planes), np.uint8)
         for row, i in enumerate(indices.tolist()):
             stack[row] = images[i] if i in images else self._decoded[i]
         return {self._spec.name: self._preprocessing.apply(stack, self._spec.dtype)}
+
+    def _decode_all(self, indices: list[int]) -> list[np.ndarray]:
+        """On all cores where decoding, which releases the GIL, outweighs Pillow's own Python, which does not."""
+        sample = [_size(self._files[i]) for i in indices[:8]]
+        if sum(sample) < _WORTH_A_THREAD * len(sample):
+            return [self._decode(i) for i in indices]
+        return parallel(self._decode, indices)
 
     def _decode(self, index: int) -> np.ndarray:
         path = self._files[index]
@@ -178,8 +187,8 @@ def decode(data: bytes, preprocessing: Preprocessing) -> np.ndarray:
     assert size is not None, "preprocessing is not fitted"
     try:
         with Image.open(io.BytesIO(data)) as opened:
-            image = ImageOps.exif_transpose(opened)
-            image = _eight_bits(image)
+            ImageOps.exif_transpose(opened, in_place=True)
+            image = _eight_bits(opened)
             if image.mode == "P" or "transparency" in image.info:
                 image = image.convert("RGBA")
             image = image.convert("L" if preprocessing.channels == "gray" else "RGB")
@@ -226,6 +235,13 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if values.size and (values.min() < 0 or values.max() > 65535):
         raise DataError("holds 32-bit pixels, of which the range is not known; give the samples as arrays (.npz or .npy)")
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # _read says what is wrong
 
 
 def _read(path: Path) -> bytes:

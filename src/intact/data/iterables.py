@@ -12,7 +12,7 @@ from typing import IO, Any, Final, Protocol, final, runtime_checkable
 import numpy as np
 import torch
 
-from intact.data.arrays import ArrayData, as_array, move_axes
+from intact.data.array import ArrayData, as_array, move_axes
 from intact.data.base import Data
 from intact.data.samples import Samples
 from intact.data.spec import InputSpec

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, final
 
-from intact.data.arrays import npy, npz
+from intact.data.archives import npy, npz
 from intact.data.base import Data
 from intact.data.images import SUFFIXES, image_folder
 from intact.data.preprocessing import Preprocessing

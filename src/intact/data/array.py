@@ -1,15 +1,10 @@
-"""Samples that are arrays already: in memory, or in .npz and .npy files. Values go to the model as they are."""
+"""Samples that are arrays already. Values go to the model as they are."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
@@ -22,38 +17,6 @@ from intact.data.samples import Samples, Source, array_digest
 from intact.data.spec import Finding, InputSpec
 from intact.errors import DataError, located
 
-#: Names that samples and labels go by in a file, case aside, in order of preference.
-PAIRS: Final = (
-    ("x", "y"),
-    ("x_test", "y_test"),
-    ("x_val", "y_val"),
-    ("x_train", "y_train"),
-    ("images", "labels"),
-    ("test_images", "test_labels"),
-    ("val_images", "val_labels"),
-    ("train_images", "train_labels"),
-    ("features", "labels"),
-    ("inputs", "labels"),
-    ("data", "labels"),
-    ("data", "target"),
-    ("arr_0", "arr_1"),
-)
-_LABEL_KEYS: Final = ("y", "labels", "label", "targets", "target", "y_test")
-#: What numpy raises on files that are not what they say.
-_BROKEN: Final = (
-    ValueError,
-    OSError,
-    EOFError,
-    KeyError,
-    SyntaxError,
-    MemoryError,
-    OverflowError,
-    TypeError,
-    zipfile.BadZipFile,
-    zlib.error,
-    NotImplementedError,
-    RuntimeError,
-)
 #: Elements that are checked for NaN at a time.
 _CHECK: Final = 1 << 22
 
@@ -66,36 +29,6 @@ def arrays(x: Any, y: Any = None) -> Data:  # noqa: ANN401 - whatever numpy can 
     """
     named = {str(k): as_array(v, f"input {k!r}") for k, v in x.items()} if isinstance(x, Mapping) else as_array(x, "x")
     return ArrayData(named, None if y is None else as_array(y, "y"), "the arrays")
-
-
-def npz(path: str | os.PathLike[str]) -> Data:
-    """Samples and labels in an ``.npz``: keys x and y, images and labels, x_test and y_test, or the model's input names and y.
-
-    Files with pickled objects are refused. Raises DataError that lists the keys found.
-    """
-    file = Path(path)
-    with _opened(file) as archive:
-        return _Npz(file, tuple(archive.files))
-
-
-def npy(path: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> Data:
-    """Samples in an ``.npy``, not read at once; labels in another, or in y.npy beside x.npy and the like, or none."""
-    file = Path(path)
-    beside = Path(labels) if labels is not None else label_file(file)
-    y = None if beside is None else _load_npy(beside)
-    found = (Finding("labels-file", f"took labels from {beside}"),) if beside is not None and labels is None else ()
-    return ArrayData(_load_npy(file), y, file.name, found)
-
-
-def label_file(path: Path) -> Path | None:
-    """The label file that goes by its name with ``path``: y_test.npy beside x_test.npy, labels.npy beside images.npy."""
-    if not path.parent.is_dir():
-        return None
-    by_name = {p.name.lower(): p for p in sorted(path.parent.iterdir()) if p.suffix.lower() == ".npy"}
-    stem = path.stem.lower()
-    names = [y for x, y in PAIRS if x == stem and not x.startswith("arr_")]
-    names += [stem[:-2] + "_y"] if stem.endswith("_x") else []
-    return next((by_name[f"{n}.npy"] for n in names if f"{n}.npy" in by_name), None)
 
 
 def as_array(value: Any, what: str) -> np.ndarray:  # noqa: ANN401
@@ -144,45 +77,6 @@ class ArrayData(Data):
             targets,
             findings=(*self.findings, *findings, *found),
         )
-
-
-@final
-@dataclass(frozen=True)
-class _Npz(Data):
-    """An archive whose arrays are chosen once the model's input names are known."""
-
-    path: Path
-    keys: tuple[str, ...]
-
-    def bind(self, inputs: tuple[InputSpec, ...], classes: int | None) -> Samples:
-        with located(str(self.path)):
-            x_keys, y_key = self._choose(tuple(s.name for s in inputs))
-        with _opened(self.path) as archive:
-            x = {name: archive[key] for name, key in x_keys.items()}
-            y = None if y_key is None else archive[y_key]
-        rest = [k for k in self.keys if k not in (*x_keys.values(), y_key)]
-        found: tuple[Finding, ...] = ()
-        if rest:
-            took = ", ".join([*x_keys.values(), *([y_key] if y_key else [])])
-            found = (Finding("unused-arrays", f"{self.path.name}: took {took}; left {', '.join(rest)}"),)
-        return ArrayData(x, y, self.path.name, found).bind(inputs, classes)
-
-    def _choose(self, names: tuple[str, ...]) -> tuple[dict[str, str], str | None]:
-        by_name = {k.lower(): k for k in self.keys}
-        if all(n in self.keys for n in names):
-            label = next((by_name[k] for k in _LABEL_KEYS if k in by_name and by_name[k] not in names), None)
-            return {n: n for n in names}, label
-        if len(names) == 1:
-            for x, y in PAIRS:
-                if x in by_name and (y in by_name or (x, y) in (PAIRS[0], PAIRS[4])):
-                    return {names[0]: by_name[x]}, by_name.get(y)
-            label = next((by_name[k] for k in _LABEL_KEYS if k in by_name), None)
-            samples = [k for k in self.keys if k != label]
-            if len(samples) == 1:
-                return {names[0]: samples[0]}, label
-        wanted = " and ".join(repr(n) for n in names)
-        usual = ", x and y, x_test and y_test, or images and labels" if len(names) == 1 else " (the model's input names) and y"
-        raise DataError(f"holds {', '.join(self.keys) or 'no arrays'}; name the arrays {wanted}{usual}")
 
 
 @dataclass(frozen=True)
@@ -318,36 +212,3 @@ def _remarks(array: np.ndarray, spec: InputSpec, move: Move) -> tuple[Finding, .
             ),
         )
     return found
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
-    with located(str(path)), _readable():
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError("is not an .npz archive; rename it to .npy if it holds one array")
-        with archive:
-            yield archive
-
-
-def _load_npy(path: Path) -> np.ndarray:
-    with located(str(path)), _readable():
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            raise DataError("is not a single array; rename it to .npz if it is an archive")
-        return as_array(array, "it")
-
-
-@contextlib.contextmanager
-def _readable() -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        raise DataError("no such file") from None
-    except _BROKEN as error:
-        if "pickle" in str(error).lower():
-            raise DataError(
-                "holds pickled Python objects, which are not loaded because unpickling can run code; "
-                "save plain arrays of numbers instead"
-            ) from error
-        raise DataError(f"cannot be read as numpy arrays ({str(error).splitlines()[0] or type(error).__name__})") from error
