@@ -997,7 +997,8 @@ def test_duplicates_within_one_folder_are_found(tmp_path):
     same = [write_image(p, pixels(7)) for p in sorted(root.rglob("*.png"))]
     parts = data.partition(data.folder(root).bind(RGB, 2), None, 0)
     assert len(same) == 40
-    assert [f.kind for f in parts.findings] == ["few-calibration-samples", "overlap", "overlap"]
+    assert [f.kind for f in parts.findings] == ["few-calibration-samples", "overlap"]
+    assert "10 of 10 selection samples" in data.leaks(parts.selection, parts.report, "selection")[0].message
 
 
 def test_the_fingerprint_follows_everything_that_counts(tmp_path):
@@ -1015,6 +1016,18 @@ def test_the_fingerprint_follows_everything_that_counts(tmp_path):
     write_image(root / "cat" / "0.png", pixels(99))
     others.append(data.folder(root).bind(RGB, 2))
     assert len({base.fingerprint(), *(s.fingerprint() for s in others)}) == len(others) + 1
+
+
+def test_identities_are_computed_once_and_tell_their_progress(tmp_path, monkeypatch):
+    monkeypatch.setattr("intact.data.samples._STEP", 3)
+    root = image_folder(tmp_path)
+    samples = data.folder(root).bind(RGB, 2)
+    done = []
+    samples.take([0, 1, 2, 3]).digests(done.append)
+    samples.digests(done.append)
+    assert done == [3, 4, 7, 8]
+    (root / "cat" / "0.png").unlink()
+    assert len(samples.fingerprint()) == 64
 
 
 def test_array_fingerprints_follow_values_and_dtype():

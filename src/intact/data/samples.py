@@ -6,10 +6,10 @@ import abc
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias, TypeVar, final
 
 import numpy as np
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 #: Samples that one thread takes at a time: enough to hide the cost of handing over, few enough to share a batch.
 _CHUNK: Final = 16
+#: Samples between two calls of a progress function.
+_STEP: Final = 1024
 #: Decoded images are kept up to this many bytes, so that calibration and several models decode each image once.
 CACHE_BYTES: Final = 1 << 30
 
@@ -44,11 +46,6 @@ class Source(abc.ABC):
     def digest(self, index: int) -> bytes:
         """SHA-256 of the sample as stored, without its label: 32 bytes."""
 
-    @cached_property
-    def digests(self) -> tuple[bytes, ...]:
-        """:meth:`digest` of every sample, computed once."""
-        return tuple(parallel(self.digest, range(len(self))))
-
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -68,6 +65,8 @@ class Samples:
     targets: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    # digests by source index, a cache that every subset shares
+    _known: dict[int, bytes] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -95,20 +94,33 @@ class Samples:
         """How messages call sample ``i``."""
         return self.source.name(int(self.index[i]))
 
-    def digest(self, i: int) -> bytes:
-        """SHA-256 of sample ``i`` as stored (file bytes, or array values with dtype and shape), without its label."""
-        return self.source.digests[int(self.index[i])]
+    def digests(self, progress: Callable[[int], None] | None = None) -> list[bytes]:
+        """SHA-256 of each sample as stored (file bytes, or array values with dtype and shape), without its label.
+
+        Each is computed once for all subsets of one source. ``progress`` is told now and then how many samples are done.
+        """
+        known = self._known
+        fresh = [i for i in dict.fromkeys(self.index.tolist()) if i not in known]
+        for start in range(0, len(fresh), _STEP):
+            step = fresh[start : start + _STEP]
+            known.update(zip(step, parallel(self.source.digest, step), strict=True))
+            if progress is not None:
+                progress(len(self) - len(fresh) + start + len(step))
+        return [known[i] for i in self.index.tolist()]
 
     def fingerprint(self) -> str:
-        """SHA-256 in hex over the samples, their order, labels, targets, class names, preprocessing and the inputs they fit."""
+        """SHA-256 in hex over the samples, their order, labels, targets, class names, preprocessing and the inputs they fit.
+
+        Reads every sample: fingerprint the parts that are used, not a whole training set.
+        """
         about = {
             "preprocessing": self.preprocessing.to_json(),
             "inputs": [(s.name, s.sample, s.dtype) for s in self.inputs],
             "classes": self.class_names,
         }
         total = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-        for i in range(len(self)):
-            total.update(self.digest(i))
+        for digest in self.digests():
+            total.update(digest)
         for values in (self.labels, self.targets):
             total.update(b"none" if values is None else array_digest(values))
         return total.hexdigest()
@@ -128,13 +140,16 @@ def parallel(work: Callable[[int], T], items: Sequence[int] | np.ndarray) -> lis
     if len(plain) < 2 * _CHUNK:
         return [work(i) for i in plain]
     pieces = [plain[i : i + _CHUNK] for i in range(0, len(plain), _CHUNK)]
-    with ThreadPoolExecutor(min(_cores(), len(pieces)), "intact-data") as pool:
+    pool = ThreadPoolExecutor(min(_cores(), len(pieces)), "intact-data")
+    try:
         done = pool.map(lambda piece: [work(i) for i in piece], pieces)
         return [value for piece in done for value in piece]
+    finally:  # an error or Ctrl-C does not wait for what has not begun
+        pool.shutdown(cancel_futures=True)
 
 
 def _cores() -> int:
     """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere there is no affinity to respect
+    if sys.platform == "linux":  # elsewhere Python cannot ask
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -73,8 +73,9 @@ def partition(data: Samples, evaluation: Samples | None, seed: int, calibration_
 
     With ``evaluation``, all of it reports: the first ``calibration_samples`` of the stratified order of ``data``
     calibrate, the others are there for selection (none, when there are no others). Without, ``data`` is split
-    25/25/50 and the first ``calibration_samples`` of the first part calibrate. A sample that both calibrates or selects and
-    reports is a finding, and so are fewer calibration samples than asked for.
+    25/25/50 and the first ``calibration_samples`` of the first part calibrate. A sample that both calibrates and reports
+    is a finding, and so are fewer calibration samples than asked for. Whoever selects on ``selection`` asks
+    :func:`leaks` about it: it may be a whole training set, which is not read before it is needed.
     """
     if calibration_samples < 1:
         raise OptionError(f"--calibration-samples {calibration_samples} must be at least 1; the default is 500")
@@ -96,8 +97,7 @@ def partition(data: Samples, evaluation: Samples | None, seed: int, calibration_
                 f"calibration uses {len(calibration)} samples of the {calibration_samples} asked for: {source}",
             ),
         )
-    found += _leaks(calibration, report, "calibration") + _leaks(selection, report, "selection")
-    return Parts(calibration, selection, report, found)
+    return Parts(calibration, selection, report, found + leaks(calibration, report, "calibration"))
 
 
 def overlap(a: Samples, b: Samples) -> tuple[tuple[str, str], ...]:
@@ -106,12 +106,13 @@ def overlap(a: Samples, b: Samples) -> tuple[tuple[str, str], ...]:
     An image saved a second time in another format or quality is other content.
     """
     first: dict[bytes, int] = {}
-    for i in range(len(b)):
-        first.setdefault(b.digest(i), i)
-    return tuple((a.name(i), b.name(first[a.digest(i)])) for i in range(len(a)) if a.digest(i) in first)
+    for i, digest in enumerate(b.digests()):
+        first.setdefault(digest, i)
+    return tuple((a.name(i), b.name(first[digest])) for i, digest in enumerate(a.digests()) if digest in first)
 
 
-def _leaks(part: Samples, report: Samples, what: str) -> tuple[Finding, ...]:
+def leaks(part: Samples, report: Samples, what: str) -> tuple[Finding, ...]:
+    """A finding that names the samples of ``part``, called ``what``, that are also in ``report``; or none."""
     pairs = overlap(part, report)
     if not pairs:
         return ()
