@@ -252,7 +252,10 @@ def test_crop_takes_the_centre_and_stretch_takes_all(tmp_path):
     assert_same(decoded(path, resize="crop"), ramp()[:, 4:12])
     assert decoded(path, method="nearest")[0, :, 0].tolist() == [255, 255, 0, 0, 0, 0, 0, 0]
     small = InputSpec("x", (1, 4, 4, 3))
-    assert_same(decoded(path, small, resize="crop:8"), ramp()[2:6, 6:10])
+    noisy = pixels(0, (8, 16))
+    assert_same(decoded(write_image(tmp_path / "b.png", noisy), small, resize="crop:8"), noisy[2:6, 6:10])
+    tall = write_image(tmp_path / "c.png", np.repeat(np.repeat(noisy, 2, 0), 2, 1).transpose(1, 0, 2))
+    assert_same(decoded(tall, small, resize="crop:8", method="nearest"), noisy.transpose(1, 0, 2)[6:10, 2:6])
 
 
 @pytest.mark.parametrize(

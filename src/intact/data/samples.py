@@ -6,7 +6,6 @@ import abc
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -150,6 +149,7 @@ def parallel(work: Callable[[int], T], items: Sequence[int] | np.ndarray) -> lis
 
 def _cores() -> int:
     """The cores that this process may use."""
-    if sys.platform == "linux":  # elsewhere Python cannot ask
+    try:
         return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    except AttributeError:  # macOS and Windows cannot say
+        return os.cpu_count() or 1
