@@ -38,7 +38,7 @@ class DemoFiles:
 
 
 class Block(nn.Module):
-    """MobileNetV2's inverted residual (arXiv:1801.04381, section 3.3): expand 1x1, depthwise 3x3, project 1x1, add if it fits."""
+    """MobileNetV2's inverted residual (arXiv:1801.04381, section 3.3): expand 1x1, depthwise 3x3, project 1x1, add."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int = 3) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 def train_digits(
     folder: Path, seed: int = 0, *, epochs: int = EPOCHS, progress: Callable[[float], None] = lambda _: None
 ) -> DemoFiles:
-    """Train :class:`DigitNet` on half of the digits; write ``digits.pt2`` and ``digits/{train,test}/0..9/*.png`` into ``folder``.
+    """Train :class:`DigitNet` on half of the digits; write ``digits.pt2``, ``digits/{train,test}/0..9/*.png`` in ``folder``.
 
     ``progress`` is called with the finished fraction. The same seed on the same machine gives the same weights. An earlier
     demo's files are replaced; OutputError if ``folder`` cannot be written or holds a ``digits`` that is not the demo's.
@@ -138,7 +138,7 @@ def _beside(folder: Path) -> Iterator[Path]:
 def fit(
     model: nn.Module, pixels: torch.Tensor, classes: torch.Tensor, epochs: int, progress: Callable[[float], None]
 ) -> nn.Module:
-    """Train in place with AdamW, a one-cycle learning rate and shifts of up to two pixels; leave ``model`` in evaluation mode."""
+    """Train in place with AdamW, a one-cycle learning rate and shifts of up to two pixels; end in evaluation mode."""
     steps = epochs * math.ceil(len(pixels) / BATCH)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-2, total_steps=steps)
