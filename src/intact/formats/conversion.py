@@ -1,0 +1,35 @@
+"""What both framework importers share: one conversion, in a child process, from a request to the bytes of a .tflite."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from intact.errors import ChildError, MissingExtraError, ModelError, UnsupportedError
+from intact.runtime import child
+
+#: Converting the largest network that still fits a phone takes minutes.
+_LIMIT_SECONDS: Final = 3600.0
+
+
+def converted(script: str, request: Mapping[str, Any], what: str, extra: str) -> bytes:
+    """Run ``runtime/<script>`` on ``request`` plus ``out`` and ``scratch``; return the float .tflite it writes.
+
+    ``what`` and ``extra`` name the missing extra, as in "Reading a Keras model", "keras".
+    """
+    with tempfile.TemporaryDirectory(prefix="intact-") as folder:
+        out = Path(folder) / "model.tflite"
+        scratch = Path(folder) / "scratch"
+        scratch.mkdir()
+        answer = child.call(script, {**request, "out": str(out), "scratch": str(scratch)}, timeout=_LIMIT_SECONDS)
+        if "missing" in answer:
+            raise MissingExtraError(what, extra)
+        if "corrupt" in answer:
+            raise ModelError(str(answer["corrupt"]))
+        if "refused" in answer:
+            raise UnsupportedError(str(answer["refused"]))
+        if not out.is_file():
+            raise ChildError(f"{what} failed: the converter wrote nothing")
+        return out.read_bytes()

@@ -1,0 +1,75 @@
+"""Keras models, as files, SavedModel folders or in memory -> float .tflite, by TensorFlow's converter in a child process."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from intact.errors import MissingExtraError, ModelError, UnsupportedError
+from intact.formats.conversion import converted
+from intact.runtime import keras_export
+
+#: A keras.Model, which is not imported here.
+Model: TypeAlias = Any
+
+_WHAT: Final = "Reading a Keras model"
+_EXTRA: Final = "keras"
+_SCRIPT: Final = "convert_keras.py"
+_HDF5: Final = b"\x89HDF\r\n\x1a\n"
+
+
+def is_model(source: object) -> bool:
+    """Whether ``source`` is a Keras 3 or tf_keras model; Keras is not imported for it."""
+    return any(
+        cls.__name__ == "Model" and cls.__module__.split(".")[0] in ("keras", "tf_keras") for cls in type(source).__mro__
+    )
+
+
+def file_to_tflite(source: Path, input_shape: keras_export.InputShape | None) -> bytes:
+    """A ``.keras``, ``.h5`` or ``.hdf5`` file, of Keras 3 or 2. Nothing of it runs: custom objects and Lambdas are refused."""
+    with source.open("rb") as file:
+        start = file.read(len(_HDF5))
+    if start != _HDF5 and not zipfile.is_zipfile(source):
+        raise ModelError("the file is truncated or no Keras model: it is neither a zip archive (.keras) nor HDF5 (.h5)")
+    return _convert(source, input_shape)
+
+
+def folder_to_tflite(source: Path) -> bytes:
+    """A TensorFlow SavedModel folder, by its serving signature."""
+    return _convert(source, None)
+
+
+def model_to_tflite(model: Model, input_shape: keras_export.InputShape | None) -> bytes:
+    """An in-memory model, custom layers and all: exported here, as its code lives here, and converted in a child."""
+    with tempfile.TemporaryDirectory(prefix="intact-") as folder:
+        if any(cls.__module__.split(".")[0] == "tf_keras" for cls in type(model).__mro__):
+            model.export(f"{folder}/saved_model")
+            return folder_to_tflite(Path(folder) / "saved_model")
+        try:
+            import keras  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(_WHAT, _EXTRA) from error
+        if keras.backend.backend() == "tensorflow" and not _is_half(model):
+            saved = Path(folder) / "saved_model"
+            try:
+                keras_export.save(model, str(saved), input_shape)
+            except keras_export.RefusedError as error:
+                raise UnsupportedError(str(error)) from error
+            except (ValueError, TypeError, NotImplementedError) as error:
+                first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                raise UnsupportedError(f"Keras cannot export the model ({first})") from error
+            return folder_to_tflite(saved)
+        saved = Path(folder) / "model.keras"
+        model.save(saved)
+        return file_to_tflite(saved, input_shape)
+
+
+def _is_half(model: Model) -> bool:
+    """Whether a layer computes in 16 bits; the converter has no such kernels, and files are read in float32."""
+    return any("float16" in str(getattr(layer, "compute_dtype", "")) for layer in model._flatten_layers())
+
+
+def _convert(source: Path, input_shape: keras_export.InputShape | None) -> bytes:
+    return converted(_SCRIPT, {"source": str(source.resolve()), "input_shape": input_shape}, _WHAT, _EXTRA)

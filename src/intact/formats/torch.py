@@ -1,0 +1,123 @@
+"""PyTorch modules and ``.pt2`` exported programs -> float .tflite, channels last, by litert-torch in a child process."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import torch
+
+from intact.errors import OptionError, UnsupportedError
+from intact.formats import pt2
+from intact.formats.conversion import converted
+
+#: What a module is called with: one tensor or array, or several in order, or by argument name.
+Sample: TypeAlias = torch.Tensor | np.ndarray | Sequence[Any] | Mapping[str, Any]
+
+_WHAT: Final = "Reading a PyTorch model"
+_EXTRA: Final = "torch"
+_SCRIPT: Final = "convert_torch.py"
+
+
+def file_to_tflite(source: Path) -> bytes:
+    """A ``.pt2`` of ``torch.export.save``, inspected first: loading a stranger's file must run no code."""
+    with tempfile.TemporaryDirectory(prefix="intact-") as folder:
+        copy = Path(folder) / "model.pt2"
+        pt2.checked_copy(source, copy)
+        return _convert(copy)
+
+
+def program_to_tflite(program: torch.export.ExportedProgram) -> bytes:
+    """An in-memory exported program."""
+    with tempfile.TemporaryDirectory(prefix="intact-") as folder:
+        path = Path(folder) / "model.pt2"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.export.save(program, path)
+        return _convert(path)
+
+
+def module_to_tflite(module: torch.nn.Module, sample: Sample | None) -> bytes:
+    """A module in evaluation mode, on the first of ``sample`` (images NCHW, as torch has them); it is left as it was."""
+    if sample is None:
+        raise OptionError(
+            "a torch module does not say what its input looks like; give a sample, as in "
+            "intact.load(module, torch.zeros(1, 3, 224, 224))"
+        )
+    if isinstance(module, torch.jit.ScriptModule):
+        raise UnsupportedError("TorchScript modules cannot be converted; pass the module that it was made from")
+    args, kwargs = _first(sample)
+    with _evaluating(module), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.export.export(_plain(module), args, kwargs)
+        except Exception as error:
+            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise UnsupportedError(
+                f"torch.export cannot trace the module on inputs of shape {_shapes(args, kwargs)} ({reason[:300]})"
+            ) from error
+    return program_to_tflite(program)
+
+
+def _first(sample: Sample) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+    """Arguments and keywords, cut to a batch of one where all of them are batches of one size."""
+    args: tuple[torch.Tensor, ...] = ()
+    kwargs: dict[str, torch.Tensor] = {}
+    if isinstance(sample, Mapping):
+        kwargs = {str(name): _tensor(value) for name, value in sample.items()}
+    elif isinstance(sample, (torch.Tensor, np.ndarray)):
+        args = (_tensor(sample),)
+    else:
+        args = tuple(_tensor(value) for value in sample)
+    sizes = {x.shape[0] if x.dim() else None for x in (*args, *kwargs.values())}
+    if not sizes:
+        raise OptionError("the sample is empty")
+    if len(sizes) == 1 and None not in sizes:
+        if sizes == {0}:
+            raise OptionError("the sample holds no elements; give a batch of at least one")
+        args, kwargs = tuple(x[:1] for x in args), {name: x[:1] for name, x in kwargs.items()}
+    return args, kwargs
+
+
+def _tensor(value: object) -> torch.Tensor:
+    if isinstance(value, torch.Tensor):
+        tensor = value.detach().cpu()
+    elif isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        tensor = torch.from_numpy(np.ascontiguousarray(value))
+    else:
+        raise OptionError(f"the sample must hold tensors or numeric arrays, not {type(value).__name__}")
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+@contextmanager
+def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; each submodule's own mode again afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def _plain(module: torch.nn.Module) -> torch.nn.Module:
+    """The module in float32 on the CPU; a copy if it is not so already."""
+    values = [*module.parameters(), *module.buffers()]
+    if all(x.device.type == "cpu" and (x.dtype == torch.float32 or not x.is_floating_point()) for x in values):
+        return module
+    return copy.deepcopy(module).cpu().float()
+
+
+def _shapes(args: Sequence[torch.Tensor], kwargs: Mapping[str, torch.Tensor]) -> str:
+    return ", ".join("x".join(map(str, x.shape)) or "scalar" for x in (*args, *kwargs.values()))
+
+
+def _convert(source: Path) -> bytes:
+    return converted(_SCRIPT, {"source": str(source.resolve())}, _WHAT, _EXTRA)

@@ -1,0 +1,235 @@
+"""Child process: a Keras file or a SavedModel folder -> float .tflite, by TensorFlow's converter.
+
+The request: ``{"source", "out", "scratch", "input_shape"}``. The answer is ``{}``, or one of ``{"corrupt": text}``,
+``{"refused": text}`` and ``{"missing": module}``. Run by path; imports nothing of Intact but its neighbours, by plain name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import re
+import zipfile
+from pathlib import Path
+from typing import Any, TypeAlias
+
+#: What Keras, TensorFlow or torch make: without types here, as they are imported only when called.
+Foreign: TypeAlias = Any
+
+
+class _CorruptError(Exception):
+    """The file is not what its name says; the text is fit for a user."""
+
+
+def main(request: dict[str, Any]) -> dict[str, Any]:
+    """Convert, or say in one sentence why not."""
+    os.environ.update(KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
+    export, keras2 = importlib.import_module("keras_export"), importlib.import_module("keras2")
+    try:
+        source, scratch = Path(request["source"]), Path(request["scratch"])
+        if not source.is_dir():
+            model = _load(source, scratch)
+            shape = request.get("input_shape")
+            source = scratch / "saved_model"
+            export.save(model, str(source), shape)
+        data = _tflite(source)
+    except (export.RefusedError, keras2.RefusedError) as error:
+        return {"refused": str(error)}
+    except _CorruptError as error:
+        return {"corrupt": str(error)}
+    except ModuleNotFoundError as error:
+        return {"missing": error.name}
+    Path(request["out"]).write_bytes(data)
+    return {}
+
+
+def _load(source: Path, scratch: Path) -> Foreign:
+    """The model of a .keras or .h5 file, from a copy whose configuration has been checked and brought up to Keras 3."""
+    import keras  # noqa: PLC0415
+
+    is_zip = zipfile.is_zipfile(source)
+    copy = scratch / ("model.keras" if is_zip else "model.h5")
+    (_checked_zip if is_zip else _checked_h5)(source, copy)
+    with keras.saving.custom_object_scope(_replacements()):
+        try:
+            return keras.models.load_model(copy, compile=False, safe_mode=True)
+        except (ValueError, TypeError, KeyError, AttributeError, OSError, IndexError, NotImplementedError) as error:
+            raise _refused(f"Keras {keras.__version__} cannot load it ({_first_sentence(error)})") from error
+
+
+def _refused(text: str) -> Exception:
+    refused: Exception = importlib.import_module("keras2").RefusedError(text)
+    return refused
+
+
+def _first_sentence(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    if "Exception encountered: " in text:
+        text = text.rsplit("Exception encountered: ", 1)[1]
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
+def _checked_zip(source: Path, copy: Path) -> None:
+    try:
+        with zipfile.ZipFile(source) as archive:
+            names = archive.namelist()
+            if "config.json" not in names:
+                raise _CorruptError("it is a zip archive, but not a Keras model: it holds no config.json")
+            if len(names) != len(set(names)):
+                raise _CorruptError("it is a zip archive that holds one name twice")
+            config = json.loads(archive.read("config.json"))
+            version = json.loads(archive.read("metadata.json")).get("keras_version", "") if "metadata.json" in names else ""
+            config = _modern(config, version)
+            with zipfile.ZipFile(copy, "w") as out:
+                for name in names:
+                    out.writestr(name, json.dumps(config) if name == "config.json" else archive.read(name))
+    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, NotImplementedError) as error:
+        raise _CorruptError(f"the file is corrupt ({_first_sentence(error)})") from error
+
+
+def _checked_h5(source: Path, copy: Path) -> None:
+    import h5py  # noqa: PLC0415
+
+    copy.write_bytes(source.read_bytes())
+    try:
+        with h5py.File(copy, "r+") as file:
+            written = file.attrs.get("model_config")
+            if written is None:
+                raise _refused(
+                    "it is HDF5, but holds no architecture, weights at most; save the whole model with model.save(...)"
+                )
+            version = file.attrs.get("keras_version", "")
+            version = version.decode() if isinstance(version, bytes) else str(version)
+            config = json.loads(written)
+            file.attrs["model_config"] = json.dumps(_modern(config, version)).encode()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise _CorruptError(f"the file is corrupt ({_first_sentence(error)})") from error
+
+
+def _modern(config: dict[str, Any], version: str) -> dict[str, Any]:
+    keras2 = importlib.import_module("keras2")
+    if not isinstance(config, dict) or not isinstance(config.get("class_name"), str) or "config" not in config:
+        raise _CorruptError("its configuration is not a Keras model's")
+    modern: dict[str, Any] = keras2.modernize(config, _accepted, legacy=keras2.is_legacy(version, config))
+    return modern
+
+
+def _accepted(kind: str) -> frozenset[str] | None:
+    """The arguments that a Keras 3 layer class takes: None when there is no such class."""
+    import keras  # noqa: PLC0415
+
+    owner: Any = getattr(keras.layers, kind, None) or getattr(keras, kind, None)
+    if not inspect.isclass(owner):
+        return None
+    names: set[str] = set()
+    for cls in owner.__mro__:
+        parameters = inspect.signature(vars(cls)["__init__"]).parameters if "__init__" in vars(cls) else None
+        if parameters is None:
+            continue
+        names |= {p.name for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            break
+    return frozenset(names - {"self"} | ({"batch_shape"} if kind == "InputLayer" else set()))
+
+
+def _replacements() -> dict[str, Any]:
+    """The classes that stand for what Keras 3 has no more, by the names that ``keras2`` writes."""
+    import keras  # noqa: PLC0415
+    import tensorflow as tf  # noqa: PLC0415
+
+    keras2 = importlib.import_module("keras2")
+    layer: Foreign = keras.layers.Layer
+
+    class TensorFlowCall(layer):  # type: ignore[misc]
+        """A TensorFlow function of the closed list, called on the inputs and on constants."""
+
+        def __init__(self, function: str, arguments: list[Any], keywords: dict[str, Any], **rest: Foreign) -> None:
+            super().__init__(**rest)
+            if function != "getitem" and function not in keras2.FUNCTIONS:
+                raise ValueError(f"tf.{function} is not a function that a model may call")
+            self.function, self.arguments, self.keywords = function, arguments, keywords
+
+        def call(self, inputs: Foreign) -> Foreign:
+            tensors = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+            arguments, keywords = _filled(self.arguments, tensors), _filled(self.keywords, tensors)
+            if self.function == "getitem":
+                return arguments[0][_slices(keywords["slice_spec"])]
+            function: Any = tf
+            for part in self.function.split("."):
+                function = getattr(function, part)
+            return function(*arguments, **keywords)
+
+        def compute_output_spec(self, inputs: Foreign) -> Foreign:
+            return keras.src.backend.compute_output_spec(self.call, inputs)
+
+    class ThresholdedReLU(layer):  # type: ignore[misc]
+        """x where x > theta, else 0."""
+
+        def __init__(self, theta: float, **rest: Foreign) -> None:
+            super().__init__(**rest)
+            self.theta = theta
+
+        def call(self, inputs: Foreign) -> Foreign:
+            return inputs * keras.ops.cast(inputs > self.theta, inputs.dtype)
+
+    def keras2_hard_sigmoid(x: Foreign) -> Foreign:
+        return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
+
+    made = (TensorFlowCall, ThresholdedReLU, keras2_hard_sigmoid)
+    return {f"{keras2.PACKAGE}>{thing.__name__}": thing for thing in made}
+
+
+def _filled(value: Foreign, tensors: list[Any]) -> Foreign:
+    """``value`` with ``{"tensor": i}`` replaced by the i-th tensor."""
+    if isinstance(value, dict):
+        if value.keys() == {"tensor"}:
+            return tensors[value["tensor"]]
+        return {key: _filled(item, tensors) for key, item in value.items()}
+    return [_filled(item, tensors) for item in value] if isinstance(value, list) else value
+
+
+def _slices(spec: Foreign) -> Foreign:
+    """The index that Keras 2 wrote as JSON: ``[{"start": 1, "stop": None, "step": None}, {"class_name": "__ellipsis__"}]``."""
+    if not isinstance(spec, list):
+        spec = [spec]
+    index: list[Any] = []
+    for part in spec:
+        if isinstance(part, dict) and "start" in part:
+            index.append(slice(part["start"], part["stop"], part["step"]))
+        elif isinstance(part, dict):
+            index.append(Ellipsis)
+        else:
+            index.append(part)
+    return tuple(index)
+
+
+def _tflite(folder: Path) -> bytes:
+    """The float .tflite of a SavedModel's serving signature, of LiteRT's own ops only."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    if not (folder / "saved_model.pb").is_file() and not (folder / "saved_model.pbtxt").is_file():
+        raise _CorruptError("it is a folder, but no TensorFlow SavedModel: it holds no saved_model.pb")
+    try:
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.experimental_enable_resource_variables = True
+        data: bytes = converter.convert()
+    except Exception as error:  # the converter raises whatever its parts do
+        raise _refused(_converter_message(str(error))) from error
+    return data
+
+
+def _converter_message(text: str) -> str:
+    """One sentence out of the converter's pages."""
+    named = re.findall(r"'tf\.(\w+)' op|tf\.(\w+)(?=\()|fused\[\"(\w+):", text)
+    names = sorted({a or b or c for a, b, c in named} - {"StatefulPartitionedCall", "PartitionedCall"})
+    if names:
+        listed = ", ".join(names[:6])
+        return (
+            f"it uses TensorFlow operations that LiteRT does not have ({listed}); replace the layers that make them "
+            "(recurrent layers: give the input a fixed length and use unroll=True)"
+        )
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "no reason given")
+    return f"TensorFlow's converter refuses it ({first[:300]})"

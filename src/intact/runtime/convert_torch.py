@@ -1,0 +1,251 @@
+"""Child process: a checked .pt2 exported program -> float .tflite, channels last, by litert-torch.
+
+The request: ``{"source", "out"}``. The answer is ``{}``, or one of ``{"corrupt": text}``, ``{"refused": text}`` and
+``{"missing": module}``. Run by path; imports nothing of Intact. The archive has been inspected before (``formats/pt2.py``);
+unpickling is switched off here once more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import re
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+#: What Keras, TensorFlow or torch make: without types here, as they are imported only when called.
+Foreign: TypeAlias = Any
+
+
+class _RefusedError(Exception):
+    """The program cannot be converted as it is; the text is fit for a user."""
+
+
+class _CorruptError(Exception):
+    """The file is not what its name says; the text is fit for a user."""
+
+
+def main(request: dict[str, Any]) -> dict[str, Any]:
+    """Convert, or say in one sentence why not."""
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    warnings.simplefilter("ignore")
+    try:
+        import litert_torch  # noqa: F401, PLC0415
+
+        data = _converted(request["source"])
+    except ModuleNotFoundError as error:
+        return {"missing": error.name}
+    except _RefusedError as error:
+        return {"refused": str(error)}
+    except _CorruptError as error:
+        return {"corrupt": str(error)}
+    Path(request["out"]).write_bytes(data)
+    return {}
+
+
+@contextlib.contextmanager
+def _no_unpickling() -> Foreign:
+    """``torch.load`` with ``weights_only`` whatever the caller asks for, and no bare pickle."""
+    import torch  # noqa: PLC0415
+
+    load, loads = torch.load, pickle.loads
+
+    def safe(*args: Foreign, **kwargs: Foreign) -> Foreign:
+        return load(*args, **{**kwargs, "weights_only": True})
+
+    def never(*_: Foreign, **__: Foreign) -> Foreign:
+        raise _RefusedError("it holds pickled objects, which can run any code; export it again with torch.export.save")
+
+    torch.load, pickle.loads = safe, never
+    try:
+        yield
+    finally:
+        torch.load, pickle.loads = load, loads
+
+
+def _converted(source: str) -> bytes:
+    import torch  # noqa: PLC0415
+
+    with _no_unpickling():
+        try:
+            program = torch.export.load(source)
+        except _RefusedError:
+            raise
+        except Exception as error:  # whatever its reader raises on a file it does not understand
+            raise _CorruptError(f"torch {torch.__version__} cannot read it ({_short(error)})") from error
+    program._guards_code = []  # they are Python text, and would be executed
+    module = _evaluating(program.module(check_guards=False))
+    call = _one_sample(module, _sample(program))
+    names = [f"input_{i}" if name is None else name for i, name in enumerate(_input_names(program, call))]
+    sample = {name: _channels_last(x) for name, x in zip(names, call.tensors, strict=True)}
+    return _lowered(_channels_last_module(module, call, names), sample)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """Arguments by position and by keyword, all tensors."""
+
+    args: tuple[Foreign, ...]
+    kwargs: dict[str, Foreign]
+
+    @property
+    def tensors(self) -> tuple[Foreign, ...]:
+        return (*self.args, *self.kwargs.values())
+
+    def over(self, tensors: Sequence[Foreign]) -> _Call:
+        """The same call on other tensors."""
+        return _Call(tuple(tensors[: len(self.args)]), dict(zip(self.kwargs, tensors[len(self.args) :], strict=True)))
+
+    def on(self, module: Foreign) -> Foreign:
+        return module(*self.args, **self.kwargs)
+
+
+def _evaluating(module: Foreign) -> Foreign:
+    """``module`` in evaluation mode and free of checks on its input sizes; a transposed convolution that the converter does
+    not know in the form of one that it does.
+    """
+    import torch  # noqa: PLC0415
+
+    for key, hook in list(module._forward_pre_hooks.items()):
+        if getattr(hook, "__name__", "") == "_check_input_constraints_pre_hook":
+            del module._forward_pre_hooks[key]
+    aten = torch.ops.aten
+    for node in list(module.graph.nodes):
+        if node.target is aten.batch_norm.default:
+            node.args = (*node.args[:5], False, *node.args[6:])
+        elif node.target is aten.dropout.default:
+            node.replace_all_uses_with(node.args[0])
+            module.graph.erase_node(node)
+        elif node.target is aten.add_.Tensor and "num_batches_tracked" in str(node.args[0]) and not node.users:
+            module.graph.erase_node(node)
+        elif node.target is aten.conv_transpose2d.input:
+            node.target = _conv_transpose2d
+    module.recompile()
+    return module
+
+
+_TRANSPOSED: Final = {"stride": (1, 1), "padding": (0, 0), "output_padding": (0, 0), "groups": 1, "dilation": (1, 1)}
+
+
+def _conv_transpose2d(x: Foreign, weight: Foreign, bias: Foreign = None, *options: Foreign, **named: Foreign) -> Foreign:
+    """The transposed convolution; with output padding as the unpadded one, cut to size.
+
+    Output element i of the padded one is element i + padding of the unpadded one; beyond its end there is only the bias.
+    """
+    from torch.nn import functional as F  # noqa: PLC0415
+
+    given = {**_TRANSPOSED, **dict(zip(_TRANSPOSED, options, strict=False)), **named}
+    groups = given.pop("groups")
+    stride, padding, output_padding, dilation = ([*v] * (2 // len(v)) for v in given.values())
+    if not any(output_padding):
+        return F.conv_transpose2d(x, weight, bias, stride, padding, 0, groups, dilation)
+    sizes = [
+        (n - 1) * s - 2 * p + d * (k - 1) + o + 1
+        for n, s, p, d, k, o in zip(x.shape[2:], stride, padding, dilation, weight.shape[2:], output_padding, strict=True)
+    ]
+    beyond = [max(o - p, 0) for o, p in zip(output_padding, padding, strict=True)]
+    inner_bias = None if any(beyond) else bias
+    y = F.conv_transpose2d(x, weight, inner_bias, stride, 0, 0, groups, dilation)
+    y = F.pad(y, (0, beyond[1], 0, beyond[0])) if any(beyond) else y
+    y = y[:, :, padding[0] : padding[0] + sizes[0], padding[1] : padding[1] + sizes[1]]
+    return y if bias is None or inner_bias is not None else y + bias.reshape(1, -1, 1, 1)
+
+
+def _sample(program: Foreign) -> _Call:
+    """The sample that the program was exported with."""
+    import torch  # noqa: PLC0415
+
+    if program.example_inputs is None:
+        raise _RefusedError("it holds no sample input; export it again with torch.export.export(module, (sample,))")
+    args, kwargs = program.example_inputs
+    call = _Call(tuple(args), dict(kwargs))
+    if not call.tensors or not all(isinstance(x, torch.Tensor) for x in call.tensors):
+        raise _RefusedError("its inputs are not plain tensors; wrap the module so that forward takes tensors, and export again")
+    return call.over([x.detach().clone() for x in call.tensors])
+
+
+def _input_names(program: Foreign, call: _Call) -> list[str | None]:
+    names = list(program.graph_signature.user_inputs)
+    return [str(name) for name in names] if len(names) == len(call.tensors) else [None] * len(call.tensors)
+
+
+def _one_sample(module: Foreign, call: _Call) -> _Call:
+    """``call`` cut to batch 1, if the program computes the first sample just the same then."""
+    import torch  # noqa: PLC0415
+
+    sizes = {x.shape[0] for x in call.tensors if x.dim() > 0}
+    if len(sizes) != 1 or sizes == {1}:
+        return call
+    size = next(iter(sizes))
+    first = call.over([x[:1] if x.dim() > 0 else x for x in call.tensors])
+    advice = f"it was exported with a fixed batch of {size}; export it with a sample of batch 1"
+    with torch.no_grad():
+        try:
+            whole, one = _flat(call.on(module)), _flat(first.on(module))
+        except (RuntimeError, AssertionError, IndexError) as error:
+            raise _RefusedError(advice) from error
+        for many, single in zip(whole, one, strict=True):
+            if single.shape[1:] != many.shape[1:] or not torch.allclose(single, many[:1], rtol=1e-3, atol=1e-4, equal_nan=True):
+                raise _RefusedError(advice)
+    return first
+
+
+def _flat(outputs: Foreign) -> list[Any]:
+    if isinstance(outputs, Mapping):
+        return [x for value in outputs.values() for x in _flat(value)]
+    if isinstance(outputs, Sequence):
+        return [x for value in outputs for x in _flat(value)]
+    return [outputs]
+
+
+def _channels_last(x: Foreign) -> Foreign:
+    """NCHW to NHWC; other ranks as they are."""
+    return x.permute(0, 2, 3, 1).contiguous() if x.dim() == 4 else x
+
+
+def _channels_first(x: Foreign) -> Foreign:
+    return x.permute(0, 3, 1, 2) if x.dim() == 4 else x
+
+
+def _channels_last_module(module: Foreign, call: _Call, names: Sequence[str]) -> Foreign:
+    """``module`` with every rank-4 input and output channels last, called by argument name; outputs flat, or by their keys."""
+    import torch  # noqa: PLC0415
+
+    class ChannelsLast(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+
+        def forward(self, **inputs: Foreign) -> Foreign:
+            outputs = call.over([_channels_first(inputs[name]) for name in names]).on(self.inner)
+            if isinstance(outputs, Mapping) and all(isinstance(x, torch.Tensor) for x in outputs.values()):
+                return {str(key): _channels_last(x) for key, x in outputs.items()}
+            return tuple(_channels_last(x) for x in _flat(outputs) if isinstance(x, torch.Tensor))
+
+    wrapper = ChannelsLast()
+    wrapper.training = False
+    return wrapper
+
+
+def _lowered(module: Foreign, sample: dict[str, Any]) -> bytes:
+    import litert_torch  # noqa: PLC0415
+
+    try:
+        model = litert_torch.convert(module, sample_kwargs=sample)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.tflite"
+            model.export(str(path))
+            return path.read_bytes()
+    except Exception as error:  # whatever its many parts raise
+        raise _RefusedError(f"litert-torch cannot convert it ({_short(error)})") from error
+
+
+def _short(error: BaseException) -> str:
+    text = re.split(r"\s*(?:While executing|Original traceback)", str(error))[0]
+    text = " ".join(text.split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:297]}..."

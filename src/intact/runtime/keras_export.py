@@ -1,0 +1,119 @@
+"""A built Keras model as a TensorFlow SavedModel whose inputs and outputs keep the names they have in Keras.
+
+Used in a child process for model files and in the caller's for in-memory models, so it imports Keras only when called and
+nothing else of Intact. Problems that a user can solve are :class:`RefusedError`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+#: What Keras, TensorFlow or torch make: without types here, as they are imported only when called.
+Foreign: TypeAlias = Any
+
+#: Sizes without the batch, for one input or by input name.
+InputShape = Sequence[int] | Mapping[str, Sequence[int]]
+
+
+class RefusedError(Exception):
+    """The model cannot be converted as it is; the text is fit for a user."""
+
+
+def save(model: Foreign, folder: str, input_shape: InputShape | None) -> None:
+    """Write ``model`` to ``folder`` with one signature, batch free, every other size fixed by the model or ``input_shape``."""
+    import keras  # noqa: PLC0415
+    import tensorflow as tf  # noqa: PLC0415
+
+    quantized = [layer.name for layer in model._flatten_layers() if getattr(layer, "quantization_mode", None)]
+    if quantized:
+        raise RefusedError(f"layer {quantized[0]!r} is already quantized by Keras; save the model before model.quantize(...)")
+    if not model.built and input_shape is not None and not isinstance(input_shape, Mapping):
+        model(keras.ops.zeros((1, *input_shape)))
+    if not model.built or (not getattr(model, "inputs", None) and not getattr(model, "_build_shapes_dict", None)):
+        raise RefusedError(
+            "the model has not been built, so its input shape is unknown; call it once on a sample, or give input_shape=(...)"
+        )
+    specs = _signature(model, input_shape)
+    names = _output_names(model)
+
+    def call(*arguments: Foreign) -> dict[str, Any]:
+        outputs = model(*arguments, training=False)
+        if isinstance(outputs, dict):
+            return outputs
+        flat = tf.nest.flatten(outputs)
+        keys = names if len(names) == len(flat) else [f"output_{i}" for i in range(len(flat))]
+        return dict(zip(keys, flat, strict=True))
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serving_default", call, input_signature=specs)
+    archive.write_out(folder, verbose=False)
+
+
+def _signature(model: Foreign, input_shape: InputShape | None) -> list[Any]:
+    """What the model is called with, as the specs of ``tf.function``: one structure per positional argument."""
+    import tensorflow as tf  # noqa: PLC0415
+    from keras import tree  # noqa: PLC0415
+    from keras.src.export.export_utils import get_input_signature  # noqa: PLC0415
+
+    structure = get_input_signature(model)
+    inputs = tree.flatten(structure)
+    names = [spec.name or f"input_{i}" for i, spec in enumerate(inputs)]
+    shapes = _shapes(names, [tuple(spec.shape) for spec in inputs], input_shape)
+    specs = [
+        tf.TensorSpec(shape, spec.dtype, re.sub(r"\W", "_", name, flags=re.ASCII))
+        for shape, spec, name in zip(shapes, inputs, _unique(names), strict=True)
+    ]
+    packed = tree.pack_sequence_as(structure, specs)
+    return list(packed) if isinstance(packed, (list, tuple)) else [packed]
+
+
+def _shapes(
+    names: Sequence[str], shapes: Sequence[tuple[int | None, ...]], input_shape: InputShape | None
+) -> list[tuple[int | None, ...]]:
+    """Every input's shape, the batch None and the rest known."""
+    if input_shape is None:
+        wanted: dict[str, tuple[int, ...]] = {}
+    elif isinstance(input_shape, Mapping):
+        wanted = {name: tuple(shape) for name, shape in input_shape.items()}
+        if unknown := wanted.keys() - set(names):
+            raise RefusedError(f"the input shape names {sorted(unknown)[0]!r}, but the inputs are {', '.join(names)}")
+    elif len(names) != 1:
+        raise RefusedError(f"the model has {len(names)} inputs ({', '.join(names)}); give the input shape by name")
+    else:
+        wanted = {names[0]: tuple(input_shape)}
+    found = []
+    for name, shape in zip(names, shapes, strict=True):
+        inner = shape[1:]
+        if name in wanted:
+            given = wanted[name]
+            if len(given) != len(inner) or any(own not in (None, size) for own, size in zip(inner, given, strict=True)):
+                raise RefusedError(f"input {name!r} takes {_written(inner)}, which {_written(given)} does not fit")
+            inner = given
+        if None in inner:
+            raise RefusedError(
+                f"input {name!r} has the shape {_written(inner)}, and an integer network needs every size but the batch; "
+                "choose one with input_shape=(height, width, channels), on the command line --input-shape height,width,channels"
+            )
+        found.append((None, *inner))
+    return found
+
+
+def _written(shape: Sequence[int | None]) -> str:
+    return "x".join("?" if size is None else str(size) for size in shape) or "no sizes"
+
+
+def _output_names(model: Foreign) -> list[str]:
+    """The names of the layers that make the outputs, as Keras gives them; empty where it gives none."""
+    import keras  # noqa: PLC0415
+
+    own = getattr(model, "output_names", None) or []
+    if not own and isinstance(model, keras.Sequential):
+        own = [model.layers[-1].name]
+    return _unique([re.sub(r"[^A-Za-z0-9_.\-]", "_", str(name)) for name in own])
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    return [name if list(names).count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]
