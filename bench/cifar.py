@@ -1,0 +1,58 @@
+"""CIFAR-10 as arrays, the networks trained on it, and the float images each of them reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from common import CACHE, cifar10, model
+
+
+@dataclass(frozen=True)
+class Network:
+    """A shared float model, its Keras file where it was born in Keras, and what pixels 0..255 map to."""
+
+    title: str
+    file: str
+    pixels: tuple[float, float]
+    keras: str | None = None
+
+    @property
+    def path(self) -> Path:
+        return model(self.file)
+
+    def images(self, values: np.ndarray) -> np.ndarray:
+        """uint8 pictures as the network's float32 input."""
+        low, high = self.pixels
+        return (low + values.astype(np.float32) * np.float32((high - low) / 255)).astype(np.float32)
+
+
+MOBILENET_V2 = Network("MobileNetV2", "mobilenet_v2_cifar10.tflite", (-1, 1))
+MOBILENET_V3 = Network("MobileNetV3-Small", "mobilenet_v3_small_cifar10.tflite", (-1, 1))
+RESNET8 = Network("ResNet8", "resnet8_cifar10.tflite", (0, 255), keras="resnet8_cifar10.h5")
+NETWORKS = (MOBILENET_V2, MOBILENET_V3, RESNET8)
+
+
+def pictures(part: Literal["train", "test"]) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 ``[n, 32, 32, 3]`` and labels ``[n]``, classes in alphabetical order; decoded once into the cache."""
+    kept = CACHE / f"cifar10-{part}.npz"
+    if not kept.is_file():
+        root = cifar10(part)
+        classes = sorted(folder.name for folder in root.iterdir())
+        files = [(path, label) for label, name in enumerate(classes) for path in sorted((root / name).iterdir())]
+        x = np.stack([np.asarray(Image.open(path).convert("RGB")) for path, _ in files])
+        beside = kept.with_suffix(".tmp.npz")
+        np.savez(beside, x=x, y=np.array([label for _, label in files]))
+        beside.replace(kept)
+    with np.load(kept) as data:
+        return data["x"], data["y"]
+
+
+def calibration_pictures(count: int = 500, seed: int = 0) -> np.ndarray:
+    """``count`` training images drawn by ``seed``."""
+    x, _ = pictures("train")
+    return x[np.sort(np.random.default_rng(seed).choice(len(x), count, replace=False))]
