@@ -17,7 +17,7 @@ SRC = ROOT / "src" / "intact"
 ORDER = (
     *("errors", "files", "affine", "ops", "graph", "verify", "clean", "lower"),
     *("runtime.child", "runtime.keras_export"),  # leaves: how to start a process, and what one is told
-    *("formats", "data", "schemes", "targets", "ranges", "plan", "planner", "simulate", "remedies"),
+    *("formats", "data", "schemes", "targets", "ranges", "plan", "sharing", "planner", "simulate", "remedies"),
     *("runtime", "measure", "quantize", "report", "demo", "", "cli", "__main__"),  # "": the public list, intact/__init__.py
 )
 LONGEST = 430  # lines in a module: a few screens
@@ -67,7 +67,15 @@ def test_the_order_check_can_fail():
         rank("nowhere")
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if '__name__ == "__main__"' in MODULES[m].read_text()])
+SCRIPTS = [
+    module
+    for module, path in MODULES.items()
+    if module.startswith("runtime.")
+    and any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in ast.parse(path.read_text()).body)
+]
+
+
+@pytest.mark.parametrize("module", SCRIPTS)
 def test_child_scripts_start_without_the_package(module):
     assert not list(imported(MODULES[module])), f"{module} runs by file path in a child process and must not import intact"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from intact.errors import MissingExtraError, OutputError
+from intact.runtime.child import Progress
 
 SIDE: Final = 32  # pixels; the 8 x 8 originals are enlarged so that a stride still has something to stride over
 EPOCHS: Final = 10
@@ -87,13 +88,11 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     return np.stack(large), labels.astype(np.int64)
 
 
-def train_digits(
-    folder: Path, seed: int = 0, *, epochs: int = EPOCHS, progress: Callable[[float], None] = lambda _: None
-) -> DemoFiles:
+def train_digits(folder: Path, seed: int = 0, *, epochs: int = EPOCHS, progress: Progress | None = None) -> DemoFiles:
     """Train :class:`DigitNet` on half of the digits; write ``digits.pt2``, ``digits/{train,test}/0..9/*.png`` in ``folder``.
 
-    ``progress`` is called with the finished fraction. The same seed on the same machine gives the same weights. An earlier
-    demo's files are replaced; OutputError if ``folder`` cannot be written or holds a ``digits`` that is not the demo's.
+    ``progress`` is called with training steps done and in all. The same seed on the same machine gives the same weights.
+    An earlier demo's files are replaced; OutputError if ``folder`` cannot be written or holds a ``digits`` that is not the demo's.
     """
     images, labels = digits()
     order = np.random.default_rng(seed).permutation(len(images))
@@ -136,7 +135,7 @@ def _beside(folder: Path) -> Iterator[Path]:
 
 
 def fit(
-    model: nn.Module, pixels: torch.Tensor, classes: torch.Tensor, epochs: int, progress: Callable[[float], None]
+    model: nn.Module, pixels: torch.Tensor, classes: torch.Tensor, epochs: int, progress: Progress | None = None
 ) -> nn.Module:
     """Train in place with AdamW, a one-cycle learning rate and shifts of up to two pixels; end in evaluation mode."""
     steps = epochs * math.ceil(len(pixels) / BATCH)
@@ -154,5 +153,6 @@ def fit(
             optimizer.step()
             schedule.step()
             done += 1
-            progress(done / steps)
+            if progress is not None:
+                progress(done, steps)
     return model.eval()

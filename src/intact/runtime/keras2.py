@@ -148,7 +148,7 @@ def _has_code(inner: object) -> bool:
 
 
 def _is_builtin(kind: str, name: str) -> bool:
-    return kind == "function" and hasattr(builtins, name) and name not in ("abs", "max", "min", "sum", "round", "pow")
+    return kind == "function" and name in vars(builtins) and name not in ("abs", "max", "min", "sum", "round", "pow")
 
 
 def _float32(node: object) -> Json:
