@@ -92,7 +92,7 @@ def train_digits(folder: Path, seed: int = 0, *, epochs: int = EPOCHS, progress:
     """Train :class:`DigitNet` on half of the digits; write ``digits.pt2``, ``digits/{train,test}/0..9/*.png`` in ``folder``.
 
     ``progress`` is called with training steps done and in all. The same seed on the same machine gives the same weights.
-    An earlier demo's files are replaced; OutputError if ``folder`` cannot be written or holds a ``digits`` that is not the demo's.
+    An earlier demo's files are replaced; OutputError if ``folder`` cannot be written or holds a ``digits`` of another kind.
     """
     images, labels = digits()
     order = np.random.default_rng(seed).permutation(len(images))
