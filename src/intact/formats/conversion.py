@@ -23,7 +23,8 @@ def converted(script: str, request: Mapping[str, Any], what: str, extra: str) ->
         out = Path(folder) / "model.tflite"
         scratch = Path(folder) / "scratch"
         scratch.mkdir()
-        answer = child.call(script, {**request, "out": str(out), "scratch": str(scratch)}, timeout=_LIMIT_SECONDS)
+        paths = {"out": str(out), "scratch": str(scratch)}
+        answer = child.call(script, {**request, **paths}, what=what, timeout=_LIMIT_SECONDS)
         if "missing" in answer:
             raise MissingExtraError(what, extra)
         if "corrupt" in answer:

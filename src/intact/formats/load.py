@@ -49,12 +49,9 @@ def load(source: object, sample: pytorch.Sample | None = None, *, input_shape: I
         return verify(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
         with located("the bytes given"):
-            return verify(tflite.read(bytes(source)))
+            return tflite.read(bytes(source))
     with located(_name(source)):
-        if isinstance(source, (str, Path)) and Path(source).suffix.lower() == ".tflite":
-            _check_options(source, sample, input_shape)
-            return verify(tflite.read(_readable(Path(source))))
-        return verify(tflite.read(_converted(source, sample, input_shape)))
+        return tflite.read(_converted(source, sample, input_shape))
 
 
 def to_float_tflite(
@@ -74,8 +71,8 @@ def to_float_tflite(
 
 def _name(source: object) -> str:
     if isinstance(source, (str, Path)):
-        return Path(source).name or str(source)
-    return f"{type(source).__name__} object"
+        return str(source)
+    return type(source).__name__
 
 
 def _converted(source: object, sample: pytorch.Sample | None, input_shape: InputShape | None) -> bytes:
@@ -134,7 +131,7 @@ def _readable(path: Path) -> Path:
             if not file.read(1):
                 raise ModelError("the file is empty")
     except FileNotFoundError as error:
-        raise ModelError(f"no such file: {path}") from error
+        raise ModelError("there is no such file; check the path") from error
     except OSError as error:
         raise ModelError(f"the file cannot be read ({error.strerror or error})") from error
     return path

@@ -23,7 +23,7 @@ class _CorruptError(Exception):
     """The file is not what its name says; the text is fit for a user."""
 
 
-def main(request: dict[str, Any]) -> dict[str, Any]:
+def main(request: dict[str, Any], _progress: object) -> dict[str, Any]:
     """Convert, or say in one sentence why not."""
     os.environ.update(KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
     export, keras2 = importlib.import_module("keras_export"), importlib.import_module("keras2")

@@ -30,7 +30,7 @@ class _CorruptError(Exception):
     """The file is not what its name says; the text is fit for a user."""
 
 
-def main(request: dict[str, Any]) -> dict[str, Any]:
+def main(request: dict[str, Any], _progress: object) -> dict[str, Any]:
     """Convert, or say in one sentence why not."""
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     warnings.simplefilter("ignore")
