@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from intact.verify import verify
 
 from intact import files
 from intact.errors import ModelError, OptionError, UnsupportedError, located
@@ -15,6 +14,7 @@ from intact.formats import keras, tflite
 from intact.formats import torch as pytorch
 from intact.graph import Graph
 from intact.runtime.keras_export import InputShape
+from intact.verify import verify
 
 _ACCEPTED: Final = (
     "a .tflite, .keras, .h5, .hdf5 or .pt2 file, a TensorFlow SavedModel folder, a Keras model, a torch module with a sample "
