@@ -163,9 +163,9 @@ def fake_quantize(real: Tensor, fmt: Affine) -> Tensor:
 
 def quantize_array(real: np.ndarray, fmt: Affine) -> np.ndarray:
     """:func:`quantize` for a numpy constant."""
-    return quantize(torch.from_numpy(np.ascontiguousarray(real)), fmt).numpy()
+    return quantize(torch.from_numpy(np.array(real)), fmt).numpy()
 
 
 def dequantize_array(q: np.ndarray, fmt: Affine) -> np.ndarray:
     """:func:`dequantize` for a numpy constant."""
-    return dequantize(torch.from_numpy(np.ascontiguousarray(q)), fmt).numpy()
+    return dequantize(torch.from_numpy(np.array(q)), fmt).numpy()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from intact.ops import convolution, elementwise
+from intact.ops import activation, convolution, elementwise, matmul, pooling, quantization, reduction, resize, shaping
 from intact.ops.base import OpKind
 
 KINDS: Final[Mapping[str, type[OpKind]]] = MappingProxyType(
     {
         kind.name: kind
-        for module in (convolution, elementwise)
+        for module in (activation, convolution, elementwise, matmul, pooling, quantization, reduction, resize, shaping)
         for kind in vars(module).values()
-        if isinstance(kind, type) and issubclass(kind, OpKind) and kind is not OpKind
+        if isinstance(kind, type) and issubclass(kind, OpKind) and not inspect.isabstract(kind)
     }
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar, Final, Literal, TypeAlias, final
 
 import torch
@@ -114,6 +115,21 @@ def present(x: Tensor | None, what: str) -> Tensor:
     if x is None:
         raise ModelError(f"required input {what} is left out")
     return x
+
+
+def integers(x: Tensor | None, what: str) -> tuple[int, ...]:
+    """The values of an integer constant; ModelError when it is computed at run time instead."""
+    x = present(x, what)
+    if x.is_meta or x.is_floating_point():
+        raise UnsupportedError(f"{what} is computed at run time; only constant {what} can be quantized")
+    return tuple(int(v) for v in x.reshape(-1).tolist())
+
+
+def bounded(shape: Shape) -> Shape:
+    """``shape``, unless a tensor of it would be absurd (2**31 elements or a negative side): the file is corrupt then."""
+    if min(shape, default=1) < 0 or prod(shape) >= 2**31:
+        raise ModelError(f"a tensor of shape {list(shape)}")
+    return shape
 
 
 def as_tuple(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -10,7 +10,7 @@ from typing import ClassVar, final
 from torch import Tensor
 from torch.nn import functional as F
 
-from intact.ops.base import Activation, OpKind, Padding, Shape, Weight, activate, present, same_padding
+from intact.ops.base import Activation, OpKind, Padding, Shape, Weight, activate, bounded, integers, present, same_padding
 
 
 def to_nchw(x: Tensor) -> Tensor:
@@ -81,3 +81,36 @@ class DepthwiseConv2D(OpKind):
 
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         return prod(output) * inputs[1][1] * inputs[1][2]
+
+
+@final
+@dataclass(frozen=True)
+class TransposeConv(OpKind):
+    """``activation(transposed_conv(x, w) + b)``: inputs (shape [4], w [c_out, kh, kw, c_in], x [n, h, w, c_in], b).
+
+    Each input pixel adds its kernel into the output at ``stride`` steps; SAME cuts the margin as a SAME convolution of the
+    output would have padded it. The batch is x's, whatever the output shape says, so that batching works.
+    """
+
+    name: ClassVar[str] = "TRANSPOSE_CONV"
+    weight: ClassVar[Weight | None] = Weight(input=1, axis=0, bias=3)
+    stride: tuple[int, int] = (1, 1)
+    padding: Padding = "valid"
+    activation: Activation = "none"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        size = bounded(integers(inputs[0], "output shape"))
+        w, x = present(inputs[1], "weight"), present(inputs[2], "x")
+        bias = inputs[3] if len(inputs) > 3 else None
+        full = F.conv_transpose2d(to_nchw(x), w.permute(3, 0, 1, 2), None, self.stride)
+        pads = [
+            same_padding(size[1 + i], w.shape[1 + i], self.stride[i], 1) if self.padding == "same" else (0, 0) for i in (0, 1)
+        ]
+        # Cut the margin before; cut or fill with zeros after, up to the output's size.
+        ends = [size[1 + i] - (full.shape[2 + i] - pads[i][0]) for i in (0, 1)]
+        y = F.pad(full, (-pads[1][0], ends[1], -pads[0][0], ends[0]))
+        return activate(to_nhwc(y if bias is None else y + bias.reshape(1, -1, 1, 1)), self.activation)
+
+    def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
+        del output
+        return prod(inputs[2]) * prod(inputs[1][:3])

@@ -1,4 +1,4 @@
-"""Element-wise arithmetic of two tensors, with broadcasting and a fused activation."""
+"""Element-wise arithmetic of two tensors, with broadcasting and, where LiteRT has one, a fused activation."""
 
 from __future__ import annotations
 
@@ -20,8 +20,19 @@ class Add(OpKind):
     activation: Activation = "none"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        a, b = inputs
-        return activate(present(a, "a") + present(b, "b"), self.activation)
+        return activate(present(inputs[0], "a") + present(inputs[1], "b"), self.activation)
+
+
+@final
+@dataclass(frozen=True)
+class Sub(OpKind):
+    """``activation(a - b)``."""
+
+    name: ClassVar[str] = "SUB"
+    activation: Activation = "none"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return activate(present(inputs[0], "a") - present(inputs[1], "b"), self.activation)
 
 
 @final
@@ -33,18 +44,62 @@ class Mul(OpKind):
     activation: Activation = "none"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        a, b = inputs
-        return activate(present(a, "a") * present(b, "b"), self.activation)
+        return activate(present(inputs[0], "a") * present(inputs[1], "b"), self.activation)
+
+
+@final
+@dataclass(frozen=True)
+class Div(OpKind):
+    """``activation(a / b)``."""
+
+    name: ClassVar[str] = "DIV"
+    activation: Activation = "none"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return activate(present(inputs[0], "a") / present(inputs[1], "b"), self.activation)
+
+
+@final
+@dataclass(frozen=True)
+class SquaredDifference(OpKind):
+    """``(a - b)^2``."""
+
+    name: ClassVar[str] = "SQUARED_DIFFERENCE"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.square(present(inputs[0], "a") - present(inputs[1], "b"))
+
+
+@final
+@dataclass(frozen=True)
+class Pow(OpKind):
+    """``a ** b``."""
+
+    name: ClassVar[str] = "POW"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.pow(present(inputs[0], "a"), present(inputs[1], "b"))
 
 
 @final
 @dataclass(frozen=True)
 class Maximum(OpKind):
-    """``max(a, b)``, element by element; it picks numbers, so all three share one scale."""
+    """``max(a, b)``; it picks numbers, so all three share one scale. Source: LiteRT maximum_minimum.cc."""
 
     name: ClassVar[str] = "MAXIMUM"
     range_rule: ClassVar[RangeRule] = SameAsInput()
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        a, b = inputs
-        return torch.maximum(present(a, "a"), present(b, "b"))
+        return torch.maximum(present(inputs[0], "a"), present(inputs[1], "b"))
+
+
+@final
+@dataclass(frozen=True)
+class Minimum(OpKind):
+    """``min(a, b)``; it picks numbers, so all three share one scale. Source: LiteRT maximum_minimum.cc."""
+
+    name: ClassVar[str] = "MINIMUM"
+    range_rule: ClassVar[RangeRule] = SameAsInput()
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.minimum(present(inputs[0], "a"), present(inputs[1], "b"))

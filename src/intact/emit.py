@@ -1,0 +1,124 @@
+"""From a float graph and a plan to the graph that is written: integers for weights, conversions where formats meet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import final
+
+import numpy as np
+
+from intact.affine import Affine, Float, Format, quantize_array
+from intact.graph import Graph, Op, Tensor
+from intact.ops.base import OpKind
+from intact.ops.quantization import Dequantize, Quantize
+from intact.plan import Plan
+from intact.verify import verify
+
+
+def emit(graph: Graph, plan: Plan) -> Graph:
+    """The network as the device runs it, tensor for tensor; the same graph and plan give the same result.
+
+    A constant is stored in each format that a reader needs. An activation whose reader needs another format passes through
+    one QUANTIZE or DEQUANTIZE, shared by all readers that need the same. Inputs and outputs keep the names callers know.
+    """
+    return verify(_Emitter(graph, plan.check(graph)).graph())
+
+
+@final
+class _Emitter:
+    def __init__(self, graph: Graph, plan: Plan) -> None:
+        self.source = graph
+        self.plan = plan
+        self.tensors: dict[int, Tensor] = {}
+        self.ops: list[Op] = []
+        self.next_id = graph.next_id
+        self._converted: dict[tuple[int, Format], int] = {}
+
+    def graph(self) -> Graph:
+        inputs = {i: self._enter(i) for i in self.source.inputs}
+        for op in self.source.ops:
+            reads = tuple(None if i is None else self._as(i, self._at(i, op)) for i in op.inputs)
+            self.ops.append(replace(op, inputs=reads))
+            for i in op.outputs:
+                self.tensors[i] = replace(self.source[i], format=self._own(i))
+        outputs = {i: self._leave(i) for i in self.source.outputs}
+        return replace(
+            self.source,
+            tensors=self.tensors,
+            ops=tuple(self.ops),
+            inputs=tuple(inputs.values()),
+            outputs=tuple(outputs[i] for i in self.source.outputs),
+            signatures=tuple(
+                replace(
+                    s,
+                    inputs=tuple((name, inputs[i]) for name, i in s.inputs),
+                    outputs=tuple((name, outputs[i]) for name, i in s.outputs),
+                )
+                for s in self.source.signatures
+            ),
+        )
+
+    def _enter(self, i: int) -> int:
+        """A graph input: as the caller sees it, and converted when the network wants it otherwise. Gives the caller's id."""
+        own, outside = self._own(i), self._outside(i)
+        if own == outside:
+            self.tensors[i] = replace(self.source[i], format=own)
+            return i
+        entry = self._new(replace(self.source[i], format=outside, made_by="emit"))
+        self.tensors[i] = replace(self.source[i], format=own, name=f"{self.source[i].name}_inside")
+        self.ops.append(Op(_conversion(own), (entry,), (i,)))
+        return entry
+
+    def _leave(self, i: int) -> int:
+        """A graph output in the format that the caller asked for. Gives the caller's id."""
+        exit_id = self._as(i, self._outside(i))
+        if exit_id != i:
+            self.tensors[exit_id] = replace(self.tensors[exit_id], name=self.source[i].name)
+            self.tensors[i] = replace(self.tensors[i], name=f"{self.source[i].name}_inside")
+        return exit_id
+
+    def _as(self, i: int, wanted: Format) -> int:
+        """The id of tensor ``i`` in the format ``wanted``, made at the first need."""
+        source = self.source[i]
+        constant = source.is_constant and (wanted == self._own(i) or isinstance(wanted, Affine))
+        if (i, wanted) in self._converted:
+            return self._converted[i, wanted]
+        if constant:
+            made = _stored(source, wanted)
+            new = i if i not in self.tensors else self._new(made)
+            self.tensors[new] = replace(made, id=new)
+        else:
+            if source.is_constant:
+                self._as(i, self._own(i))
+            if wanted == self.tensors[i].format:
+                return i
+            new = self._new(replace(source, name=f"{source.name}_as", format=wanted, data=None, made_by="emit"))
+            self.ops.append(Op(_conversion(wanted), (i,), (new,)))
+        self._converted[i, wanted] = new
+        return new
+
+    def _new(self, tensor: Tensor) -> int:
+        new, self.next_id = self.next_id, self.next_id + 1
+        self.tensors[new] = replace(tensor, id=new)
+        return new
+
+    def _own(self, i: int) -> Format:
+        return self.plan.own(i) if self.source[i].is_float else self.source[i].format
+
+    def _outside(self, i: int) -> Format:
+        return self.plan.outside(i) if self.source[i].is_float else self.source[i].format
+
+    def _at(self, i: int, op: Op) -> Format:
+        return self.plan.at(i, op.output) if self.source[i].is_float else self.source[i].format
+
+
+def _conversion(wanted: Format) -> OpKind:
+    return Dequantize() if isinstance(wanted, Float) else Quantize()
+
+
+def _stored(t: Tensor, wanted: Format) -> Tensor:
+    """The constant with its data in the format ``wanted``."""
+    if t.data is None or not t.is_float:
+        return t
+    data = quantize_array(t.data, wanted) if isinstance(wanted, Affine) else t.data.astype(np.dtype(wanted.dtype))
+    return replace(t, format=wanted, data=data)

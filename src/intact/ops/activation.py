@@ -1,0 +1,257 @@
+"""Functions of one tensor, element by element, and softmax."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Final, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from intact.ops.base import Fixed, OpKind, RangeRule, present
+
+#: LOGISTIC and SOFTMAX give [0, 1) in 1/256 steps. Source: LiteRT activations.cc; int16 in 1/32768 steps.
+_UNIT: Final = Fixed({"int8": (1 / 256, -128), "int16": (1 / 32768, 0)})
+#: TANH and L2_NORMALIZATION give [-1, 1) in 1/128 steps.
+_SIGNED_UNIT: Final = Fixed({"int8": (1 / 128, 0), "int16": (1 / 32768, 0)})
+
+
+@final
+@dataclass(frozen=True)
+class Relu(OpKind):
+    """``max(x, 0)``."""
+
+    name: ClassVar[str] = "RELU"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return F.relu(present(inputs[0], "x"))
+
+
+@final
+@dataclass(frozen=True)
+class Relu6(OpKind):
+    """``min(max(x, 0), 6)``."""
+
+    name: ClassVar[str] = "RELU6"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return present(inputs[0], "x").clamp(0.0, 6.0)
+
+
+@final
+@dataclass(frozen=True)
+class Relu0To1(OpKind):
+    """``min(max(x, 0), 1)``."""
+
+    name: ClassVar[str] = "RELU_0_TO_1"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return present(inputs[0], "x").clamp(0.0, 1.0)
+
+
+@final
+@dataclass(frozen=True)
+class ReluN1To1(OpKind):
+    """``min(max(x, -1), 1)``."""
+
+    name: ClassVar[str] = "RELU_N1_TO_1"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return present(inputs[0], "x").clamp(-1.0, 1.0)
+
+
+@final
+@dataclass(frozen=True)
+class LeakyRelu(OpKind):
+    """``x if x > 0 else alpha * x``."""
+
+    name: ClassVar[str] = "LEAKY_RELU"
+    alpha: float = 0.2
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return F.leaky_relu(present(inputs[0], "x"), self.alpha)
+
+
+@final
+@dataclass(frozen=True)
+class PRelu(OpKind):
+    """``x if x > 0 else alpha * x``, alpha a tensor that broadcasts against x."""
+
+    name: ClassVar[str] = "PRELU"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        x, alpha = present(inputs[0], "x"), present(inputs[1], "alpha")
+        return torch.where(x > 0, x, alpha * x)
+
+
+@final
+@dataclass(frozen=True)
+class HardSwish(OpKind):
+    """``x * relu6(x + 3) / 6``."""
+
+    name: ClassVar[str] = "HARD_SWISH"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return F.hardswish(present(inputs[0], "x"))
+
+
+@final
+@dataclass(frozen=True)
+class Gelu(OpKind):
+    """``x * Phi(x)``, or its tanh approximation."""
+
+    name: ClassVar[str] = "GELU"
+    approximate: bool = False
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return F.gelu(present(inputs[0], "x"), approximate="tanh" if self.approximate else "none")
+
+
+@final
+@dataclass(frozen=True)
+class Elu(OpKind):
+    """``x if x > 0 else exp(x) - 1``."""
+
+    name: ClassVar[str] = "ELU"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return F.elu(present(inputs[0], "x"))
+
+
+@final
+@dataclass(frozen=True)
+class Logistic(OpKind):
+    """``1 / (1 + exp(-x))``."""
+
+    name: ClassVar[str] = "LOGISTIC"
+    range_rule: ClassVar[RangeRule] = _UNIT
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.sigmoid(present(inputs[0], "x"))
+
+
+@final
+@dataclass(frozen=True)
+class Tanh(OpKind):
+    """Hyperbolic tangent."""
+
+    name: ClassVar[str] = "TANH"
+    range_rule: ClassVar[RangeRule] = _SIGNED_UNIT
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.tanh(present(inputs[0], "x"))
+
+
+@final
+@dataclass(frozen=True)
+class Softmax(OpKind):
+    """``exp(beta x) / sum(exp(beta x))`` along the last axis."""
+
+    name: ClassVar[str] = "SOFTMAX"
+    range_rule: ClassVar[RangeRule] = _UNIT
+    beta: float = 1.0
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.softmax(self.beta * present(inputs[0], "x"), -1)
+
+
+@final
+@dataclass(frozen=True)
+class LogSoftmax(OpKind):
+    """``x - log(sum(exp(x)))`` along the last axis. Source of the fixed scale: LiteRT log_softmax in activations.cc."""
+
+    name: ClassVar[str] = "LOG_SOFTMAX"
+    range_rule: ClassVar[RangeRule] = Fixed({"int8": (16 / 256, 127)})
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.log_softmax(present(inputs[0], "x"), -1)
+
+
+@final
+@dataclass(frozen=True)
+class L2Normalization(OpKind):
+    """``x / sqrt(sum(x^2))`` along the last axis. Source of the fixed scale: LiteRT l2norm.cc."""
+
+    name: ClassVar[str] = "L2_NORMALIZATION"
+    range_rule: ClassVar[RangeRule] = Fixed({"int8": (1 / 128, 0)})
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return F.normalize(present(inputs[0], "x"), dim=-1, eps=1e-6)
+
+
+@final
+@dataclass(frozen=True)
+class Exp(OpKind):
+    """``e^x``."""
+
+    name: ClassVar[str] = "EXP"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.exp(present(inputs[0], "x"))
+
+
+@final
+@dataclass(frozen=True)
+class Log(OpKind):
+    """Natural logarithm."""
+
+    name: ClassVar[str] = "LOG"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.log(present(inputs[0], "x"))
+
+
+@final
+@dataclass(frozen=True)
+class Abs(OpKind):
+    """``|x|``."""
+
+    name: ClassVar[str] = "ABS"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.abs(present(inputs[0], "x"))
+
+
+@final
+@dataclass(frozen=True)
+class Neg(OpKind):
+    """``-x``."""
+
+    name: ClassVar[str] = "NEG"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return -present(inputs[0], "x")
+
+
+@final
+@dataclass(frozen=True)
+class Sqrt(OpKind):
+    """Square root."""
+
+    name: ClassVar[str] = "SQRT"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.sqrt(present(inputs[0], "x"))
+
+
+@final
+@dataclass(frozen=True)
+class Rsqrt(OpKind):
+    """``1 / sqrt(x)``."""
+
+    name: ClassVar[str] = "RSQRT"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.rsqrt(present(inputs[0], "x"))
+
+
+@final
+@dataclass(frozen=True)
+class Square(OpKind):
+    """``x^2``."""
+
+    name: ClassVar[str] = "SQUARE"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.square(present(inputs[0], "x"))

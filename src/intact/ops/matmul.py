@@ -1,0 +1,54 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar, final
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from intact.ops.base import Activation, OpKind, Shape, Weight, activate, present
+
+
+@final
+@dataclass(frozen=True)
+class FullyConnected(OpKind):
+    """``activation(x w^T + b)``: x [..., in], w [out, in], b [out]; x is flattened to [n, in] unless ``keep_dims``."""
+
+    name: ClassVar[str] = "FULLY_CONNECTED"
+    weight: ClassVar[Weight | None] = Weight(input=1, axis=0, bias=2)
+    activation: Activation = "none"
+    keep_dims: bool = False
+    asymmetric_inputs: bool = False
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        x, w = present(inputs[0], "x"), present(inputs[1], "weight")
+        if not self.keep_dims:
+            x = x.reshape(-1, w.shape[1])
+        bias = inputs[2] if len(inputs) > 2 else None
+        y = F.linear(x, w, None if bias is None else bias.reshape(-1))
+        return activate(y, self.activation)
+
+    def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
+        return prod(output) * inputs[1][1]
+
+
+@final
+@dataclass(frozen=True)
+class BatchMatMul(OpKind):
+    """``a b`` over the last two axes, either one transposed first."""
+
+    name: ClassVar[str] = "BATCH_MATMUL"
+    adj_x: bool = False
+    adj_y: bool = False
+    asymmetric_inputs: bool = False
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        a, b = present(inputs[0], "a"), present(inputs[1], "b")
+        return (a.transpose(-1, -2) if self.adj_x else a) @ (b.transpose(-1, -2) if self.adj_y else b)
+
+    def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
+        return prod(output) * inputs[0][-2 if self.adj_x else -1]

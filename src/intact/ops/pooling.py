@@ -1,0 +1,64 @@
+"""Spatial pooling, NHWC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from intact.errors import ModelError
+from intact.ops.base import Activation, OpKind, Padding, RangeRule, SameAsInput, activate, present, same_padding
+from intact.ops.convolution import to_nchw, to_nhwc
+
+
+def _pads(x: Tensor, filter_size: tuple[int, int], stride: tuple[int, int], padding: Padding) -> list[int]:
+    """Left, right, top, bottom."""
+    if min(*filter_size, *stride) < 1:
+        raise ModelError(f"a pool of size {filter_size} and stride {stride}")
+    if padding == "valid":
+        return [0, 0, 0, 0]
+    (top, bottom), (left, right) = (same_padding(x.shape[1 + i], filter_size[i], stride[i], 1) for i in (0, 1))
+    return [left, right, top, bottom]
+
+
+@final
+@dataclass(frozen=True)
+class AveragePool2D(OpKind):
+    """The mean of each window; padding is not counted. One scale for input and output (LiteRT pooling.cc)."""
+
+    name: ClassVar[str] = "AVERAGE_POOL_2D"
+    range_rule: ClassVar[RangeRule] = SameAsInput()
+    filter: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: Padding = "valid"
+    activation: Activation = "none"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        x = present(inputs[0], "x")
+        pads = _pads(x, self.filter, self.stride, self.padding)
+        y = F.avg_pool2d(F.pad(to_nchw(x), pads), self.filter, self.stride)
+        if any(pads):
+            ones = F.pad(x.new_ones((1, 1, *x.shape[1:3])), pads)
+            y = y / F.avg_pool2d(ones, self.filter, self.stride)
+        return activate(to_nhwc(y), self.activation)
+
+
+@final
+@dataclass(frozen=True)
+class MaxPool2D(OpKind):
+    """The largest of each window; padding never wins. One scale for input and output (LiteRT pooling.cc)."""
+
+    name: ClassVar[str] = "MAX_POOL_2D"
+    range_rule: ClassVar[RangeRule] = SameAsInput()
+    filter: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: Padding = "valid"
+    activation: Activation = "none"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        x = present(inputs[0], "x")
+        pads = _pads(x, self.filter, self.stride, self.padding)
+        padded = F.pad(to_nchw(x), pads, value=float("-inf")) if any(pads) else to_nchw(x)
+        return activate(to_nhwc(F.max_pool2d(padded, self.filter, self.stride)), self.activation)

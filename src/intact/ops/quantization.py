@@ -1,0 +1,45 @@
+"""Conversions between formats. In real numbers they are identities: the simulator rounds where a tensor's format says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from intact.ops.base import OpKind, present
+
+
+@final
+@dataclass(frozen=True)
+class Quantize(OpKind):
+    """The same real number in an integer format, or in another one."""
+
+    name: ClassVar[str] = "QUANTIZE"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return present(inputs[0], "x")
+
+
+@final
+@dataclass(frozen=True)
+class Dequantize(OpKind):
+    """The same real number in float32."""
+
+    name: ClassVar[str] = "DEQUANTIZE"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return present(inputs[0], "x").to(torch.float32)
+
+
+@final
+@dataclass(frozen=True)
+class Cast(OpKind):
+    """The same number as another type: ``float32``, ``int32``, …"""
+
+    name: ClassVar[str] = "CAST"
+    dtype: str = "float32"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return present(inputs[0], "x").to(getattr(torch, self.dtype))

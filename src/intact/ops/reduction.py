@@ -1,0 +1,79 @@
+"""Reductions over axes, given as an integer constant in the second input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from intact.ops.base import OpKind, RangeRule, SameAsInput, integers, present
+
+
+def _axes(inputs: tuple[Tensor | None, ...]) -> tuple[int, ...]:
+    rank = present(inputs[0], "x").dim()
+    return tuple(sorted({axis % rank if -rank <= axis < rank else axis for axis in integers(inputs[1], "axes")}))
+
+
+@final
+@dataclass(frozen=True)
+class Mean(OpKind):
+    """The mean over axes."""
+
+    name: ClassVar[str] = "MEAN"
+    keep_dims: bool = False
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return present(inputs[0], "x").mean(_axes(inputs), keepdim=self.keep_dims)
+
+
+@final
+@dataclass(frozen=True)
+class Sum(OpKind):
+    """The sum over axes."""
+
+    name: ClassVar[str] = "SUM"
+    keep_dims: bool = False
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return present(inputs[0], "x").sum(_axes(inputs), keepdim=self.keep_dims)
+
+
+@final
+@dataclass(frozen=True)
+class ReduceMax(OpKind):
+    """The largest over axes; it picks numbers, so input and output share one scale."""
+
+    name: ClassVar[str] = "REDUCE_MAX"
+    range_rule: ClassVar[RangeRule] = SameAsInput()
+    keep_dims: bool = False
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.amax(present(inputs[0], "x"), _axes(inputs), keepdim=self.keep_dims)
+
+
+@final
+@dataclass(frozen=True)
+class ReduceMin(OpKind):
+    """The smallest over axes; it picks numbers, so input and output share one scale."""
+
+    name: ClassVar[str] = "REDUCE_MIN"
+    range_rule: ClassVar[RangeRule] = SameAsInput()
+    keep_dims: bool = False
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.amin(present(inputs[0], "x"), _axes(inputs), keepdim=self.keep_dims)
+
+
+@final
+@dataclass(frozen=True)
+class ArgMax(OpKind):
+    """The index of the largest along one axis, which the second input holds."""
+
+    name: ClassVar[str] = "ARG_MAX"
+    dtype: str = "int64"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        (axis,) = integers(inputs[1], "axis")
+        return torch.argmax(present(inputs[0], "x"), axis).to(getattr(torch, self.dtype))

@@ -1,0 +1,67 @@
+"""Spatial resizing, NHWC; the second input holds (height, width)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from intact.ops.base import OpKind, RangeRule, SameAsInput, bounded, integers, present
+
+
+def _positions(size: int, new: int, align_corners: bool, half_pixel: bool) -> Tensor:
+    """Where each of the ``new`` output rows falls among ``size`` input rows. Source: LiteRT resize_bilinear.h."""
+    scale = (size - 1) / (new - 1) if align_corners and new > 1 else size / new
+    at = torch.arange(new, dtype=torch.float32)
+    return (at + 0.5) * scale - 0.5 if half_pixel else at * scale
+
+
+@final
+@dataclass(frozen=True)
+class ResizeBilinear(OpKind):
+    """Linear interpolation along height and width."""
+
+    name: ClassVar[str] = "RESIZE_BILINEAR"
+    range_rule: ClassVar[RangeRule] = SameAsInput()
+    align_corners: bool = False
+    half_pixel_centers: bool = False
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        x = present(inputs[0], "x")
+        height, width = bounded(integers(inputs[1], "size"))
+        for axis, new in ((1, height), (2, width)):
+            size = x.shape[axis]
+            at = _positions(size, new, self.align_corners, self.half_pixel_centers).clamp(min=0.0)
+            low = at.floor().long().clamp(max=size - 1)
+            high = (low + 1).clamp(max=size - 1)
+            shape = [1, 1, 1, 1]
+            shape[axis] = new
+            part = (at - low).reshape(shape).to(x.device)
+            low, high = low.to(x.device), high.to(x.device)
+            x = x.index_select(axis, low) * (1 - part) + x.index_select(axis, high) * part
+        return x
+
+
+@final
+@dataclass(frozen=True)
+class ResizeNearestNeighbor(OpKind):
+    """The nearest element along height and width."""
+
+    name: ClassVar[str] = "RESIZE_NEAREST_NEIGHBOR"
+    range_rule: ClassVar[RangeRule] = SameAsInput()
+    align_corners: bool = False
+    half_pixel_centers: bool = False
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        x = present(inputs[0], "x")
+        height, width = bounded(integers(inputs[1], "size"))
+        for axis, new in ((1, height), (2, width)):
+            size = x.shape[axis]
+            scale = (size - 1) / (new - 1) if self.align_corners and new > 1 else size / new
+            at = (torch.arange(new, dtype=torch.float32) + (0.5 if self.half_pixel_centers else 0.0)) * scale
+            # Halves go away from zero, as the kernel's std::round does.
+            index = ((at + 0.5).floor() if self.align_corners else at.floor()).long().clamp(0, size - 1)
+            x = x.index_select(axis, index.to(x.device))
+        return x

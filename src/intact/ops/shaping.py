@@ -1,0 +1,345 @@
+"""Ops that move numbers without computing any. Shapes, axes and paddings are integer constants among the inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from intact.errors import ModelError, UnsupportedError
+from intact.ops.base import Activation, OpKind, RangeRule, SameAsInput, activate, bounded, integers, present
+
+
+class _Moves(OpKind):
+    """Input and output share one scale."""
+
+    range_rule: ClassVar[RangeRule] = SameAsInput()
+
+
+@final
+@dataclass(frozen=True)
+class Reshape(_Moves):
+    """The same numbers in another shape: the second input's, else ``new_shape``; one dimension may be -1."""
+
+    name: ClassVar[str] = "RESHAPE"
+    new_shape: tuple[int, ...] | None = None
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        given = inputs[1] if len(inputs) > 1 else None
+        shape = self.new_shape if given is None else integers(given, "shape")
+        if shape is None:
+            raise ModelError("no shape is given")
+        return present(inputs[0], "x").reshape(shape)
+
+
+@final
+@dataclass(frozen=True)
+class Transpose(_Moves):
+    """Axes in another order."""
+
+    name: ClassVar[str] = "TRANSPOSE"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return present(inputs[0], "x").permute(integers(inputs[1], "permutation"))
+
+
+@final
+@dataclass(frozen=True)
+class Squeeze(_Moves):
+    """Without axes of length 1: those named, or all."""
+
+    name: ClassVar[str] = "SQUEEZE"
+    axes: tuple[int, ...] = ()
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        x = present(inputs[0], "x")
+        return x.squeeze(self.axes) if self.axes else x.squeeze()
+
+
+@final
+@dataclass(frozen=True)
+class ExpandDims(_Moves):
+    """With one more axis of length 1."""
+
+    name: ClassVar[str] = "EXPAND_DIMS"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        (axis,) = integers(inputs[1], "axis")
+        return present(inputs[0], "x").unsqueeze(axis)
+
+
+def _pads(inputs: tuple[Tensor | None, ...]) -> list[int]:
+    """Paddings in torch's order, last axis first, from [rank, 2]."""
+    x, pads = present(inputs[0], "x"), integers(inputs[1], "paddings")
+    if len(pads) != 2 * x.dim() or min(pads, default=0) < 0:
+        raise ModelError(f"paddings {list(pads)} do not fit rank {x.dim()}")
+    bounded(tuple(n + before + after for n, before, after in zip(x.shape, pads[::2], pads[1::2], strict=True)))
+    return [p for axis in range(x.dim() - 1, -1, -1) for p in pads[2 * axis : 2 * axis + 2]]
+
+
+@final
+@dataclass(frozen=True)
+class Pad(_Moves):
+    """Zeros around; paddings [rank, 2]."""
+
+    name: ClassVar[str] = "PAD"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return F.pad(present(inputs[0], "x"), _pads(inputs))
+
+
+@final
+@dataclass(frozen=True)
+class PadV2(_Moves):
+    """A value, which is the third input, around."""
+
+    name: ClassVar[str] = "PADV2"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        x, pads, value = present(inputs[0], "x"), _pads(inputs), present(inputs[2], "value")
+        inside = F.pad(torch.ones_like(x), pads)
+        return F.pad(x, pads) + (1 - inside) * value.reshape(())
+
+
+@final
+@dataclass(frozen=True)
+class MirrorPad(_Moves):
+    """The tensor's own values around, mirrored with (``symmetric``) or without the edge (``reflect``)."""
+
+    name: ClassVar[str] = "MIRROR_PAD"
+    mode: Literal["reflect", "symmetric"] = "reflect"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        x = present(inputs[0], "x")
+        pads = _pads(inputs)[::-1]
+        edge = 1 if self.mode == "reflect" else 0
+        for axis in range(x.dim()):
+            after, before = pads[2 * axis], pads[2 * axis + 1]
+            size = x.shape[axis]
+            if max(before, after) > size - edge:
+                raise ModelError(f"mirrored padding {before}, {after} is larger than axis {axis} of {size}")
+            index = [
+                *range(before - 1 + edge, edge - 1, -1),
+                *range(size),
+                *range(size - 1 - edge, size - 1 - edge - after, -1),
+            ]
+            x = x.index_select(axis, torch.tensor(index, device=x.device))
+        return x
+
+
+@final
+@dataclass(frozen=True)
+class Concatenation(_Moves):
+    """Tensors one after the other along ``axis``."""
+
+    name: ClassVar[str] = "CONCATENATION"
+    axis: int = 0
+    activation: Activation = "none"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return activate(torch.cat([present(x, "value") for x in inputs], self.axis), self.activation)
+
+
+@final
+@dataclass(frozen=True)
+class Pack(_Moves):
+    """Tensors stacked along a new ``axis``."""
+
+    name: ClassVar[str] = "PACK"
+    axis: int = 0
+    count: int = 0
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.stack([present(x, "value") for x in inputs], self.axis)
+
+
+@final
+@dataclass(frozen=True)
+class Unpack(_Moves):
+    """The slices along ``axis``, each a tensor."""
+
+    name: ClassVar[str] = "UNPACK"
+    axis: int = 0
+    count: int = 0
+
+    def compute(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
+        return present(inputs[0], "x").unbind(self.axis)
+
+
+@final
+@dataclass(frozen=True)
+class Split(_Moves):
+    """``count`` equal parts along the axis in the first input."""
+
+    name: ClassVar[str] = "SPLIT"
+    count: int = 1
+
+    def compute(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
+        (axis,) = integers(inputs[0], "axis")
+        x = present(inputs[1], "x")
+        if self.count < 1 or x.shape[axis] % self.count:
+            raise ModelError(f"{x.shape[axis]} elements cannot be split into {self.count} equal parts")
+        return torch.split(x, x.shape[axis] // self.count, axis)
+
+
+@final
+@dataclass(frozen=True)
+class SplitV(_Moves):
+    """Parts of the sizes in the second input along the axis in the third; one size may be -1."""
+
+    name: ClassVar[str] = "SPLIT_V"
+    count: int = 1
+
+    def compute(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
+        x, sizes, (axis,) = present(inputs[0], "x"), list(integers(inputs[1], "sizes")), integers(inputs[2], "axis")
+        if -1 in sizes:
+            sizes[sizes.index(-1)] = x.shape[axis] - sum(s for s in sizes if s != -1)
+        return torch.split(x, sizes, axis)
+
+
+@final
+@dataclass(frozen=True)
+class Slice(_Moves):
+    """``x[begin : begin + size]`` along every axis; size -1: to the end."""
+
+    name: ClassVar[str] = "SLICE"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        x = present(inputs[0], "x")
+        for axis, (begin, size) in enumerate(zip(integers(inputs[1], "begin"), integers(inputs[2], "size"), strict=True)):
+            x = x.narrow(axis, begin, x.shape[axis] - begin if size == -1 else size)
+        return x
+
+
+@final
+@dataclass(frozen=True)
+class StridedSlice(_Moves):
+    """``x[begin:end:strides]``; the bits of the masks say, axis by axis, which bounds are left open or axes dropped."""
+
+    name: ClassVar[str] = "STRIDED_SLICE"
+    begin_mask: int = 0
+    end_mask: int = 0
+    ellipsis_mask: int = 0
+    new_axis_mask: int = 0
+    shrink_axis_mask: int = 0
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        if self.ellipsis_mask or self.new_axis_mask:
+            raise UnsupportedError("STRIDED_SLICE with an ellipsis or a new axis is not supported; slice axis by axis instead")
+        x = present(inputs[0], "x")
+        bounds = zip(integers(inputs[1], "begin"), integers(inputs[2], "end"), integers(inputs[3], "strides"), strict=True)
+        dropped = []
+        for axis, (begin, end, step) in enumerate(bounds):
+            bit, size = 1 << axis, x.shape[axis]
+            if step == 0:
+                raise ModelError("a slice with stride 0")
+            if self.shrink_axis_mask & bit:
+                picked = range(size)[begin : begin + 1] if begin != -1 else range(size)[-1:]
+                dropped.append(axis)
+            else:
+                picked = range(size)[
+                    slice(None if self.begin_mask & bit else begin, None if self.end_mask & bit else end, step)
+                ]
+            if len(picked) != size or step != 1:
+                x = x.index_select(axis, torch.tensor(list(picked), dtype=torch.int64, device=x.device))
+        return x.squeeze(tuple(dropped)) if dropped else x
+
+
+@final
+@dataclass(frozen=True)
+class Gather(_Moves):
+    """The slices of x along ``axis`` at the indices in the second input."""
+
+    name: ClassVar[str] = "GATHER"
+    axis: int = 0
+    batch_dims: int = 0
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        if self.batch_dims:
+            raise UnsupportedError("GATHER with batch dimensions is not supported; gather sample by sample instead")
+        x, index = present(inputs[0], "x"), present(inputs[1], "indices")
+        axis = self.axis % x.dim()
+        flat = x.index_select(axis, index.reshape(-1).to(device=x.device, dtype=torch.int64))
+        return flat.reshape((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
+
+
+@final
+@dataclass(frozen=True)
+class Tile(_Moves):
+    """x repeated along every axis."""
+
+    name: ClassVar[str] = "TILE"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        x, times = present(inputs[0], "x"), integers(inputs[1], "multiples")
+        bounded(tuple(n * t for n, t in zip(x.shape, times, strict=True)))
+        return x.repeat(times)
+
+
+@final
+@dataclass(frozen=True)
+class BroadcastTo(_Moves):
+    """x repeated to a shape that it broadcasts to."""
+
+    name: ClassVar[str] = "BROADCAST_TO"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return present(inputs[0], "x").broadcast_to(bounded(integers(inputs[1], "shape")))
+
+
+@final
+@dataclass(frozen=True)
+class DepthToSpace(_Moves):
+    """[n, h, w, c b b] to [n, h b, w b, c]: channels become a b x b block of pixels."""
+
+    name: ClassVar[str] = "DEPTH_TO_SPACE"
+    block_size: int = 2
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        x, b = present(inputs[0], "x"), self.block_size
+        n, h, w, c = x.shape
+        if b < 1 or c % (b * b):
+            raise ModelError(f"{c} channels cannot be split into blocks of {b}")
+        return x.reshape(n, h, w, b, b, c // (b * b)).permute(0, 1, 3, 2, 4, 5).reshape(n, h * b, w * b, c // (b * b))
+
+
+@final
+@dataclass(frozen=True)
+class SpaceToDepth(_Moves):
+    """[n, h b, w b, c] to [n, h, w, c b b]: a b x b block of pixels becomes channels."""
+
+    name: ClassVar[str] = "SPACE_TO_DEPTH"
+    block_size: int = 2
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        x, b = present(inputs[0], "x"), self.block_size
+        n, h, w, c = x.shape
+        if b < 1 or h % b or w % b:
+            raise ModelError(f"{h} x {w} pixels cannot be cut into blocks of {b}")
+        return x.reshape(n, h // b, b, w // b, b, c).permute(0, 1, 3, 2, 4, 5).reshape(n, h // b, w // b, c * b * b)
+
+
+@final
+@dataclass(frozen=True)
+class ReverseV2(_Moves):
+    """x backwards along the axes in the second input."""
+
+    name: ClassVar[str] = "REVERSE_V2"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return present(inputs[0], "x").flip(integers(inputs[1], "axes"))
+
+
+@final
+@dataclass(frozen=True)
+class ShapeOf(OpKind):
+    """The shape of x as integers."""
+
+    name: ClassVar[str] = "SHAPE"
+    dtype: str = "int32"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.tensor(tuple(present(inputs[0], "x").shape), dtype=getattr(torch, self.dtype))

@@ -1,0 +1,274 @@
+"""Makes a Plan from a float graph, its calibrated ranges and what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Final, Literal, TypeAlias, final
+
+import numpy as np
+
+from intact.affine import Affine, Float, Format, affine_from_range, bias_format, limits, symmetric_from_absmax
+from intact.errors import ModelError, OptionError, UnsupportedError
+from intact.graph import Graph, Op
+from intact.ops.base import SameAsInput, Weight
+from intact.plan import Edge, Entry, Plan
+from intact.ranges import Range
+from intact.schemes import Scheme
+from intact.sharing import share_scales
+from intact.targets import Target
+
+Granularity: TypeAlias = Literal["per-channel", "per-tensor"]
+
+#: Weights and constants with fewer elements stay float32 in ``float16`` and ``dynamic``: the extra op would cost more bytes.
+_WORTH_IT: Final = 256
+
+#: Kernels take requantization multipliers above 2**-32 (XNNPACK) and biases that leave room in an int32 accumulator.
+_LEAST_MULTIPLIER: Final = 2.0**-30
+_LARGEST_BIAS: Final = 2**30
+
+_FLOAT: Final = Entry(Float(), "stays float32")
+
+
+@final
+@dataclass(frozen=True)
+class Request:
+    """What was asked for: formats, device, and which ops stay float. Types that are None: the scheme's own default."""
+
+    scheme: Scheme
+    target: Target
+    weights: Granularity = "per-channel"
+    keep_float: tuple[str, ...] = ()
+    input_type: str | None = None
+    output_type: str | None = None
+    ranges_from: str = "calibration"
+
+    def __post_init__(self) -> None:
+        takes = ", ".join(self.scheme.io)
+        for option, wanted in (("--input-type", self.input_type), ("--output-type", self.output_type)):
+            if wanted is not None and wanted not in self.scheme.io:
+                raise OptionError(f"{option} {wanted} cannot be had with --scheme {self.scheme.name}; type one of: {takes}")
+        if self.weights not in ("per-channel", "per-tensor"):
+            raise OptionError(f"no weight granularity is called {self.weights!r}; type --weights per-channel or per-tensor")
+
+
+def make_plan(graph: Graph, ranges: Mapping[int, Range], request: Request) -> Plan:
+    """The plan for the float ``graph``. ``ranges`` holds (low, high) for every activation when the scheme is an integer one.
+
+    Raises UnsupportedError when an op has no integer kernel and the target forbids float islands, OptionError when
+    ``keep_float`` matches nothing.
+    """
+    draft = _Draft(graph, request, ranges, _kept_float(graph, request))
+    if request.scheme.is_integer:
+        draft.plan_integers()
+    else:
+        draft.plan_weights_only()
+    named = {*draft.tensors, *draft.boundary, *(i for edge in draft.edges for i in edge)}
+    return Plan(
+        scheme=request.scheme.name,
+        target=request.target.name,
+        tensors=dict(sorted(draft.tensors.items())),
+        edges=dict(sorted(draft.edges.items())),
+        boundary=dict(sorted(draft.boundary.items())),
+        names={i: graph[i].origin for i in sorted(named)},
+    )
+
+
+def _kept_float(graph: Graph, request: Request) -> set[int]:
+    """First outputs of the ops that ``keep_float`` names: an op kind, an output tensor's name, or a pattern of either."""
+    kept: set[int] = set()
+    for pattern in request.keep_float:
+        hits = {
+            op.output
+            for op in graph.ops
+            if any(fnmatchcase(name, pattern) for name in (op.kind.name, graph[op.output].origin, graph[op.output].name))
+        }
+        if not hits:
+            some = ", ".join(repr(graph[op.output].origin) for op in graph.ops[:3])
+            raise OptionError(f"--keep-float {pattern!r} matches no op; names are op kinds or output tensors such as {some}")
+        kept |= hits
+    return kept
+
+
+@dataclass
+class _Draft:
+    """The plan while it is being made."""
+
+    graph: Graph
+    request: Request
+    ranges: Mapping[int, Range]
+    kept: set[int]
+    tensors: dict[int, Entry] = field(default_factory=dict)
+    edges: dict[Edge, Entry] = field(default_factory=dict)
+    boundary: dict[int, Entry] = field(default_factory=dict)
+
+    def plan_weights_only(self) -> None:
+        """float32, float16 and dynamic: activations stay float32; large constants are stored smaller."""
+        for op in self.graph.ops:
+            if op.output in self.kept:
+                continue
+            for i in dict.fromkeys(op.reads):
+                if self.graph[i].is_constant and self.graph[i].is_float and self._values(i).size >= _WORTH_IT:
+                    self._plan_small_constant(i, op)
+
+    def _plan_small_constant(self, i: int, op: Op) -> None:
+        data, weight = self._values(i), op.kind.weight
+        if self.request.scheme.weights == "float16":
+            if np.abs(data).max() > np.finfo(np.float16).max:
+                self.tensors[i] = Entry(Float(), "holds values beyond float16's 65504")
+                return
+            self.tensors[i] = Entry(Float("float16"), "weights in half precision")
+            self.edges[i, op.output] = Entry(Float(), "kernels compute in float32")
+            return
+        hybrid = self.request.scheme.weights == "int8" and op.kind.name in self.request.target.hybrid
+        if hybrid and weight is not None and i == op.inputs[weight.input]:
+            absmax, axis, why = self._weight_absmax(data, op, weight)
+            self._require(i, op, Entry(symmetric_from_absmax(absmax, "int8", axis), why))
+
+    def plan_integers(self) -> None:
+        """Activations, weights and biases as integers wherever the target has a kernel for it."""
+        integer_ops = self._integer_ops()
+        ranges = {i: self._range(i) for i, t in self.graph.tensors.items() if t.is_float}
+        groups = share_scales(self.graph, ranges, integer_ops)
+        self.tensors.update(groups.entries(self.request.scheme.activations, self.request.ranges_from))
+        for op in self.graph.ops:
+            if op.output in integer_ops:
+                self._plan_integer_op(op)
+            else:
+                self._plan_float_op(op)
+        self._plan_boundary()
+
+    def _integer_ops(self) -> set[int]:
+        """First outputs of the ops that compute on integers: the target has a kernel, and the user did not keep them float."""
+        integer: set[int] = set()
+        target = self.request.target
+        for op in self.graph.ops:
+            if not any(self.graph[i].is_float for i in (*op.reads, *op.outputs)):
+                continue
+            if op.output not in self.kept and op.kind.name in target.integer and self._weight_is_constant(op):
+                integer.add(op.output)
+            elif not target.float_islands:
+                reason = "was kept float" if op.output in self.kept else "has no int8 kernel"
+                raise UnsupportedError(
+                    f"{self.graph.label(op)} {reason}, and target {target.name} runs integers only; "
+                    "change the model, or type --target cpu, where it can stay in float"
+                )
+        return integer
+
+    def _weight_is_constant(self, op: Op) -> bool:
+        weight = op.kind.weight
+        weight_id = None if weight is None else op.inputs[weight.input]
+        return weight_id is None or self.graph[weight_id].is_constant
+
+    def _plan_float_op(self, op: Op) -> None:
+        for i in dict.fromkeys(op.reads):
+            if isinstance(self._own(i).format, Affine):
+                self.edges[i, op.output] = Entry(Float(), f"{op.kind.name} runs in float here")
+
+    def _plan_integer_op(self, op: Op) -> None:
+        weight = op.kind.weight
+        special = () if weight is None else tuple(op.inputs[p] for p in (weight.input, weight.bias) if p < len(op.inputs))
+        for i in dict.fromkeys(op.reads):
+            if i in special or not self.graph[i].is_float:
+                continue
+            needed = self._needed(i, op)
+            if self.graph[i].is_constant:
+                self._require(i, op, needed)
+            elif self._own(i).format != needed.format:
+                self.edges[i, op.output] = needed
+        if weight is not None:
+            self._plan_weight(op, weight)
+
+    def _needed(self, i: int, op: Op) -> Entry:
+        """The format in which the integer op ``op`` must read the activation or constant operand ``i``."""
+        output, dtype = self._own(op.output), self.request.scheme.activations
+        if isinstance(op.kind.range_rule, SameAsInput) and isinstance(output.format, Affine):
+            return Entry(output.format, f"{op.kind.name} needs one scale for inputs and output", output.range)
+        if isinstance(self._own(i).format, Affine) and not self.graph[i].is_constant:
+            return self._own(i)
+        seen = self._range(i)
+        if self.graph[i].is_constant and seen == (0.0, 0.0) and isinstance(output.format, Affine):
+            return Entry(Affine(output.format.scale, (0,), dtype), "all zeros: any scale holds them", seen)
+        why = "lowest and highest value of the constant" if self.graph[i].is_constant else self.request.ranges_from
+        return Entry(affine_from_range(*seen, dtype), why, seen)
+
+    def _plan_weight(self, op: Op, weight: Weight) -> None:
+        """Symmetric weights, wide enough that the bias fits an int32 accumulator and the multiplier what kernels take."""
+        weight_id, bias_id = op.inputs[weight.input], op.inputs[weight.bias] if weight.bias < len(op.inputs) else None
+        special = (weight_id, bias_id)
+        data_id = next(i for i in op.reads if i not in special and self.graph[i].is_float)
+        activation, output = self._at(data_id, op).format, self._own(op.output).format
+        if weight_id is None or not isinstance(activation, Affine) or not isinstance(output, Affine):
+            raise TypeError(f"{self.graph.label(op)} has no integer input, weight or output")
+        absmax, axis, why = self._weight_absmax(self._values(weight_id), op, weight)
+        floor = np.full(absmax.shape, _LEAST_MULTIPLIER * output.scale[0] / activation.scale[0])
+        if bias_id is not None:
+            bias = np.abs(self._values(bias_id).reshape(-1).astype(np.float64)) / (activation.scale[0] * _LARGEST_BIAS)
+            floor = np.maximum(floor, bias if axis is not None else bias.max(initial=0.0))
+        qmax = limits(self.request.scheme.weights)[1]
+        absmax = np.where(absmax > 0, np.maximum(absmax, floor * qmax), absmax)
+        scales = np.asarray(symmetric_from_absmax(absmax, self.request.scheme.weights, axis).scale)
+        # The second maximum is for an all-zero channel with a large bias, whose scale came from its neighbours.
+        fmt = symmetric_from_absmax(np.maximum(scales, floor) * qmax, self.request.scheme.weights, axis)
+        self._require(weight_id, op, Entry(fmt, why))
+        if bias_id is not None:
+            self._require(bias_id, op, Entry(bias_format(activation, fmt), "scale of the input times scale of the weight"))
+
+    def _weight_absmax(self, data: np.ndarray, op: Op, weight: Weight) -> tuple[np.ndarray, int | None, str]:
+        """Largest magnitude per output channel, or over all where the request or the target wants one scale."""
+        if self.request.weights == "per-channel" and op.kind.name in self.request.target.per_channel:
+            others = tuple(a for a in range(data.ndim) if a != weight.axis)
+            return np.abs(data).max(axis=others), weight.axis, "largest |weight| of each output channel"
+        return np.atleast_1d(np.abs(data).max()), None, "largest |weight|"
+
+    def _plan_boundary(self) -> None:
+        """Inputs and outputs exactly as asked for; a conversion op sits between where that differs from the inside."""
+        default = self.request.scheme.io[0]
+        sides = (
+            (self.graph.inputs, self.request.input_type or default),
+            (self.graph.outputs, self.request.output_type or default),
+        )
+        for ids, wanted in sides:
+            for i in ids:
+                if self.graph[i].is_float and not self.graph[i].is_constant:
+                    inside = self._own(i)
+                    outside = _outside(inside.format, wanted, self._range(i))
+                    if outside != inside.format:
+                        self.boundary[i] = Entry(outside, f"{wanted} was asked for", inside.range)
+
+    def _require(self, tensor: int, op: Op, entry: Entry) -> None:
+        """``op`` reads the constant ``tensor`` in this format: its own if it is the first to ask, else an edge."""
+        own = self.tensors.setdefault(tensor, entry)
+        if own.format != entry.format:
+            self.edges[tensor, op.output] = entry
+
+    def _own(self, tensor: int) -> Entry:
+        return self.tensors.get(tensor, _FLOAT)
+
+    def _at(self, tensor: int, op: Op) -> Entry:
+        return self.edges.get((tensor, op.output), self._own(tensor))
+
+    def _values(self, i: int) -> np.ndarray:
+        data = self.graph[i].data
+        if data is None:
+            raise TypeError(f"tensor {i} is no constant")
+        return data
+
+    def _range(self, i: int) -> Range:
+        if self.graph[i].is_constant:
+            data = self._values(i)
+            finite = data[np.isfinite(data)]  # a pad value of -inf becomes the lowest integer there is
+            return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        if i not in self.ranges:
+            raise ModelError(f"no range was calibrated for {self.graph[i].origin!r}")
+        return self.ranges[i]
+
+
+def _outside(inside: Format, wanted: str, seen: Range) -> Format:
+    """What the caller sees of a tensor stored as ``inside``: uint8 is int8 with the zero point moved by 128."""
+    if wanted == "float32":
+        return Float()
+    fmt = inside if isinstance(inside, Affine) else affine_from_range(*seen, "int8")
+    shift = limits(wanted)[0] - limits(fmt.dtype)[0]
+    return fmt if shift == 0 else Affine(fmt.scale, tuple(z + shift for z in fmt.zero_point), wanted)

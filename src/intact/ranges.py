@@ -1,0 +1,149 @@
+"""From what calibration saw of a tensor to the range it is stored in: one small class per estimator."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar, Final, TypeAlias, final
+
+import numpy as np
+
+from intact.affine import limits
+from intact.errors import OptionError
+
+#: (low, high) of the real numbers a tensor takes
+Range: TypeAlias = tuple[float, float]
+
+
+def hull(a: Range, b: Range) -> Range:
+    """The least range that holds both."""
+    return min(a[0], b[0]), max(a[1], b[1])
+
+
+def width(seen: Range) -> float:
+    """How wide the range is once it contains zero, as every stored range must."""
+    return max(seen[1], 0.0) - min(seen[0], 0.0)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """One tensor over n calibration samples: ``lows`` and ``highs`` [n], in sample order, and a histogram if asked for.
+
+    ``counts`` [bins] counts the values in equal bins from min(lows) to max(highs).
+    """
+
+    lows: np.ndarray
+    highs: np.ndarray
+    counts: np.ndarray | None = None
+
+    @property
+    def extremes(self) -> Range:
+        return float(self.lows.min()), float(self.highs.max())
+
+
+class Estimator(abc.ABC):
+    """``estimate`` maps an :class:`Observed` to (low, high); zero need not be inside, the format sees to that."""
+
+    name: ClassVar[str]
+    needs_histogram: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def estimate(self, seen: Observed) -> Range: ...
+
+
+@final
+@dataclass(frozen=True)
+class MinMax(Estimator):
+    """The lowest and the highest value seen. Nothing is clipped."""
+
+    name: ClassVar[str] = "minmax"
+
+    def estimate(self, seen: Observed) -> Range:
+        return seen.extremes
+
+
+@final
+@dataclass(frozen=True)
+class Moving(Estimator):
+    """``r <- (1 - step) r + step * extreme`` over the samples in order, from the first one's extremes.
+
+    Clips outliers that are rare among the samples. Source: Krishnamoorthi 2018 (arXiv 1806.08342), section 3.1.
+    """
+
+    name: ClassVar[str] = "moving"
+    step: float = 0.05
+
+    def estimate(self, seen: Observed) -> Range:
+        n = len(seen.lows)
+        weights = self.step * (1 - self.step) ** np.arange(n - 1, -1, -1.0)
+        weights[0] = (1 - self.step) ** (n - 1)
+        return float(weights @ seen.lows), float(weights @ seen.highs)
+
+
+@final
+@dataclass(frozen=True)
+class Percentile(Estimator):
+    """The values that leave ``(100 - percent) / 2`` per cent out at each end; the extreme itself when an end has no tail."""
+
+    name: ClassVar[str] = "percentile"
+    needs_histogram: ClassVar[bool] = True
+    percent: float = 99.99
+
+    def estimate(self, seen: Observed) -> Range:
+        counts, edges = _histogram(seen)
+        cumulative = np.concatenate(([0.0], np.cumsum(counts))) / max(counts.sum(), 1.0)
+        tail = (100 - self.percent) / 200
+        low, high = np.interp((tail, 1 - tail), cumulative, edges)
+        floor, ceiling = seen.extremes
+        # A ReLU output piles up at exactly 0: the first bin already holds the tail, so its lower edge is the answer.
+        return (floor if counts[0] > tail * counts.sum() else float(low)), (
+            ceiling if counts[-1] > tail * counts.sum() else float(high)
+        )
+
+
+@final
+@dataclass(frozen=True)
+class Mse(Estimator):
+    """The range with the least mean squared error of rounding and clipping to 8 bits, searched over both ends.
+
+    ``E = sum_bins p(x) (x - Q(x))^2`` with rounding taken as uniform, ``scale^2 / 12`` inside and ``(x - end)^2`` outside.
+    Source: the OMSE of Choukroun et al. 2019 (arXiv 1902.06822), for asymmetric ranges.
+    """
+
+    name: ClassVar[str] = "mse"
+    needs_histogram: ClassVar[bool] = True
+    steps: int = 48
+
+    def estimate(self, seen: Observed) -> Range:
+        counts, edges = _histogram(seen)
+        low, high = min(edges[0], 0.0), max(edges[-1], 0.0)
+        x, p = (edges[:-1] + edges[1:]) / 2, counts / max(counts.sum(), 1.0)
+        shrink = np.linspace(1.0, 1.0 / self.steps, self.steps)
+        lows, highs = low * shrink, high * shrink
+        below = np.array([p @ np.square(np.minimum(x - end, 0.0)) for end in lows])
+        above = np.array([p @ np.square(np.maximum(x - end, 0.0)) for end in highs])
+        q_low, q_high = limits("int8")
+        inside = np.square((highs[None, :] - lows[:, None]) / (q_high - q_low)) / 12
+        i, j = np.unravel_index(int(np.argmin(below[:, None] + above[None, :] + inside)), inside.shape)
+        return float(lows[i]), float(highs[j])
+
+
+ESTIMATORS: Final[Mapping[str, Estimator]] = MappingProxyType({e.name: e for e in (MinMax(), Moving(), Percentile(), Mse())})
+
+
+def estimator(name: str) -> Estimator:
+    """The estimator called ``name``; OptionError lists the names there are."""
+    if name not in ESTIMATORS:
+        raise OptionError(f"no range estimator is called {name!r}; type --ranges with one of: {', '.join(ESTIMATORS)}")
+    return ESTIMATORS[name]
+
+
+def _histogram(seen: Observed) -> tuple[np.ndarray, np.ndarray]:
+    """Counts [bins] and bin edges [bins + 1]."""
+    if seen.counts is None:
+        raise ValueError("this estimator needs a histogram")
+    low, high = seen.extremes
+    return seen.counts.astype(np.float64), np.linspace(low, high, len(seen.counts) + 1)

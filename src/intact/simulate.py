@@ -1,0 +1,106 @@
+"""Runs a Graph in torch: differentiable, batched, on any device.
+
+Integer graphs are simulated in real numbers: constants are dequantized once, and every activation is rounded to its own
+format as it is made (fake quantization).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias, final
+
+import numpy as np
+import torch
+
+from intact.affine import Affine, dequantize, fake_quantize
+from intact.errors import DataError, ModelError, located
+from intact.graph import Graph, Op, Tensor
+from intact.ops.base import as_tuple
+from intact.verify import concrete
+
+#: Called with every float activation as it is made, graph inputs too.
+Observer: TypeAlias = Callable[[Tensor, torch.Tensor], None]
+
+
+@final
+class Program:
+    """A graph made ready to run on ``device``. Immutable; safe to call from several threads."""
+
+    def __init__(self, graph: Graph, device: str | torch.device = "cpu") -> None:
+        self.graph = graph
+        self.device = torch.device(device)
+        self.batches = all(graph[i].shape[:1] == (None,) for i in graph.inputs)
+        self._constants = {t.id: self._constant(t) for t in graph.constants()}
+        last = {i: n for n, op in enumerate(graph.ops) for i in op.reads}
+        self._dead_after = {
+            n: tuple(i for i in op.reads if last[i] == n and i not in graph.outputs) for n, op in enumerate(graph.ops)
+        }
+
+    def _constant(self, t: Tensor) -> torch.Tensor:
+        data = torch.from_numpy(np.array(t.data))
+        if isinstance(t.format, Affine):
+            return dequantize(data, t.format).to(self.device)
+        if t.is_float:
+            return data.to(self.device, torch.float32)
+        return data
+
+    def __call__(
+        self, inputs: Mapping[str, np.ndarray | torch.Tensor], observe: Observer | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Outputs by name, [n, ...], for inputs by name, [n, ...], in real numbers. DataError when they do not fit."""
+        values = {i: self._input(name, i, inputs) for name, i in zip(self.graph.input_names, self.graph.inputs, strict=True)}
+        if not self.batches:
+            return self._one_by_one(values, observe)
+        return self._run(values, observe)
+
+    def _input(self, name: str, i: int, inputs: Mapping[str, np.ndarray | torch.Tensor]) -> torch.Tensor:
+        if name not in inputs:
+            raise DataError(f"input {name!r} is missing; the model takes {', '.join(map(repr, self.graph.input_names))}")
+        x = torch.as_tensor(inputs[name], device=self.device)
+        wanted = concrete(self.graph[i])
+        if tuple(x.shape[1:]) != wanted[1:]:
+            raise DataError(f"input {name!r} has shape {list(x.shape)}, and the model takes {['n', *wanted[1:]]}")
+        return x.to(torch.float32) if self.graph[i].is_float or isinstance(self.graph[i].format, Affine) else x
+
+    def _one_by_one(self, values: Mapping[int, torch.Tensor], observe: Observer | None) -> dict[str, torch.Tensor]:
+        step = concrete(self.graph[self.graph.inputs[0]])[0]
+        count = len(values[self.graph.inputs[0]])
+        parts = [
+            self._run({i: v[at : at + step] for i, v in values.items()}, observe) for at in range(0, count - step + 1, step)
+        ]
+        return {name: torch.cat([part[name] for part in parts]) for name in self.graph.output_names}
+
+    def _run(self, inputs: Mapping[int, torch.Tensor], observe: Observer | None) -> dict[str, torch.Tensor]:
+        values = dict(self._constants)
+        for i, x in inputs.items():
+            values[i] = self._made(i, x, observe)
+        for n, op in enumerate(self.graph.ops):
+            for i, y in zip(op.outputs, self._compute(op, values), strict=True):
+                values[i] = self._made(i, y, observe)
+            for i in self._dead_after[n]:
+                values.pop(i, None)
+        return {name: values[i] for name, i in zip(self.graph.output_names, self.graph.outputs, strict=True)}
+
+    def _compute(self, op: Op, values: Mapping[int, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        try:
+            return as_tuple(op.kind.compute(*(None if i is None else values[i] for i in op.inputs)))
+        except (RuntimeError, ValueError, IndexError) as error:
+            with located(f"op {self.graph.label(op)}"):
+                raise ModelError(f"cannot be computed ({str(error).splitlines()[0]})") from error
+
+    def _made(self, i: int, y: torch.Tensor, observe: Observer | None) -> torch.Tensor:
+        tensor = self.graph[i]
+        if isinstance(tensor.format, Affine):
+            y = fake_quantize(y, tensor.format)
+        if observe is not None and y.is_floating_point():
+            observe(tensor, y)
+        return y
+
+
+def run_batches(
+    program: Program, batches: Iterator[Mapping[str, np.ndarray]], observe: Observer | None = None
+) -> dict[str, np.ndarray]:
+    """All outputs, [n, ...] by name, for samples that come in batches."""
+    with torch.inference_mode():
+        parts = [{name: y.cpu().numpy() for name, y in program(batch, observe).items()} for batch in batches]
+    return {name: np.concatenate([part[name] for part in parts]) for name in program.graph.output_names}

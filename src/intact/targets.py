@@ -1,0 +1,82 @@
+"""Devices as rows of data: which ops, formats and granularities a runtime takes, and how it likes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal, final
+
+from intact.errors import OptionError
+
+# fmt: off
+_MOVES: Final = frozenset(
+    {
+        "BROADCAST_TO", "CONCATENATION", "DEPTH_TO_SPACE", "EXPAND_DIMS", "GATHER", "MIRROR_PAD", "PACK", "PAD", "PADV2",
+        "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "REVERSE_V2", "SLICE", "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V",
+        "SQUEEZE", "STRIDED_SLICE", "TILE", "TRANSPOSE", "UNPACK",
+    }
+)
+_COMPUTES: Final = frozenset(
+    {
+        "ABS", "ADD", "ARG_MAX", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "ELU", "EXP",
+        "FULLY_CONNECTED", "GELU", "HARD_SWISH", "L2_NORMALIZATION", "LEAKY_RELU", "LOGISTIC", "LOG_SOFTMAX", "MAXIMUM",
+        "MAX_POOL_2D", "MEAN", "MINIMUM", "MUL", "PRELU", "REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "RELU_0_TO_1",
+        "RELU_N1_TO_1", "RSQRT", "SOFTMAX", "SQUARED_DIFFERENCE", "SUB", "SUM", "TANH", "TRANSPOSE_CONV",
+    }
+)
+# fmt: on
+
+
+@final
+@dataclass(frozen=True)
+class Target:
+    """One device class.
+
+    ``integer``: op kinds with int8 kernels. ``hybrid``: kinds that take int8 weights with float activations. ``per_channel``:
+    kinds whose weights may have a scale per output channel. ``float_islands``: whether an op without an int8 kernel may stay
+    in float between DEQUANTIZE and QUANTIZE. ``kernels``: which LiteRT kernel set stands for the device in measurements.
+    """
+
+    name: str
+    summary: str
+    kernels: Literal["default", "reference"]
+    integer: frozenset[str]
+    hybrid: frozenset[str]
+    per_channel: frozenset[str]
+    float_islands: bool
+
+
+TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
+    {
+        target.name: target
+        for target in (
+            Target(
+                name="cpu",
+                summary="phones, boards and desktops: LiteRT with XNNPACK kernels",
+                kernels="default",
+                integer=_MOVES | _COMPUTES,
+                hybrid=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}),
+                per_channel=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"}),
+                float_islands=True,
+            ),
+            Target(
+                name="mcu",
+                summary="microcontrollers: TensorFlow Lite Micro, integers only",
+                kernels="reference",
+                integer=(_MOVES | _COMPUTES)
+                - frozenset({"GATHER", "REVERSE_V2", "TILE", "GELU", "RSQRT", "RELU_0_TO_1", "RELU_N1_TO_1", "REDUCE_MIN"}),
+                hybrid=frozenset(),
+                per_channel=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}),
+                float_islands=False,
+            ),
+        )
+    }
+)
+
+
+def target(name: str) -> Target:
+    """The target called ``name``; OptionError lists the names there are."""
+    if name not in TARGETS:
+        raise OptionError(f"no target is called {name!r}; type --target with one of: {', '.join(TARGETS)}")
+    return TARGETS[name]

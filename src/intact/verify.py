@@ -1,0 +1,206 @@
+"""What must hold of every graph: a table of small rules, run after every read, after every pass and before every write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final, TypeAlias
+
+import numpy as np
+import torch
+
+from intact.affine import Affine, Format, bias_format, limits
+from intact.errors import ModelError, located
+from intact.graph import Graph, Op, Tensor
+from intact.ops.base import Fixed, SameAsInput, Shape, infer_shapes
+
+_STORED: Final = {"int4": "int8"}
+
+
+def verify(graph: Graph) -> Graph:
+    """``graph`` itself, or ModelError with the first rule it breaks, naming the op or tensor."""
+    for _, rule in RULES:
+        for message in rule(graph):
+            raise ModelError(message)
+    infer(graph)
+    return graph
+
+
+def infer(graph: Graph, batch: int = 1, *, recorded: bool = True) -> dict[int, Shape]:
+    """The shape of every tensor when a symbolic batch is ``batch``, by computing on tensors without data.
+
+    Raises ModelError when an op's inputs do not fit, or when a computed shape is not the recorded one (if ``recorded``).
+    """
+    values: dict[int, torch.Tensor] = {}
+    for i, t in graph.tensors.items():
+        if t.data is not None and not t.is_float and not isinstance(t.format, Affine):
+            values[i] = torch.from_numpy(np.array(t.data))
+        elif t.data is not None or i in graph.inputs:
+            values[i] = torch.empty(concrete(t, batch), device="meta", dtype=_meta_dtype(t.format))
+    for op in graph.ops:
+        with located(f"op {graph.label(op)}"):
+            inputs = [None if i is None else values[i] for i in op.inputs]
+            if any(x is not None and not x.is_meta for x in inputs) and all(x is None or not x.is_meta for x in inputs):
+                computed = op.kind.compute(*inputs)
+                outputs = list(computed) if isinstance(computed, tuple) else [computed]
+            else:
+                outputs = _on_meta(op, inputs)
+            if len(outputs) != len(op.outputs):
+                raise ModelError(f"has {len(op.outputs)} outputs where {len(outputs)} are computed")
+            for i, y in zip(op.outputs, outputs, strict=True):
+                wanted = concrete(graph[i], batch)
+                if recorded and tuple(y.shape) != wanted:
+                    raise ModelError(f"computes shape {list(y.shape)}, but {graph[i].name!r} is recorded as {list(wanted)}")
+                values[i] = y
+    return {i: tuple(v.shape) for i, v in values.items()}
+
+
+def open_batch(graph: Graph) -> Graph:
+    """``graph`` with axis 0 symbolic wherever it follows the batch of inputs whose leading dimension is 1.
+
+    Only when every op fits a larger batch and no other dimension changes with it; else ``graph`` as it is.
+    """
+    inputs = [
+        replace(graph[i], shape=(None, *graph[i].shape[1:])) for i in graph.inputs if graph[i].shape[:1] in ((1,), (None,))
+    ]
+    if len(inputs) != len(graph.inputs):
+        return graph
+    opened = replace(graph, tensors={**graph.tensors, **{t.id: t for t in inputs}})
+    try:
+        one, three = (infer(opened, n, recorded=False) for n in (1, 3))
+    except ModelError:
+        return graph
+    moves = {i for i in one if one[i] != three[i]}
+    if any((one[i][:1], three[i]) != ((1,), (3, *one[i][1:])) for i in moves) or not moves.issuperset(graph.outputs):
+        return graph
+    return replace(
+        graph, tensors={i: replace(t, shape=(None, *t.shape[1:])) if i in moves else t for i, t in graph.tensors.items()}
+    )
+
+
+def concrete(tensor: Tensor, batch: int = 1) -> Shape:
+    """The tensor's shape with a symbolic batch filled in."""
+    return tuple(batch if n is None else n for n in tensor.shape)
+
+
+def _on_meta(op: Op, inputs: list[torch.Tensor | None]) -> list[torch.Tensor]:
+    shapes = infer_shapes(op.kind, inputs)
+    if op.kind.name == "SHAPE" and inputs[0] is not None:
+        return [torch.tensor(tuple(inputs[0].shape))]
+    return [torch.empty(shape, device="meta") for shape in shapes]
+
+
+def _meta_dtype(fmt: Format) -> torch.dtype:
+    return torch.float32 if isinstance(fmt, Affine) or fmt.dtype.startswith("float") else getattr(torch, fmt.dtype)
+
+
+# ---- the rules ----------------------------------------------------------------------------------------------------------
+
+Rule: TypeAlias = Callable[[Graph], Iterator[str]]
+
+
+def _ids_are_known(graph: Graph) -> Iterator[str]:
+    for i in (*graph.inputs, *graph.outputs, *(i for op in graph.ops for i in (*op.reads, *op.outputs))):
+        if i not in graph.tensors:
+            yield f"tensor {i} is used and does not exist"
+    for i, t in graph.tensors.items():
+        if i != t.id:
+            yield f"tensor {t.id} is filed under {i}"
+
+
+def _ops_are_in_order(graph: Graph) -> Iterator[str]:
+    ready = set(graph.inputs) | {t.id for t in graph.constants()}
+    for op in graph.ops:
+        for i in op.reads:
+            if i not in ready:
+                yield f"op {graph.label(op)} reads {graph[i].name!r} before anything makes it"
+        for i in op.outputs:
+            if i in ready:
+                yield f"op {graph.label(op)} writes {graph[i].name!r}, which something else already holds"
+            ready.add(i)
+    for i in graph.outputs:
+        if i not in ready:
+            yield f"output {graph[i].name!r} is made by nothing"
+
+
+def _constants_hold_what_they_say(graph: Graph) -> Iterator[str]:
+    for t in graph.constants():
+        data = np.asarray(t.data)
+        stored = _STORED.get(t.format.dtype, t.format.dtype)
+        if tuple(data.shape) != t.shape or str(data.dtype) != stored:
+            yield f"constant {t.name!r} holds {data.dtype} {list(data.shape)} and says {t.format.dtype} {list(t.shape)}"
+        elif data.dtype.kind == "f" and not (np.isfinite(data).all() or _is_marker(data)):
+            count = int((~np.isfinite(data)).sum())
+            yield f"weight {t.origin!r} holds {count} values that are NaN or infinite; train or export the model again"
+
+
+def _is_marker(data: np.ndarray) -> bool:
+    """A lone infinity is no damaged weight: front ends pad with it before a max pool."""
+    return data.size == 1 and bool(np.isinf(data).all())
+
+
+def _formats_are_valid(graph: Graph) -> Iterator[str]:
+    for t in graph.tensors.values():
+        if not isinstance(t.format, Affine):
+            continue
+        low, high = limits(t.format.dtype)
+        if not all(np.isfinite(s) and s > 0 for s in t.format.scale):
+            yield f"tensor {t.name!r} has a scale that is not a positive number"
+        if not all(low <= z <= high for z in t.format.zero_point):
+            yield f"tensor {t.name!r} has a zero point outside {t.format.dtype}"
+        axis = t.format.axis
+        if axis is not None and (axis >= len(t.shape) or t.shape[axis] != len(t.format.scale)):
+            yield f"tensor {t.name!r} of shape {list(t.shape)} has {len(t.format.scale)} scales along axis {axis}"
+
+
+def _batch_is_axis_0(graph: Graph) -> Iterator[str]:
+    for t in graph.tensors.values():
+        if None in t.shape[1:] or any(n is not None and n < 0 for n in t.shape):
+            yield f"tensor {t.name!r} has shape {list(t.shape)}; only the first dimension may be open"
+
+
+def _kernels_agree(graph: Graph) -> Iterator[str]:
+    """SameAsInput ops share one format, Fixed ops have theirs, biases count in scale_in * scale_weight."""
+    for op in graph.ops:
+        formats = {i: graph[i].format for i in (*op.reads, *op.outputs) if isinstance(graph[i].format, Affine)}
+        rule, out = op.kind.range_rule, formats.get(op.output)
+        if isinstance(rule, SameAsInput) and out is not None and len(set(formats.values())) > 1:
+            yield f"op {graph.label(op)} needs one scale and zero point for its inputs and output"
+        if isinstance(rule, Fixed) and isinstance(out, Affine):
+            wanted = rule.by_dtype.get(out.dtype)
+            if wanted is not None and wanted != (out.scale[0], out.zero_point[0]):
+                held = f"[{out.range[0]:g}, {out.range[1]:g}]"
+                yield f"op {graph.label(op)} must give scale {wanted[0]:g} and zero point {wanted[1]}, but holds {held}"
+        yield from _bias_fits(graph, op)
+
+
+def _bias_fits(graph: Graph, op: Op) -> Iterator[str]:
+    weight = op.kind.weight
+    if weight is None or weight.bias >= len(op.inputs):
+        return
+    w, b = op.inputs[weight.input], op.inputs[weight.bias]
+    x = next(
+        (
+            i
+            for p, i in enumerate(op.inputs)
+            if i is not None and p not in (weight.input, weight.bias) and isinstance(graph[i].format, Affine)
+        ),
+        None,
+    )
+    if w is None or b is None or x is None:
+        return
+    fx, fw, fb = graph[x].format, graph[w].format, graph[b].format
+    if isinstance(fx, Affine) and isinstance(fw, Affine) and isinstance(fb, Affine):
+        wanted = np.asarray(bias_format(fx, fw).scale)
+        if len(fb.scale) != len(wanted) or not np.allclose(fb.scale, wanted, rtol=1e-5, atol=0):
+            yield f"op {graph.label(op)} has a bias whose scale is not scale_in * scale_weight"
+
+
+RULES: Final[tuple[tuple[str, Rule], ...]] = (
+    ("ids are known", _ids_are_known),
+    ("only the batch is open", _batch_is_axis_0),
+    ("ops are in order", _ops_are_in_order),
+    ("constants hold what they say", _constants_hold_what_they_say),
+    ("formats are valid", _formats_are_valid),
+    ("kernels agree", _kernels_agree),
+)
