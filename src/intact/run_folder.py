@@ -1,0 +1,96 @@
+"""The folder that a run writes into: what it was started with, what it has finished so far, and its results.
+
+``job.json`` says what the run is; ``.stages/`` holds finished steps, so that the same command goes on after an interruption;
+``result.json`` appears last, and means that the run is finished.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+
+from intact import files
+from intact.errors import OutputError
+
+#: Everything that a run may write. ``--overwrite`` removes these and nothing else.
+RESULTS: Final = ("model.tflite", "plan.json", "result.md", "result.json")
+_JOB: Final = "job.json"
+_STAGES: Final = ".stages"
+
+
+@final
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder; make it with :func:`open_run`."""
+
+    path: Path
+
+    def bytes(self, name: str, make: Callable[[], bytes]) -> Path:
+        """The file of a finished step, made now if it is not there yet."""
+        path = self.path / _STAGES / name
+        if not path.exists():
+            files.write_bytes(path, make())
+        return path
+
+    def arrays(self, name: str, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """The arrays of a finished step by name, made now if they are not there yet."""
+
+        def pack() -> bytes:
+            buffer = io.BytesIO()
+            np.savez(buffer, **dict(make()))
+            return buffer.getvalue()
+
+        with np.load(self.bytes(f"{name}.npz", pack), allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+
+    def claim(self, what: str, value: str) -> None:
+        """Note ``value`` the first time; OutputError when the same command meets another value as it goes on."""
+        noted = self.bytes(f"{what}.txt", lambda: value.encode()).read_text()
+        if noted != value:
+            raise OutputError(f"{self.path} holds an unfinished run, and its {what} has changed since; type --overwrite")
+
+    def finish(self, results: Mapping[str, bytes]) -> None:
+        """Write the results, ``result.json`` last, and remove the steps."""
+        for name in RESULTS:
+            if name in results:
+                files.write_bytes(self.path / name, results[name])
+        shutil.rmtree(self.path / _STAGES, ignore_errors=True)
+
+
+def open_run(path: Path, job: Mapping[str, Any], *, overwrite: bool = False) -> RunFolder:
+    """A folder for ``job``: new, empty, or holding an unfinished run of the same job, which then goes on.
+
+    Raises OutputError for a finished run, another job or a folder with other things in it, unless ``overwrite``: then the
+    results of the former run are removed, and nothing else.
+    """
+    wanted = json.dumps(dict(job), indent=1, sort_keys=True) + "\n"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        held = sorted(p.name for p in path.iterdir())
+    except OSError as error:
+        raise OutputError(f"{path} cannot be used as a folder ({error.strerror or error}); type --out with another") from error
+    if held and not overwrite:
+        _check_may_go_on(path, held, wanted)
+    if overwrite:
+        for name in (*RESULTS, _JOB):
+            (path / name).unlink(missing_ok=True)
+        shutil.rmtree(path / _STAGES, ignore_errors=True)
+    files.write_text(path / _JOB, wanted)
+    return RunFolder(path)
+
+
+def _check_may_go_on(path: Path, held: list[str], wanted: str) -> None:
+    if "result.json" in held:
+        raise OutputError(f"{path} holds a finished run; type --overwrite to replace it, or --out with another folder")
+    if _JOB not in held:
+        some = ", ".join(held[:3])
+        raise OutputError(f"{path} holds other things ({some}); type --out with another folder, or --overwrite to write there")
+    if (path / _JOB).read_text() != wanted:
+        raise OutputError(f"{path} holds an unfinished run of another job; type --overwrite, or --out with another folder")
