@@ -1,0 +1,239 @@
+"""LiteRT in child processes: run a written file on samples, time it, weigh it. A crash of the runtime is a ChildError."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias, final
+
+import numpy as np
+
+from intact.errors import DataError, ModelError, located
+from intact.runtime import child
+from intact.runtime.child import Progress
+
+#: "default": what LiteRT takes by itself, XNNPACK wherever it can. "reference": the plain kernels that microcontroller
+#: runtimes share their arithmetic with.
+Kernels: TypeAlias = Literal["default", "reference"]
+
+#: How reports name the kernels.
+KERNEL_NAMES: Final[Mapping[Kernels, str]] = {
+    "default": "LiteRT default kernels (XNNPACK)",
+    "reference": "LiteRT reference kernels",
+}
+#: Seconds without a finished sample after which the runtime is taken for hung.
+SILENCE: Final = 600.0
+
+
+@final
+@dataclass(frozen=True)
+class Port:
+    """An input or output as the file declares it; -1 in ``shape`` is a free dimension, ``scale`` is empty for real numbers."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+
+
+@final
+@dataclass(frozen=True)
+class Description:
+    """What LiteRT makes of a file: ``partitions`` run by the delegate (XNNPACK), ``outside`` the kinds of the ops left out."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    partitions: int
+    outside: tuple[str, ...]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Outputs ``[n, ...]`` by name, and what they cost: CPU seconds of all threads per sample, without setting up."""
+
+    outputs: dict[str, np.ndarray]
+    cpu_seconds_per_sample: float
+    setup_cpu_seconds: float
+    batch: int
+    threads: int
+    kernels: Kernels
+
+
+@final
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds per invocation: the mean of each block of ``repeats`` invocations; block i of every model ran in round i."""
+
+    samples_ms: tuple[float, ...]
+    repeats: int
+    threads: int
+    kernels: Kernels
+
+
+@final
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that loading a file and running it add to a fresh process; None with the reason where it cannot be read."""
+
+    peak: int | None
+    anonymous: int | None
+    reason: str = ""
+
+
+def run(  # noqa: PLR0913  # all but two have defaults
+    model: Path,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    kernels: Kernels = "default",
+    threads: int | None = None,
+    batch: int = 8,
+    raw: bool = False,
+    timeout: float = SILENCE,
+    progress: Progress | None = None,
+) -> dict[str, np.ndarray]:
+    """Outputs ``[n, ...]`` of the file by name for inputs ``[n, ...]`` by name; see :func:`execute`."""
+    options: dict[str, Any] = {"kernels": kernels, "threads": threads, "batch": batch, "raw": raw}
+    return execute(model, inputs, **options, timeout=timeout, progress=progress).outputs
+
+
+def execute(  # noqa: PLR0913  # all but two have defaults
+    model: Path,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    kernels: Kernels = "default",
+    threads: int | None = None,
+    batch: int = 8,
+    raw: bool = False,
+    timeout: float = SILENCE,
+    progress: Progress | None = None,
+) -> Run:
+    """Run samples through a .tflite file.
+
+    ``inputs`` are real numbers (float arrays are quantized as the file's own input says, round half to even, clamped) or
+    already of the file's integer dtype. Outputs are real numbers in float32; ``raw`` returns the stored integers. Names are
+    those of the first signature if the file has one, else the tensors'. An input of shape [1, ...] or [-1, ...] takes one
+    sample per row; an input without a batch axis takes a whole sample.
+
+    ``threads`` (all cores) interpreters of one thread each work on ``batch`` samples at a time where the file gives the same
+    for a batch as for single samples, else on one. ``timeout`` is the silence allowed, in seconds.
+
+    Raises DataError for samples that do not fit, ModelError for a file that LiteRT refuses, ChildError when the runtime dies.
+    """
+    with tempfile.TemporaryDirectory(prefix="intact-") as scratch, located(model.name):
+        _check_counts(inputs)
+        paths = {name: str(Path(scratch) / f"input{number}.npy") for number, name in enumerate(inputs)}
+        for name, path in paths.items():
+            np.save(path, inputs[name], allow_pickle=False)
+        request = {
+            "task": "run",
+            "model": _existing(model),
+            "inputs": paths,
+            "folder": scratch,
+            "kernels": kernels,
+            "threads": _cores() if threads is None else threads,
+            "batch": batch,
+            "raw": raw,
+        }
+        answer = _ask("litert_worker.py", request, timeout, progress)
+        # mapped, so that large outputs need no memory twice; the pages outlive the file's name
+        outputs = {n: np.load(p, mmap_mode="c", allow_pickle=False).view(np.ndarray) for n, p in answer["outputs"].items()}
+    return Run(
+        outputs=outputs,
+        cpu_seconds_per_sample=answer["cpu_seconds"] / answer["count"],
+        setup_cpu_seconds=answer["setup_cpu_seconds"],
+        batch=answer["batch"],
+        threads=answer["threads"],
+        kernels=kernels,
+    )
+
+
+def describe(model: Path, *, kernels: Kernels = "default", timeout: float = SILENCE) -> Description:
+    """Load a file in LiteRT and say what it made of it. Raises ModelError or ChildError."""
+    with located(model.name):
+        request = {"task": "describe", "model": _existing(model), "kernels": kernels}
+        answer = _ask("litert_worker.py", request, timeout)
+    return Description(
+        tuple(_port(port) for port in answer["inputs"]),
+        tuple(_port(port) for port in answer["outputs"]),
+        answer["partitions"],
+        tuple(answer["outside"]),
+    )
+
+
+def latency(  # noqa: PLR0913  # all but one have defaults
+    models: Mapping[str, Path],
+    *,
+    kernels: Kernels = "default",
+    threads: int = 1,
+    rounds: int = 40,
+    warmup_seconds: float = 0.5,
+    block_seconds: float = 0.05,
+    max_seconds: float = 60.0,
+    timeout: float = SILENCE,
+    progress: Progress | None = None,
+) -> dict[str, Latency]:
+    """Time files against each other in one child process.
+
+    After a warm-up each, the models take turns in blocks (A B, B A, A B, ...), ``rounds`` blocks each or as many, at least
+    five, as fit ``max_seconds``. A block repeats the invocation until it takes about ``block_seconds``, so that very fast
+    models are timed over many invocations. The input is random numbers; copying it in is not timed.
+    """
+    with located(", ".join(path.name for path in models.values())):
+        request = {
+            "task": "latency",
+            "models": {name: _existing(path) for name, path in models.items()},
+            "kernels": kernels,
+            "threads": threads,
+            "rounds": rounds,
+            "warmup_seconds": warmup_seconds,
+            "block_seconds": block_seconds,
+            "max_seconds": max_seconds,
+        }
+        answer = _ask("litert_timing.py", request, timeout, progress)
+    return {name: Latency(tuple(answer["samples"][name]), answer["repeats"][name], threads, kernels) for name in models}
+
+
+def memory(model: Path, *, kernels: Kernels = "default", threads: int = 1, timeout: float = SILENCE) -> Memory:
+    """Resident memory that a file takes in a fresh process: weights that are touched, activations, the runtime's own copies."""
+    with located(model.name):
+        request = {"task": "memory", "model": _existing(model), "kernels": kernels, "threads": threads}
+        answer = _ask("litert_timing.py", request, timeout)
+    return Memory(answer.get("peak"), answer.get("anonymous"), answer.get("reason", ""))
+
+
+def _ask(script: str, request: Mapping[str, Any], timeout: float, progress: Progress | None = None) -> dict[str, Any]:
+    answer = child.call(script, request, what="LiteRT", timeout=timeout, on_progress=progress)
+    if "model_error" in answer:
+        raise ModelError(answer["model_error"])
+    if "data_error" in answer:
+        raise DataError(answer["data_error"])
+    return answer
+
+
+def _check_counts(inputs: Mapping[str, np.ndarray]) -> None:
+    counts = {name: len(array) if array.ndim else 0 for name, array in inputs.items()}
+    if not counts or 0 in counts.values():
+        raise DataError("no samples to run")
+    if len(set(counts.values())) > 1:
+        raise DataError(f"inputs of different numbers of samples: {', '.join(f'{n!r} {c}' for n, c in counts.items())}")
+
+
+def _existing(model: Path) -> str:
+    if not model.is_file():
+        raise ModelError("no such file")
+    return str(model.resolve())
+
+
+def _port(port: Mapping[str, Any]) -> Port:
+    return Port(port["name"], port["dtype"], tuple(port["shape"]), tuple(port["scale"]), tuple(port["zero_point"]))
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -1,0 +1,122 @@
+"""Child process: how long .tflite files take in LiteRT, and how much memory. Needs numpy and ai_edge_litert only."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Progress: TypeAlias = Callable[[int, int], None]
+
+_worker: Any = importlib.import_module("litert_worker")  # beside this file
+#: Its classes, which a type checker cannot see through a plain name.
+Session: TypeAlias = Any
+Port: TypeAlias = Any
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
+def main(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Do one task; see the functions of the same names."""
+    tasks: dict[str, Callable[..., dict[str, Any]]] = {"latency": latency, "memory": memory}
+    try:
+        return tasks[request.pop("task")](progress=progress, **request)
+    except _worker.ModelRefusedError as error:
+        return {"model_error": str(error)}
+
+
+def latency(  # noqa: PLR0913  # one request, spelled out
+    *,
+    models: dict[str, str],
+    kernels: str,
+    threads: int,
+    rounds: int,
+    warmup_seconds: float,
+    block_seconds: float,
+    max_seconds: float,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Milliseconds per invocation: one mean per model and block.
+
+    All models are loaded in this one process and take turns, in the order A B, B A, A B, ..., so that drift of the machine
+    hits all alike. A block is as many invocations as fill ``block_seconds``, at least one. The blocks end after ``rounds``
+    rounds, or after ``max_seconds`` once there are five. Inputs are seeded random numbers; only ``invoke`` is timed.
+    """
+    sessions = {name: _load(path, kernels, threads) for name, path in models.items()}
+    progress(0, rounds)
+    repeats = {name: max(1, round(block_seconds / _warm_up(s, warmup_seconds))) for name, s in sessions.items()}
+    samples: dict[str, list[float]] = {name: [] for name in sessions}
+    started = time.monotonic()
+    for done in range(rounds):
+        if done >= 5 and time.monotonic() - started > max_seconds:
+            break
+        for name in list(sessions) if done % 2 == 0 else list(sessions)[::-1]:
+            samples[name].append(_block(sessions[name], repeats[name]) * 1e3)
+            progress(done, rounds)
+    progress(rounds, rounds)
+    return {"samples": samples, "repeats": repeats}
+
+
+def _load(model: str, kernels: str, threads: int) -> Session:
+    session = _worker.Session(model, kernels, threads)
+    session.feed({port.name: _noise(port) for port in session.inputs})
+    return session
+
+
+def _noise(port: Port) -> Array:
+    """Random numbers: floats in [-1, 1); 8-bit and scaled integers over all of their range; other whole numbers zero."""
+    rng = np.random.default_rng(0)
+    values: Array = np.zeros(port.shape, port.dtype)  # an index must exist; so must false
+    if port.dtype.kind == "f":
+        values[...] = rng.uniform(-1.0, 1.0, port.shape)
+    elif port.dtype.kind in "iu" and (port.dtype.itemsize == 1 or port.is_affine):
+        limits = np.iinfo(port.dtype)
+        values = rng.integers(limits.min, limits.max, port.shape, dtype=port.dtype, endpoint=True)
+    return values
+
+
+def _block(session: Session, repeats: int) -> float:
+    """Seconds per invocation, the mean over ``repeats``."""
+    invoke = session.invoke
+    started = time.perf_counter()
+    for _ in range(repeats):
+        invoke()
+    return (time.perf_counter() - started) / repeats
+
+
+def _warm_up(session: Session, seconds: float) -> float:
+    """Invoke for ``seconds``, at least twice; seconds per invocation of the later half."""
+    taken: list[float] = []
+    while len(taken) < 2 or sum(taken) < seconds:
+        taken.append(_block(session, 1))
+    return float(np.median(taken[len(taken) // 2 :]))
+
+
+def memory(*, model: str, kernels: str, threads: int, progress: Progress) -> dict[str, Any]:
+    """Bytes that loading the file and running one sample add to this fresh process, at the peak and at the end.
+
+    ``peak`` is VmHWM, reset before loading by writing 5 to /proc/self/clear_refs, less the resident memory then; it holds the
+    pages of the file that were touched. ``anonymous`` is what RssAnon grew by: memory that is not the file's.
+    """
+    del progress
+    if not Path("/proc/self/status").exists():
+        return {"reason": "this system has no /proc to read resident memory from"}
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError as error:
+        return {"reason": f"the peak of resident memory cannot be reset here ({error})"}
+    before = _status()
+    session = _load(model, kernels, threads)
+    for _ in range(2):
+        session.invoke()
+    after = _status()
+    return {"peak": after["VmHWM"] - before["VmRSS"], "anonymous": after["RssAnon"] - before["RssAnon"]}
+
+
+def _status() -> dict[str, int]:
+    """The memory lines of /proc/self/status in bytes."""
+    lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
+    return {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines if words[-1] == "kB"}

@@ -1,0 +1,429 @@
+"""Child process: run samples through a .tflite file in LiteRT, or describe it. Needs numpy and ai_edge_litert only.
+
+``main(request, progress)`` picks the task by ``request["task"]``. A file that LiteRT cannot load is answered as
+``{"model_error": text}`` and samples that do not fit as ``{"data_error": text}``; anything worse ends this process.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias, final
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+Progress: TypeAlias = Callable[[int, int], None]
+Array: TypeAlias = np.ndarray[Any, Any]
+
+_RESOLVERS = {"default": OpResolverType.AUTO, "reference": OpResolverType.BUILTIN_REF}
+_PROGRESS_SECONDS = 0.1
+#: Relative to the largest output: what float32 sums in another order may differ by.
+_ROUNDING = 1e-5
+
+
+class ModelRefusedError(Exception):
+    """LiteRT cannot load or prepare the file."""
+
+
+class DataRefusedError(Exception):
+    """The samples do not fit the model's inputs."""
+
+
+def main(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Do one task; see the functions of the same names."""
+    tasks: dict[str, Callable[..., dict[str, Any]]] = {"run": run, "describe": describe}
+    try:
+        return tasks[request.pop("task")](progress=progress, **request)
+    except ModelRefusedError as error:
+        return {"model_error": str(error)}
+    except DataRefusedError as error:
+        return {"data_error": str(error)}
+
+
+@final
+@dataclass(frozen=True)
+class Port:
+    """One input or output: its public name, and what LiteRT says of its tensor. ``signature`` has -1 for free dimensions."""
+
+    name: str
+    index: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    signature: tuple[int, ...]
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    axis: int
+
+    @property
+    def is_affine(self) -> bool:
+        return bool(self.scale) and self.dtype.kind in "iu"
+
+    def store(self, values: Array) -> Array:
+        """Real numbers or stored integers as this tensor stores them: ``clamp(round_half_even(x / scale) + zero_point)``."""
+        if values.dtype == self.dtype:
+            return values
+        if self.dtype.kind == "f":
+            return values.astype(self.dtype)
+        limits = np.iinfo(self.dtype)
+        stored: Array = np.rint(values.astype(np.float32) / np.float32(self.scale[0])) + np.float32(self.zero_point[0])
+        return np.clip(stored, limits.min, limits.max).astype(self.dtype)
+
+    def real(self, stored: Array) -> Array:
+        """``scale * (q - zero_point)`` in float32; other numbers as they are."""
+        if not self.is_affine:
+            return stored.astype(np.float32) if stored.dtype.kind == "f" else stored
+        shape = [1] * stored.ndim
+        if len(self.scale) > 1:
+            shape[self.axis] = -1
+        zero_point = np.asarray(self.zero_point, np.float32).reshape(shape)
+        return (stored.astype(np.float32) - zero_point) * np.asarray(self.scale, np.float32).reshape(shape)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "dtype": self.dtype.name,
+            "shape": self.signature or self.shape,
+            "scale": self.scale,
+            "zero_point": self.zero_point,
+        }
+
+
+@final
+class Session:
+    """One interpreter with its tensors allocated, and its ports. Not for two threads at once."""
+
+    def __init__(self, model: str, kernels: str, threads: int = 1) -> None:
+        try:
+            self._litert = Interpreter(model, num_threads=threads, experimental_op_resolver_type=_RESOLVERS[kernels])
+            self._litert.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelRefusedError(f"LiteRT cannot load it ({_one_line(error)})") from error
+        signatures: dict[str, dict[str, dict[str, int]]] = self._litert._get_full_signature_list()
+        names: dict[str, dict[str, int]] = next(iter(signatures.values()), {"inputs": {}, "outputs": {}})
+        self.inputs = _ports(self._litert.get_input_details(), names["inputs"])
+        self.outputs = _ports(self._litert.get_output_details(), names["outputs"])
+
+    def resize(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Give inputs other shapes than the file's; a RuntimeError or ValueError says that the graph does not take them."""
+        others = [port for port in self.inputs if shapes[port.name] != port.shape]
+        for port in others:
+            self._litert.resize_tensor_input(port.index, shapes[port.name])
+        if others:
+            self._litert.allocate_tensors()
+
+    def __call__(self, stored: Mapping[str, Array]) -> dict[str, Array]:
+        self.feed(stored)
+        self._litert.invoke()
+        return {port.name: self._litert.get_tensor(port.index) for port in self.outputs}
+
+    def feed(self, stored: Mapping[str, Array]) -> None:
+        for port in self.inputs:
+            self._litert.set_tensor(port.index, stored[port.name])
+
+    def invoke(self) -> None:
+        self._litert.invoke()
+
+    def ops(self) -> list[dict[str, Any]]:
+        """The ops as LiteRT lists them: the file's, then one DELEGATE per partition."""
+        listed: list[dict[str, Any]] = self._litert._get_ops_details()
+        return listed
+
+
+def _ports(details: list[dict[str, Any]], names: Mapping[str, int]) -> list[Port]:
+    public = {index: name for name, index in names.items()}
+    ports = []
+    for d in details:
+        quantization = d["quantization_parameters"]
+        ports.append(
+            Port(
+                name=public.get(d["index"], d["name"]),
+                index=d["index"],
+                dtype=np.dtype(d["dtype"]),
+                shape=tuple(int(n) for n in d["shape"]),
+                signature=tuple(int(n) for n in d["shape_signature"]),
+                scale=tuple(float(s) for s in quantization["scales"]),
+                zero_point=tuple(int(z) for z in quantization["zero_points"]),
+                axis=int(quantization["quantized_dimension"]),
+            )
+        )
+    if len({port.name for port in ports}) < len({port.index for port in ports}):
+        raise ModelRefusedError(f"several of its inputs or outputs have the same name ({', '.join(p.name for p in ports)})")
+    return ports
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(re.sub(r"\S*/(?=[\w.]+:\d+)", "", str(error)).split())[:400]
+
+
+def describe(*, model: str, kernels: str, progress: Progress) -> dict[str, Any]:
+    """Inputs and outputs, how many partitions the delegate runs, and the kinds of the ops that it leaves to other kernels."""
+    del progress
+    session = Session(model, kernels)
+    listed = session.ops()
+    partitions = [op for op in listed if op["op_name"] == "DELEGATE"]
+    own = [op for op in listed if op["op_name"] != "DELEGATE"]
+    inside = set().union(*(_covered(partition, own) for partition in partitions))
+    return {
+        "inputs": [port.to_json() for port in session.inputs],
+        "outputs": [port.to_json() for port in session.outputs],
+        "partitions": len(partitions),
+        "outside": [op["op_name"] for op in own if op["index"] not in inside],
+    }
+
+
+def _covered(partition: Mapping[str, Any], ops: list[dict[str, Any]]) -> set[int]:
+    """Indices of the ops that a partition replaces: all that lead to its outputs, back to its inputs."""
+    producer = {int(out): op for op in ops for out in op["outputs"]}
+    given = {int(i) for i in partition["inputs"]}
+    covered: set[int] = set()
+    pending = [int(out) for out in partition["outputs"]]
+    while pending:
+        op = producer.get(pending.pop())
+        if op is not None and op["index"] not in covered:
+            covered.add(op["index"])
+            pending += [int(i) for i in op["inputs"] if int(i) not in given]
+    return covered
+
+
+@final
+@dataclass(frozen=True)
+class Feed:
+    """How samples become invocations: ``rows`` samples each, in tensors of ``shapes``. ``batched``: along axis 0."""
+
+    rows: int
+    shapes: Mapping[str, tuple[int, ...]]
+    batched: bool
+
+
+def run(  # noqa: PLR0913  # one request, spelled out
+    *,
+    model: str,
+    inputs: dict[str, str],
+    folder: str,
+    kernels: str,
+    threads: int,
+    batch: int,
+    raw: bool,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Run every sample; outputs are written to ``folder`` as .npy files of ``[n, ...]``.
+
+    ``threads`` threads with one single-threaded interpreter each pull chunks of ``batch`` samples: ``invoke`` releases the
+    interpreter lock, and nothing is shared. Batches are used only where they are proven to give what single samples give.
+    """
+    samples = {name: np.load(path, mmap_mode="r") for name, path in inputs.items()}
+    first = Session(model, kernels)
+    single = _feed(first.inputs, samples)
+    count = len(next(iter(samples.values())))
+    started = time.process_time()
+    _prepare(first, single)
+    feed = _proven(model, kernels, first, single, samples, batch)
+    chunks = -(-count // feed.rows)
+    sessions = [first if feed is single else _session(model, kernels, feed)]
+    sessions += [_session(model, kernels, feed) for _ in range(min(threads, chunks) - 1)]
+    outputs = _Outputs(Path(folder), first.outputs, count, raw)
+    done = _Counter(progress, count)
+    taken = itertools.count()
+
+    def work(session: Session) -> None:
+        while (start := next(taken) * feed.rows) < count:
+            stop = min(start + feed.rows, count)
+            result = session(_stored(session.inputs, feed, samples, _rows(start, stop, feed.rows)))
+            outputs.put(start, stop, result, feed.rows)
+            done.add(stop - start)
+
+    set_up = time.process_time() - started
+    started = time.process_time()
+    with ThreadPoolExecutor(len(sessions)) as pool:
+        for future in [pool.submit(work, session) for session in sessions]:
+            future.result()
+    spent = time.process_time() - started
+    return {
+        "outputs": outputs.close(),
+        "count": count,
+        "cpu_seconds": spent,
+        "setup_cpu_seconds": set_up,
+        "batch": feed.rows,
+        "threads": len(sessions),
+    }
+
+
+def _feed(ports: list[Port], samples: Mapping[str, Array]) -> Feed:
+    """One invocation as the file declares it, checked against the samples.
+
+    A sample is what follows axis 0 of its array. It fills a row of an input of shape ``[b, ...]`` (usually b = 1), or the whole
+    of an input that has no batch axis.
+    """
+    if {port.name for port in ports} != set(samples):
+        named = ", ".join(repr(port.name) for port in ports)
+        raise DataRefusedError(f"its inputs are {named}, and the samples are for {', '.join(map(repr, samples))}")
+    for port in ports:
+        _check(port, samples[port.name])
+    rows = {_declared_rows(port, samples[port.name]) for port in ports}
+    if len(rows) == 1 and 0 not in rows:
+        (b,) = rows
+        return Feed(b, {p.name: (b, *samples[p.name].shape[1:]) for p in ports}, batched=True)
+    if any(b > 1 for b in rows):
+        raise DataRefusedError(f"inputs of different batch sizes ({_shapes(ports)}) cannot be run sample by sample")
+    return Feed(
+        1,
+        {p.name: p.shape if not _declared_rows(p, samples[p.name]) else (1, *samples[p.name].shape[1:]) for p in ports},
+        False,
+    )
+
+
+def _declared_rows(port: Port, values: Array) -> int:
+    """How many samples one invocation takes; 0 when the input has no batch axis (one whole sample)."""
+    shape = port.signature or port.shape
+    if _fits(values.shape[1:], shape[1:]) and shape:
+        return max(shape[0], 1)
+    return 0
+
+
+def _fits(sample: tuple[int, ...], declared: tuple[int, ...]) -> bool:
+    return len(sample) == len(declared) and all(d in (-1, s) for s, d in zip(sample, declared, strict=True))
+
+
+def _check(port: Port, values: Array) -> None:
+    shape = port.signature or port.shape
+    if not (shape and _fits(values.shape[1:], shape[1:])) and not _fits(values.shape[1:], shape):
+        wanted = ["any" if d < 0 else d for d in shape[1:]]
+        raise DataRefusedError(f"input {port.name!r} takes samples of shape {wanted}, and got {list(values.shape[1:])}")
+    if values.dtype == port.dtype or port.dtype.kind == "f":
+        return
+    if values.dtype.kind != "f":
+        raise DataRefusedError(f"input {port.name!r} takes {port.dtype} or real numbers as float32, and got {values.dtype}")
+    if not port.is_affine:
+        raise DataRefusedError(f"input {port.name!r} takes whole numbers ({port.dtype}), and got {values.dtype}")
+
+
+def _shapes(ports: list[Port]) -> str:
+    return ", ".join(f"{p.name!r} {list(p.shape)}" for p in ports)
+
+
+def _rows(start: int, stop: int, rows: int) -> Array:
+    """Sample numbers of one invocation, the last one repeated to fill it."""
+    return np.minimum(np.arange(start, start + rows), stop - 1)
+
+
+def _stored(ports: list[Port], feed: Feed, samples: Mapping[str, Array], numbers: Array) -> dict[str, Array]:
+    stored = {}
+    contiguous = slice(int(numbers[0]), int(numbers[-1]) + 1)
+    for port in ports:
+        chosen = contiguous if contiguous.stop - contiguous.start == len(numbers) else numbers
+        values = np.asarray(samples[port.name][chosen])
+        if values.dtype.kind == "f" and port.dtype.kind != "f" and not np.isfinite(values).all():
+            bad = numbers[~np.isfinite(values).reshape(len(values), -1).all(axis=1)][0]
+            raise DataRefusedError(
+                f"sample {bad} of input {port.name!r} holds NaN or infinity, which {port.dtype} cannot store"
+            )
+        stored[port.name] = np.ascontiguousarray(port.store(values)).reshape(feed.shapes[port.name])
+    return stored
+
+
+def _prepare(session: Session, feed: Feed) -> None:
+    try:
+        session.resize(feed.shapes)
+    except (ValueError, RuntimeError) as error:
+        raise DataRefusedError(f"LiteRT cannot run it on samples of this shape ({_one_line(error)})") from error
+
+
+def _session(model: str, kernels: str, feed: Feed) -> Session:
+    session = Session(model, kernels)
+    session.resize(feed.shapes)
+    return session
+
+
+def _proven(  # noqa: PLR0913, PLR0917  # private, called once
+    model: str, kernels: str, one: Session, single: Feed, samples: Mapping[str, Array], batch: int
+) -> Feed:
+    """A feed of ``batch`` rows if it gives what the declared batch gives; else ``single``.
+
+    Graphs with a baked-in batch (a RESHAPE to a constant shape, a mean over the batch) fail to resize or mix their samples.
+    The samples compared are spread over the data, as neighbours may be equal.
+    """
+    count = len(next(iter(samples.values())))
+    if not single.batched or batch <= single.rows or batch % single.rows or count < 2 * single.rows:
+        return single
+    many = Feed(batch, {name: (batch, *shape[1:]) for name, shape in single.shapes.items()}, batched=True)
+    numbers = np.unique(np.linspace(0, count - 1, batch).round().astype(np.int64))
+    numbers = np.concatenate([numbers, np.full(batch - len(numbers), numbers[-1])])
+    try:
+        together = _session(model, kernels, many)(_stored(one.inputs, many, samples, numbers))
+    except (ValueError, RuntimeError):
+        return single
+    for start in range(0, batch, single.rows):
+        part = slice(start, start + single.rows)
+        alone = one(_stored(one.inputs, single, samples, numbers[part]))
+        for name, values in alone.items():
+            both = together[name]
+            if both.shape != (batch, *values.shape[1:]) or values.shape[:1] != (single.rows,):
+                return single
+            if not _equal(both[part], values):
+                return single
+    return many
+
+
+def _equal(a: Array, b: Array) -> bool:
+    """Integers exactly; floats to the rounding of sums in another order, which batched kernels may use."""
+    if b.dtype.kind != "f":
+        return np.array_equal(a, b)
+    return np.allclose(a, b, rtol=0.0, atol=_ROUNDING * float(np.abs(b).max(initial=0.0)), equal_nan=True)
+
+
+@final
+class _Outputs:
+    """Output arrays ``[n, ...]`` in memory-mapped files, made when the first result tells their shapes."""
+
+    def __init__(self, folder: Path, ports: list[Port], count: int, raw: bool) -> None:
+        self._folder, self._ports, self._count, self._raw = folder, ports, count, raw
+        self._files: dict[str, Array] = {}
+        self._lock = threading.Lock()
+
+    def put(self, start: int, stop: int, result: Mapping[str, Array], rows: int) -> None:
+        for number, port in enumerate(self._ports):
+            values = result[port.name]
+            if values.shape[:1] != (rows,):
+                if rows != 1:
+                    raise DataRefusedError(
+                        f"output {port.name!r} of shape {list(values.shape)} does not tell {rows} samples apart"
+                    )
+                values = values[None]
+            values = values if self._raw else port.real(values)
+            with self._lock:
+                if port.name not in self._files:
+                    self._files[port.name] = np.lib.format.open_memmap(
+                        self._folder / f"output{number}.npy", "w+", values.dtype, (self._count, *values.shape[1:])
+                    )
+            self._files[port.name][start:stop] = values[: stop - start]
+
+    def close(self) -> dict[str, str]:
+        for file in self._files.values():
+            if isinstance(file, np.memmap):
+                file.flush()
+        return {port.name: str(self._folder / f"output{i}.npy") for i, port in enumerate(self._ports)}
+
+
+@final
+class _Counter:
+    """Progress from several threads, a few times a second."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total = progress, total
+        self._done, self._told = 0, 0.0
+        self._lock = threading.Lock()
+
+    def add(self, n: int) -> None:
+        with self._lock:
+            self._done += n
+            now = time.monotonic()
+            if now - self._told >= _PROGRESS_SECONDS or self._done == self._total:
+                self._told = now
+                self._progress(self._done, self._total)
