@@ -22,7 +22,11 @@ class RefusedError(Exception):
 
 
 def save(model: Foreign, folder: str, input_shape: InputShape | None) -> None:
-    """Write ``model`` to ``folder`` with one signature, batch free, every other size fixed by the model or ``input_shape``."""
+    """Write ``model`` to ``folder`` with one signature: batch 1, every other size fixed by the model or ``input_shape``.
+
+    With an open batch the converter leaves chains of SHAPE, STRIDED_SLICE and PACK around each reshape, TILE chains for
+    nearest upsampling and SPACE_TO_BATCH_ND around dilated convolutions; the reader opens the batch again.
+    """
     import keras  # noqa: PLC0415
     import tensorflow as tf  # noqa: PLC0415
 
@@ -72,8 +76,8 @@ def _signature(model: Foreign, input_shape: InputShape | None) -> list[Any]:
 
 def _shapes(
     names: Sequence[str], shapes: Sequence[tuple[int | None, ...]], input_shape: InputShape | None
-) -> list[tuple[int | None, ...]]:
-    """Every input's shape, the batch None and the rest known."""
+) -> list[tuple[int, ...]]:
+    """Every input's shape, batch 1 and the rest known."""
     if input_shape is None:
         wanted: dict[str, tuple[int, ...]] = {}
     elif isinstance(input_shape, Mapping):
@@ -84,7 +88,7 @@ def _shapes(
         raise RefusedError(f"the model has {len(names)} inputs ({', '.join(names)}); give the input shape by name")
     else:
         wanted = {names[0]: tuple(input_shape)}
-    found = []
+    found: list[tuple[int, ...]] = []
     for name, shape in zip(names, shapes, strict=True):
         inner = shape[1:]
         if name in wanted:
@@ -97,7 +101,7 @@ def _shapes(
                 f"input {name!r} has the shape {_written(inner)}, and an integer network needs every size but the batch; "
                 "choose one with input_shape=(height, width, channels), on the command line --input-shape height,width,channels"
             )
-        found.append((None, *inner))
+        found.append((1, *(size for size in inner if size is not None)))
     return found
 
 
