@@ -16,6 +16,7 @@ import json
 import pickle
 import re
 import struct
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,7 +79,10 @@ def checked_copy(source: Path, copy: Path) -> None:
 
 
 def _archive(archive: zipfile.ZipFile) -> None:
-    names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+    entries = archive.infolist()
+    if not entries or min(entry.header_offset for entry in entries) != 0:  # the sample inputs are a zip within the zip
+        raise zipfile.BadZipFile("its end is missing")
+    names = [entry.filename for entry in entries if not entry.is_dir()]
     roots = {name.split("/", 1)[0] for name in names}
     if "constants.pkl" in {name.rsplit("/", 1)[-1] for name in names} or any(name.endswith("/data.pkl") for name in names):
         raise ModelError(f"it is a pickle of torch.save or TorchScript, which can run any code; {_ADVICE}")
@@ -137,7 +141,9 @@ def _payloads(name: str, document: Json) -> None:
 def _sample_inputs(data: bytes) -> None:
     """The sample loads as tensors alone, without the fallback to unpickling that torch has."""
     try:
-        torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, AttributeError, TypeError) as error:
         raise ModelError(f"its sample inputs are not plain tensors, and may run any code; {_ADVICE}") from error
 
