@@ -32,7 +32,7 @@ class RunFolder:
 
     path: Path
 
-    def bytes(self, name: str, make: Callable[[], bytes]) -> Path:
+    def file(self, name: str, make: Callable[[], bytes]) -> Path:
         """The file of a finished step, made now if it is not there yet."""
         path = self.path / _STAGES / name
         if not path.exists():
@@ -44,15 +44,15 @@ class RunFolder:
 
         def pack() -> bytes:
             buffer = io.BytesIO()
-            np.savez(buffer, **dict(make()))
+            np.savez(buffer, allow_pickle=False, **dict(make()))
             return buffer.getvalue()
 
-        with np.load(self.bytes(f"{name}.npz", pack), allow_pickle=False) as archive:
+        with np.load(self.file(f"{name}.npz", pack), allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
 
     def claim(self, what: str, value: str) -> None:
         """Note ``value`` the first time; OutputError when the same command meets another value as it goes on."""
-        noted = self.bytes(f"{what}.txt", lambda: value.encode()).read_text()
+        noted = self.file(f"{what}.txt", value.encode).read_text()
         if noted != value:
             raise OutputError(f"{self.path} holds an unfinished run, and its {what} has changed since; type --overwrite")
 

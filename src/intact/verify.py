@@ -31,6 +31,11 @@ def infer(graph: Graph, batch: int = 1, *, recorded: bool = True) -> dict[int, S
 
     Raises ModelError when an op's inputs do not fit, or when a computed shape is not the recorded one (if ``recorded``).
     """
+    return {i: tuple(v.shape) for i, v in infer_values(graph, batch, recorded=recorded).items()}
+
+
+def infer_values(graph: Graph, batch: int = 1, *, recorded: bool = True) -> dict[int, torch.Tensor]:
+    """Like :func:`infer`: float tensors without data, and integers (shapes, axes) with the values that the shapes give them."""
     values: dict[int, torch.Tensor] = {}
     for i, t in graph.tensors.items():
         if t.data is not None and not t.is_float and not isinstance(t.format, Affine):
@@ -52,7 +57,7 @@ def infer(graph: Graph, batch: int = 1, *, recorded: bool = True) -> dict[int, S
                 if recorded and tuple(y.shape) != wanted:
                     raise ModelError(f"computes shape {list(y.shape)}, but {graph[i].name!r} is recorded as {list(wanted)}")
                 values[i] = y
-    return {i: tuple(v.shape) for i, v in values.items()}
+    return values
 
 
 def open_batch(graph: Graph) -> Graph:
@@ -86,7 +91,7 @@ def concrete(tensor: Tensor, batch: int = 1) -> Shape:
 def _on_meta(op: Op, inputs: list[torch.Tensor | None]) -> list[torch.Tensor]:
     shapes = infer_shapes(op.kind, inputs)
     if op.kind.name == "SHAPE" and inputs[0] is not None:
-        return [torch.tensor(tuple(inputs[0].shape))]
+        return [torch.tensor(tuple(inputs[0].shape), dtype=torch.int32)]
     return [torch.empty(shape, device="meta") for shape in shapes]
 
 

@@ -116,10 +116,12 @@ class _Reader:
             if any(n < 0 for n in shape):
                 raise ModelError(f"has the impossible shape {list(shape)}")
             signature = _ints(t.ShapeSignatureAsNumpy())
-            if any(n < 0 for n in signature[1:]):
+            if i in self.inputs and any(n < 0 for n in signature[1:]):
                 raise UnsupportedError(
                     f"has the open shape {signature}; export the model with a fixed input size (open batch is fine)"
                 )
+            if any(n < 0 for n in signature[1:]):
+                self.open.add(i)
             dtype = DTYPES[t.Type()]
             payload = self._buffer(t.Buffer())
             data = None if computed or (not payload and 0 not in shape) else _decode(payload, dtype, shape)

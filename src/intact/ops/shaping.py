@@ -100,8 +100,8 @@ class PadV2(_Moves):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         x, pads, value = present(inputs[0], "x"), _pads(inputs), present(inputs[2], "value")
-        inside = F.pad(torch.ones_like(x), pads)
-        return F.pad(x, pads) + (1 - inside) * value.reshape(())
+        inside = F.pad(torch.ones_like(x, dtype=torch.bool), pads)
+        return torch.where(inside, F.pad(x, pads), value.reshape(()))
 
 
 @final
