@@ -1,0 +1,41 @@
+"""Times per invocation as figures: medians with quartiles, and paired ratios with an interval. Pure functions of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from intact.errors import DataError
+from intact.measure.bootstrap import paired
+from intact.measure.measurement import Measurement
+
+
+def latency(samples_ms: Sequence[float], how: str, name: str = "latency") -> Measurement:
+    """The median of blocks, in ms, with the quartiles as ``low`` and ``high``; ``how`` names threads and kernels."""
+    x = _samples(samples_ms)
+    low, median, high = np.quantile(x, (0.25, 0.5, 0.75))
+    spread = f"median of {len(x)} blocks, low and high are quartiles, all within {x.min():.4g} to {x.max():.4g} ms"
+    return Measurement(name, float(median), "ms", float(low), float(high), f"{spread}; {how}", len(x))
+
+
+def speedup(of_ms: Sequence[float], against_ms: Sequence[float], how: str, name: str = "speed-up") -> Measurement:
+    """How many times faster ``of`` is than ``against``: the median over rounds of ``against[i] / of[i]``.
+
+    Block i of both ran in the same round, so that the machine's drift cancels; the 95 % interval is a bootstrap over rounds.
+    Worked: 2.0 ms against 3.4 ms in every round -> 1.70.
+    """
+    of, against = _samples(of_ms), _samples(against_ms)
+    if len(of) != len(against):
+        raise DataError(f"{len(of)} and {len(against)} blocks are not rounds of one measurement")
+    ratio = against / of
+    interval = paired(lambda pick: float(np.median(ratio[pick])), len(ratio))
+    taken = f"median ratio of {len(ratio)} interleaved rounds, {interval.how}"
+    return Measurement(name, float(np.median(ratio)), "x", interval.low, interval.high, f"{taken}; {how}", len(ratio))
+
+
+def _samples(samples_ms: Sequence[float]) -> np.ndarray:
+    x = np.asarray(samples_ms, np.float64)
+    if x.size == 0 or not (x > 0).all():
+        raise DataError("no times to summarize, or times that are not positive")
+    return x
