@@ -30,9 +30,9 @@ def observe(graph: Graph, batches: Batches, *, histogram: bool = False, device: 
 
     def extremes(tensor: Tensor, y: torch.Tensor) -> None:
         rows = y.reshape(len(y), -1) if tensor.shape[:1] == (None,) else y.reshape(1, -1)
-        low, high = torch.aminmax(rows, dim=1)
-        lows.setdefault(tensor.id, []).append(low)
-        highs.setdefault(tensor.id, []).append(high)
+        # Not aminmax(dim=1), which is not vectorized: 5.9 ms against 2.4 ms for [64, 98304] on four cores.
+        lows.setdefault(tensor.id, []).append(rows.amin(1))
+        highs.setdefault(tensor.id, []).append(rows.amax(1))
 
     run_batches(program, iter(batches()), extremes)
     seen = {i: Observed(torch.cat(lows[i]).cpu().numpy(), torch.cat(highs[i]).cpu().numpy()) for i in lows}
