@@ -8,19 +8,28 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, final
 
 import numpy as np
-import torch
 
 from intact.data import Samples
 from intact.graph import Graph
-from intact.measure import accuracy
+from intact.measure import accuracy, cost
+from intact.measure.latency import latency, speedup
 from intact.measure.measurement import Measurement
-from intact.runtime.litert import Kernels
-from intact.simulate import Program
+from intact.measure.memory import peak
+from intact.measure.parity import parity
+from intact.measure.size import size
+from intact.runtime import litert
+from intact.runtime.litert import KERNEL_NAMES, Kernels
+from intact.simulate import Program, run_batches
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 #: Report samples that the simulator runs too, to say how far it agrees with the runtime.
 _SIMULATED: Final = 200
+#: Blocks of invocations that both files are timed over, and the most seconds that may take.
+_ROUNDS: Final = 40
+_LATENCY_SECONDS: Final = 12.0
+#: Vectors longer than this are embeddings or reconstructions, not classes.
+_MOST_CLASSES: Final = 100_000
 
 
 @final
@@ -68,23 +77,37 @@ def fidelity(
     return tuple(readings)
 
 
-#: Vectors longer than this are embeddings or reconstructions, not classes, unless labels say otherwise.
-_MOST_CLASSES: Final = 100_000
-
-
 def simulated(graph: Graph, int_outputs: Mapping[str, np.ndarray], report: Samples, kernels: Kernels) -> tuple[Reading, ...]:
     """How far the simulator of ``graph`` and the runtime agree, on the first samples of the report."""
     count = min(_SIMULATED, len(report))
-    program = Program(graph)
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, count, 50):
-            batch, _ = report.batch(np.arange(start, min(start + 50, count)))
-            parts.append({name: y.numpy() for name, y in program(batch).items()})
-    outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    name = next(iter(outputs))
-    measured = accuracy.sqnr(int_outputs[name][:count], outputs[name], "simulator SQNR against the runtime")
-    return (Reading("quantized", Measurement(**{**vars(measured), "how": f"simulator against {kernels} kernels"})),)
+    batches = (report.batch(np.arange(at, min(at + 50, count)))[0] for at in range(0, count, 50))
+    outputs = run_batches(Program(graph), batches)
+    ran = {name: values[:count] for name, values in int_outputs.items()}
+    formats = {name: graph[i].format for name, i in zip(graph.output_names, graph.outputs, strict=True)}
+    several = len(ran) > 1
+    return tuple(
+        Reading("quantized", m.named(f"{m.name} of {p.output}") if several else m)
+        for p in parity(outputs, ran, formats, KERNEL_NAMES[kernels])
+        for m in p.measurements
+    )
+
+
+def speed(files: Mapping[str, Path], kernels: Kernels, progress: Progress, threads: int = 1) -> tuple[Reading, ...]:
+    """Latency of both files, taking turns, and how many times faster the quantized one is."""
+    times = litert.latency(
+        files,
+        kernels=kernels,
+        threads=threads,
+        rounds=_ROUNDS,
+        max_seconds=_LATENCY_SECONDS,
+        progress=lambda done, total: progress("time", done, total),
+    )
+    how = f"{threads} thread{'s' if threads > 1 else ''}, {KERNEL_NAMES[kernels]}"
+    samples = {name: t.samples_ms for name, t in times.items()}
+    return (
+        *(Reading(name, latency(ms, how)) for name, ms in samples.items()),
+        Reading("difference", speedup(samples["quantized"], samples["float"], how)),
+    )
 
 
 def compare(  # noqa: PLR0913  # all by keyword
@@ -103,5 +126,8 @@ def compare(  # noqa: PLR0913  # all by keyword
     readings = [*fidelity(float_outputs, int_outputs, report, metric)]
     progress("simulate", 0, 0)
     readings += simulated(graph, int_outputs, report, kernels)
-    del files, float_graph
-    return tuple(readings)
+    graphs = {"float": float_graph, "quantized": graph}
+    readings += [Reading(name, size(graphs[name], files[name].stat().st_size)) for name in graphs]
+    readings += [Reading(name, peak(graphs[name])) for name in graphs]
+    readings += [Reading("float", cost.parameters(float_graph)), Reading("float", cost.macs(float_graph))]
+    return (*readings, *speed(files, kernels, progress))

@@ -1,0 +1,306 @@
+"""The main job as a list of steps: load, clean, lower, split, calibrate, plan, emit, write, measure."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, TypeAlias, final
+
+import numpy as np
+
+from intact import data as samples_of
+from intact import files
+from intact.calibrate import observe
+from intact.clean import clean
+from intact.data import Data, Finding, Parts, Samples
+from intact.emit import emit
+from intact.errors import DataError, OptionError, UnsupportedError
+from intact.formats import tflite
+from intact.formats.load import to_float_tflite
+from intact.graph import Graph
+from intact.lower import lower
+from intact.measure.accuracy import Metric
+from intact.measure.figures import Reading, compare
+from intact.plan import Plan
+from intact.planner import Granularity, Request, make_plan
+from intact.ranges import Observed, Range, estimator
+from intact.run_folder import RunFolder
+from intact.runtime.litert import run
+from intact.schemes import scheme as scheme_named
+from intact.targets import Target
+from intact.targets import target as target_named
+
+#: Told the step, how much of it is done and how much there is (0: not known).
+Progress: TypeAlias = Callable[[str, int, int], None]
+
+_BATCH: Final = 50
+#: Samples go to the runtime in pieces of at most this many bytes.
+_PIECE: Final = 256 << 20
+
+
+@final
+@dataclass(frozen=True)
+class Settings:
+    """Everything besides model and data that decides what comes out. OptionError for values that cannot be."""
+
+    scheme: str = "int8"
+    target: str = "cpu"
+    ranges: str = "minmax"
+    weights: Granularity = "per-channel"
+    keep_float: tuple[str, ...] = ()
+    input_type: str | None = None
+    output_type: str | None = None
+    seed: int = 0
+    calibration_samples: int = 500
+
+    def __post_init__(self) -> None:
+        self.request()
+        estimator(self.ranges)
+        if self.calibration_samples < 1:
+            raise OptionError(f"--calibration-samples {self.calibration_samples} must be at least 1; the default is 500")
+
+    def request(self) -> Request:
+        """What the planner needs of this."""
+        return Request(
+            scheme=scheme_named(self.scheme),
+            target=target_named(self.target),
+            weights=self.weights,
+            keep_float=self.keep_float,
+            input_type=self.input_type,
+            output_type=self.output_type,
+            ranges_from=f"{self.ranges} over the calibration samples",
+        )
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The quantized model with its plan and every figure. ``float_graph`` is the network that was quantized."""
+
+    model: bytes
+    graph: Graph
+    float_graph: Graph
+    plan: Plan
+    settings: Settings
+    readings: tuple[Reading, ...]
+    findings: tuple[Finding, ...]
+    about: Mapping[str, Any]
+
+    def save(self, path: str | Path) -> Path:
+        """Write the .tflite, whole or not at all."""
+        files.write_bytes(Path(path), self.model)
+        return Path(path)
+
+    def reading(self, name: str, of: str = "quantized") -> Reading:
+        """The figure called ``name`` of the ``"float"`` or ``"quantized"`` model or their ``"difference"``."""
+        for reading in self.readings:
+            if (reading.of, reading.measurement.name) == (of, name):
+                return reading
+        known = ", ".join(f"{r.of} {r.measurement.name!r}" for r in self.readings)
+        raise OptionError(f"no figure is called {name!r} of {of!r}; there are {known}")
+
+    def summary(self) -> str:
+        """Every figure, one a line, then what was noticed."""
+        width = max((len(r.of) for r in self.readings), default=0)
+        lines = [f"{r.of:<{width}}  {r.measurement}" for r in self.readings]
+        return "\n".join((*lines, *(f"note: {f.message}" for f in self.findings)))
+
+
+def quantize(  # noqa: PLR0913  # all but two have defaults
+    model: object,
+    data: Data,
+    *,
+    evaluation: Data | None = None,
+    scheme: str = "int8",
+    target: str = "cpu",
+    ranges: str = "minmax",
+    weights: Granularity = "per-channel",
+    keep_float: Iterable[str] = (),
+    input_type: str | None = None,
+    output_type: str | None = None,
+    seed: int = 0,
+    calibration_samples: int = 500,
+    plan: Plan | None = None,
+    metric: Metric | None = None,
+    measure: bool = True,
+    progress: Progress | None = None,
+) -> Result:
+    """Quantize ``model`` (anything that :func:`intact.load` takes) and measure what it costs, on the written file.
+
+    ``data`` is split by ``seed`` into calibration and evaluation samples, unless ``evaluation`` is given. ``metric`` is any
+    function of outputs and labels. ``plan`` replays a plan made before. ``measure=False`` leaves out all figures.
+    Raises IntactError with one sentence that says what to do.
+    """
+    settings = Settings(scheme, target, ranges, weights, tuple(keep_float), input_type, output_type, seed, calibration_samples)
+    with tempfile.TemporaryDirectory(prefix="intact-") as folder:
+        job = Job(model, data, evaluation, settings, plan, metric, RunFolder(Path(folder)), progress or _silent)
+        return job.run(measure=measure)
+
+
+def _silent(step: str, done: int, total: int) -> None:
+    del step, done, total
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One run: what goes in, and the folder whose finished steps it takes over."""
+
+    model: object
+    data: Data
+    evaluation: Data | None
+    settings: Settings
+    plan: Plan | None
+    metric: Metric | None
+    folder: RunFolder
+    progress: Progress
+
+    def run(self, *, measure: bool = True) -> Result:
+        """All steps. What the folder holds already is not done again."""
+        source = self._convert()
+        graph = prepare(tflite.read(source), self.settings)
+        parts = self._split(graph)
+        plan = self._plan(graph, parts)
+        integer = emit(graph, plan)
+        written = self.folder.file("model.tflite", lambda: tflite.write(integer))
+        readings: tuple[Reading, ...] = ()
+        if measure:
+            readings = self._measure(source, written, graph, integer, parts)
+        return Result(
+            model=written.read_bytes(),
+            graph=integer,
+            float_graph=graph,
+            plan=plan,
+            settings=self.settings,
+            readings=readings,
+            findings=(*parts.calibration.findings, *parts.findings),
+            about=self._about(source, written, parts),
+        )
+
+    def _convert(self) -> Path:
+        self.progress("convert", 0, 0)
+
+        def make() -> bytes:
+            with tempfile.TemporaryDirectory(prefix="intact-") as scratch:
+                return to_float_tflite(self.model, Path(scratch) / "float.tflite").read_bytes()
+
+        return self.folder.file("float.tflite", make)
+
+    def _split(self, graph: Graph) -> Parts:
+        self.progress("read samples", 0, 0)
+        specs = samples_of.input_specs(graph)
+        classes = None if self.metric is not None else samples_of.class_count(graph)
+        data = self.data.bind(specs, classes)
+        evaluation = None if self.evaluation is None else self.evaluation.bind(specs, classes)
+        if evaluation is not None:
+            data = replace(data, findings=(*data.findings, *(f for f in evaluation.findings if f not in data.findings)))
+        parts = samples_of.partition(data, evaluation, self.settings.seed, self.settings.calibration_samples)
+        self.folder.claim("data", f"{parts.calibration.fingerprint()} {parts.report.fingerprint()}")
+        return parts
+
+    def _plan(self, graph: Graph, parts: Parts) -> Plan:
+        if self.plan is not None:
+            return self.plan.check(graph)
+        ranges: dict[int, Range] = {}
+        if scheme_named(self.settings.scheme).is_integer:
+            estimate = estimator(self.settings.ranges)
+            seen = self._calibrate(graph, parts.calibration, histogram=estimate.needs_histogram)
+            ranges = {i: estimate.estimate(o) for i, o in seen.items()}
+        return make_plan(graph, ranges, self.settings.request())
+
+    def _calibrate(self, graph: Graph, calibration: Samples, *, histogram: bool) -> dict[int, Observed]:
+        def make() -> dict[str, np.ndarray]:
+            seen = observe(graph, lambda: self._batches("calibrate", calibration), histogram=histogram)
+            stored: dict[str, np.ndarray] = {}
+            for i, o in seen.items():
+                stored |= {f"{i} lows": o.lows, f"{i} highs": o.highs}
+                if o.counts is not None:
+                    stored[f"{i} counts"] = o.counts
+            return stored
+
+        stored = self.folder.arrays("calibration", make)
+        ids = [int(key.split()[0]) for key in stored if key.endswith(" lows")]
+        return {i: Observed(stored[f"{i} lows"], stored[f"{i} highs"], stored.get(f"{i} counts")) for i in ids}
+
+    def _batches(self, step: str, samples: Samples) -> Iterator[Mapping[str, np.ndarray]]:
+        for n, (batch, _) in enumerate(samples.batches(_BATCH)):
+            self.progress(step, min(n * _BATCH, len(samples)), len(samples))
+            yield batch
+        self.progress(step, len(samples), len(samples))
+
+    def _measure(self, source: Path, written: Path, graph: Graph, integer: Graph, parts: Parts) -> tuple[Reading, ...]:
+        target = target_named(self.settings.target)
+        float_outputs = self._outputs("float", source, parts.report)
+        int_outputs = self._outputs("quantized", written, parts.report)
+        return compare(
+            float_outputs=float_outputs,
+            int_outputs=int_outputs,
+            report=parts.report,
+            metric=self.metric,
+            files={"float": source, "quantized": written},
+            float_graph=graph,
+            graph=integer,
+            kernels=target.kernels,
+            progress=self.progress,
+        )
+
+    def _outputs(self, name: str, path: Path, report: Samples) -> dict[str, np.ndarray]:
+        def make() -> dict[str, np.ndarray]:
+            target = target_named(self.settings.target)
+            return outputs_of(path, report, target, lambda done: self.progress(f"run {name} model", done, len(report)))
+
+        return self.folder.arrays(f"outputs of {name}", make)
+
+    def _about(self, source: Path, written: Path, parts: Parts) -> dict[str, Any]:
+        path = Path(self.model) if isinstance(self.model, (str, Path)) else None
+        return {
+            "source": {
+                "name": type(self.model).__name__ if path is None else path.name,
+                "sha256": files.sha256(path) if path is not None and path.is_file() else files.sha256(source),
+                "float_tflite_sha256": files.sha256(source),
+            },
+            "model": {"sha256": files.sha256(written), "bytes": written.stat().st_size},
+            "samples": {
+                "calibration": {"n": len(parts.calibration), "fingerprint": parts.calibration.fingerprint()},
+                "report": {"n": len(parts.report), "fingerprint": parts.report.fingerprint()},
+                "classes": list(parts.report.class_names),
+                "labelled": parts.report.labels is not None,
+                "preprocessing": parts.report.preprocessing.to_json(),
+            },
+            "versions": {name: version(name) for name in ("intact", "torch", "numpy", "ai-edge-litert")}
+            | {"python": platform.python_version(), "machine": platform.machine()},
+        }
+
+
+def prepare(graph: Graph, settings: Settings) -> Graph:
+    """The float graph cleaned and spelled as the target likes it: what calibration sees and what the plan is for.
+
+    Raises UnsupportedError for a model that is quantized already.
+    """
+    if graph.is_quantized:
+        raise UnsupportedError(
+            "this model is quantized already; give the float model it was made from. "
+            "intact evaluate, intact benchmark and intact inspect work on it as it is"
+        )
+    return lower(clean(graph), settings.target, scheme_named(settings.scheme).activations)
+
+
+def outputs_of(path: Path, samples: Samples, target: Target, progress: Callable[[int], None]) -> dict[str, np.ndarray]:
+    """Outputs ``[n, ...]`` by name of a file in the real runtime, piece by piece so that any number of samples fits."""
+    size = sum(int(np.prod(spec.sample)) * 4 for spec in samples.inputs)
+    step = max(_PIECE // max(size, 1), 1)
+    parts = []
+    for start in range(0, len(samples), step):
+        piece, _ = samples.batch(np.arange(start, min(start + step, len(samples))))
+        parts.append(run(path, piece, kernels=target.kernels, progress=_from(start, progress)))
+    if not parts:
+        raise DataError("there are no samples to evaluate on; give --eval or --data more samples")
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _from(start: int, progress: Callable[[int], None]) -> Callable[[int, int], None]:
+    return lambda done, _: progress(start + done)

@@ -1,0 +1,1 @@
+"""A result as files: result.json, result.md, plan.json. Reports read figures, never models."""

@@ -1,0 +1,27 @@
+"""result.json: every figure with unit, interval and how it was taken. The schema is described in docs/result.md."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any, Final
+
+from intact.quantize import Result
+
+SCHEMA: Final = "intact-result/1"
+
+
+def record(result: Result) -> dict[str, Any]:
+    """The whole record as what JSON has."""
+    return {
+        "schema": SCHEMA,
+        "settings": asdict(result.settings),
+        **result.about,
+        "measurements": [reading.to_json() for reading in result.readings],
+        "findings": [{"kind": f.kind, "message": f.message} for f in result.findings],
+    }
+
+
+def to_json(document: dict[str, Any]) -> str:
+    """The record as text, two spaces deep, NaN-free."""
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
