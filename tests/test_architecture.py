@@ -15,9 +15,22 @@ SRC = ROOT / "src" / "intact"
 #: A module imports only from those before it. A package is one entry; a module of a package may have an earlier entry of
 #: its own if it is a leaf. A new module gets a place here.
 ORDER = (
-    *("errors", "files", "affine", "ops", "graph", "verify", "clean", "lower"),
+    *("errors", "files", "run_folder", "affine", "ops", "graph", "verify", "clean", "lower"),
     *("runtime.child", "runtime.keras_export"),  # leaves: how to start a process, and what one is told
-    *("formats", "data", "schemes", "targets", "ranges", "plan", "sharing", "planner", "simulate", "remedies"),
+    *(
+        "formats",
+        "data",
+        "schemes",
+        "targets",
+        "ranges",
+        "plan",
+        "sharing",
+        "planner",
+        "emit",
+        "simulate",
+        "calibrate",
+        "remedies",
+    ),
     *("runtime", "measure", "quantize", "report", "demo", "", "cli", "__main__"),  # "": the public list, intact/__init__.py
 )
 LONGEST = 430  # lines in a module: a few screens
