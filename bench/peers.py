@@ -35,7 +35,7 @@ def litert_quantizer(float_model: Path, samples: np.ndarray) -> Path:
     return _cached("litert-quantizer", float_model, samples, make)
 
 
-def quantizer_for(float_model: Path) -> Any:  # noqa: ANN401 - the peer's class
+def quantizer_for(float_model: Path) -> Any:
     """A Quantizer with the recipe static_wi8_ai8 loaded."""
     from litert_quantizer import quantizer, recipe  # noqa: PLC0415 - slow to import
 
@@ -112,7 +112,7 @@ def _cached(package: str, model: Path, samples: np.ndarray, make: Callable[[], b
 
 
 @contextlib.contextmanager
-def quiet() -> Any:  # noqa: ANN401
+def quiet() -> Any:
     """Keep the peers' reports out of ours."""
     logging.disable(logging.WARNING)
     try:
