@@ -1,0 +1,424 @@
+"""The ``intact`` command: parse, call, render. Exit codes: 0 done, 1 target missed, 2 bad input."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn, final
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from intact import data as samples_of
+from intact import files
+from intact.data import Preprocessing
+from intact.demo import train_digits
+from intact.errors import IntactError, OptionError
+from intact.formats import tflite
+from intact.formats.load import load
+from intact.measure import accuracy, cost
+from intact.measure.figures import Reading, fidelity
+from intact.measure.latency import latency, speedup
+from intact.measure.memory import peak
+from intact.measure.size import size
+from intact.plan import Plan, describe
+from intact.quantize import Job, Result, Settings, outputs_of
+from intact.report.markdown import to_markdown
+from intact.report.record import record, to_json
+from intact.run_folder import open_run
+from intact.runtime import litert
+from intact.runtime.litert import KERNEL_NAMES
+from intact.targets import target as target_named
+
+app = typer.Typer(
+    help="Takes a trained float network and gives back the integer network for an edge device, proven on the real runtime.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@final
+@dataclass(frozen=True)
+class Output:
+    """How the user wants to be told: a table and progress, nothing (``quiet``), or JSON alone."""
+
+    quiet: bool
+    json: bool
+
+    @property
+    def console(self) -> Console:
+        return Console(quiet=self.quiet or self.json, highlight=False)
+
+    @contextmanager
+    def progress(self) -> Iterator[Callable[[str, int, int], None]]:
+        """A bar for each step, on standard error, so that standard output stays for results."""
+        bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True, quiet=self.quiet or self.json),
+            transient=True,
+        )
+        tasks: dict[str, Any] = {}
+
+        def show(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                for task in tasks.values():
+                    bars.update(task, visible=False)
+                tasks[step] = bars.add_task(step, total=total or None)
+            bars.update(tasks[step], completed=done, total=total or None)
+
+        with bars:
+            yield show
+
+    def readings(self, title: str, readings: tuple[Reading, ...]) -> None:
+        """The figures as a table."""
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        for column, justify in (("model", "left"), ("figure", "left"), ("value", "right"), ("95 % interval", "left")):
+            table.add_column(column, justify="right" if justify == "right" else "left")
+        for reading in readings:
+            m = reading.measurement
+            low_high = "" if m.low is None or m.high is None else f"{_short(m.low)} to {_short(m.high)}"
+            table.add_row(reading.of, m.name, f"{_short(m.value)} {m.unit}", low_high)
+        self.console.print(table)
+
+    def document(self, document: dict[str, Any]) -> None:
+        """The record itself, when JSON was asked for."""
+        if self.json:
+            sys.stdout.write(to_json(document))
+
+
+Data = Annotated[
+    Path, typer.Option("--data", help="Class folders of images, a flat folder of images, an .npz with x and y, or an .npy.")
+]
+Pixels = Annotated[str, typer.Option(help="What 0..255 maps to: --pixels=0,1, --pixels=-1,1 or --pixels=0,255. Images only.")]
+Mean = Annotated[
+    str | None, typer.Option(help="Per channel, in units of 0..1: --mean=0.485,0.456,0.406. With --std, instead of --pixels.")
+]
+Std = Annotated[str | None, typer.Option(help="Per channel, in units of 0..1: --std=0.229,0.224,0.225.")]
+Channels = Annotated[str | None, typer.Option(help="rgb (default for three channels), bgr or gray.")]
+Resize = Annotated[str, typer.Option(help="stretch, crop, crop:256 (shorter side to 256, then the centre) or none.")]
+TargetName = Annotated[
+    str, typer.Option("--target", help="cpu (LiteRT with XNNPACK) or mcu (microcontrollers, integers only).")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run wrote in the output folder.")]
+
+
+@app.command()
+def quantize(
+    model: Annotated[Path, typer.Argument(help="A .keras, .h5, .pt2 or float .tflite file, or a SavedModel folder.")],
+    data: Data,
+    evaluation: Annotated[
+        Path | None, typer.Option("--eval", help="Samples that report; without it --data is split by seed.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder. Default: the model's name and the scheme.")] = None,
+    scheme: Annotated[str, typer.Option(help="int8, dynamic (int8 weights), float16 or float32.")] = "int8",
+    target: TargetName = "cpu",
+    ranges: Annotated[str, typer.Option(help="minmax, moving, percentile or mse.")] = "minmax",
+    weights: Annotated[str, typer.Option(help="per-channel or per-tensor.")] = "per-channel",
+    input_type: Annotated[
+        str | None, typer.Option(help="int8, uint8 or float32. Default: int8 for int8, else float32.")
+    ] = None,
+    output_type: Annotated[
+        str | None, typer.Option(help="int8, uint8 or float32. Default: int8 for int8, else float32.")
+    ] = None,
+    keep_float: Annotated[list[str] | None, typer.Option(help="An op kind or output name, or a pattern; repeatable.")] = None,
+    calibration_samples: Annotated[int, typer.Option(help="How many samples calibrate.")] = 500,
+    seed: Annotated[int, typer.Option(help="Decides the split and the calibration samples.")] = 0,
+    plan: Annotated[Path | None, typer.Option(help="Replay the plan.json of an earlier run.")] = None,
+    pixels: Pixels = "0,1",
+    mean: Mean = None,
+    std: Std = None,
+    channels: Channels = None,
+    resize: Resize = "stretch",
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Quantize a trained float model and measure what it costs."""
+    with _reported(debug):
+        settings = Settings(
+            scheme=scheme,
+            target=target,
+            ranges=ranges,
+            weights="per-tensor"
+            if weights == "per-tensor"
+            else "per-channel"
+            if weights == "per-channel"
+            else _bad_weights(weights),
+            keep_float=tuple(keep_float or ()),
+            input_type=input_type,
+            output_type=output_type,
+            seed=seed,
+            calibration_samples=calibration_samples,
+        )
+        preprocessing = _preprocessing(pixels, mean, std, channels, resize)
+        folder = out or Path(f"{model.stem}_{scheme}")
+        main_job(model, data, evaluation, settings, preprocessing, plan, folder, overwrite, Output(quiet, as_json))
+
+
+def main_job(
+    model: Path,
+    data: Path,
+    evaluation: Path | None,
+    settings: Settings,
+    preprocessing: Preprocessing,
+    plan: Path | None,
+    out: Path,
+    overwrite: bool,
+    output: Output,
+) -> Result:
+    """``intact quantize`` after its options are understood: run the job in its folder and write what it gives."""
+    replayed = None if plan is None else Plan.from_json(_text(plan))
+    source = samples_of.load(data, preprocessing)
+    reporting = None if evaluation is None else samples_of.load(evaluation, preprocessing)
+    _check_model(model)
+    job = {
+        "model": files.sha256(model) if model.is_file() else str(model.resolve()),
+        "data": str(data.resolve()),
+        "eval": None if evaluation is None else str(evaluation.resolve()),
+        "settings": asdict(settings) | {"keep_float": list(settings.keep_float)},
+        "preprocessing": preprocessing.to_json(),
+        "plan": None if replayed is None else replayed.to_json(),
+    }
+    folder = open_run(out, job, overwrite=overwrite)
+    with output.progress() as progress:
+        result = Job(model, source, reporting, settings, replayed, None, folder, progress).run()
+    document = record(result)
+    folder.finish(
+        {
+            "model.tflite": result.model,
+            "plan.json": result.plan.to_json().encode(),
+            "result.md": to_markdown(document).encode(),
+            "result.json": to_json(document).encode(),
+        }
+    )
+    output.readings(f"{model.name} as {settings.scheme} for {settings.target}", result.readings)
+    for finding in result.findings:
+        output.console.print(f"note: {escape(finding.message)}", soft_wrap=True)
+    output.console.print(
+        f"\n{out / 'model.tflite'} is the model; {out / 'result.md'} is the account in a page.", soft_wrap=True
+    )
+    output.document(document)
+    return result
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Any .tflite file that LiteRT runs, quantized or not.")],
+    data: Data,
+    against: Annotated[Path | None, typer.Option(help="Another .tflite file to compare with on the same samples.")] = None,
+    target: TargetName = "cpu",
+    pixels: Pixels = "0,1",
+    mean: Mean = None,
+    std: Std = None,
+    channels: Channels = None,
+    resize: Resize = "stretch",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Measure a .tflite file's accuracy in the real runtime, alone or against another file."""
+    with _reported(debug):
+        graph = tflite.read(model)
+        source = samples_of.load(data, _preprocessing(pixels, mean, std, channels, resize))
+        samples = source.bind(samples_of.input_specs(graph), samples_of.class_count(graph))
+        output, device = Output(quiet, as_json), target_named(target)
+        with output.progress() as progress:
+            outputs = [
+                outputs_of(path, samples, device, lambda done, path=path: progress(f"run {path.name}", done, len(samples)))  # type: ignore[misc]
+                for path in (model, *([] if against is None else [against]))
+            ]
+        if against is not None:
+            readings = fidelity(outputs[1], outputs[0], samples, None)
+            names = {"float": against.name, "quantized": model.name, "difference": f"{model.name} against {against.name}"}
+            readings = tuple(replace(r, of=names[r.of]) for r in readings)
+        elif samples.labels is not None:
+            first = next(iter(outputs[0].values()))
+            right = accuracy.correct(first, samples.labels, accuracy.threshold(first))
+            readings = (Reading(model.name, accuracy.top1(right)),)
+        else:
+            raise OptionError(
+                "the data has no labels that fit the model; type --against with the float .tflite to compare with"
+            )
+        output.readings(f"{len(samples):,} samples, {KERNEL_NAMES[device.kernels]}", readings)
+        for finding in samples.findings:
+            output.console.print(f"note: {escape(finding.message)}", soft_wrap=True)
+        output.document({"measurements": [r.to_json() for r in readings]})
+
+
+@app.command()
+def benchmark(
+    model: Annotated[Path, typer.Argument(help="A .tflite file.")],
+    against: Annotated[Path | None, typer.Option(help="Another .tflite file; both take turns.")] = None,
+    target: TargetName = "cpu",
+    threads: Annotated[int, typer.Option(help="Threads of the runtime.", min=1)] = 1,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Time a .tflite file on this machine, alone or taking turns with another."""
+    with _reported(debug):
+        kernels, output = target_named(target).kernels, Output(quiet, as_json)
+        paths = {model.name: model} if against is None else {"model": model, "against": against}
+        for path in paths.values():
+            tflite.read(path)
+        with output.progress() as progress:
+            times = litert.latency(paths, kernels=kernels, threads=threads, progress=lambda a, b: progress("time", a, b))
+        how = f"{threads} thread{'s' if threads > 1 else ''}, {KERNEL_NAMES[kernels]}"
+        readings = tuple(Reading(name, latency(t.samples_ms, how)) for name, t in times.items())
+        if against is not None:
+            ratio = speedup(times["model"].samples_ms, times["against"].samples_ms, how)
+            readings += (Reading("model against the other", ratio),)
+        output.readings(how, readings)
+        output.document({"measurements": [r.to_json() for r in readings]})
+
+
+@app.command()
+def inspect(
+    model: Annotated[Path, typer.Argument(help="A model file of any kind that Intact reads.")],
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say what a model is made of: inputs, outputs, ops with their cost, memory."""
+    with _reported(debug):
+        output = Output(quiet, as_json)
+        with output.progress() as progress:
+            progress("read", 0, 0)
+            graph = load(model)
+        ports = [
+            {"side": side, "name": name, "shape": list(graph[i].shape), "format": describe(graph[i].format)}
+            for side, names, ids in (("input", graph.input_names, graph.inputs), ("output", graph.output_names, graph.outputs))
+            for name, i in zip(names, ids, strict=True)
+        ]
+        for port in ports:
+            output.console.print(
+                f"{port['side']} {port['name']!r} {port['shape']} {port['format']}".replace("None", "n"), markup=False
+            )
+        table = Table(box=None, pad_edge=False)
+        for column in ("op", "output", "shape", "multiply-accumulates", "parameters"):
+            table.add_column(column, justify="right" if column in ("multiply-accumulates", "parameters") else "left")
+        rows = cost.costs(graph)
+        for op, row in zip(graph.ops, rows, strict=True):
+            shape = str(list(graph[op.output].shape)).replace("None", "n")
+            table.add_row(row.kind, escape(_tail(graph[op.output].name)), escape(shape), f"{row.macs:,}", f"{row.parameters:,}")
+        output.console.print(table)
+        readings = (
+            *((Reading("model", size(graph, model.stat().st_size)),) if model.suffix == ".tflite" else ()),
+            *(Reading("model", m) for m in (cost.parameters(graph), cost.macs(graph), peak(graph))),
+        )
+        output.readings("", readings)
+        if graph.is_quantized:
+            output.console.print("The model is quantized.")
+        output.document({"ports": ports, "ops": [asdict(row) for row in rows], "measurements": [r.to_json() for r in readings]})
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the data, the float model and the run.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Decides the training and the samples.")] = 0,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Train a small network on handwritten digits, quantize it and measure it: the whole main job on real data."""
+    with _reported(debug):
+        output = Output(quiet, as_json)
+        with output.progress() as progress:
+            made = train_digits(out, seed, progress=lambda done, total: progress("train", done, total))
+        output.console.print(f"Trained {made.model} on scikit-learn's handwritten digits. Now as a user would:\n")
+        command = f"intact quantize {made.model} --data {made.train} --eval {made.test} --pixels=-1,1 --out {out / 'run'}"
+        output.console.print(f"$ {command}\n", soft_wrap=True, markup=False)
+        preprocessing = replace(Preprocessing(), pixels=(-1.0, 1.0))
+        main_job(made.model, made.train, made.test, Settings(seed=seed), preprocessing, None, out / "run", overwrite, output)
+
+
+# ---- helpers ------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _reported(debug: bool) -> Iterator[None]:
+    """Errors become one sentence on standard error and exit code 2; Ctrl-C becomes 130."""
+    warnings.filterwarnings("ignore", module=r"torch|jax|tensorflow|keras|litert_torch|PIL")
+    try:
+        yield
+    except IntactError as error:
+        if debug:
+            raise
+        _fail(str(error))
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        sys.stderr.write("interrupted; the same command goes on from here\n")
+        raise typer.Exit(130) from None
+    except MemoryError:
+        if debug:
+            raise
+        _fail("out of memory; close other programs, or give fewer samples with --calibration-samples or a smaller --eval")
+
+
+def _fail(message: str) -> NoReturn:
+    sys.stderr.write(f"error: {message}\n")
+    raise typer.Exit(2)
+
+
+def _bad_weights(weights: str) -> NoReturn:
+    raise OptionError(f"no weight granularity is called {weights!r}; type --weights per-channel or per-tensor")
+
+
+def _preprocessing(pixels: str, mean: str | None, std: str | None, channels: str | None, resize: str) -> Preprocessing:
+    if (mean is None) != (std is None):
+        raise OptionError("--mean and --std go together; type both, or --pixels instead")
+    return Preprocessing(
+        pixels=samples_of.parse_pixels(pixels),
+        mean=None if mean is None else samples_of.parse_mean(mean),
+        std=None if std is None else samples_of.parse_std(std),
+        channels=channels,
+        resize=resize,
+    )
+
+
+def _check_model(model: Path) -> None:
+    """A missing model is said before anything is written."""
+    if not model.exists():
+        raise OptionError(f"{model}: there is no such file; check the path")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"{path} cannot be read as a plan; give --plan a plan.json from a run folder") from error
+
+
+_TAIL: Final = 48
+
+
+def _tail(name: str) -> str:
+    return name if len(name) <= _TAIL else "…" + name[-_TAIL + 1 :]
+
+
+def _short(x: float) -> str:
+    return f"{int(x):,}" if float(x).is_integer() and abs(x) >= 100 else f"{x:.4g}"
+
+
+def main() -> None:
+    """Entry point of the ``intact`` command."""
+    app()
