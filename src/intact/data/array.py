@@ -21,7 +21,7 @@ from intact.errors import DataError, located
 _CHECK: Final = 1 << 22
 
 
-def arrays(x: Any, y: Any = None) -> Data:  # noqa: ANN401 - whatever numpy can read, on purpose
+def arrays(x: Any, y: Any = None) -> Data:
     """Samples ``x``, ``[n, ...]``, numpy or torch, or a mapping from input name to such; labels ``y``, ``[n]`` or rows.
 
     Shapes fit when they equal the model's, when moving the channel axis makes them equal (``[n, 3, h, w]`` for
@@ -31,7 +31,7 @@ def arrays(x: Any, y: Any = None) -> Data:  # noqa: ANN401 - whatever numpy can 
     return ArrayData(named, None if y is None else as_array(y, "y"), "the arrays")
 
 
-def as_array(value: Any, what: str) -> np.ndarray:  # noqa: ANN401
+def as_array(value: Any, what: str) -> np.ndarray:
     """A numpy view of an array, tensor or nested list. Raises DataError for what is not an array of numbers."""
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu()

@@ -28,7 +28,7 @@ _LABEL_KEYS: Final = ("y", "label", "labels", "target", "targets")
 class _TensorFlowDataset(Protocol):
     def as_numpy_iterator(self) -> Iterator[Any]: ...
 
-    def cardinality(self) -> Any: ...  # noqa: ANN401 - a TensorFlow scalar
+    def cardinality(self) -> Any: ...
 
 
 @runtime_checkable
@@ -37,10 +37,10 @@ class _Numbered(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> Any: ...  # noqa: ANN401
+    def __getitem__(self, index: int) -> Any: ...
 
 
-def iterable(it: Iterable[Any] | _Numbered, *, labels: Any = None, limit: int | None = None) -> Data:  # noqa: ANN401 - whatever numpy can read
+def iterable(it: Iterable[Any] | _Numbered, *, labels: Any = None, limit: int | None = None) -> Data:
     """Samples, batches, or pairs of either with their labels; each a numpy array or tensor, or a mapping by input name.
 
     Whether an element is one sample or a batch is read off the model's input shape: an element that has it is a
@@ -146,7 +146,7 @@ class _Iterated(Data):
             raise DataError(f"the labels of the iterable's elements do not agree in shape ({error})") from error
 
 
-def _append(columns: dict[str, _Column], i: int, x: Any) -> None:  # noqa: ANN401
+def _append(columns: dict[str, _Column], i: int, x: Any) -> None:
     """One more element: an array, a mapping by input name, or a tuple by input position."""
     named = x if isinstance(x, Mapping) else dict(enumerate(x)) if isinstance(x, tuple) else {"": x}
     values = {str(name): as_array(value, f"element {i}") for name, value in named.items()}
@@ -172,7 +172,7 @@ def _elements(it: Iterable[Any] | _Numbered, limit: int | None) -> Iterator[Any]
     return (it[i] for i in range(len(it)))
 
 
-def _parts(element: Any) -> tuple[Any, Any]:  # noqa: ANN401
+def _parts(element: Any) -> tuple[Any, Any]:
     """The samples and the labels (or None) of what an iterable gives; a third part, sample weights, is left out."""
     if isinstance(element, Mapping):
         key = next((k for k in _LABEL_KEYS if k in element), None)
