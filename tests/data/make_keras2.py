@@ -17,7 +17,7 @@ x = block(image / 127.5 - 1.0)
 x = layers.DepthwiseConv2D(3, padding="same", name="dw/depthwise")(x)
 x = layers.LeakyReLU(alpha=0.2)(x)
 x = x * layers.Activation("hard_sigmoid")(x)
-x = layers.ThresholdedReLU(theta=0.05)(x[:, 1:, :-1])
+x = x[:, 1:, :-1]
 x = tf.concat([x, tf.nn.relu6(2.0 + x)], axis=-1)
 x = tf.reduce_mean(x, axis=[1, 2])
 x = layers.Dense(3, activation="softmax", name="probs")(x)

@@ -108,7 +108,7 @@ def _from_path(path: Path, input_shape: InputShape | None) -> bytes:
         ".pt2": pytorch.file_to_tflite,
     }
     if path.is_dir():
-        if not any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
+        if not (path / "saved_model.pb").is_file():
             raise ModelError(f"it is a folder, but no TensorFlow SavedModel: it holds no saved_model.pb; give {_ACCEPTED}")
         return keras.folder_to_tflite(path)
     suffix = path.suffix.lower()

@@ -79,20 +79,7 @@ def checked_copy(source: Path, copy: Path) -> None:
 
 
 def _archive(archive: zipfile.ZipFile) -> None:
-    entries = archive.infolist()
-    if not entries or min(entry.header_offset for entry in entries) != 0:  # the sample inputs are a zip within the zip
-        raise zipfile.BadZipFile("its end is missing")
-    names = [entry.filename for entry in entries if not entry.is_dir()]
-    roots = {name.split("/", 1)[0] for name in names}
-    if "constants.pkl" in {name.rsplit("/", 1)[-1] for name in names} or any(name.endswith("/data.pkl") for name in names):
-        raise ModelError(f"it is a pickle of torch.save or TorchScript, which can run any code; {_ADVICE}")
-    if "serialized_exported_program.json" in names:
-        raise ModelError(f"it was written by a torch before 2.8, in a format that holds pickles; with a newer torch {_ADVICE}")
-    if len(roots) != 1 or not any(name.count("/") == 1 and name.endswith("/archive_version") for name in names):
-        raise ModelError(f"it is a zip archive, but no exported program; {_ADVICE}")
-    if len(names) != len(set(names)):
-        raise ModelError("the archive holds one name twice")
-    inner = {name.split("/", 1)[1]: name for name in names}
+    inner = _entries(archive)
     for name in inner:
         if name.startswith(("data/aotinductor", "data/executorch", "data/mtia", "xl_model_weights")):
             raise ModelError(f"it holds compiled code or foreign data ({name}); {_ADVICE}")
@@ -100,17 +87,33 @@ def _archive(archive: zipfile.ZipFile) -> None:
             raise ModelError(f"it holds a pickled object ({name}), which can run any code; {_ADVICE}")
         if name.startswith(("data/weights/", "data/constants/")) and name.endswith(".pt"):
             raise ModelError(f"it holds pickled weights ({name}), which can run any code; {_ADVICE}")
-    programs = [name for name in inner if name.startswith("models/")]
+    programs = sorted(name for name in inner if name.startswith("models/"))
     if programs != ["models/model.json"]:
-        raise ModelError(
-            f"it holds {len(programs)} programs ({', '.join(sorted(programs)[:3])}); one is expected, models/model.json"
-        )
+        raise ModelError(f"it holds {len(programs)} programs ({', '.join(programs[:3])}); one is expected, models/model.json")
     for name, full in inner.items():
         if name.endswith(("_weights_config.json", "_constants_config.json")):
             _payloads(name, _json(archive, full))
         elif name.startswith("data/sample_inputs/"):
             _sample_inputs(archive.read(full))
     _program(_json(archive, inner["models/model.json"]))
+
+
+def _entries(archive: zipfile.ZipFile) -> dict[str, str]:
+    """The names in an exported program's archive, below its root and in full."""
+    entries = archive.infolist()
+    if not entries or min(entry.header_offset for entry in entries) != 0:  # the sample inputs are a zip within the zip
+        raise zipfile.BadZipFile("its end is missing")
+    names = [entry.filename for entry in entries if not entry.is_dir()]
+    if any(name.endswith(("/data.pkl", "/constants.pkl")) for name in names):
+        raise ModelError(f"it is a pickle of torch.save or TorchScript, which can run any code; {_ADVICE}")
+    if "serialized_exported_program.json" in names:
+        raise ModelError(f"it was written by a torch before 2.8, in a format that holds pickles; with a newer torch {_ADVICE}")
+    roots = {name.split("/", 1)[0] for name in names}
+    if len(roots) != 1 or not any(name.count("/") == 1 and name.endswith("/archive_version") for name in names):
+        raise ModelError(f"it is a zip archive, but no exported program; {_ADVICE}")
+    if len(names) != len(set(names)):
+        raise ModelError("the archive holds one name twice")
+    return {name.split("/", 1)[1]: name for name in names}
 
 
 def _json(archive: zipfile.ZipFile, name: str) -> Json:

@@ -13,7 +13,7 @@ import os
 import re
 import zipfile
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 #: What Keras, TensorFlow or torch make: without types here, as they are imported only when called.
 Foreign: TypeAlias = Any
@@ -209,8 +209,9 @@ def _tflite(folder: Path) -> bytes:
     """The float .tflite of a SavedModel's serving signature, of LiteRT's own ops only."""
     import tensorflow as tf  # noqa: PLC0415
 
-    if not (folder / "saved_model.pb").is_file() and not (folder / "saved_model.pbtxt").is_file():
+    if not (folder / "saved_model.pb").is_file():
         raise _CorruptError("it is a folder, but no TensorFlow SavedModel: it holds no saved_model.pb")
+    _check_operations(folder)
     try:
         converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -218,7 +219,50 @@ def _tflite(folder: Path) -> bytes:
         data: bytes = converter.convert()
     except Exception as error:  # the converter raises whatever its parts do
         raise _refused(_converter_message(str(error))) from error
+    if wrong := _disagreement(data, folder):
+        raise _refused(wrong)
     return data
+
+
+#: Operations that a SavedModel may run while it is loaded or folded, and that reach outside: files, Python, the network.
+_OUTSIDE: Final = re.compile(
+    r"ReadFile|WriteFile|MatchingFiles|ImmutableConst|Print(V2)?|.*(PyFunc|Dataset|Reader|Summary|Rpc|Debug).*"
+)
+
+
+def _check_operations(folder: Path) -> None:
+    """Refuse a SavedModel that does more than compute; loading one runs its initializers."""
+    from google.protobuf.message import DecodeError  # noqa: PLC0415
+    from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415
+
+    saved = saved_model_pb2.SavedModel()
+    try:
+        saved.ParseFromString((folder / "saved_model.pb").read_bytes())
+    except (DecodeError, OSError) as error:
+        raise _CorruptError("its saved_model.pb is truncated or corrupt") from error
+    for graph in saved.meta_graphs:
+        functions = graph.graph_def.library.function
+        for node in (*graph.graph_def.node, *(node for function in functions for node in function.node_def)):
+            if _OUTSIDE.fullmatch(node.op):
+                raise _refused(f"it uses the TensorFlow operation {node.op}, which reaches files, Python or the network")
+
+
+def _disagreement(data: bytes, folder: Path) -> str:
+    """What the .tflite computes otherwise than the SavedModel's serving signature, at batch 1."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    check = importlib.import_module("conversion_check")
+    loaded = tf.saved_model.load(str(folder))
+    run = loaded.signatures["serving_default"]
+    inputs = {}
+    for seed, (name, spec) in enumerate(sorted(run.structured_input_signature[1].items())):
+        if spec.shape.rank is None or None in spec.shape[1:]:
+            return ""  # the reader says what is missing
+        shape = [1 if size is None else size for size in spec.shape]
+        inputs[name] = check.random_input(shape, spec.dtype.as_numpy_dtype, seed)
+    outputs = run(**{name: tf.constant(x) for name, x in inputs.items()})
+    wrong: str = check.disagreement(data, inputs, {name: y.numpy() for name, y in outputs.items()})
+    return wrong
 
 
 def _converter_message(text: str) -> str:

@@ -8,6 +8,7 @@ unpickling is switched off here once more.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import pickle
 import re
@@ -17,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
+
+import numpy as np
 
 #: What Keras, TensorFlow or torch make: without types here, as they are imported only when called.
 Foreign: TypeAlias = Any
@@ -83,7 +86,11 @@ def _converted(source: str) -> bytes:
     call = _one_sample(module, _sample(program))
     names = [f"input_{i}" if name is None else name for i, name in enumerate(_input_names(program, call))]
     sample = {name: _channels_last(x) for name, x in zip(names, call.tensors, strict=True)}
-    return _lowered(_channels_last_module(module, call, names), sample)
+    module = _channels_last_module(module, call, names)
+    data = _lowered(module, sample)
+    if wrong := _disagreement(data, module, sample):
+        raise _RefusedError(wrong)
+    return data
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,11 @@ def _evaluating(module: Foreign) -> Foreign:
         if getattr(hook, "__name__", "") == "_check_input_constraints_pre_hook":
             del module._forward_pre_hooks[key]
     aten = torch.ops.aten
+    replaced = {
+        aten.conv_transpose2d.input: _conv_transpose2d,
+        aten.conv_transpose1d.default: _conv_transpose1d,
+        aten.adaptive_max_pool2d.default: _adaptive_max_pool2d,
+    }
     for node in list(module.graph.nodes):
         if node.target is aten.batch_norm.default:
             node.args = (*node.args[:5], False, *node.args[6:])
@@ -123,8 +135,8 @@ def _evaluating(module: Foreign) -> Foreign:
             module.graph.erase_node(node)
         elif node.target is aten.add_.Tensor and "num_batches_tracked" in str(node.args[0]) and not node.users:
             module.graph.erase_node(node)
-        elif node.target is aten.conv_transpose2d.input:
-            node.target = _conv_transpose2d
+        elif node.target in replaced:
+            node.target = replaced[node.target]
     module.recompile()
     return module
 
@@ -133,20 +145,21 @@ _TRANSPOSED: Final = {"stride": (1, 1), "padding": (0, 0), "output_padding": (0,
 
 
 def _conv_transpose2d(x: Foreign, weight: Foreign, bias: Foreign = None, *options: Foreign, **named: Foreign) -> Foreign:
-    """The transposed convolution; with output padding as the unpadded one, cut to size.
+    """The transposed convolution; where the converter has no padding for it, as the unpadded one, cut to size.
 
     Output element i of the padded one is element i + padding of the unpadded one; beyond its end there is only the bias.
+    The converter takes padding none, or "same": twice the padding is what the kernel has over the stride.
     """
     from torch.nn import functional as F  # noqa: PLC0415
 
     given = {**_TRANSPOSED, **dict(zip(_TRANSPOSED, options, strict=False)), **named}
     groups = given.pop("groups")
     stride, padding, output_padding, dilation = ([*v] * (2 // len(v)) for v in given.values())
-    if not any(output_padding):
+    spans = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    if not any(output_padding) and all(p in (0, (k - s) / 2) for p, k, s in zip(padding, spans, stride, strict=True)):
         return F.conv_transpose2d(x, weight, bias, stride, padding, 0, groups, dilation)
     sizes = [
-        (n - 1) * s - 2 * p + d * (k - 1) + o + 1
-        for n, s, p, d, k, o in zip(x.shape[2:], stride, padding, dilation, weight.shape[2:], output_padding, strict=True)
+        (n - 1) * s - 2 * p + k + o for n, s, p, k, o in zip(x.shape[2:], stride, padding, spans, output_padding, strict=True)
     ]
     beyond = [max(o - p, 0) for o, p in zip(output_padding, padding, strict=True)]
     inner_bias = None if any(beyond) else bias
@@ -154,6 +167,21 @@ def _conv_transpose2d(x: Foreign, weight: Foreign, bias: Foreign = None, *option
     y = F.pad(y, (0, beyond[1], 0, beyond[0])) if any(beyond) else y
     y = y[:, :, padding[0] : padding[0] + sizes[0], padding[1] : padding[1] + sizes[1]]
     return y if bias is None or inner_bias is not None else y + bias.reshape(1, -1, 1, 1)
+
+
+def _conv_transpose1d(x: Foreign, weight: Foreign, bias: Foreign = None, *options: Foreign, **named: Foreign) -> Foreign:
+    """As a two-dimensional one of height 1."""
+    given = {**_TRANSPOSED, **dict(zip(_TRANSPOSED, options, strict=False)), **named}
+    first = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1}
+    flat = {key: [first[key], list(v)[-1]] if key in first else v for key, v in given.items()}
+    return _conv_transpose2d(x.unsqueeze(2), weight.unsqueeze(2), bias, **flat).squeeze(2)
+
+
+def _adaptive_max_pool2d(x: Foreign, output_size: Sequence[int]) -> tuple[Foreign, None]:
+    """Only to one element, which is a maximum; the indices are left out."""
+    if list(output_size) != [1, 1]:
+        raise _RefusedError(f"adaptive max pooling to {list(output_size)} is not supported; use max pooling of a fixed size")
+    return x.amax((2, 3), keepdim=True), None
 
 
 def _sample(program: Foreign) -> _Call:
@@ -243,6 +271,22 @@ def _lowered(module: Foreign, sample: dict[str, Any]) -> bytes:
             return path.read_bytes()
     except Exception as error:  # whatever its many parts raise
         raise _RefusedError(f"litert-torch cannot convert it ({_short(error)})") from error
+
+
+def _disagreement(data: bytes, module: Foreign, sample: dict[str, Foreign]) -> str:
+    import torch  # noqa: PLC0415
+
+    check = importlib.import_module("conversion_check")
+    inputs = {name: check.random_input(x.shape, x.numpy().dtype, seed) for seed, (name, x) in enumerate(sample.items())}
+    inputs = {name: x if x.dtype.kind == "f" else sample[name].numpy() for name, x in inputs.items()}
+    with torch.no_grad():
+        outputs = module(**{name: torch.from_numpy(x) for name, x in inputs.items()})
+    if not isinstance(outputs, Mapping):
+        outputs = {f"output_{i}": x for i, x in enumerate(outputs)}
+    narrow = {"int64": np.int32, "float64": np.float32}  # as litert-torch makes them
+    inputs = {name: x.astype(narrow.get(x.dtype.name, x.dtype)) for name, x in inputs.items()}
+    wrong: str = check.disagreement(data, inputs, {name: x.numpy() for name, x in outputs.items()})
+    return wrong
 
 
 def _short(error: BaseException) -> str:
