@@ -21,8 +21,12 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 Progress: TypeAlias = Callable[[int, int], None]
 Array: TypeAlias = np.ndarray[Any, Any]
+#: Which samples: neighbours, or by number.
+Pick: TypeAlias = slice | Array
 
 _RESOLVERS = {"default": OpResolverType.AUTO, "reference": OpResolverType.BUILTIN_REF}
+#: Lowest and highest integer of each type in float32, ready for a loop that runs thousands of times a second.
+_LIMITS = {np.dtype(t).name: np.array([np.iinfo(t).min, np.iinfo(t).max], np.float32) for t in (np.int8, np.uint8, np.int16)}
 _PROGRESS_SECONDS = 0.1
 #: Relative to the largest output: what float32 sums in another order may differ by.
 _ROUNDING = 1e-5
@@ -71,9 +75,12 @@ class Port:
             return values
         if self.dtype.kind == "f":
             return values.astype(self.dtype)
-        limits = np.iinfo(self.dtype)
-        stored: Array = np.rint(values.astype(np.float32) / np.float32(self.scale[0])) + np.float32(self.zero_point[0])
-        return np.clip(stored, limits.min, limits.max).astype(self.dtype)
+        low, high = _LIMITS[self.dtype.name]
+        stored: Array = np.divide(values, np.float32(self.scale[0]), dtype=np.float32)
+        np.rint(stored, out=stored)  # in place: this is a tenth of the time of a small network
+        stored += np.float32(self.zero_point[0])
+        np.clip(stored, low, high, out=stored)
+        return stored.astype(self.dtype)
 
     def real(self, stored: Array) -> Array:
         """``scale * (q - zero_point)`` in float32; other numbers as they are."""
@@ -300,7 +307,7 @@ def _check(port: Port, values: Array) -> None:
         return
     if values.dtype.kind != "f":
         raise DataRefusedError(f"input {port.name!r} takes {port.dtype} or real numbers as float32, and got {values.dtype}")
-    if not port.is_affine:
+    if not port.is_affine or port.dtype.name not in _LIMITS:
         raise DataRefusedError(f"input {port.name!r} takes whole numbers ({port.dtype}), and got {values.dtype}")
 
 
@@ -308,22 +315,20 @@ def _shapes(ports: list[Port]) -> str:
     return ", ".join(f"{p.name!r} {list(p.shape)}" for p in ports)
 
 
-def _rows(start: int, stop: int, rows: int) -> Array:
-    """Sample numbers of one invocation, the last one repeated to fill it."""
-    return np.minimum(np.arange(start, start + rows), stop - 1)
+def _rows(start: int, stop: int, rows: int) -> Pick:
+    """The samples of one invocation; the last one is repeated to fill it."""
+    return slice(start, stop) if stop - start == rows else np.minimum(np.arange(start, start + rows), stop - 1)
 
 
-def _stored(ports: list[Port], feed: Feed, samples: Mapping[str, Array], numbers: Array) -> dict[str, Array]:
+def _stored(ports: list[Port], feed: Feed, samples: Mapping[str, Array], pick: Pick) -> dict[str, Array]:
     stored = {}
-    contiguous = slice(int(numbers[0]), int(numbers[-1]) + 1)
     for port in ports:
-        chosen = contiguous if contiguous.stop - contiguous.start == len(numbers) else numbers
-        values = np.asarray(samples[port.name][chosen])
+        values = np.asarray(samples[port.name][pick])
         if values.dtype.kind == "f" and port.dtype.kind != "f" and not np.isfinite(values).all():
+            numbers = np.arange(len(samples[port.name]))[pick]
             bad = numbers[~np.isfinite(values).reshape(len(values), -1).all(axis=1)][0]
-            raise DataRefusedError(
-                f"sample {bad} of input {port.name!r} holds NaN or infinity, which {port.dtype} cannot store"
-            )
+            where = f"sample {bad} of input {port.name!r}"
+            raise DataRefusedError(f"{where} holds NaN or infinity, which {port.dtype} cannot store")
         stored[port.name] = np.ascontiguousarray(port.store(values)).reshape(feed.shapes[port.name])
     return stored
 
