@@ -98,9 +98,7 @@ def test_an_operator_that_the_converter_does_not_know():
 
 def test_a_conversion_that_computes_something_else():
     resize = nn.Upsample(size=(11, 13), mode="nearest")
-    with pytest.raises(
-        UnsupportedError, match=r"output 'output_0' differs by .* after conversion: the converter gets a layer wrong"
-    ):
+    with pytest.raises(UnsupportedError, match=r"'output_0' differs by .* after conversion: the converter gets a layer wrong"):
         load(resize, torch.zeros(1, 3, 6, 8))
 
 

