@@ -131,7 +131,6 @@ def execute(  # noqa: PLR0913  # all but two have defaults
         for name, path in paths.items():
             np.save(path, inputs[name], allow_pickle=False)
         request = {
-            "task": "run",
             "model": _existing(model),
             "inputs": paths,
             "folder": scratch,
@@ -157,7 +156,7 @@ def describe(model: Path, *, kernels: Kernels = "default", timeout: float = SILE
     """Load a file in LiteRT and say what it made of it. Raises ModelError or ChildError."""
     with located(model.name):
         request = {"task": "describe", "model": _existing(model), "kernels": kernels}
-        answer = _ask("litert_worker.py", request, timeout)
+        answer = _ask("litert_profile.py", request, timeout)
     return Description(
         tuple(_port(port) for port in answer["inputs"]),
         tuple(_port(port) for port in answer["outputs"]),
@@ -195,7 +194,7 @@ def latency(  # noqa: PLR0913  # all but one have defaults
             "block_seconds": block_seconds,
             "max_seconds": max_seconds,
         }
-        answer = _ask("litert_timing.py", request, timeout, progress)
+        answer = _ask("litert_profile.py", request, timeout, progress)
     return {name: Latency(tuple(answer["samples"][name]), answer["repeats"][name], threads, kernels) for name in models}
 
 
@@ -203,7 +202,7 @@ def memory(model: Path, *, kernels: Kernels = "default", threads: int = 1, timeo
     """Resident memory that a file takes in a fresh process: weights that are touched, activations, the runtime's own copies."""
     with located(model.name):
         request = {"task": "memory", "model": _existing(model), "kernels": kernels, "threads": threads}
-        answer = _ask("litert_timing.py", request, timeout)
+        answer = _ask("litert_profile.py", request, timeout)
     return Memory(answer.get("peak"), answer.get("anonymous"), answer.get("reason", ""))
 
 

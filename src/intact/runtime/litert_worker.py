@@ -1,7 +1,7 @@
-"""Child process: run samples through a .tflite file in LiteRT, or describe it. Needs numpy and ai_edge_litert only.
+"""Child process: run samples through a .tflite file in LiteRT. Needs numpy and ai_edge_litert only.
 
-``main(request, progress)`` picks the task by ``request["task"]``. A file that LiteRT cannot load is answered as
-``{"model_error": text}`` and samples that do not fit as ``{"data_error": text}``; anything worse ends this process.
+A file that LiteRT cannot load is answered as ``{"model_error": text}`` and samples that do not fit as
+``{"data_error": text}``; anything worse ends this process.
 """
 
 from __future__ import annotations
@@ -41,10 +41,9 @@ class DataRefusedError(Exception):
 
 
 def main(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Do one task; see the functions of the same names."""
-    tasks: dict[str, Callable[..., dict[str, Any]]] = {"run": run, "describe": describe}
+    """See :func:`run`."""
     try:
-        return tasks[request.pop("task")](progress=progress, **request)
+        return run(progress=progress, **request)
     except ModelRefusedError as error:
         return {"model_error": str(error)}
     except DataRefusedError as error:
@@ -167,36 +166,6 @@ def _ports(details: list[dict[str, Any]], names: Mapping[str, int]) -> list[Port
 
 def _one_line(error: Exception) -> str:
     return " ".join(re.sub(r"\S*/(?=[\w.]+:\d+)", "", str(error)).split())[:400]
-
-
-def describe(*, model: str, kernels: str, progress: Progress) -> dict[str, Any]:
-    """Inputs and outputs, how many partitions the delegate runs, and the kinds of the ops that it leaves to other kernels."""
-    del progress
-    session = Session(model, kernels)
-    listed = session.ops()
-    partitions = [op for op in listed if op["op_name"] == "DELEGATE"]
-    own = [op for op in listed if op["op_name"] != "DELEGATE"]
-    inside = set().union(*(_covered(partition, own) for partition in partitions))
-    return {
-        "inputs": [port.to_json() for port in session.inputs],
-        "outputs": [port.to_json() for port in session.outputs],
-        "partitions": len(partitions),
-        "outside": [op["op_name"] for op in own if op["index"] not in inside],
-    }
-
-
-def _covered(partition: Mapping[str, Any], ops: list[dict[str, Any]]) -> set[int]:
-    """Indices of the ops that a partition replaces: all that lead to its outputs, back to its inputs."""
-    producer = {int(out): op for op in ops for out in op["outputs"]}
-    given = {int(i) for i in partition["inputs"]}
-    covered: set[int] = set()
-    pending = [int(out) for out in partition["outputs"]]
-    while pending:
-        op = producer.get(pending.pop())
-        if op is not None and op["index"] not in covered:
-            covered.add(op["index"])
-            pending += [int(i) for i in op["inputs"] if int(i) not in given]
-    return covered
 
 
 @final

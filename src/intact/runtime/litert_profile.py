@@ -1,10 +1,14 @@
-"""Child process: how long .tflite files take in LiteRT, and how much memory. Needs numpy and ai_edge_litert only."""
+"""Child process: what LiteRT makes of .tflite files: partitions, time and memory. Needs numpy and ai_edge_litert only.
+
+``main(request, progress)`` picks the task by ``request["task"]``. A file that LiteRT cannot load is answered as
+``{"model_error": text}``; anything worse ends this process.
+"""
 
 from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,11 +25,41 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 def main(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Do one task; see the functions of the same names."""
-    tasks: dict[str, Callable[..., dict[str, Any]]] = {"latency": latency, "memory": memory}
+    tasks: dict[str, Callable[..., dict[str, Any]]] = {"describe": describe, "latency": latency, "memory": memory}
     try:
         return tasks[request.pop("task")](progress=progress, **request)
     except _worker.ModelRefusedError as error:
         return {"model_error": str(error)}
+
+
+def describe(*, model: str, kernels: str, progress: Progress) -> dict[str, Any]:
+    """Inputs and outputs, how many partitions the delegate runs, and the kinds of the ops that it leaves to other kernels."""
+    del progress
+    session = _worker.Session(model, kernels)
+    listed = session.ops()
+    partitions = [op for op in listed if op["op_name"] == "DELEGATE"]
+    own = [op for op in listed if op["op_name"] != "DELEGATE"]
+    inside = set().union(*(_covered(partition, own) for partition in partitions))
+    return {
+        "inputs": [port.to_json() for port in session.inputs],
+        "outputs": [port.to_json() for port in session.outputs],
+        "partitions": len(partitions),
+        "outside": [op["op_name"] for op in own if op["index"] not in inside],
+    }
+
+
+def _covered(partition: Mapping[str, Any], ops: list[dict[str, Any]]) -> set[int]:
+    """Indices of the ops that a partition replaces: all that lead to its outputs, back to its inputs."""
+    producer = {int(out): op for op in ops for out in op["outputs"]}
+    given = {int(i) for i in partition["inputs"]}
+    covered: set[int] = set()
+    pending = [int(out) for out in partition["outputs"]]
+    while pending:
+        op = producer.get(pending.pop())
+        if op is not None and op["index"] not in covered:
+            covered.add(op["index"])
+            pending += [int(i) for i in op["inputs"] if int(i) not in given]
+    return covered
 
 
 def latency(  # noqa: PLR0913  # one request, spelled out
