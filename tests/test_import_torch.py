@@ -14,7 +14,6 @@ from intact.errors import MissingExtraError, UnsupportedError
 from intact.formats import conversion
 from intact.formats.load import load
 from intact.simulate import Program
-from twins import torch_twin
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("litert_torch") is None, reason="needs the extra [torch]"),
@@ -70,11 +69,6 @@ def test_a_program_exported_in_training_mode_with_a_dynamic_batch(tmp_path):
         warnings.simplefilter("ignore")
         torch.export.save(program, tmp_path / "two.pt2")
     assert_computes_the_same(clean(load(tmp_path / "two.pt2")), module.eval(), kwargs)
-
-
-def test_the_twin_in_memory():
-    module = torch_twin()
-    assert_computes_the_same(clean(load(module, torch.zeros(1, 3, 16, 16))), module, {"image": torch.randn(2, 3, 16, 16)})
 
 
 def test_a_program_with_its_batch_baked_in():
