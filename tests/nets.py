@@ -12,7 +12,7 @@ from intact.ops.reduction import Mean
 
 
 def mobile(seed: int = 0, side: int = 8, classes: int = 4) -> Graph:
-    """Convolution, depthwise convolution, residual ADD, global MEAN, classifier, softmax; NHWC [n, side, side, 3], name "image"."""
+    """Convolution, depthwise convolution, residual ADD, global MEAN, classifier, softmax; "image" is [n, side, side, 3]."""
     draw = np.random.default_rng(seed)
 
     def weight(i: int, *shape: int) -> Tensor:
