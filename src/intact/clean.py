@@ -1,4 +1,4 @@
-"""Takes out of a float graph what converters leave behind: one engine that applies the rows of ``REWRITES`` until none applies."""
+"""Takes out of a float graph what converters leave behind: one engine applies the rows of ``REWRITES`` until none applies."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import final
 
 import numpy as np
 
+from intact.affine import Index
 from intact.graph import Graph, Op, Tensor, constant, rebuild
 from intact.ops.convolution import TransposeConv
 from intact.ops.shaping import Reshape
@@ -56,6 +57,8 @@ def _constant_shapes(graph: Graph) -> Graph:
     The chains are computed for batches of 1 and 3; what does not change is constant. TRANSPOSE_CONV's output shape says
     batch 1, as devices run it: the simulator takes the batch from the input, and the runtime is asked one by one.
     """
+    if not any(_computed_indices(graph, op) for op in graph.ops):
+        return graph
     batches = (1, 3) if any(None in t.shape for t in graph.tensors.values()) else (1, 1)
     one, three = (infer_values(graph, n) for n in batches)
     known: list[Tensor] = []
@@ -78,6 +81,11 @@ def _constant_shapes(graph: Graph) -> Graph:
             reads[position], next_id = next_id, next_id + 1
         ops.append(replace(op, inputs=tuple(reads)))
     return _without_dead(rebuild(graph, ops, known)) if known else graph
+
+
+def _computed_indices(graph: Graph, op: Op) -> bool:
+    """Whether the op reads integers that other ops compute."""
+    return any(isinstance(graph[i].format, Index) and not graph[i].is_constant and i not in graph.inputs for i in op.reads)
 
 
 def _without_dead(graph: Graph) -> Graph:

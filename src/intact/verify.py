@@ -65,9 +65,9 @@ def open_batch(graph: Graph) -> Graph:
 
     Only when every op fits a larger batch and no other dimension changes with it; else ``graph`` as it is.
     """
-    inputs = [
-        replace(graph[i], shape=(None, *graph[i].shape[1:])) for i in graph.inputs if graph[i].shape[:1] in ((1,), (None,))
-    ]
+    if all(graph[i].shape[:1] == (None,) for i in graph.inputs):
+        return graph
+    inputs = [replace(graph[i], shape=(None, *graph[i].shape[1:])) for i in graph.inputs if graph[i].shape[:1] == (1,)]
     if len(inputs) != len(graph.inputs):
         return graph
     opened = replace(graph, tensors={**graph.tensors, **{t.id: t for t in inputs}})
