@@ -25,7 +25,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.bench
-	for script in import_time size_and_speed calibration_speed evaluation_cost accuracy; do \
+	for script in import_time size_and_speed calibration_speed evaluate_cost accuracy; do \
 	  $(BIN)/python bench/$$script.py || exit 1; \
 	done
 

@@ -34,7 +34,7 @@ ORDER = (
     *("runtime", "measure", "quantize", "report", "demo", "", "cli", "__main__"),  # "": the public list, intact/__init__.py
 )
 LONGEST = 430  # lines in a module: a few screens
-BUDGET = 11_000  # lines in all of src; raise it on purpose, or delete something
+BUDGET = 13_000  # lines in all of src; raise it on purpose, or delete something
 
 MODULES = {
     ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix("__init__").removesuffix("."): path

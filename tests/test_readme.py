@@ -8,6 +8,7 @@ import pytest
 import typer
 
 import intact
+from intact import cli
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -17,7 +18,6 @@ COMMANDS = sorted(set(re.findall(r"(?:^|`)(intact [a-z]+ [^`\n#]*)", README, re.
 @pytest.fixture(scope="module")
 def options():
     """The options of each command, by its name."""
-    cli = pytest.importorskip("intact.cli")
     commands = typer.main.get_command(cli.app).commands
     return {name: {o for p in command.params for o in p.opts} | {"--help"} for name, command in commands.items()}
 
