@@ -32,7 +32,7 @@ from intact.plan import Plan, describe
 from intact.quantize import Job, Result, Settings, outputs_of
 from intact.report.markdown import to_markdown
 from intact.report.record import record, to_json
-from intact.run_folder import open_run
+from intact.run_folder import RunFolder, open_run
 from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES
 from intact.targets import target as target_named
@@ -197,7 +197,7 @@ def main_job(
         "plan": None if replayed is None else replayed.to_json(),
     }
     folder = open_run(out, job, overwrite=overwrite)
-    with output.progress() as progress:
+    with _taken_back(folder), output.progress() as progress:
         result = Job(model, source, reporting, settings, replayed, None, folder, progress).run()
     document = record(result)
     folder.finish(
@@ -372,6 +372,16 @@ def _reported(debug: bool) -> Iterator[None]:
         if debug:
             raise
         _fail("out of memory; close other programs, or give fewer samples with --calibration-samples or a smaller --eval")
+
+
+@contextmanager
+def _taken_back(folder: RunFolder) -> Iterator[None]:
+    """Bad input leaves nothing behind; an interruption leaves the finished steps, to go on from."""
+    try:
+        yield
+    except IntactError:
+        folder.abandon()
+        raise
 
 
 def _fail(message: str) -> NoReturn:

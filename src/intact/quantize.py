@@ -18,7 +18,7 @@ from intact.calibrate import observe
 from intact.clean import clean
 from intact.data import Data, Finding, Parts, Samples
 from intact.emit import emit
-from intact.errors import DataError, OptionError, UnsupportedError
+from intact.errors import DataError, OptionError, UnsupportedError, located
 from intact.formats import tflite
 from intact.formats.load import to_float_tflite
 from intact.graph import Graph
@@ -162,7 +162,8 @@ class Job:
     def run(self, *, measure: bool = True) -> Result:
         """All steps. What the folder holds already is not done again."""
         source = self._convert()
-        graph = prepare(tflite.read(source), self.settings)
+        with located(str(self.model) if isinstance(self.model, (str, Path)) else "the model"):
+            graph = prepare(tflite.read(source.read_bytes()), self.settings)
         parts = self._split(graph)
         plan = self._plan(graph, parts)
         integer = emit(graph, plan)

@@ -63,6 +63,13 @@ class RunFolder:
                 files.write_bytes(self.path / name, results[name])
         shutil.rmtree(self.path / _STAGES, ignore_errors=True)
 
+    def abandon(self) -> None:
+        """Take back what was written for a job that cannot be done; the folder goes too, if nothing else is in it."""
+        shutil.rmtree(self.path / _STAGES, ignore_errors=True)
+        (self.path / _JOB).unlink(missing_ok=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
+
 
 def open_run(path: Path, job: Mapping[str, Any], *, overwrite: bool = False) -> RunFolder:
     """A folder for ``job``: new, empty, or holding an unfinished run of the same job, which then goes on.
