@@ -62,6 +62,10 @@ class View:
         """The op that makes ``i`` for one reader alone."""
         return self.made_by.get(i) if i is not None and self.sole_reader(i) is not None else None
 
+    def unread_without(self, before: Op, op: Op) -> list[Op]:
+        """What goes when ``op`` no longer reads ``before``: both, or ``op`` alone while ``before`` has other readers."""
+        return [before, op] if self.sole_reader(before.output) is op else [op]
+
     def swap(self, old: Iterable[Op], new: Iterable[Op], tensors: Iterable[Tensor] = ()) -> Graph:
         """``new`` in the place of the last of ``old``."""
         gone = {op.output for op in old}
@@ -129,14 +133,14 @@ def _keeps_order(permutation: np.ndarray | None, shape: tuple[int, ...]) -> bool
 
 def _merge_transposes(view: View, op: Op) -> Graph | None:
     """TRANSPOSE(TRANSPOSE(x, p), q) = TRANSPOSE(x, p[q])."""
-    before = view.sole_producer(op.inputs[0])
+    before = view.made_by.get(-1 if op.inputs[0] is None else op.inputs[0])
     if not isinstance(op.kind, Transpose) or before is None or not isinstance(before.kind, Transpose):
         return None
     p, q = view.data(before.inputs[1]), view.data(op.inputs[1])
     if p is None or q is None:
         return None
     both = view.constant(p[q], op.output, "merge_transposes")
-    return view.swap([before, op], [replace(op, inputs=(before.inputs[0], both.id))], [both])
+    return view.swap(view.unread_without(before, op), [replace(op, inputs=(before.inputs[0], both.id))], [both])
 
 
 def _transpose_to_reshape(view: View, op: Op) -> Graph | None:
@@ -153,7 +157,7 @@ def _transpose_to_reshape(view: View, op: Op) -> Graph | None:
 
 def _mean_of_transpose(view: View, op: Op) -> Graph | None:
     """MEAN(TRANSPOSE(x, p), axes) = MEAN(x, p[axes]) when the axes that are left keep their order."""
-    before = view.sole_producer(op.inputs[0])
+    before = view.made_by.get(-1 if op.inputs[0] is None else op.inputs[0])
     if not isinstance(op.kind, Mean) or before is None or not isinstance(before.kind, Transpose):
         return None
     p, axes = view.data(before.inputs[1]), view.data(op.inputs[1])
@@ -165,7 +169,8 @@ def _mean_of_transpose(view: View, op: Op) -> Graph | None:
         return None
     renamed = view.constant(np.asarray(sorted(reduced), np.int32), op.output, "mean_of_transpose")
     if not op.kind.keep_dims:
-        return view.swap([before, op], [replace(op, inputs=(before.inputs[0], renamed.id))], [renamed])
+        new = replace(op, inputs=(before.inputs[0], renamed.id))
+        return view.swap(view.unread_without(before, op), [new], [renamed])
     # With kept axes of length 1 the result is a RESHAPE of what MEAN gives before the transpose.
     wanted = [-1 if n is None else n for n in view.graph[op.output].shape]
     if wanted.count(-1) != (view.graph[op.output].shape[:1] == (None,)):
@@ -174,7 +179,8 @@ def _mean_of_transpose(view: View, op: Op) -> Graph | None:
     x = view.graph[before.inputs[0] or 0]
     middle = view.made(op.output, tuple(1 if a in reduced else n for a, n in enumerate(x.shape)), "mean_of_transpose", 2)
     mean = Op(op.kind, (before.inputs[0], renamed.id), (middle.id,))
-    return view.swap([before, op], [mean, Op(Reshape(), (middle.id, shape.id), op.outputs)], [renamed, shape, middle])
+    new_ops = [mean, Op(Reshape(), (middle.id, shape.id), op.outputs)]
+    return view.swap(view.unread_without(before, op), new_ops, [renamed, shape, middle])
 
 
 def _global_pool_to_mean(view: View, op: Op) -> Graph | None:
