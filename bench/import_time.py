@@ -1,4 +1,4 @@
-"""Seconds to read, clean, plan and write MobileNetV2, without framework conversion or running samples, and to load Python's side.
+"""Seconds to read, clean, plan and write MobileNetV2, without framework conversion or samples, and to load the package.
 
 python bench/import_time.py         exit code 1 above 3 s; the best of five fresh processes is printed beside the median
 """
