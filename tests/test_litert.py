@@ -6,7 +6,7 @@ import pytest
 import small_graphs
 from compare import assert_same
 from intact.affine import Affine, Float
-from intact.errors import ChildError, DataError, ModelError
+from intact.errors import ChildError, DataError, ModelError, OutputError
 from intact.formats import tflite
 from intact.runtime import litert
 from intact.simulate import Program
@@ -104,6 +104,12 @@ def test_a_fixed_batch_of_several_is_filled_up(write, n):
     w, b = graph[1].data, graph[2].data
     result = litert.execute(write(graph), {"x": x}, threads=2)
     assert_same(result.outputs["y"], (x @ w.T + b).astype(np.float32), rtol=1e-6)
+
+
+def test_large_inputs_are_not_batched(write):
+    """4 MB each: eight at once in every thread would cost memory and save nothing."""
+    path, x = write(small_graphs.fully_connected(n_in=1_000_000, n_out=1)), noise(4, 1_000_000)
+    assert litert.execute(path, {"x": x}, threads=1).batch == 1
 
 
 def test_several_inputs_by_name(write):
@@ -227,6 +233,16 @@ def test_a_missing_file_is_named(tmp_path):
 def test_samples_that_do_not_fit_are_explained(write, inputs, says):
     with pytest.raises(DataError, match=says):
         litert.run(write(small_graphs.fully_connected()), inputs)
+
+
+def test_a_full_disk_is_explained(write, monkeypatch):
+    def full(*_args, **_options):
+        raise OSError(28, "No space left on device")
+
+    path = write(small_graphs.fully_connected())
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(OutputError, match=r"no room for its samples in .* \(No space left on device\); set TMPDIR"):
+        litert.run(path, {"x": noise(3, 6)})
 
 
 def test_what_an_integer_input_cannot_store_is_explained(write):

@@ -10,7 +10,7 @@ import numpy as np
 
 from intact.affine import Affine, Format
 from intact.errors import DataError
-from intact.measure.accuracy import agreement, classes, share, sqnr
+from intact.measure.accuracy import agreement, classes, share, sqnr, threshold
 from intact.measure.measurement import Measurement
 
 
@@ -40,8 +40,8 @@ def _compare(simulated: np.ndarray, ran: np.ndarray, fmt: Format, kernels: str) 
         raise DataError(f"simulator and runtime give shapes {list(simulated.shape)} and {list(ran.shape)}")
     figures = []
     try:
-        same = agreement(classes(simulated), classes(ran), "same class in simulator and runtime")
-        figures.append(same)
+        cut = threshold(simulated)
+        figures.append(agreement(classes(simulated, cut), classes(ran, cut), "same class in simulator and runtime"))
     except DataError:  # not scores of classes: a segmentation map, boxes
         pass
     if isinstance(fmt, Affine):

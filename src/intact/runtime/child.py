@@ -30,6 +30,11 @@ _NOISE: Final = re.compile(
     r"\s*$|INFO\b|WARNING\b|[IW]\d{4} |\W*$|.*(?:Warning: |oneDNN|cuda drivers)|\s+(?:warnings\.warn|File )"
 )
 
+_USUAL_CAUSES: Final[Mapping[int, str]] = {
+    signal.SIGKILL: ", often for want of memory",
+    signal.SIGBUS: ", often for want of disk space",
+}
+
 
 def call(  # noqa: PLR0913  # three of them have defaults
     script: Path | str,
@@ -221,7 +226,7 @@ def _signal(number: int) -> str:
     except ValueError:
         return f"signal {number}"
     text = signal.strsignal(number)
-    hint = ", often for want of memory" if number == signal.SIGKILL else ""
+    hint = _USUAL_CAUSES.get(number, "")
     return f"{name} ({text}{hint})" if text else name
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias, final
 
 import numpy as np
 
-from intact.errors import DataError, ModelError, located
+from intact.errors import DataError, ModelError, OutputError, located
 from intact.runtime import child
 from intact.runtime.child import Progress
 
@@ -27,6 +27,8 @@ KERNEL_NAMES: Final[Mapping[Kernels, str]] = {
 }
 #: Seconds without a finished sample after which the runtime is taken for hung.
 SILENCE: Final = 600.0
+#: What an interpreter takes at most, in file sizes: weights repacked, and float16 or sparse ones unpacked.
+_COPIES: Final = 4
 
 
 @final
@@ -68,7 +70,7 @@ class Run:
 @final
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds per invocation: the mean of each block of ``repeats`` invocations; block i of every model ran in round i."""
+    """Milliseconds per invocation: the median of each block of ``repeats``; block i of every model ran in round i."""
 
     samples_ms: tuple[float, ...]
     repeats: int
@@ -128,14 +130,18 @@ def execute(  # noqa: PLR0913  # all but two have defaults
     with tempfile.TemporaryDirectory(prefix="intact-") as scratch, located(model.name):
         _check_counts(inputs)
         paths = {name: str(Path(scratch) / f"input{number}.npy") for number, name in enumerate(inputs)}
-        for name, path in paths.items():
-            np.save(path, inputs[name], allow_pickle=False)
+        try:
+            for name, path in paths.items():
+                np.save(path, inputs[name], allow_pickle=False)
+        except OSError as error:
+            why = error.strerror or error
+            raise OutputError(f"no room for its samples in {scratch} ({why}); set TMPDIR to a folder with more") from error
         request = {
             "model": _existing(model),
             "inputs": paths,
             "folder": scratch,
             "kernels": kernels,
-            "threads": _cores() if threads is None else threads,
+            "threads": _threads(model) if threads is None else threads,
             "batch": batch,
             "raw": raw,
         }
@@ -179,9 +185,9 @@ def latency(  # noqa: PLR0913  # all but one have defaults
 ) -> dict[str, Latency]:
     """Time files against each other in one child process.
 
-    After a warm-up each, the models take turns in blocks (A B, B A, A B, ...), ``rounds`` blocks each or as many, at least
-    five, as fit ``max_seconds``. A block repeats the invocation until it takes about ``block_seconds``, so that very fast
-    models are timed over many invocations. The input is random numbers; copying it in is not timed.
+    After a warm-up each, the models are loaded afresh and take turns in blocks (A B, B A, A B, ...), ``rounds`` blocks each or
+    as many, at least five, as fit ``max_seconds``. A block repeats the invocation until it takes about ``block_seconds``.
+    The input is random numbers; copying it in is not timed.
     """
     with located(", ".join(path.name for path in models.values())):
         request = {
@@ -233,6 +239,8 @@ def _port(port: Mapping[str, Any]) -> Port:
     return Port(port["name"], port["dtype"], tuple(port["shape"]), tuple(port["scale"]), tuple(port["zero_point"]))
 
 
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+def _threads(model: Path) -> int:
+    """One for each core that this process may use, or as many as have room: each loads the model, with copies of weights."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(cores, memory // 2 // (_COPIES * model.stat().st_size + 1)))

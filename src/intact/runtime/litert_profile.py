@@ -22,6 +22,9 @@ Session: TypeAlias = Any
 Port: TypeAlias = Any
 Array: TypeAlias = np.ndarray[Any, Any]
 
+#: What is timed at once, so that reading the clock (about a tenth of a microsecond) does not count.
+_CLOCK_SECONDS = 50e-6
+
 
 def main(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Do one task; see the functions of the same names."""
@@ -73,22 +76,28 @@ def latency(  # noqa: PLR0913  # one request, spelled out
     max_seconds: float,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Milliseconds per invocation: one mean per model and block.
+    """Milliseconds per invocation: the median of each block, per model.
 
-    All models are loaded in this one process and take turns, in the order A B, B A, A B, ..., so that drift of the machine
-    hits all alike. A block is as many invocations as fill ``block_seconds``, at least one. The blocks end after ``rounds``
-    rounds, or after ``max_seconds`` once there are five. Inputs are seeded random numbers; only ``invoke`` is timed.
+    All models take turns in this one process, in the order A B, B A, A B, ..., so that drift of the machine hits all alike.
+    Each round loads them afresh in its order: where a model's buffers happen to lie makes some per cent, for as long as it
+    is loaded (the same file against itself gave 1.03 with an interval of 1.01 to 1.07 when loaded once). A block is as
+    many invocations as fill ``block_seconds``, at least one, after a tenth as many that do not count. The blocks end after
+    ``rounds`` rounds, or after ``max_seconds`` once there are five. Inputs are seeded random numbers; only ``invoke`` is timed.
     """
-    sessions = {name: _load(path, kernels, threads) for name, path in models.items()}
     progress(0, rounds)
-    repeats = {name: max(1, round(block_seconds / _warm_up(s, warmup_seconds))) for name, s in sessions.items()}
-    samples: dict[str, list[float]] = {name: [] for name in sessions}
+    seconds = {name: _warm_up(_load(path, kernels, threads), warmup_seconds) for name, path in models.items()}
+    repeats = {name: max(1, round(block_seconds / each)) for name, each in seconds.items()}
+    together = {name: max(1, round(_CLOCK_SECONDS / each)) for name, each in seconds.items()}
+    samples: dict[str, list[float]] = {name: [] for name in models}
     started = time.monotonic()
     for done in range(rounds):
         if done >= 5 and time.monotonic() - started > max_seconds:
             break
-        for name in list(sessions) if done % 2 == 0 else list(sessions)[::-1]:
-            samples[name].append(_block(sessions[name], repeats[name]) * 1e3)
+        order = list(models) if done % 2 == 0 else list(models)[::-1]
+        sessions = {name: _load(models[name], kernels, threads) for name in order}
+        for name in order:
+            _block(sessions[name], max(repeats[name] // 10, 1))
+            samples[name].append(_block(sessions[name], repeats[name], together[name]) * 1e3)
             progress(done, rounds)
     progress(rounds, rounds)
     return {"samples": samples, "repeats": repeats}
@@ -112,13 +121,19 @@ def _noise(port: Port) -> Array:
     return values
 
 
-def _block(session: Session, repeats: int) -> float:
-    """Seconds per invocation, the mean over ``repeats``."""
+def _block(session: Session, repeats: int, together: int = 1) -> float:
+    """Seconds per invocation: the median of ``repeats``, timed ``together`` at a time.
+
+    The median, as another process that takes the core for some milliseconds would move a mean.
+    """
     invoke = session.invoke
-    started = time.perf_counter()
-    for _ in range(repeats):
-        invoke()
-    return (time.perf_counter() - started) / repeats
+    taken = []
+    for _ in range(-(-repeats // together)):
+        started = time.perf_counter()
+        for _ in range(together):
+            invoke()
+        taken.append(time.perf_counter() - started)
+    return float(np.median(taken)) / together
 
 
 def _warm_up(session: Session, seconds: float) -> float:

@@ -7,6 +7,7 @@ A file that LiteRT cannot load is answered as ``{"model_error": text}`` and samp
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import threading
 import time
@@ -28,6 +29,8 @@ _RESOLVERS = {"default": OpResolverType.AUTO, "reference": OpResolverType.BUILTI
 #: Lowest and highest integer of each type in float32, ready for a loop that runs thousands of times a second.
 _LIMITS = {np.dtype(t).name: np.array([np.iinfo(t).min, np.iinfo(t).max], np.float32) for t in (np.int8, np.uint8, np.int16)}
 _PROGRESS_SECONDS = 0.1
+#: Bytes of one batch of inputs at most: batches pay for small networks, and cost memory in every thread for large ones.
+_BATCH_BYTES = 1 << 20
 #: Relative to the largest output: what float32 sums in another order may differ by.
 _ROUNDING = 1e-5
 
@@ -324,7 +327,9 @@ def _proven(  # noqa: PLR0913, PLR0917  # private, called once
     The samples compared are spread over the data, as neighbours may be equal.
     """
     count = len(next(iter(samples.values())))
-    if not single.batched or batch <= single.rows or batch % single.rows or count < 2 * single.rows:
+    size = sum(p.dtype.itemsize * math.prod(single.shapes[p.name]) for p in one.inputs)  # of what one invocation takes
+    batch = min(batch // single.rows, _BATCH_BYTES // max(size, 1)) * single.rows
+    if not single.batched or batch <= single.rows or count < 2 * single.rows:
         return single
     many = Feed(batch, {name: (batch, *shape[1:]) for name, shape in single.shapes.items()}, batched=True)
     numbers = np.unique(np.linspace(0, count - 1, batch).round().astype(np.int64))
@@ -349,7 +354,8 @@ def _equal(a: Array, b: Array) -> bool:
     """Integers exactly; floats to the rounding of sums in another order, which batched kernels may use."""
     if b.dtype.kind != "f":
         return np.array_equal(a, b)
-    return np.allclose(a, b, rtol=0.0, atol=_ROUNDING * float(np.abs(b).max(initial=0.0)), equal_nan=True)
+    largest = float(np.abs(b[np.isfinite(b)]).max(initial=0.0))
+    return np.allclose(a, b, rtol=0.0, atol=_ROUNDING * largest, equal_nan=True)
 
 
 @final
@@ -376,7 +382,11 @@ class _Outputs:
                     self._files[port.name] = np.lib.format.open_memmap(
                         self._folder / f"output{number}.npy", "w+", values.dtype, (self._count, *values.shape[1:])
                     )
-            self._files[port.name][start:stop] = values[: stop - start]
+            file = self._files[port.name]
+            if values.shape[1:] != file.shape[1:]:
+                shapes = f"{list(file.shape[1:])} and {list(values.shape[1:])}"
+                raise DataRefusedError(f"output {port.name!r} has another shape for some samples ({shapes})")
+            file[start:stop] = values[: stop - start]
 
     def close(self) -> dict[str, str]:
         for file in self._files.values():
