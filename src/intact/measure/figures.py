@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias, final
 import numpy as np
 
 from intact.data import Samples
+from intact.formats import tflite
 from intact.graph import Graph
 from intact.measure import accuracy, cost
 from intact.measure.latency import latency, speedup
@@ -127,7 +128,7 @@ def compare(  # noqa: PLR0913  # all by keyword
     progress("simulate", 0, 0)
     readings += simulated(graph, int_outputs, report, kernels)
     graphs = {"float": float_graph, "quantized": graph}
-    readings += [Reading(name, size(graphs[name], files[name].stat().st_size)) for name in graphs]
+    readings += [Reading(name, size(tflite.read(path), path.stat().st_size)) for name, path in files.items()]
     readings += [Reading(name, peak(graphs[name])) for name in graphs]
     readings += [Reading("float", cost.parameters(float_graph)), Reading("float", cost.macs(float_graph))]
     return (*readings, *speed(files, kernels, progress))

@@ -1,4 +1,4 @@
-"""Times per invocation as figures: medians with quartiles, and paired ratios with an interval. Pure functions of samples."""
+"""Times per invocation as figures: medians, and paired ratios of them, with intervals. Pure functions of samples."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from intact.measure.measurement import Measurement
 
 
 def latency(samples_ms: Sequence[float], how: str, name: str = "latency") -> Measurement:
-    """The median of blocks, in ms, with the quartiles as ``low`` and ``high``; ``how`` names threads and kernels."""
+    """The median of blocks in ms with its bootstrap interval; ``how`` is put after quartiles and extremes."""
     x = _samples(samples_ms)
-    low, median, high = np.quantile(x, (0.25, 0.5, 0.75))
-    spread = f"median of {len(x)} blocks, low and high are quartiles, all within {x.min():.4g} to {x.max():.4g} ms"
-    return Measurement(name, float(median), "ms", float(low), float(high), f"{spread}; {how}", len(x))
+    first, third = np.quantile(x, (0.25, 0.75))
+    interval = paired(lambda pick: float(np.median(x[pick])), len(x))
+    spread = f"quartiles {first:.4g} and {third:.4g}, all within {x.min():.4g} to {x.max():.4g} ms"
+    taken = f"median of {len(x)} blocks ({spread}), {interval.how}"
+    return Measurement(name, float(np.median(x)), "ms", interval.low, interval.high, f"{taken}; {how}", len(x))
 
 
 def speedup(of_ms: Sequence[float], against_ms: Sequence[float], how: str, name: str = "speed-up") -> Measurement:

@@ -11,6 +11,7 @@ import numpy as np
 from intact.affine import Affine, Format
 from intact.errors import DataError
 from intact.measure.accuracy import agreement, classes, share, sqnr, threshold
+from intact.measure.bootstrap import paired
 from intact.measure.measurement import Measurement
 
 
@@ -46,11 +47,21 @@ def _compare(simulated: np.ndarray, ran: np.ndarray, fmt: Format, kernels: str) 
         pass
     if isinstance(fmt, Affine):
         steps = np.abs(np.rint((simulated.astype(np.float64) - ran.astype(np.float64)) / fmt.scale[0]))
-        figures.append(share(steps.ravel() == 0, "identical stored integers", "share of output elements"))
+        figures.append(_identical(steps.reshape(len(steps), -1) == 0))
         how = f"largest difference of stored integers, scale {fmt.scale[0]:.4g}"
         figures.append(Measurement("largest difference", float(steps.max()), "steps", None, None, how, steps.size))
     figures.append(sqnr(simulated, ran, "SQNR of runtime against simulator"))
     return tuple(_with(m, kernels) for m in figures)
+
+
+def _identical(same: np.ndarray) -> Measurement:
+    """The share of True in ``[n, elements]``. Elements of one sample err together, so the interval is over samples."""
+    name, how = "identical stored integers", "share of output elements"
+    if same.all() or not same.any():  # resampling would claim certainty
+        return share(np.asarray(same.all(axis=1)), name, how)
+    each = same.mean(axis=1)
+    interval = paired(lambda pick: 100 * float(each[pick].mean()), len(each))
+    return Measurement(name, 100 * float(each.mean()), "%", interval.low, interval.high, f"{how}, {interval.how}", len(each))
 
 
 def _with(m: Measurement, kernels: str) -> Measurement:

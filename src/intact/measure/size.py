@@ -39,7 +39,7 @@ class FileSize:
 
 
 def file_size(graph: Graph, file_bytes: int) -> FileSize:
-    """Account for the bytes of the file that holds ``graph``."""
+    """Account for the bytes of the file that ``graph`` was read from: names and constants are counted as that file has them."""
     formats = [t.format for t in graph.tensors.values() if isinstance(t.format, Affine)]
     scales = {f.scale for f in formats}
     zero_points = {f.zero_point for f in formats}
@@ -55,7 +55,7 @@ def file_size(graph: Graph, file_bytes: int) -> FileSize:
 
 
 def size(graph: Graph, file_bytes: int, name: str = "file size") -> Measurement:
-    """The file's bytes, and how far they are above the bytes of its parameters."""
+    """The file's bytes, and how far they are above the bytes of its parameters; ``graph`` as read from the file."""
     s = file_size(graph, file_bytes)
     rest = f"scales {s.scales:,}, names {s.names:,}, shapes {s.shapes:,}, metadata {s.metadata:,}, tables {s.tables:,}"
     how = f"{s.ratio:.3f} times the {s.parameters:,} bytes of its parameters; the rest: {rest}"
