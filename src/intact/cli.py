@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn, final
+from typing import Annotated, Final, NoReturn
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from intact import data as samples_of
@@ -32,6 +30,7 @@ from intact.plan import Plan, describe
 from intact.quantize import Job, Result, Settings, outputs_of
 from intact.report.markdown import to_markdown
 from intact.report.record import record, to_json
+from intact.report.terminal import Output
 from intact.run_folder import RunFolder, open_run
 from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES
@@ -44,59 +43,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-@final
-@dataclass(frozen=True)
-class Output:
-    """How the user wants to be told: a table and progress, nothing (``quiet``), or JSON alone."""
-
-    quiet: bool
-    json: bool
-
-    @property
-    def console(self) -> Console:
-        return Console(quiet=self.quiet or self.json, highlight=False)
-
-    @contextmanager
-    def progress(self) -> Iterator[Callable[[str, int, int], None]]:
-        """A bar for each step, on standard error, so that standard output stays for results."""
-        bars = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True, quiet=self.quiet or self.json),
-            transient=True,
-        )
-        tasks: dict[str, Any] = {}
-
-        def show(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                for task in tasks.values():
-                    bars.update(task, visible=False)
-                tasks[step] = bars.add_task(step, total=total or None)
-            bars.update(tasks[step], completed=done, total=total or None)
-
-        with bars:
-            yield show
-
-    def readings(self, title: str, readings: tuple[Reading, ...]) -> None:
-        """The figures as a table."""
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-        for column, justify in (("model", "left"), ("figure", "left"), ("value", "right"), ("95 % interval", "left")):
-            table.add_column(column, justify="right" if justify == "right" else "left")
-        for reading in readings:
-            m = reading.measurement
-            low_high = "" if m.low is None or m.high is None else f"{_short(m.low)} to {_short(m.high)}"
-            table.add_row(reading.of, m.name, f"{_short(m.value)} {m.unit}", low_high)
-        self.console.print(table)
-
-    def document(self, document: dict[str, Any]) -> None:
-        """The record itself, when JSON was asked for."""
-        if self.json:
-            sys.stdout.write(to_json(document))
 
 
 Data = Annotated[
@@ -423,10 +369,6 @@ _TAIL: Final = 48
 
 def _tail(name: str) -> str:
     return name if len(name) <= _TAIL else "…" + name[-_TAIL + 1 :]
-
-
-def _short(x: float) -> str:
-    return f"{int(x):,}" if float(x).is_integer() and abs(x) >= 100 else f"{x:.4g}"
 
 
 def main() -> None:

@@ -1,0 +1,73 @@
+"""What the command prints: tables and progress for people, JSON for machines, or nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from intact.measure.figures import Reading
+from intact.report.record import to_json
+
+
+@final
+@dataclass(frozen=True)
+class Output:
+    """How the user wants to be told: a table and progress, nothing (``quiet``), or JSON alone."""
+
+    quiet: bool
+    json: bool
+
+    @property
+    def console(self) -> Console:
+        return Console(quiet=self.quiet or self.json, highlight=False)
+
+    @contextmanager
+    def progress(self) -> Iterator[Callable[[str, int, int], None]]:
+        """A bar for each step, on standard error, so that standard output stays for results."""
+        bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True, quiet=self.quiet or self.json),
+            transient=True,
+        )
+        tasks: dict[str, Any] = {}
+
+        def show(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                for task in tasks.values():
+                    bars.update(task, visible=False)
+                tasks[step] = bars.add_task(step, total=total or None)
+            bars.update(tasks[step], completed=done, total=total or None)
+
+        with bars:
+            yield show
+
+    def readings(self, title: str, readings: tuple[Reading, ...]) -> None:
+        """The figures as a table."""
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        for column, justify in (("model", "left"), ("figure", "left"), ("value", "right"), ("95 % interval", "left")):
+            table.add_column(column, justify="right" if justify == "right" else "left")
+        for reading in readings:
+            m = reading.measurement
+            low_high = "" if m.low is None or m.high is None else f"{_short(m.low)} to {_short(m.high)}"
+            table.add_row(reading.of, m.name, f"{_short(m.value)} {m.unit}", low_high)
+        self.console.print(table)
+
+    def document(self, document: dict[str, Any]) -> None:
+        """The record itself, when JSON was asked for."""
+        if self.json:
+            sys.stdout.write(to_json(document))
+
+
+def _short(x: float) -> str:
+    return f"{int(x):,}" if float(x).is_integer() and abs(x) >= 100 else f"{x:.4g}"
