@@ -91,7 +91,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 def train_digits(folder: Path, seed: int = 0, *, epochs: int = EPOCHS, progress: Progress | None = None) -> DemoFiles:
     """Train :class:`DigitNet` on half of the digits; write ``digits.pt2``, ``digits/{train,test}/0..9/*.png`` in ``folder``.
 
-    ``progress`` is called with training steps done and in all. The same seed on the same machine gives the same weights.
+    ``progress`` is called with training steps done and in all. The same seed on the same processor gives the same weights.
     An earlier demo's files are replaced; OutputError if ``folder`` cannot be written or holds a ``digits`` of another kind.
     """
     images, labels = digits()
@@ -106,7 +106,7 @@ def train_digits(folder: Path, seed: int = 0, *, epochs: int = EPOCHS, progress:
                 path = draft / "digits" / part / str(labels[row]) / f"{row:04d}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(images[row]).save(path)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _one_thread():
             torch.manual_seed(seed)
             model = fit(DigitNet(), pixels[train], classes[train], epochs, progress)
         program = torch.export.export(model, (torch.zeros(1, 1, SIDE, SIDE),))
@@ -114,6 +114,17 @@ def train_digits(folder: Path, seed: int = 0, *, epochs: int = EPOCHS, progress:
     with torch.inference_mode():
         accuracy = (model(pixels[test]).argmax(1) == classes[test]).float().mean().item()
     return replace(final, accuracy=accuracy)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """So small a network gains nothing from more; beside other work, threads that wait for each other made it 10 x slower."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager
