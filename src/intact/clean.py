@@ -11,8 +11,9 @@ from intact.affine import Index
 from intact.graph import Graph, Op, Tensor, constant, rebuild
 from intact.ops.convolution import TransposeConv
 from intact.ops.shaping import Reshape
-from intact.rewrites import REWRITES, View
+from intact.rewrites import REWRITES
 from intact.verify import infer_values, open_batch, verify
+from intact.view import View
 
 
 @final

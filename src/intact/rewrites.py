@@ -5,84 +5,32 @@ A rewrite is one function: given the graph and one of its ops it gives the graph
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
-from typing import Final, TypeAlias, final
+from typing import Final
 
 import numpy as np
 import torch
 
 from intact.errors import IntactError
-from intact.graph import Dim, Graph, Op, Tensor, constant, rebuild
+from intact.folds import dilated_convolution, merge_constants, scale_before_shift, scale_in_next_weights, sub_to_add
+from intact.graph import Graph, Op, rebuild
 from intact.ops.activation import Relu, Relu6, ReluN1To1
 from intact.ops.base import Activation, OpKind, as_tuple, same_padding
 from intact.ops.convolution import Conv2D, DepthwiseConv2D
 from intact.ops.elementwise import Add, Mul, Sub
 from intact.ops.matmul import FullyConnected
-from intact.ops.pooling import AveragePool2D
+from intact.ops.pooling import AveragePool2D, MaxPool2D
 from intact.ops.reduction import Mean
 from intact.ops.resize import ResizeNearestNeighbor
-from intact.ops.shaping import ExpandDims, Pad, Reshape, Tile, Transpose
-from intact.verify import concrete
+from intact.ops.shaping import ExpandDims, Pad, PadV2, Reshape, Squeeze, Tile, Transpose
+from intact.view import Rewrite, View
 
 #: Folding a constant may make it this many elements large, or as large as what it is made from.
 _FOLD_LIMIT: Final = 1 << 20
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class View:
-    """A graph with the questions that rewrites ask of it."""
-
-    graph: Graph
-
-    @cached_property
-    def made_by(self) -> Mapping[int, Op]:
-        return self.graph.producers()
-
-    @cached_property
-    def read_by(self) -> Mapping[int, list[Op]]:
-        return self.graph.consumers()
-
-    def shape(self, i: int | None) -> tuple[int, ...]:
-        return () if i is None else concrete(self.graph[i])
-
-    def data(self, i: int | None) -> np.ndarray | None:
-        """The values of a constant, else None."""
-        return None if i is None or i not in self.graph.tensors else self.graph[i].data
-
-    def sole_reader(self, i: int) -> Op | None:
-        """The one op that reads ``i``, when nothing else does and it is no output."""
-        readers = self.read_by[i]
-        return readers[0] if len(readers) == 1 and i not in self.graph.outputs else None
-
-    def sole_producer(self, i: int | None) -> Op | None:
-        """The op that makes ``i`` for one reader alone."""
-        return self.made_by.get(i) if i is not None and self.sole_reader(i) is not None else None
-
-    def unread_without(self, before: Op, op: Op) -> list[Op]:
-        """What goes when ``op`` no longer reads ``before``: both, or ``op`` alone while ``before`` has other readers."""
-        return [before, op] if self.sole_reader(before.output) is op else [op]
-
-    def swap(self, old: Iterable[Op], new: Iterable[Op], tensors: Iterable[Tensor] = ()) -> Graph:
-        """``new`` in the place of the last of ``old``."""
-        gone = {op.output for op in old}
-        last = max(n for n, op in enumerate(self.graph.ops) if op.output in gone)
-        before = [op for op in self.graph.ops[:last] if op.output not in gone]
-        return rebuild(self.graph, (*before, *new, *self.graph.ops[last + 1 :]), tensors)
-
-    def constant(self, data: np.ndarray, like: int, made_by: str, offset: int = 0) -> Tensor:
-        return constant(self.graph.next_id + offset, data, like=self.graph[like], name=f"{made_by}{like}", made_by=made_by)
-
-    def made(self, like: int, shape: tuple[Dim, ...], made_by: str, offset: int = 0) -> Tensor:
-        """A new activation that stems from ``like``."""
-        name = f"{made_by}{like}"
-        return replace(self.graph[like], id=self.graph.next_id + offset, shape=shape, name=name, made_by=made_by)
-
-
-Rewrite: TypeAlias = Callable[[View, Op], Graph | None]
+#: Padding with this or less before a max pool means that the padding never wins.
+_LOWEST: Final = float(np.finfo(np.float32).min)
 
 
 def _fold_constants(view: View, op: Op) -> Graph | None:
@@ -209,6 +157,17 @@ def _mean_without_kept_axes(view: View, op: Op) -> Graph | None:
     return view.swap([before, op], [Op(Mean(), before.inputs, op.outputs)])
 
 
+def _expand_dims_to_reshape(view: View, op: Op) -> Graph | None:
+    """EXPAND_DIMS and SQUEEZE are RESHAPEs, which merge with their like."""
+    x, shape = op.inputs[0], view.graph[op.output].shape
+    if not isinstance(op.kind, (ExpandDims, Squeeze)) or not view.graph[op.output].is_float or x is None:
+        return None
+    if shape[:1] != view.graph[x].shape[:1]:
+        return None
+    wanted = view.constant(np.asarray([-1 if n is None else n for n in shape], np.int32), op.output, "expand_dims_to_reshape")
+    return view.swap([op], [Op(Reshape(), (x, wanted.id), op.outputs)], [wanted])
+
+
 def _merge_reshapes(view: View, op: Op) -> Graph | None:
     """RESHAPE(RESHAPE(x)) is the last of them."""
     before = view.sole_producer(op.inputs[0])
@@ -233,6 +192,22 @@ def _pad_in_convolution(view: View, op: Op) -> Graph | None:
     if [tuple(map(int, p)) for p in pads[1:3]] != same:
         return None
     return view.swap([before, op], [Op(replace(op.kind, padding="same"), (before.inputs[0], *op.inputs[1:]), op.outputs)])
+
+
+def _pad_in_max_pool(view: View, op: Op) -> Graph | None:
+    """MAX_POOL(PADV2(x, lowest)) with the very margin that SAME would leave out is a SAME pool of x."""
+    before = view.sole_producer(op.inputs[0])
+    if not isinstance(op.kind, MaxPool2D) or op.kind.padding != "valid" or before is None or not isinstance(before.kind, PadV2):
+        return None
+    pads, value = view.data(before.inputs[1]), view.data(before.inputs[2])
+    if pads is None or value is None or pads.shape != (4, 2) or pads[[0, 3]].any() or not (value <= _LOWEST).all():
+        return None
+    size = view.shape(before.inputs[0])[1:3]
+    if [tuple(map(int, p)) for p in pads[1:3]] != [
+        same_padding(size[a], op.kind.filter[a], op.kind.stride[a], 1) for a in (0, 1)
+    ]:
+        return None
+    return view.swap([before, op], [Op(replace(op.kind, padding="same"), (before.inputs[0],), op.outputs)])
 
 
 #: Stand-alone activations that a producer may carry.
@@ -381,12 +356,19 @@ REWRITES: Final[Mapping[str, Rewrite]] = {
     "global pool to mean": _global_pool_to_mean,
     "mean without kept axes": _mean_without_kept_axes,
     "repeat to resize": _repeat_to_resize,
+    "expand dims to reshape": _expand_dims_to_reshape,
     "merge reshapes": _merge_reshapes,
     "merge resizes": _merge_resizes,
     "flatten of transpose": _flatten_of_transpose,
     "transpose of unflatten": _transpose_of_unflatten,
+    "dilated convolution": dilated_convolution,
     "pad in convolution": _pad_in_convolution,
+    "pad in max pool": _pad_in_max_pool,
     "fuse activation": _fuse_activation,
     "scale in weights": _scale_in_weights,
     "shift in bias": _shift_in_bias,
+    "sub to add": sub_to_add,
+    "merge constants": merge_constants,
+    "scale before shift": scale_before_shift,
+    "scale in next weights": scale_in_next_weights,
 }

@@ -49,7 +49,7 @@ def infer_values(graph: Graph, batch: int = 1, *, recorded: bool = True) -> dict
                 computed = op.kind.compute(*inputs)
                 outputs = list(computed) if isinstance(computed, tuple) else [computed]
             else:
-                outputs = _on_meta(op, inputs)
+                outputs = _on_meta(graph, op, inputs)
             if len(outputs) != len(op.outputs):
                 raise ModelError(f"has {len(op.outputs)} outputs where {len(outputs)} are computed")
             for i, y in zip(op.outputs, outputs, strict=True):
@@ -88,11 +88,12 @@ def concrete(tensor: Tensor, batch: int = 1) -> Shape:
     return tuple(batch if n is None else n for n in tensor.shape)
 
 
-def _on_meta(op: Op, inputs: list[torch.Tensor | None]) -> list[torch.Tensor]:
+def _on_meta(graph: Graph, op: Op, inputs: list[torch.Tensor | None]) -> list[torch.Tensor]:
     shapes = infer_shapes(op.kind, inputs)
     if op.kind.name == "SHAPE" and inputs[0] is not None:
         return [torch.tensor(tuple(inputs[0].shape), dtype=torch.int32)]
-    return [torch.empty(shape, device="meta") for shape in shapes]
+    dtypes = (_meta_dtype(graph[i].format) for i in op.outputs)
+    return [torch.empty(shape, device="meta", dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=False)]
 
 
 def _meta_dtype(fmt: Format) -> torch.dtype:

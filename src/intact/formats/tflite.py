@@ -19,6 +19,7 @@ from intact.formats.tflite_ops import CODES, DTYPES, NAMES, UNIONS, Choice, Ints
 from intact.graph import Graph, Op, Signature, Tensor
 from intact.ops import KINDS
 from intact.ops.base import OpKind
+from intact.ops.blocks import SpaceToBatchNd
 from intact.verify import concrete, infer, open_batch, verify
 
 _CORRUPT: Final = (struct.error, ValueError, IndexError, TypeError, OverflowError, UnicodeDecodeError, AttributeError)
@@ -69,6 +70,8 @@ class _Reader:
         self.subgraph = self.model.Subgraphs(0)
         self.inputs = _ints(self.subgraph.InputsAsNumpy())
         self.open: set[int] = set()
+        #: Whether the shapes that the file leaves open are open in the batch alone, so that what it records for 1 holds.
+        self.settled = True
 
     def graph(self) -> Graph:
         outputs = {int(i) for op in self._operators() for i in _ints(op.OutputsAsNumpy())}
@@ -88,7 +91,7 @@ class _Reader:
             metadata=tuple(self._metadata()),
             description=_text(self.model.Description()),
         )
-        if not self.open:
+        if self.settled and not any(isinstance(op.kind, SpaceToBatchNd) for op in ops):
             return graph
         shapes = infer(graph, recorded=False)  # the file leaves inner shapes open that follow from the inputs'
         known = {i: replace(t, shape=shapes.get(i, t.shape)) if i in self.open else t for i, t in graph.tensors.items()}
@@ -120,8 +123,9 @@ class _Reader:
                 raise UnsupportedError(
                     f"has the open shape {signature}; export the model with a fixed input size (open batch is fine)"
                 )
-            if any(n < 0 for n in signature[1:]):
+            if any(n < 0 for n in signature):
                 self.open.add(i)
+                self.settled &= all(n >= 0 for n in signature[1:])
             dtype = DTYPES[t.Type()]
             payload = self._buffer(t.Buffer())
             data = None if computed or (not payload and 0 not in shape) else _decode(payload, dtype, shape)

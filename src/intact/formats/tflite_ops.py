@@ -110,6 +110,7 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
         "MAX_POOL_2D": Row("Pool2DOptions", _POOL),
         "MEAN": Row("ReducerOptions", _KEEP),
         "SUM": Row("ReducerOptions", _KEEP),
+        "REDUCE_PROD": Row("ReducerOptions", _KEEP),
         "REDUCE_MAX": Row("ReducerOptions", _KEEP),
         "REDUCE_MIN": Row("ReducerOptions", _KEEP),
         "ARG_MAX": Row("ArgMaxOptions", {"dtype": Choice("OutputType", DTYPES)}),

@@ -7,13 +7,38 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from intact.ops import activation, convolution, elementwise, matmul, pooling, quantization, reduction, resize, shaping
+from intact.ops import (
+    activation,
+    blocks,
+    convolution,
+    elementwise,
+    logic,
+    matmul,
+    pooling,
+    quantization,
+    reduction,
+    resize,
+    shaping,
+)
 from intact.ops.base import OpKind
 
+_FAMILIES: Final = (
+    activation,
+    blocks,
+    convolution,
+    elementwise,
+    logic,
+    matmul,
+    pooling,
+    quantization,
+    reduction,
+    resize,
+    shaping,
+)
 KINDS: Final[Mapping[str, type[OpKind]]] = MappingProxyType(
     {
         kind.name: kind
-        for module in (activation, convolution, elementwise, matmul, pooling, quantization, reduction, resize, shaping)
+        for module in _FAMILIES
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, OpKind) and not inspect.isabstract(kind)
     }

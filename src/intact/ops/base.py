@@ -86,6 +86,12 @@ class OpKind(abc.ABC):
         return 0
 
 
+class Moves(OpKind):
+    """An op that only moves numbers: input and output share one scale."""
+
+    range_rule: ClassVar[RangeRule] = SameAsInput()
+
+
 def activate(x: Tensor, activation: Activation) -> Tensor:
     """Apply a fused activation."""
     if x.is_meta:  # shapes are asked for, and torch takes milliseconds to clamp nothing

@@ -42,6 +42,21 @@ class Sum(OpKind):
 
 @final
 @dataclass(frozen=True)
+class ReduceProd(OpKind):
+    """The product over axes."""
+
+    name: ClassVar[str] = "REDUCE_PROD"
+    keep_dims: bool = False
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        y = present(inputs[0], "x")
+        for axis in reversed(_axes(inputs)):
+            y = y.prod(axis, keepdim=self.keep_dims, dtype=y.dtype)
+        return y
+
+
+@final
+@dataclass(frozen=True)
 class ReduceMax(OpKind):
     """The largest over axes; it picks numbers, so input and output share one scale."""
 

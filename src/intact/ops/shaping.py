@@ -10,18 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from intact.errors import ModelError, UnsupportedError
-from intact.ops.base import Activation, OpKind, RangeRule, SameAsInput, activate, bounded, integers, present
-
-
-class _Moves(OpKind):
-    """Input and output share one scale."""
-
-    range_rule: ClassVar[RangeRule] = SameAsInput()
+from intact.ops.base import Activation, Moves, OpKind, activate, bounded, integers, present
 
 
 @final
 @dataclass(frozen=True)
-class Reshape(_Moves):
+class Reshape(Moves):
     """The same numbers in another shape: the second input's, else ``new_shape``; one dimension may be -1."""
 
     name: ClassVar[str] = "RESHAPE"
@@ -37,7 +31,7 @@ class Reshape(_Moves):
 
 @final
 @dataclass(frozen=True)
-class Transpose(_Moves):
+class Transpose(Moves):
     """Axes in another order."""
 
     name: ClassVar[str] = "TRANSPOSE"
@@ -48,7 +42,7 @@ class Transpose(_Moves):
 
 @final
 @dataclass(frozen=True)
-class Squeeze(_Moves):
+class Squeeze(Moves):
     """Without axes of length 1: those named, or all."""
 
     name: ClassVar[str] = "SQUEEZE"
@@ -61,7 +55,7 @@ class Squeeze(_Moves):
 
 @final
 @dataclass(frozen=True)
-class ExpandDims(_Moves):
+class ExpandDims(Moves):
     """With one more axis of length 1."""
 
     name: ClassVar[str] = "EXPAND_DIMS"
@@ -82,7 +76,7 @@ def _pads(inputs: tuple[Tensor | None, ...]) -> list[int]:
 
 @final
 @dataclass(frozen=True)
-class Pad(_Moves):
+class Pad(Moves):
     """Zeros around; paddings [rank, 2]."""
 
     name: ClassVar[str] = "PAD"
@@ -93,7 +87,7 @@ class Pad(_Moves):
 
 @final
 @dataclass(frozen=True)
-class PadV2(_Moves):
+class PadV2(Moves):
     """A value, which is the third input, around."""
 
     name: ClassVar[str] = "PADV2"
@@ -106,7 +100,7 @@ class PadV2(_Moves):
 
 @final
 @dataclass(frozen=True)
-class MirrorPad(_Moves):
+class MirrorPad(Moves):
     """The tensor's own values around, mirrored with (``symmetric``) or without the edge (``reflect``)."""
 
     name: ClassVar[str] = "MIRROR_PAD"
@@ -132,7 +126,7 @@ class MirrorPad(_Moves):
 
 @final
 @dataclass(frozen=True)
-class Concatenation(_Moves):
+class Concatenation(Moves):
     """Tensors one after the other along ``axis``."""
 
     name: ClassVar[str] = "CONCATENATION"
@@ -145,7 +139,7 @@ class Concatenation(_Moves):
 
 @final
 @dataclass(frozen=True)
-class Pack(_Moves):
+class Pack(Moves):
     """Tensors stacked along a new ``axis``."""
 
     name: ClassVar[str] = "PACK"
@@ -158,7 +152,7 @@ class Pack(_Moves):
 
 @final
 @dataclass(frozen=True)
-class Unpack(_Moves):
+class Unpack(Moves):
     """The slices along ``axis``, each a tensor."""
 
     name: ClassVar[str] = "UNPACK"
@@ -171,7 +165,7 @@ class Unpack(_Moves):
 
 @final
 @dataclass(frozen=True)
-class Split(_Moves):
+class Split(Moves):
     """``count`` equal parts along the axis in the first input."""
 
     name: ClassVar[str] = "SPLIT"
@@ -187,7 +181,7 @@ class Split(_Moves):
 
 @final
 @dataclass(frozen=True)
-class SplitV(_Moves):
+class SplitV(Moves):
     """Parts of the sizes in the second input along the axis in the third; one size may be -1."""
 
     name: ClassVar[str] = "SPLIT_V"
@@ -202,7 +196,7 @@ class SplitV(_Moves):
 
 @final
 @dataclass(frozen=True)
-class Slice(_Moves):
+class Slice(Moves):
     """``x[begin : begin + size]`` along every axis; size -1: to the end."""
 
     name: ClassVar[str] = "SLICE"
@@ -216,7 +210,7 @@ class Slice(_Moves):
 
 @final
 @dataclass(frozen=True)
-class StridedSlice(_Moves):
+class StridedSlice(Moves):
     """``x[begin:end:strides]``; the bits of the masks say, axis by axis, which bounds are left open or axes dropped."""
 
     name: ClassVar[str] = "STRIDED_SLICE"
@@ -250,7 +244,7 @@ class StridedSlice(_Moves):
 
 @final
 @dataclass(frozen=True)
-class Gather(_Moves):
+class Gather(Moves):
     """The slices of x along ``axis`` at the indices in the second input."""
 
     name: ClassVar[str] = "GATHER"
@@ -268,7 +262,7 @@ class Gather(_Moves):
 
 @final
 @dataclass(frozen=True)
-class Tile(_Moves):
+class Tile(Moves):
     """x repeated along every axis."""
 
     name: ClassVar[str] = "TILE"
@@ -281,7 +275,7 @@ class Tile(_Moves):
 
 @final
 @dataclass(frozen=True)
-class BroadcastTo(_Moves):
+class BroadcastTo(Moves):
     """x repeated to a shape that it broadcasts to."""
 
     name: ClassVar[str] = "BROADCAST_TO"
@@ -292,39 +286,7 @@ class BroadcastTo(_Moves):
 
 @final
 @dataclass(frozen=True)
-class DepthToSpace(_Moves):
-    """[n, h, w, c b b] to [n, h b, w b, c]: channels become a b x b block of pixels."""
-
-    name: ClassVar[str] = "DEPTH_TO_SPACE"
-    block_size: int = 2
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        x, b = present(inputs[0], "x"), self.block_size
-        n, h, w, c = x.shape
-        if b < 1 or c % (b * b):
-            raise ModelError(f"{c} channels cannot be split into blocks of {b}")
-        return x.reshape(n, h, w, b, b, c // (b * b)).permute(0, 1, 3, 2, 4, 5).reshape(n, h * b, w * b, c // (b * b))
-
-
-@final
-@dataclass(frozen=True)
-class SpaceToDepth(_Moves):
-    """[n, h b, w b, c] to [n, h, w, c b b]: a b x b block of pixels becomes channels."""
-
-    name: ClassVar[str] = "SPACE_TO_DEPTH"
-    block_size: int = 2
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        x, b = present(inputs[0], "x"), self.block_size
-        n, h, w, c = x.shape
-        if b < 1 or h % b or w % b:
-            raise ModelError(f"{h} x {w} pixels cannot be cut into blocks of {b}")
-        return x.reshape(n, h // b, b, w // b, b, c).permute(0, 1, 3, 2, 4, 5).reshape(n, h // b, w // b, c * b * b)
-
-
-@final
-@dataclass(frozen=True)
-class ReverseV2(_Moves):
+class ReverseV2(Moves):
     """x backwards along the axes in the second input."""
 
     name: ClassVar[str] = "REVERSE_V2"

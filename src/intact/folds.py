@@ -1,0 +1,161 @@
+"""Rewrites of arithmetic with constants: shifts and scales merge, and go into the weights that meet them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from intact.graph import Graph, Op
+from intact.ops.base import Weight
+from intact.ops.blocks import BatchToSpaceNd, SpaceToBatchNd
+from intact.ops.convolution import Conv2D, DepthwiseConv2D
+from intact.ops.elementwise import Add, Mul, Sub
+from intact.ops.matmul import FullyConnected
+from intact.ops.shaping import ExpandDims, Pad, Reshape
+from intact.view import View
+
+_PLAIN: Final[Mapping[str, Any]] = {"stride": (1, 1), "dilation": (1, 1), "padding": "valid"}
+
+
+def dilated_convolution(view: View, op: Op) -> Graph | None:
+    """BATCH_TO_SPACE(CONV(SPACE_TO_BATCH(x, d)), d) = CONV(PAD(x)) with dilation d, in one dimension or two.
+
+    TensorFlow spells dilation this way. What the last op crops off the end, the first need not pad.
+    """
+    if not isinstance(op.kind, BatchToSpaceNd):
+        return None
+    after, conv = _through_reshape(view, op.inputs[0])
+    before, cut = _through_reshape(view, None if conv is None else conv.inputs[0])
+    if conv is None or cut is None or not isinstance(cut.kind, SpaceToBatchNd):
+        return None
+    if not isinstance(conv.kind, (Conv2D, DepthwiseConv2D)) or conv.kind != replace(conv.kind, **_PLAIN):
+        return None
+    block, crops = view.data(op.inputs[1]), view.data(op.inputs[2])
+    cut_block, pads = view.data(cut.inputs[1]), view.data(cut.inputs[2])
+    if block is None or crops is None or pads is None or cut_block is None or not np.array_equal(block, cut_block):
+        return None
+    needed = pads - crops
+    if crops[:, 0].any() or (needed < 0).any():
+        return None
+    x = cut.inputs[0]
+    if x is None or len(block) + (before is not None) != 2 or (before is None) != (after is None):
+        return None
+    if before is not None and view.shape(before.output)[1] != 1:  # one dimension: height 1, as [n, 1, w, c]
+        return None
+    rows = np.vstack([np.zeros((3 - len(needed), 2)), needed, [[0, 0]]]).astype(np.int32)
+    dilation = (1, int(block[0])) if before is not None else (int(block[0]), int(block[1]))
+    n, size = view.graph[x].shape[0], ((1,) if before is not None else ()) + view.shape(x)[1:]
+    larger = (n, *(s + int(p.sum()) for s, p in zip(size, rows[1:], strict=True)))
+    paddings = view.constant(rows, op.output, "dilated_convolution")
+    image = view.made(op.output, (n, *size), "dilated_convolution", 1)
+    padded = view.made(op.output, larger, "dilated_convolution", 2)
+    wide = Op(replace(conv.kind, dilation=dilation), (padded.id, *conv.inputs[1:]), op.outputs)
+    if before is None or after is None:
+        ops = [Op(Pad(), (x, paddings.id), (padded.id,)), wide]
+        return view.swap([cut, conv, op], ops, [paddings, padded])
+    grown = view.constant(np.asarray([-1, *size], np.int32), op.output, "dilated_convolution", 3)
+    shape = view.shape(op.output)
+    flat = view.constant(np.asarray([-1, *shape[1:]], np.int32), op.output, "dilated_convolution", 4)
+    result = view.made(op.output, (n, 1, *shape[1:]), "dilated_convolution", 5)
+    ops = [
+        Op(Reshape(), (x, grown.id), (image.id,)),
+        Op(Pad(), (image.id, paddings.id), (padded.id,)),
+        replace(wide, outputs=(result.id,)),
+        Op(Reshape(), (result.id, flat.id), op.outputs),
+    ]
+    return view.swap([cut, before, conv, after, op], ops, [paddings, image, padded, grown, flat, result])
+
+
+def _through_reshape(view: View, i: int | None) -> tuple[Op | None, Op | None]:
+    """The RESHAPE that makes ``i``, if one does, and the op before it."""
+    op = view.sole_producer(i)
+    if op is not None and isinstance(op.kind, (Reshape, ExpandDims)):
+        return op, view.sole_producer(op.inputs[0])
+    return None, op
+
+
+def merge_constants(view: View, op: Op) -> Graph | None:
+    """MUL(MUL(x, c), d) = MUL(x, c d), and ADD(ADD(x, c), d) = ADD(x, c + d), for constants that stay as small."""
+    before, d = _constant_operand(view, op)
+    if before is None or d is None or before.kind != type(op.kind)():
+        return None
+    _, c = _constant_operand(view, before, any_producer=True)
+    flow = next((i for i in before.inputs if view.data(i) is None), None)
+    if c is None or flow is None:
+        return None
+    merged = np.asarray(c * d if isinstance(op.kind, Mul) else c + d)
+    if merged.size > max(c.size, d.size) or merged.dtype != c.dtype:
+        return None
+    both = view.constant(merged, op.output, "merge_constants")
+    return view.swap([before, op], [replace(op, inputs=(flow, both.id))], [both])
+
+
+def sub_to_add(view: View, op: Op) -> Graph | None:
+    """SUB(x, c) = ADD(x, -c) for constant c, so that it folds and merges like any other shift."""
+    if not isinstance(op.kind, Sub):
+        return None
+    c = view.data(op.inputs[1])
+    if c is None or c.dtype.kind != "f" or view.data(op.inputs[0]) is not None:
+        return None
+    negative = view.constant(np.asarray(-c), op.output, "sub_to_add")
+    return view.swap([op], [Op(Add(op.kind.activation), (op.inputs[0], negative.id), op.outputs)], [negative])
+
+
+def scale_before_shift(view: View, op: Op) -> Graph | None:
+    """MUL(ADD(x, c), s) = ADD(MUL(x, s), c s): a batch norm by itself becomes one scale and one shift."""
+    before, s = _constant_operand(view, op)
+    if not isinstance(op.kind, Mul) or before is None or s is None or before.kind != Add():
+        return None
+    _, c = _constant_operand(view, before, any_producer=True)
+    x = next((i for i in before.inputs if view.data(i) is None), None)
+    if c is None or x is None or (c * s).size > max(c.size, s.size) or view.shape(x) != view.shape(op.output):
+        return None
+    factor = next(i for i in op.inputs if view.data(i) is not None)
+    shift = view.constant(np.asarray(c * s), op.output, "scale_before_shift")
+    scaled = view.made(op.output, view.graph[x].shape, "scale_before_shift", 1)
+    ops = [Op(Mul(), (x, factor), (scaled.id,)), Op(Add(op.kind.activation), (scaled.id, shift.id), op.outputs)]
+    return view.swap([before, op], ops, [shift, scaled])
+
+
+def _constant_operand(view: View, op: Op, *, any_producer: bool = False) -> tuple[Op | None, np.ndarray | None]:
+    """For MUL or ADD of something and a constant: the op that makes the something for this op alone, and the constant."""
+    if not isinstance(op.kind, (Add, Mul)) or len(op.inputs) != 2:
+        return None, None
+    constants = [d for i in op.inputs if (d := view.data(i)) is not None]
+    flows = [i for i in op.inputs if view.data(i) is None]
+    if len(constants) != 1:
+        return None, None
+    return (None if any_producer else view.sole_producer(flows[0])), constants[0]
+
+
+def scale_in_next_weights(view: View, op: Op) -> Graph | None:
+    """CONV(MUL(x, s), w, b) = CONV(x, w s, b) for constant s, one per input channel or one for all; padding zeros stay zero."""
+    if not isinstance(op.kind, (Conv2D, DepthwiseConv2D, FullyConnected)) or op.kind.weight is None:
+        return None
+    before = view.sole_producer(op.inputs[0])
+    if before is None or before.kind != Mul():
+        return None
+    _, s = _constant_operand(view, before, any_producer=True)
+    x = next((i for i in before.inputs if view.data(i) is None), None)
+    w = view.data(op.inputs[op.kind.weight.input])
+    if s is None or x is None or w is None or w.dtype.kind != "f" or view.shape(x) != view.shape(before.output):
+        return None
+    factor = _per_input_channel(s, w, op, op.kind.weight, view.shape(x)[-1])
+    if factor is None:
+        return None
+    scaled = view.constant((w * factor).astype(w.dtype), op.inputs[1] or 0, "scale_in_next_weights")
+    return view.swap([before, op], [replace(op, inputs=(x, scaled.id, *op.inputs[2:]))], [scaled])
+
+
+def _per_input_channel(s: np.ndarray, w: np.ndarray, op: Op, weight: Weight, channels: int) -> np.ndarray | None:
+    """``s`` shaped to multiply the weight along the axis that meets the input's channels; None when it cannot be."""
+    if s.size == 1:
+        return s.reshape(())
+    if s.size != channels or s.shape[-1] != channels:
+        return None
+    if isinstance(op.kind, DepthwiseConv2D):
+        return np.repeat(s.reshape(-1), w.shape[weight.axis] // channels)
+    return s.reshape(-1) if w.shape[-1] == channels else None  # a grouped convolution's weight sees a part of the channels

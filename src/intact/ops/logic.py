@@ -1,0 +1,135 @@
+"""Comparisons and choices. Their results are bools or picked numbers; no target computes them on int8."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from intact.ops.base import OpKind, present
+
+
+@final
+@dataclass(frozen=True)
+class Greater(OpKind):
+    """``a > b`` as bools."""
+
+    name: ClassVar[str] = "GREATER"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return present(inputs[0], "a") > present(inputs[1], "b")
+
+
+@final
+@dataclass(frozen=True)
+class GreaterEqual(OpKind):
+    """``a >= b`` as bools."""
+
+    name: ClassVar[str] = "GREATER_EQUAL"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return present(inputs[0], "a") >= present(inputs[1], "b")
+
+
+@final
+@dataclass(frozen=True)
+class Less(OpKind):
+    """``a < b`` as bools."""
+
+    name: ClassVar[str] = "LESS"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return present(inputs[0], "a") < present(inputs[1], "b")
+
+
+@final
+@dataclass(frozen=True)
+class LessEqual(OpKind):
+    """``a <= b`` as bools."""
+
+    name: ClassVar[str] = "LESS_EQUAL"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return present(inputs[0], "a") <= present(inputs[1], "b")
+
+
+@final
+@dataclass(frozen=True)
+class Equal(OpKind):
+    """``a == b`` as bools."""
+
+    name: ClassVar[str] = "EQUAL"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return present(inputs[0], "a") == present(inputs[1], "b")
+
+
+@final
+@dataclass(frozen=True)
+class NotEqual(OpKind):
+    """``a != b`` as bools."""
+
+    name: ClassVar[str] = "NOT_EQUAL"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return present(inputs[0], "a") != present(inputs[1], "b")
+
+
+@final
+@dataclass(frozen=True)
+class LogicalAnd(OpKind):
+    """``a and b`` of bools."""
+
+    name: ClassVar[str] = "LOGICAL_AND"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.logical_and(present(inputs[0], "a"), present(inputs[1], "b"))
+
+
+@final
+@dataclass(frozen=True)
+class LogicalOr(OpKind):
+    """``a or b`` of bools."""
+
+    name: ClassVar[str] = "LOGICAL_OR"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.logical_or(present(inputs[0], "a"), present(inputs[1], "b"))
+
+
+@final
+@dataclass(frozen=True)
+class LogicalNot(OpKind):
+    """``not x`` of bools."""
+
+    name: ClassVar[str] = "LOGICAL_NOT"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.logical_not(present(inputs[0], "x"))
+
+
+@final
+@dataclass(frozen=True)
+class Select(OpKind):
+    """``a`` where the condition holds, else ``b``: all of one shape, or a condition [n] that picks whole slices."""
+
+    name: ClassVar[str] = "SELECT"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        chosen, a, b = present(inputs[0], "condition"), present(inputs[1], "a"), present(inputs[2], "b")
+        if chosen.dim() == 1 and a.dim() > 1:
+            chosen = chosen.reshape(-1, *[1] * (a.dim() - 1))
+        return torch.where(chosen, a, b)
+
+
+@final
+@dataclass(frozen=True)
+class SelectV2(OpKind):
+    """``a`` where the condition holds, else ``b``, with broadcasting."""
+
+    name: ClassVar[str] = "SELECT_V2"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.where(present(inputs[0], "condition"), present(inputs[1], "a"), present(inputs[2], "b"))
