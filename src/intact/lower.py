@@ -9,9 +9,12 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from intact.graph import Graph, Op, Tensor, constant, rebuild
-from intact.ops.activation import HardSwish
+from intact.ops.activation import HardSwish, Neg, Relu, Relu6, ReluN1To1
+from intact.ops.base import Activation, same_padding
+from intact.ops.convolution import DepthwiseConv2D
 from intact.ops.elementwise import Add, Mul
-from intact.verify import verify
+from intact.ops.pooling import AveragePool2D
+from intact.verify import concrete, verify
 
 #: Given the graph, an op and a free tensor id: the ops in its place, and the tensors they need.
 Lowering: TypeAlias = Callable[[Graph, Op, int], tuple[list[Op], list[Tensor]]]
@@ -32,9 +35,47 @@ def _hard_swish(graph: Graph, op: Op, free: int) -> tuple[list[Op], list[Tensor]
     return ops, [three, sixth, shifted, gate]
 
 
+def _negate(graph: Graph, op: Op, free: int) -> tuple[list[Op], list[Tensor]]:
+    """``-x`` as MUL by -1."""
+    minus = constant(free, np.asarray(-1.0, np.float32), like=graph[op.output], name=f"minus{free}", made_by="lower")
+    return [Op(Mul(), (op.inputs[0], minus.id), op.outputs)], [minus]
+
+
+def _clamp(activation: Activation) -> Lowering:
+    """A clamp by itself as ADD of 0 with the clamp fused."""
+
+    def lowering(graph: Graph, op: Op, free: int) -> tuple[list[Op], list[Tensor]]:
+        zero = constant(free, np.asarray(0.0, np.float32), like=graph[op.output], name=f"zero{free}", made_by="lower")
+        return [Op(Add(activation), (op.inputs[0], zero.id), op.outputs)], [zero]
+
+    return lowering
+
+
+def _average_pool(graph: Graph, op: Op, free: int) -> tuple[list[Op], list[Tensor]]:
+    """An average pool whose windows are all whole as a depthwise convolution with weights 1/k."""
+    kind, x, out = op.kind, graph[op.inputs[0] or 0], graph[op.output]
+    if not isinstance(kind, AveragePool2D):
+        raise TypeError(op.kind.name)
+    height, width = kind.filter
+    pads = [same_padding(concrete(x)[1 + a], kind.filter[a], kind.stride[a], 1) for a in (0, 1)]
+    if kind.padding == "same" and any(before or after for before, after in pads):
+        return [op], []  # a window over the border has fewer elements: its weights would differ
+    weights = np.full((1, height, width, concrete(x)[3]), 1 / (height * width), np.float32)
+    weight = constant(free, weights, like=out, name=f"mean{free}", made_by="lower")
+    convolution = DepthwiseConv2D(kind.stride, "valid", activation=kind.activation)
+    return [Op(convolution, (x.id, weight.id, None), op.outputs)], [weight]
+
+
+#: XNNPACK's int8 ops are fewer than LiteRT's: any other ends a delegate partition, which costs more than the op itself.
+#: What each row is worth: bench/lowerings.py.
 LOWERINGS: Final[Mapping[tuple[str, str, str], Lowering]] = {
-    # XNNPACK has no int8 HARD_SWISH: each one ends a delegate partition. Three ops inside it were 3.3 x faster as a whole.
     ("cpu", "int8", HardSwish.name): _hard_swish,
+    ("cpu", "int8", Relu.name): _clamp("relu"),
+    ("cpu", "int8", Relu6.name): _clamp("relu6"),
+    ("cpu", "int8", ReluN1To1.name): _clamp("relu_n1_to_1"),
+    ("cpu", "int8", AveragePool2D.name): _average_pool,
+    # No runtime has an int8 NEG. A float island is as fast on a CPU; a microcontroller has none.
+    ("mcu", "int8", Neg.name): _negate,
 }
 
 
@@ -44,10 +85,25 @@ def lower(graph: Graph, target: str, activations: str) -> Graph:
     made: list[Tensor] = []
     for op in graph.ops:
         lowering = LOWERINGS.get((target, activations, op.kind.name))
-        if lowering is None:
-            ops.append(op)
-            continue
-        new_ops, tensors = lowering(graph, op, graph.next_id + len(made))
+        new_ops, tensors = ([op], []) if lowering is None else lowering(graph, op, graph.next_id + len(made))
         ops += new_ops
         made += tensors
-    return verify(rebuild(graph, ops, made))
+    lowered = rebuild(graph, ops, made)
+    return verify(lowered if activations == "float32" else _with_biases(lowered))
+
+
+def _with_biases(graph: Graph) -> Graph:
+    """Zeros for every bias that is left out: the int8 kernels of CONV_2D insist on one, and remedies correct it."""
+    ops, made = list[Op](), list[Tensor]()
+    for op in graph.ops:
+        weight = op.kind.weight
+        w = None if weight is None else op.inputs[weight.input]
+        if weight is None or w is None or any(i is not None for i in op.inputs[weight.bias : weight.bias + 1]):
+            ops.append(op)
+            continue
+        zeros = np.zeros(concrete(graph[w])[weight.axis], np.float32)
+        free = graph.next_id + len(made)
+        made.append(constant(free, zeros, like=graph[w], name=f"bias{free}", made_by="lower"))
+        given = (*op.inputs, *[None] * weight.bias)[: weight.bias]
+        ops.append(replace(op, inputs=(*given, free)))
+    return rebuild(graph, ops, made)

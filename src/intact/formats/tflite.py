@@ -362,7 +362,9 @@ class _Writer:
         name = op.kind.name
         code = self._codes.setdefault((name, version(name, _formats(self.graph, op))), len(self._codes))
         options, union = self._options(op.kind)
-        inputs = self._vector(np.asarray([-1 if i is None else self.index[i] for i in op.inputs], np.int32))
+        # A bias that is left out is not listed: CONV_2D refuses the -1 that FULLY_CONNECTED takes.
+        given = max((n for n, i in enumerate(op.inputs, 1) if i is not None), default=0)
+        inputs = self._vector(np.asarray([-1 if i is None else self.index[i] for i in op.inputs[:given]], np.int32))
         outputs = self._vector(np.asarray([self.index[i] for i in op.outputs], np.int32))
         return self._table(
             "Operator", OpcodeIndex=code, Inputs=inputs, Outputs=outputs, BuiltinOptionsType=union, BuiltinOptions=options
