@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,20 +41,24 @@ class RunFolder:
         return path
 
     def arrays(self, name: str, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """The arrays of a finished step by name, made now if they are not there yet."""
+        """The arrays of a finished step by name, made now if they are not there yet, or not whole."""
 
         def pack() -> bytes:
-            buffer = io.BytesIO()
-            np.savez(buffer, allow_pickle=False, **dict(make()))
+            arrays, buffer = dict(make()), io.BytesIO()
+            # By position, after their names: savez would take an output called "file" for its own argument.
+            np.savez(buffer, np.array(list(arrays), np.str_), *arrays.values(), allow_pickle=False)
             return buffer.getvalue()
 
-        with np.load(self.file(f"{name}.npz", pack), allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
+        path = self.file(f"{name}.npz", pack)
+        try:
+            return _unpacked(path)
+        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile):
+            path.unlink()
+            return _unpacked(self.file(path.name, pack))
 
     def claim(self, what: str, value: str) -> None:
         """Note ``value`` the first time; OutputError when the same command meets another value as it goes on."""
-        noted = self.file(f"{what}.txt", value.encode).read_text()
-        if noted != value:
+        if self.file(f"{what}.txt", value.encode).read_bytes() != value.encode():
             raise OutputError(f"{self.path} holds an unfinished run, and its {what} has changed since; type --overwrite")
 
     def finish(self, results: Mapping[str, bytes]) -> None:
@@ -71,6 +76,11 @@ class RunFolder:
             self.path.rmdir()
 
 
+def _unpacked(path: Path) -> dict[str, np.ndarray]:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # np.load leaves a damaged file open
+        return {str(name): archive[f"arr_{n}"] for n, name in enumerate(archive["arr_0"], 1)}
+
+
 def open_run(path: Path, job: Mapping[str, Any], *, overwrite: bool = False) -> RunFolder:
     """A folder for ``job``: new, empty, or holding an unfinished run of the same job, which then goes on.
 
@@ -86,8 +96,11 @@ def open_run(path: Path, job: Mapping[str, Any], *, overwrite: bool = False) -> 
     if held and not overwrite:
         _check_may_go_on(path, held, wanted)
     if overwrite:
-        for name in (*RESULTS, _JOB):
-            (path / name).unlink(missing_ok=True)
+        try:
+            for name in (*RESULTS, _JOB):
+                (path / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path} cannot be overwritten ({error.strerror or error}); type --out with another") from error
         shutil.rmtree(path / _STAGES, ignore_errors=True)
     files.write_text(path / _JOB, wanted)
     return RunFolder(path)
@@ -99,5 +112,5 @@ def _check_may_go_on(path: Path, held: list[str], wanted: str) -> None:
     if _JOB not in held:
         some = ", ".join(held[:3])
         raise OutputError(f"{path} holds other things ({some}); type --out with another folder, or --overwrite to write there")
-    if (path / _JOB).read_text() != wanted:
+    if (path / _JOB).read_bytes() != wanted.encode():
         raise OutputError(f"{path} holds an unfinished run of another job; type --overwrite, or --out with another folder")
