@@ -63,7 +63,8 @@ def infer_values(graph: Graph, batch: int = 1, *, recorded: bool = True) -> dict
 def open_batch(graph: Graph) -> Graph:
     """``graph`` with axis 0 symbolic wherever it follows the batch of inputs whose leading dimension is 1.
 
-    Only when every op fits a larger batch and no other dimension changes with it; else ``graph`` as it is.
+    Only when every op fits a larger batch, no other dimension changes with it and no op takes samples together, such as a
+    mean over axis 0; else ``graph`` as it is.
     """
     if all(graph[i].shape[:1] == (None,) for i in graph.inputs):
         return graph
@@ -72,11 +73,15 @@ def open_batch(graph: Graph) -> Graph:
         return graph
     opened = replace(graph, tensors={**graph.tensors, **{t.id: t for t in inputs}})
     try:
-        one, three = (infer(opened, n, recorded=False) for n in (1, 3))
+        values, three = infer_values(opened, 1, recorded=False), infer(opened, 3, recorded=False)
     except ModelError:
         return graph
+    one = {i: tuple(v.shape) for i, v in values.items()}
     moves = {i for i in one if one[i] != three[i]}
     if any((one[i][:1], three[i]) != ((1,), (3, *one[i][1:])) for i in moves) or not moves.issuperset(graph.outputs):
+        return graph
+    computed = {i for op in graph.ops if moves.intersection(op.reads) for i in op.outputs if values[i].is_meta}
+    if not computed <= moves:
         return graph
     return replace(
         graph, tensors={i: replace(t, shape=(None, *t.shape[1:])) if i in moves else t for i, t in graph.tensors.items()}
@@ -89,6 +94,8 @@ def concrete(tensor: Tensor, batch: int = 1) -> Shape:
 
 
 def _on_meta(graph: Graph, op: Op, inputs: list[torch.Tensor | None]) -> list[torch.Tensor]:
+    # Floats that stem from shapes are known numbers; beside tensors without data they count by their shape alone.
+    inputs = [x.to("meta") if x is not None and x.is_floating_point() else x for x in inputs]
     shapes = infer_shapes(op.kind, inputs)
     if op.kind.name == "SHAPE" and inputs[0] is not None:
         return [torch.tensor(tuple(inputs[0].shape), dtype=torch.int32)]
