@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Final, final
 
 import numpy as np
 
 from intact.affine import Index
 from intact.graph import Graph, Op, Tensor, constant, rebuild
+from intact.ops.base import OpKind
 from intact.ops.convolution import TransposeConv
 from intact.ops.shaping import Reshape
 from intact.rewrites import REWRITES
@@ -33,10 +35,14 @@ def clean(graph: Graph) -> Graph:
 def clean_with_log(graph: Graph) -> tuple[Graph, tuple[Applied, ...]]:
     """:func:`clean`, and what it did in order."""
     graph, log = _free_batch(verify(_constant_shapes(graph))), list[Applied]()
-    while (step := _first(graph)) is not None:
-        graph, applied = step
-        log.append(applied)
-    return verify(open_batch(graph)), tuple(log)
+    while True:
+        while (step := _first(graph)) is not None:
+            graph, applied = step
+            log.append(applied)
+        freed = _free_batch(graph)  # what stood in its way may be gone
+        if freed is graph:
+            return verify(graph), tuple(log)
+        graph = freed
 
 
 def _first(graph: Graph) -> tuple[Graph, Applied] | None:
@@ -50,6 +56,10 @@ def _first(graph: Graph) -> tuple[Graph, Applied] | None:
 
 
 # ---- whole-graph passes -------------------------------------------------------------------------------------------------
+
+
+#: The input that holds the output's shape: where it follows the batch, it need not be computed.
+_SHAPE_AT: Final[Mapping[type[OpKind], int]] = {Reshape: 1, TransposeConv: 0}
 
 
 def _constant_shapes(graph: Graph) -> Graph:
@@ -72,12 +82,14 @@ def _constant_shapes(graph: Graph) -> Graph:
                 continue
             a, b = one[i].numpy(), three[i].numpy()
             moving = np.flatnonzero(a.reshape(-1) != b.reshape(-1))
-            follows_batch = len(moving) == 1 and isinstance(op.kind, (Reshape, TransposeConv))
-            if len(moving) and not follows_batch:
+            is_shape = _SHAPE_AT.get(type(op.kind)) == position
+            if len(moving) > is_shape:
                 continue
             values = a.astype(graph[i].format.dtype)
-            if isinstance(op.kind, Reshape):
-                values.reshape(-1)[moving] = -1
+            if len(moving) and isinstance(op.kind, Reshape):
+                sizes = values.reshape(-1)
+                sizes[:] = one[op.output].shape  # without a -1 of its own: there may be one at most
+                sizes[moving] = -1
             known.append(constant(next_id, values, like=graph[i], name=f"shape{next_id}", made_by="constant_shapes"))
             reads[position], next_id = next_id, next_id + 1
         ops.append(replace(op, inputs=tuple(reads)))
@@ -109,9 +121,8 @@ def _free_batch(graph: Graph) -> Graph:
             if isinstance(op.kind, Reshape) and len(op.inputs) > 1 and op.inputs[1] is not None
             else None
         )
-        if shape is not None and shape.size and shape[0] == 1 and -1 not in shape:
-            free = shape.copy()
-            free[0] = -1
+        if shape is not None and shape.size and shape[0] == 1:
+            free = np.asarray((-1, *graph[op.output].shape[1:]), shape.dtype)
             tensors.append(constant(graph.next_id + len(tensors), free, like=graph[op.output], name="", made_by="free_batch"))
             ops.append(replace(op, inputs=(op.inputs[0], tensors[-1].id)))
         else:
