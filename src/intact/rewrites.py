@@ -15,7 +15,7 @@ import torch
 
 from intact.errors import IntactError
 from intact.folds import dilated_convolution, merge_constants, scale_before_shift, scale_in_next_weights, sub_to_add
-from intact.graph import Graph, Op, rebuild
+from intact.graph import Dim, Graph, Op, rebuild
 from intact.ops.activation import Relu, Relu6, ReluN1To1
 from intact.ops.base import Activation, OpKind, as_tuple, same_padding
 from intact.ops.convolution import Conv2D, DepthwiseConv2D
@@ -61,7 +61,7 @@ def _drop_identity(view: View, op: Op) -> Graph | None:
         return None
     if view.graph[x].shape != view.graph[op.output].shape:
         return None
-    if isinstance(op.kind, Transpose) and not _keeps_order(view.data(op.inputs[1]), view.shape(x)):
+    if isinstance(op.kind, Transpose) and not _keeps_order(view.permutation(op), view.graph[x].shape):
         return None
     return _bypass(view.graph, op, x)
 
@@ -71,7 +71,7 @@ def _bypass(graph: Graph, op: Op, x: int) -> Graph:
     return rebuild(graph, ops)
 
 
-def _keeps_order(permutation: np.ndarray | None, shape: tuple[int, ...]) -> bool:
+def _keeps_order(permutation: np.ndarray | None, shape: tuple[Dim, ...]) -> bool:
     """True when only axes of length 1 change places."""
     if permutation is None:
         return False
@@ -82,10 +82,8 @@ def _keeps_order(permutation: np.ndarray | None, shape: tuple[int, ...]) -> bool
 def _merge_transposes(view: View, op: Op) -> Graph | None:
     """TRANSPOSE(TRANSPOSE(x, p), q) = TRANSPOSE(x, p[q])."""
     before = view.made_by.get(-1 if op.inputs[0] is None else op.inputs[0])
-    if not isinstance(op.kind, Transpose) or before is None or not isinstance(before.kind, Transpose):
-        return None
-    p, q = view.data(before.inputs[1]), view.data(op.inputs[1])
-    if p is None or q is None:
+    p, q = view.permutation(before), view.permutation(op)
+    if before is None or p is None or q is None:
         return None
     both = view.constant(p[q], op.output, "merge_transposes")
     return view.swap(view.unread_without(before, op), [replace(op, inputs=(before.inputs[0], both.id))], [both])
@@ -94,7 +92,7 @@ def _merge_transposes(view: View, op: Op) -> Graph | None:
 def _transpose_to_reshape(view: View, op: Op) -> Graph | None:
     """A TRANSPOSE that only moves axes of length 1 is a RESHAPE."""
     x = op.inputs[0]
-    if not isinstance(op.kind, Transpose) or x is None or not _keeps_order(view.data(op.inputs[1]), view.shape(x)):
+    if x is None or not _keeps_order(view.permutation(op), view.graph[x].shape):
         return None
     if view.graph[op.output].shape[:1] != view.graph[x].shape[:1]:
         return None
@@ -106,10 +104,8 @@ def _transpose_to_reshape(view: View, op: Op) -> Graph | None:
 def _mean_of_transpose(view: View, op: Op) -> Graph | None:
     """MEAN(TRANSPOSE(x, p), axes) = MEAN(x, p[axes]) when the axes that are left keep their order."""
     before = view.made_by.get(-1 if op.inputs[0] is None else op.inputs[0])
-    if not isinstance(op.kind, Mean) or before is None or not isinstance(before.kind, Transpose):
-        return None
-    p, axes = view.data(before.inputs[1]), view.data(op.inputs[1])
-    if p is None or axes is None:
+    p, axes = view.permutation(before), view.data(op.inputs[1]) if isinstance(op.kind, Mean) else None
+    if not isinstance(op.kind, Mean) or before is None or p is None or axes is None:
         return None
     reduced = {int(p[a]) for a in axes.reshape(-1)}
     left = [int(a) for a in p if int(a) not in reduced]
@@ -247,14 +243,15 @@ def _fold_affine(view: View, op: Op, kind: type[Mul] | type[Add], name: str) -> 
         return None
     weight, values = before.kind.weight, constants[0][1]
     w = None if weight is None else view.data(before.inputs[weight.input])
-    if weight is None or w is None or values is None:
+    given = before.inputs[weight.bias] if weight is not None and len(before.inputs) > weight.bias else None
+    bias = view.data(given)
+    if weight is None or w is None or values is None or (bias is None) != (given is None):
         return None
     channels = w.shape[weight.axis]
     if values.size not in (1, channels) or (values.size > 1 and values.shape[-1] != channels):
         return None
     if view.shape(op.output) != view.shape(before.output):
         return None
-    bias = view.data(before.inputs[weight.bias]) if len(before.inputs) > weight.bias else None
     b = np.zeros(channels, np.float32) if bias is None else bias.reshape(-1)
     vector = np.broadcast_to(values.reshape(-1), (channels,))
     new = [
@@ -271,6 +268,13 @@ def _fold_affine(view: View, op: Op, kind: type[Mul] | type[Add], name: str) -> 
     return view.swap([before, op], [folded], new)
 
 
+def _nearest(size: int, new: int) -> list[int]:
+    """Which of ``size`` rows each of ``new`` rows is. In float32, 41 * (1 / 41) is below 1: no row is repeated 41 times."""
+    rows = torch.arange(size, dtype=torch.float32).reshape(1, -1, 1, 1)
+    picked = ResizeNearestNeighbor().compute(rows, torch.tensor([new, 1]))
+    return [int(row) for row in picked.reshape(-1).tolist()]
+
+
 def _repeat_to_resize(view: View, op: Op) -> Graph | None:
     """RESHAPE(TILE(x with a new axis)) that repeats each row or column is RESIZE_NEAREST_NEIGHBOR (Keras upsampling)."""
     tile = view.sole_producer(op.inputs[0]) if isinstance(op.kind, Reshape) else None
@@ -285,12 +289,13 @@ def _repeat_to_resize(view: View, op: Op) -> Graph | None:
     wanted = tuple(n * r if axis == at - 1 else n for axis, n in enumerate(x))
     if at - 1 not in (1, 2) or (*middle[:at], *middle[at + 1 :]) != x or middle[at] != 1:
         return None
+    if _nearest(x[at - 1], wanted[at - 1]) != [row // r for row in range(wanted[at - 1])]:
+        return None
     size = view.constant(np.asarray(wanted[1:3], np.int32), op.output, "repeat_to_resize")
     if out == wanted:
         return view.swap([before, tile, op], [Op(ResizeNearestNeighbor(), (before.inputs[0], size.id), op.outputs)], [size])
     # The last RESHAPE does more than merge the axes, such as making room for the next repetition: it stays.
-    open_axis = view.graph[op.output].shape[:1] if view.graph[op.output].shape[:1] == (None,) else wanted[:1]
-    larger = view.made(op.output, (*open_axis, *wanted[1:]), "repeat_to_resize", 1)
+    larger = view.made(op.output, (*view.graph[tile.output].shape[:1], *wanted[1:]), "repeat_to_resize", 1)
     resize = Op(ResizeNearestNeighbor(), (before.inputs[0], size.id), (larger.id,))
     return view.swap([before, tile, op], [resize, replace(op, inputs=(larger.id, *op.inputs[1:]))], [size, larger])
 
@@ -302,8 +307,9 @@ def _merge_resizes(view: View, op: Op) -> Graph | None:
     if op.kind != plain or before is None or before.kind != plain:
         return None
     x, middle, out = (view.shape(i)[1:3] for i in (before.inputs[0], before.output, op.output))
-    if any(m % a or o % m for a, m, o in zip(x, middle, out, strict=True)):
-        return None
+    for a, m, o in zip(x, middle, out, strict=True):
+        if m % a or o % m or [_nearest(a, m)[row] for row in _nearest(m, o)] != _nearest(a, o):
+            return None
     return view.swap([before, op], [replace(op, inputs=(before.inputs[0], *op.inputs[1:]))])
 
 
@@ -313,11 +319,11 @@ def _flatten_of_transpose(view: View, op: Op) -> Graph | None:
         return None
     flat = view.sole_producer(op.inputs[0])
     turned = view.sole_producer(flat.inputs[0]) if flat is not None and isinstance(flat.kind, Reshape) else None
-    if flat is None or turned is None or not isinstance(turned.kind, Transpose):
+    p = view.permutation(turned)
+    if flat is None or turned is None or p is None:
         return None
-    p, w, x = view.data(turned.inputs[1]), view.data(op.inputs[1]), turned.inputs[0]
-    shape, vector = view.shape(turned.output), view.shape(flat.output)
-    if p is None or w is None or x is None or int(p[0]) != 0 or vector != (shape[0], prod(shape[1:])):
+    w, x, shape, vector = view.data(op.inputs[1]), turned.inputs[0], view.shape(turned.output), view.shape(flat.output)
+    if w is None or x is None or p[0] != 0 or vector != (shape[0], prod(shape[1:])) or w.shape[1] != vector[1]:
         return None
     columns = w.reshape(len(w), *shape[1:]).transpose(0, *(1 + np.argsort(p[1:])))
     ordered = view.constant(np.ascontiguousarray(columns.reshape(w.shape)), op.inputs[1] or 0, "flatten_of_transpose")
@@ -327,13 +333,15 @@ def _flatten_of_transpose(view: View, op: Op) -> Graph | None:
 
 def _transpose_of_unflatten(view: View, op: Op) -> Graph | None:
     """TRANSPOSE(unflatten(FULLY_CONNECTED(x, w, b)), p) = unflatten(FULLY_CONNECTED(x, rows of w and b in p's order))."""
-    split = view.sole_producer(op.inputs[0]) if isinstance(op.kind, Transpose) else None
+    p, split = view.permutation(op), view.sole_producer(op.inputs[0])
     dense = view.sole_producer(split.inputs[0]) if split is not None and isinstance(split.kind, Reshape) else None
-    if split is None or dense is None or not isinstance(dense.kind, FullyConnected):
+    if p is None or split is None or dense is None or not isinstance(dense.kind, FullyConnected):
         return None
-    p, w, shape = view.data(op.inputs[1]), view.data(dense.inputs[1]), view.shape(split.output)
-    bias = view.data(dense.inputs[2]) if len(dense.inputs) > 2 else None
-    if p is None or w is None or int(p[0]) != 0 or view.shape(dense.output) != (shape[0], prod(shape[1:])):
+    w, given, shape = view.data(dense.inputs[1]), (*dense.inputs, None)[2], view.shape(split.output)
+    bias = view.data(given)
+    if w is None or p[0] != 0 or view.shape(dense.output) != (shape[0], prod(shape[1:])):
+        return None
+    if (bias is None) != (given is None) or (bias is not None and bias.size != len(w)):
         return None
     rows = np.arange(len(w)).reshape(shape[1:]).transpose(p[1:] - 1).reshape(-1)
     new = [view.constant(w[rows], dense.inputs[1] or 0, "transpose_of_unflatten")]

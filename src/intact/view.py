@@ -9,7 +9,9 @@ from typing import TypeAlias, final
 
 import numpy as np
 
+from intact.affine import Affine
 from intact.graph import Dim, Graph, Op, Tensor, constant, rebuild
+from intact.ops.shaping import Transpose
 from intact.verify import concrete
 
 
@@ -32,8 +34,13 @@ class View:
         return () if i is None else concrete(self.graph[i])
 
     def data(self, i: int | None) -> np.ndarray | None:
-        """The values of a constant, else None."""
-        return None if i is None or i not in self.graph.tensors else self.graph[i].data
+        """The values of a constant, else None; stored integers of a quantized weight are not its values."""
+        return None if i is None or isinstance(self.graph[i].format, Affine) else self.graph[i].data
+
+    def permutation(self, op: Op | None) -> np.ndarray | None:
+        """The constant axes of a TRANSPOSE, counted from the front; None for any other op."""
+        p = self.data(op.inputs[1]) if op is not None and isinstance(op.kind, Transpose) else None
+        return None if p is None else p.reshape(-1) % p.size
 
     def sole_reader(self, i: int) -> Op | None:
         """The one op that reads ``i``, when nothing else does and it is no output."""
