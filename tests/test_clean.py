@@ -739,6 +739,14 @@ def test_what_would_mix_samples_stays_closed(net):
     assert_computes_the_same(cleaned, net)
 
 
+def test_an_output_that_is_one_number_per_sample_may_have_no_axis():
+    net = closed(lambda d, x: d(Mean(), d(Transpose(), x, _TO_NCHW), [0, 1, 2, 3]))
+    cleaned = clean(net)
+    assert kinds(cleaned) == "MEAN"
+    assert outputs(cleaned)[0].shape == (5,)
+    assert_computes_the_same(cleaned, net)
+
+
 def test_ops_that_only_computed_a_shape_are_gone():
     net = draft(IMAGE, lambda d, x: d(Reshape(), x, d(Pack(), size_of(d, d(Tanh(), x), 0), COUNT)))
     assert kinds(clean(net)) == "RESHAPE"

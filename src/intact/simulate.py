@@ -68,7 +68,8 @@ class Program:
         parts = [
             self._run({i: v[at : at + step] for i, v in values.items()}, observe) for at in range(0, count - step + 1, step)
         ]
-        return {name: torch.cat([part[name] for part in parts]) for name in self.graph.output_names}
+        # An output may be one number without an axis.
+        return {name: torch.cat([p[name].reshape(p[name].shape or (1,)) for p in parts]) for name in self.graph.output_names}
 
     def _run(self, inputs: Mapping[int, torch.Tensor], observe: Observer | None) -> dict[str, torch.Tensor]:
         values = dict(self._constants)
