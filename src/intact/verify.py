@@ -162,7 +162,7 @@ def _formats_are_valid(graph: Graph) -> Iterator[str]:
         if not all(low <= z <= high for z in t.format.zero_point):
             yield f"tensor {t.name!r} has a zero point outside {t.format.dtype}"
         axis = t.format.axis
-        if axis is not None and (axis >= len(t.shape) or t.shape[axis] != len(t.format.scale)):
+        if axis is not None and (axis not in range(len(t.shape)) or t.shape[axis] != len(t.format.scale)):
             yield f"tensor {t.name!r} of shape {list(t.shape)} has {len(t.format.scale)} scales along axis {axis}"
 
 
