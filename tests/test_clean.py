@@ -14,6 +14,7 @@ from intact.affine import Affine
 from intact.clean import clean, clean_with_log
 from intact.graph import Graph
 from intact.ops.activation import LeakyRelu, Relu, Relu6, ReluN1To1, Tanh
+from intact.ops.blocks import BatchToSpaceNd, SpaceToBatchNd
 from intact.ops.convolution import Conv2D, DepthwiseConv2D, TransposeConv
 from intact.ops.elementwise import Add, Div, Mul, Sub
 from intact.ops.matmul import FullyConnected
@@ -29,6 +30,7 @@ from intact.ops.shaping import (
     PadV2,
     Reshape,
     ShapeOf,
+    Squeeze,
     StridedSlice,
     Tile,
     Transpose,
@@ -128,6 +130,31 @@ def stays(rewrite, what, shape, build):
     return Case(rewrite, what, draft(shape, build))
 
 
+def padded_pool(pads, value, pool=MaxPool2D):
+    return lambda d, x: d(pool((3, 3), (2, 2)), d(PadV2(), x, pads, float(value)))
+
+
+def dilated(block, pads, crops, back=None, **options):
+    """A convolution between SPACE_TO_BATCH and BATCH_TO_SPACE, as TensorFlow spells dilation."""
+
+    def build(d, x):
+        y = d(Conv2D(**options), d(SpaceToBatchNd(), x, block, pads), normal(4, 3, 3, 3), normal(4))
+        return d(BatchToSpaceNd(), y, back or block, crops)
+
+    return build
+
+
+def dilated_row(*, regroup=False):
+    def build(d, x):
+        cut = d(SpaceToBatchNd(), x, [2], [[2, 2]])
+        n, w, c = d.values[cut][0].shape
+        image = d(Reshape(), cut, [n, 1, w // 2, c * 2] if regroup else [n, 1, w, c])
+        y = d(Conv2D(), image, normal(4, 1, 3, d.shape(image)[-1]), normal(4))
+        return d(BatchToSpaceNd(), d(Reshape(), y, [n, *d.shape(y)[1:]]), [2], [[0, 0]])
+
+    return build
+
+
 def two_readers(d, y):
     return d(Tanh(), y), d(Relu(), y)
 
@@ -155,6 +182,7 @@ def padded(pads, *, kind=Pad, stride=1, kernel=3, conv_kind=Conv2D, padding="val
 
 
 AROUND = [[0, 0], [1, 1], [1, 1], [0, 0]]
+LOWEST = np.finfo(np.float32).min
 AFTER = [[0, 0], [0, 1], [0, 1], [0, 0]]
 
 CASES = [
@@ -399,7 +427,7 @@ def affine_cases(rewrite, kind):
             (7,),
             lambda d, x: d(kind(), with_computed_weights(d, x, 5), 0.5),
         ),
-        stays(rewrite, "the constant is subtracted", (7,), lambda d, x: d(Sub(), dense(d, x), 0.5)),
+        stays(rewrite, "the layer is subtracted", (7,), lambda d, x: d(Sub(), 0.5, dense(d, x))),
     ]
 
 
@@ -563,6 +591,78 @@ CASES += [
         "no FULLY_CONNECTED",
         (24,),
         lambda d, x: d(Transpose(), d(Reshape(), d(Tanh(), x), [-1, 3, 2, 4]), [0, 2, 3, 1]),
+    ),
+]
+
+
+def shifted(d, x, c, s, act="none"):
+    return d(Mul(act), d(Add(), x, c), s)
+
+
+def scaled_conv(shape=(3,), **options):
+    return lambda d, x: conv(d, d(Mul(), x, normal(*shape, seed=1)), kernel=3, kind=Conv2D(padding="same"), **options)
+
+
+def two_steps(d, x, second):
+    y = d(Mul(), x, normal(3))
+    return second(d, y), d(Tanh(), y)
+
+
+CASES += [
+    applies("expand dims to reshape", "EXPAND_DIMS", "RESHAPE", IMAGE, lambda d, x: d(ExpandDims(), x, [2])),
+    applies("expand dims to reshape", "SQUEEZE", "RESHAPE", (4, 1, 3), lambda d, x: d(Squeeze((2,)), x)),
+    stays("expand dims to reshape", "whole numbers", IMAGE, lambda d, x: d(Tile(), x, d(ExpandDims(), [1, 1, 1, 2], [0]))),
+    Case("expand dims to reshape", "the batch's axis", draft((3,), lambda d, x: d(Squeeze((0,)), x), open_batch=False)),
+    applies("sub to add", "a vector", "ADD", IMAGE, lambda d, x: d(Sub("relu"), x, normal(3))),
+    stays("sub to add", "from a constant", IMAGE, lambda d, x: d(Sub(), normal(3), x)),
+    stays("sub to add", "nothing constant", IMAGE, lambda d, x: d(Sub(), d(Tanh(), x), x)),
+    applies("merge constants", "MUL", "MUL", IMAGE, lambda d, x: d(Mul("relu"), d(Mul(), x, normal(3)), 2.0)),
+    applies("merge constants", "ADD", "ADD", IMAGE, lambda d, x: d(Add(), normal(6, 1), d(Add(), x, normal(6, 1, seed=1)))),
+    stays("merge constants", "another axis", IMAGE, lambda d, x: d(Mul(), d(Mul(), x, normal(3)), normal(6, 1))),
+    stays("merge constants", "an activation between", IMAGE, lambda d, x: d(Mul(), d(Mul("relu"), x, normal(3)), -1.0)),
+    stays("merge constants", "two kinds", IMAGE, lambda d, x: d(Add(), d(Mul(), x, normal(3)), 2.0)),
+    stays("merge constants", "another reader", IMAGE, lambda d, x: two_steps(d, x, lambda d, y: d(Mul(), y, 2.0))),
+    stays("merge constants", "an output", IMAGE, lambda d, x: both(y := d(Mul(), x, 2.0), d(Mul(), y, 2.0))),
+    applies("scale before shift", "vectors", "MUL ADD", IMAGE, lambda d, x: shifted(d, x, normal(3), normal(3), "relu")),
+    applies("scale before shift", "scalars", "MUL ADD", IMAGE, lambda d, x: shifted(d, x, -1.0, 0.5)),
+    stays("scale before shift", "two axes", IMAGE, lambda d, x: shifted(d, x, normal(3), normal(6, 1))),
+    stays("scale before shift", "an activation between", IMAGE, lambda d, x: d(Mul(), d(Add("relu"), x, 1.0), -1.0)),
+    stays("scale before shift", "x is broadcast", (4, 1, 3), lambda d, x: shifted(d, x, normal(5, 3), 2.0)),
+    stays("scale before shift", "an output", IMAGE, lambda d, x: both(y := d(Add(), x, 2.0), d(Mul(), y, 2.0))),
+    applies("scale in next weights", "per channel", "CONV_2D", IMAGE, scaled_conv()),
+    applies("scale in next weights", "a scalar", "CONV_2D", IMAGE, scaled_conv(())),
+    applies("scale in next weights", "[1, 1, c]", "CONV_2D", IMAGE, scaled_conv((1, 1, 3))),
+    applies("scale in next weights", "scalar, groups", "CONV_2D", (4, 4, 6), scaled_conv((), groups=2)),
+    applies(
+        "scale in next weights", "depthwise", "DEPTHWISE_CONV_2D", IMAGE, lambda d, x: depthwise(d, d(Mul(), x, normal(3)), 2)
+    ),
+    applies("scale in next weights", "dense", "FULLY_CONNECTED", (7,), lambda d, x: dense(d, d(Mul(), x, normal(7)))),
+    stays("scale in next weights", "groups", (4, 4, 6), scaled_conv((6,), groups=2)),
+    stays("scale in next weights", "per column, groups", (4, 4, 6), scaled_conv((4, 1), groups=2)),
+    stays("scale in next weights", "per column", (4, 3, 3), scaled_conv((3, 1))),
+    stays("scale in next weights", "x is broadcast", (4, 4, 1), scaled_conv((3,))),
+    stays("scale in next weights", "another reader", IMAGE, lambda d, x: two_steps(d, x, conv)),
+    stays("scale in next weights", "an activation between", IMAGE, lambda d, x: conv(d, d(Mul("relu"), x, -1.0))),
+    stays("scale in next weights", "computed weights", (7,), lambda d, x: with_computed_weights(d, d(Mul(), x, 2.0), 5)),
+    applies("pad in max pool", "stride 2, odd side", "MAX_POOL_2D", (5, 7, 3), padded_pool(AROUND, -np.inf)),
+    applies("pad in max pool", "stride 2, even side", "MAX_POOL_2D", (6, 8, 3), padded_pool(AFTER, LOWEST)),
+    stays("pad in max pool", "symmetric, even side", (6, 8, 3), padded_pool(AROUND, -np.inf)),
+    stays("pad in max pool", "zeros", (5, 7, 3), padded_pool(AROUND, 0.0)),
+    stays("pad in max pool", "an average", (5, 7, 3), padded_pool(AROUND, -1e30, AveragePool2D)),
+    stays("pad in max pool", "channels too", (5, 7, 3), padded_pool([[0, 0], [1, 1], [1, 1], [0, 1]], LOWEST)),
+    *(
+        Case("dilated convolution", what, draft(shape, build, open_batch=False), left)
+        for what, shape, build, left in (
+            ("two dimensions", (8, 8, 3), dilated([2, 2], [[2, 2], [2, 2]], [[0, 0], [0, 0]]), "CONV_2D"),
+            ("cropped", (7, 9, 3), dilated([2, 3], [[0, 1], [0, 3]], [[0, 1], [0, 2]]), "PAD CONV_2D"),
+            ("one dimension", (8, 3), dilated_row(), "RESHAPE CONV_2D RESHAPE"),
+            ("cropped before", (8, 8, 3), dilated([2, 2], [[2, 2], [2, 2]], [[1, 1], [0, 0]]), ""),
+            ("crops more than pads", (8, 8, 3), dilated([2, 2], [[2, 2], [2, 2]], [[0, 4], [0, 0]]), ""),
+            ("other blocks", (8, 8, 3), dilated([2, 2], [[2, 2], [2, 2]], [[0, 0], [0, 0]], back=[4, 1]), ""),
+            ("a stride", (8, 8, 3), dilated([2, 2], [[2, 2], [2, 2]], [[0, 0], [0, 0]], stride=(2, 2)), ""),
+            ("SAME", (8, 8, 3), dilated([2, 2], [[2, 2], [2, 2]], [[0, 0], [0, 0]], padding="same"), ""),
+            ("regrouped row", (8, 4), dilated_row(regroup=True), ""),
+        )
     ),
 ]
 

@@ -43,8 +43,10 @@ def dilated_convolution(view: View, op: Op) -> Graph | None:
     x = cut.inputs[0]
     if x is None or len(block) + (before is not None) != 2 or (before is None) != (after is None):
         return None
-    if before is not None and view.shape(before.output)[1] != 1:  # one dimension: height 1, as [n, 1, w, c]
-        return None
+    if before is not None and after is not None:  # one dimension: height 1 is put in, as [n, 1, w, c], and taken out
+        tall = ((view.shape(before.output), view.shape(cut.output)), (view.shape(conv.output), view.shape(after.output)))
+        if any(image != (*row[:1], 1, *row[1:]) for image, row in tall):
+            return None
     rows = np.vstack([np.zeros((3 - len(needed), 2)), needed, [[0, 0]]]).astype(np.int32)
     dilation = (1, int(block[0])) if before is not None else (int(block[0]), int(block[1]))
     n, size = view.graph[x].shape[0], ((1,) if before is not None else ()) + view.shape(x)[1:]
