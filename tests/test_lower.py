@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 
 from compare import assert_same
+from drafts import draft, normal
 from intact.graph import Op, Signature, Tensor
 from intact.lower import LOWERINGS, lower
-from intact.ops.activation import HardSwish
+from intact.ops.activation import HardSwish, Neg, Relu, Relu6, ReluN1To1
+from intact.ops.convolution import Conv2D, DepthwiseConv2D
 from intact.ops.elementwise import Add
+from intact.ops.matmul import FullyConnected
+from intact.ops.pooling import AveragePool2D
 from intact.schemes import SCHEMES
 from intact.simulate import Program
 from intact.targets import TARGETS
@@ -61,6 +65,64 @@ def test_lowering_again_changes_nothing():
 def test_elsewhere_hard_swish_stays(name, activations):
     net = hard_swishes()
     assert lower(net, name, activations).ops == net.ops
+
+
+NETS = {
+    "HARD_SWISH": lambda d, x: d(HardSwish(), x),
+    "RELU": lambda d, x: d(Relu(), x),
+    "RELU6": lambda d, x: d(Relu6(), x),
+    "RELU_N1_TO_1": lambda d, x: d(ReluN1To1(), x),
+    "AVERAGE_POOL_2D": lambda d, x: d(AveragePool2D((2, 3), (2, 1), activation="relu"), x),
+    "NEG": lambda d, x: d(Neg(), x),
+}
+
+
+def same_output(a, b):
+    x = np.random.default_rng(0).normal(0, 4, (5, 4, 6, 3)).astype(np.float32)
+    (y,), (expected,) = (Program(net)({net.input_names[0]: x}).values() for net in (a, b))
+    assert_same(y, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("row", LOWERINGS, ids="-".join)
+def test_every_lowering_replaces_its_op_and_computes_the_same(row):
+    name, activations, kind = row
+    net = draft((4, 6, 3), NETS[kind])
+    lowered = lower(net, name, activations)
+    assert kind not in kinds(lowered)
+    assert lowered.outputs == net.outputs
+    same_output(lowered, net)
+
+
+@pytest.mark.parametrize(
+    ("padding", "stride", "left"),
+    [
+        ("same", (1, 1), "AVERAGE_POOL_2D"),  # windows over the border have fewer elements
+        ("same", (2, 3), "DEPTHWISE_CONV_2D"),
+        ("valid", (1, 1), "DEPTHWISE_CONV_2D"),
+    ],
+)
+def test_an_average_pool_is_a_convolution_where_every_window_is_whole(padding, stride, left):
+    net = draft((4, 6, 3), lambda d, x: d(AveragePool2D((2, 3), stride, padding), x))
+    lowered = lower(net, "cpu", "int8")
+    assert kinds(lowered) == [left]
+    same_output(lowered, net)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_integer_networks_have_a_bias_of_zeros_where_there_was_none(name):
+    def build(d, x):
+        y = d(Conv2D(), x, normal(5, 1, 1, 3))
+        y = d(DepthwiseConv2D(), y, normal(1, 3, 3, 5), None)
+        return d(FullyConnected(keep_dims=True), y, normal(2, 5), normal(2))
+
+    net = draft((4, 6, 3), build)
+    lowered = lower(net, name, "int8")
+    biases = [lowered[op.inputs[2]].data for op in lowered.ops]
+    assert_same(biases[0], np.zeros(5, np.float32))
+    assert_same(biases[1], np.zeros(5, np.float32))
+    assert_same(biases[2], normal(2))
+    same_output(lowered, net)
+    assert lower(net, name, "float32").ops == net.ops
 
 
 def test_every_lowering_is_for_a_target_and_activations_that_exist():
