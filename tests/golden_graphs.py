@@ -69,7 +69,7 @@ def float32():
         Op(DepthwiseConv2D(padding="same"), (3, 4, 5), (6,)),
         Op(Add("relu"), (3, 6), (7,)),
         Op(Mean(), (7, 8), (9,)),
-        Op(FullyConnected(), (9, 10, None), (11,)),
+        Op(FullyConnected(), (9, 10), (11,)),
         Op(Softmax(), (11,), (12,)),
     ]
     signature = Signature("serving_default", (("image", 0),), (("scores", 12),))
@@ -159,7 +159,7 @@ def dynamic():
     ops = [
         Op(Conv2D(padding="same", activation="relu"), (0, 1, 2), (3,)),
         Op(Mean(), (3, 4), (5,)),
-        Op(FullyConnected(asymmetric_inputs=True), (5, 6, None), (7,)),
+        Op(FullyConnected(asymmetric_inputs=True), (5, 6), (7,)),
     ]
     return graph(tensors, ops)
 
