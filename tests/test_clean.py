@@ -293,6 +293,13 @@ CASES = [
         IMAGE,
         lambda d, x: d(Reshape(), d(Mean(keep_dims=True), x, [1, 2]), [-1, 3]),
     ),
+    applies(
+        "mean without kept axes",
+        "none kept, and an output",
+        "MEAN",
+        IMAGE,
+        lambda d, x: d(Reshape(), d(Mean(), x, [1, 2]), [-1, 3]),
+    ),
     stays(
         "mean without kept axes",
         "axes still kept",
@@ -414,6 +421,9 @@ def affine_cases(rewrite, kind):
         stays(rewrite, "per place", IMAGE, lambda d, x: d(kind(), conv(d, x), normal(4, 6, 4, seed=1))),
         stays(rewrite, "one channel becomes many", IMAGE, lambda d, x: d(kind(), conv(d, x, 1), normal(6, seed=1))),
         stays(rewrite, "one column becomes many", (4, 1, 3), lambda d, x: d(kind(), conv(d, x), normal(4, 1, seed=1))),
+        Case(
+            rewrite, "another rank", draft(IMAGE, lambda d, x: d(kind(), conv(d, x), normal(1, 1, 1, 1, 1)), open_batch=False)
+        ),
         stays(rewrite, "nothing constant", IMAGE, lambda d, x: d(kind(), conv(d, x, 3), d(Tanh(), x))),
         stays(rewrite, "twice the same", IMAGE, lambda d, x: d(kind(), y := conv(d, x), y)),
         stays(rewrite, "a RELU between", IMAGE, lambda d, x: d(kind(), conv(d, x, kind=Conv2D(activation="relu")), 0.5)),

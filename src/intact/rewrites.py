@@ -138,9 +138,9 @@ def _global_pool_to_mean(view: View, op: Op) -> Graph | None:
 
 
 def _mean_without_kept_axes(view: View, op: Op) -> Graph | None:
-    """RESHAPE(MEAN(x, keep_dims), [n, c]) = MEAN(x)."""
+    """RESHAPE(MEAN(x), [n, c]) = MEAN(x), whether or not MEAN keeps its axes."""
     before = view.sole_producer(op.inputs[0])
-    if not isinstance(op.kind, Reshape) or before is None or not isinstance(before.kind, Mean) or not before.kind.keep_dims:
+    if not isinstance(op.kind, Reshape) or before is None or not isinstance(before.kind, Mean):
         return None
     axes, x = view.data(before.inputs[1]), before.inputs[0]
     if axes is None or x is None:
@@ -301,14 +301,14 @@ def _repeat_to_resize(view: View, op: Op) -> Graph | None:
 
 
 def _merge_resizes(view: View, op: Op) -> Graph | None:
-    """RESIZE_NEAREST_NEIGHBOR twice by whole factors is once by their products."""
+    """RESIZE_NEAREST_NEIGHBOR twice is once where that picks the same elements, as it does by whole factors."""
     before = view.sole_producer(op.inputs[0])
     plain = ResizeNearestNeighbor()
     if op.kind != plain or before is None or before.kind != plain:
         return None
     x, middle, out = (view.shape(i)[1:3] for i in (before.inputs[0], before.output, op.output))
     for a, m, o in zip(x, middle, out, strict=True):
-        if m % a or o % m or [_nearest(a, m)[row] for row in _nearest(m, o)] != _nearest(a, o):
+        if [_nearest(a, m)[row] for row in _nearest(m, o)] != _nearest(a, o):
             return None
     return view.swap([before, op], [replace(op, inputs=(before.inputs[0], *op.inputs[1:]))])
 
