@@ -650,6 +650,12 @@ CASES += [
     stays("scale in next weights", "groups", (4, 4, 6), scaled_conv((6,), groups=2)),
     stays("scale in next weights", "per column, groups", (4, 4, 6), scaled_conv((4, 1), groups=2)),
     stays("scale in next weights", "per column", (4, 3, 3), scaled_conv((3, 1))),
+    stays("scale in next weights", "per column and channel", IMAGE, scaled_conv((6, 3))),
+    Case(
+        "scale in next weights",
+        "another rank",
+        draft((7,), lambda d, x: dense(d, d(Mul(), x, normal(1, 1, 7)), keep_dims=True), open_batch=False),
+    ),
     stays("scale in next weights", "x is broadcast", (4, 4, 1), scaled_conv((3,))),
     stays("scale in next weights", "another reader", IMAGE, lambda d, x: two_steps(d, x, conv)),
     stays("scale in next weights", "an activation between", IMAGE, lambda d, x: conv(d, d(Mul("relu"), x, -1.0))),
