@@ -18,7 +18,7 @@ from intact import calibrate, ranges
 
 BOUND = 10.0
 ROUNDS = 3
-BATCH = 64
+BATCH = 32
 
 
 def peer_calibration(network: Network, samples: np.ndarray) -> Callable[[], object]:

@@ -37,7 +37,7 @@ from intact.targets import target as target_named
 #: Told the step, how much of it is done and how much there is (0: not known).
 Progress: TypeAlias = Callable[[str, int, int], None]
 
-_BATCH: Final = 50
+_BATCH: Final = 32
 #: Samples go to the runtime in pieces of at most this many bytes.
 _PIECE: Final = 256 << 20
 

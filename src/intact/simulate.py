@@ -6,8 +6,10 @@ format as it is made (fake quantization).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TypeAlias, final
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeAlias, TypeVar, final
 
 import numpy as np
 import torch
@@ -20,6 +22,9 @@ from intact.verify import concrete
 
 #: Called with every float activation as it is made, graph inputs too.
 Observer: TypeAlias = Callable[[Tensor, torch.Tensor], None]
+#: Samples by input name, [n, ...] each.
+Batch: TypeAlias = Mapping[str, np.ndarray]
+Made = TypeVar("Made")
 
 
 @final
@@ -98,10 +103,44 @@ class Program:
         return y
 
 
-def run_batches(
-    program: Program, batches: Iterator[Mapping[str, np.ndarray]], observe: Observer | None = None
-) -> dict[str, np.ndarray]:
+def map_batches(
+    work: Callable[[Batch], Made], batches: Iterable[Batch], device: str | torch.device = "cpu", threads: int | None = None
+) -> Iterator[Made]:
+    """``work(batch)`` for every batch, in order, without gradients: on a CPU one batch per core, each computed on one thread.
+
+    That is faster than many threads on one batch, holds its speed beside other jobs, and gives the same bits on any number
+    of cores.
+    """
+    before = torch.get_num_threads()
+    workers = before if threads is None else threads
+    if workers == 1 or torch.device(device).type != "cpu":
+        with torch.inference_mode():
+            yield from map(work, batches)
+        return
+
+    def alone(batch: Batch) -> Made:
+        with torch.inference_mode():
+            return work(batch)
+
+    waiting: deque[Future[Made]] = deque()
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        for batch in batches:
+            waiting.append(pool.submit(alone, batch))
+            if len(waiting) > workers:  # one batch ahead of the cores, so that memory stays bounded
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)
+
+
+def run_batches(program: Program, batches: Iterable[Batch]) -> dict[str, np.ndarray]:
     """All outputs, [n, ...] by name, for samples that come in batches."""
-    with torch.inference_mode():
-        parts = [{name: y.cpu().numpy() for name, y in program(batch, observe).items()} for batch in batches]
+
+    def outputs(batch: Batch) -> dict[str, np.ndarray]:
+        return {name: y.cpu().numpy() for name, y in program(batch).items()}
+
+    parts = list(map_batches(outputs, batches, program.device))
     return {name: np.concatenate([part[name] for part in parts]) for name in program.graph.output_names}

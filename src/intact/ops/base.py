@@ -15,7 +15,6 @@ from typing import ClassVar, Final, Literal, TypeAlias, final
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from intact.errors import ModelError, UnsupportedError
 
@@ -93,20 +92,13 @@ class Moves(OpKind):
 
 
 def activate(x: Tensor, activation: Activation) -> Tensor:
-    """Apply a fused activation."""
-    if x.is_meta:  # shapes are asked for, and torch takes milliseconds to clamp nothing
+    """Apply a fused activation to an op's own fresh result: in place unless gradients are wanted, which saves its memory."""
+    if x.is_meta or activation == "none":  # shapes are asked for, and torch takes milliseconds to clamp nothing
         return x
-    match activation:
-        case "none":
-            return x
-        case "relu":
-            return F.relu(x)
-        case "relu6":
-            return x.clamp(0.0, 6.0)
-        case "relu_n1_to_1":
-            return x.clamp(-1.0, 1.0)
-        case "tanh":
-            return torch.tanh(x)
+    if activation == "tanh":
+        return torch.tanh(x)
+    low, high = CLAMPS[activation] or (None, None)
+    return x.clamp(low, high) if x.requires_grad else x.clamp_(low, high)
 
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
