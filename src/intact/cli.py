@@ -85,6 +85,9 @@ def quantize(
     keep_float: Annotated[list[str] | None, typer.Option(help="An op kind or output name, or a pattern; repeatable.")] = None,
     calibration_samples: Annotated[int, typer.Option(help="How many samples calibrate.")] = 500,
     seed: Annotated[int, typer.Option(help="Decides the split and the calibration samples.")] = 0,
+    input_shape: Annotated[
+        list[str] | None, typer.Option(help="Sizes that a Keras model leaves open: 96,96,3, or image=96,96,3 for each input.")
+    ] = None,
     plan: Annotated[Path | None, typer.Option(help="Replay the plan.json of an earlier run.")] = None,
     pixels: Pixels = "0,1",
     mean: Mean = None,
@@ -112,6 +115,7 @@ def quantize(
             output_type=output_type,
             seed=seed,
             calibration_samples=calibration_samples,
+            input_shape=_input_shape(input_shape or []),
         )
         preprocessing = _preprocessing(pixels, mean, std, channels, resize)
         folder = out or Path(f"{model.stem}_{scheme}")
@@ -349,6 +353,25 @@ def _preprocessing(pixels: str, mean: str | None, std: str | None, channels: str
         channels=channels,
         resize=resize,
     )
+
+
+def _input_shape(texts: list[str]) -> tuple[int, ...] | dict[str, tuple[int, ...]] | None:
+    """``["96,96,3"]`` -> (96, 96, 3); ``["a=8", "b=4,4"]`` -> {"a": (8,), "b": (4, 4)}; nothing -> None."""
+    named = {name: _sizes(sizes) for name, equals, sizes in (text.rpartition("=") for text in texts) if equals}
+    bare = [_sizes(text) for text in texts if "=" not in text]
+    if len(bare) > 1 or (bare and named):
+        raise OptionError("type --input-shape once, or once for each input by name: --input-shape image=96,96,3")
+    return bare[0] if bare else named or None
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(size) for size in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise OptionError(f"--input-shape {text!r} must be whole numbers without the batch, such as --input-shape 96,96,3")
+    return sizes
 
 
 def _check_model(model: Path) -> None:

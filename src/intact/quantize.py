@@ -29,6 +29,7 @@ from intact.plan import Plan
 from intact.planner import Granularity, Request, make_plan
 from intact.ranges import Observed, Range, estimator
 from intact.run_folder import RunFolder
+from intact.runtime.keras_export import InputShape
 from intact.runtime.litert import run
 from intact.schemes import scheme as scheme_named
 from intact.targets import Target
@@ -56,6 +57,7 @@ class Settings:
     output_type: str | None = None
     seed: int = 0
     calibration_samples: int = 500
+    input_shape: InputShape | None = None
 
     def __post_init__(self) -> None:
         self.request()
@@ -124,6 +126,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     output_type: str | None = None,
     seed: int = 0,
     calibration_samples: int = 500,
+    input_shape: InputShape | None = None,
     plan: Plan | None = None,
     metric: Metric | None = None,
     measure: bool = True,
@@ -132,10 +135,13 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     """Quantize ``model`` (anything that :func:`intact.load` takes) and measure what it costs, on the written file.
 
     ``data`` is split by ``seed`` into calibration and evaluation samples, unless ``evaluation`` is given. ``metric`` is any
-    function of outputs and labels. ``plan`` replays a plan made before. ``measure=False`` leaves out all figures.
+    function of outputs and labels. ``input_shape`` is for Keras models that leave sizes open: (96, 96, 3), or by input name.
+    ``plan`` replays a plan made before. ``measure=False`` leaves out all figures.
     Raises IntactError with one sentence that says what to do.
     """
-    settings = Settings(scheme, target, ranges, weights, tuple(keep_float), input_type, output_type, seed, calibration_samples)
+    settings = Settings(
+        scheme, target, ranges, weights, tuple(keep_float), input_type, output_type, seed, calibration_samples, input_shape
+    )
     with tempfile.TemporaryDirectory(prefix="intact-") as folder:
         job = Job(model, data, evaluation, settings, plan, metric, RunFolder(Path(folder)), progress or _silent)
         return job.run(measure=measure)
@@ -187,7 +193,8 @@ class Job:
 
         def make() -> bytes:
             with tempfile.TemporaryDirectory(prefix="intact-") as scratch:
-                return to_float_tflite(self.model, Path(scratch) / "float.tflite").read_bytes()
+                out = Path(scratch) / "float.tflite"
+                return to_float_tflite(self.model, out, input_shape=self.settings.input_shape).read_bytes()
 
         return self.folder.file("float.tflite", make)
 
