@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -25,6 +26,7 @@ from intact.graph import Graph
 from intact.lower import lower
 from intact.measure.accuracy import Metric
 from intact.measure.figures import Reading, compare
+from intact.ops.quantization import Dequantize, Quantize
 from intact.plan import Plan
 from intact.planner import Granularity, Request, make_plan
 from intact.ranges import Observed, Range, estimator
@@ -184,7 +186,7 @@ class Job:
             plan=plan,
             settings=self.settings,
             readings=readings,
-            findings=(*parts.calibration.findings, *parts.findings),
+            findings=(*parts.calibration.findings, *parts.findings, *_float_islands(integer, self.settings)),
             about=self._about(source, written, parts),
         )
 
@@ -295,6 +297,25 @@ def prepare(graph: Graph, settings: Settings) -> Graph:
             "intact evaluate, intact benchmark and intact inspect work on it as it is"
         )
     return lower(clean(graph), settings.target, scheme_named(settings.scheme).activations)
+
+
+def _float_islands(graph: Graph, settings: Settings) -> tuple[Finding, ...]:
+    """What stays in float in an integer network, which costs time there and forbids integer-only devices."""
+    if not scheme_named(settings.scheme).is_integer:
+        return ()
+    ops = [
+        op
+        for op in graph.ops
+        if not isinstance(op.kind, (Quantize, Dequantize)) and any(graph[i].is_float for i in (*op.reads, *op.outputs))
+    ]
+    if not ops:
+        return ()
+    kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(op.kind.name for op in ops).most_common())
+    message = (
+        f"{len(ops)} of {len(graph.ops)} ops compute in float ({kinds}): kept so, or {settings.target} has no "
+        f"{settings.scheme} kernel for them; the first is {graph.label(ops[0])}"
+    )
+    return (Finding("float ops", message),)
 
 
 def outputs_of(path: Path, samples: Samples, target: Target, progress: Callable[[int], None]) -> dict[str, np.ndarray]:

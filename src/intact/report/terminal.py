@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from intact.measure.figures import Reading
+from intact.report.numbers import interval, number
 from intact.report.record import to_json
 
 
@@ -59,15 +60,10 @@ class Output:
             table.add_column(column, justify="right" if justify == "right" else "left")
         for reading in readings:
             m = reading.measurement
-            low_high = "" if m.low is None or m.high is None else f"{_short(m.low)} to {_short(m.high)}"
-            table.add_row(reading.of, m.name, f"{_short(m.value)} {m.unit}", low_high)
+            table.add_row(reading.of, m.name, f"{number(m.value)} {m.unit}", interval(m.low, m.high))
         self.console.print(table)
 
     def document(self, document: dict[str, Any]) -> None:
         """The record itself, when JSON was asked for."""
         if self.json:
             sys.stdout.write(to_json(document))
-
-
-def _short(x: float) -> str:
-    return f"{int(x):,}" if float(x).is_integer() and abs(x) >= 100 else f"{x:.4g}"
