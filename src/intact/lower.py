@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from math import prod
 from typing import Final, TypeAlias
 
 import numpy as np
 
+from intact.affine import Index
 from intact.graph import Graph, Op, Tensor, constant, rebuild
 from intact.ops.activation import HardSwish, Neg, Relu, Relu6, ReluN1To1
 from intact.ops.base import Activation, same_padding
 from intact.ops.convolution import DepthwiseConv2D
 from intact.ops.elementwise import Add, Mul
 from intact.ops.pooling import AveragePool2D
+from intact.ops.reduction import ArgMax, Mean, Sum
 from intact.verify import concrete, verify
 
 #: Given the graph, an op and a free tensor id: the ops in its place, and the tensors they need.
@@ -51,6 +54,26 @@ def _clamp(activation: Activation) -> Lowering:
     return lowering
 
 
+def _sum(graph: Graph, op: Op, free: int) -> tuple[list[Op], list[Tensor]]:
+    """A sum over k elements as k times their MEAN."""
+    out, x = graph[op.output], graph[op.inputs[0] or 0]
+    if not isinstance(op.kind, Sum):
+        raise TypeError(op.kind.name)
+    count = prod(concrete(x)) // max(prod(concrete(out)), 1)
+    factor = constant(free, np.asarray(count, np.float32), like=out, name=f"count{free}", made_by="lower")
+    mean = replace(out, id=free + 1, name=f"{out.name}/mean", made_by="lower")
+    ops = [Op(Mean(op.kind.keep_dims), op.inputs, (mean.id,)), Op(Mul(), (mean.id, factor.id), op.outputs)]
+    return ops, [factor, mean]
+
+
+def _short_index(graph: Graph, op: Op, free: int) -> tuple[list[Op], list[Tensor]]:
+    """ARG_MAX as int32: microcontrollers' kernels give nothing else."""
+    del free
+    if op.kind == ArgMax("int32"):
+        return [op], []
+    return [replace(op, kind=ArgMax("int32"))], [replace(graph[op.output], format=Index("int32"))]
+
+
 def _average_pool(graph: Graph, op: Op, free: int) -> tuple[list[Op], list[Tensor]]:
     """An average pool whose windows are all whole as a depthwise convolution with weights 1/k."""
     kind, x, out = op.kind, graph[op.inputs[0] or 0], graph[op.output]
@@ -76,6 +99,10 @@ LOWERINGS: Final[Mapping[tuple[str, str, str], Lowering]] = {
     ("cpu", "int8", AveragePool2D.name): _average_pool,
     # No runtime has an int8 NEG. A float island is as fast on a CPU; a microcontroller has none.
     ("mcu", "int8", Neg.name): _negate,
+    ("mcu", "int8", Relu6.name): _clamp("relu6"),
+    ("mcu", "int8", ReluN1To1.name): _clamp("relu_n1_to_1"),
+    ("mcu", "int8", Sum.name): _sum,
+    ("mcu", "int8", ArgMax.name): _short_index,
 }
 
 
