@@ -197,6 +197,8 @@ def test_the_child_ends_with_its_parent(script, tmp_path, how):
         [
             sys.executable,
             "-c",
+            # A shell's background job starts with SIGINT ignored, and these tests may run in one.
+            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "import sys; from pathlib import Path; from intact.runtime import child\n"
             "child.call(Path(sys.argv[1]), {'pid': sys.argv[2]}, what='x', timeout=600)",
             str(path),
@@ -210,7 +212,7 @@ def test_the_child_ends_with_its_parent(script, tmp_path, how):
         _, said = parent.communicate(timeout=60)
     finally:
         parent.kill()
-        parent.wait()
+        parent.communicate()
     assert parent.returncode == (-how if how == signal.SIGKILL else -signal.SIGINT)
     assert how == signal.SIGKILL or b"KeyboardInterrupt" in said
     assert ends(int(noted.read_text()))
