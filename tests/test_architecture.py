@@ -29,6 +29,8 @@ ORDER = (
         "emit",
         "simulate",
         "calibrate",
+        "quantized",
+        "student",
         "remedies",
     ),
     *("runtime", "measure", "quantize", "report", "demo", "", "cli", "__main__"),  # "": the public list, intact/__init__.py

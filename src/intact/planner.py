@@ -14,7 +14,7 @@ from intact.errors import ModelError, OptionError, UnsupportedError
 from intact.graph import Graph, Op
 from intact.ops.base import SameAsInput, Weight
 from intact.plan import Edge, Entry, Plan
-from intact.ranges import Range
+from intact.ranges import Range, least_squared_error
 from intact.schemes import Scheme
 from intact.sharing import share_scales
 from intact.targets import Target
@@ -206,11 +206,19 @@ class _Draft:
         if bias_id is not None:
             bias = np.abs(self._values(bias_id).reshape(-1).astype(np.float64)) / (activation.scale[0] * _LARGEST_BIAS)
             floor = np.maximum(floor, bias if axis is not None else bias.max(initial=0.0))
-        qmax = limits(self.request.scheme.weights)[1]
+        dtype = self.request.scheme.weights
+        if dtype == "int4" and op.kind.name not in self.request.target.int4:
+            dtype = "int8"
+        if dtype == "int4":
+            absmax, why = (
+                least_squared_error(self._values(weight_id), absmax, dtype, axis),
+                "least squared error of the weights",
+            )
+        qmax = limits(dtype)[1]
         absmax = np.where(absmax > 0, np.maximum(absmax, floor * qmax), absmax)
-        scales = np.asarray(symmetric_from_absmax(absmax, self.request.scheme.weights, axis).scale)
+        scales = np.asarray(symmetric_from_absmax(absmax, dtype, axis).scale)
         # The second maximum is for an all-zero channel with a large bias, whose scale came from its neighbours.
-        fmt = symmetric_from_absmax(np.maximum(scales, floor) * qmax, self.request.scheme.weights, axis)
+        fmt = symmetric_from_absmax(np.maximum(scales, floor) * qmax, dtype, axis)
         self._require(weight_id, op, Entry(fmt, why))
         if bias_id is not None:
             self._require(bias_id, op, Entry(bias_format(activation, fmt), "scale of the input times scale of the weight"))

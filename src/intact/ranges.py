@@ -131,6 +131,24 @@ class Mse(Estimator):
         return float(lows[i]), float(highs[j])
 
 
+def least_squared_error(weight: np.ndarray, absmax: np.ndarray, dtype: str, axis: int | None) -> np.ndarray:
+    """For each channel (or for all) the clipping magnitude, at most ``absmax``, with the least squared error.
+
+    With few bits, clipping the largest weights costs less than coarser steps for all the others. Searched over 40 steps.
+    """
+    qmax = limits(dtype)[1]
+    others = tuple(a for a in range(weight.ndim) if a != axis) if axis is not None else None
+    shape = [-1 if a == axis else 1 for a in range(weight.ndim)] if axis is not None else [1] * weight.ndim
+    best, least = absmax.astype(np.float64), np.full(absmax.shape, np.inf)
+    for part in np.linspace(0.3, 1.0, 40):
+        scale = np.maximum(part * absmax / qmax, np.finfo(np.float32).tiny).reshape(shape)
+        error = np.square(weight - np.clip(np.rint(weight / scale), -qmax, qmax) * scale).sum(axis=others)
+        better = error < least
+        least = np.where(better, error, least).reshape(absmax.shape)
+        best = np.where(better, part * absmax, best).reshape(absmax.shape)
+    return best
+
+
 ESTIMATORS: Final[Mapping[str, Estimator]] = MappingProxyType({e.name: e for e in (MinMax(), Moving(), Percentile(), Mse())})
 
 

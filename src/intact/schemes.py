@@ -35,6 +35,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
             Scheme("float16", "float16", "float32", ("float32",), "weights in half precision, computed in float32"),
             Scheme("dynamic", "int8", "float32", ("float32",), "int8 weights, float32 activations quantized on the fly"),
             Scheme("int8", "int8", "int8", ("int8", "uint8", "float32"), "int8 weights and activations, int32 biases"),
+            Scheme("w4a8", "int4", "int8", ("int8", "uint8", "float32"), "int8, with int4 weights where there are kernels"),
         )
     }
 )

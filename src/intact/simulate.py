@@ -35,7 +35,7 @@ class Program:
         self.graph = graph
         self.device = torch.device(device)
         self.batches = all(graph[i].shape[:1] == (None,) for i in graph.inputs)
-        self._constants = {t.id: self._constant(t) for t in graph.constants()}
+        self.constants = {t.id: self._constant(t) for t in graph.constants()}
         last = {i: n for n, op in enumerate(graph.ops) for i in op.reads}
         self._dead_after = {
             n: tuple(i for i in op.reads if last[i] == n and i not in graph.outputs) for n, op in enumerate(graph.ops)
@@ -77,7 +77,7 @@ class Program:
         return {name: torch.cat([p[name].reshape(p[name].shape or (1,)) for p in parts]) for name in self.graph.output_names}
 
     def _run(self, inputs: Mapping[int, torch.Tensor], observe: Observer | None) -> dict[str, torch.Tensor]:
-        values = dict(self._constants)
+        values = dict(self.constants)
         for i, x in inputs.items():
             values[i] = self._made(i, x, observe)
         for n, op in enumerate(self.graph.ops):

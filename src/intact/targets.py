@@ -39,7 +39,8 @@ class Target:
     """One device class.
 
     ``integer``: op kinds with int8 kernels. ``hybrid``: kinds that take int8 weights with float activations. ``per_channel``:
-    kinds whose weights may have a scale per output channel. ``float_islands``: whether an op without an int8 kernel may stay
+    kinds whose weights may have a scale per output channel. ``int4``: kinds whose weights may be int4; depthwise weights
+    stay int8, as they are few and lose most. ``float_islands``: whether an op without an int8 kernel may stay
     in float between DEQUANTIZE and QUANTIZE. ``kernels``: which LiteRT kernel set stands for the device in measurements.
     """
 
@@ -49,6 +50,7 @@ class Target:
     integer: frozenset[str]
     hybrid: frozenset[str]
     per_channel: frozenset[str]
+    int4: frozenset[str]
     float_islands: bool
 
 
@@ -63,6 +65,7 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 integer=_MOVES | _COMPUTES,
                 hybrid=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}),
                 per_channel=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"}),
+                int4=frozenset({"CONV_2D", "FULLY_CONNECTED"}),
                 float_islands=True,
             ),
             Target(
@@ -72,6 +75,7 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 integer=(_MOVES | _COMPUTES) - _NOT_ON_MCU,
                 hybrid=frozenset(),
                 per_channel=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}),
+                int4=frozenset({"CONV_2D", "FULLY_CONNECTED"}),
                 float_islands=False,
             ),
         )

@@ -1,0 +1,204 @@
+"""A planned network that learns: weights and step sizes are parameters, and rounding lets gradients through.
+
+Source of the gradient of a step size: Esser et al. 2020, Learned Step Size Quantization (arXiv 1902.08153), equation 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from intact.affine import Affine, Format, bias_format, limits
+from intact.graph import Graph, Op
+from intact.ops.base import Weight, as_tuple
+from intact.plan import Entry, Plan
+
+
+@final
+class _FakeQuantize(torch.autograd.Function):
+    """``s * clamp(round(x / s), low, high)``, with integers counted from the zero point.
+
+    Gradients: to x, 1 inside the range and 0 outside; to s, ``y/s - x/s`` inside (the rounding error) and the bound outside.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, s: Tensor, low: float, high: float) -> Tensor:
+        q = torch.round(x / s)
+        inside = (q >= low) & (q <= high)
+        y = q.clamp_(low, high).mul_(s)
+        ctx.save_for_backward(x, s, y, inside)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        x, s, y, inside = ctx.saved_tensors
+        through = grad * inside
+        to_scale = grad * y - through * x
+        axes = [axis for axis in range(x.dim()) if s.dim() == 0 or s.shape[axis] == 1]
+        to_scale = to_scale.sum() if s.dim() == 0 else to_scale.sum(axes, keepdim=True)
+        return through, to_scale / s, None, None
+
+
+@final
+class Student(torch.nn.Module):
+    """``graph`` computed as ``plan`` stores it.
+
+    Parameters: the weights and biases of integer ops, and the logarithm of how much each step size grew, one for every format
+    that calibration chose and one per channel of every weight. Zero points stay.
+    """
+
+    def __init__(self, graph: Graph, plan: Plan, device: str | torch.device = "cpu") -> None:
+        super().__init__()
+        self.graph = graph
+        self.plan = plan
+        weights, biases = _weights(graph, plan)
+        self._biases = biases
+        chosen = {
+            e.format
+            for i, e in plan.tensors.items()
+            if isinstance(e.format, Affine) and (i in weights or (not graph[i].is_constant and e.range is not None))
+        }
+        self._slots: dict[Format, str] = {fmt: str(n) for n, fmt in enumerate(sorted(chosen, key=repr))}
+        self.growth = torch.nn.ParameterDict(
+            {slot: torch.zeros(len(fmt.scale) if fmt.axis is not None else (), device=device) for fmt, slot in self._formats()}
+        )
+        self.weights = torch.nn.ParameterDict(
+            {str(i): torch.tensor(graph[i].data, device=device) for i in sorted({*weights, *biases})}
+        )
+        self._constants = {
+            t.id: torch.from_numpy(np.array(t.data)).to(device if t.is_float else "cpu")
+            for t in graph.constants()
+            if str(t.id) not in self.weights
+        }
+
+    def _formats(self) -> Iterable[tuple[Affine, str]]:
+        return ((fmt, slot) for fmt, slot in self._slots.items() if isinstance(fmt, Affine))
+
+    def forward(self, inputs: Mapping[int, Tensor], wanted: Iterable[int]) -> dict[int, Tensor]:
+        """The tensors ``wanted``, by id, for graph inputs by id, [n, ...] each."""
+        wanted = set(wanted)
+        values = {i: self.store(x, self.plan.own(i)) for i, x in inputs.items()}
+        last = {i: n for n, op in enumerate(self.graph.ops) for i in op.reads}
+        for n, op in enumerate(self.graph.ops):
+            if wanted <= values.keys():
+                break
+            for i, y in zip(op.outputs, as_tuple(op.kind.compute(*(self.read(i, op, values) for i in op.inputs))), strict=True):
+                values[i] = self.store(y, self.plan.own(i)) if y.is_floating_point() else y
+            for i in op.reads:
+                if last[i] == n and i not in wanted:
+                    values.pop(i, None)
+        return {i: values[i] for i in wanted}
+
+    def read(self, i: int | None, op: Op, values: Mapping[int, Tensor]) -> Tensor | None:
+        """Tensor ``i`` as the op reads it."""
+        if i is None:
+            return None
+        if str(i) in self.weights:
+            data = self.weights[str(i)]
+            return data if i in self._biases else self.store(data, self.plan.at(i, op.output), symmetric=True)
+        if i in self._constants:
+            data = self._constants[i]
+            return self.store(data, self.plan.at(i, op.output)) if data.is_floating_point() else data
+        x, fmt = values[i], self.plan.at(i, op.output)
+        return x if fmt == self.plan.own(i) else self.store(x, fmt)
+
+    def store(self, x: Tensor, fmt: Format, *, symmetric: bool = False) -> Tensor:
+        """``x`` rounded to ``fmt`` at the step size learned so far; as it is where ``fmt`` is no Affine."""
+        if not isinstance(fmt, Affine):
+            return x
+        low, high = limits(fmt.dtype)
+        low, zero = max(low, -high) if symmetric else low, fmt.zero_point[0]
+        rounded: Tensor = _FakeQuantize.apply(x, self._scale(fmt, x), float(low - zero), float(high - zero))  # type: ignore[no-untyped-call]
+        return rounded
+
+    def _scale(self, fmt: Affine, like: Tensor) -> Tensor:
+        scale = torch.tensor(fmt.scale, device=like.device)
+        if fmt in self._slots:
+            scale = scale * self.growth[self._slots[fmt]].exp()
+        if fmt.axis is None:
+            return scale.reshape(())
+        return scale.reshape([-1 if axis == fmt.axis else 1 for axis in range(like.dim())])
+
+    def learned(self) -> tuple[Graph, Plan]:
+        """The graph with the learned weights, and the plan with the learned step sizes."""
+        data = {int(i): w.detach().cpu().numpy().copy() for i, w in self.weights.items()}
+        for op, w, _ in integer_weights(self.graph, self.plan):
+            fmt = self.plan.at(w, op.output)
+            if isinstance(fmt, Affine):  # the integers of a weight are symmetric: what lies beyond is clipped
+                most = self._scale(fmt, self.weights[str(w)]).detach().cpu().numpy() * limits(fmt.dtype)[1]
+                data[w] = np.clip(data[w], -most, most).astype(np.float32)
+        tensors = {i: replace(self.graph[i], data=values) for i, values in data.items()}
+        graph = replace(self.graph, tensors={**self.graph.tensors, **tensors})
+        grown = {fmt: self._learned(fmt, slot) for fmt, slot in self._formats()}
+        plan = replace(
+            self.plan,
+            tensors={i: _regrown(e, grown) for i, e in self.plan.tensors.items()},
+            edges={edge: _regrown(e, grown) for edge, e in self.plan.edges.items()},
+            boundary={i: _reseen(e, self.plan.own(i), grown) for i, e in self.plan.boundary.items()},
+        )
+        return graph, _with_bias_formats(graph, plan)
+
+    def _learned(self, fmt: Affine, slot: str) -> Affine:
+        growth = np.atleast_1d(self.growth[slot].detach().cpu().double().exp().numpy())
+        return replace(fmt, scale=tuple((np.asarray(fmt.scale, np.float64) * growth).tolist()))
+
+
+def _weights(graph: Graph, plan: Plan) -> tuple[set[int], set[int]]:
+    """Ids of the weights and of the biases that the plan stores as integers."""
+    weights, biases = set[int](), set[int]()
+    for _, w, b in integer_weights(graph, plan):
+        weights.add(w)
+        biases |= set() if b is None else {b}
+    return weights, biases
+
+
+def integer_weights(graph: Graph, plan: Plan) -> list[tuple[Op, int, int | None]]:
+    """The ops whose weight the plan stores as integers, each with the ids of its weight and bias."""
+    found = []
+    for op in graph.ops:
+        weight: Weight | None = op.kind.weight
+        w = None if weight is None else op.inputs[weight.input]
+        if weight is None or w is None or not graph[w].is_constant or not isinstance(plan.at(w, op.output), Affine):
+            continue
+        b = op.inputs[weight.bias] if weight.bias < len(op.inputs) else None
+        found.append((op, w, b if b is not None and isinstance(plan.at(b, op.output), Affine) else None))
+    return found
+
+
+def _regrown(entry: Entry, grown: Mapping[Affine, Affine]) -> Entry:
+    if not isinstance(entry.format, Affine) or entry.format not in grown:
+        return entry
+    fmt = grown[entry.format]
+    return Entry(
+        fmt, f"step size learned, from {entry.why}", None if fmt.axis is not None or entry.range is None else fmt.range
+    )
+
+
+def _reseen(entry: Entry, inside: Format, grown: Mapping[Affine, Affine]) -> Entry:
+    """What the caller sees of a tensor follows the tensor's own scale."""
+    if isinstance(entry.format, Affine) and isinstance(inside, Affine) and inside in grown:
+        return replace(entry, format=replace(entry.format, scale=grown[inside].scale))
+    return entry
+
+
+def _with_bias_formats(graph: Graph, plan: Plan) -> Plan:
+    """Biases count in the learned scale of the input times that of the weight."""
+    tensors, edges = dict(plan.tensors), dict(plan.edges)
+    for op, w, b in integer_weights(graph, plan):
+        if b is None:
+            continue
+        data_id = next(i for i in op.reads if i not in (w, b) and graph[i].is_float)
+        activation, weight = plan.at(data_id, op.output), plan.at(w, op.output)
+        if not isinstance(activation, Affine) or not isinstance(weight, Affine):
+            continue
+        fmt = bias_format(activation, weight)
+        if (b, op.output) in edges:
+            edges[b, op.output] = replace(edges[b, op.output], format=fmt)
+        else:
+            tensors[b] = replace(tensors[b], format=fmt)
+    return replace(plan, tensors=tensors, edges=edges)
