@@ -19,7 +19,8 @@ from pathlib import Path
 from intact.emit import emit
 from intact.formats import tflite
 from intact.planner import make_plan
-from intact.quantize import Settings, prepare
+from intact.quantize import prepare
+from intact.settings import Settings
 loaded = time.perf_counter()
 settings = Settings()
 graph = prepare(tflite.read(Path(sys.argv[1])), settings)

@@ -21,7 +21,7 @@ from intact.ops.base import OpKind
 from intact.ops.convolution import Conv2D
 from intact.ops.pooling import AveragePool2D
 from intact.planner import make_plan
-from intact.quantize import Settings
+from intact.settings import Settings
 
 SIDE, CHANNELS = 28, 32
 POOL = AveragePool2D((2, 2), (2, 2))

@@ -32,11 +32,25 @@ ORDER = (
         "quantized",
         "student",
         "remedies",
+        "sensitivity",
     ),
-    *("runtime", "measure", "quantize", "report", "demo", "", "cli", "__main__"),  # "": the public list, intact/__init__.py
+    *(
+        "runtime",
+        "measure",
+        "search",
+        "settings",
+        "recover",
+        "quantize",
+        "report",
+        "demo",
+        "options",
+        "",
+        "cli",
+        "__main__",
+    ),  # "": the public list, intact/__init__.py
 )
 LONGEST = 430  # lines in a module: a few screens
-BUDGET = 13_000  # lines in all of src; raise it on purpose, or delete something
+BUDGET = 15_000  # lines in all of src; raise it on purpose, or delete something
 
 MODULES = {
     ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix("__init__").removesuffix("."): path

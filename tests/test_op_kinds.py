@@ -18,7 +18,7 @@ from intact.formats.tflite_ops import ROWS, Pair
 from intact.lower import LOWERINGS, lower
 from intact.ops import KINDS
 from intact.planner import make_plan
-from intact.quantize import Settings
+from intact.settings import Settings
 from intact.simulate import Program
 from intact.targets import TARGETS
 from intact.verify import verify

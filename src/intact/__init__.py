@@ -14,8 +14,8 @@ from intact.formats.tflite import write as write_tflite
 from intact.graph import Graph as Graph
 from intact.plan import Plan as Plan
 from intact.quantize import Result as Result
-from intact.quantize import Settings as Settings
 from intact.quantize import quantize as quantize
+from intact.settings import Settings as Settings
 from intact.simulate import Program as Program
 from intact.verify import verify as verify
 

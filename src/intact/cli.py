@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from intact import data as samples_of
-from intact import files
+from intact import files, options
 from intact.data import Preprocessing
 from intact.demo import train_digits
 from intact.errors import IntactError, OptionError
@@ -25,15 +25,17 @@ from intact.measure import accuracy, cost
 from intact.measure.figures import Reading, fidelity
 from intact.measure.latency import latency, speedup
 from intact.measure.memory import peak
+from intact.measure.run_outputs import outputs_of
 from intact.measure.size import size
 from intact.plan import Plan, describe
-from intact.quantize import Job, Result, Settings, outputs_of
+from intact.quantize import Job, Result
 from intact.report.markdown import to_markdown
 from intact.report.record import record, to_json
 from intact.report.terminal import Output
 from intact.run_folder import RunFolder, open_run
 from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES
+from intact.settings import Settings
 from intact.targets import target as target_named
 
 app = typer.Typer(
@@ -72,7 +74,7 @@ def quantize(
         Path | None, typer.Option("--eval", help="Samples that report; without it --data is split by seed.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder. Default: the model's name and the scheme.")] = None,
-    scheme: Annotated[str, typer.Option(help="int8, dynamic (int8 weights), float16 or float32.")] = "int8",
+    scheme: Annotated[str, typer.Option(help="int8, w4a8 (int4 weights), dynamic, float16 or float32.")] = "int8",
     target: TargetName = "cpu",
     ranges: Annotated[str, typer.Option(help="minmax, moving, percentile or mse.")] = "minmax",
     weights: Annotated[str, typer.Option(help="per-channel or per-tensor.")] = "per-channel",
@@ -84,6 +86,15 @@ def quantize(
     ] = None,
     keep_float: Annotated[list[str] | None, typer.Option(help="An op kind or output name, or a pattern; repeatable.")] = None,
     calibration_samples: Annotated[int, typer.Option(help="How many samples calibrate.")] = 500,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Recover accuracy until at most this many percentage points are lost.")
+    ] = None,
+    min_agreement: Annotated[
+        float | None, typer.Option(help="Without labels: until the classes agree on at least this per cent of samples.")
+    ] = None,
+    time_budget: Annotated[str, typer.Option(help="How long to try: 90s, 15m, 1h.")] = "15m",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 when a limit is met by the estimate only.")] = False,
+    remedies: Annotated[str | None, typer.Option(help="Instead of a limit: some of equalize,bias,finetune.")] = None,
     seed: Annotated[int, typer.Option(help="Decides the split and the calibration samples.")] = 0,
     input_shape: Annotated[
         list[str] | None, typer.Option(help="Sizes that a Keras model leaves open: 96,96,3, or image=96,96,3 for each input.")
@@ -115,11 +126,20 @@ def quantize(
             output_type=output_type,
             seed=seed,
             calibration_samples=calibration_samples,
-            input_shape=_input_shape(input_shape or []),
+            input_shape=options.input_shape(input_shape or []),
+            remedies=tuple(name.strip() for name in (remedies or "").split(",") if name.strip()),
+            max_drop=max_drop,
+            min_agreement=min_agreement,
+            time_budget=options.seconds(time_budget),
         )
-        preprocessing = _preprocessing(pixels, mean, std, channels, resize)
+        preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
         folder = out or Path(f"{model.stem}_{scheme}")
-        main_job(model, data, evaluation, settings, preprocessing, plan, folder, overwrite, Output(quiet, as_json))
+        output = Output(quiet, as_json)
+        result = main_job(model, data, evaluation, settings, preprocessing, plan, folder, overwrite, output)
+        if result.verdict is not None:
+            output.console.print(f"verdict: {result.verdict}")
+            if result.verdict.status == "fail" or (strict and result.verdict.status != "pass"):
+                raise typer.Exit(1)
 
 
 def main_job(
@@ -148,7 +168,7 @@ def main_job(
     }
     folder = open_run(out, job, overwrite=overwrite)
     with _taken_back(folder), output.progress() as progress:
-        result = Job(model, source, reporting, settings, replayed, None, folder, progress).run()
+        result = Job(model, source, reporting, settings, replayed, None, folder, progress, output.line).run()
     document = record(result)
     folder.finish(
         {
@@ -186,7 +206,7 @@ def evaluate(
     """Measure a .tflite file's accuracy in the real runtime, alone or against another file."""
     with _reported(debug):
         graph = tflite.read(model)
-        source = samples_of.load(data, _preprocessing(pixels, mean, std, channels, resize))
+        source = samples_of.load(data, options.preprocessing(pixels, mean, std, channels, resize))
         samples = source.bind(samples_of.input_specs(graph), samples_of.class_count(graph))
         output, device = Output(quiet, as_json), target_named(target)
         with output.progress() as progress:
@@ -341,37 +361,6 @@ def _fail(message: str) -> NoReturn:
 
 def _bad_weights(weights: str) -> NoReturn:
     raise OptionError(f"no weight granularity is called {weights!r}; type --weights per-channel or per-tensor")
-
-
-def _preprocessing(pixels: str, mean: str | None, std: str | None, channels: str | None, resize: str) -> Preprocessing:
-    if (mean is None) != (std is None):
-        raise OptionError("--mean and --std go together; type both, or --pixels instead")
-    return Preprocessing(
-        pixels=samples_of.parse_pixels(pixels),
-        mean=None if mean is None else samples_of.parse_mean(mean),
-        std=None if std is None else samples_of.parse_std(std),
-        channels=channels,
-        resize=resize,
-    )
-
-
-def _input_shape(texts: list[str]) -> tuple[int, ...] | dict[str, tuple[int, ...]] | None:
-    """``["96,96,3"]`` -> (96, 96, 3); ``["a=8", "b=4,4"]`` -> {"a": (8,), "b": (4, 4)}; nothing -> None."""
-    named = {name: _sizes(sizes) for name, equals, sizes in (text.rpartition("=") for text in texts) if equals}
-    bare = [_sizes(text) for text in texts if "=" not in text]
-    if len(bare) > 1 or (bare and named):
-        raise OptionError("type --input-shape once, or once for each input by name: --input-shape image=96,96,3")
-    return bare[0] if bare else named or None
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    try:
-        sizes = tuple(int(size) for size in text.split(","))
-    except ValueError:
-        sizes = ()
-    if not sizes or min(sizes) < 1:
-        raise OptionError(f"--input-shape {text!r} must be whole numbers without the batch, such as --input-shape 96,96,3")
-    return sizes
 
 
 def _check_model(model: Path) -> None:

@@ -18,66 +18,32 @@ from intact import files
 from intact.calibrate import observe
 from intact.clean import clean
 from intact.data import Data, Finding, Parts, Samples
-from intact.emit import emit
-from intact.errors import DataError, OptionError, UnsupportedError, located
+from intact.errors import OptionError, UnsupportedError, located
 from intact.formats import tflite
 from intact.formats.load import to_float_tflite
 from intact.graph import Graph
 from intact.lower import lower
-from intact.measure.accuracy import Metric
+from intact.measure.accuracy import Metric, Verdict
+from intact.measure.accuracy import verdict as judge
 from intact.measure.figures import Reading, compare
+from intact.measure.run_outputs import outputs_of
 from intact.ops.quantization import Dequantize, Quantize
 from intact.plan import Plan
-from intact.planner import Granularity, Request, make_plan
+from intact.planner import Granularity, make_plan
+from intact.quantized import Quantized
 from intact.ranges import Observed, Range, estimator
+from intact.recover import Recovery, recover
 from intact.run_folder import RunFolder
 from intact.runtime.keras_export import InputShape
-from intact.runtime.litert import run
 from intact.schemes import scheme as scheme_named
-from intact.targets import Target
+from intact.search import Candidate
+from intact.settings import Settings
 from intact.targets import target as target_named
 
 #: Told the step, how much of it is done and how much there is (0: not known).
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 _BATCH: Final = 32
-#: Samples go to the runtime in pieces of at most this many bytes.
-_PIECE: Final = 256 << 20
-
-
-@final
-@dataclass(frozen=True)
-class Settings:
-    """Everything besides model and data that decides what comes out. OptionError for values that cannot be."""
-
-    scheme: str = "int8"
-    target: str = "cpu"
-    ranges: str = "minmax"
-    weights: Granularity = "per-channel"
-    keep_float: tuple[str, ...] = ()
-    input_type: str | None = None
-    output_type: str | None = None
-    seed: int = 0
-    calibration_samples: int = 500
-    input_shape: InputShape | None = None
-
-    def __post_init__(self) -> None:
-        self.request()
-        estimator(self.ranges)
-        if self.calibration_samples < 1:
-            raise OptionError(f"--calibration-samples {self.calibration_samples} must be at least 1; the default is 500")
-
-    def request(self) -> Request:
-        """What the planner needs of this."""
-        return Request(
-            scheme=scheme_named(self.scheme),
-            target=target_named(self.target),
-            weights=self.weights,
-            keep_float=self.keep_float,
-            input_type=self.input_type,
-            output_type=self.output_type,
-            ranges_from=f"{self.ranges} over the calibration samples",
-        )
 
 
 @final
@@ -93,6 +59,8 @@ class Result:
     readings: tuple[Reading, ...]
     findings: tuple[Finding, ...]
     about: Mapping[str, Any]
+    candidates: tuple[Candidate, ...] = ()
+    verdict: Verdict | None = None
 
     def save(self, path: str | Path) -> Path:
         """Write the .tflite, whole or not at all."""
@@ -129,6 +97,10 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     seed: int = 0,
     calibration_samples: int = 500,
     input_shape: InputShape | None = None,
+    remedies: Iterable[str] = (),
+    max_drop: float | None = None,
+    min_agreement: float | None = None,
+    time_budget: float = 900.0,
     plan: Plan | None = None,
     metric: Metric | None = None,
     measure: bool = True,
@@ -138,15 +110,33 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
 
     ``data`` is split by ``seed`` into calibration and evaluation samples, unless ``evaluation`` is given. ``metric`` is any
     function of outputs and labels. ``input_shape`` is for Keras models that leave sizes open: (96, 96, 3), or by input name.
-    ``plan`` replays a plan made before. ``measure=False`` leaves out all figures.
+    ``remedies`` are applied as named; ``max_drop`` (percentage points) or ``min_agreement`` (per cent) lets a search of at most
+    ``time_budget`` seconds choose. ``plan`` replays a plan made before. ``measure=False`` leaves out all figures.
     Raises IntactError with one sentence that says what to do.
     """
     settings = Settings(
-        scheme, target, ranges, weights, tuple(keep_float), input_type, output_type, seed, calibration_samples, input_shape
+        scheme=scheme,
+        target=target,
+        ranges=ranges,
+        weights=weights,
+        keep_float=tuple(keep_float),
+        input_type=input_type,
+        output_type=output_type,
+        seed=seed,
+        calibration_samples=calibration_samples,
+        input_shape=input_shape,
+        remedies=tuple(remedies),
+        max_drop=max_drop,
+        min_agreement=min_agreement,
+        time_budget=time_budget,
     )
     with tempfile.TemporaryDirectory(prefix="intact-") as folder:
         job = Job(model, data, evaluation, settings, plan, metric, RunFolder(Path(folder)), progress or _silent)
         return job.run(measure=measure)
+
+
+def _unheard(line: str) -> None:
+    del line
 
 
 def _silent(step: str, done: int, total: int) -> None:
@@ -166,6 +156,7 @@ class Job:
     metric: Metric | None
     folder: RunFolder
     progress: Progress
+    tell: Callable[[str], None] = _unheard
 
     def run(self, *, measure: bool = True) -> Result:
         """All steps. What the folder holds already is not done again."""
@@ -173,12 +164,15 @@ class Job:
         with located(str(self.model) if isinstance(self.model, (str, Path)) else "the model"):
             graph = prepare(tflite.read(source.read_bytes()), self.settings)
         parts = self._split(graph)
-        plan = self._plan(graph, parts)
-        integer = emit(graph, plan)
+        start = Quantized(graph, graph, self._plan(graph, parts))
+        recovery = self._recover(start, parts, source)
+        plan, integer = recovery.network.plan, recovery.network.integer()
         written = self.folder.file("model.tflite", lambda: tflite.write(integer))
         readings: tuple[Reading, ...] = ()
+        verdict: Verdict | None = None
         if measure:
             readings = self._measure(source, written, graph, integer, parts)
+            verdict = self._verdict(source, written, parts)
         return Result(
             model=written.read_bytes(),
             graph=integer,
@@ -186,7 +180,15 @@ class Job:
             plan=plan,
             settings=self.settings,
             readings=readings,
-            findings=(*parts.calibration.findings, *parts.findings, *_float_islands(integer, self.settings)),
+            findings=(
+                *parts.calibration.findings,
+                *parts.findings,
+                *recovery.findings,
+                *_float_islands(integer, self.settings),
+                *_advice(verdict, recovery, len(parts.report)),
+            ),
+            candidates=recovery.candidates,
+            verdict=verdict,
             about=self._about(source, written, parts),
         )
 
@@ -221,6 +223,20 @@ class Job:
             seen = self._calibrate(graph, parts.calibration, histogram=estimate.needs_histogram)
             ranges = {i: estimate.estimate(o) for i, o in seen.items()}
         return make_plan(graph, ranges, self.settings.request())
+
+    def _recover(self, start: Quantized, parts: Parts, source: Path) -> Recovery:
+        if not (self.settings.remedies or self.settings.goal):
+            return Recovery(start)
+        if self.plan is not None:
+            raise OptionError("--plan replays what was decided before; leave out --remedies, --max-drop and --min-agreement")
+        return recover(start, self.settings, parts, source=source, folder=self.folder, progress=self.progress, tell=self.tell)
+
+    def _verdict(self, source: Path, written: Path, parts: Parts) -> Verdict | None:
+        goal = self.settings.goal
+        if goal is None:
+            return None
+        outputs = self._outputs("float", source, parts.report), self._outputs("quantized", written, parts.report)
+        return judge(goal.loss(*outputs, parts.report), goal.limit)
 
     def _calibrate(self, graph: Graph, calibration: Samples, *, histogram: bool) -> dict[int, Observed]:
         def make() -> dict[str, np.ndarray]:
@@ -299,6 +315,27 @@ def prepare(graph: Graph, settings: Settings) -> Graph:
     return lower(clean(graph), settings.target, scheme_named(settings.scheme).activations)
 
 
+def _advice(verdict: Verdict | None, recovery: Recovery, count: int) -> tuple[Finding, ...]:
+    """What a limit that was not met, or not surely, calls for."""
+    if verdict is None or verdict.status == "pass":
+        return ()
+    if verdict.status == "inconclusive":
+        needed = "" if verdict.needs_about_n is None else f" about {verdict.needs_about_n:,} samples would settle it;"
+        return (
+            Finding(
+                "inconclusive", f"the limit is met by the estimate, not by all of its interval:{needed} {count:,} reported"
+            ),
+        )
+    worst = "; ".join(f"{row.op} makes {100 * row.share:.0f} % of the noise" for row in recovery.sensitivities[:3])
+    return (
+        Finding(
+            "limit missed",
+            f"the limit is not met; the network that loses least is written. {worst or 'No op stands out'}. What may help: "
+            "more samples under --data, a larger --time-budget, --keep-float for the ops named, or a wider --scheme",
+        ),
+    )
+
+
 def _float_islands(graph: Graph, settings: Settings) -> tuple[Finding, ...]:
     """What stays in float in an integer network, which costs time there and forbids integer-only devices."""
     if not scheme_named(settings.scheme).is_integer:
@@ -316,20 +353,3 @@ def _float_islands(graph: Graph, settings: Settings) -> tuple[Finding, ...]:
         f"{settings.scheme} kernel for them; the first is {graph.label(ops[0])}"
     )
     return (Finding("float ops", message),)
-
-
-def outputs_of(path: Path, samples: Samples, target: Target, progress: Callable[[int], None]) -> dict[str, np.ndarray]:
-    """Outputs ``[n, ...]`` by name of a file in the real runtime, piece by piece so that any number of samples fits."""
-    size = sum(int(np.prod(spec.sample)) * 4 for spec in samples.inputs)
-    step = max(_PIECE // max(size, 1), 1)
-    parts = []
-    for start in range(0, len(samples), step):
-        piece, _ = samples.batch(np.arange(start, min(start + step, len(samples))))
-        parts.append(run(path, piece, kernels=target.kernels, progress=_from(start, progress)))
-    if not parts:
-        raise DataError("there are no samples to evaluate on; give --eval or --data more samples")
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _from(start: int, progress: Callable[[int], None]) -> Callable[[int, int], None]:
-    return lambda done, _: progress(start + done)

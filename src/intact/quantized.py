@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import final
+
+import numpy as np
 
 from intact.emit import emit
 from intact.graph import Graph
@@ -22,6 +26,33 @@ class Quantized:
     graph: Graph
     plan: Plan
     log: tuple[str, ...] = ()
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """What :meth:`from_arrays` needs to make this again from the network that it began as."""
+        changed = {
+            f"constant {t.id}": np.asarray(t.data) for t in self.graph.constants() if t.data is not self.reference[t.id].data
+        }
+        relus = [op.output for op, was in zip(self.graph.ops, self.reference.ops, strict=True) if op.kind != was.kind]
+        text = json.dumps({"plan": self.plan.to_json(), "log": self.log})
+        return changed | {"relu": np.asarray(relus, np.int64), "text": np.frombuffer(text.encode(), np.uint8)}
+
+    @staticmethod
+    def from_arrays(start: Quantized, arrays: Mapping[str, np.ndarray]) -> Quantized:
+        """``start`` with the constants, activations, plan and log in ``arrays``."""
+        graph = start.reference
+        about = json.loads(arrays["text"].tobytes())
+        tensors = dict(graph.tensors)
+        for name, data in arrays.items():
+            if name.startswith("constant "):
+                i = int(name.split()[1])
+                tensors[i] = replace(graph[i], data=data)
+        relus = set(arrays["relu"].tolist())
+        ops = tuple(
+            replace(op, kind=replace(op.kind, activation="relu")) if op.output in relus else op  # type: ignore[type-var]
+            for op in graph.ops
+        )
+        plan = Plan.from_json(about["plan"])
+        return Quantized(graph, replace(graph, tensors=tensors, ops=ops), plan, tuple(about["log"]))
 
     def integer(self) -> Graph:
         """The network as the device runs it."""

@@ -89,6 +89,17 @@ class Samples:
             targets=None if self.targets is None else self.targets[at],
         )
 
+    def joined(self, other: Samples) -> Samples:
+        """These samples and then those of ``other``, which is a subset of the same source."""
+        if other.source is not self.source:
+            raise ValueError("samples of another source")
+
+        def both(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
+            return None if a is None or b is None else np.concatenate([a, b])
+
+        index = np.concatenate([self.index, other.index])
+        return replace(self, index=index, labels=both(self.labels, other.labels), targets=both(self.targets, other.targets))
+
     def name(self, i: int) -> str:
         """How messages call sample ``i``."""
         return self.source.name(int(self.index[i]))

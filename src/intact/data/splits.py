@@ -100,6 +100,23 @@ def partition(data: Samples, evaluation: Samples | None, seed: int, calibration_
     return Parts(calibration, selection, report, found + leaks(calibration, report, "calibration"))
 
 
+def for_search(parts: Parts, most: int = 2000) -> tuple[Samples, Samples, tuple[Finding, ...]]:
+    """Samples that remedies learn from and samples that a search chooses on, disjoint, both disjoint from the report's.
+
+    Half of ``parts.selection``, at most ``most``, chooses; calibration samples and the rest of it, at most ``most``, teach.
+    Raises DataError when nothing is left to choose on.
+    """
+    count = min(most, (len(parts.selection) + 1) // 2)
+    if not count:
+        raise DataError("too few samples to choose on: all of them calibrate; give --data more, or fewer --calibration-samples")
+    choosing = parts.selection.take(np.arange(count))
+    room = max(0, most - len(parts.calibration))
+    rest = parts.selection.take(np.arange(count, min(len(parts.selection), count + room)))
+    learning = parts.calibration.joined(rest)
+    found = leaks(choosing, parts.report, "selection") + leaks(rest, parts.report, "learning")
+    return learning, choosing, found
+
+
 def overlap(a: Samples, b: Samples) -> tuple[tuple[str, str], ...]:
     """Names of samples in ``a`` with the same content as one in ``b`` (the first such), by SHA-256 of what is stored.
 

@@ -195,7 +195,7 @@ class Verdict:
 
 
 def verdict(loss: Measurement, limit: float) -> Verdict:
-    """``pass`` if the whole interval is at most ``limit``, ``fail`` if all of it is above, else ``inconclusive``.
+    """``pass`` if the whole interval is at most ``limit``, ``inconclusive`` if only the estimate is, else ``fail``.
 
     The number of samples comes from an interval's width going with 1 / sqrt(n), the drop staying as measured. Worked:
     0.3 [0.1, 0.6] on 1,000 samples, limit 0.5: the upper half 0.3 must shrink to 0.2, which takes 1,000 * (0.3 / 0.2)^2 =
@@ -205,10 +205,9 @@ def verdict(loss: Measurement, limit: float) -> Verdict:
         return Verdict("inconclusive", limit)
     if loss.high <= limit:
         return Verdict("pass", limit)
-    if loss.low > limit:
+    if loss.value > limit:
         return Verdict("fail", limit)
-    room = abs(limit - loss.value)
-    half = loss.high - loss.value if loss.value < limit else loss.value - loss.low
+    room, half = limit - loss.value, loss.high - loss.value
     if room <= 1e-9 * max(abs(limit), 1.0):
         return Verdict("inconclusive", limit)
     return Verdict("inconclusive", limit, _two_digits_up(max(loss.n * (half / room) ** 2, loss.n + 1)))

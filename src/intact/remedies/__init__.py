@@ -18,13 +18,18 @@ _ALL: Final = (Equalize(), BiasCorrection(), FineTune())
 REMEDIES: Final[Mapping[str, Remedy]] = MappingProxyType({remedy.name: remedy for remedy in _ALL})
 
 
-def apply(names: Iterable[str], network: Quantized, samples: Samples, context: Context) -> Quantized:
+def known(names: Iterable[str]) -> tuple[Remedy, ...]:
     """The remedies called ``names``, each once, in the order that lets them work together. OptionError for unknown names."""
     chosen = []
     for name in dict.fromkeys(names):
         if name not in REMEDIES:
             raise OptionError(f"no remedy is called {name!r}; type --remedies with some of: {','.join(REMEDIES)}")
         chosen.append(REMEDIES[name])
-    for remedy in sorted(chosen, key=lambda remedy: remedy.order):
+    return tuple(sorted(chosen, key=lambda remedy: remedy.order))
+
+
+def apply(names: Iterable[str], network: Quantized, samples: Samples, context: Context) -> Quantized:
+    """``network`` after the remedies called ``names``; see :func:`known`."""
+    for remedy in known(names):
         network = remedy.apply(network, samples, context)
     return network

@@ -18,6 +18,8 @@ def record(result: Result) -> dict[str, Any]:
         "settings": asdict(result.settings),
         **result.about,
         "measurements": [reading.to_json() for reading in result.readings],
+        "verdict": None if result.verdict is None else asdict(result.verdict),
+        "candidates": [candidate.to_json() for candidate in result.candidates],
         "findings": [{"kind": f.kind, "message": f.message} for f in result.findings],
     }
 

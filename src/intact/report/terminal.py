@@ -53,6 +53,11 @@ class Output:
         with bars:
             yield show
 
+    def line(self, text: str) -> None:
+        """A line for people while the work goes on, above the progress bars."""
+        if not (self.quiet or self.json):
+            sys.stderr.write(f"{text}\n")
+
     def readings(self, title: str, readings: tuple[Reading, ...]) -> None:
         """The figures as a table."""
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)

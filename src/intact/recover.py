@@ -1,0 +1,136 @@
+"""Remedies and the search among them, with the samples, runtime and folder of a run."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, TypeAlias, final
+
+import numpy as np
+
+from intact import files
+from intact.calibrate import observe
+from intact.data import Finding, Parts, Samples, for_search
+from intact.graph import Graph
+from intact.measure.measurement import Measurement
+from intact.measure.run_outputs import outputs_of
+from intact.plan import Plan
+from intact.planner import make_plan
+from intact.quantized import Quantized
+from intact.ranges import estimator
+from intact.remedies import apply
+from intact.remedies.base import Context
+from intact.run_folder import RunFolder
+from intact.runtime import litert
+from intact.search import Candidate, Tools, search
+from intact.sensitivity import Sensitivity, sensitivities
+from intact.settings import Settings
+from intact.targets import target as target_named
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+
+_BATCH: Final = 32
+_DIAGNOSED: Final = 64
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Recovery:
+    """The network to write, everything that was tried, and which ops its noise comes from (when a limit was missed)."""
+
+    network: Quantized
+    candidates: tuple[Candidate, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    sensitivities: tuple[Sensitivity, ...] = ()
+
+
+def recover(  # noqa: PLR0913  # a run's own parts, from one caller
+    start: Quantized,
+    settings: Settings,
+    parts: Parts,
+    *,
+    source: Path,
+    folder: RunFolder,
+    progress: Progress,
+    tell: Callable[[str], None],
+) -> Recovery:
+    """``start`` after the remedies that were asked for, or after a search for the limit that was set.
+
+    ``source`` is the float file. Finished candidates are taken over from ``folder``.
+    """
+    learning, choosing, findings = for_search(parts)
+    target = target_named(settings.target)
+    context = Context(
+        make_plan=lambda graph: _planned(graph, settings, parts.calibration, (), progress),
+        seed=settings.seed,
+        deadline=time.monotonic() + settings.time_budget,
+        progress=progress,
+    )
+    goal = settings.goal
+    if goal is None:
+        arrays = folder.arrays("remedies", lambda: apply(settings.remedies, start, learning, context).to_arrays())
+        return Recovery(Quantized.from_arrays(start, arrays), findings=findings)
+
+    def outputs(name: str, path: Path) -> dict[str, np.ndarray]:
+        def make() -> Mapping[str, np.ndarray]:
+            return outputs_of(path, choosing, target, lambda done: progress(f"try {name}", done, len(choosing)))
+
+        return folder.arrays(f"choosing {name}", make)
+
+    with tempfile.TemporaryDirectory(prefix="intact-") as scratch:
+
+        def written(model: bytes) -> Path:
+            path = Path(scratch) / "candidate.tflite"
+            files.write_bytes(path, model)
+            return path
+
+        def judge(name: str, model: bytes) -> Measurement:
+            return goal.loss(outputs("float", source), outputs(name, written(model)), choosing)
+
+        def latency(model: bytes) -> float:
+            times = litert.latency({"candidate": written(model)}, kernels=target.kernels, threads=1, rounds=8, max_seconds=1.5)
+            return float(np.median(times["candidate"].samples_ms))
+
+        def remember(name: str, base: Quantized, make: Callable[[], Quantized]) -> Quantized:
+            return Quantized.from_arrays(base, folder.arrays(f"candidate {name}", lambda: make().to_arrays()))
+
+        tools = Tools(
+            goal=goal,
+            judge=judge,
+            time=latency,
+            remember=remember,
+            replan=lambda q, kept: replace(
+                q,
+                plan=_planned(q.graph, settings, parts.calibration, kept, progress),
+                log=(*q.log, f"kept {len(kept)} ops in float: {', '.join(kept)}"),
+            ),
+            tell=lambda candidate: tell(str(candidate)),
+            learning=learning,
+            context=context,
+            float_islands=target.float_islands,
+        )
+        candidates, best = search(start, tools)
+    missed = best.loss is not None and best.loss.value > goal.limit
+    batch, _ = learning.batch(np.arange(min(_DIAGNOSED, len(learning))))
+    worst = sensitivities(best.network, [batch], progress=progress) if missed else ()
+    return Recovery(best.network, candidates, findings, worst)
+
+
+def _planned(graph: Graph, settings: Settings, calibration: Samples, kept: tuple[str, ...], progress: Progress) -> Plan:
+    """``graph`` calibrated and planned as the run's settings say, with more ops ``kept`` in float."""
+    estimate = estimator(settings.ranges)
+
+    def batches() -> list[Mapping[str, np.ndarray]]:
+        progress("calibrate again", 0, 0)
+        return (batch for batch, _ in calibration.batches(_BATCH))  # type: ignore[return-value]
+
+    seen = observe(graph, batches, histogram=estimate.needs_histogram)
+    request = settings.request()
+    return make_plan(
+        graph,
+        {i: estimate.estimate(o) for i, o in seen.items()},
+        replace(request, keep_float=(*request.keep_float, *kept)),
+    )

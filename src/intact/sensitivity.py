@@ -1,0 +1,93 @@
+"""Which ops the loss comes from: the noise at the output when one op alone is quantized, in simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+import torch
+
+from intact.affine import Affine, Float, dequantize_array, quantize_array
+from intact.graph import Graph, Op, Tensor
+from intact.ops.activation import Softmax
+from intact.quantized import Quantized
+from intact.simulate import Batch, Program, map_batches
+
+
+@final
+@dataclass(frozen=True)
+class Sensitivity:
+    """``noise``: the squared error at the network's output over its power when only this op is stored as integers.
+
+    ``share``: of the sum over all ops; errors of different ops add up, roughly.
+    """
+
+    op: str
+    output: int
+    noise: float
+    share: float
+
+
+def sensitivities(
+    network: Quantized, batches: Iterable[Batch], device: str = "cpu", progress: Callable[[str, int, int], None] | None = None
+) -> tuple[Sensitivity, ...]:
+    """One entry per op that the plan computes on integers, the worst first. Classes are compared before a SOFTMAX."""
+    batches = list(batches)
+    graph = without_softmax(network.graph)
+    exact = _outputs(graph, batches, device)
+    power = sum(float(np.square(y.astype(np.float64)).sum()) for y in exact.values())
+    found = []
+    ops = [op for op in graph.ops if isinstance(network.plan.own(op.output), Affine)]
+    for n, op in enumerate(ops):
+        if progress is not None:
+            progress("diagnose", n, len(ops))
+        made = _outputs(only(graph, network, op), batches, device)
+        error = sum(float(np.square(made[name].astype(np.float64) - y).sum()) for name, y in exact.items())
+        found.append((op, error / max(power, 1e-300)))
+    total = sum(noise for _, noise in found) or 1.0
+    rows = (Sensitivity(network.graph.label(op), op.output, noise, noise / total) for op, noise in found)
+    return tuple(sorted(rows, key=lambda row: -row.noise))
+
+
+def only(graph: Graph, network: Quantized, op: Op) -> Graph:
+    """The float ``graph`` with nothing but this op's constants and outputs rounded as the plan stores them."""
+    tensors: dict[int, Tensor] = dict(graph.tensors)
+    for i in op.outputs:
+        if isinstance(network.plan.own(i), Affine):
+            tensors[i] = replace(graph[i], format=network.plan.own(i))
+    for i in op.reads:
+        fmt, t = network.plan.at(i, op.output), graph[i]
+        if t.data is not None and isinstance(fmt, Affine):
+            tensors[i] = replace(t, data=dequantize_array(quantize_array(t.data, fmt), fmt), format=Float())
+    return replace(graph, tensors=tensors)
+
+
+def without_softmax(graph: Graph) -> Graph:
+    """``graph`` with each output that a SOFTMAX makes replaced by what the SOFTMAX reads."""
+    makers = graph.producers()
+    ends: dict[int, int] = {}
+    for i in graph.outputs:
+        op = makers.get(i)
+        if op is not None and isinstance(op.kind, Softmax) and op.inputs[0] is not None:
+            ends[i] = op.inputs[0]
+    if len(set(ends.values())) != len(ends) or set(ends.values()) & set(graph.outputs):
+        return graph
+    return replace(graph, outputs=tuple(ends.get(i, i) for i in graph.outputs), signatures=())
+
+
+def _outputs(graph: Graph, batches: list[Batch], device: str) -> dict[str, np.ndarray]:
+    program = Program(graph, device)
+    named = dict(zip(graph.output_names, graph.outputs, strict=True))
+
+    def run(batch: Batch) -> dict[str, torch.Tensor]:
+        return program(_by_id(graph, batch))
+
+    parts = list(map_batches(run, batches, device))
+    return {name: np.concatenate([part[name].cpu().numpy() for part in parts]) for name in named}
+
+
+def _by_id(graph: Graph, batch: Batch) -> Batch:
+    """A graph without signatures takes its inputs by tensor name."""
+    return dict(zip(graph.input_names, batch.values(), strict=True)) if set(batch) != set(graph.input_names) else batch

@@ -1,0 +1,80 @@
+"""Everything besides model and data that decides what comes out of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from intact.errors import OptionError
+from intact.planner import Granularity, Request
+from intact.ranges import estimator
+from intact.remedies import known
+from intact.runtime.keras_export import InputShape
+from intact.schemes import scheme as scheme_named
+from intact.search import Goal
+from intact.targets import target as target_named
+
+
+@final
+@dataclass(frozen=True)
+class Settings:
+    """Everything besides model and data that decides what comes out. OptionError for values that cannot be.
+
+    ``max_drop`` is in percentage points, ``min_agreement`` in per cent, ``time_budget`` in seconds.
+    """
+
+    scheme: str = "int8"
+    target: str = "cpu"
+    ranges: str = "minmax"
+    weights: Granularity = "per-channel"
+    keep_float: tuple[str, ...] = ()
+    input_type: str | None = None
+    output_type: str | None = None
+    seed: int = 0
+    calibration_samples: int = 500
+    input_shape: InputShape | None = None
+    remedies: tuple[str, ...] = ()
+    max_drop: float | None = None
+    min_agreement: float | None = None
+    time_budget: float = 900.0
+
+    def __post_init__(self) -> None:
+        self.request()
+        self._check_recovery()
+        estimator(self.ranges)
+        if self.calibration_samples < 1:
+            raise OptionError(f"--calibration-samples {self.calibration_samples} must be at least 1; the default is 500")
+
+    def request(self) -> Request:
+        """What the planner needs of this."""
+        return Request(
+            scheme=scheme_named(self.scheme),
+            target=target_named(self.target),
+            weights=self.weights,
+            keep_float=self.keep_float,
+            input_type=self.input_type,
+            output_type=self.output_type,
+            ranges_from=f"{self.ranges} over the calibration samples",
+        )
+
+    @property
+    def goal(self) -> Goal | None:
+        """The limit to meet, if one was asked for."""
+        if self.max_drop is not None:
+            return Goal("drop", self.max_drop)
+        return None if self.min_agreement is None else Goal("disagreement", 100.0 - self.min_agreement)
+
+    def _check_recovery(self) -> None:
+        known(self.remedies)
+        if (self.remedies or self.goal) and not scheme_named(self.scheme).is_integer:
+            raise OptionError(f"--scheme {self.scheme} computes in float; remedies and limits are for int8 and w4a8")
+        if self.max_drop is not None and self.min_agreement is not None:
+            raise OptionError("--max-drop and --min-agreement are two limits; type one of them")
+        if self.goal and self.remedies:
+            raise OptionError("--remedies says what to do and a limit lets Intact choose; type one of them")
+        if self.max_drop is not None and not 0 <= self.max_drop < 100:
+            raise OptionError(f"--max-drop {self.max_drop:g} must be percentage points from 0 to 100, such as --max-drop 0.5")
+        if self.min_agreement is not None and not 0 < self.min_agreement <= 100:
+            raise OptionError(f"--min-agreement {self.min_agreement:g} must be a percentage, such as --min-agreement 99")
+        if self.time_budget <= 0:
+            raise OptionError(f"--time-budget {self.time_budget:g} must be above 0, such as --time-budget 15m")
