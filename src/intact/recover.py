@@ -13,7 +13,7 @@ import numpy as np
 
 from intact import files
 from intact.calibrate import observe
-from intact.data import Finding, Parts, Samples, for_search
+from intact.data import Finding, Parts, Samples, for_learning, for_search
 from intact.graph import Graph
 from intact.measure.measurement import Measurement
 from intact.measure.run_outputs import outputs_of
@@ -61,7 +61,6 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
 
     ``source`` is the float file. Finished candidates are taken over from ``folder``.
     """
-    learning, choosing, findings = for_search(parts)
     target = target_named(settings.target)
     context = Context(
         make_plan=lambda graph: _planned(graph, settings, parts.calibration, (), progress),
@@ -71,8 +70,10 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
     )
     goal = settings.goal
     if goal is None:
+        learning, findings = for_learning(parts)
         arrays = folder.arrays("remedies", lambda: apply(settings.remedies, start, learning, context).to_arrays())
         return Recovery(Quantized.from_arrays(start, arrays), findings=findings)
+    learning, choosing, findings = for_search(parts)
 
     def outputs(name: str, path: Path) -> dict[str, np.ndarray]:
         def make() -> Mapping[str, np.ndarray]:

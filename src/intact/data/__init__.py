@@ -17,6 +17,7 @@ from intact.data.spec import InputSpec as InputSpec
 from intact.data.spec import class_count as class_count
 from intact.data.spec import input_specs as input_specs
 from intact.data.splits import Parts as Parts
+from intact.data.splits import for_learning as for_learning
 from intact.data.splits import for_search as for_search
 from intact.data.splits import leaks as leaks
 from intact.data.splits import overlap as overlap

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, final
 
@@ -100,21 +100,25 @@ def partition(data: Samples, evaluation: Samples | None, seed: int, calibration_
     return Parts(calibration, selection, report, found + leaks(calibration, report, "calibration"))
 
 
+def for_learning(parts: Parts, most: int = 2000) -> tuple[Samples, tuple[Finding, ...]]:
+    """At most ``most`` samples that remedies learn from: those that calibrate, then those of ``parts.selection``."""
+    rest = parts.selection.take(np.arange(min(len(parts.selection), max(0, most - len(parts.calibration)))))
+    return parts.calibration.joined(rest), leaks(rest, parts.report, "learning")
+
+
 def for_search(parts: Parts, most: int = 2000) -> tuple[Samples, Samples, tuple[Finding, ...]]:
     """Samples that remedies learn from and samples that a search chooses on, disjoint, both disjoint from the report's.
 
-    Half of ``parts.selection``, at most ``most``, chooses; calibration samples and the rest of it, at most ``most``, teach.
-    Raises DataError when nothing is left to choose on.
+    Half of ``parts.selection``, at most ``most``, chooses; the other half is for learning. Raises DataError when nothing is
+    left to choose on.
     """
     count = min(most, (len(parts.selection) + 1) // 2)
     if not count:
         raise DataError("too few samples to choose on: all of them calibrate; give --data more, or fewer --calibration-samples")
     choosing = parts.selection.take(np.arange(count))
-    room = max(0, most - len(parts.calibration))
-    rest = parts.selection.take(np.arange(count, min(len(parts.selection), count + room)))
-    learning = parts.calibration.joined(rest)
-    found = leaks(choosing, parts.report, "selection") + leaks(rest, parts.report, "learning")
-    return learning, choosing, found
+    others = replace(parts, selection=parts.selection.take(np.arange(count, len(parts.selection))))
+    learning, found = for_learning(others, most)
+    return learning, choosing, leaks(choosing, parts.report, "selection") + found
 
 
 def overlap(a: Samples, b: Samples) -> tuple[tuple[str, str], ...]:
