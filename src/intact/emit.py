@@ -7,7 +7,7 @@ from typing import final
 
 import numpy as np
 
-from intact.affine import Affine, Float, Format, quantize_array
+from intact.affine import Affine, Float, Format, limits, quantize_array
 from intact.graph import Graph, Op, Tensor
 from intact.ops.base import OpKind
 from intact.ops.quantization import Dequantize, Quantize
@@ -33,6 +33,7 @@ class _Emitter:
         self.ops: list[Op] = []
         self.next_id = graph.next_id
         self._converted: dict[tuple[int, Format], int] = {}
+        self._weights = {op.inputs[op.kind.weight.input] for op in graph.ops if op.kind.weight is not None}
 
     def graph(self) -> Graph:
         inputs = {i: self._enter(i) for i in self.source.inputs}
@@ -84,7 +85,7 @@ class _Emitter:
         if (i, wanted) in self._converted:
             return self._converted[i, wanted]
         if constant:
-            made = _stored(source, wanted)
+            made = _stored(source, wanted, symmetric=i in self._weights)
             new = i if i not in self.tensors else self._new(made)
             self.tensors[new] = replace(made, id=new)
         else:
@@ -116,9 +117,11 @@ def _conversion(wanted: Format) -> OpKind:
     return Dequantize() if isinstance(wanted, Float) else Quantize()
 
 
-def _stored(t: Tensor, wanted: Format) -> Tensor:
-    """The constant with its data in the format ``wanted``."""
+def _stored(t: Tensor, wanted: Format, *, symmetric: bool) -> Tensor:
+    """The constant with its data in the format ``wanted``; a ``symmetric`` one leaves the lowest integer unused."""
     if t.data is None or not t.is_float:
         return t
-    data = quantize_array(t.data, wanted) if isinstance(wanted, Affine) else t.data.astype(np.dtype(wanted.dtype))
-    return replace(t, format=wanted, data=data)
+    if not isinstance(wanted, Affine):
+        return replace(t, format=wanted, data=t.data.astype(np.dtype(wanted.dtype)))
+    data = quantize_array(t.data, wanted)
+    return replace(t, format=wanted, data=np.maximum(data, -limits(wanted.dtype)[1]) if symmetric else data)

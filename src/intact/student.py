@@ -126,13 +126,7 @@ class Student(torch.nn.Module):
 
     def learned(self) -> tuple[Graph, Plan]:
         """The graph with the learned weights, and the plan with the learned step sizes."""
-        data = {int(i): w.detach().cpu().numpy().copy() for i, w in self.weights.items()}
-        for op, w, _ in integer_weights(self.graph, self.plan):
-            fmt = self.plan.at(w, op.output)
-            if isinstance(fmt, Affine):  # the integers of a weight are symmetric: what lies beyond is clipped
-                most = self._scale(fmt, self.weights[str(w)]).detach().cpu().numpy() * limits(fmt.dtype)[1]
-                data[w] = np.clip(data[w], -most, most).astype(np.float32)
-        tensors = {i: replace(self.graph[i], data=values) for i, values in data.items()}
+        tensors = {int(i): replace(self.graph[int(i)], data=w.detach().cpu().numpy().copy()) for i, w in self.weights.items()}
         graph = replace(self.graph, tensors={**self.graph.tensors, **tensors})
         grown = {fmt: self._learned(fmt, slot) for fmt, slot in self._formats()}
         plan = replace(

@@ -1,0 +1,276 @@
+"""Each remedy does what its paper says, and the trainable network is the network that is written."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import intact
+from compare import assert_same
+from intact.affine import Affine, dequantize_array, quantize_array, symmetric_from_absmax
+from intact.calibrate import observe
+from intact.data import input_specs
+from intact.errors import OptionError
+from intact.formats import tflite
+from intact.lower import lower
+from intact.ops.convolution import Conv2D
+from intact.planner import make_plan
+from intact.quantized import Quantized
+from intact.ranges import least_squared_error
+from intact.remedies import apply, known
+from intact.remedies.base import Context
+from intact.remedies.bias import BiasCorrection
+from intact.remedies.equalize import Equalize, pairs
+from intact.remedies.finetune import FineTune
+from intact.runtime import litert
+from intact.sensitivity import sensitivities
+from intact.settings import Settings
+from intact.simulate import Program
+from intact.student import Student, integer_weights
+from nets import images, mobile
+
+SIDE = 16
+
+
+def samples_of(graph, n=96, seed=3):
+    return intact.data.arrays(images(n, seed, SIDE)).bind(input_specs(graph), None)
+
+
+def planner(settings, samples):
+    def plan(graph):
+        seen = observe(graph, lambda: (batch for batch, _ in samples.batches(32)))
+        return make_plan(graph, {i: o.extremes for i, o in seen.items()}, settings.request())
+
+    return plan
+
+
+def planned(graph=None, **options):
+    """A small network as the planner makes it, its samples and a context."""
+    graph = lower(graph or mobile(seed=5, side=SIDE), "cpu", "int8")
+    samples = samples_of(graph)
+    make = planner(Settings(**options), samples)
+    return Quantized(graph, graph, make(graph)), samples, Context(make)
+
+
+def rescaled_channels(graph, factors):
+    """The same function with the channels of the first convolution scaled by ``factors`` and read back by the next two ops."""
+    first, depthwise = graph.ops[:2]
+    tensors = dict(graph.tensors)
+    w, b, dw = (graph[i] for i in (first.inputs[1], first.inputs[2], depthwise.inputs[1]))
+    tensors[w.id] = replace(w, data=(w.data * factors[:, None, None, None]).astype(np.float32))
+    tensors[b.id] = replace(b, data=(b.data * factors).astype(np.float32))
+    tensors[dw.id] = replace(dw, data=(dw.data / factors).astype(np.float32))
+    return replace(graph, tensors=tensors)
+
+
+def chain(activation="relu"):
+    """``mobile`` without its residual: conv, depthwise, mean, classifier scale against each other."""
+    graph = mobile(seed=5, side=SIDE)
+    ops = tuple(op for op in graph.ops if op.kind.name != "ADD")
+    first = replace(ops[0], kind=replace(ops[0].kind, activation=activation))
+    mean = next(op for op in ops if op.kind.name == "MEAN")
+    ops = tuple(first if op is ops[0] else replace(op, inputs=(6, 8)) if op is mean else op for op in ops)
+    used = {i for op in ops for i in (*op.reads, *op.outputs)}
+    return replace(graph, ops=ops, tensors={i: t for i, t in graph.tensors.items() if i in used})
+
+
+def float_outputs(graph, samples):
+    batch, _ = samples.batch(np.arange(len(samples)))
+    with torch.inference_mode():
+        return next(iter(Program(graph)(batch).values())).numpy()
+
+
+def noise(network, samples):
+    """Squared error at the output, simulated."""
+    return float(np.square(float_outputs(network.integer(), samples) - float_outputs(network.reference, samples)).mean())
+
+
+# ---- the student --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"weights": "per-tensor"}, {"scheme": "w4a8"}, {"keep_float": ("MEAN",)}])
+def test_the_student_computes_what_is_written(options):
+    network, samples, _ = planned(**options)
+    student, integer = Student(network.graph, network.plan), network.integer()
+    for _, _, b in integer_weights(network.graph, network.plan):  # biases are not rounded while learning; here they are
+        if b is not None:
+            student.weights[str(b)].data = torch.from_numpy(dequantize_array(integer[b].data, integer[b].format))
+    batch, _ = samples.batch(np.arange(8))
+    with torch.no_grad():
+        made = student({network.graph.inputs[0]: torch.as_tensor(batch["image"])}, network.graph.outputs)
+        expected = Program(integer)(batch)
+    assert_same(made[network.graph.outputs[0]], next(iter(expected.values())), atol=1e-6)
+
+
+def test_what_was_not_trained_is_written_to_the_same_bytes():
+    network, _, _ = planned()
+    graph, plan = Student(network.graph, network.plan).learned()
+    assert tflite.write(replace(network, graph=graph, plan=plan).integer()) == tflite.write(network.integer())
+
+
+def test_gradients_of_rounding_are_those_of_the_paper():
+    """Inside the range 1 to x and (y - x) / s to s; outside 0 to x and the bound to s."""
+    network, _, _ = planned()
+    student = Student(network.graph, network.plan)
+    fmt = network.plan.own(3)
+    low, high = fmt.range
+    x = torch.tensor([0.3 * high, 0.71 * high, high + 1.0, low - 1.0], requires_grad=True)
+    student.store(x, fmt).sum().backward()
+    assert x.grad.tolist() == [1.0, 1.0, 0.0, 0.0]
+    s = fmt.scale[0]
+    inside = x.detach()[:2]
+    rounded = (torch.round(inside / s) * s - inside).sum().item()
+    # the parameter is log(s / s0), so its gradient is s times that to s
+    assert student.growth[student._slots[fmt]].grad.item() == pytest.approx(rounded + high + low, abs=1e-4)
+
+
+# ---- equalization -------------------------------------------------------------------------------------------------------
+
+
+def test_equalization_keeps_the_float_output_and_undoes_a_rescaling():
+    factors = np.float32([1 / 16, 16, 1, 4, 1 / 4, 8, 1 / 8, 2])
+    graph = rescaled_channels(chain(), factors)
+    network, samples, context = planned(graph)
+    better = Equalize().apply(network, samples, context)
+    assert_same(float_outputs(better.graph, samples), float_outputs(graph, samples), rtol=1e-5)
+    assert noise(better, samples) < noise(network, samples) / 10
+    assert "equalized 2 pairs" in better.log[-1]
+
+
+def test_equalization_of_per_tensor_weights_makes_weight_ranges_alike():
+    factors = np.float32([1 / 16, 16, 1, 4, 1 / 4, 8, 1 / 8, 2])
+    network, samples, context = planned(rescaled_channels(chain(), factors), weights="per-tensor")
+    better = Equalize().apply(network, samples, context)
+    spread = [np.abs(n.graph[1].data).max((1, 2, 3)) for n in (network, better)]
+    assert spread[1].max() / spread[1].min() < spread[0].max() / spread[0].min() / 10
+
+
+def test_a_residual_is_no_pair_and_an_output_neither():
+    assert [p.maker.kind.name for p in pairs(mobile(side=SIDE))] == []
+    assert [p.maker.kind.name for p in pairs(chain())] == ["CONV_2D", "DEPTHWISE_CONV_2D"]
+
+
+@pytest.mark.parametrize(("gain", "left"), [(0.05, "relu"), (20.0, "relu6")])
+def test_relu6_becomes_relu_only_where_nothing_is_clipped(gain, left):
+    graph = chain("relu6")
+    w = graph[1]
+    graph = replace(graph, tensors={**graph.tensors, 1: replace(w, data=(w.data * np.float32(gain)))})
+    network, samples, context = planned(graph)
+    better = Equalize().apply(network, samples, context)
+    assert better.graph.ops[0].kind.activation == left
+    assert_same(float_outputs(better.graph, samples), float_outputs(graph, samples), rtol=1e-5)
+
+
+# ---- bias correction ----------------------------------------------------------------------------------------------------
+
+
+def test_bias_correction_leaves_no_mean_shift():
+    network, samples, context = planned(scheme="w4a8")
+    better = BiasCorrection().apply(network, samples, context)
+    assert noise(better, samples) < noise(network, samples)
+    batch, _ = samples.batch(np.arange(len(samples)))
+    before, after = (mean_of_logits(g, batch) for g in (network.integer(), better.integer()))
+    exact = mean_of_logits(network.graph, batch)
+    step = network.plan.own(12).scale[0]
+    assert np.abs(before - exact).max() > step
+    # what is left comes from rounding the logits themselves
+    assert np.abs(after - exact).max() < step / 4
+
+
+def mean_of_logits(graph, batch):
+    """The mean over samples of what the last SOFTMAX reads."""
+    seen = {}
+    with torch.inference_mode():
+        Program(graph)(batch, lambda tensor, y: seen.update({tensor.id: y}))
+    return seen[12].mean(0).numpy()
+
+
+# ---- fine-tuning --------------------------------------------------------------------------------------------------------
+
+
+def test_fine_tuning_at_rate_zero_changes_nothing():
+    network, samples, context = planned()
+    still = FineTune(epochs=1, rate=0.0, scale_rate=0.0).apply(network, samples, context)
+    assert tflite.write(still.integer()) == tflite.write(network.integer())
+
+
+def test_fine_tuning_lowers_the_noise_and_repeats_itself():
+    network, samples, context = planned(scheme="w4a8")
+    better = FineTune(epochs=6, batch=16).apply(network, samples, context)
+    assert noise(better, samples) < 0.8 * noise(network, samples)
+    again = FineTune(epochs=6, batch=16).apply(network, samples, context)
+    assert tflite.write(better.integer()) == tflite.write(again.integer())
+
+
+def test_a_diverging_fine_tune_goes_back_to_the_best_state():
+    network, samples, context = planned()
+    wild = FineTune(epochs=2, batch=16, rate=1e30, scale_rate=1e30).apply(network, samples, context)
+    assert np.isfinite(float_outputs(wild.integer(), samples)).all()
+    assert noise(wild, samples) <= noise(network, samples) * (1 + 1e-6)
+
+
+def test_fine_tuning_stops_at_the_deadline():
+    network, samples, context = planned()
+    late = FineTune().apply(network, samples, replace(context, deadline=0.0))
+    assert "for 0 epochs" in late.log[-1]
+
+
+# ---- together -----------------------------------------------------------------------------------------------------------
+
+
+def test_remedies_run_in_the_order_that_lets_them_work():
+    assert [r.name for r in known(["finetune", "bias", "equalize", "bias"])] == ["equalize", "bias", "finetune"]
+    with pytest.raises(OptionError, match="no remedy is called 'magic'; type --remedies with some of: equalize,bias,finetune"):
+        known(["magic"])
+
+
+def test_a_recovered_network_survives_its_arrays():
+    network, samples, context = planned(rescaled_channels(chain("relu6"), np.float32([1, 2, 4, 8, 1, 2, 4, 8]) / 64))
+    better = apply(["equalize", "bias"], network, samples, context)
+    back = Quantized.from_arrays(network, better.to_arrays())
+    assert tflite.write(back.integer()) == tflite.write(better.integer())
+    assert back.log == better.log
+
+
+def test_the_worst_op_is_named():
+    """One channel a thousand times too large takes all others' resolution."""
+    network, samples, _ = planned(rescaled_channels(chain(), np.float32([1000, 1, 1, 1, 1, 1, 1, 1])))
+    rows = sensitivities(network, [samples.batch(np.arange(16))[0]])
+    assert rows[0].op.startswith("CONV_2D")
+    assert sum(row.share for row in rows) == pytest.approx(1.0)
+
+
+# ---- four bits ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_clipping_with_least_squared_error_beats_the_largest_weight():
+    w = np.random.default_rng(0).standard_t(3, (16, 3, 3, 8)).astype(np.float32)
+    absmax = np.abs(w).max((1, 2, 3))
+
+    def error(most):
+        fmt = symmetric_from_absmax(most, "int4", 0)
+        return np.square(w - dequantize_array(quantize_array(w, fmt), fmt)).sum((1, 2, 3))
+
+    best = least_squared_error(w, absmax, "int4", 0)
+    assert (best <= absmax).all()
+    assert (error(best) <= error(absmax) * (1 + 1e-6)).all()
+    assert error(best).sum() < 0.9 * error(absmax).sum()
+
+
+def test_w4a8_packs_what_has_kernels_and_runs(tmp_path):
+    network, samples, _ = planned(scheme="w4a8")
+    dtypes = {op.kind.name: network.plan.at(w, op.output).dtype for op, w, _ in integer_weights(network.graph, network.plan)}
+    assert dtypes == {"CONV_2D": "int4", "DEPTHWISE_CONV_2D": "int8", "FULLY_CONNECTED": "int4"}
+    integer = network.integer()
+    data = tflite.write(integer)
+    assert_same(tflite.read(data)[1].data, integer[1].data)
+    path = tmp_path / "w4a8.tflite"
+    path.write_bytes(data)
+    batch, _ = samples.batch(np.arange(8))
+    ran = next(iter(litert.run(path, batch).values()))
+    with torch.inference_mode():
+        made = next(iter(Program(integer)(batch).values())).numpy()
+    assert np.abs(ran - made).max() <= 2 / 256
+    assert isinstance(network.plan.own(3), Affine)
+    assert isinstance(network.graph.ops[0].kind, Conv2D)
