@@ -28,7 +28,7 @@ _COMPUTES: Final = frozenset(
 #: No int8 kernel in TensorFlow Lite Micro, or one that differs: its RELU6 clamps without requantizing. ELU and SUM it has, but
 #: LiteRT's reference kernels, which stand for it in measurements, have no ELU and saturate SUM.
 _NOT_ON_MCU: Final = frozenset(
-    {"ELU", "EXP", "GATHER", "GELU", "REDUCE_MIN", "RELU6", "REVERSE_V2", "RSQRT", "SUM", "TILE"}
+    {"ELU", "EXP", "GELU", "RELU6", "SUM", "TILE"}
 )
 # fmt: on
 
@@ -74,6 +74,7 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 kernels="reference",
                 integer=(_MOVES | _COMPUTES) - _NOT_ON_MCU,
                 hybrid=frozenset(),
+                # The newest kernels take FULLY_CONNECTED per channel too; older ones in the field read the first scale for all.
                 per_channel=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}),
                 int4=frozenset({"CONV_2D", "FULLY_CONNECTED"}),
                 float_islands=False,
