@@ -48,6 +48,10 @@ ROWS = (
 )
 
 
+def figure(result: intact.Result, name: str) -> float:
+    return result.reading(name, "difference").measurement.value
+
+
 def drop(row: Row, seed: int, remedies: tuple[str, ...]) -> tuple[intact.Result, float]:
     """One run through the public API, and its seconds, measurement and all."""
     values, labels = pictures("test")
@@ -71,13 +75,13 @@ def main() -> None:
     for row in (row for row in ROWS if options.rows in str(row)):
         plain, _ = drop(row, 0, ())
         runs = [drop(row, seed, row.remedies) for seed in range(options.seeds)]
-        drops = [result.reading("accuracy drop", "difference").value for result, _ in runs]
+        drops = [figure(result, "accuracy drop") for result, _ in runs]
         mean = statistics.mean(drops)
         last = runs[-1][0]
         print(
-            f"| {row} | {plain.reading('accuracy drop', 'difference').value:.2f} | "
+            f"| {row} | {figure(plain, 'accuracy drop'):.2f} | "
             f"{', '.join(f'{d:.2f}' for d in drops)} | {mean:.2f} | {row.bound} | {len(last.model):,} | "
-            f"{1 / last.reading('speed-up', 'difference').value:.2f} | {max(s for _, s in runs):.0f} |",
+            f"{1 / figure(last, 'speed-up'):.2f} | {max(s for _, s in runs):.0f} |",
             flush=True,
         )
         if mean > row.bound:
