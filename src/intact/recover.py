@@ -34,6 +34,8 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 
 _BATCH: Final = 32
 _DIAGNOSED: Final = 64
+#: For the latency of one candidate.
+_TIMED_SECONDS: Final = 1.5
 
 
 @final
@@ -92,7 +94,8 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
             return goal.loss(outputs("float", source), outputs(name, written(model)), choosing)
 
         def latency(model: bytes) -> float:
-            times = litert.latency({"candidate": written(model)}, kernels=target.kernels, threads=1, rounds=8, max_seconds=1.5)
+            file = {"candidate": written(model)}
+            times = litert.latency(file, kernels=target.kernels, threads=1, rounds=8, max_seconds=_TIMED_SECONDS)
             return float(np.median(times["candidate"].samples_ms))
 
         def remember(name: str, base: Quantized, make: Callable[[], Quantized]) -> Quantized:

@@ -43,7 +43,7 @@ class Goal:
             return accuracy.share(np.asarray(differ), "disagreement with float", "share of samples with another class")
         if samples.labels is None:
             raise OptionError(
-                "--max-drop needs labels, and the data has none that fit the model; type --min-agreement 99 instead"
+                "--max-drop needs labels that fit the model, and the data has none; type --min-agreement 99 instead"
             )
         return accuracy.drop(accuracy.correct(a, samples.labels, cut), accuracy.correct(b, samples.labels, cut))
 

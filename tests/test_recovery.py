@@ -1,0 +1,204 @@
+"""The search under a limit from the outside: what it tries, what it takes, what it says."""
+
+import importlib
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import intact
+from intact import options
+from intact.cli import app
+from intact.errors import DataError, OptionError
+from intact.formats import tflite
+from intact.search import Goal
+from intact.settings import Settings
+from nets import images, mobile
+
+RUN = CliRunner()
+SEARCH = importlib.import_module("intact.search")
+
+
+@pytest.fixture(autouse=True)
+def short_timing(monkeypatch):
+    """These tests are about choosing; a few blocks of latency do."""
+    monkeypatch.setattr("intact.measure.figures._LATENCY_SECONDS", 0.3)
+    monkeypatch.setattr("intact.recover._TIMED_SECONDS", 0.1)
+
+
+def call(*args):
+    return RUN.invoke(app, [str(a) for a in args])
+
+
+def labelled(n=160, seed=1):
+    """Samples labelled as the network itself sees most of them, so that there is accuracy to lose."""
+    x = images(n, seed)
+    net = mobile(seed=2)
+    scores = next(iter(intact.Program(net)({"image": x}).values())).numpy()
+    return net, x, scores.argmax(-1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recovery")
+    net, x, y = labelled()
+    (path / "net.tflite").write_bytes(tflite.write(net))
+    np.savez(path / "labelled.npz", x=x, y=y)
+    np.save(path / "bare.npy", x)
+    return path
+
+
+def test_what_already_meets_the_limit_is_taken_as_it_is():
+    net, x, y = labelled()
+    result = intact.quantize(net, intact.data.arrays(x, y), max_drop=30, measure=True)
+    assert [c.name for c in result.candidates] == ["as planned"]
+    assert result.verdict.status == "pass"
+    assert result.model == result.candidates[0].model
+
+
+def test_a_limit_that_cannot_be_met_climbs_the_whole_ladder_and_takes_what_loses_least(monkeypatch):
+    losses = iter([9.0, 5.0, 6.0, 4.0, 8.0, 7.0, 3.0, 3.5] + [3.0] * 9)
+    monkeypatch.setattr(Goal, "loss", lambda *_: measured(next(losses), 0.0, 10.0))
+    net, x, y = labelled()
+    result = intact.quantize(net, intact.data.arrays(x, y), scheme="w4a8", max_drop=1.0, measure=False)
+    assert [c.name for c in result.candidates] == [
+        "as planned",
+        "bias",
+        "equalize + bias",
+        "bias + finetune",
+        *(f"bias, {n} ops in float" for n in (1, 2, 4, 8)),
+    ]
+    assert result.model == result.candidates[6].model
+    islands = [sum(t.is_float and not t.is_constant for t in c.network.integer().tensors.values()) for c in result.candidates]
+    assert islands[3] == 0 < islands[4] <= islands[5] <= islands[6]
+
+
+def test_the_samples_that_choose_do_not_report_nor_teach():
+    _, x, y = labelled()
+    bound = intact.data.arrays(x, y).bind(intact.data.input_specs(mobile()), 4)
+    parts = intact.data.partition(bound, None, 0)
+    learning, choosing, findings = intact.data.for_search(parts)
+    sets = [set(part.index.tolist()) for part in (learning, choosing, parts.report)]
+    assert not sets[0] & sets[1]
+    assert not sets[2] & (sets[0] | sets[1])
+    assert findings == ()
+    teachers, _ = intact.data.for_learning(parts)
+    assert set(teachers.index.tolist()) == set(parts.calibration.index.tolist()) | set(parts.selection.index.tolist())
+
+
+def test_nothing_left_to_choose_on_is_said():
+    _, x, y = labelled()
+    data = intact.data.arrays(x, y)
+    with pytest.raises(DataError, match="too few samples to choose on"):
+        intact.quantize(mobile(seed=2), data, evaluation=data, max_drop=1.0)
+
+
+def test_the_command_gives_a_verdict_and_writes_what_it_tried(folder):
+    out = folder / "run"
+    ran = call("quantize", folder / "net.tflite", "--data", folder / "labelled.npz", "--max-drop", "40", "--out", out)
+    assert ran.exit_code == 0, ran.stderr
+    assert "verdict: pass" in ran.stdout
+    assert "as planned: accuracy drop" in ran.stderr
+    record = json.loads((out / "result.json").read_text())
+    assert record["verdict"] == {"status": "pass", "limit": 40.0, "needs_about_n": None}
+    assert record["candidates"][0]["name"] == "as planned"
+    assert "## Tried" in (out / "result.md").read_text()
+
+
+def only_as_planned(start, *_):
+    yield "as planned", start, lambda: start
+
+
+def test_a_missed_limit_is_exit_code_1_and_the_model_is_there(folder, monkeypatch):
+    monkeypatch.setattr(SEARCH, "_ladder", only_as_planned)
+    monkeypatch.setattr(Goal, "loss", lambda *_: measured(7.0, 6.0, 8.0))
+    out = folder / "missed"
+    ran = call("quantize", folder / "net.tflite", "--data", folder / "labelled.npz", "--max-drop", "1", "--out", out)
+    assert ran.exit_code == 1
+    assert (out / "model.tflite").exists()
+    assert "the limit is not met" in ran.stdout
+    assert "% of the noise" in ran.stdout
+
+
+def test_only_strict_turns_inconclusive_into_exit_code_1(folder, monkeypatch):
+    monkeypatch.setattr(Goal, "loss", lambda *_: measured(0.5, -1.0, 2.0))
+    args = ("quantize", folder / "net.tflite", "--data", folder / "labelled.npz", "--max-drop", "1", "--overwrite")
+    relaxed = call(*args, "--out", folder / "relaxed")
+    assert relaxed.exit_code == 0
+    assert "verdict: inconclusive (needs about" in relaxed.stdout
+    assert call(*args, "--out", folder / "strict", "--strict").exit_code == 1
+
+
+def measured(value, low, high):
+    return intact.measure.measurement.Measurement("accuracy drop", value, "percentage points", low, high, "", 80)
+
+
+def test_an_interrupted_search_goes_on_where_it_was(folder, monkeypatch):
+    out = folder / "resumed"
+    args = ("quantize", folder / "net.tflite", "--data", folder / "labelled.npz", "--min-agreement", "100", "--out", out)
+    args = (*args, "--scheme", "w4a8", "--time-budget", "1s")
+    monkeypatch.setattr(Goal, "loss", lambda *_: measured(5.0, 4.0, 6.0))
+    real = SEARCH.apply
+
+    def stops_at_the_second(names, *rest):
+        if tuple(names) == ("equalize", "bias"):
+            raise KeyboardInterrupt
+        return real(names, *rest)
+
+    monkeypatch.setattr(SEARCH, "apply", stops_at_the_second)
+    monkeypatch.setattr("intact.remedies.base.Context.out_of_time", lambda _: False)
+    assert call(*args).exit_code == 130
+    done = []
+    monkeypatch.setattr(SEARCH, "apply", lambda names, *rest: done.append(tuple(names)) or real(names, *rest))
+    monkeypatch.setattr("intact.remedies.base.Context.out_of_time", lambda _: ("equalize", "bias") in done)
+    assert call(*args).exit_code == 1
+    assert done == [("equalize", "bias")]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--max-drop", "1"), "--max-drop needs labels that fit the model, and the data has none; type --min-agreement 99"),
+        (("--max-drop", "-1"), "--max-drop -1 must be percentage points from 0 to 100"),
+        (("--min-agreement", "101"), "--min-agreement 101 must be a percentage"),
+        (("--max-drop", "1", "--min-agreement", "99"), "are two limits; type one of them"),
+        (("--max-drop", "1", "--remedies", "bias"), "type one of them"),
+        (("--remedies", "magic"), "no remedy is called 'magic'"),
+        (("--remedies", "bias", "--scheme", "float16"), "--scheme float16 computes in float"),
+        (("--max-drop", "1", "--time-budget", "soon"), "--time-budget 'soon' is no time; type something like 90s, 15m or 1h"),
+        (("--max-drop", "1", "--time-budget", "0"), "--time-budget 0 must be above 0"),
+    ],
+)
+def test_bad_options(folder, args, message):
+    out = folder / "bad"
+    ran = call("quantize", folder / "net.tflite", "--data", folder / "bare.npy", "--out", out, *args)
+    assert ran.exit_code == 2
+    assert message in ran.stderr.replace("\n", " ")
+    assert not out.exists()
+
+
+def test_times_are_read():
+    assert [options.seconds(text) for text in ("90s", "15m", "1h", "7")] == [90.0, 900.0, 3600.0, 7.0]
+
+
+def test_input_shapes_are_read():
+    assert options.input_shape([]) is None
+    assert options.input_shape(["96,96,3"]) == (96, 96, 3)
+    assert options.input_shape(["a=8", "b=4,4"]) == {"a": (8,), "b": (4, 4)}
+    for bad in (["96,x"], ["0,3"], ["1", "2"], ["1", "a=2"]):
+        with pytest.raises(OptionError, match="--input-shape"):
+            options.input_shape(bad)
+
+
+def test_replaying_a_plan_leaves_no_room_for_remedies():
+    net, x, _ = labelled(60)
+    plan = intact.quantize(net, intact.data.arrays(x), measure=False).plan
+    with pytest.raises(OptionError, match="--plan replays what was decided before"):
+        intact.quantize(net, intact.data.arrays(x), plan=plan, remedies=["bias"], measure=False)
+
+
+def test_goals_come_from_settings():
+    assert Settings(max_drop=0.5).goal == Goal("drop", 0.5)
+    assert Settings(min_agreement=99.0).goal == Goal("disagreement", 1.0)
+    assert Settings().goal is None
