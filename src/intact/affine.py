@@ -88,6 +88,11 @@ def limits(dtype: str) -> tuple[int, int]:
     return _LIMITS[dtype]
 
 
+def storage(dtype: str) -> torch.dtype:
+    """How torch holds ``dtype``: int4 has an int8 each."""
+    return _TORCH[dtype]
+
+
 def affine_from_range(low: float, high: float, dtype: str = "int8") -> Affine:
     """The asymmetric per-tensor format that covers [low, high], widened to contain zero, which is then exact.
 

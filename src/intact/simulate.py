@@ -6,6 +6,7 @@ format as it is made (fake quantization).
 
 from __future__ import annotations
 
+import abc
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,16 +21,15 @@ from intact.graph import Graph, Op, Tensor
 from intact.ops.base import as_tuple
 from intact.verify import concrete
 
-#: Called with every float activation as it is made, graph inputs too.
+#: Called with every activation as it is made, graph inputs too.
 Observer: TypeAlias = Callable[[Tensor, torch.Tensor], None]
 #: Samples by input name, [n, ...] each.
 Batch: TypeAlias = Mapping[str, np.ndarray]
 Made = TypeVar("Made")
 
 
-@final
-class Program:
-    """A graph made ready to run on ``device``. Immutable; safe to call from several threads."""
+class Engine(abc.ABC):
+    """A graph made ready to run on ``device``, op by op. Immutable; safe to call from several threads."""
 
     def __init__(self, graph: Graph, device: str | torch.device = "cpu") -> None:
         self.graph = graph
@@ -41,18 +41,26 @@ class Program:
             n: tuple(i for i in op.reads if last[i] == n and i not in graph.outputs) for n, op in enumerate(graph.ops)
         }
 
+    @abc.abstractmethod
     def _constant(self, t: Tensor) -> torch.Tensor:
-        data = torch.from_numpy(np.array(t.data))
-        if isinstance(t.format, Affine):
-            return dequantize(data, t.format).to(self.device)
-        if t.is_float:
-            return data.to(self.device, torch.float32)
-        return data
+        """A constant as ops read it."""
+
+    @abc.abstractmethod
+    def _entered(self, t: Tensor, x: torch.Tensor) -> torch.Tensor:
+        """A graph input as ops read it."""
+
+    @abc.abstractmethod
+    def _computed(self, op: Op, inputs: tuple[torch.Tensor | None, ...]) -> tuple[torch.Tensor, ...]:
+        """The outputs of one op."""
+
+    @abc.abstractmethod
+    def _seen(self, t: Tensor, y: torch.Tensor) -> bool:
+        """Whether an observer is told of this tensor."""
 
     def __call__(
         self, inputs: Mapping[str, np.ndarray | torch.Tensor], observe: Observer | None = None
     ) -> dict[str, torch.Tensor]:
-        """Outputs by name, [n, ...], for inputs by name, [n, ...], in real numbers. DataError when they do not fit."""
+        """Outputs by name, [n, ...], for inputs by name, [n, ...]. DataError when they do not fit."""
         values = {i: self._input(name, i, inputs) for name, i in zip(self.graph.input_names, self.graph.inputs, strict=True)}
         if not self.batches:
             return self._one_by_one(values, observe)
@@ -65,7 +73,7 @@ class Program:
         wanted = concrete(self.graph[i])
         if tuple(x.shape[1:]) != wanted[1:]:
             raise DataError(f"input {name!r} has shape {list(x.shape)}, and the model takes {['n', *wanted[1:]]}")
-        return x.to(torch.float32) if self.graph[i].is_float or isinstance(self.graph[i].format, Affine) else x
+        return self._entered(self.graph[i], x)
 
     def _one_by_one(self, values: Mapping[int, torch.Tensor], observe: Observer | None) -> dict[str, torch.Tensor]:
         step = concrete(self.graph[self.graph.inputs[0]])[0]
@@ -79,28 +87,55 @@ class Program:
     def _run(self, inputs: Mapping[int, torch.Tensor], observe: Observer | None) -> dict[str, torch.Tensor]:
         values = dict(self.constants)
         for i, x in inputs.items():
-            values[i] = self._made(i, x, observe)
+            values[i] = self._noted(i, x, observe)
         for n, op in enumerate(self.graph.ops):
-            for i, y in zip(op.outputs, self._compute(op, values), strict=True):
-                values[i] = self._made(i, y, observe)
+            for i, y in zip(op.outputs, self.compute(op, values), strict=True):
+                values[i] = self._noted(i, y, observe)
             for i in self._dead_after[n]:
                 values.pop(i, None)
         return {name: values[i] for name, i in zip(self.graph.output_names, self.graph.outputs, strict=True)}
 
-    def _compute(self, op: Op, values: Mapping[int, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    def compute(self, op: Op, values: Mapping[int, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """What one op makes of ``values`` by tensor id; constants need not be among them."""
+        known = {i: values[i] if i in values else self.constants[i] for i in op.reads}
         try:
-            return as_tuple(op.kind.compute(*(None if i is None else values[i] for i in op.inputs)))
+            return self._computed(op, tuple(None if i is None else known[i] for i in op.inputs))
         except (RuntimeError, ValueError, IndexError) as error:
             with located(f"op {self.graph.label(op)}"):
                 raise ModelError(f"cannot be computed ({str(error).splitlines()[0]})") from error
 
-    def _made(self, i: int, y: torch.Tensor, observe: Observer | None) -> torch.Tensor:
-        tensor = self.graph[i]
-        if isinstance(tensor.format, Affine):
-            y = fake_quantize(y, tensor.format)
-        if observe is not None and y.is_floating_point():
-            observe(tensor, y)
+    def _noted(self, i: int, y: torch.Tensor, observe: Observer | None) -> torch.Tensor:
+        if observe is not None and self._seen(self.graph[i], y):
+            observe(self.graph[i], y)
         return y
+
+
+@final
+class Program(Engine):
+    """A graph in real numbers, differentiable: integers are dequantized, and activations rounded to their own format."""
+
+    def _constant(self, t: Tensor) -> torch.Tensor:
+        data = torch.from_numpy(np.array(t.data))
+        if isinstance(t.format, Affine):
+            return dequantize(data, t.format).to(self.device)
+        if t.is_float:
+            return data.to(self.device, torch.float32)
+        return data
+
+    def _entered(self, t: Tensor, x: torch.Tensor) -> torch.Tensor:
+        return self._rounded(t, x.to(torch.float32) if t.is_float or isinstance(t.format, Affine) else x)
+
+    def _computed(self, op: Op, inputs: tuple[torch.Tensor | None, ...]) -> tuple[torch.Tensor, ...]:
+        made = zip(op.outputs, as_tuple(op.kind.compute(*inputs)), strict=True)
+        return tuple(self._rounded(self.graph[i], y) for i, y in made)
+
+    def _seen(self, t: Tensor, y: torch.Tensor) -> bool:
+        del t
+        return y.is_floating_point()
+
+    @staticmethod
+    def _rounded(t: Tensor, y: torch.Tensor) -> torch.Tensor:
+        return fake_quantize(y, t.format) if isinstance(t.format, Affine) else y
 
 
 def map_batches(
@@ -136,7 +171,7 @@ def map_batches(
         torch.set_num_threads(before)
 
 
-def run_batches(program: Program, batches: Iterable[Batch]) -> dict[str, np.ndarray]:
+def run_batches(program: Engine, batches: Iterable[Batch]) -> dict[str, np.ndarray]:
     """All outputs, [n, ...] by name, for samples that come in batches."""
 
     def outputs(batch: Batch) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from intact.ops.base import Fixed, OpKind, RangeRule, present
+from intact.ops.base import Call, Fixed, OpKind, RangeRule, present
 
 #: LOGISTIC and SOFTMAX give [0, 1) in 1/256 steps. Source: LiteRT activations.cc; int16 in 1/32768 steps.
 _UNIT: Final = Fixed({"int8": (1 / 256, -128), "int16": (1 / 32768, 0)})
@@ -107,6 +107,9 @@ class Gelu(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return F.gelu(present(inputs[0], "x"), approximate="tanh" if self.approximate else "none")
 
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (call.arithmetic.unary(self.compute, call.tensor(0), call.format(0), call.output()),)
+
 
 @final
 @dataclass(frozen=True)
@@ -117,6 +120,9 @@ class Elu(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return F.elu(present(inputs[0], "x"))
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (call.arithmetic.unary(self.compute, call.tensor(0), call.format(0), call.output()),)
 
 
 @final
@@ -130,6 +136,9 @@ class Logistic(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.sigmoid(present(inputs[0], "x"))
 
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (call.arithmetic.unary(self.compute, call.tensor(0), call.format(0), call.output()),)
+
 
 @final
 @dataclass(frozen=True)
@@ -141,6 +150,9 @@ class Tanh(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.tanh(present(inputs[0], "x"))
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (call.arithmetic.unary(self.compute, call.tensor(0), call.format(0), call.output()),)
 
 
 @final
@@ -154,6 +166,9 @@ class Softmax(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.softmax(self.beta * present(inputs[0], "x"), -1)
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (call.arithmetic.softmax(call.tensor(0), call.format(0), call.output(), self.beta),)
 
 
 @final
@@ -190,6 +205,9 @@ class Exp(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.exp(present(inputs[0], "x"))
 
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (call.arithmetic.unary(self.compute, call.tensor(0), call.format(0), call.output()),)
+
 
 @final
 @dataclass(frozen=True)
@@ -200,6 +218,9 @@ class Log(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.log(present(inputs[0], "x"))
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (call.arithmetic.unary(self.compute, call.tensor(0), call.format(0), call.output()),)
 
 
 @final

@@ -16,7 +16,10 @@ from typing import ClassVar, Final, Literal, TypeAlias, final
 import torch
 from torch import Tensor
 
+from intact.affine import Affine, Format, storage
 from intact.errors import ModelError, UnsupportedError
+from intact.fixed_point import wrap
+from intact.requantize import Arithmetic, Output, centered
 
 Activation: TypeAlias = Literal["none", "relu", "relu6", "relu_n1_to_1", "tanh"]
 Padding: TypeAlias = Literal["same", "valid"]
@@ -65,6 +68,34 @@ class Weight:
     bias: int
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class Call:
+    """What an integer kernel is given: stored tensors with their formats, and the formats it must give."""
+
+    inputs: tuple[Tensor | None, ...]
+    formats: tuple[Format, ...]
+    outs: tuple[Format, ...]
+    arithmetic: Arithmetic
+
+    def tensor(self, i: int) -> Tensor:
+        return present(self.inputs[i], f"{i}")
+
+    def format(self, i: int) -> Affine:
+        return affine(self.formats[i])
+
+    def output(self, activation: Activation = "none") -> Output:
+        """The first output; UnsupportedError where the activation is more than a clamp."""
+        clamp = CLAMPS[activation]
+        if clamp is None:
+            raise UnsupportedError(f"the exact integer arithmetic of a fused {activation} is not known")
+        return Output(affine(self.outs[0]), clamp)
+
+    def centered(self, i: int) -> Tensor:
+        """``q - zero_point`` of one input in int64."""
+        return centered(self.tensor(i), self.format(i))
+
+
 class OpKind(abc.ABC):
     """One kind of op with its options. Subclasses are final frozen dataclasses; ``name`` is LiteRT's operator name."""
 
@@ -79,6 +110,16 @@ class OpKind(abc.ABC):
         Integer inputs (axes, shapes, paddings) are constants on the CPU and may be read with ``tolist``.
         """
 
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        """What a kernel of this op makes of stored integers, to the last bit: stored integers in ``call.outs``.
+
+        Unless an op says otherwise, one that only moves or picks numbers does so with integers too, zero being the zero
+        point; any other raises UnsupportedError.
+        """
+        if not isinstance(self.range_rule, SameAsInput):
+            raise UnsupportedError(f"the exact integer arithmetic of {self.name} is not known")
+        return move(self, call)
+
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         """Multiply-accumulates for one call, from the shapes of its inputs and first output."""
         del inputs, output
@@ -89,6 +130,56 @@ class Moves(OpKind):
     """An op that only moves numbers: input and output share one scale."""
 
     range_rule: ClassVar[RangeRule] = SameAsInput()
+
+
+def affine(fmt: Format) -> Affine:
+    """``fmt``, which must be integers that stand for real numbers; a mixture of float and integers is another kernel."""
+    if not isinstance(fmt, Affine):
+        raise UnsupportedError(f"the exact arithmetic of integers mixed with {fmt.dtype} is not known")
+    return fmt
+
+
+def exact_float(largest: float) -> torch.dtype:
+    """The float type in which sums of integers stay exact, whatever their order, if none exceeds ``largest``."""
+    return torch.float32 if largest <= 2**24 else torch.float64
+
+
+def move(kind: OpKind, call: Call) -> tuple[Tensor, ...]:
+    """``kind.compute`` on ``q - zero_point``: exact where it only moves or picks numbers (8 bits fit float32)."""
+    given = [
+        x if x is None or not isinstance(f, Affine) else centered(x, f).to(torch.float32)
+        for x, f in zip(call.inputs, call.formats, strict=True)
+    ]
+    made = zip(as_tuple(kind.compute(*given)), call.outs, strict=True)
+    return tuple((y + affine(out).zero_point[0]).to(storage(out.dtype)) for y, out in made)
+
+
+def accumulate(plain: OpKind, call: Call) -> tuple[Tensor, Affine, Affine]:
+    """The int32 sums of a weighted op, bias included, with the formats of its input and weight.
+
+    ``plain`` is the op without an activation: its float meaning on ``q - zero_point`` gives the sums, exactly.
+    """
+    weight = plain.weight
+    if weight is None:
+        raise TypeError(plain.name)
+    fw, w = call.format(weight.input), call.tensor(weight.input)
+    at = next(i for i, f in enumerate(call.formats) if isinstance(f, Affine) and i not in (weight.input, weight.bias))
+    x = call.centered(at)
+    kernel = w.to(torch.int64) - _along(fw.zero_point, fw.axis, w)
+    channels = kernel.abs().movedim(weight.axis, 0).flatten(1).sum(1)
+    dtype = exact_float(float(channels.max()) * float(x.abs().max()))
+    given = list(call.inputs[: weight.bias])
+    given[weight.input], given[at] = kernel.to(dtype), x.to(dtype)
+    acc = as_tuple(plain.compute(*given))[0].to(torch.int64)
+    bias = call.inputs[weight.bias] if weight.bias < len(call.inputs) else None
+    return wrap(acc if bias is None else acc + bias.reshape(-1).to(torch.int64)), call.format(at), fw
+
+
+def _along(values: tuple[int, ...], axis: int | None, like: Tensor) -> Tensor:
+    shape = [1] * like.dim()
+    if axis is not None:
+        shape[axis] = -1
+    return torch.tensor(values, device=like.device).reshape(shape)
 
 
 def activate(x: Tensor, activation: Activation) -> Tensor:

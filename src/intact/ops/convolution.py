@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar, final
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from intact.ops.base import Activation, OpKind, Padding, Shape, Weight, activate, bounded, integers, present, same_padding
+from intact.ops.base import (
+    Activation,
+    Call,
+    OpKind,
+    Padding,
+    Shape,
+    Weight,
+    accumulate,
+    activate,
+    bounded,
+    integers,
+    present,
+    same_padding,
+)
 
 
 def to_nchw(x: Tensor) -> Tensor:
@@ -54,6 +67,10 @@ class Conv2D(OpKind):
         y = F.conv2d(to_nchw(x), to_nchw(w), rest[0] if rest else None, self.stride, pad, self.dilation, groups)
         return activate(to_nhwc(y), self.activation)
 
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        acc, x, w = accumulate(replace(self, activation="none"), call)
+        return (call.arithmetic.product(acc, x, w, call.output(self.activation)),)
+
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         return prod(output) * prod(inputs[1][1:])
 
@@ -78,6 +95,10 @@ class DepthwiseConv2D(OpKind):
         kernel = w.permute(3, 0, 1, 2)
         y = F.conv2d(to_nchw(x), kernel, rest[0] if rest else None, self.stride, pad, self.dilation, x.shape[3])
         return activate(to_nhwc(y), self.activation)
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        acc, x, w = accumulate(replace(self, activation="none"), call)
+        return (call.arithmetic.product(acc, x, w, call.output(self.activation)),)
 
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         return prod(output) * inputs[1][1] * inputs[1][2]
@@ -110,6 +131,10 @@ class TransposeConv(OpKind):
         ends = [size[1 + i] - (full.shape[2 + i] - pads[i][0]) for i in (0, 1)]
         y = F.pad(full, (-pads[1][0], ends[1], -pads[0][0], ends[0]))
         return activate(to_nhwc(y if bias is None else y + bias.reshape(1, -1, 1, 1)), self.activation)
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        acc, x, w = accumulate(replace(self, activation="none"), call)
+        return (call.arithmetic.product(acc, x, w, call.output(self.activation)),)
 
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         del output

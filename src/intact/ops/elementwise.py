@@ -8,7 +8,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from intact.ops.base import Activation, OpKind, RangeRule, SameAsInput, activate, present
+from intact.ops.base import Activation, Call, OpKind, RangeRule, SameAsInput, activate, present
 
 
 @final
@@ -22,6 +22,10 @@ class Add(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return activate(present(inputs[0], "a") + present(inputs[1], "b"), self.activation)
 
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        formats = (call.format(0), call.format(1))
+        return (call.arithmetic.add(call.tensor(0), call.tensor(1), formats, call.output(self.activation)),)
+
 
 @final
 @dataclass(frozen=True)
@@ -34,6 +38,10 @@ class Sub(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return activate(present(inputs[0], "a") - present(inputs[1], "b"), self.activation)
 
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        formats = (call.format(0), call.format(1))
+        return (call.arithmetic.add(call.tensor(0), call.tensor(1), formats, call.output(self.activation), sign=-1),)
+
 
 @final
 @dataclass(frozen=True)
@@ -45,6 +53,10 @@ class Mul(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return activate(present(inputs[0], "a") * present(inputs[1], "b"), self.activation)
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        products = call.centered(0) * call.centered(1)
+        return (call.arithmetic.multiply(products, call.format(0), call.format(1), call.output(self.activation)),)
 
 
 @final

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar, final
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from intact.ops.base import Activation, OpKind, Shape, Weight, activate, present
+from intact.ops.base import Activation, Call, OpKind, Shape, Weight, accumulate, activate, present
 
 
 @final
@@ -31,6 +31,10 @@ class FullyConnected(OpKind):
         bias = inputs[2] if len(inputs) > 2 else None
         y = F.linear(x, w, None if bias is None else bias.reshape(-1))
         return activate(y, self.activation)
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        acc, x, w = accumulate(replace(self, activation="none"), call)
+        return (call.arithmetic.dense(acc, x, w, call.output(self.activation)),)
 
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         return prod(output) * inputs[1][1]

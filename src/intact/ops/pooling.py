@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from intact.errors import ModelError
-from intact.ops.base import Activation, OpKind, Padding, RangeRule, SameAsInput, activate, present, same_padding
+from intact.ops.base import (
+    Activation,
+    Call,
+    OpKind,
+    Padding,
+    RangeRule,
+    SameAsInput,
+    activate,
+    move,
+    present,
+    same_padding,
+)
 from intact.ops.convolution import to_nchw, to_nhwc
 
 
@@ -44,6 +56,17 @@ class AveragePool2D(OpKind):
             y = y / F.avg_pool2d(ones, self.filter, self.stride)
         return activate(to_nhwc(y), self.activation)
 
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        x = call.tensor(0)
+        total, count = self._sums(x.to(torch.float32)), self._sums(torch.ones_like(x[:1, ..., :1], dtype=torch.float32))
+        return (call.arithmetic.average(total, count, call.format(0), call.output(self.activation)),)
+
+    def _sums(self, x: Tensor) -> Tensor:
+        """Sums over windows, exactly: int64."""
+        pads = _pads(x, self.filter, self.stride, self.padding)
+        y = F.avg_pool2d(F.pad(to_nchw(x.to(torch.float64)), pads), self.filter, self.stride, divisor_override=1)
+        return to_nhwc(y).to(torch.int64)
+
 
 @final
 @dataclass(frozen=True)
@@ -62,3 +85,7 @@ class MaxPool2D(OpKind):
         pads = _pads(x, self.filter, self.stride, self.padding)
         padded = F.pad(to_nchw(x), pads, value=float("-inf")) if any(pads) else to_nchw(x)
         return activate(to_nhwc(F.max_pool2d(padded, self.filter, self.stride)), self.activation)
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        (y,) = move(replace(self, activation="none"), call)
+        return (y.clamp(*call.arithmetic.limits(call.output(self.activation))),)

@@ -8,7 +8,8 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from intact.ops.base import OpKind, present
+from intact.affine import Affine, dequantize
+from intact.ops.base import Call, OpKind, present
 
 
 @final
@@ -21,6 +22,12 @@ class Quantize(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x")
 
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        source = call.formats[0]
+        if isinstance(source, Affine):
+            return (call.arithmetic.convert(call.tensor(0), source, call.output()),)
+        return (call.arithmetic.quantize(call.tensor(0), call.output()),)
+
 
 @final
 @dataclass(frozen=True)
@@ -31,6 +38,9 @@ class Dequantize(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x").to(torch.float32)
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (dequantize(call.tensor(0), call.format(0)),)
 
 
 @final

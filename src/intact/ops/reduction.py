@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
-from intact.ops.base import OpKind, RangeRule, SameAsInput, integers, present
+from intact.ops.base import Call, OpKind, RangeRule, SameAsInput, integers, present
 
 
 def _axes(inputs: tuple[Tensor | None, ...]) -> tuple[int, ...]:
     rank = present(inputs[0], "x").dim()
     return tuple(sorted({axis % rank if -rank <= axis < rank else axis for axis in integers(inputs[1], "axes")}))
+
+
+def _total(call: Call, keep_dims: bool) -> tuple[Tensor, int]:
+    """The sum of centered integers over the axes, and how many it sums."""
+    x, axes = call.centered(0), _axes(call.inputs)
+    return x.sum(axes, keepdim=keep_dims), prod(x.shape[axis] for axis in axes)
 
 
 @final
@@ -27,6 +34,10 @@ class Mean(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x").mean(_axes(inputs), keepdim=self.keep_dims)
 
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        total, count = _total(call, self.keep_dims)
+        return (call.arithmetic.mean(total, count, call.format(0), call.output()),)
+
 
 @final
 @dataclass(frozen=True)
@@ -38,6 +49,10 @@ class Sum(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x").sum(_axes(inputs), keepdim=self.keep_dims)
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        total, count = _total(call, self.keep_dims)
+        return (call.arithmetic.total(total, count, call.format(0), call.output()),)
 
 
 @final

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, final
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from intact.errors import ModelError, UnsupportedError
-from intact.ops.base import Activation, Moves, OpKind, activate, bounded, integers, present
+from intact.ops.base import Activation, Call, Moves, OpKind, activate, bounded, integers, move, present
 
 
 @final
@@ -135,6 +135,10 @@ class Concatenation(Moves):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return activate(torch.cat([present(x, "value") for x in inputs], self.axis), self.activation)
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        (y,) = move(replace(self, activation="none"), call)
+        return (y.clamp(*call.arithmetic.limits(call.output(self.activation))),)
 
 
 @final

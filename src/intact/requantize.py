@@ -1,0 +1,226 @@
+"""What the kernels do with integers, to the last bit: how a sum of products becomes 8 bits again.
+
+:class:`Arithmetic` is one kernel set. Its methods take stored integers or exact int64 sums with the formats they count in,
+and give stored integers. A *clamp* is a pair of real numbers: what a fused activation lets through.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Final, TypeAlias, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from intact import fixed_point as fixed
+from intact.affine import Affine, limits, storage
+
+Clamp: TypeAlias = tuple[float, float]
+#: Real numbers to real numbers, element by element.
+Function: TypeAlias = Callable[[Tensor], Tensor]
+
+EVERYTHING: Final[Clamp] = (float("-inf"), float("inf"))
+
+
+def centered(q: Tensor, fmt: Affine) -> Tensor:
+    """``q - zero_point`` in int64, for a per-tensor format."""
+    return q.to(torch.int64) - fmt.zero_point[0]
+
+
+def every_value(fmt: Affine) -> Tensor:
+    """All integers that an 8-bit format stores, lowest first: [256]."""
+    low, high = limits(fmt.dtype)
+    return torch.arange(low, high + 1)
+
+
+def look_up(q: Tensor, table: Tensor, fmt: Affine) -> Tensor:
+    """``table[q]`` for a table over :func:`every_value`."""
+    return table.to(q.device)[q.to(torch.int64) - limits(fmt.dtype)[0]]
+
+
+def round_away(x: Tensor) -> Tensor:
+    """Round to the nearest integer, halves away from zero, as C's ``round`` does: -2.5 -> -3."""
+    return torch.copysign(torch.floor(x.abs() + 0.5), x)
+
+
+def _scales(fmt: Affine) -> np.ndarray:
+    return np.asarray(fmt.scale, np.float64)
+
+
+def _float32(real: float) -> Tensor:
+    return torch.tensor(real, dtype=torch.float32)
+
+
+def _float_product(*factors: float, over: float = 1.0) -> np.ndarray:
+    """``a * b / over`` rounded to float32 after every step, as ``float`` expressions in C are."""
+    product = np.float32(1.0)
+    for factor in factors:
+        product *= np.float32(factor)
+    return np.asarray(product / np.float32(over), np.float64)
+
+
+@final
+@dataclass(frozen=True)
+class Output:
+    """The format to give, and what a fused activation lets through, in real numbers."""
+
+    format: Affine
+    clamp: Clamp = EVERYTHING
+
+    @property
+    def scale(self) -> float:
+        return self.format.scale[0]
+
+    @property
+    def zero_point(self) -> int:
+        return self.format.zero_point[0]
+
+
+class Arithmetic(abc.ABC):
+    """The rounding rules of one kernel set."""
+
+    name: ClassVar[str]
+
+    @abc.abstractmethod
+    def quantize(self, real: Tensor, out: Output) -> Tensor:
+        """QUANTIZE of real numbers."""
+
+    @abc.abstractmethod
+    def convert(self, q: Tensor, source: Affine, out: Output) -> Tensor:
+        """QUANTIZE of integers: the same numbers in another format."""
+
+    @abc.abstractmethod
+    def product(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
+        """A convolution's sums, [..., c] in units of ``x.scale * weight.scale[c]``."""
+
+    @abc.abstractmethod
+    def dense(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
+        """FULLY_CONNECTED's sums, [..., c] in units of ``x.scale * weight.scale[c]``."""
+
+    @abc.abstractmethod
+    def multiply(self, acc: Tensor, a: Affine, b: Affine, out: Output) -> Tensor:
+        """Products of two activations, in units of ``a.scale * b.scale``: MUL, BATCH_MATMUL."""
+
+    @abc.abstractmethod
+    def add(self, a: Tensor, b: Tensor, formats: tuple[Affine, Affine], out: Output, sign: int = 1) -> Tensor:
+        """``a + sign * b`` of stored integers."""
+
+    @abc.abstractmethod
+    def mean(self, total: Tensor, count: int, x: Affine, out: Output) -> Tensor:
+        """``total / count``, total a sum of ``count`` centered integers."""
+
+    @abc.abstractmethod
+    def total(self, total: Tensor, count: int, x: Affine, out: Output) -> Tensor:
+        """``total``, a sum of ``count`` centered integers, in another format."""
+
+    @abc.abstractmethod
+    def average(self, total: Tensor, count: Tensor, x: Affine, out: Output) -> Tensor:
+        """AVERAGE_POOL_2D: sums of ``count`` stored integers (zero point included), count broadcasting against total."""
+
+    @abc.abstractmethod
+    def unary(self, function: Function, q: Tensor, x: Affine, out: Output) -> Tensor:
+        """A function of one number, by a table of all 256."""
+
+    @abc.abstractmethod
+    def softmax(self, q: Tensor, x: Affine, out: Output, beta: float) -> Tensor:
+        """SOFTMAX along the last axis."""
+
+    @abc.abstractmethod
+    def steps(self, real: float, out: Output) -> int:
+        """``real / out.scale``, rounded as the kernels round the ends of a clamp."""
+
+    def limits(self, out: Output) -> tuple[int, int]:
+        """The lowest and the highest integer that may come out."""
+        low, high = limits(out.format.dtype)
+        ends = tuple(
+            end if math.isinf(real) else out.zero_point + self.steps(real, out)
+            for end, real in zip((low, high), out.clamp, strict=True)
+        )
+        return max(low, ends[0]), min(high, ends[1])
+
+    def finish(self, q: Tensor, out: Output) -> Tensor:
+        """``q`` (zero point added) clamped, as stored."""
+        low, high = self.limits(out)
+        return q.clamp(low, high).to(storage(out.format.dtype))
+
+
+@final
+class Reference(Arithmetic):
+    """LiteRT's reference kernels, whose arithmetic microcontroller runtimes share.
+
+    ``rescale``: a Q31 multiplier made from the real one in float64, a doubling high multiplication (halves up), then a right
+    shift (halves away from zero): two roundings. Source: LiteRT kernels/internal/common.cc, quantization_util.cc and
+    reference/integer_ops; the scale arithmetic is in each kernel's Prepare.
+    """
+
+    name: ClassVar[str] = "reference"
+
+    def quantize(self, real: Tensor, out: Output) -> Tensor:
+        q = round_away(real.to(torch.float32) / _float32(out.scale))
+        return self.finish(q.to(torch.float64).clamp(-(2.0**31), 2.0**31) + out.zero_point, out)
+
+    def convert(self, q: Tensor, source: Affine, out: Output) -> Tensor:
+        scaled = fixed.rescale(centered(q, source), _scales(source)[0] / out.scale)
+        return self.finish(scaled + out.zero_point, out)
+
+    def product(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
+        scaled = fixed.rescale(acc, _scales(x)[0] * _scales(weight) / out.scale)
+        return self.finish(scaled + out.zero_point, out)
+
+    def dense(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
+        # LiteRT rounds once, in float64; TFLM shares the two roundings of the convolutions
+        real = torch.from_numpy(_scales(x)[0] * _scales(weight) / out.scale).to(acc.device)
+        scaled = round_away(acc.to(torch.float64) * real).to(torch.int64)
+        return self.finish(scaled + out.zero_point, out)
+
+    def multiply(self, acc: Tensor, a: Affine, b: Affine, out: Output) -> Tensor:
+        scaled = fixed.rescale(acc, _float_product(a.scale[0], b.scale[0], over=out.scale))
+        return self.finish(scaled + out.zero_point, out)
+
+    def add(self, a: Tensor, b: Tensor, formats: tuple[Affine, Affine], out: Output, sign: int = 1) -> Tensor:
+        x, y = (self._aligned(q, fmt, formats, 20) for q, fmt in zip((a, b), formats, strict=True))
+        real = 2 * max(fmt.scale[0] for fmt in formats) / (2.0**20 * out.scale)
+        scaled = fixed.rescale(x + sign * y, np.asarray(real))
+        return self.finish(scaled + out.zero_point, out)
+
+    @staticmethod
+    def _aligned(q: Tensor, fmt: Affine, formats: tuple[Affine, Affine], bits: int) -> Tensor:
+        """The real number in units of twice the larger scale, with ``bits`` more bits."""
+        twice = 2 * max(f.scale[0] for f in formats)
+        return fixed.rescale(centered(q, fmt) << bits, np.asarray(fmt.scale[0] / twice))
+
+    def mean(self, total: Tensor, count: int, x: Affine, out: Output) -> Tensor:
+        multiplier, shift = fixed.q31(_scales(x)[0] / out.scale)
+        bits = min(count.bit_length() - 1, 32, 31 + int(shift))
+        scaled = fixed.multiply((multiplier << bits) // count, shift - bits, total)
+        return self.finish(scaled + out.zero_point, out)
+
+    def total(self, total: Tensor, count: int, x: Affine, out: Output) -> Tensor:
+        del count
+        return self.finish(fixed.rescale(total, _scales(x)[0] / out.scale) + out.zero_point, out)
+
+    def average(self, total: Tensor, count: Tensor, x: Affine, out: Output) -> Tensor:
+        del x
+        half = torch.div(count, 2, rounding_mode="trunc")
+        q = torch.div(total + torch.where(total > 0, half, -half), count, rounding_mode="trunc")
+        return self.finish(q, out)
+
+    def unary(self, function: Function, q: Tensor, x: Affine, out: Output) -> Tensor:
+        real = _float32(x.scale[0]) * (every_value(x) - x.zero_point[0])
+        y = function(real.to(torch.float64)).to(torch.float32) * (1 / _float32(out.scale))
+        return look_up(q, self.finish(round_away(y).to(torch.float64) + out.zero_point, out), x)
+
+    def softmax(self, q: Tensor, x: Affine, out: Output, beta: float) -> Tensor:
+        below = q.to(torch.int64) - q.to(torch.int64).amax(-1, keepdim=True)
+        exponent, counted = fixed.exp_of_scaled(below, beta * x.scale[0])
+        total = torch.where(counted, fixed.shift_right(exponent, 12), 0).sum(-1, keepdim=True)
+        inverse, bits = fixed.reciprocal(fixed.wrap(total), 12)
+        y = fixed.shift_right(fixed.high_product(inverse, exponent), bits + 31 - 8)
+        return self.finish(torch.where(counted, y, 0) + limits(out.format.dtype)[0], out)
+
+    def steps(self, real: float, out: Output) -> int:
+        return int(round_away(_float32(real) / _float32(out.scale)))
