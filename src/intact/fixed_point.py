@@ -6,6 +6,9 @@ and LiteRT kernels/internal/common.h; ``FixedPoint<n>`` there is a raw with n in
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import final
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -29,9 +32,16 @@ def q31(real: float | np.ndarray) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(np.asarray(multiplier, np.int64)), torch.from_numpy(np.asarray(shift, np.int64))
 
 
-def high_product(a: Tensor, b: Tensor) -> Tensor:
-    """``a * b / 2**31``, halves up: SaturatingRoundingDoublingHighMul, but for the product of two lowest numbers."""
-    return (a * b + 2**30) >> 31
+def q15(real: float) -> tuple[int, int]:
+    """``real = multiplier * 2**-15 * 2**shift``, rounded from the Q31 one."""
+    multiplier, shift = q31(real)
+    return min((int(multiplier) + 2**15) >> 16, 2**15 - 1), int(shift)
+
+
+def high_product(a: Tensor, b: Tensor | int, width: int = 32) -> Tensor:
+    """``a * b / 2**(width - 1)``, halves up: SaturatingRoundingDoublingHighMul, but for the product of two lowest numbers."""
+    product: Tensor = a * b + (1 << (width - 2))
+    return product >> (width - 1)
 
 
 def shift_right(x: Tensor, bits: Tensor | int) -> Tensor:
@@ -41,9 +51,9 @@ def shift_right(x: Tensor, bits: Tensor | int) -> Tensor:
     return (x >> bits) + ((x & mask) > (mask >> 1) + (x < 0).to(torch.int64)).to(torch.int64)
 
 
-def shift_left(x: Tensor, bits: int) -> Tensor:
-    """``x * 2**bits`` held at the ends of int32."""
-    return (x << bits).clamp(-(2**31), 2**31 - 1)
+def shift_left(x: Tensor, bits: int, width: int = 32) -> Tensor:
+    """``x * 2**bits`` held at the ends of int32, or of ``width`` bits."""
+    return (x << bits).clamp(-(2 ** (width - 1)), 2 ** (width - 1) - 1)
 
 
 def multiply(multiplier: Tensor, shift: Tensor, x: Tensor) -> Tensor:
@@ -63,14 +73,33 @@ def rescale(x: Tensor, real: float | np.ndarray) -> Tensor:
 _EXP_OF_MINUS_POWERS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
 
 
-def exp_of_scaled(below: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """``exp(scale * below)`` (no integer bits) for ``below <= 0``, and where it counts: far below, kernels take 0."""
-    multiplier, shift = q31(min(scale * 2.0**26, 2.0**31 - 1.0))
-    bits = int(shift)
-    radius = int(np.floor(31.0 * 2.0**26 / 2.0**bits))
-    counted = below >= -radius
-    scaled = high_product(torch.where(counted, below, 0) << bits, multiplier.to(below.device))
-    return exp_of_negative(scaled), counted
+@final
+@dataclass(frozen=True, eq=False)
+class Differences:
+    """How softmax kernels scale differences to the largest number, which are at most 0: to raws with 5 integer bits.
+
+    Below ``-radius`` they would not fit, and exp of them counts as 0.
+    """
+
+    multiplier: Tensor
+    bits: int
+    radius: int
+
+    @staticmethod
+    def of(scale: float) -> Differences:
+        multiplier, shift = q31(min(scale * 2.0**26, 2.0**31 - 1.0))
+        return Differences(multiplier, int(shift), int(np.floor(31.0 * 2.0**26 / 2.0 ** int(shift))))
+
+    def counts(self, below: Tensor) -> Tensor:
+        return below >= -self.radius
+
+    def raw(self, below: Tensor) -> Tensor:
+        """``scale * below``."""
+        return high_product(below.clamp(min=-self.radius) << self.bits, self.multiplier.to(below.device))
+
+    def back(self, raw: Tensor) -> Tensor:
+        """``raw / scale``: whole differences."""
+        return rescale(raw, 2.0 ** (31 - self.bits) / float(self.multiplier))
 
 
 def exp_of_negative(x: Tensor) -> Tensor:
@@ -80,18 +109,18 @@ def exp_of_negative(x: Tensor) -> Tensor:
     y = _exp_within_quarter(shift_left(below_quarter, 5))
     rest = below_quarter - x
     for bit, factor in enumerate(_EXP_OF_MINUS_POWERS, start=24):
-        y = torch.where((rest & (1 << bit)) != 0, high_product(y, torch.tensor(factor, device=x.device)), y)
+        y = torch.where((rest & (1 << bit)) != 0, high_product(y, factor), y)
     return torch.where(x == 0, _ONE, y)
 
 
 def _exp_within_quarter(x: Tensor) -> Tensor:
     """``exp(x)`` for x in [-1/4, 0), all without integer bits: the Taylor series around -1/8."""
-    at, third = torch.tensor(1895147668, device=x.device), torch.tensor(715827883, device=x.device)
+    at, third = 1895147668, 715827883
     x = x + 2**28
     x2 = high_product(x, x)
     x3, x4 = high_product(x2, x), high_product(x2, x2)
     series = shift_right(high_product(shift_right(x4, 2) + x3, third) + x2, 1)
-    return at + high_product(at, x + series)
+    return at + high_product(x + series, at)
 
 
 def leading_zeros(x: Tensor) -> Tensor:
@@ -108,7 +137,53 @@ def reciprocal(x: Tensor, integer_bits: int) -> tuple[Tensor, Tensor]:
 def _one_over_one_plus(x: Tensor) -> Tensor:
     """``1 / (1 + x)`` for x in [0, 1): three Newton steps, 2 integer bits inside."""
     half = (x + _ONE + 1) >> 1
-    y = 1515870810 + high_product(half, torch.tensor(-1010580540, device=x.device))
+    y = 1515870810 + high_product(half, -1010580540)
     for _ in range(3):
         y = y + shift_left(high_product(y, 2**29 - high_product(half, y)), 2)
     return shift_left(y, 1)
+
+
+# ---- 1 / sqrt(x) and log ------------------------------------------------------------------------------------------------
+
+
+def inverse_sqrt(x: Tensor) -> tuple[Tensor, Tensor]:
+    """``1 / sqrt(x)`` of positive integers as a Q31 multiplier and shift: five Newton steps. 0 and 1 both give 1."""
+    value, down = x.clamp(min=2), torch.zeros_like(x)
+    while bool((value >= 2**29).any()):
+        large = value >= 2**29
+        value, down = torch.where(large, value >> 2, value), down + large.to(torch.int64)
+    pairs = ((leading_zeros(value) - 1) >> 1) - 1
+    shift = 11 + down - pairs
+    raw = (value << (2 * pairs)) >> 1
+    half, y = shift_right(raw, 1), torch.full_like(raw, 2**28)
+    for _ in range(5):
+        cube = shift_left(high_product(high_product(y, y), y), 6)
+        y = shift_left(high_product(y, 2**28 + 2**27) - high_product(half, cube), 3)
+    y = high_product(y, _SQRT_HALF)
+    y, shift = wrap(y << (-shift).clamp(min=0)), -shift.clamp(min=0)
+    one = x <= 1
+    return torch.where(one, _ONE, y), torch.where(one, 0, shift)
+
+
+_SQRT_HALF = 1518500250
+_FOURTH_ROOT_HALF = 1805811301
+_LOG_2 = 1488522236
+
+
+def log(x: Tensor) -> Tensor:
+    """``log(x)`` with 5 integer bits for x >= 1 with 12: a power of two by its leading zeros, the rest by a fraction."""
+    sqrt_half, alpha_n, alpha_d, alpha_f, quarter = _SQRT_HALF, 117049297, 127690142, 638450708, 2**23
+    zeros = leading_zeros(x)
+    first = shift_left(high_product((x << (zeros - 1)).clamp(max=_ONE), sqrt_half), 1)
+    first_power = shift_left(12 - zeros, 25) + quarter
+    zeros = leading_zeros(high_product(x, sqrt_half)) - 1
+    second = (x << zeros).clamp(max=_ONE)
+    second_power = shift_left(12 - zeros, 25) - quarter
+    r, power = torch.minimum(first, second), torch.maximum(first_power, second_power)
+    p = (r + (_FOURTH_ROOT_HALF + 1)) >> 1
+    q = 2 * (r - _FOURTH_ROOT_HALF)
+    square = high_product(q, q)
+    over = high_product(q, r) + high_product(high_product(q, square), alpha_n)
+    under = high_product(p, q + high_product(square, alpha_d) + 1057819769) + high_product(q, alpha_f)
+    fraction = high_product(shift_right(over, 6), _one_over_one_plus(under))
+    return shift_left(high_product(power, _LOG_2) + fraction, 1)

@@ -55,12 +55,24 @@ def _float32(real: float) -> Tensor:
     return torch.tensor(real, dtype=torch.float32)
 
 
-def _float_product(*factors: float, over: float = 1.0) -> np.ndarray:
+def float_ratio(*factors: float, over: float) -> np.ndarray:
     """``a * b / over`` rounded to float32 after every step, as ``float`` expressions in C are."""
     product = np.float32(1.0)
     for factor in factors:
         product *= np.float32(factor)
     return np.asarray(product / np.float32(over), np.float64)
+
+
+def _below_largest(q: Tensor) -> Tensor:
+    """Differences to the largest number of the last axis, none above 0."""
+    q = q.to(torch.int64)
+    return q - q.amax(-1, keepdim=True)
+
+
+def aligned(q: Tensor, fmt: Affine, formats: tuple[Affine, Affine], bits: int) -> Tensor:
+    """One of two addends in a common unit: twice the larger of the two scales, ``bits`` bits below."""
+    twice = 2 * max(f.scale[0] for f in formats)
+    return fixed.rescale(centered(q, fmt) << bits, fmt.scale[0] / twice)
 
 
 @final
@@ -103,7 +115,11 @@ class Arithmetic(abc.ABC):
 
     @abc.abstractmethod
     def multiply(self, acc: Tensor, a: Affine, b: Affine, out: Output) -> Tensor:
-        """Products of two activations, in units of ``a.scale * b.scale``: MUL, BATCH_MATMUL."""
+        """Products of two activations, in units of ``a.scale * b.scale``."""
+
+    @abc.abstractmethod
+    def matmul(self, acc: Tensor, a: Affine, b: Affine, out: Output) -> Tensor:
+        """BATCH_MATMUL's sums, in units of ``a.scale * b.scale``."""
 
     @abc.abstractmethod
     def add(self, a: Tensor, b: Tensor, formats: tuple[Affine, Affine], out: Output, sign: int = 1) -> Tensor:
@@ -128,6 +144,25 @@ class Arithmetic(abc.ABC):
     @abc.abstractmethod
     def softmax(self, q: Tensor, x: Affine, out: Output, beta: float) -> Tensor:
         """SOFTMAX along the last axis."""
+
+    @abc.abstractmethod
+    def log_softmax(self, q: Tensor, x: Affine, out: Output) -> Tensor:
+        """LOG_SOFTMAX along the last axis."""
+
+    @abc.abstractmethod
+    def leaky_relu(self, q: Tensor, x: Affine, out: Output, alpha: float) -> Tensor:
+        """LEAKY_RELU."""
+
+    @abc.abstractmethod
+    def positions(self, size: int, new: int, align_corners: bool, half_pixel: bool) -> tuple[Tensor, Tensor, Tensor, int]:
+        """RESIZE_BILINEAR: for each of ``new`` rows, the rows before and after it, and how far it is past the former.
+
+        The last number is what counts as a whole row.
+        """
+
+    @abc.abstractmethod
+    def interpolated(self, total: Tensor, out: Output) -> Tensor:
+        """RESIZE_BILINEAR's sums, in units of a whole row times a whole column, as integers of ``out``."""
 
     @abc.abstractmethod
     def steps(self, real: float, out: Output) -> int:
@@ -178,20 +213,18 @@ class Reference(Arithmetic):
         return self.finish(scaled + out.zero_point, out)
 
     def multiply(self, acc: Tensor, a: Affine, b: Affine, out: Output) -> Tensor:
-        scaled = fixed.rescale(acc, _float_product(a.scale[0], b.scale[0], over=out.scale))
+        scaled = fixed.rescale(acc, float_ratio(a.scale[0], b.scale[0], over=out.scale))
+        return self.finish(scaled + out.zero_point, out)
+
+    def matmul(self, acc: Tensor, a: Affine, b: Affine, out: Output) -> Tensor:
+        scaled = fixed.rescale(acc, float_ratio(a.scale[0], b.scale[0], over=1.0) / out.scale)
         return self.finish(scaled + out.zero_point, out)
 
     def add(self, a: Tensor, b: Tensor, formats: tuple[Affine, Affine], out: Output, sign: int = 1) -> Tensor:
-        x, y = (self._aligned(q, fmt, formats, 20) for q, fmt in zip((a, b), formats, strict=True))
+        x, y = (aligned(q, fmt, formats, 20) for q, fmt in zip((a, b), formats, strict=True))
         real = 2 * max(fmt.scale[0] for fmt in formats) / (2.0**20 * out.scale)
         scaled = fixed.rescale(x + sign * y, np.asarray(real))
         return self.finish(scaled + out.zero_point, out)
-
-    @staticmethod
-    def _aligned(q: Tensor, fmt: Affine, formats: tuple[Affine, Affine], bits: int) -> Tensor:
-        """The real number in units of twice the larger scale, with ``bits`` more bits."""
-        twice = 2 * max(f.scale[0] for f in formats)
-        return fixed.rescale(centered(q, fmt) << bits, np.asarray(fmt.scale[0] / twice))
 
     def mean(self, total: Tensor, count: int, x: Affine, out: Output) -> Tensor:
         multiplier, shift = fixed.q31(_scales(x)[0] / out.scale)
@@ -215,12 +248,37 @@ class Reference(Arithmetic):
         return look_up(q, self.finish(round_away(y).to(torch.float64) + out.zero_point, out), x)
 
     def softmax(self, q: Tensor, x: Affine, out: Output, beta: float) -> Tensor:
-        below = q.to(torch.int64) - q.to(torch.int64).amax(-1, keepdim=True)
-        exponent, counted = fixed.exp_of_scaled(below, beta * x.scale[0])
-        total = torch.where(counted, fixed.shift_right(exponent, 12), 0).sum(-1, keepdim=True)
+        scale, below = fixed.Differences.of(beta * x.scale[0]), _below_largest(q)
+        part = fixed.exp_of_negative(scale.raw(below))
+        total = torch.where(scale.counts(below), fixed.shift_right(part, 12), 0).sum(-1, keepdim=True)
         inverse, bits = fixed.reciprocal(fixed.wrap(total), 12)
-        y = fixed.shift_right(fixed.high_product(inverse, exponent), bits + 31 - 8)
-        return self.finish(torch.where(counted, y, 0) + limits(out.format.dtype)[0], out)
+        y = fixed.shift_right(fixed.high_product(inverse, part), bits + 31 - 8)
+        return self.finish(torch.where(scale.counts(below), y, 0) + out.zero_point, out)
 
     def steps(self, real: float, out: Output) -> int:
         return int(round_away(_float32(real) / _float32(out.scale)))
+
+    def log_softmax(self, q: Tensor, x: Affine, out: Output) -> Tensor:
+        scale, below = fixed.Differences.of(x.scale[0]), _below_largest(q)
+        part = fixed.exp_of_negative(scale.raw(below))
+        log = fixed.log(torch.where(scale.counts(below), fixed.shift_right(part, 12), 0).sum(-1, keepdim=True))
+        lowest = scale.back(log - 2**31).clamp(min=-scale.radius - 1)
+        y = fixed.shift_right(scale.raw(below) - log, 22) + out.zero_point
+        return self.finish(torch.where(below > lowest, y, limits(out.format.dtype)[0]), out)
+
+    def leaky_relu(self, q: Tensor, x: Affine, out: Output, alpha: float) -> Tensor:
+        c = centered(q, x)
+        above = fixed.rescale(c, float_ratio(x.scale[0], over=out.scale))
+        below = fixed.rescale(c, float_ratio(x.scale[0], abs(alpha), over=out.scale))
+        return self.finish(torch.where(c >= 0, above, below if alpha >= 0 else -below) + out.zero_point, out)
+
+    def positions(self, size: int, new: int, align_corners: bool, half_pixel: bool) -> tuple[Tensor, Tensor, Tensor, int]:
+        ends = int(align_corners and new > 1)
+        step = (1024 * (size - ends) + (new - ends) // 2) // (new - ends)
+        at = torch.arange(new) * step + (step // 2 - 512 if half_pixel else 0)
+        low = (at >> 10).clamp(min=0)
+        high = torch.div(at + 1023, 1024, rounding_mode="trunc").clamp(max=size - 1)
+        return low.clamp(max=size - 1), high, at - 1024 * low, 1024
+
+    def interpolated(self, total: Tensor, out: Output) -> Tensor:
+        return self.finish(fixed.shift_right(total, 20), out)

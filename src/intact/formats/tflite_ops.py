@@ -134,7 +134,10 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
         "RESIZE_BILINEAR": Row("ResizeBilinearOptions", _RESIZE, {"float": 3, "int8": 3}),
         "RESIZE_NEAREST_NEIGHBOR": Row("ResizeNearestNeighborOptions", _RESIZE, {"float": 3, "int8": 3}),
         "RESHAPE": Row("ReshapeOptions", {"new_shape": Ints("NewShape")}, {"int8": 1}),
+        # The reference kernels of these four take integers in version 1 and know no other.
         "SQUEEZE": Row("SqueezeOptions", {"axes": Ints("SqueezeDims")}, {"int8": 1}),
+        "RELU_0_TO_1": Row(versions={"int8": 1}),
+        "RELU_N1_TO_1": Row(versions={"int8": 1}),
         "SHAPE": Row("ShapeOptions", {"dtype": Choice("OutType", DTYPES)}, {"int8": 1}),
         "CAST": Row("CastOptions", {"dtype": Choice("OutDataType", DTYPES)}, {"int8": 1}),
         "SOFTMAX": Row("SoftmaxOptions", {"beta": Number("Beta")}),

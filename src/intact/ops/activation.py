@@ -5,16 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final, final
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from intact.ops.base import Call, Fixed, OpKind, RangeRule, present
+from intact import fixed_point as fixed
+from intact.affine import Affine
+from intact.errors import ModelError
+from intact.ops.base import Activation, Call, Fixed, OpKind, RangeRule, present
+from intact.requantize import Output, float_ratio
 
 #: LOGISTIC and SOFTMAX give [0, 1) in 1/256 steps. Source: LiteRT activations.cc; int16 in 1/32768 steps.
 _UNIT: Final = Fixed({"int8": (1 / 256, -128), "int16": (1 / 32768, 0)})
 #: TANH and L2_NORMALIZATION give [-1, 1) in 1/128 steps.
 _SIGNED_UNIT: Final = Fixed({"int8": (1 / 128, 0), "int16": (1 / 32768, 0)})
+
+
+def _clamped(call: Call, activation: Activation) -> Tensor:
+    """A clamp by itself: the numbers in the output's format, clamped. Source: LiteRT ReluX in optimized_ops.h."""
+    out = call.output(activation)
+    scaled = fixed.rescale(call.centered(0), float_ratio(call.format(0).scale[0], over=out.scale))
+    return call.arithmetic.finish(scaled + out.zero_point, out)
 
 
 @final
@@ -27,6 +39,9 @@ class Relu(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return F.relu(present(inputs[0], "x"))
 
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (_clamped(call, "relu"),)
+
 
 @final
 @dataclass(frozen=True)
@@ -37,6 +52,9 @@ class Relu6(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x").clamp(0.0, 6.0)
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (_clamped(call, "relu6"),)
 
 
 @final
@@ -49,6 +67,9 @@ class Relu0To1(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x").clamp(0.0, 1.0)
 
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (_clamped(call, "relu_0_to_1"),)
+
 
 @final
 @dataclass(frozen=True)
@@ -59,6 +80,9 @@ class ReluN1To1(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x").clamp(-1.0, 1.0)
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (_clamped(call, "relu_n1_to_1"),)
 
 
 @final
@@ -72,6 +96,9 @@ class LeakyRelu(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return F.leaky_relu(present(inputs[0], "x"), self.alpha)
 
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (call.arithmetic.leaky_relu(call.tensor(0), call.format(0), call.output(), self.alpha),)
+
 
 @final
 @dataclass(frozen=True)
@@ -84,6 +111,12 @@ class PRelu(OpKind):
         x, alpha = present(inputs[0], "x"), present(inputs[1], "alpha")
         return torch.where(x > 0, x, alpha * x)
 
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        x, alpha, out = call.centered(0), call.centered(1), call.output()
+        above = fixed.rescale(x, float_ratio(call.format(0).scale[0], over=out.scale))
+        below = fixed.rescale(x * alpha, float_ratio(call.format(0).scale[0], call.format(1).scale[0], over=out.scale))
+        return (call.arithmetic.finish(torch.where(x >= 0, above, below) + out.zero_point, out),)
+
 
 @final
 @dataclass(frozen=True)
@@ -94,6 +127,17 @@ class HardSwish(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return F.hardswish(present(inputs[0], "x"))
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        out, fine = call.output(), np.float32(call.format(0).scale[0]) * np.float32(1 / 128)
+        factor, shift = fixed.q15(float(fine / np.float32(out.scale)))
+        gate_factor, gate_shift = fixed.q15(float(fine / np.float32(3 / 32768)))
+        x = call.centered(0) << 7
+        gate = fixed.shift_left(x, max(gate_shift - 1, 0), 16)
+        gate = fixed.shift_left(fixed.high_product(gate, gate_factor, 16), min(max(gate_shift, 0), 1), 16)
+        gate = (fixed.shift_right(gate, max(-gate_shift, 0)) + 2**15) >> 1
+        y = torch.div(gate * fixed.high_product(x, factor, 16), 2**15, rounding_mode="trunc")
+        return (call.arithmetic.finish(fixed.shift_right(y, -shift) + out.zero_point, out),)
 
 
 @final
@@ -182,6 +226,9 @@ class LogSoftmax(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.log_softmax(present(inputs[0], "x"), -1)
 
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (call.arithmetic.log_softmax(call.tensor(0), call.format(0), call.output()),)
+
 
 @final
 @dataclass(frozen=True)
@@ -193,6 +240,11 @@ class L2Normalization(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return F.normalize(present(inputs[0], "x"), dim=-1, eps=1e-6)
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        x, out = call.centered(0), call.output()
+        multiplier, shift = fixed.inverse_sqrt((x * x).sum(-1, keepdim=True))
+        return (call.arithmetic.finish(fixed.multiply(multiplier, shift + 7, x) + out.zero_point, out),)
 
 
 @final
@@ -233,6 +285,11 @@ class Abs(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.abs(present(inputs[0], "x"))
 
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        x, out = call.centered(0).abs(), call.output()
+        scaled = fixed.rescale(x, float_ratio(call.format(0).scale[0], over=out.scale))
+        return (call.arithmetic.finish(scaled + out.zero_point, out),)
+
 
 @final
 @dataclass(frozen=True)
@@ -265,6 +322,20 @@ class Rsqrt(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.rsqrt(present(inputs[0], "x"))
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        x, out = call.centered(0), call.output()
+        if bool((x < 0).any()):
+            raise ModelError("RSQRT of a negative number, at which the kernel stops")
+        return (call.arithmetic.finish(self._scaled(x, call.format(0), out) + out.zero_point, out),)
+
+    @staticmethod
+    def _scaled(x: Tensor, fmt: Affine, out: Output) -> Tensor:
+        """In steps of ``out``, with 20 bits more on the way; 1 / 0 is far more than any format holds."""
+        multiplier, shift = fixed.inverse_sqrt(x)
+        inverse = fixed.multiply(multiplier, shift + 20, torch.ones_like(x))
+        multiplier, shift = fixed.q31(1.0 / float(np.sqrt(np.float32(fmt.scale[0])) * np.float32(out.scale)))
+        return torch.where(x == 0, 2**31, fixed.multiply(multiplier, shift - 20, inverse))
 
 
 @final

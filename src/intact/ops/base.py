@@ -21,7 +21,7 @@ from intact.errors import ModelError, UnsupportedError
 from intact.fixed_point import wrap
 from intact.requantize import Arithmetic, Output, centered
 
-Activation: TypeAlias = Literal["none", "relu", "relu6", "relu_n1_to_1", "tanh"]
+Activation: TypeAlias = Literal["none", "relu", "relu6", "relu_n1_to_1", "relu_0_to_1", "tanh"]
 Padding: TypeAlias = Literal["same", "valid"]
 Shape: TypeAlias = tuple[int, ...]
 
@@ -31,6 +31,7 @@ CLAMPS: Final[Mapping[str, tuple[float, float] | None]] = {
     "relu": (0.0, float("inf")),
     "relu6": (0.0, 6.0),
     "relu_n1_to_1": (-1.0, 1.0),
+    "relu_0_to_1": (0.0, 1.0),
     "tanh": None,
 }
 

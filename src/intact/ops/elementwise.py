@@ -8,7 +8,9 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+from intact import fixed_point as fixed
 from intact.ops.base import Activation, Call, OpKind, RangeRule, SameAsInput, activate, present
+from intact.requantize import aligned
 
 
 @final
@@ -80,6 +82,13 @@ class SquaredDifference(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.square(present(inputs[0], "a") - present(inputs[1], "b"))
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        formats = (call.format(0), call.format(1))
+        a, b = (aligned(q, fmt, formats, 7) for q, fmt in zip((call.tensor(0), call.tensor(1)), formats, strict=True))
+        out, unit = call.output(), 2 * max(fmt.scale[0] for fmt in formats) / 2**7
+        scaled = fixed.rescale(torch.square(a - b), unit * unit / out.scale)
+        return (call.arithmetic.finish(scaled + out.zero_point, out),)
 
 
 @final

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar, final
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from intact.ops.base import Activation, Call, OpKind, Shape, Weight, accumulate, activate, present
+from intact.fixed_point import wrap
+from intact.ops.base import Activation, Call, OpKind, Shape, Weight, accumulate, activate, exact_float, present
 
 
 @final
@@ -53,6 +55,12 @@ class BatchMatMul(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         a, b = present(inputs[0], "a"), present(inputs[1], "b")
         return (a.transpose(-1, -2) if self.adj_x else a) @ (b.transpose(-1, -2) if self.adj_y else b)
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        a, b = call.centered(0), call.centered(1)
+        dtype = exact_float(float(a.abs().max()) * float(b.abs().max()) * a.shape[-2 if self.adj_x else -1])
+        acc = wrap(self.compute(a.to(dtype), b.to(dtype)).to(torch.int64))
+        return (call.arithmetic.matmul(acc, call.format(0), call.format(1), call.output()),)
 
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         return prod(output) * inputs[0][-2 if self.adj_x else -1]

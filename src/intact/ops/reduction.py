@@ -107,3 +107,6 @@ class ArgMax(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         (axis,) = integers(inputs[1], "axis")
         return torch.argmax(present(inputs[0], "x"), axis).to(getattr(torch, self.dtype))
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (self.compute(*call.inputs),)

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from intact.ops.base import OpKind, RangeRule, SameAsInput, bounded, integers, present
+from intact.ops.base import Call, OpKind, RangeRule, SameAsInput, bounded, integers, present
 
 
 def _positions(size: int, new: int, align_corners: bool, half_pixel: bool) -> Tensor:
@@ -42,6 +42,15 @@ class ResizeBilinear(OpKind):
             low, high = low.to(x.device), high.to(x.device)
             x = x.index_select(axis, low) * (1 - part) + x.index_select(axis, high) * part
         return x
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        x = call.tensor(0).to(torch.int64)
+        for axis, new in zip((1, 2), integers(call.inputs[1], "size"), strict=True):
+            low, high, part, whole = call.arithmetic.positions(x.shape[axis], new, self.align_corners, self.half_pixel_centers)
+            part = part.reshape([-1 if a == axis else 1 for a in range(4)]).to(x.device)
+            low, high = low.to(x.device), high.to(x.device)
+            x = x.index_select(axis, low) * (whole - part) + x.index_select(axis, high) * part
+        return (call.arithmetic.interpolated(x, call.output()),)
 
 
 @final
