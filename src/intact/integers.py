@@ -19,8 +19,9 @@ from intact.graph import Graph, Op, Tensor
 from intact.ops.base import Call, as_tuple
 from intact.requantize import Arithmetic, Reference
 from intact.simulate import Engine
+from intact.xnnpack import Default
 
-ARITHMETICS: Final[Mapping[str, Arithmetic]] = MappingProxyType({a.name: a for a in (Reference(),)})
+ARITHMETICS: Final[Mapping[str, Arithmetic]] = MappingProxyType({a.name: a for a in (Reference(), Default())})
 
 
 @final

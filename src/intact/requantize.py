@@ -51,7 +51,7 @@ def _scales(fmt: Affine) -> np.ndarray:
     return np.asarray(fmt.scale, np.float64)
 
 
-def _float32(real: float) -> Tensor:
+def float32(real: float) -> Tensor:
     return torch.tensor(real, dtype=torch.float32)
 
 
@@ -63,7 +63,7 @@ def float_ratio(*factors: float, over: float) -> np.ndarray:
     return np.asarray(product / np.float32(over), np.float64)
 
 
-def _below_largest(q: Tensor) -> Tensor:
+def below_largest(q: Tensor) -> Tensor:
     """Differences to the largest number of the last axis, none above 0."""
     q = q.to(torch.int64)
     return q - q.amax(-1, keepdim=True)
@@ -130,8 +130,8 @@ class Arithmetic(abc.ABC):
         """``total / count``, total a sum of ``count`` centered integers."""
 
     @abc.abstractmethod
-    def total(self, total: Tensor, count: int, x: Affine, out: Output) -> Tensor:
-        """``total``, a sum of ``count`` centered integers, in another format."""
+    def total(self, total: Tensor, x: Affine, out: Output) -> Tensor:
+        """``total``, a sum of centered integers, in another format."""
 
     @abc.abstractmethod
     def average(self, total: Tensor, count: Tensor, x: Affine, out: Output) -> Tensor:
@@ -195,7 +195,7 @@ class Reference(Arithmetic):
     name: ClassVar[str] = "reference"
 
     def quantize(self, real: Tensor, out: Output) -> Tensor:
-        q = round_away(real.to(torch.float32) / _float32(out.scale))
+        q = round_away(real.to(torch.float32) / float32(out.scale))
         return self.finish(q.to(torch.float64).clamp(-(2.0**31), 2.0**31) + out.zero_point, out)
 
     def convert(self, q: Tensor, source: Affine, out: Output) -> Tensor:
@@ -232,8 +232,7 @@ class Reference(Arithmetic):
         scaled = fixed.multiply((multiplier << bits) // count, shift - bits, total)
         return self.finish(scaled + out.zero_point, out)
 
-    def total(self, total: Tensor, count: int, x: Affine, out: Output) -> Tensor:
-        del count
+    def total(self, total: Tensor, x: Affine, out: Output) -> Tensor:
         return self.finish(fixed.rescale(total, _scales(x)[0] / out.scale) + out.zero_point, out)
 
     def average(self, total: Tensor, count: Tensor, x: Affine, out: Output) -> Tensor:
@@ -243,12 +242,12 @@ class Reference(Arithmetic):
         return self.finish(q, out)
 
     def unary(self, function: Function, q: Tensor, x: Affine, out: Output) -> Tensor:
-        real = _float32(x.scale[0]) * (every_value(x) - x.zero_point[0])
-        y = function(real.to(torch.float64)).to(torch.float32) * (1 / _float32(out.scale))
+        real = float32(x.scale[0]) * (every_value(x) - x.zero_point[0])
+        y = function(real.to(torch.float64)).to(torch.float32) * (1 / float32(out.scale))
         return look_up(q, self.finish(round_away(y).to(torch.float64) + out.zero_point, out), x)
 
     def softmax(self, q: Tensor, x: Affine, out: Output, beta: float) -> Tensor:
-        scale, below = fixed.Differences.of(beta * x.scale[0]), _below_largest(q)
+        scale, below = fixed.Differences.of(beta * x.scale[0]), below_largest(q)
         part = fixed.exp_of_negative(scale.raw(below))
         total = torch.where(scale.counts(below), fixed.shift_right(part, 12), 0).sum(-1, keepdim=True)
         inverse, bits = fixed.reciprocal(fixed.wrap(total), 12)
@@ -256,10 +255,10 @@ class Reference(Arithmetic):
         return self.finish(torch.where(scale.counts(below), y, 0) + out.zero_point, out)
 
     def steps(self, real: float, out: Output) -> int:
-        return int(round_away(_float32(real) / _float32(out.scale)))
+        return int(round_away(float32(real) / float32(out.scale)))
 
     def log_softmax(self, q: Tensor, x: Affine, out: Output) -> Tensor:
-        scale, below = fixed.Differences.of(x.scale[0]), _below_largest(q)
+        scale, below = fixed.Differences.of(x.scale[0]), below_largest(q)
         part = fixed.exp_of_negative(scale.raw(below))
         log = fixed.log(torch.where(scale.counts(below), fixed.shift_right(part, 12), 0).sum(-1, keepdim=True))
         lowest = scale.back(log - 2**31).clamp(min=-scale.radius - 1)
