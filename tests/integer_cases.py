@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from intact.affine import Affine, Float, Format, Index, bias_format
+from intact.affine import Affine, Float, Format, Index, bias_format, limits
 from intact.graph import Graph, Op, Tensor
 from intact.ops import KINDS
 from intact.ops.base import Fixed, OpKind, SameAsInput, infer_shapes
-
-UNIT = Affine((1 / 256,), (-128,))
 
 
 @dataclass
@@ -115,6 +113,8 @@ def every_kind(seed: int) -> Builder:
         w, bias = b.weights(x, (7, 40), 0, per_channel=per_channel)
         name = "per channel" if per_channel else "per tensor"
         b.op(kinds["FULLY_CONNECTED"](activation=chosen()), x, w, bias, out=b.format(0.05, 0.5), name=name)
+    x = b.flow(1200)  # sums beyond 2**24, which float32 could not hold
+    b.op(kinds["FULLY_CONNECTED"](), x, *b.weights(x, (4, 1200), 0), out=b.format(1.0, 2.0), name="wide")
     b.op(kinds["BATCH_MATMUL"](), b.flow(5, 6), b.flow(6, 4), out=b.format(0.05, 0.5))
     b.op(kinds["BATCH_MATMUL"](adj_y=True), b.flow(5, 6), b.flow(4, 6), out=b.format(0.05, 0.5), name="transposed")
 
@@ -156,6 +156,7 @@ def every_kind(seed: int) -> Builder:
     b.op(kinds["QUANTIZE"](), b.flow(5, 6, fmt=Float()), name="real")
     b.op(kinds["QUANTIZE"](), b.flow(5, 6), name="format")
     b.op(kinds["QUANTIZE"](), b.flow(5, 6), out=Affine((0.1,), (100,), "uint8"), name="uint8")
+    b.op(kinds["QUANTIZE"](), b.flow(5, 6, fmt=Affine((0.1,), (100,), "uint8")), name="from uint8")
     b.op(kinds["DEQUANTIZE"](), b.flow(5, 6), out=Float())
     return b
 
@@ -185,13 +186,14 @@ def _moves(b: Builder) -> None:
 
 
 def samples(b: Builder, n: int) -> dict[str, np.ndarray]:
-    """Any stored integer, lowest and highest among them; real numbers for float inputs. No square roots of negative numbers."""
+    """Any stored integer; real numbers for float inputs."""
     result = {}
     for i in b.inputs:
         t = b.tensors[i]
         shape = (n, *t.shape[1:])
         if isinstance(t.format, Affine):
-            result[t.name] = b.draw.integers(-128, 128, shape, np.int8)
+            low, high = limits(t.format.dtype)
+            result[t.name] = b.draw.integers(low, high + 1, shape, t.format.dtype)
         else:
             result[t.name] = b.draw.normal(0, 2, shape).astype(np.float32)
     return result

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from intact.affine import Affine, Float, quantize
-from intact.errors import DataError, OptionError, located
+from intact.errors import DataError, OptionError, UnsupportedError, located
 from intact.graph import Graph, Op, Tensor
 from intact.ops.base import Call, as_tuple
 from intact.requantize import Arithmetic, Reference
@@ -57,7 +57,14 @@ class IntegerProgram(Engine):
         if not any(isinstance(f, Affine) for f in (*formats, *outs)):
             return as_tuple(op.kind.compute(*inputs))
         with located(f"op {self.graph.label(op)}"):
+            self._check(op)
             return op.kind.compute_integers(Call(inputs, formats, outs, self.arithmetic))
+
+    def _check(self, op: Op) -> None:
+        """Only what was compared with the runtime is called exact."""
+        for t in (self.graph[i] for i in (*op.reads, *op.outputs)):
+            if isinstance(t.format, Affine) and not t.is_constant and t.format.dtype not in {"int8", "uint8"}:
+                raise UnsupportedError(f"the exact arithmetic of {t.format.dtype} activations is not known")
 
     def _seen(self, t: Tensor, y: torch.Tensor) -> bool:
         del y

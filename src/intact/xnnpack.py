@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from intact import fixed_point as fixed
 from intact.affine import Affine, dequantize, limits
 from intact.requantize import (
     Arithmetic,
@@ -43,8 +44,18 @@ class Default(Arithmetic):
     def convert(self, q: Tensor, source: Affine, out: Output) -> Tensor:
         ratio = float(float_ratio(source.scale[0], over=out.scale))
         if source.dtype != out.format.dtype or not 2.0**-8 <= ratio <= 2.0**7:
-            return _BUILTIN.convert(q, source, out)
+            return self._converted_in_blocks(centered(q, source), source.scale[0] / out.scale, out)
         return self.finish(((centered(q, source) * round(256 * ratio) + 128) >> 8) + out.zero_point, out)
+
+    def _converted_in_blocks(self, c: Tensor, ratio: float, out: Output) -> Tensor:
+        """LiteRT's own QUANTIZE, one sample per invocation: blocks of 16 round halves up, what is left away from zero."""
+        multiplier, shift = fixed.q31(ratio)
+        down = (-shift).clamp(min=0).to(c.device)
+        high = fixed.high_product(c << shift.clamp(min=0).to(c.device), multiplier.to(c.device))
+        up = (high + ((1 << down) >> 1)) >> down
+        number = torch.arange(c[0].numel(), device=c.device).reshape(c.shape[1:])
+        in_block = number < c[0].numel() // 16 * 16
+        return self.finish(torch.where(in_block, up, fixed.shift_right(high, down)) + out.zero_point, out)
 
     def product(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
         scale = np.float32(x.scale[0]) * np.asarray(weight.scale, np.float32) / np.float32(out.scale)
@@ -88,7 +99,8 @@ class Default(Arithmetic):
         return self.finish(round_away(y).to(torch.float64) + out.zero_point, out)
 
     def log_softmax(self, q: Tensor, x: Affine, out: Output) -> Tensor:
-        log = torch.log(self._sum(self._exp(x.scale[0], 1.0).to(q.device)[-below_largest(q)]))
+        total = self._sum(self._exp(x.scale[0], 1.0).to(q.device)[-below_largest(q)])
+        log = torch.log(total.to(torch.float64)).to(torch.float32)
         stored = q.to(torch.int64) - limits(x.dtype)[0]  # the kernel counts from 0
         scale, over = float32(x.scale[0]), float32(out.scale)
         y = (scale / over) * stored - (scale * stored.amax(-1, keepdim=True) + log) / over
