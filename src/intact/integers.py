@@ -60,6 +60,10 @@ class IntegerProgram(Engine):
             self._check(op)
             return op.kind.compute_integers(Call(inputs, formats, outs, self.arithmetic))
 
+    def stored(self, i: int, x: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """A graph input as the network reads it, by its tensor's id."""
+        return self._entered(self.graph[i], torch.as_tensor(x, device=self.device))
+
     def _check(self, op: Op) -> None:
         """Only what was compared with the runtime is called exact."""
         for t in (self.graph[i] for i in (*op.reads, *op.outputs)):
