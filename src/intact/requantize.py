@@ -130,8 +130,8 @@ class Arithmetic(abc.ABC):
         """``total / count``, total a sum of ``count`` centered integers."""
 
     @abc.abstractmethod
-    def total(self, total: Tensor, x: Affine, out: Output) -> Tensor:
-        """``total``, a sum of centered integers, in another format."""
+    def total(self, total: Tensor, count: int, x: Affine, out: Output) -> Tensor:
+        """``total``, a sum of ``count`` centered integers, in another format."""
 
     @abc.abstractmethod
     def average(self, total: Tensor, count: Tensor, x: Affine, out: Output) -> Tensor:
@@ -232,7 +232,8 @@ class Reference(Arithmetic):
         scaled = fixed.multiply((multiplier << bits) // count, shift - bits, total)
         return self.finish(scaled + out.zero_point, out)
 
-    def total(self, total: Tensor, x: Affine, out: Output) -> Tensor:
+    def total(self, total: Tensor, count: int, x: Affine, out: Output) -> Tensor:
+        del count
         return self.finish(fixed.rescale(total, _scales(x)[0] / out.scale) + out.zero_point, out)
 
     def average(self, total: Tensor, count: Tensor, x: Affine, out: Output) -> Tensor:

@@ -80,10 +80,17 @@ class Default(Arithmetic):
 
     def mean(self, total: Tensor, count: int, x: Affine, out: Output) -> Tensor:
         scale = float32(float(float_ratio(x.scale[0], over=out.scale))) * (1 / float32(float(count)))
-        return self._scaled(total, scale, out)
+        return self._reduced(total, count, x, scale, out)
 
-    def total(self, total: Tensor, x: Affine, out: Output) -> Tensor:
-        return self._scaled(total, float32(float(float_ratio(x.scale[0], over=out.scale))), out)
+    def total(self, total: Tensor, count: int, x: Affine, out: Output) -> Tensor:
+        return self._reduced(total, count, x, float32(float(float_ratio(x.scale[0], over=out.scale))), out)
+
+    def _reduced(self, total: Tensor, count: int, x: Affine, scale: Tensor, out: Output) -> Tensor:
+        """Sums of stored integers; both zero points are one float32 addend. Source: XNNPACK operators/reduce-nd.c."""
+        zeros = count * x.zero_point[0]
+        addend = out.zero_point - zeros * scale
+        y = (total + zeros).to(torch.float32) * scale + addend
+        return self.finish(torch.round(y), out)
 
     def average(self, total: Tensor, count: Tensor, x: Affine, out: Output) -> Tensor:
         return _BUILTIN.average(total, count, x, out)

@@ -51,8 +51,8 @@ class Sum(OpKind):
         return present(inputs[0], "x").sum(_axes(inputs), keepdim=self.keep_dims)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        total, _ = _total(call, self.keep_dims)
-        return (call.arithmetic.total(total, call.format(0), call.output()),)
+        total, count = _total(call, self.keep_dims)
+        return (call.arithmetic.total(total, count, call.format(0), call.output()),)
 
 
 @final
