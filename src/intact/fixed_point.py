@@ -40,15 +40,20 @@ def q15(real: float) -> tuple[int, int]:
 
 def high_product(a: Tensor, b: Tensor | int, width: int = 32) -> Tensor:
     """``a * b / 2**(width - 1)``, halves up: SaturatingRoundingDoublingHighMul, but for the product of two lowest numbers."""
-    product: Tensor = a * b + (1 << (width - 2))
-    return product >> (width - 1)
+    product: Tensor = a * b
+    product += 1 << (width - 2)
+    product >>= width - 1
+    return product
 
 
 def shift_right(x: Tensor, bits: Tensor | int) -> Tensor:
-    """``x / 2**bits``, halves away from zero: RoundingDivideByPOT."""
-    one = torch.ones((), dtype=torch.int64, device=x.device)
-    mask = (one << bits) - 1
-    return (x >> bits) + ((x & mask) > (mask >> 1) + (x < 0).to(torch.int64)).to(torch.int64)
+    """``x / 2**bits``, halves away from zero: RoundingDivideByPOT. ``bits`` broadcasts to x, which is int64."""
+    bits = torch.as_tensor(bits, device=x.device)
+    y = (x >> 63) & -(bits > 0).to(torch.int64)  # a negative number starts one lower, so that its half goes down
+    y += x
+    y += (1 << bits) >> 1
+    y >>= bits
+    return y
 
 
 def shift_left(x: Tensor, bits: int, width: int = 32) -> Tensor:
@@ -59,7 +64,9 @@ def shift_left(x: Tensor, bits: int, width: int = 32) -> Tensor:
 def multiply(multiplier: Tensor, shift: Tensor, x: Tensor) -> Tensor:
     """``x * multiplier * 2**-31 * 2**shift`` for int32 ``x``: MultiplyByQuantizedMultiplier with its two roundings."""
     multiplier, shift = multiplier.to(x.device), shift.to(x.device)
-    return shift_right(high_product(wrap(x << shift.clamp(min=0)), multiplier), (-shift).clamp(min=0))
+    if bool((shift > 0).any()):
+        x = wrap(x << shift.clamp(min=0))
+    return shift_right(high_product(x, multiplier), (-shift).clamp(min=0))
 
 
 def rescale(x: Tensor, real: float | np.ndarray) -> Tensor:
