@@ -58,11 +58,16 @@ class Default(Arithmetic):
         return self.finish(torch.where(in_block, up, fixed.shift_right(high, down)) + out.zero_point, out)
 
     def product(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
-        scale = np.float32(x.scale[0]) * np.asarray(weight.scale, np.float32) / np.float32(out.scale)
-        return self._scaled(acc, torch.from_numpy(scale), out)
+        if weight.dtype == "int4":  # XNNPACK has no such convolution, and LiteRT's own rounds as its reference kernel does
+            return _BUILTIN.product(acc, x, weight, out)
+        return self._floating(acc, x, weight, out)
 
     def dense(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
-        return self.product(acc, x, weight, out)
+        return self._floating(acc, x, weight, out)
+
+    def _floating(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
+        scale = np.float32(x.scale[0]) * np.asarray(weight.scale, np.float32) / np.float32(out.scale)
+        return self._scaled(acc, torch.from_numpy(scale), out)
 
     def multiply(self, acc: Tensor, a: Affine, b: Affine, out: Output) -> Tensor:
         return self._scaled(acc, float32(float(float_ratio(a.scale[0], b.scale[0], over=out.scale))), out)
