@@ -27,6 +27,9 @@ class Builder:
         scale = float(np.exp(self.draw.uniform(np.log(low), np.log(high))))
         return Affine((scale,), (int(self.draw.integers(-128, 128)),))
 
+    def activation(self) -> str:
+        return str(self.draw.choice(("none", "relu", "relu6", "relu_n1_to_1")))
+
     def flow(self, *shape: int, fmt: Format | None = None) -> int:
         """A graph input [n, *shape]."""
         i = self._add((None, *shape), fmt or self.format())
@@ -40,12 +43,15 @@ class Builder:
     def constant(self, *shape: int, fmt: Affine | None = None) -> int:
         return self._add(shape, fmt or self.format(), self.draw.integers(-128, 128, shape, np.int8))
 
-    def weights(self, x: int, shape: tuple[int, ...], axis: int, *, per_channel: bool = True) -> tuple[int, int]:
-        """int8 weights with zero point 0, and a bias that matters."""
+    def weights(
+        self, x: int, shape: tuple[int, ...], axis: int, *, per_channel: bool = True, dtype: str = "int8"
+    ) -> tuple[int, int]:
+        """Weights with zero point 0, and a bias that matters."""
         count = shape[axis] if per_channel else 1
         scale = tuple(self.draw.uniform(0.002, 0.02, count).tolist())
-        fmt = Affine(scale, (0,) * count, "int8", axis if per_channel else None)
-        w = self._add(shape, fmt, self.draw.integers(-127, 128, shape, np.int8))
+        fmt = Affine(scale, (0,) * count, dtype, axis if per_channel else None)
+        most = limits(dtype)[1]
+        w = self._add(shape, fmt, self.draw.integers(-most, most + 1, shape, np.int8))
         bias = self.draw.integers(-3000, 3000, shape[axis]).astype(np.int32)
         return w, self._add(bias.shape, bias_format(self.tensors[x].format, fmt), bias)
 
@@ -85,41 +91,12 @@ def every_kind(seed: int) -> Builder:
     """All op kinds of the targets' integer lists, the weighted ones in several shapes."""
     b = Builder(np.random.default_rng(seed))
     kinds = KINDS
-    activations = ("none", "relu", "relu6", "relu_n1_to_1")
-
-    def chosen() -> str:
-        return str(b.draw.choice(activations))
-
-    for name, c_in, shape, options in (
-        ("same", 3, (8, 3, 3, 3), {"padding": "same"}),
-        ("strided", 8, (5, 3, 2, 8), {"padding": "same", "stride": (2, 2)}),
-        ("dilated", 4, (6, 3, 3, 4), {"dilation": (2, 2)}),
-        ("grouped", 4, (6, 1, 1, 2), {}),
-    ):
-        x = b.flow(9, 8, c_in)
-        b.op(kinds["CONV_2D"](activation=chosen(), **options), x, *b.weights(x, shape, 0), out=b.format(0.05, 0.5), name=name)
-    x = b.flow(7, 6, 5)
-    b.op(kinds["CONV_2D"](), x, *b.weights(x, (4, 1, 1, 5), 0, per_channel=False), out=b.format(), name="per tensor")
-    x = b.flow(9, 8, 6)
-    b.op(kinds["DEPTHWISE_CONV_2D"](padding="same", activation=chosen()), x, *b.weights(x, (1, 3, 3, 6), 3), name="same")
-    x = b.flow(9, 8, 3)
-    doubled = kinds["DEPTHWISE_CONV_2D"](stride=(2, 2), depth_multiplier=2)
-    b.op(doubled, x, *b.weights(x, (1, 3, 3, 6), 3), name="doubled")
-    x = b.flow(4, 4, 3)
-    w, bias = b.weights(x, (5, 3, 3, 3), 0)
-    b.op(kinds["TRANSPOSE_CONV"](stride=(2, 2), padding="same"), b.ints(1, 8, 8, 5), w, x, bias)
-    for per_channel in (False, True):
-        x = b.flow(40)
-        w, bias = b.weights(x, (7, 40), 0, per_channel=per_channel)
-        name = "per channel" if per_channel else "per tensor"
-        b.op(kinds["FULLY_CONNECTED"](activation=chosen()), x, w, bias, out=b.format(0.05, 0.5), name=name)
-    x = b.flow(1200)  # sums beyond 2**24, which float32 could not hold
-    b.op(kinds["FULLY_CONNECTED"](), x, *b.weights(x, (4, 1200), 0), out=b.format(1.0, 2.0), name="wide")
+    _weighted(b)
     b.op(kinds["BATCH_MATMUL"](), b.flow(5, 6), b.flow(6, 4), out=b.format(0.05, 0.5))
     b.op(kinds["BATCH_MATMUL"](adj_y=True), b.flow(5, 6), b.flow(4, 6), out=b.format(0.05, 0.5), name="transposed")
 
     for name in ("ADD", "SUB", "MUL"):
-        b.op(kinds[name](activation=chosen()), b.flow(5, 6), b.flow(5, 6))
+        b.op(kinds[name](activation=b.activation()), b.flow(5, 6), b.flow(5, 6))
         b.op(kinds[name](), b.flow(3, 6), b.constant(6), name="constant")
         b.op(kinds[name](), b.flow(3, 1, 6), b.flow(1, 4, 6), name="broadcast")
     b.op(kinds["SQUARED_DIFFERENCE"](), b.flow(5, 6), b.flow(5, 6))
@@ -140,7 +117,7 @@ def every_kind(seed: int) -> Builder:
 
     for padding in ("same", "valid"):
         for name in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
-            b.op(kinds[name]((3, 2), (2, 2), padding, chosen()), b.flow(7, 7, 4), name=padding)
+            b.op(kinds[name]((3, 2), (2, 2), padding, b.activation()), b.flow(7, 7, 4), name=padding)
     for name in ("MEAN", "SUM"):
         b.op(kinds[name](), b.flow(5, 6, 4), b.ints(1, 2))
         b.op(kinds[name](keep_dims=True), b.flow(5, 6, 4), b.ints(3), name="channels")
@@ -159,6 +136,43 @@ def every_kind(seed: int) -> Builder:
     b.op(kinds["QUANTIZE"](), b.flow(5, 6, fmt=Affine((0.1,), (100,), "uint8")), name="from uint8")
     b.op(kinds["DEQUANTIZE"](), b.flow(5, 6), out=Float())
     return b
+
+
+def _weighted(b: Builder) -> None:
+    kinds = KINDS
+    for name, c_in, shape, options in (
+        ("same", 3, (8, 3, 3, 3), {"padding": "same"}),
+        ("strided", 8, (5, 3, 2, 8), {"padding": "same", "stride": (2, 2)}),
+        ("dilated", 4, (6, 3, 3, 4), {"dilation": (2, 2)}),
+        ("grouped", 4, (6, 1, 1, 2), {}),
+    ):
+        x = b.flow(9, 8, c_in)
+        b.op(
+            kinds["CONV_2D"](activation=b.activation(), **options),
+            x,
+            *b.weights(x, shape, 0),
+            out=b.format(0.05, 0.5),
+            name=name,
+        )
+    x = b.flow(7, 6, 5)
+    b.op(kinds["CONV_2D"](), x, *b.weights(x, (4, 1, 1, 5), 0, per_channel=False), out=b.format(), name="per tensor")
+    x = b.flow(7, 6, 5)
+    b.op(kinds["CONV_2D"](), x, *b.weights(x, (4, 3, 3, 5), 0, dtype="int4"), name="int4")
+    x = b.flow(9, 8, 6)
+    b.op(kinds["DEPTHWISE_CONV_2D"](padding="same", activation=b.activation()), x, *b.weights(x, (1, 3, 3, 6), 3), name="same")
+    x = b.flow(9, 8, 3)
+    doubled = kinds["DEPTHWISE_CONV_2D"](stride=(2, 2), depth_multiplier=2)
+    b.op(doubled, x, *b.weights(x, (1, 3, 3, 6), 3), name="doubled")
+    x = b.flow(4, 4, 3)
+    w, bias = b.weights(x, (5, 3, 3, 3), 0)
+    b.op(kinds["TRANSPOSE_CONV"](stride=(2, 2), padding="same"), b.ints(1, 8, 8, 5), w, x, bias)
+    for per_channel in (False, True):
+        x = b.flow(40)
+        w, bias = b.weights(x, (7, 40), 0, per_channel=per_channel)
+        name = "per channel" if per_channel else "per tensor"
+        b.op(kinds["FULLY_CONNECTED"](activation=b.activation()), x, w, bias, out=b.format(0.05, 0.5), name=name)
+    x = b.flow(1200)  # sums beyond 2**24, which float32 could not hold
+    b.op(kinds["FULLY_CONNECTED"](), x, *b.weights(x, (4, 1200), 0), out=b.format(1.0, 2.0), name="wide")
 
 
 def _moves(b: Builder) -> None:

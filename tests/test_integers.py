@@ -137,8 +137,9 @@ def test_the_reference_kernels_take_the_bytes_of_sum_for_uint8(tmp_path, label):
 
 @pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize("target", TARGETS)
-def test_every_tensor_of_a_quantized_network(tmp_path, target, kernels):
-    made = intact.quantize(mobile(), intact.data.arrays(images(40)), target=target, measure=False)
+@pytest.mark.parametrize("scheme", ["int8", "w4a8"])
+def test_every_tensor_of_a_quantized_network(tmp_path, scheme, target, kernels):
+    made = intact.quantize(mobile(), intact.data.arrays(images(40)), scheme=scheme, target=target, measure=False)
     assert_all_tensors_same(made.graph, tmp_path, {"image": images(24, seed=1)}, kernels)
 
 

@@ -32,6 +32,14 @@ from intact.requantize import (
 _BUILTIN = Reference()
 
 
+def _rescale_up(x: Tensor, real: float | np.ndarray) -> Tensor:
+    """As the reference kernels rescale, but with halves up in both roundings: LiteRT's vectorized kernels."""
+    multiplier, shift = (v.to(x.device) for v in fixed.q31(real))
+    high = fixed.high_product(fixed.wrap(x << shift.clamp(min=0)), multiplier)
+    down = (-shift).clamp(min=0)
+    return (high + ((1 << down) >> 1)) >> down
+
+
 @final
 class Default(Arithmetic):
     """Sums times one float32 scale, rounded half to even; a few element-wise ops in short fixed-point numbers."""
@@ -49,17 +57,14 @@ class Default(Arithmetic):
 
     def _converted_in_blocks(self, c: Tensor, ratio: float, out: Output) -> Tensor:
         """LiteRT's own QUANTIZE, one sample per invocation: blocks of 16 round halves up, what is left away from zero."""
-        multiplier, shift = fixed.q31(ratio)
-        down = (-shift).clamp(min=0).to(c.device)
-        high = fixed.high_product(c << shift.clamp(min=0).to(c.device), multiplier.to(c.device))
-        up = (high + ((1 << down) >> 1)) >> down
         number = torch.arange(c[0].numel(), device=c.device).reshape(c.shape[1:])
         in_block = number < c[0].numel() // 16 * 16
-        return self.finish(torch.where(in_block, up, fixed.shift_right(high, down)) + out.zero_point, out)
+        return self.finish(torch.where(in_block, _rescale_up(c, ratio), fixed.rescale(c, ratio)) + out.zero_point, out)
 
     def product(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
-        if weight.dtype == "int4":  # XNNPACK has no such convolution, and LiteRT's own rounds as its reference kernel does
-            return _BUILTIN.product(acc, x, weight, out)
+        if weight.dtype == "int4":  # XNNPACK has no such convolution
+            real = x.scale[0] * np.asarray(weight.scale, np.float64) / out.scale
+            return self.finish(_rescale_up(acc, real) + out.zero_point, out)
         return self._floating(acc, x, weight, out)
 
     def dense(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
