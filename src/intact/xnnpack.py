@@ -1,7 +1,8 @@
 """LiteRT's default kernels on a CPU, to the last bit: XNNPACK where it has the op, else LiteRT's own optimized kernels.
 
 Sources: XNNPACK src/microparams-init.c, src/operators and src/reference; LiteRT kernels/internal/optimized for what XNNPACK
-leaves out (softmax and pools) and outside the ratios of scales that it takes.
+leaves out (softmax and pools) and outside the ratios of scales that it takes. Shown on x86 (bench/exact_integers.py); XNNPACK's
+kernels for ARM round some element-wise products otherwise.
 """
 
 from __future__ import annotations
