@@ -26,7 +26,7 @@ _COMPUTES: Final = frozenset(
     }
 )
 #: No int8 kernel in TensorFlow Lite Micro, or one that differs: its RELU6 clamps without requantizing. ELU and SUM it has, but
-#: LiteRT's reference kernels, which stand for it in measurements, have no ELU and saturate SUM.
+#: LiteRT's reference kernels, which stand for it in measurements, have no ELU and read SUM's int8 as uint8.
 _NOT_ON_MCU: Final = frozenset(
     {"ELU", "EXP", "GELU", "RELU6", "SUM", "TILE"}
 )
