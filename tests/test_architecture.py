@@ -39,6 +39,7 @@ ORDER = (
     *(
         "runtime",
         "measure",
+        "diagnose",
         "search",
         "settings",
         "recover",

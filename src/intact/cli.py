@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from intact import data as samples_of
 from intact import files, options
 from intact.data import Preprocessing
 from intact.demo import train_digits
+from intact.diagnose import diagnose as what_is_wrong
 from intact.errors import IntactError, OptionError
 from intact.formats import tflite
 from intact.formats.load import load
@@ -35,6 +37,7 @@ from intact.report.terminal import Output
 from intact.run_folder import RunFolder, open_run
 from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES
+from intact.schemes import scheme as scheme_named
 from intact.settings import Settings
 from intact.targets import target as target_named
 
@@ -116,11 +119,7 @@ def quantize(
             scheme=scheme,
             target=target,
             ranges=ranges,
-            weights="per-tensor"
-            if weights == "per-tensor"
-            else "per-channel"
-            if weights == "per-channel"
-            else _bad_weights(weights),
+            weights=options.granularity(weights),
             keep_float=tuple(keep_float or ()),
             input_type=input_type,
             output_type=output_type,
@@ -230,6 +229,47 @@ def evaluate(
         for finding in samples.findings:
             output.console.print(f"note: {escape(finding.message)}", soft_wrap=True)
         output.document({"measurements": [r.to_json() for r in readings]})
+
+
+@app.command()
+def diagnose(
+    model: Annotated[Path, typer.Argument(help="A .keras, .h5, .pt2 or float .tflite file, or a SavedModel folder.")],
+    data: Data,
+    scheme: Annotated[str, typer.Option(help="int8 or w4a8.")] = "int8",
+    target: TargetName = "cpu",
+    ranges: Annotated[str, typer.Option(help="minmax, moving, percentile or mse.")] = "minmax",
+    weights: Annotated[str, typer.Option(help="per-channel or per-tensor.")] = "per-channel",
+    pixels: Pixels = "0,1",
+    mean: Mean = None,
+    std: Std = None,
+    channels: Channels = None,
+    resize: Resize = "stretch",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say which ops the loss comes from and what looks wrong, in simulation; writes nothing."""
+    with _reported(debug), tempfile.TemporaryDirectory(prefix="intact-") as folder:
+        settings = Settings(scheme=scheme, target=target, ranges=ranges, weights=options.granularity(weights))
+        if not scheme_named(scheme).is_integer:
+            raise OptionError(f"--scheme {scheme} computes in float; type --scheme int8 or w4a8")
+        samples, output = (
+            samples_of.load(data, options.preprocessing(pixels, mean, std, channels, resize)),
+            Output(quiet, as_json),
+        )
+        _check_model(model)
+        with output.progress() as progress:
+            _, start, parts = Job(model, samples, None, settings, None, None, RunFolder(Path(folder)), progress).start()
+            found = what_is_wrong(start, parts.calibration, progress)
+        table = Table("of the noise", "without it", box=None, pad_edge=False)
+        table.add_column("op", no_wrap=True)
+        for row in found.ops[:10]:
+            spared = "" if row.spared is None else f"{-100 * row.spared:+.0f} %"
+            table.add_row(f"{100 * row.share:.1f} %", spared, escape(row.op))
+        output.console.print(table)
+        for symptom in found.symptoms:
+            output.console.print(f"note: {escape(str(symptom))}", soft_wrap=True)
+        output.document({"schema": "intact-diagnosis/1", **found.to_json()})
 
 
 @app.command()
@@ -357,10 +397,6 @@ def _taken_back(folder: RunFolder) -> Iterator[None]:
 def _fail(message: str) -> NoReturn:
     sys.stderr.write(f"error: {message}\n")
     raise typer.Exit(2)
-
-
-def _bad_weights(weights: str) -> NoReturn:
-    raise OptionError(f"no weight granularity is called {weights!r}; type --weights per-channel or per-tensor")
 
 
 def _check_model(model: Path) -> None:

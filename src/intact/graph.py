@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TypeAlias, final
+from typing import Final, TypeAlias, final
 
 import numpy as np
 
 from intact.affine import Affine, Float, Format, Index
 from intact.ops.base import OpKind
+
+#: Names up to this long are shown whole.
+_LONG_NAME: Final = 64
 
 #: None only on axis 0: a symbolic batch.
 Dim: TypeAlias = int | None
@@ -137,7 +140,21 @@ class Graph:
 
     def label(self, op: Op) -> str:
         """How messages name an op: ``CONV_2D 'stem/relu'``."""
-        return f"{op.kind.name} {self[op.output].origin!r}"
+        return f"{op.kind.name} {short_name(self[op.output].origin)!r}"
+
+
+def short_name(name: str) -> str:
+    """A name that people can read: PyTorch's converter strings every module's whole path together, hundreds of characters.
+
+    ``…Wrapper/nets.Net_0/torch.nn.modules.container.Sequential_f/torch.nn.modules.conv.Conv2d_2;1`` gives
+    ``Net_0/Sequential_f/Conv2d_2``. Short names stay; long ones keep their end.
+    """
+    if len(name) <= _LONG_NAME:
+        return name
+    path = name.rsplit(";;", maxsplit=1)[-1].partition(";")[0].split("/")
+    parts = [part.rpartition(".")[2] for part in path]
+    text = "/".join(parts[1:] or parts)
+    return text if len(text) <= _LONG_NAME else "…" + text[-_LONG_NAME:]
 
 
 def rebuild(graph: Graph, ops: Iterable[Op], tensors: Iterable[Tensor] = ()) -> Graph:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from intact import data as samples_of
 from intact.data import Preprocessing
 from intact.errors import OptionError
+from intact.planner import Granularity
 
 
 def preprocessing(pixels: str, mean: str | None, std: str | None, channels: str | None, resize: str) -> Preprocessing:
@@ -47,3 +48,10 @@ def seconds(text: str) -> float:
         return float(number) * unit
     except ValueError:
         raise OptionError(f"--time-budget {text!r} is no time; type something like 90s, 15m or 1h") from None
+
+
+def granularity(text: str) -> Granularity:
+    """The value of --weights."""
+    if text not in ("per-channel", "per-tensor"):
+        raise OptionError(f"no weight granularity is called {text!r}; type --weights per-channel or per-tensor")
+    return "per-tensor" if text == "per-tensor" else "per-channel"

@@ -160,11 +160,8 @@ class Job:
 
     def run(self, *, measure: bool = True) -> Result:
         """All steps. What the folder holds already is not done again."""
-        source = self._convert()
-        with located(str(self.model) if isinstance(self.model, (str, Path)) else "the model"):
-            graph = prepare(tflite.read(source.read_bytes()), self.settings)
-        parts = self._split(graph)
-        start = Quantized(graph, graph, self._plan(graph, parts))
+        source, start, parts = self.start()
+        graph = start.reference
         recovery = self._recover(start, parts, source)
         plan, integer = recovery.network.plan, recovery.network.integer()
         written = self.folder.file("model.tflite", lambda: tflite.write(integer))
@@ -191,6 +188,14 @@ class Job:
             verdict=verdict,
             about=self._about(source, written, parts),
         )
+
+    def start(self) -> tuple[Path, Quantized, Parts]:
+        """The float file, the network as planned before any remedy, and the samples by what they are for."""
+        source = self._convert()
+        with located(str(self.model) if isinstance(self.model, (str, Path)) else "the model"):
+            graph = prepare(tflite.read(source.read_bytes()), self.settings)
+        parts = self._split(graph)
+        return source, Quantized(graph, graph, self._plan(graph, parts)), parts
 
     def _convert(self) -> Path:
         self.progress("convert", 0, 0)

@@ -21,46 +21,63 @@ from intact.simulate import Batch, Program, map_batches
 class Sensitivity:
     """``noise``: the squared error at the network's output over its power when only this op is stored as integers.
 
-    ``share``: of the sum over all ops; errors of different ops add up, roughly.
+    ``share``: of the sum over all ops; errors of different ops add up, roughly. ``spared``: the part of the whole network's
+    noise that goes when only this op stays in float; None where that was not asked for.
     """
 
     op: str
     output: int
     noise: float
     share: float
+    spared: float | None = None
 
 
 def sensitivities(
-    network: Quantized, batches: Iterable[Batch], device: str = "cpu", progress: Callable[[str, int, int], None] | None = None
+    network: Quantized,
+    batches: Iterable[Batch],
+    device: str = "cpu",
+    progress: Callable[[str, int, int], None] | None = None,
+    *,
+    both_ways: bool = False,
 ) -> tuple[Sensitivity, ...]:
-    """One entry per op that the plan computes on integers, the worst first. Classes are compared before a SOFTMAX."""
+    """One entry per op that the plan computes on integers, the worst first. Classes are compared before a SOFTMAX.
+
+    ``both_ways`` takes each op out of the integer network as well, which takes twice as long.
+    """
     batches = list(batches)
     graph = without_softmax(network.graph)
     exact = _outputs(graph, batches, device)
     power = sum(float(np.square(y.astype(np.float64)).sum()) for y in exact.values())
-    found = []
+    found: list[tuple[Op, float, float | None]] = []
     ops = [op for op in graph.ops if isinstance(network.plan.own(op.output), Affine)]
+
+    def noise(rounded: list[Op]) -> float:
+        made = _outputs(only(graph, network, rounded), batches, device)
+        error = sum(float(np.square(made[name].astype(np.float64) - y).sum()) for name, y in exact.items())
+        return error / max(power, 1e-300)
+
+    whole = noise(ops) if both_ways else 0.0
     for n, op in enumerate(ops):
         if progress is not None:
             progress("diagnose", n, len(ops))
-        made = _outputs(only(graph, network, op), batches, device)
-        error = sum(float(np.square(made[name].astype(np.float64) - y).sum()) for name, y in exact.items())
-        found.append((op, error / max(power, 1e-300)))
-    total = sum(noise for _, noise in found) or 1.0
-    rows = (Sensitivity(network.graph.label(op), op.output, noise, noise / total) for op, noise in found)
+        spared = 1 - noise([o for o in ops if o is not op]) / max(whole, 1e-300) if both_ways else None
+        found.append((op, noise([op]), spared))
+    total = sum(alone for _, alone, _ in found) or 1.0
+    rows = (Sensitivity(graph.label(op), op.output, alone, alone / total, spared) for op, alone, spared in found)
     return tuple(sorted(rows, key=lambda row: -row.noise))
 
 
-def only(graph: Graph, network: Quantized, op: Op) -> Graph:
-    """The float ``graph`` with nothing but this op's constants and outputs rounded as the plan stores them."""
+def only(graph: Graph, network: Quantized, ops: Iterable[Op]) -> Graph:
+    """The float ``graph`` with nothing but the constants and outputs of ``ops`` rounded as the plan stores them."""
     tensors: dict[int, Tensor] = dict(graph.tensors)
-    for i in op.outputs:
-        if isinstance(network.plan.own(i), Affine):
-            tensors[i] = replace(graph[i], format=network.plan.own(i))
-    for i in op.reads:
-        fmt, t = network.plan.at(i, op.output), graph[i]
-        if t.data is not None and isinstance(fmt, Affine):
-            tensors[i] = replace(t, data=dequantize_array(quantize_array(t.data, fmt), fmt), format=Float())
+    for op in ops:
+        for i in op.outputs:
+            if isinstance(network.plan.own(i), Affine):
+                tensors[i] = replace(graph[i], format=network.plan.own(i))
+        for i in op.reads:
+            fmt, t = network.plan.at(i, op.output), graph[i]
+            if t.data is not None and isinstance(fmt, Affine):
+                tensors[i] = replace(t, data=dequantize_array(quantize_array(t.data, fmt), fmt), format=Float())
     return replace(graph, tensors=tensors)
 
 
