@@ -101,7 +101,7 @@ def test_every_lowering_is_tested():
 
 
 def test_an_index_is_int32_on_microcontrollers():
-    net = draft((4, 6, 3), lambda d, x: d(ArgMax(), x, 3))
+    net = draft((4, 6, 3), lambda d, x: d(ArgMax(), x, np.int32(3)))
     lowered = lower(net, "mcu", "int8")
     assert [op.kind for op in lowered.ops] == [ArgMax("int32")]
     assert lowered[lowered.outputs[0]].format == Index("int32")
