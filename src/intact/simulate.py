@@ -148,15 +148,14 @@ def map_batches(
     """
     before = torch.get_num_threads()
     workers = before if threads is None else threads
-    if workers == 1 or torch.device(device).type != "cpu":
-        with torch.inference_mode():
-            yield from map(work, batches)
-        return
 
     def alone(batch: Batch) -> Made:
         with torch.inference_mode():
             return work(batch)
 
+    if workers == 1 or torch.device(device).type != "cpu":
+        yield from map(alone, batches)
+        return
     waiting: deque[Future[Made]] = deque()
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
     try:
