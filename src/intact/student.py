@@ -28,19 +28,23 @@ class _FakeQuantize(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, s: Tensor, low: float, high: float) -> Tensor:
-        q = torch.round(x / s)
-        inside = (q >= low) & (q <= high)
-        y = q.clamp_(low, high).mul_(s)
-        ctx.save_for_backward(x, s, y, inside)
+        y = torch.div(x, s).round_().clamp_(low, high).mul_(s)
+        ctx.save_for_backward(x, s, y)
+        ctx.ends = low - 0.5, high + 0.5
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        x, s, y, inside = ctx.saved_tensors
-        through = grad * inside
-        to_scale = grad * y - through * x
-        axes = [axis for axis in range(x.dim()) if s.dim() == 0 or s.shape[axis] == 1]
-        to_scale = to_scale.sum() if s.dim() == 0 else to_scale.sum(axes, keepdim=True)
+        x, s, y = ctx.saved_tensors
+        if s.dim() == 0:
+            # Few passes over memory: this is done to every activation, and costs as much as the convolutions.
+            low, high = (float(s) * end for end in ctx.ends)
+            through = torch.ops.aten.hardtanh_backward(grad, x, low, high)
+            to_scale = torch.dot(grad.reshape(-1), y.reshape(-1)) - torch.dot(through.reshape(-1), x.reshape(-1))
+        else:
+            ratio, axes = x / s, [axis for axis in range(x.dim()) if s.shape[axis] == 1]
+            through = grad * ((ratio > ctx.ends[0]) & (ratio < ctx.ends[1]))
+            to_scale = (grad * y - through * x).sum(axes, keepdim=True)
         return through, to_scale / s, None, None
 
 
@@ -64,6 +68,7 @@ class Student(torch.nn.Module):
             if isinstance(e.format, Affine) and (i in weights or (not graph[i].is_constant and e.range is not None))
         }
         self._slots: dict[Format, str] = {fmt: str(n) for n, fmt in enumerate(sorted(chosen, key=repr))}
+        self._scales: dict[Affine, Tensor] = {}
         self.growth = torch.nn.ParameterDict(
             {slot: torch.zeros(len(fmt.scale) if fmt.axis is not None else (), device=device) for fmt, slot in self._formats()}
         )
@@ -117,7 +122,9 @@ class Student(torch.nn.Module):
         return rounded
 
     def _scale(self, fmt: Affine, like: Tensor) -> Tensor:
-        scale = torch.tensor(fmt.scale, device=like.device)
+        if fmt not in self._scales:
+            self._scales[fmt] = torch.tensor(fmt.scale, device=like.device)
+        scale = self._scales[fmt]
         if fmt in self._slots:
             scale = scale * self.growth[self._slots[fmt]].exp()
         if fmt.axis is None:

@@ -15,6 +15,7 @@ from typing import ClassVar, Final, Literal, TypeAlias, final
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from intact.affine import Affine, Format, storage
 from intact.errors import ModelError, UnsupportedError
@@ -190,7 +191,7 @@ def activate(x: Tensor, activation: Activation) -> Tensor:
     if activation == "tanh":
         return torch.tanh(x)
     low, high = CLAMPS[activation] or (None, None)
-    return x.clamp(low, high) if x.requires_grad else x.clamp_(low, high)
+    return F.hardtanh(x, low, high) if x.requires_grad else x.clamp_(low, high)
 
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
