@@ -95,7 +95,7 @@ def test_the_student_computes_what_is_written(options):
     student, integer = Student(network.graph, network.plan), network.integer()
     for _, _, b in integer_weights(network.graph, network.plan):  # biases are not rounded while learning; here they are
         if b is not None:
-            student.weights[str(b)].data = torch.from_numpy(dequantize_array(integer[b].data, integer[b].format))
+            student.assign(b, torch.from_numpy(dequantize_array(integer[b].data, integer[b].format)))
     batch, _ = samples.batch(np.arange(8))
     with torch.no_grad():
         made = student({network.graph.inputs[0]: torch.as_tensor(batch["image"])}, network.graph.outputs)
@@ -220,8 +220,8 @@ def test_fine_tuning_stops_at_the_deadline():
 
 
 def test_remedies_run_in_the_order_that_lets_them_work():
-    assert [r.name for r in known(["finetune", "bias", "equalize", "bias"])] == ["equalize", "bias", "finetune"]
-    with pytest.raises(OptionError, match="no remedy is called 'magic'; type --remedies with some of: equalize,bias,finetune"):
+    assert [r.name for r in known(["finetune", "bias", "round", "equalize", "bias"])] == ["equalize", "round", "bias", "finetune"]
+    with pytest.raises(OptionError, match="no remedy is called 'magic'; type --remedies with some of: equalize,round,bias,finetune"):
         known(["magic"])
 
 

@@ -5,7 +5,7 @@ Source of the gradient of a step size: Esser et al. 2020, Learned Step Size Quan
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, final
 
@@ -52,8 +52,9 @@ class _FakeQuantize(torch.autograd.Function):
 class Student(torch.nn.Module):
     """``graph`` computed as ``plan`` stores it.
 
-    Parameters: the weights and biases of integer ops, and the logarithm of how much each step size grew, one for every format
-    that calibration chose and one per channel of every weight. Zero points stay.
+    Parameters: the weights of integer ops in steps of their first scale and the biases in steps of the op's output, so that one
+    learning rate suits every channel and every number of bits; and the logarithm of how much each step size grew, one for every
+    format that calibration chose and one per channel of every weight. Zero points stay.
     """
 
     def __init__(self, graph: Graph, plan: Plan, device: str | torch.device = "cpu") -> None:
@@ -69,11 +70,14 @@ class Student(torch.nn.Module):
         }
         self._slots: dict[Format, str] = {fmt: str(n) for n, fmt in enumerate(sorted(chosen, key=repr))}
         self._scales: dict[Affine, Tensor] = {}
+        #: Weights that are read as they are, instead of the learned ones rounded.
+        self.given: dict[int, Tensor] = {}
         self.growth = torch.nn.ParameterDict(
             {slot: torch.zeros(len(fmt.scale) if fmt.axis is not None else (), device=device) for fmt, slot in self._formats()}
         )
+        self._units = {i: torch.tensor(unit, dtype=torch.float32, device=device) for i, unit in _units(graph, plan).items()}
         self.weights = torch.nn.ParameterDict(
-            {str(i): torch.tensor(graph[i].data, device=device) for i in sorted({*weights, *biases})}
+            {str(i): torch.tensor(graph[i].data, device=device) / self._units[i] for i in sorted({*weights, *biases})}
         )
         self._constants = {
             t.id: torch.from_numpy(np.array(t.data)).to(device if t.is_float else "cpu")
@@ -86,10 +90,13 @@ class Student(torch.nn.Module):
 
     def forward(self, inputs: Mapping[int, Tensor], wanted: Iterable[int]) -> dict[int, Tensor]:
         """The tensors ``wanted``, by id, for graph inputs by id, [n, ...] each."""
-        wanted = set(wanted)
-        values = {i: self.store(x, self.plan.own(i)) for i, x in inputs.items()}
-        last = {i: n for n, op in enumerate(self.graph.ops) for i in op.reads}
-        for n, op in enumerate(self.graph.ops):
+        return self.run(self.graph.ops, {i: self.store(x, self.plan.own(i)) for i, x in inputs.items()}, wanted)
+
+    def run(self, ops: Sequence[Op], stored: Mapping[int, Tensor], wanted: Iterable[int]) -> dict[int, Tensor]:
+        """The tensors ``wanted`` that ``ops`` make of tensors by id, as they are stored; no more ops than that takes."""
+        wanted, values = set(wanted), dict(stored)
+        last = {i: n for n, op in enumerate(ops) for i in op.reads}
+        for n, op in enumerate(ops):
             if wanted <= values.keys():
                 break
             for i, y in zip(op.outputs, as_tuple(op.kind.compute(*(self.read(i, op, values) for i in op.inputs))), strict=True):
@@ -103,14 +110,24 @@ class Student(torch.nn.Module):
         """Tensor ``i`` as the op reads it."""
         if i is None:
             return None
+        if i in self.given:
+            return self.given[i]
         if str(i) in self.weights:
-            data = self.weights[str(i)]
+            data = self.real(i)
             return data if i in self._biases else self.store(data, self.plan.at(i, op.output), symmetric=True)
         if i in self._constants:
             data = self._constants[i]
             return self.store(data, self.plan.at(i, op.output)) if data.is_floating_point() else data
         x, fmt = values[i], self.plan.at(i, op.output)
         return x if fmt == self.plan.own(i) else self.store(x, fmt)
+
+    def real(self, i: int) -> Tensor:
+        """The weight or bias ``i`` before it is rounded."""
+        return self.weights[str(i)] * self._units[i]
+
+    def assign(self, i: int, real: Tensor) -> None:
+        """Let the weight or bias ``i`` be ``real``, of its own shape."""
+        self.weights[str(i)].data = real / self._units[i]
 
     def store(self, x: Tensor, fmt: Format, *, symmetric: bool = False) -> Tensor:
         """``x`` rounded to ``fmt`` at the step size learned so far; as it is where ``fmt`` is no Affine."""
@@ -133,7 +150,8 @@ class Student(torch.nn.Module):
 
     def learned(self) -> tuple[Graph, Plan]:
         """The graph with the learned weights, and the plan with the learned step sizes."""
-        tensors = {int(i): replace(self.graph[int(i)], data=w.detach().cpu().numpy().copy()) for i, w in self.weights.items()}
+        learned = {int(i): self.real(int(i)).detach().cpu().numpy() for i in self.weights}
+        tensors = {i: replace(self.graph[i], data=data) for i, data in learned.items()}
         graph = replace(self.graph, tensors={**self.graph.tensors, **tensors})
         grown = {fmt: self._learned(fmt, slot) for fmt, slot in self._formats()}
         plan = replace(
@@ -156,6 +174,23 @@ def _weights(graph: Graph, plan: Plan) -> tuple[set[int], set[int]]:
         weights.add(w)
         biases |= set() if b is None else {b}
     return weights, biases
+
+
+def _units(graph: Graph, plan: Plan) -> dict[int, np.ndarray]:
+    """What each weight and bias counts in: powers of two, so that nothing is rounded, near the step size."""
+    units: dict[int, np.ndarray] = {}
+    for op, w, b in integer_weights(graph, plan):
+        weight, output = plan.at(w, op.output), plan.own(op.output)
+        if isinstance(weight, Affine):
+            shape = [-1 if axis == weight.axis else 1 for axis in range(len(graph[w].shape))]
+            units[w] = _power_of_two(np.asarray(weight.scale)).reshape(shape)
+        if b is not None and isinstance(output, Affine):
+            units[b] = _power_of_two(np.asarray(output.scale[0]))
+    return units
+
+
+def _power_of_two(x: np.ndarray) -> np.ndarray:
+    return np.asarray(np.exp2(np.round(np.log2(x))))
 
 
 def integer_weights(graph: Graph, plan: Plan) -> list[tuple[Op, int, int | None]]:

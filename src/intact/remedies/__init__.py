@@ -13,8 +13,9 @@ from intact.remedies.base import Context, Remedy
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.equalize import Equalize
 from intact.remedies.finetune import FineTune
+from intact.remedies.rounding import LearnedRounding
 
-_ALL: Final = (Equalize(), BiasCorrection(), FineTune())
+_ALL: Final = (Equalize(), LearnedRounding(), BiasCorrection(), FineTune())
 REMEDIES: Final[Mapping[str, Remedy]] = MappingProxyType({remedy.name: remedy for remedy in _ALL})
 
 

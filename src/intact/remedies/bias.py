@@ -71,7 +71,8 @@ def _mean_shifts(network: Quantized, batch: Mapping[str, np.ndarray], context: C
             b, kind = biases[op.output], _linear(op)
             shift = (kind.compute(*exact) - kind.compute(*rounded)).reshape(-1, concrete(graph[op.output])[-1]).mean(0)
             shifts[b] = shift.cpu().numpy().reshape(graph[b].shape)
-            student.weights[str(b)].data += shift.reshape(graph[b].shape)
+            student.assign(b, student.real(b) + shift.reshape(graph[b].shape))
+            rounded = [student.read(i, op, stored) for i in op.inputs]
         for i, x, y in zip(op.outputs, as_tuple(op.kind.compute(*exact)), as_tuple(op.kind.compute(*rounded)), strict=True):
             real[i], stored[i] = x, student.store(y, plan.own(i))
         for i in op.reads:

@@ -37,7 +37,7 @@ class FineTune(Remedy):
     paper: ClassVar[str] = "Esser et al. 2020, Learned Step Size Quantization (arXiv 1902.08153)"
     epochs: int = 8
     batch: int = 50
-    rate: float = 2e-4
+    rate: float = 5e-3
     scale_rate: float = 2e-3
     shift: float = 0.08
     held_out: float = 0.1
