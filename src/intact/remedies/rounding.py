@@ -1,0 +1,228 @@
+"""Learned rounding: each weight goes up or down, whichever keeps the output of its block, not to the nearest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import ClassVar, Final, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from intact.affine import Affine, limits
+from intact.data import Samples
+from intact.graph import Graph, Op
+from intact.quantized import Quantized
+from intact.remedies.base import Context, Remedy
+from intact.simulate import Program
+from intact.student import Student, integer_weights
+from intact.verify import concrete
+
+#: Both networks' live activations are held for all samples at once; this many numbers in the largest of them.
+_LARGEST: Final = 48 << 20
+#: The rectified sigmoid reaches 0 and 1: ``h(v) = clamp(1.2 sigmoid(v) - 0.1, 0, 1)``.
+_STRETCH: Final = 1.2
+_SHIFT: Final = -0.1
+
+
+@final
+@dataclass(frozen=True)
+class Block:
+    """Consecutive ops that learn together; what they read from before, and what of theirs is read later."""
+
+    ops: tuple[Op, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@final
+@dataclass(frozen=True)
+class LearnedRounding(Remedy):
+    """``w_q = s (floor(w / s) + h(v))`` with v learned so that the block makes of the integer network's activations what the
+    float network makes of its own; a growing penalty drives h to 0 or 1, and the weights end on their grid.
+
+    Loss: the squared error of the block's outputs over that of rounding to nearest, plus
+    ``penalty * mean(1 - |2 h - 1|^beta)`` with beta falling from 20 to 2 after a fifth of the steps.
+    Source: Nagel et al. 2020, AdaRound (arXiv 2004.10568); blocks of several layers: Li et al. 2021, BRECQ (arXiv 2102.05426).
+    """
+
+    name: ClassVar[str] = "round"
+    order: ClassVar[int] = 20
+    paper: ClassVar[str] = "Nagel et al. 2020, Up or Down? Adaptive Rounding (arXiv 2004.10568)"
+    samples: int = 512
+    steps: int = 500
+    batch: int = 32
+    rate: float = 1e-2
+    penalty: float = 1.0
+    layers: int = 3
+
+    def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
+        run = _Run(self, network, samples, context)
+        for n, block in enumerate(run.blocks):
+            run.learn(n, block)
+        graph = network.graph
+        tensors = {i: replace(graph[i], data=w.cpu().numpy()) for i, w in run.rounded.items()}
+        log = (*network.log, f"learned how to round {len(tensors)} weight tensors in {len(run.blocks)} blocks: {run.summary()}")
+        return replace(network, graph=replace(graph, tensors={**graph.tensors, **tensors}), log=log)
+
+
+def blocks(graph: Graph, weighted: set[int], most: int) -> tuple[Block, ...]:
+    """``graph`` cut into blocks of at most ``most`` ops with weights (first outputs in ``weighted``), where few tensors cross."""
+    last = {i: n for n, op in enumerate(graph.ops) for i in op.reads} | dict.fromkeys(graph.outputs, len(graph.ops))
+    crossing = [
+        sum(1 for op in graph.ops[: n + 1] for i in op.outputs if last.get(i, -1) > n)
+        + sum(1 for i in graph.inputs if last.get(i, -1) > n)
+        for n in range(len(graph.ops))
+    ]
+    found, start = [], 0
+    while start < len(graph.ops):
+        count, ends = 0, list[int]()
+        for n in range(start, len(graph.ops)):
+            count += graph.ops[n].output in weighted
+            if count > most:
+                break
+            if count or n == len(graph.ops) - 1:
+                ends.append(n)
+        end = min(ends, key=lambda n: (crossing[n], -n)) if ends[-1] < len(graph.ops) - 1 else ends[-1]
+        found.append(_block(graph, start, end + 1, last))
+        start = end + 1
+    return tuple(found)
+
+
+def _block(graph: Graph, start: int, end: int, last: Mapping[int, int]) -> Block:
+    ops = graph.ops[start:end]
+    made = {i for op in ops for i in op.outputs}
+    reads = dict.fromkeys(i for op in ops for i in op.reads if i not in made and not graph[i].is_constant)
+    return Block(ops, tuple(reads), tuple(i for i in sorted(made) if last.get(i, -1) >= end))
+
+
+class _Run:
+    def __init__(self, how: LearnedRounding, network: Quantized, samples: Samples, context: Context) -> None:
+        self.how, self.context, self.network = how, context, network
+        graph, plan = network.graph, network.plan
+        readers = graph.consumers()
+        self.weights = {
+            op.output: w for op, w, _ in integer_weights(graph, plan) if len(readers[w]) == 1 and w not in graph.outputs
+        }
+        self.blocks = blocks(graph, set(self.weights), how.layers)
+        self.student = Student(graph, plan, context.device).requires_grad_(requires_grad=False)
+        self.exact = Program(graph, context.device)
+        self.draw = np.random.default_rng(context.seed)
+        self.rounded: dict[int, Tensor] = {}
+        self.errors: list[tuple[float, float]] = []
+        largest = max(prod(concrete(t)) for t in graph.tensors.values() if not t.is_constant)
+        self.count = max(1, min(how.samples, len(samples), _LARGEST // largest))
+        batch, _ = samples.batch(np.arange(self.count))
+        named = zip(graph.input_names, graph.inputs, strict=True)
+        self.real = {i: torch.as_tensor(batch[name], device=context.device) for name, i in named}
+        self.stored = {i: self.student.store(x, plan.own(i)) for i, x in self.real.items()}
+        self._last = {i: n for n, block in enumerate(self.blocks) for i in block.inputs}
+
+    def learn(self, n: int, block: Block) -> None:
+        """Learn one block's rounding and take both networks' samples through it."""
+        targets = self._through(block, self.real, lambda part: self._float(block, part))
+        weights = [self.weights[op.output] for op in block.ops if op.output in self.weights]
+        if weights and not self.context.out_of_time():
+            self._optimize(n, block, weights, targets)
+        made = self._through(block, self.stored, lambda part: self._integer(block, part))
+        self.real |= targets
+        self.stored |= made
+        for values in (self.real, self.stored):
+            for i in [i for i in values if self._last.get(i, -1) <= n]:
+                del values[i]
+
+    def summary(self) -> str:
+        before, after = (sum(e[at] for e in self.errors) / max(1, len(self.errors)) for at in (0, 1))
+        return f"mean relative error of a block's output {before:.3g} -> {after:.3g}"
+
+    def _optimize(self, n: int, block: Block, weights: Sequence[int], targets: Mapping[int, Tensor]) -> None:
+        how, total = self.how, len(self.blocks) * self.how.steps
+        soft = {w: _Soft(*self._grid(w, block)) for w in weights}
+        power = {i: float(targets[i].float().var().clamp(min=1e-12)) for i in block.outputs if targets[i].is_floating_point()}
+        if not power:
+            return
+        before = self._error(block, targets, power)
+        optimizer = torch.optim.Adam([s.v for s in soft.values()], lr=how.rate)
+        for step in range(how.steps):
+            self.context.progress("learn rounding", n * how.steps + step, total)
+            index = torch.from_numpy(self.draw.permutation(self.count)[: how.batch])
+            self.student.given.update({w: s.weight() for w, s in soft.items()})
+            made = self._integer(block, {i: self.stored[i][index] for i in block.inputs})
+            error = torch.stack([(made[i] - targets[i][index]).square().mean() / p for i, p in power.items()]).sum()
+            loss = error / max(before, 1e-12) + how.penalty * self._undecided(soft, step / how.steps)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        hard = {w: s.hard() for w, s in soft.items()}
+        self.student.given.update(hard)
+        after = self._error(block, targets, power)
+        if after < before:
+            self.rounded |= hard
+        else:
+            for w in weights:
+                self.student.given.pop(w)
+        self.errors.append((before, min(before, after)))
+
+    def _undecided(self, soft: Mapping[int, _Soft], done: float) -> Tensor:
+        if done < 0.2:  # noqa: PLR2004  # see the class
+            return torch.zeros(())
+        beta = 2 + 18 * 0.5 * (1 + math.cos(math.pi * (done - 0.2) / 0.8))
+        h = torch.cat([s.up().reshape(-1) for s in soft.values()])
+        return (1 - (2 * h - 1).abs().pow(beta)).mean()
+
+    def _grid(self, w: int, block: Block) -> tuple[Tensor, Tensor, float]:
+        """The float weight, its step size and its largest integer."""
+        reader = next(op for op in block.ops if w in op.reads)
+        fmt = self.network.plan.at(w, reader.output)
+        data = self.student.real(w).detach()
+        if not isinstance(fmt, Affine):
+            raise TypeError(f"weight {w} is not quantized")
+        scale = torch.tensor(fmt.scale, device=data.device)
+        shape = [-1 if axis == fmt.axis else 1 for axis in range(data.dim())]
+        return data, scale.reshape(shape), float(limits(fmt.dtype)[1])
+
+    def _error(self, block: Block, targets: Mapping[int, Tensor], power: Mapping[int, float]) -> float:
+        made = self._through(block, self.stored, lambda part: self._integer(block, part))
+        return sum(float((made[i] - targets[i]).square().mean()) / p for i, p in power.items())
+
+    def _integer(self, block: Block, part: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        return self.student.run(block.ops, part, block.outputs)
+
+    def _float(self, block: Block, part: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        values = dict(part)
+        for op in block.ops:
+            values.update(zip(op.outputs, self.exact.compute(op, values), strict=True))
+        return {i: values[i] for i in block.outputs}
+
+    def _through(self, block: Block, values: Mapping[int, Tensor], run) -> dict[int, Tensor]:  # type: ignore[no-untyped-def]
+        """``run`` on all samples, batch by batch."""
+        with torch.no_grad():
+            parts = [run({i: values[i][at : at + self.how.batch] for i in block.inputs}) for at in self._starts()]
+        return {i: torch.cat([part[i] for part in parts]) for i in block.outputs}
+
+    def _starts(self) -> Iterator[int]:
+        yield from range(0, self.count, self.how.batch)
+
+
+@final
+class _Soft:
+    """A weight between the two integers around it, and the parameter that says where."""
+
+    def __init__(self, weight: Tensor, scale: Tensor, largest: float) -> None:
+        self.scale, self.largest = scale, largest
+        self.floor = torch.floor(weight / scale)
+        rest = (weight / scale - self.floor).clamp(0.01, 0.99)
+        self.v = torch.logit((rest - _SHIFT) / _STRETCH).requires_grad_()
+
+    def up(self) -> Tensor:
+        return (_STRETCH * torch.sigmoid(self.v) + _SHIFT).clamp(0, 1)
+
+    def weight(self) -> Tensor:
+        return (self.floor + self.up()).clamp(-self.largest, self.largest) * self.scale
+
+    def hard(self) -> Tensor:
+        with torch.no_grad():
+            return (self.floor + (self.up() >= 0.5)).clamp(-self.largest, self.largest) * self.scale  # noqa: PLR2004
