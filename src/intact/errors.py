@@ -45,6 +45,10 @@ class OutputError(IntactError):
     """A result cannot be written where it was asked for."""
 
 
+class ResourceError(IntactError):
+    """Memory ran out, and nothing smaller is left to try."""
+
+
 class MissingExtraError(IntactError):
     """A part of Intact needs a package that is not installed; the message holds the line that installs it."""
 

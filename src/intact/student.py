@@ -123,7 +123,8 @@ class Student(torch.nn.Module):
 
     def real(self, i: int) -> Tensor:
         """The weight or bias ``i`` before it is rounded."""
-        return self.weights[str(i)] * self._units[i]
+        weight: Tensor = self.weights[str(i)] * self._units[i]
+        return weight
 
     def assign(self, i: int, real: Tensor) -> None:
         """Let the weight or bias ``i`` be ``real``, of its own shape."""

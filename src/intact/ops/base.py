@@ -188,9 +188,10 @@ def activate(x: Tensor, activation: Activation) -> Tensor:
     """Apply a fused activation to an op's own fresh result: in place unless gradients are wanted, which saves its memory."""
     if x.is_meta or activation == "none":  # shapes are asked for, and torch takes milliseconds to clamp nothing
         return x
-    if activation == "tanh":
+    clamp = CLAMPS[activation]
+    if clamp is None:
         return torch.tanh(x)
-    low, high = CLAMPS[activation] or (None, None)
+    low, high = clamp
     return F.hardtanh(x, low, high) if x.requires_grad else x.clamp_(low, high)
 
 

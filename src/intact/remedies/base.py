@@ -6,6 +6,7 @@ import abc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, final
 
 from intact.data import Samples
@@ -23,7 +24,8 @@ def _silent(step: str, done: int, total: int) -> None:
 class Context:
     """What remedies need besides network and samples.
 
-    ``make_plan`` calibrates a float graph and plans it anew. ``deadline`` is on the clock of ``time.monotonic``.
+    ``make_plan`` calibrates a float graph and plans it anew. ``deadline`` is on the clock of ``time.monotonic``. ``folder``:
+    where a remedy that takes long keeps its unfinished state.
     """
 
     make_plan: Callable[[Graph], Plan]
@@ -31,6 +33,7 @@ class Context:
     device: str = "cpu"
     deadline: float = float("inf")
     progress: Callable[[str, int, int], None] = _silent
+    folder: Path | None = None
 
     def out_of_time(self) -> bool:
         return time.monotonic() >= self.deadline

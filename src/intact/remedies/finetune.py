@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
+import time
 from dataclasses import dataclass, replace
-from typing import ClassVar, final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 import torch
@@ -13,12 +15,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from intact.data import Samples
+from intact.errors import ResourceError
 from intact.graph import Graph
 from intact.ops.activation import Softmax
 from intact.quantized import Quantized
 from intact.remedies.base import Context, Remedy
+from intact.remedies.unfinished import Unfinished
 from intact.simulate import Program
 from intact.student import Student
+
+#: Steps after which the time that one takes is known.
+_TIMED: Final = 6
+#: The part of the time left that training may take; judging and writing take the rest.
+_OF_TIME: Final = 0.85
 
 
 @final
@@ -27,8 +36,10 @@ class FineTune(Remedy):
     """Learned step sizes and weights under the float network's own outputs as targets.
 
     Loss per output: ``KL(teacher || student)`` of the classes before a SOFTMAX, else the squared error over the teacher's
-    variance. Images are flipped and shifted. Adam, warm-up and cosine; every epoch is judged on a tenth held out, and the best
-    state stays. A loss that is not finite ends the training at that state.
+    variance; where there are labels that the float network mostly gets right, their cross entropy as well, weighted
+    ``of_labels``. Images are flipped and shifted. Adam, warm-up and cosine, as many epochs as the deadline leaves time for;
+    every epoch is judged on a tenth held out, and the best state stays. It ends early after ``patience`` epochs that are no
+    better, and at a loss that is not finite. When memory runs out, batches are computed in smaller parts.
     Source: Esser et al. 2020 (arXiv 1902.08153); distillation: Hinton et al. 2015 (arXiv 1503.02531).
     """
 
@@ -37,94 +48,154 @@ class FineTune(Remedy):
     paper: ClassVar[str] = "Esser et al. 2020, Learned Step Size Quantization (arXiv 1902.08153)"
     epochs: int = 8
     batch: int = 50
-    rate: float = 5e-3
+    #: Of the weights and biases, in steps of their scales.
+    rate: float = 1e-2
+    #: Of the logarithms of the scales.
     scale_rate: float = 2e-3
+    of_labels: float = 0.1
     shift: float = 0.08
     held_out: float = 0.1
+    patience: int = 4
 
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
         run = _Run(self, network, samples, context)
-        before, after, epochs = run.train()
+        said = run.train()
         graph, plan = run.student.learned()
-        said = f"fine-tuned for {epochs} epochs on {len(samples)} samples: held-out loss {before:.4g} -> {after:.4g}"
         return replace(network, graph=graph, plan=plan, log=(*network.log, said))
 
 
-@dataclass
 class _Run:
-    how: FineTune
-    network: Quantized
-    samples: Samples
-    context: Context
-
-    def __post_init__(self) -> None:
-        self.teacher = Program(self.network.reference, self.context.device)
-        self.student = Student(self.network.graph, self.network.plan, self.context.device)
-        self.targets = {i: _before_softmax(self.network.reference, i) for i in self.network.reference.outputs}
-        self.draw = np.random.default_rng(self.context.seed)
-        order = self.draw.permutation(len(self.samples))
-        held = max(1, round(self.how.held_out * len(self.samples)))
-        self.judging, self.learning = order[:held], order[held:]
-
-    def train(self) -> tuple[float, float, int]:
-        """Held-out loss before and after, and the epochs that ran."""
-        how, steps = self.how, math.ceil(len(self.learning) / self.how.batch)
-        optimizer = torch.optim.Adam(
+    def __init__(self, how: FineTune, network: Quantized, samples: Samples, context: Context) -> None:
+        self.how, self.network, self.samples, self.context = how, network, samples, context
+        self.teacher = Program(network.reference, context.device)
+        self.student = Student(network.graph, network.plan, context.device)
+        self.targets = {i: _before_softmax(network.reference, i) for i in network.reference.outputs}
+        self.draw = np.random.default_rng(context.seed)
+        order = self.draw.permutation(len(samples))
+        held = max(1, round(how.held_out * len(samples)))
+        self.judging, self.learning = order[:held], order[held:] if held < len(samples) else order
+        self.steps = math.ceil(len(self.learning) / how.batch)
+        self.total = 0 if context.out_of_time() else how.epochs * self.steps
+        self.most_at_once = how.batch
+        self.of_labels = how.of_labels if self._labels_fit() else 0.0
+        self.optimizer = torch.optim.Adam(
             [
                 {"params": list(self.student.weights.parameters()), "lr": how.rate},
                 {"params": list(self.student.growth.parameters()), "lr": how.scale_rate},
             ]
         )
-        total = how.epochs * steps
-        warm = max(1, min(steps, total // 10))
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer,
-            lambda step: min((step + 1) / warm, 0.5 * (1 + math.cos(math.pi * max(0, step - warm) / max(1, total - warm)))),
-        )
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
+
+    def train(self) -> str:
+        """Train, leave the best state in the student, and say what happened."""
         first = best = self.judge()
-        state, done = copy.deepcopy(self.student.state_dict()), 0
-        for epoch in range(how.epochs):
-            order = self.draw.permutation(self.learning)
-            for step in range(steps):
-                self.context.progress("fine-tune", epoch * steps + step, total)
-                loss = self.loss(order[step * how.batch : (step + 1) * how.batch], augment=True)
-                if not torch.isfinite(loss) or self.context.out_of_time():
-                    self.student.load_state_dict(state)
-                    return first, best, done
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                schedule.step()
-            done = epoch + 1
-            now = self.judge()
-            if now < best:
-                best, state = now, copy.deepcopy(self.student.state_dict())
-        self.context.progress("fine-tune", total, total)
+        state, step, worse, ended = copy.deepcopy(self.student.state_dict()), 0, 0, ""
+        unfinished = Unfinished.of(self.context, self.network, self.samples, self.how)
+        if unfinished.there():
+            kept = unfinished.load()
+            self._restore(kept)
+            best, state, step, worse = kept["best"], kept["state"], kept["step"], kept["worse"]
+        clock = _Clock(self.context.deadline)
+        order = self.learning
+        while step < self.total and not ended:
+            if step % self.steps == 0:
+                order = self.draw.permutation(self.learning)
+            self.context.progress("fine-tune", step, self.total)
+            at = (step % self.steps) * self.how.batch
+            if not self.learn(order[at : at + self.how.batch]):
+                ended = f"; stopped at step {step + 1}, where the loss was not finite, and went back to the best state"
+                break
+            step += 1
+            self.total = min(self.total, clock.steps_that_fit(step))
+            if step % self.steps == 0 or step >= self.total:
+                now = self.judge()
+                worse = 0 if now < best else worse + 1
+                if now < best:
+                    best, state = now, copy.deepcopy(self.student.state_dict())
+                if worse >= self.how.patience:
+                    ended = f"; stopped after {worse} epochs that were no better"
+                unfinished.save(
+                    {"best": best, "state": state, "step": step, "worse": worse, "total": self.total, **self._state()}
+                )
+        self.context.progress("fine-tune", self.total, self.total)
         self.student.load_state_dict(state)
-        return first, best, done
+        labels = " and their labels" if self.of_labels else ""
+        return (
+            f"fine-tuned for {step / self.steps:.3g} epochs on {len(self.samples)} samples{labels}: "
+            f"held-out loss {first:.4g} -> {best:.4g}{ended}"
+        )
+
+    def learn(self, index: np.ndarray) -> bool:
+        """One step; False, with nothing changed, when the loss is not finite. ResourceError when one sample is too much."""
+        while True:
+            try:
+                if not self._gradients(index):
+                    return False
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if self.most_at_once == 1:
+                    raise ResourceError(
+                        "fine-tuning needs more memory than there is even for one sample at a time; "
+                        "leave finetune out of --remedies, or use a machine with more memory"
+                    ) from error
+                self.most_at_once = max(1, self.most_at_once // 2)
+        self.optimizer.step()
+        self.schedule.step()
+        return True
+
+    def _gradients(self, index: np.ndarray) -> bool:
+        self.optimizer.zero_grad(set_to_none=True)
+        for part in np.array_split(index, math.ceil(len(index) / self.most_at_once)):
+            loss = self.loss(part, augment=True) * (len(part) / len(index))
+            if not torch.isfinite(loss):
+                return False
+            loss.backward()  # type: ignore[no-untyped-call]
+        return True
 
     def judge(self) -> float:
         """The mean loss over the held-out samples as they are."""
         with torch.no_grad():
-            parts = [self.judging[at : at + self.how.batch] for at in range(0, len(self.judging), self.how.batch)]
+            parts = np.array_split(self.judging, math.ceil(len(self.judging) / self.most_at_once))
             return sum(float(self.loss(part, augment=False)) * len(part) for part in parts) / len(self.judging)
 
     def loss(self, index: np.ndarray, *, augment: bool) -> Tensor:
-        batch, _ = self.samples.batch(index)
+        batch, labels = self.samples.batch(index)
         inputs = {name: torch.as_tensor(x, device=self.context.device) for name, x in batch.items()}
         if augment:
             inputs = {name: self.augmented(x) for name, x in inputs.items()}
         graph = self.network.reference
-        taught: dict[int, Tensor] = {}
-        with torch.no_grad():
-            wanted = set(self.targets.values())
-            self.teacher(inputs, lambda tensor, y: taught.update({tensor.id: y}) if tensor.id in wanted else None)
+        taught = self._taught(inputs)
         by_id = {i: inputs[name].float() for name, i in zip(graph.input_names, graph.inputs, strict=True)}
         made = self.student(by_id, self.targets.values())
         losses = [
             _divergence(taught[t], made[t]) if t != i else _relative_error(taught[t], made[t]) for i, t in self.targets.items()
         ]
-        return torch.stack(losses).mean()
+        loss = torch.stack(losses).mean()
+        if labels is None or not self.of_labels:
+            return loss
+        logits = made[self.targets[graph.outputs[0]]]
+        right = torch.as_tensor(labels, device=logits.device).long()
+        return (1 - self.of_labels) * loss + self.of_labels * F.cross_entropy(logits.reshape(len(right), -1), right)
+
+    def _taught(self, inputs: dict[str, Tensor]) -> dict[int, Tensor]:
+        """What the float network makes of the targets."""
+        taught: dict[int, Tensor] = {}
+        wanted = set(self.targets.values())
+        with torch.no_grad():
+            self.teacher(inputs, lambda tensor, y: taught.update({tensor.id: y}) if tensor.id in wanted else None)
+        return taught
+
+    def _labels_fit(self) -> bool:
+        """Whether there is a label for each sample, and the float network gets most of the held-out ones right."""
+        output = self.network.reference.outputs[0]
+        batch, labels = self.samples.batch(self.judging)
+        if labels is None or labels.ndim != 1 or self.targets[output] == output:
+            return False
+        logits = self._taught({name: torch.as_tensor(x, device=self.context.device) for name, x in batch.items()})
+        guessed = logits[self.targets[output]].reshape(len(labels), -1).argmax(1).cpu().numpy()
+        return bool((guessed == labels).mean() > 0.5)  # most
 
     def augmented(self, x: Tensor) -> Tensor:
         """Images, [n, h, w, c] of 16 pixels or more, mirrored half of the time and shifted; others as they are."""
@@ -136,6 +207,49 @@ class _Run:
         dy, dx = (int(self.draw.integers(-m, m + 1)) for m in most)
         padded = F.pad(x.permute(0, 3, 1, 2), (most[1],) * 2 + (most[0],) * 2, mode="replicate").permute(0, 2, 3, 1)
         return padded[:, most[0] + dy :, most[1] + dx :][:, : x.shape[1], : x.shape[2]].contiguous()
+
+    def _rate(self, step: int) -> float:
+        """The part of the learning rate at a step: warm-up over a tenth, then a cosine down to 0 at the last."""
+        warm = max(1, min(self.steps, self.total // 10))
+        down = 0.5 * (1 + math.cos(math.pi * min(1.0, max(0, step - warm) / max(1, self.total - warm))))
+        return min((step + 1) / warm, down)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "student": self.student.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "draw": self.draw.bit_generator.state,
+        }
+
+    def _restore(self, kept: dict[str, Any]) -> None:
+        self.student.load_state_dict(kept["student"])
+        self.optimizer.load_state_dict(kept["optimizer"])
+        self.schedule.load_state_dict(kept["schedule"])
+        self.draw.bit_generator.state = kept["draw"]
+        self.total = kept["total"]
+
+
+@final
+class _Clock:
+    """How many steps the deadline leaves time for, once a few were timed."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline, self.seconds, self.before = deadline, list[float](), time.monotonic()
+
+    def steps_that_fit(self, step: int) -> int:
+        """The number of steps to stop at, ``step`` of which are done."""
+        now = time.monotonic()
+        self.seconds.append(now - self.before)
+        self.before = now
+        if math.isinf(self.deadline) or len(self.seconds) < _TIMED:
+            return step if now >= self.deadline else sys.maxsize
+        return step + max(0, int(_OF_TIME * (self.deadline - now) / float(np.median(self.seconds[1:]))))
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch has a type for GPUs only; on a CPU its allocator's message says so."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 def _before_softmax(graph: Graph, output: int) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import ClassVar, Final, final
+from typing import ClassVar, Final, TypeAlias, final
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from intact.remedies.base import Context, Remedy
 from intact.simulate import Program
 from intact.student import Student, integer_weights
 from intact.verify import concrete
+
+#: Takes tensors by id through a block.
+Run: TypeAlias = Callable[[Mapping[int, Tensor]], dict[int, Tensor]]
 
 #: Both networks' live activations are held for all samples at once; this many numbers in the largest of them.
 _LARGEST: Final = 48 << 20
@@ -70,7 +73,7 @@ class LearnedRounding(Remedy):
 
 
 def blocks(graph: Graph, weighted: set[int], most: int) -> tuple[Block, ...]:
-    """``graph`` cut into blocks of at most ``most`` ops with weights (first outputs in ``weighted``), where few tensors cross."""
+    """``graph`` cut where few tensors cross, at most ``most`` ops with weights (first outputs in ``weighted``) a block."""
     last = {i: n for n, op in enumerate(graph.ops) for i in op.reads} | dict.fromkeys(graph.outputs, len(graph.ops))
     crossing = [
         sum(1 for op in graph.ops[: n + 1] for i in op.outputs if last.get(i, -1) > n)
@@ -167,8 +170,8 @@ class _Run:
         self.errors.append((before, min(before, after)))
 
     def _undecided(self, soft: Mapping[int, _Soft], done: float) -> Tensor:
-        if done < 0.2:  # noqa: PLR2004  # see the class
-            return torch.zeros(())
+        if done < 0.2:
+            return torch.zeros((), device=self.context.device)
         beta = 2 + 18 * 0.5 * (1 + math.cos(math.pi * (done - 0.2) / 0.8))
         h = torch.cat([s.up().reshape(-1) for s in soft.values()])
         return (1 - (2 * h - 1).abs().pow(beta)).mean()
@@ -197,14 +200,12 @@ class _Run:
             values.update(zip(op.outputs, self.exact.compute(op, values), strict=True))
         return {i: values[i] for i in block.outputs}
 
-    def _through(self, block: Block, values: Mapping[int, Tensor], run) -> dict[int, Tensor]:  # type: ignore[no-untyped-def]
+    def _through(self, block: Block, values: Mapping[int, Tensor], run: Run) -> dict[int, Tensor]:
         """``run`` on all samples, batch by batch."""
         with torch.no_grad():
-            parts = [run({i: values[i][at : at + self.how.batch] for i in block.inputs}) for at in self._starts()]
+            starts = range(0, self.count, self.how.batch)
+            parts = [run({i: values[i][at : at + self.how.batch] for i in block.inputs}) for at in starts]
         return {i: torch.cat([part[i] for part in parts]) for i in block.outputs}
-
-    def _starts(self) -> Iterator[int]:
-        yield from range(0, self.count, self.how.batch)
 
 
 @final
@@ -225,4 +226,4 @@ class _Soft:
 
     def hard(self) -> Tensor:
         with torch.no_grad():
-            return (self.floor + (self.up() >= 0.5)).clamp(-self.largest, self.largest) * self.scale  # noqa: PLR2004
+            return (self.floor + (self.up() >= 0.5)).clamp(-self.largest, self.largest) * self.scale
