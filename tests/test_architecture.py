@@ -33,12 +33,13 @@ ORDER = (
         "calibrate",
         "quantized",
         "student",
-        "remedies",
         "sensitivity",
+        "remedies",
     ),
     *(
         "runtime",
         "measure",
+        "chance",
         "diagnose",
         "search",
         "settings",
@@ -53,7 +54,7 @@ ORDER = (
     ),  # "": the public list, intact/__init__.py
 )
 LONGEST = 430  # lines in a module: a few screens
-BUDGET = 15_000  # lines in all of src; raise it on purpose, or delete something
+BUDGET = 17_000  # lines in all of src; raise it on purpose, or delete something
 
 MODULES = {
     ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix("__init__").removesuffix("."): path

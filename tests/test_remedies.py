@@ -38,9 +38,9 @@ def samples_of(graph, n=96, seed=3):
 
 
 def planner(settings, samples):
-    def plan(graph):
+    def plan(graph, kept=()):
         seen = observe(graph, lambda: (batch for batch, _ in samples.batches(32)))
-        return make_plan(graph, {i: o.extremes for i, o in seen.items()}, settings.request())
+        return make_plan(graph, {i: o.extremes for i, o in seen.items()}, replace(settings.request(), keep_float=kept))
 
     return plan
 
@@ -220,14 +220,16 @@ def test_fine_tuning_stops_at_the_deadline():
 
 
 def test_remedies_run_in_the_order_that_lets_them_work():
-    assert [r.name for r in known(["finetune", "bias", "round", "equalize", "bias"])] == ["equalize", "round", "bias", "finetune"]
-    with pytest.raises(OptionError, match="no remedy is called 'magic'; type --remedies with some of: equalize,round,bias,finetune"):
+    mixed_up = ["finetune", "bias", "round", "ranges", "mixed", "equalize", "bias"]
+    in_order = ["equalize", "mixed", "ranges", "round", "bias", "finetune"]
+    assert [r.name for r in known(mixed_up)] == in_order
+    with pytest.raises(OptionError, match=f"no remedy is called 'magic'; type --remedies with some of: {','.join(in_order)}"):
         known(["magic"])
 
 
 def test_a_recovered_network_survives_its_arrays():
     network, samples, context = planned(rescaled_channels(chain("relu6"), np.float32([1, 2, 4, 8, 1, 2, 4, 8]) / 64))
-    better = apply(["equalize", "bias"], network, samples, context)
+    better = apply(known(["equalize", "bias"]), network, samples, context)
     back = Quantized.from_arrays(network, better.to_arrays())
     assert tflite.write(back.integer()) == tflite.write(better.integer())
     assert back.log == better.log

@@ -31,6 +31,7 @@ from intact.measure.run_outputs import outputs_of
 from intact.measure.size import size
 from intact.plan import Plan, describe
 from intact.quantize import Job, Result
+from intact.remedies import REMEDIES
 from intact.report.markdown import to_markdown
 from intact.report.record import record, to_json
 from intact.report.terminal import Output
@@ -97,7 +98,8 @@ def quantize(
     ] = None,
     time_budget: Annotated[str, typer.Option(help="How long to try: 90s, 15m, 1h.")] = "15m",
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 when a limit is met by the estimate only.")] = False,
-    remedies: Annotated[str | None, typer.Option(help="Instead of a limit: some of equalize,bias,finetune.")] = None,
+    remedies: Annotated[str | None, typer.Option(help=f"Instead of a limit: some of {','.join(REMEDIES)}.")] = None,
+    device: Annotated[str, typer.Option(help="Where remedies learn: auto, cpu or cuda.")] = "auto",
     seed: Annotated[int, typer.Option(help="Decides the split and the calibration samples.")] = 0,
     input_shape: Annotated[
         list[str] | None, typer.Option(help="Sizes that a Keras model leaves open: 96,96,3, or image=96,96,3 for each input.")
@@ -130,6 +132,7 @@ def quantize(
             max_drop=max_drop,
             min_agreement=min_agreement,
             time_budget=options.seconds(time_budget),
+            device=device,
         )
         preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
         folder = out or Path(f"{model.stem}_{scheme}")

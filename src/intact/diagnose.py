@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, final
 
 import numpy as np
 import torch
 
+from intact.chance import contradiction
 from intact.data import Samples
 from intact.graph import Graph, Tensor
-from intact.measure import accuracy
 from intact.ops.base import Free
 from intact.quantized import Quantized
 from intact.sensitivity import Sensitivity, sensitivities
-from intact.simulate import Batch, Program, map_batches, run_batches
+from intact.simulate import Batch, Program, map_batches
 
 #: The largest channel of a tensor against its median channel, from which the others have less than 3 of 8 bits.
 _UNEVEN: Final = 32.0
@@ -60,7 +60,7 @@ def diagnose(network: Quantized, samples: Samples, progress: Callable[[str, int,
     batch, _ = samples.batch(index)
     ops = sensitivities(network, [batch], progress=progress, both_ways=True)
     # With wrong preprocessing every range is wrong too: one advice at a time.
-    return Diagnosis(ops, _preprocessing(network.reference, samples) or _ranges(network, samples))
+    return Diagnosis(ops, _preprocessing(network, samples) or _ranges(network, samples))
 
 
 def _ranges(network: Quantized, samples: Samples) -> tuple[Symptom, ...]:
@@ -114,38 +114,6 @@ def _magnitudes(graph: Graph, samples: Samples) -> tuple[dict[int, np.ndarray], 
     }
 
 
-def _preprocessing(graph: Graph, samples: Samples) -> tuple[Symptom, ...]:
-    """Labels that contradict the float network: near chance, the pixels or the order of the classes are wrong."""
-    if samples.labels is None:
-        return ()
-    outputs = next(iter(run_batches(Program(graph), (batch for batch, _ in samples.batches(_BATCH))).values()))
-    cut = accuracy.threshold(outputs)
-    top = accuracy.top1(accuracy.correct(outputs, samples.labels, cut))
-    classes = max(outputs.reshape(len(outputs), -1).shape[1], 2)
-    if top.low is None or top.low > 200 / classes:
-        return ()
-    what = f"the float model itself is right on {top.value:.1f} % of the samples, near chance for {classes} classes"
-    return (
-        Symptom("input", what, f"--pixels, --mean and --std, or the order of the classes, are wrong{_other(graph, samples)}"),
-    )
-
-
-def _other(graph: Graph, samples: Samples) -> str:
-    """Which of the usual pixel ranges would fit better."""
-    found: dict[tuple[float, float], float] = {}
-    low, high = samples.preprocessing.pixels
-    for pixels in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)):
-        if samples.labels is None or samples.preprocessing.normalizes or pixels == (low, high):
-            continue
-        gain = (pixels[1] - pixels[0]) / (high - low)
-
-        def moved(batch: Mapping[str, np.ndarray], low: float = low, gain: float = gain, to: float = pixels[0]) -> Batch:
-            return {name: ((x - low) * gain + to).astype(np.float32) for name, x in batch.items()}
-
-        outputs = run_batches(Program(graph), (moved(batch) for batch, _ in samples.batches(_BATCH)))
-        first = next(iter(outputs.values()))
-        found[pixels] = accuracy.top1(accuracy.correct(first, samples.labels, accuracy.threshold(first))).value
-    if not found:
-        return ""
-    best = max(found, key=lambda pixels: found[pixels])
-    return f"; with pixels mapped to {best[0]:g},{best[1]:g} it is right on {found[best]:.1f} %"
+def _preprocessing(network: Quantized, samples: Samples) -> tuple[Symptom, ...]:
+    found = contradiction(network.reference, samples)
+    return () if found is None else (Symptom("input", found.what, found.advice),)

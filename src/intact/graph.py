@@ -127,6 +127,11 @@ class Graph:
         """The op that writes each tensor."""
         return {out: op for op in self.ops for out in op.outputs}
 
+    @property
+    def takes_batches(self) -> bool:
+        """Whether every input leaves the number of samples open."""
+        return all(self[i].shape[:1] == (None,) for i in self.inputs)
+
     def consumers(self) -> dict[int, list[Op]]:
         """The ops that read each tensor, once per op; every tensor has an entry."""
         readers: dict[int, list[Op]] = {i: [] for i in self.tensors}

@@ -101,6 +101,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     max_drop: float | None = None,
     min_agreement: float | None = None,
     time_budget: float = 900.0,
+    device: str = "auto",
     plan: Plan | None = None,
     metric: Metric | None = None,
     measure: bool = True,
@@ -111,7 +112,8 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     ``data`` is split by ``seed`` into calibration and evaluation samples, unless ``evaluation`` is given. ``metric`` is any
     function of outputs and labels. ``input_shape`` is for Keras models that leave sizes open: (96, 96, 3), or by input name.
     ``remedies`` are applied as named; ``max_drop`` (percentage points) or ``min_agreement`` (per cent) lets a search of at most
-    ``time_budget`` seconds choose. ``plan`` replays a plan made before. ``measure=False`` leaves out all figures.
+    ``time_budget`` seconds choose; they learn on ``device``: "cpu", "cuda", or "auto". ``plan`` replays a plan made before.
+    ``measure=False`` leaves out all figures.
     Raises IntactError with one sentence that says what to do.
     """
     settings = Settings(
@@ -129,6 +131,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
         max_drop=max_drop,
         min_agreement=min_agreement,
         time_budget=time_budget,
+        device=device,
     )
     with tempfile.TemporaryDirectory(prefix="intact-") as folder:
         job = Job(model, data, evaluation, settings, plan, metric, RunFolder(Path(folder)), progress or _silent)
@@ -234,14 +237,23 @@ class Job:
             return Recovery(start)
         if self.plan is not None:
             raise OptionError("--plan replays what was decided before; leave out --remedies, --max-drop and --min-agreement")
-        return recover(start, self.settings, parts, source=source, folder=self.folder, progress=self.progress, tell=self.tell)
+        return recover(
+            start,
+            self.settings,
+            parts,
+            source=source,
+            metric=self.metric,
+            folder=self.folder,
+            progress=self.progress,
+            tell=self.tell,
+        )
 
     def _verdict(self, source: Path, written: Path, parts: Parts) -> Verdict | None:
         goal = self.settings.goal
         if goal is None:
             return None
         outputs = self._outputs("float", source, parts.report), self._outputs("quantized", written, parts.report)
-        return judge(goal.loss(*outputs, parts.report), goal.limit)
+        return judge(goal.loss(*outputs, parts.report, self.metric), goal.limit)
 
     def _calibrate(self, graph: Graph, calibration: Samples, *, histogram: bool) -> dict[int, Observed]:
         def make() -> dict[str, np.ndarray]:

@@ -13,21 +13,25 @@ import numpy as np
 
 from intact import files
 from intact.calibrate import observe
+from intact.chance import contradiction
 from intact.data import Finding, Parts, Samples, for_learning, for_search
+from intact.errors import DataError
 from intact.graph import Graph
+from intact.measure.accuracy import Metric
 from intact.measure.measurement import Measurement
 from intact.measure.run_outputs import outputs_of
 from intact.plan import Plan
 from intact.planner import make_plan
 from intact.quantized import Quantized
 from intact.ranges import estimator
-from intact.remedies import apply
+from intact.remedies import apply, known
 from intact.remedies.base import Context
 from intact.run_folder import RunFolder
 from intact.runtime import litert
 from intact.search import Candidate, Tools, search
 from intact.sensitivity import Sensitivity, sensitivities
 from intact.settings import Settings
+from intact.simulate import device_named
 from intact.targets import target as target_named
 
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -55,6 +59,7 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
     parts: Parts,
     *,
     source: Path,
+    metric: Metric | None,
     folder: RunFolder,
     progress: Progress,
     tell: Callable[[str], None],
@@ -65,17 +70,21 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
     """
     target = target_named(settings.target)
     context = Context(
-        make_plan=lambda graph: _planned(graph, settings, parts.calibration, (), progress),
+        make_plan=lambda graph, kept: _planned(graph, settings, parts.calibration, kept, progress),
         seed=settings.seed,
+        device=device_named(settings.device),
         deadline=time.monotonic() + settings.time_budget,
         progress=progress,
+        folder=folder.unfinished(),
     )
     goal = settings.goal
     if goal is None:
         learning, findings = for_learning(parts)
-        arrays = folder.arrays("remedies", lambda: apply(settings.remedies, start, learning, context).to_arrays())
+        arrays = folder.arrays("remedies", lambda: apply(known(settings.remedies), start, learning, context).to_arrays())
         return Recovery(Quantized.from_arrays(start, arrays), findings=findings)
     learning, choosing, findings = for_search(parts)
+    if goal.kind == "drop" and metric is None:
+        _check_labels(start.reference, choosing)
 
     def outputs(name: str, path: Path) -> dict[str, np.ndarray]:
         def make() -> Mapping[str, np.ndarray]:
@@ -91,7 +100,7 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
             return path
 
         def judge(name: str, model: bytes) -> Measurement:
-            return goal.loss(outputs("float", source), outputs(name, written(model)), choosing)
+            return goal.loss(outputs("float", source), outputs(name, written(model)), choosing, metric)
 
         def latency(model: bytes) -> float:
             file = {"candidate": written(model)}
@@ -106,21 +115,23 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
             judge=judge,
             time=latency,
             remember=remember,
-            replan=lambda q, kept: replace(
-                q,
-                plan=_planned(q.graph, settings, parts.calibration, kept, progress),
-                log=(*q.log, f"kept {len(kept)} ops in float: {', '.join(kept)}"),
-            ),
-            tell=lambda candidate: tell(str(candidate)),
+            tell=tell,
             learning=learning,
             context=context,
             float_islands=target.float_islands,
         )
         candidates, best = search(start, tools)
-    missed = best.loss is not None and best.loss.value > goal.limit
+    missed = best.loss.value > goal.limit
     batch, _ = learning.batch(np.arange(min(_DIAGNOSED, len(learning))))
     worst = sensitivities(best.network, [batch], progress=progress) if missed else ()
     return Recovery(best.network, candidates, findings, worst)
+
+
+def _check_labels(graph: Graph, choosing: Samples) -> None:
+    """DataError when the labels contradict the float network: no limit on its accuracy means anything then."""
+    found = contradiction(graph, choosing)
+    if found is not None:
+        raise DataError(f"{found.what}: {found.advice}. If the network is no better than that, type --min-agreement instead")
 
 
 def _planned(graph: Graph, settings: Settings, calibration: Samples, kept: tuple[str, ...], progress: Progress) -> Plan:

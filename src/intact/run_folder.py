@@ -56,6 +56,12 @@ class RunFolder:
             path.unlink()
             return _unpacked(self.file(path.name, pack))
 
+    def unfinished(self) -> Path:
+        """A folder for the state of a step that is not finished yet; it goes with the steps."""
+        path = self.path / _STAGES
+        path.mkdir(exist_ok=True)
+        return path
+
     def claim(self, what: str, value: str) -> None:
         """Note ``value`` the first time; OutputError when the same command meets another value as it goes on."""
         if self.file(f"{what}.txt", value.encode).read_bytes() != value.encode():

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import glob
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, final
 
 import numpy as np
 
 from intact.data import Samples
-from intact.errors import OptionError
+from intact.errors import OptionError, ResourceError, UnsupportedError
 from intact.formats import tflite
 from intact.measure import accuracy
+from intact.measure.accuracy import Metric
 from intact.measure.measurement import Measurement
 from intact.quantized import Quantized
 from intact.remedies import apply
-from intact.remedies.base import Context
-from intact.sensitivity import sensitivities
+from intact.remedies.base import Context, Remedy
+from intact.remedies.bias import BiasCorrection
+from intact.remedies.equalize import Equalize
+from intact.remedies.finetune import FineTune
+from intact.remedies.mixed import MixedPrecision
+from intact.remedies.ranges import RangeRefinement
+from intact.remedies.rounding import LearnedRounding
+from intact.sensitivity import sensitivities, weight_share
+from intact.simulate import Batch
 
-#: Ops kept in float, from one rung to the next.
-_KEPT: Final = (1, 2, 4, 8)
 _SENSITIVITY_SAMPLES: Final = 64
+#: Below this part of the noise, a cause is not worth a remedy of its own.
+_WORTH_IT: Final = 0.25
+#: The part of the time left that one remedy that learns may take, so that there is some for what comes after it.
+_OF_TIME: Final = 0.6
 
 
 @final
@@ -33,8 +42,14 @@ class Goal:
     kind: Literal["drop", "disagreement"]
     limit: float
 
-    def loss(self, float_outputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray], samples: Samples) -> Measurement:
-        """How much is lost, with its interval."""
+    def loss(
+        self,
+        float_outputs: Mapping[str, np.ndarray],
+        outputs: Mapping[str, np.ndarray],
+        samples: Samples,
+        metric: Metric | None = None,
+    ) -> Measurement:
+        """How much is lost, with its interval: of accuracy in points, or of ``metric`` in its own unit."""
         name = next(iter(float_outputs))
         a, b = float_outputs[name], outputs[name]
         cut = accuracy.threshold(a)
@@ -45,34 +60,48 @@ class Goal:
             raise OptionError(
                 "--max-drop needs labels that fit the model, and the data has none; type --min-agreement 99 instead"
             )
+        if metric is not None:
+            return accuracy.metric_drop(metric, float_outputs, outputs, samples.labels)
         return accuracy.drop(accuracy.correct(a, samples.labels, cut), accuracy.correct(b, samples.labels, cut))
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One network that was tried: its file, what it loses on the selection samples, and what it costs."""
+    """One network that was tried and why: its file, what it loses on the selection samples, and what it costs."""
 
     name: str
+    why: str
     network: Quantized
     model: bytes
-    loss: Measurement | None
+    loss: Measurement
     latency_ms: float
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
         return {
             "name": self.name,
+            "why": self.why,
             "steps": list(self.network.log),
-            "loss": None if self.loss is None else self.loss.to_json(),
+            "loss": self.loss.to_json(),
             "bytes": len(self.model),
             "latency_ms": self.latency_ms,
             "seconds": round(self.seconds, 1),
         }
 
     def __str__(self) -> str:
-        lost = "" if self.loss is None else f"{self.loss}, "
-        return f"{self.name}: {lost}{len(self.model):,} bytes, {self.latency_ms:.3g} ms, {self.seconds:.0f} s"
+        return f"{self.name}: {self.loss}, {len(self.model):,} bytes, {self.latency_ms:.3g} ms, {self.seconds:.0f} s"
+
+
+def front(candidates: Sequence[Candidate]) -> tuple[str, ...]:
+    """Names of the candidates that no other beats in loss, bytes and latency at once (latency to 5 %, which is noise)."""
+
+    def beats(a: Candidate, b: Candidate) -> bool:
+        ahead = (a.loss.value < b.loss.value, len(a.model) < len(b.model), a.latency_ms < 0.95 * b.latency_ms)
+        behind = (a.loss.value > b.loss.value, len(a.model) > len(b.model), 0.95 * a.latency_ms > b.latency_ms)
+        return any(ahead) and not any(behind)
+
+    return tuple(c.name for c in candidates if not any(beats(other, c) for other in candidates))
 
 
 @final
@@ -84,48 +113,107 @@ class Tools:
     judge: Callable[[str, bytes], Measurement]
     time: Callable[[bytes], float]
     remember: Callable[[str, Quantized, Callable[[], Quantized]], Quantized]
-    replan: Callable[[Quantized, tuple[str, ...]], Quantized]
-    tell: Callable[[Candidate], None]
+    tell: Callable[[str], None]
     learning: Samples
     context: Context
     float_islands: bool
 
 
 def search(start: Quantized, tools: Tools) -> tuple[tuple[Candidate, ...], Candidate]:
-    """Everything tried, in order, and the one to take: the first that meets the goal, else the one that loses least."""
-    tried: list[Candidate] = []
-    for name, base, make in _ladder(start, tried, tools):
-        if tried and tools.context.out_of_time():
-            break
-        began = time.monotonic()
-        network = tools.remember(name, base, make)
+    """Everything tried, in order, and the one to take: the cheapest that meets the goal, else the one that loses least."""
+    ladder = _Ladder(start, tools)
+    ladder.climb()
+    return tuple(ladder.tried), ladder.met or ladder.best
+
+
+class _Ladder:
+    def __init__(self, start: Quantized, tools: Tools) -> None:
+        self.start, self.tools = start, tools
+        self.tried: list[Candidate] = []
+        self.remedies: dict[str, tuple[Remedy, ...]] = {}
+        self.met: Candidate | None = None
+
+    @property
+    def best(self) -> Candidate:
+        """The candidate that loses least so far; the earlier of two that lose as much."""
+        return min(self.tried, key=lambda c: c.loss.value)
+
+    def climb(self) -> None:
+        """Rung by rung until one meets the goal or time is up."""
+        for name, why, base, remedies in self._rungs():
+            if self._try(name, why, base, remedies):
+                return
+        if self.tools.float_islands:
+            self._keep_in_float()
+
+    def _rungs(self) -> Iterator[tuple[str, str, Quantized, tuple[Remedy, ...]]]:
+        """Name, reason, network to start from and what to do to it; each rung sees what came of those before."""
+        yield "as planned", "nothing costs less", self.start, ()
+        yield from (self._flat("it costs seconds", names) for names in ((BiasCorrection(),), (Equalize(), BiasCorrection())))
+        if self._over():
+            return
+        flat = self.remedies[self.best.name]
+        share = weight_share(self.best.network, self._batches(), self.tools.context.device)
+        if 1 - share > _WORTH_IT:
+            yield self._flat(f"activations make {100 * (1 - share):.0f} % of the noise", (*flat, RangeRefinement()))
+        if share > _WORTH_IT:
+            yield self._flat(f"weights make {100 * share:.0f} % of the noise", (*flat, LearnedRounding()))
+        best = self.best
+        yield f"{best.name} + finetune", "what is left takes training", best.network, (FineTune(),)
+
+    def _flat(self, why: str, remedies: Iterable[Remedy]) -> tuple[str, str, Quantized, tuple[Remedy, ...]]:
+        chosen = tuple(sorted(remedies, key=lambda r: r.order))
+        return " + ".join(r.name for r in chosen), why, self.start, chosen
+
+    def _keep_in_float(self) -> None:
+        """The least number of ops kept in float that meets the goal: doubled until one does, then halved back."""
+        if self._over() or not self.tried:
+            return
+        flat = min((c for c in self.tried if "finetune" not in c.name), key=lambda c: c.loss.value)
+        tools = self.tools
+        rows = sensitivities(flat.network, self._batches(), tools.context.device, tools.context.progress)
+        low, high = 0, 1
+        while not self._keep(flat, [row.output for row in rows[:high]]):
+            if high >= len(rows) or self._over():
+                return
+            low, high = high, min(2 * high, len(rows))
+        while high - low > 1 and not self._over():
+            middle = (low + high) // 2
+            if self._keep(flat, [row.output for row in rows[:middle]]):
+                high = middle
+            else:
+                low = middle
+
+    def _keep(self, flat: Candidate, outputs: Sequence[int]) -> bool:
+        mixed = MixedPrecision(outputs=tuple(outputs))
+        remedies = tuple(sorted((*self.remedies[flat.name], mixed), key=lambda r: r.order))
+        what = "op" if len(outputs) == 1 else "ops"
+        name = f"{flat.name}, {len(outputs)} {what} in float"
+        return self._try(name, "these make most of the noise", self.start, remedies)
+
+    def _try(self, name: str, why: str, base: Quantized, remedies: tuple[Remedy, ...]) -> bool:
+        """Whether the candidate meets the goal. Without time, and where a remedy cannot be applied, there is none."""
+        if self.tried and self._over():
+            return False
+        tools, began = self.tools, time.monotonic()
+        context = replace(tools.context, deadline=began + _OF_TIME * (tools.context.deadline - began))
+        try:
+            network = tools.remember(name, base, lambda: apply(remedies, base, tools.learning, context))
+        except (UnsupportedError, ResourceError) as error:
+            tools.tell(f"{name}: left out, {error}")
+            return False
         model = tflite.write(network.integer())
         loss = tools.judge(name, model)
-        tried.append(Candidate(name, network, model, loss, tools.time(model), time.monotonic() - began))
-        tools.tell(tried[-1])
+        candidate = Candidate(name, why, network, model, loss, tools.time(model), time.monotonic() - began)
+        self.tried.append(candidate)
+        self.remedies[name] = remedies
+        tools.tell(str(candidate))
         if loss.value <= tools.goal.limit:
-            break
-    return tuple(tried), _least(tried)
+            self.met = candidate
+        return loss.value <= tools.goal.limit
 
+    def _over(self) -> bool:
+        return self.tools.context.out_of_time()
 
-def _least(tried: list[Candidate]) -> Candidate:
-    return min(tried, key=lambda c: float("inf") if c.loss is None else c.loss.value)
-
-
-def _ladder(start: Quantized, tried: list[Candidate], tools: Tools) -> Iterator[tuple[str, Quantized, Callable[[], Quantized]]]:
-    """Name, network to start from and how to make the next candidate, cheap ones first; each rung sees what was tried."""
-    yield "as planned", start, lambda: start
-    for names in (("bias",), ("equalize", "bias")):
-        yield " + ".join(names), start, lambda names=names: apply(names, start, tools.learning, tools.context)  # type: ignore[misc]
-    base = _least(tried)
-    yield f"{base.name} + finetune", base.network, lambda: apply(["finetune"], base.network, tools.learning, tools.context)
-    if not tools.float_islands:
-        return
-    # What training cannot mend may stay in float: the ops that make most of the noise, as few as do.
-    flat = min((c for c in tried if "finetune" not in c.name), key=lambda c: float("inf") if c.loss is None else c.loss.value)
-    index = np.arange(min(_SENSITIVITY_SAMPLES, len(tools.learning)))
-    worst = sensitivities(flat.network, [tools.learning.batch(index)[0]], tools.context.device, tools.context.progress)
-    graph = flat.network.graph
-    for count in _KEPT:
-        kept = tuple(glob.escape(graph[row.output].name) for row in worst[:count])
-        yield f"{flat.name}, {count} ops in float", flat.network, lambda kept=kept: tools.replan(flat.network, kept)  # type: ignore[misc]
+    def _batches(self) -> list[Batch]:
+        return [self.tools.learning.batch(np.arange(min(_SENSITIVITY_SAMPLES, len(self.tools.learning))))[0]]

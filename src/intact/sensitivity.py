@@ -67,14 +67,27 @@ def sensitivities(
     return tuple(sorted(rows, key=lambda row: -row.noise))
 
 
-def only(graph: Graph, network: Quantized, ops: Iterable[Op]) -> Graph:
+def weight_share(network: Quantized, batches: Iterable[Batch], device: str = "cpu") -> float:
+    """The part of the output's noise that comes from rounding constants, the rest being that of activations, from 0 to 1."""
+    batches = list(batches)
+    graph = without_softmax(network.graph)
+    ops = [op for op in graph.ops if isinstance(network.plan.own(op.output), Affine)]
+    exact = _outputs(graph, batches, device)
+    noise = []
+    for constants in (True, False):
+        made = _outputs(only(graph, network, ops, constants=constants, activations=not constants), batches, device)
+        noise.append(sum(float(np.square(made[name].astype(np.float64) - y).sum()) for name, y in exact.items()))
+    return noise[0] / max(sum(noise), 1e-300)
+
+
+def only(graph: Graph, network: Quantized, ops: Iterable[Op], *, constants: bool = True, activations: bool = True) -> Graph:
     """The float ``graph`` with nothing but the constants and outputs of ``ops`` rounded as the plan stores them."""
     tensors: dict[int, Tensor] = dict(graph.tensors)
     for op in ops:
-        for i in op.outputs:
+        for i in op.outputs if activations else ():
             if isinstance(network.plan.own(i), Affine):
                 tensors[i] = replace(graph[i], format=network.plan.own(i))
-        for i in op.reads:
+        for i in op.reads if constants else ():
             fmt, t = network.plan.at(i, op.output), graph[i]
             if t.data is not None and isinstance(fmt, Affine):
                 tensors[i] = replace(t, data=dequantize_array(quantize_array(t.data, fmt), fmt), format=Float())

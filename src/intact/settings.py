@@ -12,6 +12,7 @@ from intact.remedies import known
 from intact.runtime.keras_export import InputShape
 from intact.schemes import scheme as scheme_named
 from intact.search import Goal
+from intact.simulate import device_named
 from intact.targets import target as target_named
 
 
@@ -37,6 +38,7 @@ class Settings:
     max_drop: float | None = None
     min_agreement: float | None = None
     time_budget: float = 900.0
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         self.request()
@@ -66,6 +68,7 @@ class Settings:
 
     def _check_recovery(self) -> None:
         known(self.remedies)
+        device_named(self.device)
         if (self.remedies or self.goal) and not scheme_named(self.scheme).is_integer:
             raise OptionError(f"--scheme {self.scheme} computes in float; remedies and limits are for int8 and w4a8")
         if self.max_drop is not None and self.min_agreement is not None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from intact.affine import Affine, dequantize, fake_quantize
-from intact.errors import DataError, ModelError, located
+from intact.errors import DataError, ModelError, OptionError, located
 from intact.graph import Graph, Op, Tensor
 from intact.ops.base import as_tuple
 from intact.verify import concrete
@@ -28,13 +28,23 @@ Batch: TypeAlias = Mapping[str, np.ndarray]
 Made = TypeVar("Made")
 
 
+def device_named(name: str) -> str:
+    """``"cuda"`` or ``"cpu"`` for ``"auto"`` (the former where there is one) or itself; OptionError for anything else."""
+    has_cuda = torch.cuda.is_available()
+    if name not in ("auto", "cpu", "cuda"):
+        raise OptionError(f"no device is called {name!r}; type --device with one of: auto, cpu, cuda")
+    if name == "cuda" and not has_cuda:
+        raise OptionError("--device cuda needs a GPU and a torch built for it, and there is none here; type --device cpu")
+    return "cuda" if has_cuda and name != "cpu" else "cpu"
+
+
 class Engine(abc.ABC):
     """A graph made ready to run on ``device``, op by op. Immutable; safe to call from several threads."""
 
     def __init__(self, graph: Graph, device: str | torch.device = "cpu") -> None:
         self.graph = graph
         self.device = torch.device(device)
-        self.batches = all(graph[i].shape[:1] == (None,) for i in graph.inputs)
+        self.batches = graph.takes_batches
         self.constants = {t.id: self._constant(t) for t in graph.constants()}
         last = {i: n for n, op in enumerate(graph.ops) for i in op.reads}
         self._dead_after = {

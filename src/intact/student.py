@@ -130,6 +130,14 @@ class Student(torch.nn.Module):
         """Let the weight or bias ``i`` be ``real``, of its own shape."""
         self.weights[str(i)].data = real / self._units[i]
 
+    def learns(self, fmt: Format) -> bool:
+        """Whether the step size of ``fmt`` is a parameter."""
+        return fmt in self._slots
+
+    def grow(self, fmt: Format, log_growth: float) -> None:
+        """Let the step sizes of ``fmt`` be ``exp(log_growth)`` times those in the plan."""
+        self.growth[self._slots[fmt]].data.fill_(log_growth)
+
     def store(self, x: Tensor, fmt: Format, *, symmetric: bool = False) -> Tensor:
         """``x`` rounded to ``fmt`` at the step size learned so far; as it is where ``fmt`` is no Affine."""
         if not isinstance(fmt, Affine):

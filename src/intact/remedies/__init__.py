@@ -7,15 +7,17 @@ from types import MappingProxyType
 from typing import Final
 
 from intact.data import Samples
-from intact.errors import OptionError
+from intact.errors import OptionError, UnsupportedError
 from intact.quantized import Quantized
 from intact.remedies.base import Context, Remedy
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.equalize import Equalize
 from intact.remedies.finetune import FineTune
+from intact.remedies.mixed import MixedPrecision
+from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding
 
-_ALL: Final = (Equalize(), LearnedRounding(), BiasCorrection(), FineTune())
+_ALL: Final = (Equalize(), MixedPrecision(), RangeRefinement(), LearnedRounding(), BiasCorrection(), FineTune())
 REMEDIES: Final[Mapping[str, Remedy]] = MappingProxyType({remedy.name: remedy for remedy in _ALL})
 
 
@@ -29,8 +31,12 @@ def known(names: Iterable[str]) -> tuple[Remedy, ...]:
     return tuple(sorted(chosen, key=lambda remedy: remedy.order))
 
 
-def apply(names: Iterable[str], network: Quantized, samples: Samples, context: Context) -> Quantized:
-    """``network`` after the remedies called ``names``; see :func:`known`."""
-    for remedy in known(names):
+def apply(remedies: Iterable[Remedy], network: Quantized, samples: Samples, context: Context) -> Quantized:
+    """``network`` after ``remedies``, in the order given; :func:`known` makes them of names."""
+    for remedy in remedies:
+        if not network.graph.takes_batches:
+            raise UnsupportedError(
+                f"--remedies {remedy.name} needs a model that takes several samples at once, and this one takes one at a time"
+            )
         network = remedy.apply(network, samples, context)
     return network

@@ -24,11 +24,11 @@ def _silent(step: str, done: int, total: int) -> None:
 class Context:
     """What remedies need besides network and samples.
 
-    ``make_plan`` calibrates a float graph and plans it anew. ``deadline`` is on the clock of ``time.monotonic``. ``folder``:
-    where a remedy that takes long keeps its unfinished state.
+    ``make_plan`` calibrates a float graph and plans it anew, with the ops that it is given patterns of kept in float.
+    ``deadline`` is on the clock of ``time.monotonic``. ``folder``: where a remedy that takes long keeps its unfinished state.
     """
 
-    make_plan: Callable[[Graph], Plan]
+    make_plan: Callable[[Graph, tuple[str, ...]], Plan]
     seed: int = 0
     device: str = "cpu"
     deadline: float = float("inf")

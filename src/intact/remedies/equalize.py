@@ -67,7 +67,7 @@ class Equalize(Remedy):
         graph = verify(rescaled(network.graph, usable, factors))
         most = max(float(np.abs(np.log2(s)).max()) for s in factors.values())
         said = f"equalized {len(usable)} pairs of layers, by factors up to {2**most:.3g}"
-        return replace(network, graph=graph, plan=context.make_plan(graph), log=(*network.log, said))
+        return replace(network, graph=graph, plan=context.make_plan(graph, ()), log=(*network.log, said))
 
     def _factors(self, network: Quantized, usable: list[Pair], highest: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
         """What to divide each maker's channels by, by the id of its output."""

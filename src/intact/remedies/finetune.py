@@ -6,6 +6,7 @@ import copy
 import math
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, final
 
@@ -28,6 +29,8 @@ from intact.student import Student
 _TIMED: Final = 6
 #: The part of the time left that training may take; judging and writing take the rest.
 _OF_TIME: Final = 0.85
+#: What the learning rate is multiplied with after an epoch that made things worse.
+_SLOWER: Final = 0.3
 
 
 @final
@@ -37,9 +40,10 @@ class FineTune(Remedy):
 
     Loss per output: ``KL(teacher || student)`` of the classes before a SOFTMAX, else the squared error over the teacher's
     variance; where there are labels that the float network mostly gets right, their cross entropy as well, weighted
-    ``of_labels``. Images are flipped and shifted. Adam, warm-up and cosine, as many epochs as the deadline leaves time for;
-    every epoch is judged on a tenth held out, and the best state stays. It ends early after ``patience`` epochs that are no
-    better, and at a loss that is not finite. When memory runs out, batches are computed in smaller parts.
+    ``of_labels``. Images are flipped and shifted. Adam, warm-up and cosine, as many epochs as the deadline leaves time for.
+    Every epoch is judged on a tenth held out, and the best state stays; after one that is no better the training goes on from
+    that state at a third of the rate, and after ``patience`` of them in a row, or at a loss that is not finite, it ends.
+    When memory runs out, batches are computed in smaller parts.
     Source: Esser et al. 2020 (arXiv 1902.08153); distillation: Hinton et al. 2015 (arXiv 1503.02531).
     """
 
@@ -77,6 +81,7 @@ class _Run:
         self.steps = math.ceil(len(self.learning) / how.batch)
         self.total = 0 if context.out_of_time() else how.epochs * self.steps
         self.most_at_once = how.batch
+        self.slowed = 1.0
         self.of_labels = how.of_labels if self._labels_fit() else 0.0
         self.optimizer = torch.optim.Adam(
             [
@@ -112,6 +117,8 @@ class _Run:
                 worse = 0 if now < best else worse + 1
                 if now < best:
                     best, state = now, copy.deepcopy(self.student.state_dict())
+                else:
+                    self._slow_down(state)
                 if worse >= self.how.patience:
                     ended = f"; stopped after {worse} epochs that were no better"
                 unfinished.save(
@@ -124,6 +131,12 @@ class _Run:
             f"fine-tuned for {step / self.steps:.3g} epochs on {len(self.samples)} samples{labels}: "
             f"held-out loss {first:.4g} -> {best:.4g}{ended}"
         )
+
+    def _slow_down(self, state: Mapping[str, Tensor]) -> None:
+        """An epoch that made things worse was too fast: back to the best state, and on from there at a third of the rate."""
+        self.student.load_state_dict(state)
+        self.slowed *= _SLOWER
+        self.optimizer.state.clear()
 
     def learn(self, index: np.ndarray) -> bool:
         """One step; False, with nothing changed, when the loss is not finite. ResourceError when one sample is too much."""
@@ -212,7 +225,7 @@ class _Run:
         """The part of the learning rate at a step: warm-up over a tenth, then a cosine down to 0 at the last."""
         warm = max(1, min(self.steps, self.total // 10))
         down = 0.5 * (1 + math.cos(math.pi * min(1.0, max(0, step - warm) / max(1, self.total - warm))))
-        return min((step + 1) / warm, down)
+        return self.slowed * min((step + 1) / warm, down)
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -220,6 +233,7 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "draw": self.draw.bit_generator.state,
+            "slowed": self.slowed,
         }
 
     def _restore(self, kept: dict[str, Any]) -> None:
@@ -227,7 +241,7 @@ class _Run:
         self.optimizer.load_state_dict(kept["optimizer"])
         self.schedule.load_state_dict(kept["schedule"])
         self.draw.bit_generator.state = kept["draw"]
-        self.total = kept["total"]
+        self.total, self.slowed = kept["total"], kept["slowed"]
 
 
 @final

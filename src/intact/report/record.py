@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from intact.quantize import Result
+from intact.search import front
 
 SCHEMA: Final = "intact-result/1"
 
@@ -20,6 +21,7 @@ def record(result: Result) -> dict[str, Any]:
         "measurements": [reading.to_json() for reading in result.readings],
         "verdict": None if result.verdict is None else asdict(result.verdict),
         "candidates": [candidate.to_json() for candidate in result.candidates],
+        "front": list(front(result.candidates)),
         "findings": [{"kind": f.kind, "message": f.message} for f in result.findings],
     }
 

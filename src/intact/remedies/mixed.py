@@ -1,0 +1,50 @@
+"""Mixed precision: the ops that make most of the noise stay in float, as few as do."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
+
+import numpy as np
+
+from intact.data import Samples
+from intact.quantized import Quantized
+from intact.remedies.base import Context, Remedy
+from intact.sensitivity import Sensitivity, sensitivities
+
+
+@final
+@dataclass(frozen=True)
+class MixedPrecision(Remedy):
+    """Keep the ops with the first outputs ``outputs`` in float; without any, the fewest ops that make half of the noise.
+
+    The noise of an op is what quantizing it alone adds to the network's output. At most ``most`` ops are chosen, for each
+    costs two conversions and float speed.
+    Source: per-layer sensitivity as in Wu et al. 2020, Integer Quantization for Deep Learning (arXiv 2004.09602), section 6.1.
+    """
+
+    name: ClassVar[str] = "mixed"
+    order: ClassVar[int] = 12
+    paper: ClassVar[str] = "Wu et al. 2020, Integer Quantization for Deep Learning Inference (arXiv 2004.09602)"
+    outputs: tuple[int, ...] = ()
+    share: float = 0.5
+    most: int = 8
+    samples: int = 64
+
+    def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
+        graph, outputs = network.graph, self.outputs
+        if not outputs:
+            batch, _ = samples.batch(np.arange(min(self.samples, len(samples))))
+            outputs = _noisiest(sensitivities(network, [batch], context.device, context.progress), self.share, self.most)
+        plan = context.make_plan(graph, tuple(glob.escape(graph[i].name) for i in outputs))
+        labels = ", ".join(graph.label(op) for op in graph.ops if op.output in outputs)
+        return replace(network, plan=plan, log=(*network.log, f"kept {len(outputs)} ops in float: {labels}"))
+
+
+def _noisiest(rows: Sequence[Sensitivity], share: float, most: int) -> tuple[int, ...]:
+    """Outputs of the fewest ops, at most ``most``, that make ``share`` of the noise."""
+    summed = np.cumsum([row.share for row in rows])
+    count = min(most, int(np.searchsorted(summed, share)) + 1)
+    return tuple(row.output for row in rows[:count])

@@ -1,0 +1,140 @@
+"""The ladder by itself: what it tries, in which order, when it stops, and what it takes. Losses are made up here."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+import intact
+from intact.calibrate import observe
+from intact.data import input_specs
+from intact.errors import UnsupportedError
+from intact.lower import lower
+from intact.measure.measurement import Measurement
+from intact.planner import make_plan
+from intact.quantized import Quantized
+from intact.remedies.base import Context
+from intact.remedies.finetune import FineTune
+from intact.remedies.ranges import RangeRefinement
+from intact.remedies.rounding import LearnedRounding
+from intact.search import Candidate, Goal, Tools, front, search
+from intact.settings import Settings
+from nets import images, mobile
+
+SIDE = 16
+
+
+def loss(value):
+    return Measurement("accuracy drop", value, "percentage points", value - 1, value + 1, "made up", 80)
+
+
+@pytest.fixture(scope="module")
+def planned():
+    graph = lower(mobile(seed=5, side=SIDE), "cpu", "int8")
+    samples = intact.data.arrays(images(64, 3, SIDE)).bind(input_specs(graph), None)
+    request = Settings(scheme="w4a8").request()
+
+    def plan(graph, kept=()):
+        seen = observe(graph, lambda: (batch for batch, _ in samples.batches(32)))
+        return make_plan(graph, {i: o.extremes for i, o in seen.items()}, replace(request, keep_float=kept))
+
+    return Quantized(graph, graph, plan(graph)), samples, plan
+
+
+@pytest.fixture(autouse=True)
+def quick_learning(monkeypatch):
+    """These tests are about choosing: what learns gives back what it got."""
+    for remedy in (FineTune, LearnedRounding, RangeRefinement):
+        monkeypatch.setattr(remedy, "apply", lambda self, network, *_: replace(network, log=(*network.log, self.name)))
+
+
+def tools(planned, losses, *, limit=1.0, **changes):
+    """``losses``: by the candidate's name, or by the number of ops in float, else 9."""
+    _, samples, plan = planned
+
+    def judge(name, _model):
+        kept = int(name.split(", ")[1].split()[0]) if " in float" in name else None
+        return loss(losses.get(name, losses.get(kept, 9.0)))
+
+    made = Tools(
+        goal=Goal("drop", limit),
+        judge=judge,
+        time=lambda _: 1.0,
+        remember=lambda _name, _base, make: make(),
+        tell=changes.pop("told", []).append,
+        learning=samples,
+        context=Context(plan, deadline=time.monotonic() + 600),
+        float_islands=True,
+    )
+    return replace(made, **changes)
+
+
+def names(found):
+    return [candidate.name for candidate in found[0]]
+
+
+def test_the_first_that_meets_the_goal_is_taken_and_nothing_is_tried_after_it(planned):
+    found = search(planned[0], tools(planned, {"equalize + bias": 0.9}))
+    assert names(found) == ["as planned", "bias", "equalize + bias"]
+    assert found[1].name == "equalize + bias"
+
+
+def test_every_rung_builds_on_what_lost_least(planned):
+    found = search(planned[0], tools(planned, {"bias": 5.0, "round + bias": 4.0, "round + bias + finetune": 0.5}))
+    assert names(found)[:3] == ["as planned", "bias", "equalize + bias"]
+    assert names(found)[-1] == "round + bias + finetune"
+    assert "equalize" not in " ".join(names(found)[3:])
+    assert all(c.why for c in found[0])
+
+
+def test_what_makes_little_noise_gets_no_remedy_of_its_own(planned, monkeypatch):
+    for share, expected in ((0.9, "round + bias"), (0.1, "ranges + bias")):
+        monkeypatch.setattr("intact.search.weight_share", lambda *_, share=share: share)
+        found = search(planned[0], tools(planned, {"bias": 5.0, "bias + finetune": 0.5}))
+        assert names(found)[3:] == [expected, "bias + finetune"]
+        assert "90 % of the noise" in found[0][3].why
+
+
+@pytest.mark.parametrize("enough", [1, 2, 3])
+def test_the_fewest_ops_that_do_stay_in_float(planned, enough):
+    """Doubled until the goal is met, then halved back: 1, 2, 4, 3 for three."""
+    losses = {"bias": 5.0} | {n: 0.5 if n >= enough else 3.0 for n in range(1, 9)}
+    found = search(planned[0], tools(planned, losses))
+    assert found[1].name.endswith(f", {enough} {'op' if enough == 1 else 'ops'} in float")
+    tried = [int(name.split(", ")[1].split()[0]) for name in names(found) if "in float" in name]
+    assert tried == {1: [1], 2: [1, 2], 3: [1, 2, 4, 3]}[enough]
+    in_float = [sum(t.is_float and not t.is_constant for t in c.network.integer().tensors.values()) for c in found[0]]
+    assert in_float[0] == 0 < in_float[-1]
+
+
+def test_without_float_islands_none_are_tried(planned):
+    assert not [n for n in names(search(planned[0], tools(planned, {}, float_islands=False))) if "float" in n]
+
+
+def test_what_loses_least_is_taken_when_nothing_does(planned):
+    found = search(planned[0], tools(planned, {"equalize + bias": 4.0}, float_islands=False))
+    assert found[1].name == "equalize + bias"
+
+
+def test_a_remedy_that_cannot_be_applied_is_left_out_and_said(planned, monkeypatch):
+    def refuse(*_):
+        raise UnsupportedError("not here")
+
+    monkeypatch.setattr(FineTune, "apply", refuse)
+    told = []
+    found = search(planned[0], tools(planned, {1: 0.5}, told=told))
+    assert not [n for n in names(found) if "finetune" in n]
+    assert any("finetune: left out, not here" in line for line in told)
+    assert found[1].name.endswith("1 op in float")
+
+
+def test_without_time_the_network_as_planned_is_judged_and_nothing_else(planned):
+    assert names(search(planned[0], tools(planned, {}, context=Context(planned[2], deadline=0.0)))) == ["as planned"]
+
+
+def test_the_front_leaves_out_what_another_beats(planned):
+    def candidate(name, lost, size, ms):
+        return Candidate(name, "", planned[0], b"x" * size, loss(lost), ms, 0.0)
+
+    tried = [candidate("a", 3, 10, 1.0), candidate("b", 2, 10, 1.0), candidate("c", 1, 10, 2.0), candidate("d", 2, 9, 1.02)]
+    assert front(tried) == ("c", "d")
