@@ -54,13 +54,15 @@ def _litert(data, given, kernels):
 
 
 def _tflm(data, given):
-    from tflite_micro import runtime  # noqa: PLC0415  # in the child process only
+    from ai_edge_litert import schema_py_generated as schema  # noqa: PLC0415  # in the child process only
+    from tflite_micro import runtime  # noqa: PLC0415
 
     net = runtime.Interpreter.from_bytes(data, arena_size=1 << 20)
     for i, x in enumerate(given):
         net.set_input(x, i)
     net.invoke()
-    return [net.get_output(0)]
+    outputs = schema.Model.GetRootAs(data).Subgraphs(0).OutputsLength()
+    return [net.get_output(i) for i in range(outputs)]
 
 
 def main(folder, first, runtime):
