@@ -120,7 +120,7 @@ CASES = (
     Case(convolution.DepthwiseConv2D((2, 2), "same", activation="relu6"), (IMAGE, DW, DB)),
     Case(convolution.DepthwiseConv2D((1, 1), "valid", (2, 2)), (IMAGE, DW, DB)),
     Case(convolution.DepthwiseConv2D((1, 1), "same", depth_multiplier=2), (IMAGE, _random(1, 3, 3, 8), _random(8))),
-    Case(convolution.DepthwiseConv2D((2, 1), "valid"), ((1, 9, 8, 40), _random(1, 5, 2, 40), None)),
+    Case(convolution.DepthwiseConv2D((2, 1), "valid"), ((1, 9, 8, 40), _random(1, 5, 2, 40), _random(40))),
     Case(convolution.TransposeConv((2, 2), "same"), (_ints(2, 18, 16, 6), W, IMAGE, B)),
     Case(convolution.TransposeConv((2, 2), "valid"), (_ints(2, 19, 17, 6), W, IMAGE, B)),
     Case(convolution.TransposeConv((1, 1), "same"), (_ints(2, 9, 8, 6), W, IMAGE, None)),
