@@ -113,7 +113,8 @@ def every_kind(seed: int) -> Builder:
     b.op(kinds["LEAKY_RELU"](alpha=0.01), b.flow(5, 6), name="0.01")
     b.op(kinds["SOFTMAX"](beta=2.0), b.flow(100, fmt=b.format(0.001, 0.01)), name="flat")
     b.op(kinds["PRELU"](), b.flow(4, 4, 6), b.constant(1, 1, 6))
-    b.op(kinds["RSQRT"](), b.flow(5, 6, fmt=Affine((0.05,), (-128,))))
+    for name in ("RSQRT", "LOG"):
+        b.op(kinds[name](), b.flow(5, 6, fmt=Affine((0.05,), (-128,))))
 
     for padding in ("same", "valid"):
         for name in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):

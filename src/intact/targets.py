@@ -12,23 +12,28 @@ from intact.errors import OptionError
 # fmt: off
 _MOVES: Final = frozenset(
     {
-        "BROADCAST_TO", "CONCATENATION", "DEPTH_TO_SPACE", "EXPAND_DIMS", "GATHER", "MIRROR_PAD", "PACK", "PAD", "PADV2",
-        "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "REVERSE_V2", "SLICE", "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V",
-        "SQUEEZE", "STRIDED_SLICE", "TILE", "TRANSPOSE", "UNPACK",
+        "BATCH_TO_SPACE_ND", "BROADCAST_TO", "CONCATENATION", "DEPTH_TO_SPACE", "EXPAND_DIMS", "GATHER", "MIRROR_PAD", "PACK",
+        "PAD", "PADV2", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "REVERSE_V2", "SELECT", "SELECT_V2", "SHAPE",
+        "SLICE", "SPACE_TO_BATCH_ND", "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE", "TILE", "TRANSPOSE",
+        "UNPACK",
     }
 )
+#: Not among them: DIV, whose kernels fail where a divisor is a stored zero; comparisons, which requantize to steps of 1/256
+#: whatever the scale (LiteRT comparisons.cc); CAST, which takes the stored integers for numbers; SQRT and REDUCE_PROD, whose
+#: kernels are right but whose exact arithmetic is not written down.
 _COMPUTES: Final = frozenset(
     {
         "ABS", "ADD", "ARG_MAX", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "ELU", "EXP",
-        "FULLY_CONNECTED", "GELU", "HARD_SWISH", "L2_NORMALIZATION", "LEAKY_RELU", "LOGISTIC", "LOG_SOFTMAX", "MAXIMUM",
-        "MAX_POOL_2D", "MEAN", "MINIMUM", "MUL", "PRELU", "REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "RSQRT", "SOFTMAX",
-        "SQUARED_DIFFERENCE", "SUB", "SUM", "TANH", "TRANSPOSE_CONV",
+        "FULLY_CONNECTED", "GELU", "HARD_SWISH", "L2_NORMALIZATION", "LEAKY_RELU", "LOG", "LOGISTIC", "LOG_SOFTMAX",
+        "MAXIMUM", "MAX_POOL_2D", "MEAN", "MINIMUM", "MUL", "PRELU", "REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "RELU_0_TO_1",
+        "RSQRT", "SOFTMAX", "SQUARED_DIFFERENCE", "SUB", "SUM", "TANH", "TRANSPOSE_CONV",
     }
 )
-#: No int8 kernel in TensorFlow Lite Micro, or one that differs: its RELU6 clamps without requantizing. ELU and SUM it has, but
-#: LiteRT's reference kernels, which stand for it in measurements, have no ELU and read SUM's int8 as uint8.
+#: No int8 kernel in TensorFlow Lite Micro, or one that differs: its RELU6 clamps without requantizing, its SPACE_TO_BATCH_ND
+#: pads with the stored 0. ELU and SUM it has, but LiteRT's reference kernels, which stand for it in measurements, have no ELU
+#: and read SUM's int8 as uint8.
 _NOT_ON_MCU: Final = frozenset(
-    {"ELU", "EXP", "GELU", "RELU6", "SUM", "TILE"}
+    {"ELU", "EXP", "GELU", "LOG", "RELU6", "RELU_0_TO_1", "SELECT", "SPACE_TO_BATCH_ND", "SUM", "TILE"}
 )
 # fmt: on
 

@@ -1,4 +1,4 @@
-"""Comparisons and choices. Their results are bools or picked numbers; no target computes them on int8."""
+"""Comparisons and choices. Their results are bools or picked numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from intact.ops.base import OpKind, present
+from intact.ops.base import Moves, OpKind, present
 
 
 @final
@@ -112,7 +112,7 @@ class LogicalNot(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Select(OpKind):
+class Select(Moves):
     """``a`` where the condition holds, else ``b``: all of one shape, or a condition [n] that picks whole slices."""
 
     name: ClassVar[str] = "SELECT"
@@ -126,8 +126,8 @@ class Select(OpKind):
 
 @final
 @dataclass(frozen=True)
-class SelectV2(OpKind):
-    """``a`` where the condition holds, else ``b``, with broadcasting."""
+class SelectV2(Moves):
+    """``a`` where the condition holds, else ``b``, with broadcasting. Kernels copy stored integers: one scale for all."""
 
     name: ClassVar[str] = "SELECT_V2"
 

@@ -310,3 +310,6 @@ class ShapeOf(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.tensor(tuple(present(inputs[0], "x").shape), dtype=getattr(torch, self.dtype))
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (self.compute(*call.inputs),)
