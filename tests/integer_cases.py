@@ -159,6 +159,8 @@ def _weighted(b: Builder) -> None:
     b.op(kinds["CONV_2D"](), x, *b.weights(x, (4, 1, 1, 5), 0, per_channel=False), out=b.format(), name="per tensor")
     x = b.flow(7, 6, 5)
     b.op(kinds["CONV_2D"](), x, *b.weights(x, (4, 3, 3, 5), 0, dtype="int4"), name="int4")
+    x = b.flow(7, 6, 6)
+    b.op(kinds["CONV_2D"](), x, *b.weights(x, (4, 3, 3, 3), 0, dtype="int4"), name="int4 grouped")
     x = b.flow(9, 8, 6)
     b.op(kinds["DEPTHWISE_CONV_2D"](padding="same", activation=b.activation()), x, *b.weights(x, (1, 3, 3, 6), 3), name="same")
     x = b.flow(9, 8, 3)

@@ -106,8 +106,11 @@ class Arithmetic(abc.ABC):
         """QUANTIZE of integers: the same numbers in another format."""
 
     @abc.abstractmethod
-    def product(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
-        """A convolution's sums, [..., c] in units of ``x.scale * weight.scale[c]``."""
+    def product(self, acc: Tensor, x: Affine, weight: Affine, out: Output, *, grouped: bool = False) -> Tensor:
+        """A convolution's sums, [..., c] in units of ``x.scale * weight.scale[c]``.
+
+        ``grouped``: of a CONV_2D in several groups, for which a kernel set may take another kernel.
+        """
 
     @abc.abstractmethod
     def dense(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
@@ -202,7 +205,8 @@ class Reference(Arithmetic):
         scaled = fixed.rescale(centered(q, source), _scales(source)[0] / out.scale)
         return self.finish(scaled + out.zero_point, out)
 
-    def product(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
+    def product(self, acc: Tensor, x: Affine, weight: Affine, out: Output, *, grouped: bool = False) -> Tensor:
+        del grouped
         scaled = fixed.rescale(acc, _scales(x)[0] * _scales(weight) / out.scale)
         return self.finish(scaled + out.zero_point, out)
 

@@ -62,8 +62,10 @@ class Default(Arithmetic):
         in_block = number < c[0].numel() // 16 * 16
         return self.finish(torch.where(in_block, _rescale_up(c, ratio), fixed.rescale(c, ratio)) + out.zero_point, out)
 
-    def product(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
-        if weight.dtype == "int4":  # XNNPACK has no such convolution
+    def product(self, acc: Tensor, x: Affine, weight: Affine, out: Output, *, grouped: bool = False) -> Tensor:
+        if weight.dtype == "int4":  # XNNPACK has no such convolution, and LiteRT has groups in its reference kernel only
+            if grouped:
+                return _BUILTIN.product(acc, x, weight, out)
             real = x.scale[0] * np.asarray(weight.scale, np.float64) / out.scale
             return self.finish(_rescale_up(acc, real) + out.zero_point, out)
         return self._floating(acc, x, weight, out)

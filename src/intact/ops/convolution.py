@@ -63,13 +63,18 @@ class Conv2D(OpKind):
         x, w, *rest = inputs
         x, w = present(x, "x"), present(w, "weight")
         x, pad = _padded(x, (w.shape[1], w.shape[2]), self.stride, self.dilation, self.padding)
-        groups = max(x.shape[3] // max(w.shape[3], 1), 1)
+        groups = self._groups(x, w)
         y = F.conv2d(to_nchw(x), to_nchw(w), rest[0] if rest else None, self.stride, pad, self.dilation, groups)
         return activate(to_nhwc(y), self.activation)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         acc, x, w = accumulate(replace(self, activation="none"), call)
-        return (call.arithmetic.product(acc, x, w, call.output(self.activation)),)
+        grouped = self._groups(call.tensor(0), call.tensor(1)) > 1
+        return (call.arithmetic.product(acc, x, w, call.output(self.activation), grouped=grouped),)
+
+    @staticmethod
+    def _groups(x: Tensor, w: Tensor) -> int:
+        return max(x.shape[3] // max(w.shape[3], 1), 1)
 
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         return prod(output) * prod(inputs[1][1:])
