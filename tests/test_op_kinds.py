@@ -186,29 +186,12 @@ def test_every_listed_kind_has_a_case(target):
     assert TARGETS[target].integer <= {case.kind.name for case in integer_cases(target)}
 
 
-@pytest.mark.parametrize(
-    ("target", "runtime", "case"),
-    [(t, r, case) for t, v, r, case in runs() if v == "plain" and r != "tflm"],
-    ids=lambda v: getattr(v, "id", v),
-)
-def test_exact_integers_are_the_kernels(ran, target, runtime, case):
-    graph, made = ran(target, "plain", runtime)[case.id]
+@pytest.mark.parametrize(("target", "variant", "runtime", "case"), runs(), ids=lambda v: getattr(v, "id", v))
+def test_exact_integers_are_the_kernels(ran, target, variant, runtime, case):
+    graph, made = ran(target, variant, runtime)[case.id]
     ours = IntegerProgram(graph, runtime)(dict(zip(graph.input_names, stored(graph, case), strict=True)))
     for y, expected in zip(ours.values(), made, strict=True):
         assert_same(y.numpy(), expected)
-
-
-@pytest.mark.parametrize(
-    ("variant", "case"),
-    [(v, case) for t, v, r, case in runs() if (t, r) == ("mcu", "tflm")],
-    ids=lambda v: getattr(v, "id", v),
-)
-def test_microcontrollers_compute_what_the_reference_kernels_compute(ran, variant, case):
-    """To the last bit, but for FULLY_CONNECTED, which they round twice and LiteRT once."""
-    (graph, made), (_, expected) = ran("mcu", variant, "tflm")[case.id], ran("mcu", variant, "reference")[case.id]
-    twice = case.kind.name == "FULLY_CONNECTED"
-    for i, y, e in zip(graph.outputs, made, expected, strict=True):
-        assert_same(y, e, atol=twice * (1.001 * step(graph, i) if e.dtype == np.float32 else 1))
 
 
 # ---- what the rows leave out --------------------------------------------------------------------------------------------

@@ -17,16 +17,18 @@ from intact.affine import Affine, Float, quantize
 from intact.errors import DataError, OptionError, UnsupportedError, located
 from intact.graph import Graph, Op, Tensor
 from intact.ops.base import Call, as_tuple
-from intact.requantize import Arithmetic, Reference
+from intact.requantize import Arithmetic, Micro, Reference
 from intact.simulate import Engine
 from intact.xnnpack import Default
 
-ARITHMETICS: Final[Mapping[str, Arithmetic]] = MappingProxyType({a.name: a for a in (Reference(), Default())})
+ARITHMETICS: Final[Mapping[str, Arithmetic]] = MappingProxyType({a.name: a for a in (Reference(), Micro(), Default())})
 
 
 @final
 class IntegerProgram(Engine):
-    """An integer graph ready to run as ``kernels`` compute it: "reference" or "default", as in :mod:`intact.runtime.litert`.
+    """An integer graph ready to run as ``kernels`` compute it.
+
+    "reference" or "default": LiteRT's, as in :mod:`intact.runtime.litert`; "tflm": TensorFlow Lite Micro's.
 
     Inputs are stored integers, or real numbers that are quantized as the runtime does; outputs and what an observer sees
     are stored integers. UnsupportedError names an op whose arithmetic is not known.

@@ -186,16 +186,13 @@ class Arithmetic(abc.ABC):
         return q.clamp(low, high).to(storage(out.format.dtype))
 
 
-@final
-class Reference(Arithmetic):
-    """LiteRT's reference kernels, whose arithmetic microcontroller runtimes share.
+class FixedPoint(Arithmetic):
+    """What LiteRT's reference kernels and TensorFlow Lite Micro have in common: all but FULLY_CONNECTED.
 
     ``rescale``: a Q31 multiplier made from the real one in float64, a doubling high multiplication (halves up), then a right
     shift (halves away from zero): two roundings. Source: LiteRT kernels/internal/common.cc, quantization_util.cc and
     reference/integer_ops; the scale arithmetic is in each kernel's Prepare.
     """
-
-    name: ClassVar[str] = "reference"
 
     def quantize(self, real: Tensor, out: Output) -> Tensor:
         q = round_away(real.to(torch.float32) / float32(out.scale))
@@ -208,12 +205,6 @@ class Reference(Arithmetic):
     def product(self, acc: Tensor, x: Affine, weight: Affine, out: Output, *, grouped: bool = False) -> Tensor:
         del grouped
         scaled = fixed.rescale(acc, _scales(x)[0] * _scales(weight) / out.scale)
-        return self.finish(scaled + out.zero_point, out)
-
-    def dense(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
-        # LiteRT rounds once, in float64; TFLM shares the two roundings of the convolutions
-        real = torch.from_numpy(_scales(x)[0] * _scales(weight) / out.scale).to(acc.device)
-        scaled = round_away(acc.to(torch.float64) * real).to(torch.int64)
         return self.finish(scaled + out.zero_point, out)
 
     def multiply(self, acc: Tensor, a: Affine, b: Affine, out: Output) -> Tensor:
@@ -286,3 +277,25 @@ class Reference(Arithmetic):
 
     def interpolated(self, total: Tensor, out: Output) -> Tensor:
         return self.finish(fixed.shift_right(total, 20), out)
+
+
+@final
+class Reference(FixedPoint):
+    """LiteRT's reference kernels: FULLY_CONNECTED rounds once, in float64. Source: LiteRT kernels/fully_connected.cc."""
+
+    name: ClassVar[str] = "reference"
+
+    def dense(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
+        real = torch.from_numpy(_scales(x)[0] * _scales(weight) / out.scale).to(acc.device)
+        scaled = round_away(acc.to(torch.float64) * real).to(torch.int64)
+        return self.finish(scaled + out.zero_point, out)
+
+
+@final
+class Micro(FixedPoint):
+    """TensorFlow Lite Micro: FULLY_CONNECTED rounds twice, as convolutions do. Source: fully_connected_common.cc."""
+
+    name: ClassVar[str] = "tflm"
+
+    def dense(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
+        return self.product(acc, x, weight, out)
