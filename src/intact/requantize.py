@@ -171,6 +171,15 @@ class Arithmetic(abc.ABC):
     def steps(self, real: float, out: Output) -> int:
         """``real / out.scale``, rounded as the kernels round the ends of a clamp."""
 
+    @abc.abstractmethod
+    def relu6(self, q: Tensor, x: Affine, out: Output) -> Tensor:
+        """RELU6 by itself; ``out`` has its clamp."""
+
+    def clamped(self, q: Tensor, x: Affine, out: Output) -> Tensor:
+        """The same numbers in the output's format, clamped: RELU and its kin. Source: LiteRT ReluX in optimized_ops.h."""
+        scaled = fixed.rescale(centered(q, x), float_ratio(x.scale[0], over=out.scale))
+        return self.finish(scaled + out.zero_point, out)
+
     def limits(self, out: Output) -> tuple[int, int]:
         """The lowest and the highest integer that may come out."""
         low, high = limits(out.format.dtype)
@@ -290,12 +299,21 @@ class Reference(FixedPoint):
         scaled = round_away(acc.to(torch.float64) * real).to(torch.int64)
         return self.finish(scaled + out.zero_point, out)
 
+    def relu6(self, q: Tensor, x: Affine, out: Output) -> Tensor:
+        return self.clamped(q, x, out)
+
 
 @final
 class Micro(FixedPoint):
-    """TensorFlow Lite Micro: FULLY_CONNECTED rounds twice, as convolutions do. Source: fully_connected_common.cc."""
+    """TensorFlow Lite Micro: FULLY_CONNECTED rounds twice, as convolutions do, and RELU6 leaves the numbers in their format.
+
+    Source: its kernels/fully_connected_common.cc and activations.cc.
+    """
 
     name: ClassVar[str] = "tflm"
 
     def dense(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
         return self.product(acc, x, weight, out)
+
+    def relu6(self, q: Tensor, x: Affine, out: Output) -> Tensor:
+        return q.clamp(*self.limits(Output(x, out.clamp)))

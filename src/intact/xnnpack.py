@@ -151,6 +151,9 @@ class Default(Arithmetic):
         y = c * torch.where(c >= 0, round(256 * float(above)), round(256 * below))
         return self.finish(((y + 128) >> 8) + out.zero_point, out)
 
+    def relu6(self, q: Tensor, x: Affine, out: Output) -> Tensor:
+        return self.clamped(q, x, out)
+
     def positions(self, size: int, new: int, align_corners: bool, half_pixel: bool) -> tuple[Tensor, Tensor, Tensor, int]:
         ends = int(align_corners and new != 1)
         step = float32(size - ends) / float32(new - ends)

@@ -23,10 +23,7 @@ _SIGNED_UNIT: Final = Fixed({"int8": (1 / 128, 0), "int16": (1 / 32768, 0)})
 
 
 def _clamped(call: Call, activation: Activation) -> Tensor:
-    """A clamp by itself: the numbers in the output's format, clamped. Source: LiteRT ReluX in optimized_ops.h."""
-    out = call.output(activation)
-    scaled = fixed.rescale(call.centered(0), float_ratio(call.format(0).scale[0], over=out.scale))
-    return call.arithmetic.finish(scaled + out.zero_point, out)
+    return call.arithmetic.clamped(call.tensor(0), call.format(0), call.output(activation))
 
 
 @final
@@ -54,7 +51,7 @@ class Relu6(OpKind):
         return present(inputs[0], "x").clamp(0.0, 6.0)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        return (_clamped(call, "relu6"),)
+        return (call.arithmetic.relu6(call.tensor(0), call.format(0), call.output("relu6")),)
 
 
 @final
