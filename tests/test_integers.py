@@ -1,6 +1,7 @@
 """Integers to the last bit: what the simulator computes against what the real kernels compute."""
 
 import functools
+import importlib.util
 import math
 from dataclasses import replace
 
@@ -11,28 +12,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import intact
+import run_files
 from compare import assert_same
 from intact import fixed_point as fixed
-from intact.affine import Affine, Float, Index, bias_format
+from intact.affine import Affine, Float, Index, bias_format, quantize_array
 from intact.errors import DataError, OptionError, UnsupportedError
 from intact.formats import tflite
 from intact.graph import Op, Tensor
-from intact.integers import IntegerProgram, exposed
+from intact.integers import ARITHMETICS, IntegerProgram, exposed
 from intact.ops.activation import HardSwish, Relu, Tanh
 from intact.ops.base import OpKind
 from intact.ops.matmul import FullyConnected
 from intact.ops.quantization import Dequantize, Quantize
 from intact.ops.shaping import BroadcastTo
+from intact.requantize import Output
 from intact.runtime.litert import run
 from intact.targets import TARGETS
 from integer_cases import every_kind, samples
 from nets import images, mobile
 from small_graphs import graph
 
-KERNELS = ("reference", "default")
+no_tflm = pytest.mark.skipif(
+    importlib.util.find_spec("tflite_micro") is None,
+    reason="the microcontroller runtime is not installed; type: pip install tflite-micro",
+)
+KERNELS = ("reference", "default", pytest.param("tflm", marks=no_tflm))
 SEEDS = (0, 1)
-#: Kinds that LiteRT's reference kernels lack, and the one they compute from the wrong type (see the test of it below).
-ABSENT = {"reference": {"ELU", "SUM", "SUM channels"}, "default": set()}
+#: Kinds that a kernel set lacks, and the one that the reference kernels compute from the wrong type (see the tests below).
+ABSENT = {
+    "reference": {"ELU", "SUM", "SUM channels"},
+    "default": set(),
+    "tflm": {"EXP", "GELU", "GELU approximate", "LOG", "RELU_0_TO_1", "RELU_N1_TO_1", "TILE"},
+}
 LABELS = tuple(every_kind(0).names)
 
 
@@ -48,14 +59,21 @@ def of_the_runtime(tmp_path_factory):
             b.ops.remove(gone)
             b.inputs.remove(gone.inputs[0])
         x, g = samples(b, 24), b.graph()
-        path = tmp_path_factory.mktemp("kinds") / "kinds.tflite"
-        path.write_bytes(tflite.write(g))
-        return b, x, run(path, x, kernels=kernels, raw=True, threads=1)
+        return b, x, outputs_of(g, tmp_path_factory.mktemp("kinds"), x, kernels)
 
     return computed
 
 
 def outputs_of(g, tmp_path, x, kernels, name="net.tflite"):
+    """What the runtime itself gives for samples by name: stored integers by name."""
+    if kernels == "tflm":
+        formats = [g[i].format for i in g.inputs]
+        given = [x[name] for name in g.input_names]
+        real = [isinstance(fmt, Affine) and v.dtype == np.float32 for fmt, v in zip(formats, given, strict=True)]
+        stored = [quantize_array(v, fmt) if r else v for v, fmt, r in zip(given, formats, real, strict=True)]
+        (made,) = run_files.outputs([tflite.write(g)], [stored], tmp_path, "tflm")
+        assert not isinstance(made, str), made
+        return dict(zip(g.output_names, made, strict=True))
     (tmp_path / name).write_bytes(tflite.write(g))
     return run(tmp_path / name, x, kernels=kernels, raw=True, threads=1)
 
@@ -117,6 +135,18 @@ def test_the_reference_kernels_have_no_elu(tmp_path):
         outputs_of(g, tmp_path, {b.tensors[elu.inputs[0]].name: np.zeros((1, 5, 11), np.int8)}, "reference")
 
 
+@no_tflm
+@pytest.mark.parametrize("label", sorted(ABSENT["tflm"]))
+def test_tflm_refuses_what_it_lacks(tmp_path, label):
+    b = every_kind(0)
+    op = b.names[label]
+    g = replace(b.graph(), ops=(op,), inputs=op.inputs, outputs=op.outputs)
+    given = [np.zeros((1, *b.tensors[i].shape[1:]), np.int8) for i in op.inputs]
+    (made,) = run_files.outputs([tflite.write(g)], [given], tmp_path, "tflm")
+    assert isinstance(made, str)
+    assert "TFLM failed to allocate tensors" in made or "Interpreter invocation failed" in made
+
+
 @pytest.mark.parametrize("label", ["SUM", "SUM channels"])
 def test_the_reference_kernels_take_the_bytes_of_sum_for_uint8(tmp_path, label):
     """QuantizedMeanOrSum in LiteRT's kernels/reduce.cc. TFLM and the default kernels read int8, and so do we."""
@@ -141,7 +171,8 @@ def test_the_reference_kernels_take_the_bytes_of_sum_for_uint8(tmp_path, label):
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("scheme", ["int8", "w4a8"])
 def test_every_tensor_of_a_quantized_network(tmp_path, scheme, target, kernels):
-    made = intact.quantize(mobile(), intact.data.arrays(images(40)), scheme=scheme, target=target, measure=False)
+    options = {"weights": "per-tensor"} if kernels == "tflm" else {}  # it refuses int4 FULLY_CONNECTED per channel
+    made = intact.quantize(mobile(), intact.data.arrays(images(40)), scheme=scheme, target=target, measure=False, **options)
     assert_all_tensors_same(made.graph, tmp_path, {"image": images(24, seed=1)}, kernels)
 
 
@@ -161,14 +192,26 @@ def test_an_arithmetic_that_rounds_otherwise_is_caught(tmp_path, monkeypatch):
         assert_all_tensors_same(made.graph, tmp_path, {"image": images(24, seed=1)}, "reference")
 
 
-def test_the_two_kernel_sets_differ():
+def test_kernel_sets_differ():
     made = intact.quantize(mobile(), intact.data.arrays(images(40)), measure=False)
     x = {"image": images(200, seed=1)}
     shown = exposed(made.graph)
     x = {shown.input_names[0]: x["image"]}
-    reference, default = (IntegerProgram(shown, kernels)(x) for kernels in KERNELS)
+    reference, default = (IntegerProgram(shown, kernels)(x) for kernels in ("reference", "default"))
     gaps = [int((reference[n].float() - default[n].float()).abs().max()) for n in reference]
     assert 1 <= max(gaps) <= 4
+
+
+def test_a_second_rounding_of_fully_connected_shows_only_beside_a_half():
+    x, weight, out = Affine((0.1,), (0,)), Affine((0.0731,), (0,)), Output(Affine((0.9,), (3,)))
+    sums = torch.arange(-15000, 15000)
+    once, twice = (ARITHMETICS[kernels].dense(sums, x, weight, out) for kernels in ("reference", "tflm"))
+    real = sums.to(torch.float64) * (x.scale[0] * weight.scale[0] / out.scale)  # 0.52 * 2**-6: six bits go in the second one
+    assert_same(once, (real.round() + 3).to(torch.int8))
+    other = once != twice
+    assert other.any()
+    assert int((once.int() - twice.int()).abs().max()) == 1
+    assert float(((real - real.floor())[other] - 0.5).abs().max()) <= 2.0**-7 + 1e-9
 
 
 # ---- edges --------------------------------------------------------------------------------------------------------------
@@ -195,15 +238,15 @@ def test_real_inputs_are_quantized_as_the_runtime_does(tmp_path):
     assert_same(IntegerProgram(made.graph, "default")(x)["scores"], outputs_of(made.graph, tmp_path, x, "default")["scores"])
 
 
-def test_a_float_island_is_computed_in_float(tmp_path):
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_a_float_island_is_computed_in_float(tmp_path, kernels):
     fmt = Affine((0.05,), (3,))
     tensors = (
         *(Tensor(0, "q", (None, 9), fmt), Tensor(1, "x", (None, 9)), Tensor(2, "t", (None, 9)), Tensor(3, "y", (None, 9), fmt)),
     )
     ops = [Op(Dequantize(), (0,), (1,)), Op(Relu(), (1,), (2,)), Op(Quantize(), (2,), (3,))]
     g = graph(tensors, ops, (0,), (3,))
-    for kernels in KERNELS:
-        assert_all_tensors_same(g, tmp_path, {"q": np.random.default_rng(0).integers(-128, 128, (24, 9), np.int8)}, kernels)
+    assert_all_tensors_same(g, tmp_path, {"q": np.random.default_rng(0).integers(-128, 128, (24, 9), np.int8)}, kernels)
 
 
 def unary(kind: OpKind, source, out):
@@ -216,7 +259,7 @@ def test_what_is_not_known_is_said_with_the_op_and_tensor():
         IntegerProgram(unary(Tanh(), wide, Affine((1 / 32768,), (0,), "int16")))({"x": np.zeros((1, 4), np.int16)})
     with pytest.raises(UnsupportedError, match="integers mixed with float32"):
         IntegerProgram(unary(HardSwish(), Float(), Affine((0.1,), (0,))))({"x": np.zeros((1, 4), np.float32)})
-    with pytest.raises(OptionError, match="no kernels are called 'fast'; there are reference, default"):
+    with pytest.raises(OptionError, match="no kernels are called 'fast'; there are reference, tflm, default"):
         IntegerProgram(mobile(), "fast")
     with pytest.raises(DataError, match=r"input 'x' takes int8 or real numbers as float32, and got torch\.int32"):
         IntegerProgram(unary(Tanh(), Affine((0.1,), (0,)), Affine((1 / 128,), (0,))))({"x": np.zeros((1, 4), np.int32)})
