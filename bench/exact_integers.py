@@ -4,7 +4,8 @@ python bench/exact_integers.py [--samples 2000] [--only NAME]      prints one ta
 
 The runtime runs a copy of each file in which every activation is an output. Every op is then simulated on the integers that
 the runtime itself gave as its inputs, so that no op's difference hides behind an earlier one's; where all are the same, whole
-networks are. Outputs of the file as it is (kernels fuse what nobody looks at) are compared as well.
+networks are. Outputs of the file as it is (kernels fuse what nobody looks at) are compared as well. TensorFlow Lite Micro,
+where it is installed, runs only the files that are for it, as they are, on fewer samples: its portable kernels are slow.
 CIFAR-10's test images; where a network reads something else (VWW: the same images, larger; keyword and machine sounds: random
 features over the input's range) that is said in the table.
 """
@@ -12,6 +13,7 @@ features over the input's range) that is said in the table.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
@@ -33,6 +35,8 @@ from intact.runtime.litert import KERNEL_NAMES, Kernels, run
 
 CALIBRATION = 100
 KERNELS: tuple[Kernels, ...] = ("reference", "default")
+TFLM_SAMPLES = 200
+TFLM_ARENA = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,23 @@ def compare(path: Path, x: np.ndarray, kernels: Kernels, kinds: dict[str, Tally]
     return tensors, outputs
 
 
+def compare_tflm(path: Path, x: np.ndarray) -> Tally:
+    """The outputs of the file as it is in TensorFlow Lite Micro."""
+    from tflite_micro import runtime  # noqa: PLC0415  # only where it is installed
+
+    graph = intact.load(path)
+    program, outputs = IntegerProgram(graph, "tflm"), Tally()
+    network = runtime.Interpreter.from_file(str(path), arena_size=TFLM_ARENA)
+    with torch.inference_mode():
+        for sample in np.split(x, len(x)):
+            given = program.stored(graph.inputs[0], sample)
+            network.set_input(given.numpy(), 0)
+            network.invoke()
+            for number, y in enumerate(program({graph.input_names[0]: given}).values()):
+                outputs.add(y.numpy(), network.get_output(number))
+    return outputs
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=2000)
@@ -152,6 +173,10 @@ def main() -> None:
                     tensors, outputs = compare(path, x, kernels, kinds[kernels])
                     same = "same" if not outputs.different else f"{outputs.different:,} differ"
                     print(f"| {network.file} | {maker} | {what} | {kernels} | {tensors} | {same} |", flush=True)
+                if maker != "Intact, cpu" and importlib.util.find_spec("tflite_micro") is not None:
+                    outputs = compare_tflm(path, x[:TFLM_SAMPLES])
+                    what = f"{min(len(x), TFLM_SAMPLES)} {what.split()[1]}"
+                    print(f"| {network.file} | {maker} | {what} | tflm | {outputs} | the row itself |", flush=True)
     print("\n| op kind | kernels | elements | % identical | different | by at most |")
     print("|---|---|---|---|---|---|")
     for kernels in KERNELS:

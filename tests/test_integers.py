@@ -49,7 +49,7 @@ LABELS = tuple(every_kind(0).names)
 
 @pytest.fixture(scope="module")
 def of_the_runtime(tmp_path_factory):
-    """What the runtime gives for every kind, and the graph with its samples; computed once for each kernel set and seed."""
+    """A graph of every kind, its samples, its simulator and what the runtime gives; once for each kernel set and seed."""
 
     @functools.cache
     def computed(kernels, seed):
@@ -59,7 +59,7 @@ def of_the_runtime(tmp_path_factory):
             b.ops.remove(gone)
             b.inputs.remove(gone.inputs[0])
         x, g = samples(b, 24), b.graph()
-        return b, x, outputs_of(g, tmp_path_factory.mktemp("kinds"), x, kernels)
+        return b, x, IntegerProgram(g, kernels), outputs_of(g, tmp_path_factory.mktemp("kinds"), x, kernels)
 
     return computed
 
@@ -100,8 +100,7 @@ def assert_all_tensors_same(g, tmp_path, x, kernels):
 def test_every_kind_computes_what_the_kernels_compute(of_the_runtime, label, kernels, seed):
     if label in ABSENT[kernels]:
         return  # pinned by the two tests below
-    b, x, wanted = of_the_runtime(kernels, seed)
-    program = IntegerProgram(b.graph(), kernels)
+    b, x, program, wanted = of_the_runtime(kernels, seed)
     op = b.names[label]
     given = {i: torch.from_numpy(x[b.tensors[i].name]) for i in op.reads if i in b.inputs}
     for i, y in zip(op.outputs, program.compute(op, given), strict=True):

@@ -256,7 +256,7 @@ def test_a_kind_that_is_left_out_for_its_arithmetic_has_none(target, name):
 
 @pytest.mark.parametrize("runtime", ["default", "reference", "tflm"])
 def test_the_newest_kernels_take_fully_connected_scales_per_channel(tmp_path, runtime):
-    """All of them, the microcontrollers' too, whose row still asks for one scale, as older kernels in the field do."""
+    """With int8 weights. The microcontrollers' row still asks for one scale, as older kernels in the field do."""
     if runtime == "tflm":
         pytest.importorskip("tflite_micro", reason="the microcontroller runtime is not installed")
     graph = forced(UNEVEN, "mcu", per_channel=frozenset({"FULLY_CONNECTED"}))

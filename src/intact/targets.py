@@ -79,7 +79,8 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 kernels="reference",
                 integer=(_MOVES | _COMPUTES) - _NOT_ON_MCU,
                 hybrid=frozenset(),
-                # The newest kernels take FULLY_CONNECTED per channel too; older ones in the field read the first scale for all.
+                # The newest kernels take int8 FULLY_CONNECTED per channel too (not int4); older ones in the field read the
+                # first scale for all.
                 per_channel=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}),
                 int4=frozenset({"CONV_2D", "FULLY_CONNECTED"}),
                 float_islands=False,
