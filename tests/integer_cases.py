@@ -174,6 +174,10 @@ def _weighted(b: Builder) -> None:
         w, bias = b.weights(x, (7, 40), 0, per_channel=per_channel)
         name = "per channel" if per_channel else "per tensor"
         b.op(kinds["FULLY_CONNECTED"](activation=b.activation()), x, w, bias, out=b.format(0.05, 0.5), name=name)
+    for count in (39, 40):  # LiteRT's own kernel, and XNNPACK's
+        x = b.flow(count)
+        w, bias = b.weights(x, (64, count), 0, per_channel=False, dtype="int4")
+        b.op(kinds["FULLY_CONNECTED"](), x, w, bias, out=b.format(0.05, 0.5), name=f"int4 {count}")
     x = b.flow(1200)  # sums beyond 2**24, which float32 could not hold
     b.op(kinds["FULLY_CONNECTED"](), x, *b.weights(x, (4, 1200), 0), out=b.format(1.0, 2.0), name="wide")
 

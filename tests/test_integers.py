@@ -204,7 +204,7 @@ def test_kernel_sets_differ():
 def test_a_second_rounding_of_fully_connected_shows_only_beside_a_half():
     x, weight, out = Affine((0.1,), (0,)), Affine((0.0731,), (0,)), Output(Affine((0.9,), (3,)))
     sums = torch.arange(-15000, 15000)
-    once, twice = (ARITHMETICS[kernels].dense(sums, x, weight, out) for kernels in ("reference", "tflm"))
+    once, twice = (ARITHMETICS[kernels].dense(sums, x, weight, out, count=4) for kernels in ("reference", "tflm"))
     real = sums.to(torch.float64) * (x.scale[0] * weight.scale[0] / out.scale)  # 0.52 * 2**-6: six bits go in the second one
     assert_same(once, (real.round() + 3).to(torch.int8))
     other = once != twice
@@ -258,6 +258,9 @@ def test_what_is_not_known_is_said_with_the_op_and_tensor():
         IntegerProgram(unary(Tanh(), wide, Affine((1 / 32768,), (0,), "int16")))({"x": np.zeros((1, 4), np.int16)})
     with pytest.raises(UnsupportedError, match="integers mixed with float32"):
         IntegerProgram(unary(HardSwish(), Float(), Affine((0.1,), (0,))))({"x": np.zeros((1, 4), np.float32)})
+    four, out = Affine((0.1, 0.2), (0, 0), "int4", 3), Output(Affine((0.1,), (0,)))
+    with pytest.raises(UnsupportedError, match="int4 depthwise weights in the default kernels"):
+        ARITHMETICS["default"].depthwise(torch.zeros(1, 1, 1, 2, dtype=torch.int64), Affine((0.1,), (0,)), four, out)
     with pytest.raises(OptionError, match="no kernels are called 'fast'; there are reference, tflm, default"):
         IntegerProgram(mobile(), "fast")
     with pytest.raises(DataError, match=r"input 'x' takes int8 or real numbers as float32, and got torch\.int32"):

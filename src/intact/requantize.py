@@ -113,8 +113,12 @@ class Arithmetic(abc.ABC):
         """
 
     @abc.abstractmethod
-    def dense(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
-        """FULLY_CONNECTED's sums, [..., c] in units of ``x.scale * weight.scale[c]``."""
+    def depthwise(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
+        """A depthwise convolution's sums, [..., c] in units of ``x.scale * weight.scale[c]``."""
+
+    @abc.abstractmethod
+    def dense(self, acc: Tensor, x: Affine, weight: Affine, out: Output, *, count: int) -> Tensor:
+        """FULLY_CONNECTED's sums of ``count`` products, [..., c] in units of ``x.scale * weight.scale[c]``."""
 
     @abc.abstractmethod
     def multiply(self, acc: Tensor, a: Affine, b: Affine, out: Output) -> Tensor:
@@ -216,6 +220,9 @@ class FixedPoint(Arithmetic):
         scaled = fixed.rescale(acc, _scales(x)[0] * _scales(weight) / out.scale)
         return self.finish(scaled + out.zero_point, out)
 
+    def depthwise(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
+        return self.product(acc, x, weight, out)
+
     def multiply(self, acc: Tensor, a: Affine, b: Affine, out: Output) -> Tensor:
         scaled = fixed.rescale(acc, float_ratio(a.scale[0], b.scale[0], over=out.scale))
         return self.finish(scaled + out.zero_point, out)
@@ -294,7 +301,8 @@ class Reference(FixedPoint):
 
     name: ClassVar[str] = "reference"
 
-    def dense(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
+    def dense(self, acc: Tensor, x: Affine, weight: Affine, out: Output, *, count: int) -> Tensor:
+        del count
         real = torch.from_numpy(_scales(x)[0] * _scales(weight) / out.scale).to(acc.device)
         scaled = round_away(acc.to(torch.float64) * real).to(torch.int64)
         return self.finish(scaled + out.zero_point, out)
@@ -312,7 +320,8 @@ class Micro(FixedPoint):
 
     name: ClassVar[str] = "tflm"
 
-    def dense(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
+    def dense(self, acc: Tensor, x: Affine, weight: Affine, out: Output, *, count: int) -> Tensor:
+        del count
         return self.product(acc, x, weight, out)
 
     def relu6(self, q: Tensor, x: Affine, out: Output) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from intact import fixed_point as fixed
 from intact.affine import Affine, dequantize, limits
+from intact.errors import UnsupportedError
 from intact.requantize import (
     Arithmetic,
     Function,
@@ -64,14 +65,22 @@ class Default(Arithmetic):
 
     def product(self, acc: Tensor, x: Affine, weight: Affine, out: Output, *, grouped: bool = False) -> Tensor:
         if weight.dtype == "int4":  # XNNPACK has no such convolution, and LiteRT has groups in its reference kernel only
-            if grouped:
-                return _BUILTIN.product(acc, x, weight, out)
-            real = x.scale[0] * np.asarray(weight.scale, np.float64) / out.scale
-            return self.finish(_rescale_up(acc, real) + out.zero_point, out)
+            return _BUILTIN.product(acc, x, weight, out) if grouped else self._vectorized(acc, x, weight, out)
         return self._floating(acc, x, weight, out)
 
-    def dense(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
+    def depthwise(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
+        if weight.dtype == "int4":  # LiteRT has several kernels that round differently, by the shape
+            raise UnsupportedError("the exact arithmetic of int4 depthwise weights in the default kernels is not known")
         return self._floating(acc, x, weight, out)
+
+    def dense(self, acc: Tensor, x: Affine, weight: Affine, out: Output, *, count: int) -> Tensor:
+        if weight.dtype == "int4" and count % 2:  # XNNPACK takes int4 in pairs
+            return self._vectorized(acc, x, weight, out)
+        return self._floating(acc, x, weight, out)
+
+    def _vectorized(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
+        real = x.scale[0] * np.asarray(weight.scale, np.float64) / out.scale
+        return self.finish(_rescale_up(acc, real) + out.zero_point, out)
 
     def _floating(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
         scale = np.float32(x.scale[0]) * np.asarray(weight.scale, np.float32) / np.float32(out.scale)

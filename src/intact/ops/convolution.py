@@ -103,7 +103,7 @@ class DepthwiseConv2D(OpKind):
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         acc, x, w = accumulate(replace(self, activation="none"), call)
-        return (call.arithmetic.product(acc, x, w, call.output(self.activation)),)
+        return (call.arithmetic.depthwise(acc, x, w, call.output(self.activation)),)
 
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         return prod(output) * inputs[1][1] * inputs[1][2]

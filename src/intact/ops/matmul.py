@@ -36,7 +36,7 @@ class FullyConnected(OpKind):
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         acc, x, w = accumulate(replace(self, activation="none"), call)
-        return (call.arithmetic.dense(acc, x, w, call.output(self.activation)),)
+        return (call.arithmetic.dense(acc, x, w, call.output(self.activation), count=call.tensor(1).shape[1]),)
 
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         return prod(output) * inputs[1][1]
