@@ -93,9 +93,6 @@ def noise(network, samples):
 def test_the_student_computes_what_is_written(options):
     network, samples, _ = planned(**options)
     student, integer = Student(network.graph, network.plan), network.integer()
-    for _, _, b in integer_weights(network.graph, network.plan):  # biases are not rounded while learning; here they are
-        if b is not None:
-            student.assign(b, torch.from_numpy(dequantize_array(integer[b].data, integer[b].format)))
     batch, _ = samples.batch(np.arange(8))
     with torch.no_grad():
         made = student({network.graph.inputs[0]: torch.as_tensor(batch["image"])}, network.graph.outputs)

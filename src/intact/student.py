@@ -54,7 +54,8 @@ class Student(torch.nn.Module):
 
     Parameters: the weights of integer ops in steps of their first scale and the biases in steps of the op's output, so that one
     learning rate suits every channel and every number of bits; and the logarithm of how much each step size grew, one for every
-    format that calibration chose and one per channel of every weight. Zero points stay.
+    format that calibration chose and one per channel of every weight. Zero points stay. Biases are read as whole numbers of the
+    sums they are added to.
     """
 
     def __init__(self, graph: Graph, plan: Plan, device: str | torch.device = "cpu") -> None:
@@ -62,7 +63,7 @@ class Student(torch.nn.Module):
         self.graph = graph
         self.plan = plan
         weights, biases = _weights(graph, plan)
-        self._biases = biases
+        self._sums = _sums(graph, plan)
         chosen = {
             e.format
             for i, e in plan.tensors.items()
@@ -114,7 +115,9 @@ class Student(torch.nn.Module):
             return self.given[i]
         if str(i) in self.weights:
             data = self.real(i)
-            return data if i in self._biases else self.store(data, self.plan.at(i, op.output), symmetric=True)
+            if (i, op.output) in self._sums:
+                return self._counted(data, *self._sums[i, op.output])
+            return self.store(data, self.plan.at(i, op.output), symmetric=True)
         if i in self._constants:
             data = self._constants[i]
             return self.store(data, self.plan.at(i, op.output)) if data.is_floating_point() else data
@@ -147,12 +150,20 @@ class Student(torch.nn.Module):
         rounded: Tensor = _FakeQuantize.apply(x, self._scale(fmt, x), float(low - zero), float(high - zero))  # type: ignore[no-untyped-call]
         return rounded
 
-    def _scale(self, fmt: Affine, like: Tensor) -> Tensor:
+    def _counted(self, bias: Tensor, activation: Affine, weight: Affine) -> Tensor:
+        """``bias`` in whole units of ``scale_in * scale_weight[c]``; gradients pass to the bias, and none to the scales."""
+        unit = (self._steps(activation, bias) * self._steps(weight, bias)).detach()
+        return bias + (torch.round(bias / unit) * unit - bias).detach()
+
+    def _steps(self, fmt: Affine, like: Tensor) -> Tensor:
+        """The step sizes learned so far: [c], or [1]."""
         if fmt not in self._scales:
             self._scales[fmt] = torch.tensor(fmt.scale, device=like.device)
         scale = self._scales[fmt]
-        if fmt in self._slots:
-            scale = scale * self.growth[self._slots[fmt]].exp()
+        return scale * self.growth[self._slots[fmt]].exp() if fmt in self._slots else scale
+
+    def _scale(self, fmt: Affine, like: Tensor) -> Tensor:
+        scale = self._steps(fmt, like)
         if fmt.axis is None:
             return scale.reshape(())
         return scale.reshape([-1 if axis == fmt.axis else 1 for axis in range(like.dim())])
@@ -215,6 +226,18 @@ def integer_weights(graph: Graph, plan: Plan) -> list[tuple[Op, int, int | None]
     return found
 
 
+def _sums(graph: Graph, plan: Plan) -> dict[tuple[int, int], tuple[Affine, Affine]]:
+    """By the ids of an integer bias and its op's output: the formats of activation and weight, whose product it counts in."""
+    found = {}
+    for op, w, b in integer_weights(graph, plan):
+        if b is not None:
+            data_id = next(i for i in op.reads if i not in (w, b) and graph[i].is_float)
+            activation, weight = plan.at(data_id, op.output), plan.at(w, op.output)
+            if isinstance(activation, Affine) and isinstance(weight, Affine):
+                found[b, op.output] = activation, weight
+    return found
+
+
 def _regrown(entry: Entry, grown: Mapping[Affine, Affine]) -> Entry:
     if not isinstance(entry.format, Affine) or entry.format not in grown:
         return entry
@@ -234,16 +257,10 @@ def _reseen(entry: Entry, inside: Format, grown: Mapping[Affine, Affine]) -> Ent
 def _with_bias_formats(graph: Graph, plan: Plan) -> Plan:
     """Biases count in the learned scale of the input times that of the weight."""
     tensors, edges = dict(plan.tensors), dict(plan.edges)
-    for op, w, b in integer_weights(graph, plan):
-        if b is None:
-            continue
-        data_id = next(i for i in op.reads if i not in (w, b) and graph[i].is_float)
-        activation, weight = plan.at(data_id, op.output), plan.at(w, op.output)
-        if not isinstance(activation, Affine) or not isinstance(weight, Affine):
-            continue
+    for (b, output), (activation, weight) in _sums(graph, plan).items():
         fmt = bias_format(activation, weight)
-        if (b, op.output) in edges:
-            edges[b, op.output] = replace(edges[b, op.output], format=fmt)
+        if (b, output) in edges:
+            edges[b, output] = replace(edges[b, output], format=fmt)
         else:
             tensors[b] = replace(tensors[b], format=fmt)
     return replace(plan, tensors=tensors, edges=edges)
