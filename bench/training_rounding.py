@@ -1,6 +1,6 @@
-"""How often fine-tuning's float32 arithmetic gives the very integer that the default kernels give, by op kind.
+"""How often fine-tuning's float32 arithmetic gives the very integer that a target's kernels give, by op kind.
 
-python bench/training_rounding.py [--samples 200] [--only NAME]
+python bench/training_rounding.py [--samples 200] [--only NAME] [--target cpu]
 
 Every op reads the integers that the runtime itself gave as its inputs, so that no op's difference hides behind another's.
 ``integers`` is Intact's exact mode; ``simulator`` and ``student`` (fine-tuning) compute in float32. ``half even``, ``half up``
@@ -29,9 +29,10 @@ from intact.formats import tflite
 from intact.graph import Op
 from intact.integers import IntegerProgram, exposed
 from intact.ops.base import as_tuple
-from intact.runtime.litert import run
+from intact.runtime.litert import Kernels, run
 from intact.simulate import Program
 from intact.student import Student
+from intact.targets import TARGETS, Target
 
 TIES: dict[str, Callable[[Tensor], Tensor]] = {
     "half even": torch.round,
@@ -58,10 +59,10 @@ def stored(y: Tensor, fmt: Affine, rounded: Callable[[Tensor], Tensor]) -> Tenso
 class Ways:
     """One network, op by op, by every way of computing it."""
 
-    def __init__(self, made: intact.Result) -> None:
+    def __init__(self, made: intact.Result, kernels: Kernels) -> None:
         self.graph = exposed(made.graph)
         self.program = Program(self.graph)
-        self.kernels = IntegerProgram(self.graph, "default")
+        self.kernels = IntegerProgram(self.graph, kernels)
         self.student = Student(made.float_graph, made.plan)
         self.trained = {op.output: op for op in made.float_graph.ops}
         self.exact = {t.id: self.real(t.id, torch.from_numpy(np.array(t.data))) for t in self.graph.constants()}
@@ -86,18 +87,18 @@ class Ways:
             yield name, stored(y, fmt, rounded)
 
 
-def compare(network: Network, pixels: np.ndarray, tallies: dict[str, dict[str, Tally]]) -> None:
+def compare(network: Network, pixels: np.ndarray, target: Target, tallies: dict[str, dict[str, Tally]]) -> None:
     """Adds to ``tallies``, by op kind and way."""
     calibration = intact.data.arrays(network.images(calibration_pictures(CALIBRATION)))
-    made = intact.quantize(network.path, calibration, measure=False)
-    ways, x = Ways(made), network.images(pixels)
+    made = intact.quantize(network.path, calibration, target=target.name, measure=False)
+    ways, x = Ways(made, target.kernels), network.images(pixels)
     graph, entry = ways.graph, ways.graph.inputs[0]
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         copy = Path(folder) / "shown.tflite"
         copy.write_bytes(tflite.write(graph))
         for start in range(0, len(x), BATCH):
             piece = x[start : start + BATCH]
-            wanted = run(copy, {graph.input_names[0]: piece}, raw=True)
+            wanted = run(copy, {graph.input_names[0]: piece}, kernels=target.kernels, raw=True)
             seen = {i: torch.from_numpy(wanted[f"t{i}"]) for i in graph.outputs}
             seen[entry] = ways.kernels.stored(entry, piece)
             for op in graph.ops:
@@ -110,15 +111,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--only", default="", help="networks whose title holds this")
+    parser.add_argument("--target", default="cpu", choices=TARGETS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     pixels = pictures("test")[0][: options.samples]
     for network in (n for n in NETWORKS if options.only in n.title):
         tallies: dict[str, dict[str, Tally]] = defaultdict(lambda: defaultdict(Tally))
-        compare(network, pixels, tallies)
-        print(
-            f"\n{network.title}, {len(pixels)} images\n\n| op kind | elements | {' | '.join(WAYS)} | simulator off by at most |"
-        )
+        compare(network, pixels, TARGETS[options.target], tallies)
+        print(f"\n{network.title} for {options.target}, {len(pixels)} images\n")
+        print(f"| op kind | elements | {' | '.join(WAYS)} | simulator off by at most |")
         print("|---" * (len(WAYS) + 3) + "|")
         for kind, by_way in sorted(tallies.items()):
             shown = (f"{1e6 * t.different / t.elements:,.1f}" if (t := by_way[w]).elements else "-" for w in WAYS)
