@@ -26,6 +26,7 @@ Observer: TypeAlias = Callable[[Tensor, torch.Tensor], None]
 #: Samples by input name, [n, ...] each.
 Batch: TypeAlias = Mapping[str, np.ndarray]
 Made = TypeVar("Made")
+Item = TypeVar("Item")
 
 
 def device_named(name: str) -> str:
@@ -151,27 +152,34 @@ class Program(Engine):
 def map_batches(
     work: Callable[[Batch], Made], batches: Iterable[Batch], device: str | torch.device = "cpu", threads: int | None = None
 ) -> Iterator[Made]:
-    """``work(batch)`` for every batch, in order, without gradients: on a CPU one batch per core, each computed on one thread.
-
-    That is faster than many threads on one batch, holds its speed beside other jobs, and gives the same bits on any number
-    of cores.
-    """
-    before = torch.get_num_threads()
-    workers = before if threads is None else threads
+    """``work(batch)`` for every batch, in order, without gradients; see :func:`one_per_core`."""
 
     def alone(batch: Batch) -> Made:
         with torch.inference_mode():
             return work(batch)
 
+    return one_per_core(alone, batches, device, threads)
+
+
+def one_per_core(
+    work: Callable[[Item], Made], items: Iterable[Item], device: str | torch.device = "cpu", threads: int | None = None
+) -> Iterator[Made]:
+    """``work(item)`` for every item, in order: on a CPU one item per core, each computed on one thread.
+
+    That is faster than many threads on one item, holds its speed beside other jobs, and gives the same bits on any number
+    of cores.
+    """
+    before = torch.get_num_threads()
+    workers = before if threads is None else threads
     if workers == 1 or torch.device(device).type != "cpu":
-        yield from map(alone, batches)
+        yield from map(work, items)
         return
     waiting: deque[Future[Made]] = deque()
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
     try:
-        for batch in batches:
-            waiting.append(pool.submit(alone, batch))
-            if len(waiting) > workers:  # one batch ahead of the cores, so that memory stays bounded
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > workers:  # one ahead of the cores, so that memory stays bounded
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -9,15 +9,26 @@ from typing import Final
 from intact.data import Samples
 from intact.errors import OptionError, UnsupportedError
 from intact.quantized import Quantized
+from intact.remedies.absorb import Absorb
 from intact.remedies.base import Context, Remedy
 from intact.remedies.bias import BiasCorrection
+from intact.remedies.bias_analytic import AnalyticBiasCorrection
 from intact.remedies.equalize import Equalize
 from intact.remedies.finetune import FineTune
 from intact.remedies.mixed import MixedPrecision
 from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding
 
-_ALL: Final = (Equalize(), MixedPrecision(), RangeRefinement(), LearnedRounding(), BiasCorrection(), FineTune())
+_ALL: Final = (
+    Equalize(),
+    Absorb(),
+    MixedPrecision(),
+    RangeRefinement(),
+    LearnedRounding(),
+    BiasCorrection(),
+    AnalyticBiasCorrection(),
+    FineTune(),
+)
 REMEDIES: Final[Mapping[str, Remedy]] = MappingProxyType({remedy.name: remedy for remedy in _ALL})
 
 

@@ -6,7 +6,7 @@ import copy
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, final
 
@@ -22,9 +22,11 @@ from intact.ops.activation import Softmax
 from intact.quantized import Quantized
 from intact.remedies.base import Context, Remedy
 from intact.remedies.unfinished import Unfinished
-from intact.simulate import Program
+from intact.simulate import Program, one_per_core
 from intact.student import Student
 
+#: Into how many parts a batch is split, whatever the number of cores.
+_PARTS: Final = 4
 #: Steps after which the time that one takes is known.
 _TIMED: Final = 6
 #: The part of the time left that training may take; judging and writing take the rest.
@@ -68,6 +70,16 @@ class FineTune(Remedy):
         return replace(network, graph=graph, plan=plan, log=(*network.log, said))
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Some samples of a batch: inputs by name, labels if there are any."""
+
+    inputs: dict[str, Tensor]
+    labels: np.ndarray | None
+    count: int
+
+
 class _Run:
     def __init__(self, how: FineTune, network: Quantized, samples: Samples, context: Context) -> None:
         self.how, self.network, self.samples, self.context = how, network, samples, context
@@ -80,8 +92,9 @@ class _Run:
         self.judging, self.learning = order[:held], order[held:] if held < len(samples) else order
         self.steps = math.ceil(len(self.learning) / how.batch)
         self.total = 0 if context.out_of_time() else how.epochs * self.steps
-        self.most_at_once = how.batch
+        self.most_at_once = math.ceil(how.batch / _PARTS)
         self.slowed = 1.0
+        self.power = self._powers()
         self.of_labels = how.of_labels if self._labels_fit() else 0.0
         self.optimizer = torch.optim.Adam(
             [
@@ -159,37 +172,57 @@ class _Run:
         return True
 
     def _gradients(self, index: np.ndarray) -> bool:
-        self.optimizer.zero_grad(set_to_none=True)
-        for part in np.array_split(index, math.ceil(len(index) / self.most_at_once)):
-            loss = self.loss(part, augment=True) * (len(part) / len(index))
-            if not torch.isfinite(loss):
-                return False
-            loss.backward()  # type: ignore[no-untyped-call]
+        """Leave the gradients of the mean loss in the parameters; False when it is not finite.
+
+        A batch is computed in parts, one per core, and their gradients are summed in order: the same bits on any machine size.
+        """
+        parts = list(self._parts(index, augment=True))
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+
+        def gradients(part: _Part) -> tuple[float, tuple[Tensor | None, ...]]:
+            loss = self.loss(part) * (part.count / len(index))
+            return float(loss), torch.autograd.grad(loss, parameters, allow_unused=True)
+
+        made = list(one_per_core(gradients, parts, self.context.device))
+        if not math.isfinite(sum(loss for loss, _ in made)):
+            return False
+        for n, parameter in enumerate(parameters):
+            found = [grad for grad in (grads[n] for _, grads in made) if grad is not None]
+            parameter.grad = torch.stack(found).sum(0) if found else None
         return True
 
     def judge(self) -> float:
         """The mean loss over the held-out samples as they are."""
-        with torch.no_grad():
-            parts = np.array_split(self.judging, math.ceil(len(self.judging) / self.most_at_once))
-            return sum(float(self.loss(part, augment=False)) * len(part) for part in parts) / len(self.judging)
 
-    def loss(self, index: np.ndarray, *, augment: bool) -> Tensor:
-        batch, labels = self.samples.batch(index)
-        inputs = {name: torch.as_tensor(x, device=self.context.device) for name, x in batch.items()}
-        if augment:
-            inputs = {name: self.augmented(x) for name, x in inputs.items()}
+        def summed(part: _Part) -> float:
+            with torch.no_grad():
+                return float(self.loss(part)) * part.count
+
+        return sum(one_per_core(summed, self._parts(self.judging, augment=False), self.context.device)) / len(self.judging)
+
+    def _parts(self, index: np.ndarray, *, augment: bool) -> Iterator[_Part]:
+        for chosen in np.array_split(index, math.ceil(len(index) / self.most_at_once)):
+            batch, labels = self.samples.batch(chosen)
+            inputs = {name: torch.as_tensor(x, device=self.context.device) for name, x in batch.items()}
+            if augment:
+                inputs = {name: self.augmented(x) for name, x in inputs.items()}
+            yield _Part(inputs, labels, len(chosen))
+
+    def loss(self, part: _Part) -> Tensor:
+        """The mean loss over a part of a batch."""
         graph = self.network.reference
-        taught = self._taught(inputs)
-        by_id = {i: inputs[name].float() for name, i in zip(graph.input_names, graph.inputs, strict=True)}
+        taught = self._taught(part.inputs)
+        by_id = {i: part.inputs[name].float() for name, i in zip(graph.input_names, graph.inputs, strict=True)}
         made = self.student(by_id, self.targets.values())
         losses = [
-            _divergence(taught[t], made[t]) if t != i else _relative_error(taught[t], made[t]) for i, t in self.targets.items()
+            _divergence(taught[t], made[t]) if t != i else _relative_error(taught[t], made[t], self.power[t])
+            for i, t in self.targets.items()
         ]
         loss = torch.stack(losses).mean()
-        if labels is None or not self.of_labels:
+        if part.labels is None or not self.of_labels:
             return loss
         logits = made[self.targets[graph.outputs[0]]]
-        right = torch.as_tensor(labels, device=logits.device).long()
+        right = torch.as_tensor(part.labels, device=logits.device).long()
         return (1 - self.of_labels) * loss + self.of_labels * F.cross_entropy(logits.reshape(len(right), -1), right)
 
     def _taught(self, inputs: dict[str, Tensor]) -> dict[int, Tensor]:
@@ -200,15 +233,21 @@ class _Run:
             self.teacher(inputs, lambda tensor, y: taught.update({tensor.id: y}) if tensor.id in wanted else None)
         return taught
 
+    def _powers(self) -> dict[int, float]:
+        """The variance of every target over the held-out samples, as the float network makes it."""
+        taught = [self._taught(part.inputs) for part in self._parts(self.judging, augment=False)]
+        return {t: max(float(torch.cat([y[t] for y in taught]).var(correction=0)), 1e-12) for t in self.targets.values()}
+
     def _labels_fit(self) -> bool:
         """Whether there is a label for each sample, and the float network gets most of the held-out ones right."""
         output = self.network.reference.outputs[0]
-        batch, labels = self.samples.batch(self.judging)
-        if labels is None or labels.ndim != 1 or self.targets[output] == output:
+        if self.samples.labels is None or self.samples.labels.ndim != 1 or self.targets[output] == output:
             return False
-        logits = self._taught({name: torch.as_tensor(x, device=self.context.device) for name, x in batch.items()})
-        guessed = logits[self.targets[output]].reshape(len(labels), -1).argmax(1).cpu().numpy()
-        return bool((guessed == labels).mean() > 0.5)  # most
+        right = 0
+        for part in self._parts(self.judging, augment=False):
+            logits = self._taught(part.inputs)[self.targets[output]]
+            right += int((logits.reshape(part.count, -1).argmax(1).cpu().numpy() == part.labels).sum())
+        return right > len(self.judging) / 2
 
     def augmented(self, x: Tensor) -> Tensor:
         """Images, [n, h, w, c] of 16 pixels or more, mirrored half of the time and shifted; others as they are."""
@@ -278,6 +317,6 @@ def _divergence(teacher: Tensor, student: Tensor) -> Tensor:
     return F.kl_div(q, p, reduction="batchmean", log_target=True)
 
 
-def _relative_error(teacher: Tensor, student: Tensor) -> Tensor:
+def _relative_error(teacher: Tensor, student: Tensor, power: float) -> Tensor:
     """The mean squared error over the teacher's variance."""
-    return F.mse_loss(student, teacher) / teacher.var().clamp(min=1e-12)
+    return F.mse_loss(student, teacher) / power

@@ -17,7 +17,7 @@ from intact.data import Samples
 from intact.graph import Graph, Op
 from intact.quantized import Quantized
 from intact.remedies.base import Context, Remedy
-from intact.simulate import Program
+from intact.simulate import Program, one_per_core
 from intact.student import Student, integer_weights
 from intact.verify import concrete
 
@@ -26,6 +26,8 @@ Run: TypeAlias = Callable[[Mapping[int, Tensor]], dict[int, Tensor]]
 
 #: Both networks' live activations are held for all samples at once; this many numbers in the largest of them.
 _LARGEST: Final = 48 << 20
+#: Into how many parts a batch is split, whatever the number of cores.
+_PARTS: Final = 4
 #: The rectified sigmoid reaches 0 and 1: ``h(v) = clamp(1.2 sigmoid(v) - 0.1, 0, 1)``.
 _STRETCH: Final = 1.2
 _SHIFT: Final = -0.1
@@ -151,13 +153,13 @@ class _Run:
         optimizer = torch.optim.Adam([s.v for s in soft.values()], lr=how.rate)
         for step in range(how.steps):
             self.context.progress("learn rounding", n * how.steps + step, total)
-            index = torch.from_numpy(self.draw.permutation(self.count)[: how.batch])
-            self.student.given.update({w: s.weight() for w, s in soft.items()})
-            made = self._integer(block, {i: self.stored[i][index] for i in block.inputs})
-            error = torch.stack([(made[i] - targets[i][index]).square().mean() / p for i, p in power.items()]).sum()
-            loss = error / max(before, 1e-12) + how.penalty * self._undecided(soft, step / how.steps)
+            index = self.draw.permutation(self.count)[: how.batch]
+            given = {w: s.weight().detach().requires_grad_() for w, s in soft.items()}
+            gradients = self._gradients(block, targets, power, given, index)
+            penalty = how.penalty * self._undecided(soft, step / how.steps)
+            through = sum((s.weight() * gradients[w]).sum() for w, s in soft.items()) / max(before, 1e-12)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(through + penalty)
             optimizer.step()
         hard = {w: s.hard() for w, s in soft.items()}
         self.student.given.update(hard)
@@ -168,6 +170,25 @@ class _Run:
             for w in weights:
                 self.student.given.pop(w)
         self.errors.append((before, min(before, after)))
+
+    def _gradients(
+        self,
+        block: Block,
+        targets: Mapping[int, Tensor],
+        power: Mapping[int, float],
+        given: Mapping[int, Tensor],
+        index: np.ndarray,
+    ) -> dict[int, Tensor]:
+        """What the block's relative error over the samples ``index`` gives each of the weights ``given``, part by part."""
+        self.student.given.update(given)
+
+        def of_part(part: np.ndarray) -> tuple[Tensor, ...]:
+            made = self._integer(block, {i: self.stored[i][part] for i in block.inputs})
+            error = torch.stack([(made[i] - targets[i][part]).square().mean() / p for i, p in power.items()]).sum()
+            return torch.autograd.grad(error * (len(part) / len(index)), list(given.values()))
+
+        parts = list(one_per_core(of_part, np.array_split(index, min(_PARTS, len(index))), self.context.device))
+        return {w: torch.stack([part[n] for part in parts]).sum(0) for n, w in enumerate(given)}
 
     def _undecided(self, soft: Mapping[int, _Soft], done: float) -> Tensor:
         if done < 0.2:
@@ -202,9 +223,12 @@ class _Run:
 
     def _through(self, block: Block, values: Mapping[int, Tensor], run: Run) -> dict[int, Tensor]:
         """``run`` on all samples, batch by batch."""
-        with torch.no_grad():
-            starts = range(0, self.count, self.how.batch)
-            parts = [run({i: values[i][at : at + self.how.batch] for i in block.inputs}) for at in starts]
+
+        def of_part(at: int) -> dict[int, Tensor]:
+            with torch.no_grad():
+                return run({i: values[i][at : at + self.how.batch] for i in block.inputs})
+
+        parts = list(one_per_core(of_part, range(0, self.count, self.how.batch), self.context.device))
         return {i: torch.cat([part[i] for part in parts]) for i in block.outputs}
 
 
