@@ -221,8 +221,8 @@ def test_fine_tuning_stops_at_the_deadline():
 
 
 def test_remedies_run_in_the_order_that_lets_them_work():
-    mixed_up = ["finetune", "bias", "round", "ranges", "mixed", "equalize", "bias"]
-    in_order = ["equalize", "mixed", "ranges", "round", "bias", "finetune"]
+    mixed_up = ["finetune", "bias", "round", "ranges", "bias-analytic", "mixed", "equalize", "bias", "absorb"]
+    in_order = ["equalize", "absorb", "mixed", "ranges", "round", "bias", "bias-analytic", "finetune"]
     assert [r.name for r in known(mixed_up)] == in_order
     with pytest.raises(OptionError, match=f"no remedy is called 'magic'; type --remedies with some of: {','.join(in_order)}"):
         known(["magic"])

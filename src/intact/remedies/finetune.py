@@ -181,7 +181,7 @@ class _Run:
 
         def gradients(part: _Part) -> tuple[float, tuple[Tensor | None, ...]]:
             loss = self.loss(part) * (part.count / len(index))
-            return float(loss), torch.autograd.grad(loss, parameters, allow_unused=True)
+            return float(loss.detach()), torch.autograd.grad(loss, parameters, allow_unused=True)
 
         made = list(one_per_core(gradients, parts, self.context.device))
         if not math.isfinite(sum(loss for loss, _ in made)):
