@@ -84,7 +84,11 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     for row in (row for row in ROWS if options.rows in str(row)):
         plain, _ = drop(row, 0, ())
-        runs = [drop(row, seed, row.remedies) for seed in range(options.seeds)]
+        runs = []
+        for seed in range(options.seeds):
+            runs.append(drop(row, seed, row.remedies))
+            lost, seconds = figure(runs[-1][0], "accuracy drop"), runs[-1][1]
+            print(f"{row}, seed {seed}: {lost:.2f} points, {seconds:.0f} s", file=sys.stderr, flush=True)
         drops = [figure(result, "accuracy drop") for result, _ in runs]
         mean = statistics.mean(drops)
         last = runs[-1][0]
