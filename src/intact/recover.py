@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -28,7 +29,7 @@ from intact.remedies import apply, known
 from intact.remedies.base import Context
 from intact.run_folder import RunFolder
 from intact.runtime import litert
-from intact.search import Candidate, Tools, search
+from intact.search import Candidate, Goal, Tools, search
 from intact.sensitivity import Sensitivity, sensitivities
 from intact.settings import Settings
 from intact.simulate import device_named
@@ -85,6 +86,7 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
     learning, choosing, findings = for_search(parts)
     if goal.kind == "drop" and metric is None:
         _check_labels(start.reference, choosing)
+    findings += _too_few(goal, len(parts.report), tell)
 
     def outputs(name: str, path: Path) -> dict[str, np.ndarray]:
         def make() -> Mapping[str, np.ndarray]:
@@ -125,6 +127,17 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
     batch, _ = learning.batch(np.arange(min(_DIAGNOSED, len(learning))))
     worst = sensitivities(best.network, [batch], progress=progress) if missed else ()
     return Recovery(best.network, candidates, findings, worst)
+
+
+def _too_few(goal: Goal, count: int, tell: Callable[[str], None]) -> tuple[Finding, ...]:
+    """Said at once, not after a quarter of an hour: samples that can show no network to be within the limit."""
+    needed = goal.samples_for(count)
+    if needed is None:
+        return ()
+    enough = f"that takes about {needed:,}" if needed < sys.maxsize else "no number of them can"
+    said = f"{count:,} samples report, and cannot show even a network that loses nothing to be within the limit: {enough}"
+    tell(said)
+    return (Finding("few-samples", said),)
 
 
 def _check_labels(graph: Graph, choosing: Samples) -> None:

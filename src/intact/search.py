@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -63,6 +65,15 @@ class Goal:
         if metric is not None:
             return accuracy.metric_drop(metric, float_outputs, outputs, samples.labels)
         return accuracy.drop(accuracy.correct(a, samples.labels, cut), accuracy.correct(b, samples.labels, cut))
+
+    def samples_for(self, count: int) -> int | None:
+        """How many samples it takes to show a network that loses nothing to be within the limit, if ``count`` are too few."""
+        same = np.ones(count, np.bool_)
+        loss = accuracy.drop(same, same) if self.kind == "drop" else accuracy.share(~same, "", "")
+        if loss.high is None or loss.high <= self.limit:
+            return None
+        # The upper end of an interval around nothing goes with 1 / n.
+        return math.ceil(count * loss.high / self.limit) if self.limit > 0 else sys.maxsize
 
 
 @final

@@ -1,0 +1,51 @@
+"""Labels that contradict the network are told from a network that is merely weak."""
+
+import numpy as np
+import pytest
+
+import intact
+from intact.chance import contradiction
+from intact.data import input_specs
+from intact.errors import DataError
+from nets import images, mobile
+
+
+def bound(net, x, labels):
+    return intact.data.arrays(x, labels).bind(input_specs(net), net[net.outputs[0]].shape[-1])
+
+
+def seen(net, x):
+    return next(iter(intact.Program(net)({"image": x}).values())).detach().numpy().argmax(-1)
+
+
+def spoilt(labels, share, classes, seed=0):
+    """``labels`` of which a ``share`` is moved to another class."""
+    draw = np.random.default_rng(seed)
+    moved = draw.random(len(labels)) < share
+    return np.where(moved, (labels + draw.integers(1, classes, len(labels))) % classes, labels)
+
+
+@pytest.mark.parametrize(("classes", "share"), [(2, 0.2), (4, 0.4), (10, 0.6)])
+def test_a_weak_network_is_no_contradiction(classes, share):
+    net, x = mobile(seed=2, classes=classes), images(400, 1)
+    assert contradiction(net, bound(net, x, spoilt(seen(net, x), share, classes))) is None
+
+
+@pytest.mark.parametrize("classes", [2, 4, 10])
+def test_labels_drawn_at_random_are_one(classes):
+    net, x = mobile(seed=2, classes=classes), images(400, 1)
+    found = contradiction(net, bound(net, x, np.random.default_rng(3).integers(0, classes, 400)))
+    assert f"near chance for {classes} classes" in found.what
+    assert "--pixels, --mean and --std, or the order of the classes, are wrong" in found.advice
+
+
+def test_without_labels_nothing_is_said():
+    net = mobile(seed=2)
+    assert contradiction(net, bound(net, images(40, 1), None)) is None
+
+
+def test_a_search_for_a_drop_stops_at_once():
+    net, x = mobile(seed=2), images(400, 1)
+    labels = np.random.default_rng(3).integers(0, 4, 400)
+    with pytest.raises(DataError, match=r"near chance for 4 classes.* type --min-agreement instead"):
+        intact.quantize(net, intact.data.arrays(x, labels), max_drop=1.0, measure=False)
