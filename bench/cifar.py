@@ -14,12 +14,13 @@ from common import CACHE, cifar10, model
 
 @dataclass(frozen=True)
 class Network:
-    """A shared float model, its Keras file where it was born in Keras, and what pixels 0..255 map to."""
+    """A shared float model, its Keras file or torch.export program where it was born there, and what pixels 0..255 map to."""
 
     title: str
     file: str
     pixels: tuple[float, float]
     keras: str | None = None
+    torch: str | None = None
 
     @property
     def path(self) -> Path:
@@ -31,8 +32,12 @@ class Network:
         return (low + values.astype(np.float32) * np.float32((high - low) / 255)).astype(np.float32)
 
 
-MOBILENET_V2 = Network("MobileNetV2", "mobilenet_v2_cifar10.tflite", (-1, 1))
-MOBILENET_V3 = Network("MobileNetV3-Small", "mobilenet_v3_small_cifar10.tflite", (-1, 1))
+MOBILENET_V2 = Network("MobileNetV2", "mobilenet_v2_cifar10.tflite", (-1, 1), torch="mobilenet_v2_cifar10.pt2")
+MOBILENET_V3 = Network(
+    "MobileNetV3-Small", "mobilenet_v3_small_cifar10.tflite", (-1, 1), torch="mobilenet_v3_small_cifar10.pt2"
+)
+#: The same function as MOBILENET_V3, with channels rescaled against each other; not trained on its own.
+HARD = Network("MobileNetV3-Small hard", "mobilenet_v3_small_hard.tflite", (-1, 1))
 RESNET8 = Network("ResNet8", "resnet8_cifar10.tflite", (0, 255), keras="resnet8_cifar10.h5")
 NETWORKS = (MOBILENET_V2, MOBILENET_V3, RESNET8)
 
