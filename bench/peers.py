@@ -180,17 +180,17 @@ def nncf_predictions(python: str, model: Path, samples: np.ndarray, images: np.n
             return out.read_bytes()
 
     given = model.read_bytes() + samples.tobytes() + images.tobytes() + mode.encode() + nncf_version(python).encode()
-    return np.load(_kept(f"{model.stem}-nncf", given, ".npy", make))
+    return np.load(kept(f"{model.stem}-nncf", given, ".npy", make))
 
 
 def _cached(package: str, model: Path, samples: np.ndarray, make: Callable[[], bytes], told: str = "") -> Path:
     """The file that ``package`` makes of ``model`` and ``samples``, told ``told``."""
     given = model.read_bytes() + np.ascontiguousarray(samples).tobytes() + version(package).encode() + told.encode()
-    return _kept(f"{model.stem}-{package}", given, ".tflite", make)
+    return kept(f"{model.stem}-{package}", given, ".tflite", make)
 
 
-def _kept(name: str, given: bytes, suffix: str, make: Callable[[], bytes]) -> Path:
-    """The cached file for everything ``given``, made where it is not there; whole or not at all."""
+def kept(name: str, given: bytes, suffix: str, make: Callable[[], bytes]) -> Path:
+    """The file in the cache for everything ``given``, made where it is not there; whole or not at all."""
     path = CACHE / "peers" / f"{name}-{hashlib.sha256(given).hexdigest()[:12]}{suffix}"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
