@@ -41,6 +41,15 @@ def test_a_range_holds_zero_exactly_and_its_ends_to_half_a_step(ends, dtype):
     assert high >= max(ends[1], 0) - 0.51 * scale
 
 
+def test_int16_is_symmetric():
+    """Worked example of the module: [-1.5, 2.3] has scale 2.3/32767, so 0.5 -> 7123."""
+    fmt = affine_from_range(-1.5, 2.3, "int16")
+    assert fmt == Affine((2.3 / 32767,), (0,), "int16")
+    assert quantize_array(np.float32([0.5, -2.3, 2.3]), fmt).tolist() == [7123, -32767, 32767]
+    assert affine_from_range(-2.3, 0.0, "int16") == fmt
+    assert affine_from_range(0, 0, "int16") == Affine((MIN_SCALE,), (0,), "int16")
+
+
 @given(RANGES, st.integers(0, 2**32 - 1))
 def test_rounding_errs_by_half_a_step_inside_the_range(ends, seed):
     fmt = affine_from_range(*ends)
@@ -89,6 +98,14 @@ def test_bias_scale_is_the_product_and_keeps_its_low_bits():
     assert fmt.dtype == "int32"
     # 100.0000001 / 1e-7 needs 31 bits; float32 has 24
     assert quantize_array(np.float32([100.0, 100.0]), fmt).tolist() == [round(100 / fmt.scale[0]), round(100 / fmt.scale[1])]
+
+
+def test_biases_beside_int16_are_int64():
+    fmt = bias_format(Affine((0.5,), (0,), "int16"), Affine((2e-7, 4e-7), (0, 0), "int8", 0))
+    assert (fmt.scale, fmt.zero_point, fmt.dtype, fmt.axis) == (pytest.approx((1e-7, 2e-7)), (0, 0), "int64", 0)
+    # 12345.678 / 1e-7 needs 37 bits
+    real = np.float32([12345.678, -12345.678])
+    assert quantize_array(real, fmt).tolist() == [round(float(r) / s) for r, s in zip(real, fmt.scale, strict=True)]
 
 
 def test_values_beyond_the_range_are_clamped():

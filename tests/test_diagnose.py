@@ -82,7 +82,7 @@ def test_the_command(folder):
     assert "of the noise" in shown.stdout
     refused = RUN.invoke(app, ["diagnose", str(folder / "net.tflite"), "--data", str(folder / "photos"), "--scheme", "float16"])
     assert refused.exit_code == 2
-    assert "type --scheme int8 or w4a8" in refused.stderr
+    assert "type --scheme with one of: int8, w4a8, int16x8" in refused.stderr
 
 
 def test_names_are_readable():

@@ -12,7 +12,7 @@ from intact.graph import Op, Signature, Tensor
 from intact.lower import LOWERINGS, lower
 from intact.ops.activation import HardSwish, Neg, Relu, Relu6, ReluN1To1
 from intact.ops.convolution import Conv2D, DepthwiseConv2D
-from intact.ops.elementwise import Add
+from intact.ops.elementwise import Add, SquaredDifference
 from intact.ops.matmul import FullyConnected
 from intact.ops.pooling import AveragePool2D
 from intact.ops.reduction import ArgMax, Sum
@@ -35,9 +35,10 @@ def kinds(net):
     return [op.kind.name for op in net.ops]
 
 
-def test_hard_swish_for_int8_on_cpu_is_add_mul_mul_and_computes_the_same():
+@pytest.mark.parametrize(("target", "activations"), [("cpu", "int8"), ("cpu", "int16"), ("mcu", "int16")])
+def test_hard_swish_is_add_mul_mul_and_computes_the_same(target, activations):
     net = hard_swishes()
-    lowered = lower(net, "cpu", "int8")
+    lowered = lower(net, target, activations)
     assert kinds(lowered) == ["ADD", "MUL", "MUL", "ADD", "MUL", "MUL", "ADD"]
     assert (lowered.inputs, lowered.outputs, lowered.signatures) == (net.inputs, net.outputs, net.signatures)
     x = np.concatenate([np.random.default_rng(0).normal(0, 3, (64, 5)), [[-4, -3, 0, 3, 4]]]).astype(np.float32)
@@ -62,7 +63,10 @@ def test_lowering_again_changes_nothing():
 
 @pytest.mark.parametrize(
     ("name", "activations"),
-    sorted(set(itertools.product(TARGETS, {s.activations for s in SCHEMES.values()})) - {("cpu", "int8")}),
+    sorted(
+        set(itertools.product(TARGETS, {s.activations for s in SCHEMES.values()}))
+        - {("cpu", "int8"), ("cpu", "int16"), ("mcu", "int16")}
+    ),
 )
 def test_elsewhere_hard_swish_stays(name, activations):
     net = hard_swishes()
@@ -77,6 +81,7 @@ NETS = {
     "AVERAGE_POOL_2D": lambda d, x: d(AveragePool2D((2, 3), (2, 1), activation="relu"), x),
     "NEG": lambda d, x: d(Neg(), x),
     "SUM": lambda d, x: d(Sum(), x, [1, 2]),
+    "SQUARED_DIFFERENCE": lambda d, x: d(SquaredDifference(), x, normal(4, 6, 3)),
 }
 
 

@@ -99,7 +99,7 @@ def steps(kind):
 
 def integer_graph(case, request):
     """The case as the target has it, with ranges from the samples that it is run on."""
-    graph = lower(graph_of(case), request.target.name, "int8")
+    graph = lower(graph_of(case), request.target.name, request.scheme.activations)
     if not any(t.is_float for t in graph.tensors.values()):
         return graph
     seen = observe(graph, lambda: [samples(case)])
@@ -137,13 +137,14 @@ def gap(graph, case, results):
     return worst
 
 
-def lowered(target):
-    return {name for device, _, name in LOWERINGS if device == target}
+def lowered(target, activations="int8"):
+    return {name for device, stored, name in LOWERINGS if (device, stored) == (target, activations)}
 
 
-def integer_cases(target):
-    """What the target computes in int8, as it is or lowered."""
-    return [case for case in CASES if case.kind.name in TARGETS[target].integer | lowered(target)]
+def integer_cases(target, activations="int8"):
+    """What the target computes in integers, as it is or lowered."""
+    known = TARGETS[target].kinds(activations) | lowered(target, activations)
+    return [case for case in CASES if case.kind.name in known]
 
 
 def runs():

@@ -17,6 +17,11 @@ from torch import Tensor
 #: Scales below this make the reference kernels abort (SOFTMAX needs 2**-26); a real activation never comes near it.
 MIN_SCALE: Final = 2.0**-24
 
+#: Kernels insist on zero point 0 for these.
+_SYMMETRIC: Final = frozenset({"int16"})
+#: What a bias, and the sums it is added to, are stored as beside activations of each type.
+_BIAS: Final = {"int8": "int32", "uint8": "int32", "int16": "int64"}
+
 _LIMITS: Final = {
     "int4": (-8, 7),
     "int8": (-128, 127),
@@ -94,14 +99,18 @@ def storage(dtype: str) -> torch.dtype:
 
 
 def affine_from_range(low: float, high: float, dtype: str = "int8") -> Affine:
-    """The asymmetric per-tensor format that covers [low, high], widened to contain zero, which is then exact.
+    """The per-tensor format that covers [low, high], widened to contain zero, which is then exact.
 
-    A range of no width (a constant zero) gets ``MIN_SCALE``. Source: the range nudging of gemmlowp's quantization example.
+    Asymmetric, by the range nudging of gemmlowp's quantization example; int16 is symmetric with zero point 0 and leaves its
+    lowest integer unused, by the LiteRT 16x8 specification: [-1.5, 2.3] has scale 2.3/32767. A range of no width (a constant
+    zero) gets ``MIN_SCALE``.
     """
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise ValueError(f"not a range: [{low}, {high}]")
     low, high = min(low, 0.0), max(high, 0.0)
     q_low, q_high = limits(dtype)
+    if dtype in _SYMMETRIC:
+        return Affine((max(-low, high, MIN_SCALE * q_high) / q_high,), (0,), dtype)
     scale = float(np.float32(max((high - low) / (q_high - q_low), MIN_SCALE)))
     zero_point = min(max(round(q_low - low / scale), q_low), q_high)
     return Affine((scale,), (zero_point,), dtype)
@@ -121,10 +130,15 @@ def symmetric_from_absmax(absmax: np.ndarray, dtype: str = "int8", axis: int | N
     return Affine(tuple(scale.tolist()), (0,) * scale.size, dtype, axis)
 
 
+def bias_dtype(activation: Affine) -> str:
+    """What a bias is stored as beside ``activation``: int32, or int64 beside int16."""
+    return _BIAS[activation.dtype]
+
+
 def bias_format(activation: Affine, weight: Affine) -> Affine:
-    """int32 with ``scale[c] = scale_in * scale_weight[c]`` and zero point 0, the accumulator's own unit."""
+    """``scale[c] = scale_in * scale_weight[c]`` and zero point 0, the accumulator's own unit."""
     scale = np.float64(activation.scale[0]) * np.asarray(weight.scale, np.float64)
-    return Affine(tuple(scale.tolist()), (0,) * scale.size, "int32", 0 if weight.axis is not None else None)
+    return Affine(tuple(scale.tolist()), (0,) * scale.size, bias_dtype(activation), 0 if weight.axis is not None else None)
 
 
 def _per_channel(values: tuple[float, ...], axis: int | None, like: Tensor, dtype: torch.dtype) -> Tensor:

@@ -38,6 +38,7 @@ from intact.report.terminal import Output
 from intact.run_folder import RunFolder, open_run
 from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES
+from intact.schemes import INTEGER
 from intact.schemes import scheme as scheme_named
 from intact.settings import Settings
 from intact.targets import target as target_named
@@ -78,16 +79,14 @@ def quantize(
         Path | None, typer.Option("--eval", help="Samples that report; without it --data is split by seed.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder. Default: the model's name and the scheme.")] = None,
-    scheme: Annotated[str, typer.Option(help="int8, w4a8 (int4 weights), dynamic, float16 or float32.")] = "int8",
+    scheme: Annotated[
+        str, typer.Option(help="int8, w4a8 (int4 weights), int16x8 (int16 activations), dynamic, float16 or float32.")
+    ] = "int8",
     target: TargetName = "cpu",
     ranges: Annotated[str, typer.Option(help="minmax, moving, percentile or mse.")] = "minmax",
     weights: Annotated[str, typer.Option(help="per-channel or per-tensor.")] = "per-channel",
-    input_type: Annotated[
-        str | None, typer.Option(help="int8, uint8 or float32. Default: int8 for int8, else float32.")
-    ] = None,
-    output_type: Annotated[
-        str | None, typer.Option(help="int8, uint8 or float32. Default: int8 for int8, else float32.")
-    ] = None,
+    input_type: Annotated[str | None, typer.Option(help="int8, uint8, int16 or float32. Default: as the activations.")] = None,
+    output_type: Annotated[str | None, typer.Option(help="int8, uint8, int16 or float32. Default: as the activations.")] = None,
     keep_float: Annotated[list[str] | None, typer.Option(help="An op kind or output name, or a pattern; repeatable.")] = None,
     calibration_samples: Annotated[int, typer.Option(help="How many samples calibrate.")] = 500,
     max_drop: Annotated[
@@ -238,7 +237,7 @@ def evaluate(
 def diagnose(
     model: Annotated[Path, typer.Argument(help="A .keras, .h5, .pt2 or float .tflite file, or a SavedModel folder.")],
     data: Data,
-    scheme: Annotated[str, typer.Option(help="int8 or w4a8.")] = "int8",
+    scheme: Annotated[str, typer.Option(help="int8, w4a8 or int16x8.")] = "int8",
     target: TargetName = "cpu",
     ranges: Annotated[str, typer.Option(help="minmax, moving, percentile or mse.")] = "minmax",
     weights: Annotated[str, typer.Option(help="per-channel or per-tensor.")] = "per-channel",
@@ -255,7 +254,7 @@ def diagnose(
     with _reported(debug), tempfile.TemporaryDirectory(prefix="intact-") as folder:
         settings = Settings(scheme=scheme, target=target, ranges=ranges, weights=options.granularity(weights))
         if not scheme_named(scheme).is_integer:
-            raise OptionError(f"--scheme {scheme} computes in float; type --scheme int8 or w4a8")
+            raise OptionError(f"--scheme {scheme} computes in float; type --scheme with one of: {', '.join(INTEGER)}")
         samples, output = (
             samples_of.load(data, options.preprocessing(pixels, mean, std, channels, resize)),
             Output(quiet, as_json),

@@ -14,7 +14,7 @@ from intact.graph import Graph, Op, Tensor, constant, rebuild
 from intact.ops.activation import HardSwish, Neg, Relu, Relu6, ReluN1To1
 from intact.ops.base import Activation, same_padding
 from intact.ops.convolution import DepthwiseConv2D
-from intact.ops.elementwise import Add, Mul
+from intact.ops.elementwise import Add, Mul, SquaredDifference, Sub
 from intact.ops.pooling import AveragePool2D
 from intact.ops.reduction import ArgMax, Mean, Sum
 from intact.verify import concrete, verify
@@ -42,6 +42,13 @@ def _negate(graph: Graph, op: Op, free: int) -> tuple[list[Op], list[Tensor]]:
     """``-x`` as MUL by -1."""
     minus = constant(free, np.asarray(-1.0, np.float32), like=graph[op.output], name=f"minus{free}", made_by="lower")
     return [Op(Mul(), (op.inputs[0], minus.id), op.outputs)], [minus]
+
+
+def _squared_difference(graph: Graph, op: Op, free: int) -> tuple[list[Op], list[Tensor]]:
+    """``(a - b)^2`` as SUB and MUL of the difference by itself."""
+    out = graph[op.output]
+    difference = replace(out, id=free, name=f"{out.name}/difference", made_by="lower")
+    return [Op(Sub(), op.inputs, (free,)), Op(Mul(), (free, free), op.outputs)], [difference]
 
 
 def _clamp(activation: Activation) -> Lowering:
@@ -103,6 +110,19 @@ LOWERINGS: Final[Mapping[tuple[str, str, str], Lowering]] = {
     ("mcu", "int8", ReluN1To1.name): _clamp("relu_n1_to_1"),
     ("mcu", "int8", Sum.name): _sum,
     ("mcu", "int8", ArgMax.name): _short_index,
+    # No runtime has these for int16 as they are, or TensorFlow Lite Micro's RELU6 clamps without requantizing.
+    **{
+        (target, "int16", kind): lowering
+        for target in ("cpu", "mcu")
+        for kind, lowering in (
+            (HardSwish.name, _hard_swish),
+            (ReluN1To1.name, _clamp("relu_n1_to_1")),
+            (Neg.name, _negate),
+            (Sum.name, _sum),
+            (SquaredDifference.name, _squared_difference),
+        )
+    },
+    ("mcu", "int16", Relu6.name): _clamp("relu6"),
 }
 
 

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias, final
 
 import numpy as np
 
-from intact.affine import Affine, Float, Format, affine_from_range, bias_format, limits, symmetric_from_absmax
+from intact.affine import Affine, Float, Format, affine_from_range, bias_dtype, bias_format, limits, symmetric_from_absmax
 from intact.errors import ModelError, OptionError, UnsupportedError
 from intact.graph import Graph, Op
 from intact.ops.base import SameAsInput, Weight
@@ -24,9 +24,10 @@ Granularity: TypeAlias = Literal["per-channel", "per-tensor"]
 #: Weights and constants with fewer elements stay float32 in ``float16`` and ``dynamic``: the extra op would cost more bytes.
 _WORTH_IT: Final = 256
 
-#: Kernels take requantization multipliers above 2**-32 (XNNPACK) and biases that leave room in an int32 accumulator.
+#: Kernels take requantization multipliers above 2**-32 (XNNPACK) and biases that leave room in the accumulator: of int32,
+#: or of the 48 bits that MultiplyByQuantizedMultiplier takes of an int64.
 _LEAST_MULTIPLIER: Final = 2.0**-30
-_LARGEST_BIAS: Final = 2**30
+_LARGEST_BIAS: Final[Mapping[str, int]] = {"int32": 2**30, "int64": 2**46}
 
 _FLOAT: Final = Entry(Float(), "stays float32")
 
@@ -130,8 +131,9 @@ class _Draft:
         """Activations, weights and biases as integers wherever the target has a kernel for it."""
         integer_ops = self._integer_ops()
         ranges = {i: self._range(i) for i, t in self.graph.tensors.items() if t.is_float}
-        groups = share_scales(self.graph, ranges, integer_ops)
-        self.tensors.update(groups.entries(self.request.scheme.activations, self.request.ranges_from))
+        dtype = self.request.scheme.activations
+        groups = share_scales(self.graph, ranges, integer_ops, dtype)
+        self.tensors.update(groups.entries(dtype, self.request.ranges_from))
         for op in self.graph.ops:
             if op.output in integer_ops:
                 self._plan_integer_op(op)
@@ -142,14 +144,15 @@ class _Draft:
     def _integer_ops(self) -> set[int]:
         """First outputs of the ops that compute on integers: the target has a kernel, and the user did not keep them float."""
         integer: set[int] = set()
-        target = self.request.target
+        target, dtype = self.request.target, self.request.scheme.activations
+        kinds = target.kinds(dtype)
         for op in self.graph.ops:
             if not any(self.graph[i].is_float for i in (*op.reads, *op.outputs)):
                 continue
-            if op.output not in self.kept and op.kind.name in target.integer and self._weight_is_constant(op):
+            if op.output not in self.kept and op.kind.name in kinds and self._weight_is_constant(op):
                 integer.add(op.output)
             elif not target.float_islands:
-                reason = "was kept float" if op.output in self.kept else "has no int8 kernel"
+                reason = "was kept float" if op.output in self.kept else f"has no {dtype} kernel"
                 raise UnsupportedError(
                     f"{self.graph.label(op)} {reason}, and target {target.name} runs integers only; "
                     "change the model, or type --target cpu, where it can stay in float"
@@ -194,7 +197,7 @@ class _Draft:
         return Entry(affine_from_range(*seen, dtype), why, seen)
 
     def _plan_weight(self, op: Op, weight: Weight) -> None:
-        """Symmetric weights, wide enough that the bias fits an int32 accumulator and the multiplier what kernels take."""
+        """Symmetric weights, wide enough that the bias fits the accumulator and the multiplier what kernels take."""
         weight_id, bias_id = op.inputs[weight.input], op.inputs[weight.bias] if weight.bias < len(op.inputs) else None
         special = (weight_id, bias_id)
         data_id = next(i for i in op.reads if i not in special and self.graph[i].is_float)
@@ -204,7 +207,8 @@ class _Draft:
         absmax, axis, why = self._weight_absmax(self._values(weight_id), op, weight)
         floor = np.full(absmax.shape, _LEAST_MULTIPLIER * output.scale[0] / activation.scale[0])
         if bias_id is not None:
-            bias = np.abs(self._values(bias_id).reshape(-1).astype(np.float64)) / (activation.scale[0] * _LARGEST_BIAS)
+            largest = _LARGEST_BIAS[bias_dtype(activation)]
+            bias = np.abs(self._values(bias_id).reshape(-1).astype(np.float64)) / (activation.scale[0] * largest)
             floor = np.maximum(floor, bias if axis is not None else bias.max(initial=0.0))
         dtype = self.request.scheme.weights
         if dtype == "int4" and op.kind.name not in self.request.target.int4:
@@ -277,6 +281,6 @@ def _outside(inside: Format, wanted: str, seen: Range) -> Format:
     """What the caller sees of a tensor stored as ``inside``: uint8 is int8 with the zero point moved by 128."""
     if wanted == "float32":
         return Float()
-    fmt = inside if isinstance(inside, Affine) else affine_from_range(*seen, "int8")
+    fmt = inside if isinstance(inside, Affine) else affine_from_range(*seen, "int8" if wanted == "uint8" else wanted)
     shift = limits(wanted)[0] - limits(fmt.dtype)[0]
     return fmt if shift == 0 else Affine(fmt.scale, tuple(z + shift for z in fmt.zero_point), wanted)

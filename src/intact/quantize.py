@@ -226,10 +226,11 @@ class Job:
         if self.plan is not None:
             return self.plan.check(graph)
         ranges: dict[int, Range] = {}
-        if scheme_named(self.settings.scheme).is_integer:
+        scheme = scheme_named(self.settings.scheme)
+        if scheme.is_integer:
             estimate = estimator(self.settings.ranges)
             seen = self._calibrate(graph, parts.calibration, histogram=estimate.needs_histogram)
-            ranges = {i: estimate.estimate(o) for i, o in seen.items()}
+            ranges = {i: estimate.estimate(o, scheme.activations) for i, o in seen.items()}
         return make_plan(graph, ranges, self.settings.request())
 
     def _recover(self, start: Quantized, parts: Parts, source: Path) -> Recovery:

@@ -45,13 +45,14 @@ class Observed:
 
 
 class Estimator(abc.ABC):
-    """``estimate`` maps an :class:`Observed` to (low, high); zero need not be inside, the format sees to that."""
+    """``estimate`` maps an :class:`Observed` to (low, high) for storage as ``dtype``; zero need not be inside, the format sees
+    to that."""
 
     name: ClassVar[str]
     needs_histogram: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def estimate(self, seen: Observed) -> Range: ...
+    def estimate(self, seen: Observed, dtype: str = "int8") -> Range: ...
 
 
 @final
@@ -61,7 +62,8 @@ class MinMax(Estimator):
 
     name: ClassVar[str] = "minmax"
 
-    def estimate(self, seen: Observed) -> Range:
+    def estimate(self, seen: Observed, dtype: str = "int8") -> Range:
+        del dtype
         return seen.extremes
 
 
@@ -76,7 +78,8 @@ class Moving(Estimator):
     name: ClassVar[str] = "moving"
     step: float = 0.05
 
-    def estimate(self, seen: Observed) -> Range:
+    def estimate(self, seen: Observed, dtype: str = "int8") -> Range:
+        del dtype
         n = len(seen.lows)
         weights = self.step * (1 - self.step) ** np.arange(n - 1, -1, -1.0)
         weights[0] = (1 - self.step) ** (n - 1)
@@ -92,7 +95,8 @@ class Percentile(Estimator):
     needs_histogram: ClassVar[bool] = True
     percent: float = 99.99
 
-    def estimate(self, seen: Observed) -> Range:
+    def estimate(self, seen: Observed, dtype: str = "int8") -> Range:
+        del dtype
         counts, edges = _histogram(seen)
         cumulative = np.concatenate(([0.0], np.cumsum(counts))) / max(counts.sum(), 1.0)
         tail = (100 - self.percent) / 200
@@ -107,7 +111,7 @@ class Percentile(Estimator):
 @final
 @dataclass(frozen=True)
 class Mse(Estimator):
-    """The range with the least mean squared error of rounding and clipping to 8 bits, searched over both ends.
+    """The range with the least mean squared error of rounding and clipping, searched over both ends.
 
     ``E = sum_bins p(x) (x - Q(x))^2`` with rounding taken as uniform, ``scale^2 / 12`` inside and ``(x - end)^2`` outside.
     Source: the OMSE of Choukroun et al. 2019 (arXiv 1902.06822), for asymmetric ranges.
@@ -117,7 +121,7 @@ class Mse(Estimator):
     needs_histogram: ClassVar[bool] = True
     steps: int = 48
 
-    def estimate(self, seen: Observed) -> Range:
+    def estimate(self, seen: Observed, dtype: str = "int8") -> Range:
         counts, edges = _histogram(seen)
         low, high = min(edges[0], 0.0), max(edges[-1], 0.0)
         x, p = (edges[:-1] + edges[1:]) / 2, counts / max(counts.sum(), 1.0)
@@ -125,7 +129,7 @@ class Mse(Estimator):
         lows, highs = low * shrink, high * shrink
         below = np.array([p @ np.square(np.minimum(x - end, 0.0)) for end in lows])
         above = np.array([p @ np.square(np.maximum(x - end, 0.0)) for end in highs])
-        q_low, q_high = limits("int8")
+        q_low, q_high = limits(dtype)
         inside = np.square((highs[None, :] - lows[:, None]) / (q_high - q_low)) / 12
         i, j = np.unravel_index(int(np.argmin(below[:, None] + above[None, :] + inside)), inside.shape)
         return float(lows[i]), float(highs[j])

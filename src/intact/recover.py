@@ -159,6 +159,6 @@ def _planned(graph: Graph, settings: Settings, calibration: Samples, kept: tuple
     request = settings.request()
     return make_plan(
         graph,
-        {i: estimate.estimate(o) for i, o in seen.items()},
+        {i: estimate.estimate(o, request.scheme.activations) for i, o in seen.items()},
         replace(request, keep_float=(*request.keep_float, *kept)),
     )

@@ -36,9 +36,13 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
             Scheme("dynamic", "int8", "float32", ("float32",), "int8 weights, float32 activations quantized on the fly"),
             Scheme("int8", "int8", "int8", ("int8", "uint8", "float32"), "int8 weights and activations, int32 biases"),
             Scheme("w4a8", "int4", "int8", ("int8", "uint8", "float32"), "int8, with int4 weights where there are kernels"),
+            Scheme("int16x8", "int8", "int16", ("int16", "float32"), "int8 weights, int16 activations, int64 biases"),
         )
     }
 )
+
+#: Names of the schemes whose activations are integers.
+INTEGER: Final = tuple(name for name, scheme in SCHEMES.items() if scheme.is_integer)
 
 
 def scheme(name: str) -> Scheme:

@@ -10,6 +10,7 @@ from intact.planner import Granularity, Request
 from intact.ranges import estimator
 from intact.remedies import known
 from intact.runtime.keras_export import InputShape
+from intact.schemes import INTEGER
 from intact.schemes import scheme as scheme_named
 from intact.search import Goal
 from intact.simulate import device_named
@@ -70,7 +71,7 @@ class Settings:
         known(self.remedies)
         device_named(self.device)
         if (self.remedies or self.goal) and not scheme_named(self.scheme).is_integer:
-            raise OptionError(f"--scheme {self.scheme} computes in float; remedies and limits are for int8 and w4a8")
+            raise OptionError(f"--scheme {self.scheme} computes in float; remedies and limits are for {', '.join(INTEGER)}")
         if self.max_drop is not None and self.min_agreement is not None:
             raise OptionError("--max-drop and --min-agreement are two limits; type one of them")
         if self.goal and self.remedies:

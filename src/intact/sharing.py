@@ -9,7 +9,7 @@ from intact.affine import Affine, affine_from_range
 from intact.graph import Graph, Op
 from intact.ops.base import Fixed, SameAsInput
 from intact.plan import Entry
-from intact.ranges import Range, hull, width
+from intact.ranges import Range, hull
 
 #: A branch joins a shared scale if it keeps at least this part of its own resolution; else it is requantized on the way.
 _JOIN: Final = 0.75
@@ -78,10 +78,10 @@ class Groups:
         return entries
 
 
-def share_scales(graph: Graph, ranges: Mapping[int, Range], integer_ops: set[int]) -> Groups:
+def share_scales(graph: Graph, ranges: Mapping[int, Range], integer_ops: set[int], dtype: str) -> Groups:
     """The groups of every activation that an integer op makes, and of every graph input that one reads.
 
-    ``ranges`` covers all float tensors, constants too; ``integer_ops`` are first outputs.
+    ``ranges`` covers all float tensors, constants too; ``integer_ops`` are first outputs; ``dtype`` stores activations.
     """
     groups = Groups()
     consumers = graph.consumers()
@@ -108,16 +108,16 @@ def share_scales(graph: Graph, ranges: Mapping[int, Range], integer_ops: set[int
                 continue
             if len(reads) == 1:
                 groups.join(outputs[0], i, why)
-            elif not groups.is_fixed(i) and _may_widen(groups, i, op, consumers):
+            elif not groups.is_fixed(i) and _may_widen(groups, i, op, consumers, dtype):
                 groups.join(i, outputs[0], why)
     return groups
 
 
-def _may_widen(groups: Groups, tensor: int, op: Op, consumers: Mapping[int, list[Op]]) -> bool:
+def _may_widen(groups: Groups, tensor: int, op: Op, consumers: Mapping[int, list[Op]], dtype: str) -> bool:
     """True when taking the shared scale keeps ``tensor``'s resolution, or when only ``op`` would notice."""
     members = groups.members(tensor)
     private = all(
         reader is op or any(out in members for out in reader.outputs) for member in members for reader in consumers[member]
     )
     own, shared = groups.range(tensor), hull(groups.range(tensor), groups.range(op.output))
-    return private or width(own) >= _JOIN * width(shared)
+    return private or affine_from_range(*own, dtype).scale[0] >= _JOIN * affine_from_range(*shared, dtype).scale[0]

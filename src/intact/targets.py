@@ -29,11 +29,26 @@ _COMPUTES: Final = frozenset(
         "RSQRT", "SOFTMAX", "SQUARED_DIFFERENCE", "SUB", "SUM", "TANH", "TRANSPOSE_CONV",
     }
 )
+#: No int16 kernel among LiteRT's default or reference kernels, or a bad one: the tables of EXP, GELU and RSQRT are 26 to 109
+#: steps off, PRELU gives nonsense, and so does SUM in the reference kernels.
+_NOT_16: Final = frozenset(
+    {
+        "ARG_MAX", "DEPTH_TO_SPACE", "ELU", "EXP", "GELU", "HARD_SWISH", "L2_NORMALIZATION", "LOG", "LOG_SOFTMAX", "PRELU",
+        "RELU_0_TO_1", "RSQRT", "SPACE_TO_DEPTH", "SQUARED_DIFFERENCE", "SUM",
+    }
+)
 #: No int8 kernel in TensorFlow Lite Micro, or one that differs: its RELU6 clamps without requantizing, its SPACE_TO_BATCH_ND
 #: pads with the stored 0. ELU and SUM it has, but LiteRT's reference kernels, which stand for it in measurements, have no ELU
 #: and read SUM's int8 as uint8.
 _NOT_ON_MCU: Final = frozenset(
     {"ELU", "EXP", "GELU", "LOG", "RELU6", "RELU_0_TO_1", "SELECT", "SPACE_TO_BATCH_ND", "SUM", "TILE"}
+)
+#: The same for int16.
+_NOT_ON_MCU_16: Final = frozenset(
+    {
+        "BATCH_TO_SPACE_ND", "GATHER", "MIRROR_PAD", "REDUCE_MAX", "REDUCE_MIN", "RELU6", "RESIZE_BILINEAR", "SELECT",
+        "SPACE_TO_BATCH_ND", "TILE",
+    }
 )
 # fmt: on
 
@@ -43,20 +58,26 @@ _NOT_ON_MCU: Final = frozenset(
 class Target:
     """One device class.
 
-    ``integer``: op kinds with int8 kernels. ``hybrid``: kinds that take int8 weights with float activations. ``per_channel``:
-    kinds whose weights may have a scale per output channel. ``int4``: kinds whose weights may be int4; depthwise weights
-    stay int8, as they are few and lose most. ``float_islands``: whether an op without an int8 kernel may stay
-    in float between DEQUANTIZE and QUANTIZE. ``kernels``: which LiteRT kernel set stands for the device in measurements.
+    ``integer``: op kinds with int8 kernels; ``integer16``: with int16 kernels that take int8 weights. ``hybrid``: kinds that
+    take int8 weights with float activations. ``per_channel``: kinds whose weights may have a scale per output channel.
+    ``int4``: kinds whose weights may be int4; depthwise weights stay int8, as they are few and lose most.
+    ``float_islands``: whether an op without an integer kernel may stay in float between DEQUANTIZE and QUANTIZE.
+    ``kernels``: which LiteRT kernel set stands for the device in measurements.
     """
 
     name: str
     summary: str
     kernels: Literal["default", "reference"]
     integer: frozenset[str]
+    integer16: frozenset[str]
     hybrid: frozenset[str]
     per_channel: frozenset[str]
     int4: frozenset[str]
     float_islands: bool
+
+    def kinds(self, activations: str) -> frozenset[str]:
+        """The op kinds with kernels for activations stored as ``activations``."""
+        return {"int8": self.integer, "int16": self.integer16}[activations]
 
 
 TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
@@ -68,6 +89,7 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 summary="phones, boards and desktops: LiteRT with XNNPACK kernels",
                 kernels="default",
                 integer=_MOVES | _COMPUTES,
+                integer16=(_MOVES | _COMPUTES) - _NOT_16,
                 hybrid=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}),
                 per_channel=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"}),
                 int4=frozenset({"CONV_2D", "FULLY_CONNECTED"}),
@@ -78,6 +100,7 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 summary="microcontrollers: TensorFlow Lite Micro, integers only",
                 kernels="reference",
                 integer=(_MOVES | _COMPUTES) - _NOT_ON_MCU,
+                integer16=(_MOVES | _COMPUTES) - _NOT_16 - _NOT_ON_MCU_16,
                 hybrid=frozenset(),
                 # The newest kernels take int8 FULLY_CONNECTED per channel too (not int4); older ones in the field read the
                 # first scale for all.

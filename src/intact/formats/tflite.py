@@ -293,11 +293,10 @@ class _Writer:
         return bytes(b.Output())
 
     def _table(self, name: str, **slots: int | float | bool) -> int:
-        """A table; a slot of 0 is the schema's default and is left out."""
+        """A table; the schema's functions leave out what is its default."""
         getattr(schema, f"{name}Start")(self.builder)
         for slot, value in slots.items():
-            if value:
-                getattr(schema, f"{name}Add{slot}")(self.builder, value)
+            getattr(schema, f"{name}Add{slot}")(self.builder, value)
         return int(getattr(schema, f"{name}End")(self.builder))
 
     def _tables(self, offsets: list[int]) -> int:
@@ -360,8 +359,9 @@ class _Writer:
 
     def _op(self, op: Op) -> int:
         name = op.kind.name
-        code = self._codes.setdefault((name, version(name, _formats(self.graph, op))), len(self._codes))
-        options, union = self._options(op.kind)
+        formats = _formats(self.graph, op)
+        code = self._codes.setdefault((name, version(name, formats)), len(self._codes))
+        options, union = self._options(op.kind, formats)
         # A bias that is left out is not listed: CONV_2D refuses the -1 that FULLY_CONNECTED takes.
         given = max((n for n, i in enumerate(op.inputs, 1) if i is not None), default=0)
         inputs = self._vector(np.asarray([-1 if i is None else self.index[i] for i in op.inputs[:given]], np.int32))
@@ -370,11 +370,11 @@ class _Writer:
             "Operator", OpcodeIndex=code, Inputs=inputs, Outputs=outputs, BuiltinOptionsType=union, BuiltinOptions=options
         )
 
-    def _options(self, kind: OpKind) -> tuple[int, int]:
+    def _options(self, kind: OpKind, formats: str) -> tuple[int, int]:
         spec = row(kind.name)
         if not spec.options:
             return 0, 0
-        slots: dict[str, Any] = {}
+        slots: dict[str, Any] = {**spec.always.get(formats, {})}
         for ours, theirs in spec.fields.items():
             value = getattr(kind, ours)
             match theirs:

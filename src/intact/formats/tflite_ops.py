@@ -72,6 +72,8 @@ _CONV: Final[Mapping[str, OptionField]] = {"stride": _STRIDE, "padding": _PADDIN
 _POOL: Final[Mapping[str, OptionField]] = {"filter": Pair("FilterHeight", "FilterWidth"), **_CONV}
 _RESIZE: Final = {"align_corners": Number("AlignCorners"), "half_pixel_centers": Number("HalfPixelCenters")}
 _FUSED: Final = {"activation": _ACTIVATION}
+#: Not the kernels for LSTM cells, which the schema's default picks where all scales are powers of two.
+_ANY_SCALE: Final = {"PotScaleInt16": False}
 _KEEP: Final = {"keep_dims": Number("KeepDims")}
 _ASYMMETRIC: Final = {"asymmetric_inputs": Number("AsymmetricQuantizeInputs")}
 
@@ -79,47 +81,49 @@ _ASYMMETRIC: Final = {"asymmetric_inputs": Number("AsymmetricQuantizeInputs")}
 @final
 @dataclass(frozen=True)
 class Row:
-    """One op kind: the options table and its fields by our option's name; op versions by the key of :func:`version`."""
+    """One op kind: the options table and its fields by our option's name; by the key of :func:`version` the op versions, and
+    what is ``always`` written into the options."""
 
     options: str = ""
     fields: Mapping[str, OptionField] = field(default_factory=dict)
     versions: Mapping[str, int] = field(default_factory=dict)
+    always: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
 
 
 #: Versions of the ops that differ from the rule in ``version``. Source: LiteRT tools/versioning/op_version.cc.
 ROWS: Final[Mapping[str, Row]] = MappingProxyType(
     {
-        "CONV_2D": Row("Conv2DOptions", {**_CONV, "dilation": _DILATION}, {"int8": 3, "hybrid": 5, "int4": 7}),
+        "CONV_2D": Row("Conv2DOptions", {**_CONV, "dilation": _DILATION}, {"int8": 3, "hybrid": 5, "int4": 7, "int16": 4}),
         "DEPTHWISE_CONV_2D": Row(
             "DepthwiseConv2DOptions",
             {**_CONV, "dilation": _DILATION, "depth_multiplier": Number("DepthMultiplier")},
-            {"int8": 3, "hybrid": 6, "int4": 7},
+            {"int8": 3, "hybrid": 6, "int4": 7, "int16": 5},
         ),
-        "TRANSPOSE_CONV": Row("TransposeConvOptions", _CONV, {"float": 3, "int8": 3}),
+        "TRANSPOSE_CONV": Row("TransposeConvOptions", _CONV, {"float": 3, "int8": 3, "int16": 4}),
         "FULLY_CONNECTED": Row(
             "FullyConnectedOptions",
             {**_FUSED, "keep_dims": Number("KeepNumDims"), **_ASYMMETRIC},
-            {"int8": 4, "hybrid": 9, "int4": 10},
+            {"int8": 4, "hybrid": 9, "int4": 10, "int16": 7},
         ),
         "BATCH_MATMUL": Row("BatchMatMulOptions", {"adj_x": Number("AdjX"), "adj_y": Number("AdjY"), **_ASYMMETRIC}),
-        "ADD": Row("AddOptions", _FUSED),
-        "SUB": Row("SubOptions", _FUSED),
-        "MUL": Row("MulOptions", _FUSED),
+        "ADD": Row("AddOptions", _FUSED, always={"int16": _ANY_SCALE}),
+        "SUB": Row("SubOptions", _FUSED, {"int16": 5}, {"int16": _ANY_SCALE}),
+        "MUL": Row("MulOptions", _FUSED, {"int16": 4}),
         "DIV": Row("DivOptions", _FUSED),
         "AVERAGE_POOL_2D": Row("Pool2DOptions", _POOL),
         "MAX_POOL_2D": Row("Pool2DOptions", _POOL),
         "MEAN": Row("ReducerOptions", _KEEP),
-        "SUM": Row("ReducerOptions", _KEEP),
+        "SUM": Row("ReducerOptions", _KEEP, {"int16": 2}),
         "REDUCE_PROD": Row("ReducerOptions", _KEEP),
         "REDUCE_MAX": Row("ReducerOptions", _KEEP),
         "REDUCE_MIN": Row("ReducerOptions", _KEEP),
-        "ARG_MAX": Row("ArgMaxOptions", {"dtype": Choice("OutputType", DTYPES)}),
+        "ARG_MAX": Row("ArgMaxOptions", {"dtype": Choice("OutputType", DTYPES)}, {"int16": 1}),
         "MIRROR_PAD": Row("MirrorPadOptions", {"mode": Choice("Mode", {0: "reflect", 1: "symmetric"})}),
         "CONCATENATION": Row("ConcatenationOptions", {"axis": Number("Axis"), **_FUSED}),
         "PACK": Row("PackOptions", {"axis": Number("Axis"), "count": Number("ValuesCount")}),
-        "UNPACK": Row("UnpackOptions", {"axis": Number("Axis"), "count": Number("Num")}),
-        "SPLIT": Row("SplitOptions", {"count": Number("NumSplits")}),
-        "SPLIT_V": Row("SplitVOptions", {"count": Number("NumSplits")}),
+        "UNPACK": Row("UnpackOptions", {"axis": Number("Axis"), "count": Number("Num")}, {"int16": 4}),
+        "SPLIT": Row("SplitOptions", {"count": Number("NumSplits")}, {"int16": 4}),
+        "SPLIT_V": Row("SplitVOptions", {"count": Number("NumSplits")}, {"int16": 1}),
         "STRIDED_SLICE": Row(
             "StridedSliceOptions",
             {
@@ -129,32 +133,41 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
                 "new_axis_mask": Number("NewAxisMask"),
                 "shrink_axis_mask": Number("ShrinkAxisMask"),
             },
+            {"int16": 1},
         ),
-        "GATHER": Row("GatherOptions", {"axis": Number("Axis"), "batch_dims": Number("BatchDims")}),
-        "RESIZE_BILINEAR": Row("ResizeBilinearOptions", _RESIZE, {"float": 3, "int8": 3}),
-        "RESIZE_NEAREST_NEIGHBOR": Row("ResizeNearestNeighborOptions", _RESIZE, {"float": 3, "int8": 3}),
-        "RESHAPE": Row("ReshapeOptions", {"new_shape": Ints("NewShape")}, {"int8": 1}),
+        "GATHER": Row("GatherOptions", {"axis": Number("Axis"), "batch_dims": Number("BatchDims")}, {"int16": 4}),
+        "RESIZE_BILINEAR": Row("ResizeBilinearOptions", _RESIZE, {"float": 3, "int8": 3, "int16": 4}),
+        "RESIZE_NEAREST_NEIGHBOR": Row("ResizeNearestNeighborOptions", _RESIZE, {"float": 3, "int8": 3, "int16": 4}),
+        "RESHAPE": Row("ReshapeOptions", {"new_shape": Ints("NewShape")}, {"int8": 1, "int16": 1}),
         # The reference kernels of these four take integers in version 1 and know no other.
-        "SQUEEZE": Row("SqueezeOptions", {"axes": Ints("SqueezeDims")}, {"int8": 1}),
+        "SQUEEZE": Row("SqueezeOptions", {"axes": Ints("SqueezeDims")}, {"int8": 1, "int16": 1}),
         "RELU_0_TO_1": Row(versions={"int8": 1}),
         "RELU_N1_TO_1": Row(versions={"int8": 1}),
         "SHAPE": Row("ShapeOptions", {"dtype": Choice("OutType", DTYPES)}, {"int8": 1}),
         "CAST": Row("CastOptions", {"dtype": Choice("OutDataType", DTYPES)}, {"int8": 1}),
         "SOFTMAX": Row("SoftmaxOptions", {"beta": Number("Beta")}),
-        "LEAKY_RELU": Row("LeakyReluOptions", {"alpha": Number("Alpha")}),
+        "LEAKY_RELU": Row("LeakyReluOptions", {"alpha": Number("Alpha")}, {"int16": 2}),
         "GELU": Row("GeluOptions", {"approximate": Number("Approximate")}),
-        "DEPTH_TO_SPACE": Row("DepthToSpaceOptions", {"block_size": Number("BlockSize")}, {"int8": 1}),
-        "SPACE_TO_DEPTH": Row("SpaceToDepthOptions", {"block_size": Number("BlockSize")}),
+        "DEPTH_TO_SPACE": Row("DepthToSpaceOptions", {"block_size": Number("BlockSize")}, {"int8": 1, "int16": 1}),
+        "SPACE_TO_DEPTH": Row("SpaceToDepthOptions", {"block_size": Number("BlockSize")}, {"int16": 1}),
         "L2_NORMALIZATION": Row("L2NormOptions"),
-        "MAXIMUM": Row("MaximumMinimumOptions"),
-        "MINIMUM": Row("MaximumMinimumOptions"),
+        "MAXIMUM": Row("MaximumMinimumOptions", versions={"int16": 4}),
+        "MINIMUM": Row("MaximumMinimumOptions", versions={"int16": 4}),
         "HARD_SWISH": Row("HardSwishOptions", versions={"int8": 1}),
-        "EXPAND_DIMS": Row("ExpandDimsOptions", versions={"int8": 1}),
-        "PRELU": Row(versions={"int8": 1}),
+        "EXPAND_DIMS": Row("ExpandDimsOptions", versions={"int8": 1, "int16": 1}),
+        "PRELU": Row(versions={"int8": 1, "int16": 1}),
         "ELU": Row(versions={"int8": 1}),
-        "BROADCAST_TO": Row(versions={"float": 2, "int8": 3}),
-        "QUANTIZE": Row(versions={"int8": 2}),
+        "BROADCAST_TO": Row(versions={"float": 2, "int8": 3, "int16": 3}),
+        "QUANTIZE": Row(versions={"int8": 2, "int16": 2}),
         "DEQUANTIZE": Row(versions={"int8": 2, "float16": 3}),
+        "TRANSPOSE": Row(versions={"int16": 5}),
+        "SLICE": Row(versions={"int16": 4}),
+        "TILE": Row(versions={"int16": 1}),
+        "REVERSE_V2": Row(versions={"int16": 1}),
+        "SQUARED_DIFFERENCE": Row(versions={"int16": 1}),
+        "EXP": Row(versions={"int16": 2}),
+        "SPACE_TO_BATCH_ND": Row(versions={"int16": 4}),
+        "BATCH_TO_SPACE_ND": Row(versions={"int16": 4}),
     }
 )
 _DEFAULT: Final = Row()
