@@ -227,6 +227,28 @@ def test_biases_that_int32_would_not_hold(runtime, runs):
     assert_same(dequantize_array(results[0], graph[graph.outputs[0]].format), program_outputs(graph, x[:1]), atol=2e-3)
 
 
+@pytest.mark.parametrize("scheme", ["int8", "int16x8"])
+@pytest.mark.parametrize("runtime", ["default", "reference", "tflm"])
+def test_outputs_and_weights_of_nothing_but_zeros_are_no_trouble_for_kernels(scheme, runtime, runs):
+    """Zeros tell nothing of a scale, and kernels refuse, miscompute or abort where it is far finer than what is summed."""
+
+    def build(d, x):
+        dead = d(Add("relu"), x, [-300.0, -400.0, -500.0])
+        product = d(FullyConnected("relu"), x, -np.ones((4, 3), np.float32), [-700.0] * 4)
+        faint = d(FullyConnected(), x, np.zeros((4, 3), np.float32), [1e-3, -1e-3, 2e-3, 0.0])
+        return d(Concatenation(axis=1), dead, d(Mul("relu"), x, -200.0)), product, faint
+
+    net = draft((3,), build, open_batch=False)
+    x = np.random.default_rng(0).uniform(0, 200, (40, 3)).astype(np.float32)
+    graph, _ = quantized(net, "mcu", scheme, x)
+    for i in graph.outputs:
+        (results,) = runs(runtime, [dataclasses.replace(graph, outputs=(i,))], [[quantize_array(x[:1], graph[0].format)]])
+        assert not isinstance(results, str), results
+        with torch.inference_mode():
+            expected = Program(dataclasses.replace(graph, outputs=(i,)))({graph[0].name: x[:1]})[graph[i].name].numpy()
+        assert_same(dequantize_array(results[0], graph[i].format), expected, atol=2.5e-5)
+
+
 @pytest.mark.parametrize("kind", [Add(), Sub()])
 @pytest.mark.parametrize("runtime", ["default", "reference", "tflm"])
 def test_powers_of_two_are_scales_like_any_other(runtime, kind, runs):

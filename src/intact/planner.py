@@ -16,7 +16,7 @@ from intact.ops.base import SameAsInput, Weight
 from intact.plan import Edge, Entry, Plan
 from intact.ranges import Range, least_squared_error
 from intact.schemes import Scheme
-from intact.sharing import share_scales
+from intact.sharing import Groups, share_scales
 from intact.targets import Target
 
 Granularity: TypeAlias = Literal["per-channel", "per-tensor"]
@@ -24,9 +24,10 @@ Granularity: TypeAlias = Literal["per-channel", "per-tensor"]
 #: Weights and constants with fewer elements stay float32 in ``float16`` and ``dynamic``: the extra op would cost more bytes.
 _WORTH_IT: Final = 256
 
-#: Kernels take requantization multipliers above 2**-32 (XNNPACK) and biases that leave room in the accumulator: of int32,
-#: or of the 48 bits that MultiplyByQuantizedMultiplier takes of an int64.
+#: Kernels take requantization multipliers above 2**-32 and below 2**8 (XNNPACK) or 2**7 (int16; ADD takes 2**14), and biases
+#: that leave room in an accumulator of int32, or in the 48 bits that they take of an int64.
 _LEAST_MULTIPLIER: Final = 2.0**-30
+_LARGEST_MULTIPLIER: Final = 2.0**6
 _LARGEST_BIAS: Final[Mapping[str, int]] = {"int32": 2**30, "int64": 2**46}
 
 _FLOAT: Final = Entry(Float(), "stays float32")
@@ -133,6 +134,9 @@ class _Draft:
         ranges = {i: self._range(i) for i, t in self.graph.tensors.items() if t.is_float}
         dtype = self.request.scheme.activations
         groups = share_scales(self.graph, ranges, integer_ops, dtype)
+        for op in self.graph.ops:
+            if op.output in groups and not groups.is_fixed(op.output):
+                self._coarsen(op, groups)
         self.tensors.update(groups.entries(dtype, self.request.ranges_from))
         for op in self.graph.ops:
             if op.output in integer_ops:
@@ -140,6 +144,22 @@ class _Draft:
             else:
                 self._plan_float_op(op)
         self._plan_boundary()
+
+    def _coarsen(self, op: Op, groups: Groups) -> None:
+        """A step for the output that kernels take: too fine a one comes of calibration that saw nothing but zeros."""
+        weight, dtype = op.kind.weight, self.request.scheme.activations
+        steps = []
+        for n, i in enumerate(op.inputs):
+            if i is None or not self.graph[i].is_float or (weight is not None and n == weight.bias):
+                continue
+            low, high = groups.range(i) if i in groups else self._range(i)
+            is_weight = weight is not None and n == weight.input
+            qmax = limits(self.request.scheme.weights)[1]
+            steps.append(max(-low, high) / qmax if is_weight else affine_from_range(low, high, dtype).scale[0])
+        least = op.kind.unit(steps) / _LARGEST_MULTIPLIER
+        if affine_from_range(*groups.range(op.output), dtype).scale[0] < least:
+            q_low, q_high = limits(dtype)
+            groups.widen(op.output, (0.0, least * (q_high - q_low)))
 
     def _integer_ops(self) -> set[int]:
         """First outputs of the ops that compute on integers: the target has a kernel, and the user did not keep them float."""
@@ -219,6 +239,8 @@ class _Draft:
                 "least squared error of the weights",
             )
         qmax = limits(dtype)[1]
+        if not absmax.any():  # any scale holds zeros; this one makes the multiplier 1
+            absmax = np.full(absmax.shape, qmax * output.scale[0] / activation.scale[0])
         absmax = np.where(absmax > 0, np.maximum(absmax, floor * qmax), absmax)
         scales = np.asarray(symmetric_from_absmax(absmax, dtype, axis).scale)
         # The second maximum is for an all-zero channel with a large bias, whose scale came from its neighbours.

@@ -122,6 +122,10 @@ class OpKind(abc.ABC):
             raise UnsupportedError(f"the exact integer arithmetic of {self.name} is not known")
         return move(self, call)
 
+    def unit(self, scales: Sequence[float]) -> float:
+        """The step in which an integer kernel sums before it requantizes, for the steps of its operands; 0: it has no such."""
+        return 0.0 if self.weight is None else prod(scales)
+
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         """Multiply-accumulates for one call, from the shapes of its inputs and first output."""
         del inputs, output

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar, final
 
 import torch
@@ -28,6 +30,9 @@ class Add(OpKind):
         formats = (call.format(0), call.format(1))
         return (call.arithmetic.add(call.tensor(0), call.tensor(1), formats, call.output(self.activation)),)
 
+    def unit(self, scales: Sequence[float]) -> float:
+        return max(scales)
+
 
 @final
 @dataclass(frozen=True)
@@ -44,6 +49,9 @@ class Sub(OpKind):
         formats = (call.format(0), call.format(1))
         return (call.arithmetic.add(call.tensor(0), call.tensor(1), formats, call.output(self.activation), sign=-1),)
 
+    def unit(self, scales: Sequence[float]) -> float:
+        return max(scales)
+
 
 @final
 @dataclass(frozen=True)
@@ -59,6 +67,9 @@ class Mul(OpKind):
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         products = call.centered(0) * call.centered(1)
         return (call.arithmetic.multiply(products, call.format(0), call.format(1), call.output(self.activation)),)
+
+    def unit(self, scales: Sequence[float]) -> float:
+        return prod(scales)
 
 
 @final

@@ -62,5 +62,8 @@ class BatchMatMul(OpKind):
         acc = wrap(self.compute(a.to(dtype), b.to(dtype)).to(torch.int64))
         return (call.arithmetic.matmul(acc, call.format(0), call.format(1), call.output()),)
 
+    def unit(self, scales: Sequence[float]) -> float:
+        return prod(scales)
+
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         return prod(output) * inputs[0][-2 if self.adj_x else -1]
