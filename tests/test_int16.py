@@ -21,7 +21,9 @@ from intact.formats import tflite
 from intact.graph import Op, Tensor
 from intact.lower import lower
 from intact.measure.memory import activation_memory
+from intact.ops import KINDS
 from intact.ops.activation import Exp, HardSwish, Logistic, Relu6, Softmax, Tanh
+from intact.ops.base import Fixed
 from intact.ops.convolution import Conv2D, DepthwiseConv2D
 from intact.ops.elementwise import Add, Mul, Sub
 from intact.ops.matmul import FullyConnected
@@ -44,8 +46,8 @@ from test_plan import planned
 STEPS = {"TANH": 2, "RESIZE_BILINEAR": 160}
 RUNTIMES = {"cpu": ("default", "reference"), "mcu": ("reference", "tflm")}
 PAIRS = [(target, runtime) for target, runtimes in RUNTIMES.items() for runtime in runtimes]
-KINDS = {target: integer_cases(target, "int16") for target in TARGETS}
-EACH = [pytest.param(t, r, n, id=f"{t}-{r}-{case.id}") for t, r in PAIRS for n, case in enumerate(KINDS[t])]
+RUN_ON = {target: integer_cases(target, "int16") for target in TARGETS}
+EACH = [pytest.param(t, r, n, id=f"{t}-{r}-{case.id}") for t, r in PAIRS for n, case in enumerate(RUN_ON[t])]
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +68,8 @@ def of_the_kinds(runs):
 
     def computed(target, runtime):
         if (target, runtime) not in done:
-            graphs = [integer_graph(case, target, scheme="int16x8") for case in KINDS[target]]
-            given = [stored(graph, case) for graph, case in zip(graphs, KINDS[target], strict=True)]
+            graphs = [integer_graph(case, target, scheme="int16x8") for case in RUN_ON[target]]
+            given = [stored(graph, case) for graph, case in zip(graphs, RUN_ON[target], strict=True)]
             done[target, runtime] = graphs, runs(runtime, graphs, given)
         return done[target, runtime]
 
@@ -75,14 +77,16 @@ def of_the_kinds(runs):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_every_listed_kind_has_a_case(target):
+def test_every_listed_kind_has_a_case_and_its_fixed_format(target):
     assert TARGETS[target].integer16 <= {case.kind.name for case in CASES}
+    rules = [KINDS[name].range_rule for name in TARGETS[target].integer16]
+    assert all("int16" in rule.by_dtype for rule in rules if isinstance(rule, Fixed))
 
 
 @pytest.mark.parametrize(("target", "runtime", "n"), EACH)
 def test_kernels_agree_with_the_simulator(target, runtime, n, of_the_kinds):
     graphs, results = of_the_kinds(target, runtime)
-    case, graph, made = KINDS[target][n], graphs[n], results[n]
+    case, graph, made = RUN_ON[target][n], graphs[n], results[n]
     assert not isinstance(made, str), made
     assert all(not graph[i].is_float for op in graph.ops for i in (*op.reads, *op.outputs))
     shown = dataclasses.replace(graph, outputs=graph.outputs[: len(made)])  # TFLM's Python binding gives one
@@ -201,11 +205,14 @@ def test_8_bit_inputs_are_refused(wanted):
         planned(mobile(), scheme="int16x8", input_type=wanted)
 
 
-def test_what_has_no_kernel_stays_float_on_cpu_and_is_refused_on_mcu():
-    net = draft((8, 8, 3), lambda d, x: d(Exp(), d(Add(), x, 1.0)))
+@pytest.mark.parametrize("runtime", RUNTIMES["cpu"])
+def test_what_has_no_kernel_stays_float_on_cpu_and_is_refused_on_mcu(runtime, runs):
+    net = draft((8, 8, 3), lambda d, x: d(Exp(), d(Add(), x, 1.0)), open_batch=False)
     graph, _ = quantized(net)
     assert [op.kind.name for op in graph.ops] == ["ADD", "DEQUANTIZE", "EXP", "QUANTIZE"]
-    assert graph[graph.outputs[0]].format.dtype == "int16"
+    source, out = graph[graph.inputs[0]].format, graph[graph.outputs[0]].format
+    ((y,),) = runs(runtime, [graph], [[quantize_array(images(1), source)]])
+    assert_same(dequantize_array(y, out), program_outputs(graph, images(1)), atol=1.01 * out.scale[0])
     with pytest.raises(UnsupportedError, match=r"EXP '.*' has no int16 kernel, and target mcu runs integers only"):
         quantized(net, "mcu")
 
