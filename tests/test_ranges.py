@@ -54,6 +54,13 @@ def test_mse_keeps_the_range_of_uniform_numbers():
     assert high > 0.95
 
 
+def test_mse_clips_less_for_finer_steps():
+    seen = observed(np.concatenate([GAUSS.ravel(), [12.0, -12.0]]).reshape(1, -1))
+    narrow, wide = (estimator("mse", dtype).estimate(seen) for dtype in ("int8", "int16"))
+    assert narrow[1] - narrow[0] < 0.85 * 24
+    assert wide[1] - wide[0] > 0.95 * 24
+
+
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_every_estimator_stands_a_constant(name):
     low, high = estimator(name).estimate(Observed(np.full(3, 2.0), np.full(3, 2.0), np.r_[3.0, np.zeros(2047)]))

@@ -130,15 +130,10 @@ def symmetric_from_absmax(absmax: np.ndarray, dtype: str = "int8", axis: int | N
     return Affine(tuple(scale.tolist()), (0,) * scale.size, dtype, axis)
 
 
-def bias_dtype(activation: Affine) -> str:
-    """What a bias is stored as beside ``activation``: int32, or int64 beside int16."""
-    return _BIAS[activation.dtype]
-
-
 def bias_format(activation: Affine, weight: Affine) -> Affine:
-    """``scale[c] = scale_in * scale_weight[c]`` and zero point 0, the accumulator's own unit."""
+    """int32 with ``scale[c] = scale_in * scale_weight[c]`` and zero point 0, the accumulator's own unit; int64 beside int16."""
     scale = np.float64(activation.scale[0]) * np.asarray(weight.scale, np.float64)
-    return Affine(tuple(scale.tolist()), (0,) * scale.size, bias_dtype(activation), 0 if weight.axis is not None else None)
+    return Affine(tuple(scale.tolist()), (0,) * scale.size, _BIAS[activation.dtype], 0 if weight.axis is not None else None)
 
 
 def _per_channel(values: tuple[float, ...], axis: int | None, like: Tensor, dtype: torch.dtype) -> Tensor:

@@ -79,9 +79,7 @@ def quantize(
         Path | None, typer.Option("--eval", help="Samples that report; without it --data is split by seed.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder. Default: the model's name and the scheme.")] = None,
-    scheme: Annotated[
-        str, typer.Option(help="int8, w4a8 (int4 weights), int16x8 (int16 activations), dynamic, float16 or float32.")
-    ] = "int8",
+    scheme: Annotated[str, typer.Option(help="int8, w4a8, int16x8 (see README), dynamic, float16 or float32.")] = "int8",
     target: TargetName = "cpu",
     ranges: Annotated[str, typer.Option(help="minmax, moving, percentile or mse.")] = "minmax",
     weights: Annotated[str, typer.Option(help="per-channel or per-tensor.")] = "per-channel",

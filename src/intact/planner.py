@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias, final
 
 import numpy as np
 
-from intact.affine import Affine, Float, Format, affine_from_range, bias_dtype, bias_format, limits, symmetric_from_absmax
+from intact.affine import Affine, Float, Format, affine_from_range, bias_format, limits, symmetric_from_absmax
 from intact.errors import ModelError, OptionError, UnsupportedError
 from intact.graph import Graph, Op
 from intact.ops.base import SameAsInput, Weight
@@ -28,7 +28,7 @@ _WORTH_IT: Final = 256
 #: that leave room in an accumulator of int32, or in the 48 bits that they take of an int64.
 _LEAST_MULTIPLIER: Final = 2.0**-30
 _LARGEST_MULTIPLIER: Final = 2.0**6
-_LARGEST_BIAS: Final[Mapping[str, int]] = {"int32": 2**30, "int64": 2**46}
+_LARGEST_BIAS: Final[Mapping[str, int]] = {"int8": 2**30, "int16": 2**46}
 
 _FLOAT: Final = Entry(Float(), "stays float32")
 
@@ -158,8 +158,7 @@ class _Draft:
             steps.append(max(-low, high) / qmax if is_weight else affine_from_range(low, high, dtype).scale[0])
         least = op.kind.unit(steps) / _LARGEST_MULTIPLIER
         if affine_from_range(*groups.range(op.output), dtype).scale[0] < least:
-            q_low, q_high = limits(dtype)
-            groups.widen(op.output, (0.0, least * (q_high - q_low)))
+            groups.widen(op.output, (0.0, least * (limits(dtype)[1] - limits(dtype)[0])))
 
     def _integer_ops(self) -> set[int]:
         """First outputs of the ops that compute on integers: the target has a kernel, and the user did not keep them float."""
@@ -227,8 +226,8 @@ class _Draft:
         absmax, axis, why = self._weight_absmax(self._values(weight_id), op, weight)
         floor = np.full(absmax.shape, _LEAST_MULTIPLIER * output.scale[0] / activation.scale[0])
         if bias_id is not None:
-            largest = _LARGEST_BIAS[bias_dtype(activation)]
-            bias = np.abs(self._values(bias_id).reshape(-1).astype(np.float64)) / (activation.scale[0] * largest)
+            values = np.abs(self._values(bias_id).reshape(-1).astype(np.float64))
+            bias = values / (activation.scale[0] * _LARGEST_BIAS[activation.dtype])
             floor = np.maximum(floor, bias if axis is not None else bias.max(initial=0.0))
         dtype = self.request.scheme.weights
         if dtype == "int4" and op.kind.name not in self.request.target.int4:

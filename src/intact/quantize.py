@@ -228,9 +228,9 @@ class Job:
         ranges: dict[int, Range] = {}
         scheme = scheme_named(self.settings.scheme)
         if scheme.is_integer:
-            estimate = estimator(self.settings.ranges)
+            estimate = estimator(self.settings.ranges, scheme.activations)
             seen = self._calibrate(graph, parts.calibration, histogram=estimate.needs_histogram)
-            ranges = {i: estimate.estimate(o, scheme.activations) for i, o in seen.items()}
+            ranges = {i: estimate.estimate(o) for i, o in seen.items()}
         return make_plan(graph, ranges, self.settings.request())
 
     def _recover(self, start: Quantized, parts: Parts, source: Path) -> Recovery:

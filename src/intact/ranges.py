@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import ClassVar, Final, TypeAlias, final
 
@@ -44,15 +44,16 @@ class Observed:
         return float(self.lows.min()), float(self.highs.max())
 
 
+@dataclass(frozen=True)
 class Estimator(abc.ABC):
-    """``estimate`` maps an :class:`Observed` to (low, high) for storage as ``dtype``; zero need not be inside, the format sees
-    to that."""
+    """``estimate`` maps an :class:`Observed` to the (low, high) to store as ``dtype``; the format puts zero inside."""
 
     name: ClassVar[str]
     needs_histogram: ClassVar[bool] = False
+    dtype: str = field(default="int8", kw_only=True)
 
     @abc.abstractmethod
-    def estimate(self, seen: Observed, dtype: str = "int8") -> Range: ...
+    def estimate(self, seen: Observed) -> Range: ...
 
 
 @final
@@ -62,8 +63,7 @@ class MinMax(Estimator):
 
     name: ClassVar[str] = "minmax"
 
-    def estimate(self, seen: Observed, dtype: str = "int8") -> Range:
-        del dtype
+    def estimate(self, seen: Observed) -> Range:
         return seen.extremes
 
 
@@ -78,8 +78,7 @@ class Moving(Estimator):
     name: ClassVar[str] = "moving"
     step: float = 0.05
 
-    def estimate(self, seen: Observed, dtype: str = "int8") -> Range:
-        del dtype
+    def estimate(self, seen: Observed) -> Range:
         n = len(seen.lows)
         weights = self.step * (1 - self.step) ** np.arange(n - 1, -1, -1.0)
         weights[0] = (1 - self.step) ** (n - 1)
@@ -95,8 +94,7 @@ class Percentile(Estimator):
     needs_histogram: ClassVar[bool] = True
     percent: float = 99.99
 
-    def estimate(self, seen: Observed, dtype: str = "int8") -> Range:
-        del dtype
+    def estimate(self, seen: Observed) -> Range:
         counts, edges = _histogram(seen)
         cumulative = np.concatenate(([0.0], np.cumsum(counts))) / max(counts.sum(), 1.0)
         tail = (100 - self.percent) / 200
@@ -121,7 +119,7 @@ class Mse(Estimator):
     needs_histogram: ClassVar[bool] = True
     steps: int = 48
 
-    def estimate(self, seen: Observed, dtype: str = "int8") -> Range:
+    def estimate(self, seen: Observed) -> Range:
         counts, edges = _histogram(seen)
         low, high = min(edges[0], 0.0), max(edges[-1], 0.0)
         x, p = (edges[:-1] + edges[1:]) / 2, counts / max(counts.sum(), 1.0)
@@ -129,7 +127,7 @@ class Mse(Estimator):
         lows, highs = low * shrink, high * shrink
         below = np.array([p @ np.square(np.minimum(x - end, 0.0)) for end in lows])
         above = np.array([p @ np.square(np.maximum(x - end, 0.0)) for end in highs])
-        q_low, q_high = limits(dtype)
+        q_low, q_high = limits(self.dtype)
         inside = np.square((highs[None, :] - lows[:, None]) / (q_high - q_low)) / 12
         i, j = np.unravel_index(int(np.argmin(below[:, None] + above[None, :] + inside)), inside.shape)
         return float(lows[i]), float(highs[j])
@@ -156,11 +154,11 @@ def least_squared_error(weight: np.ndarray, absmax: np.ndarray, dtype: str, axis
 ESTIMATORS: Final[Mapping[str, Estimator]] = MappingProxyType({e.name: e for e in (MinMax(), Moving(), Percentile(), Mse())})
 
 
-def estimator(name: str) -> Estimator:
-    """The estimator called ``name``; OptionError lists the names there are."""
+def estimator(name: str, dtype: str = "int8") -> Estimator:
+    """The estimator called ``name`` for numbers stored as ``dtype``; OptionError lists the names there are."""
     if name not in ESTIMATORS:
         raise OptionError(f"no range estimator is called {name!r}; type --ranges with one of: {', '.join(ESTIMATORS)}")
-    return ESTIMATORS[name]
+    return replace(ESTIMATORS[name], dtype=dtype)
 
 
 def _histogram(seen: Observed) -> tuple[np.ndarray, np.ndarray]:

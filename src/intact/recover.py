@@ -149,16 +149,16 @@ def _check_labels(graph: Graph, choosing: Samples) -> None:
 
 def _planned(graph: Graph, settings: Settings, calibration: Samples, kept: tuple[str, ...], progress: Progress) -> Plan:
     """``graph`` calibrated and planned as the run's settings say, with more ops ``kept`` in float."""
-    estimate = estimator(settings.ranges)
+    request = settings.request()
+    estimate = estimator(settings.ranges, request.scheme.activations)
 
     def batches() -> list[Mapping[str, np.ndarray]]:
         progress("calibrate again", 0, 0)
         return (batch for batch, _ in calibration.batches(_BATCH))  # type: ignore[return-value]
 
     seen = observe(graph, batches, histogram=estimate.needs_histogram)
-    request = settings.request()
     return make_plan(
         graph,
-        {i: estimate.estimate(o, request.scheme.activations) for i, o in seen.items()},
+        {i: estimate.estimate(o) for i, o in seen.items()},
         replace(request, keep_float=(*request.keep_float, *kept)),
     )
