@@ -123,6 +123,12 @@ def test_a_graph_that_breaks_one_rule_is_refused_by_it_alone(name, net, says):
     assert [rule for rule, check in RULES if list(check(net))] == [name]
 
 
+def test_a_bias_of_zeros_may_count_in_any_unit():
+    """TensorFlow's converter merges equal constants, and so the zeros of two layers."""
+    zeros = with_tensor(INT8, B, format=Affine((0.1,), (0,), "int32"), data=np.zeros_like(INT8[B].data))
+    assert verify(zeros) is zeros
+
+
 def test_every_rule_has_a_graph_that_breaks_it():
     assert [name for name, _ in RULES] == list(dict.fromkeys(name for name, _, _ in BROKEN))
 

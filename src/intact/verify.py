@@ -200,8 +200,8 @@ def _bias_fits(graph: Graph, op: Op) -> Iterator[str]:
         ),
         None,
     )
-    if w is None or b is None or x is None:
-        return
+    if w is None or b is None or x is None or (graph[b].is_constant and not np.any(graph[b].data)):
+        return  # zeros are zeros in any unit, and TensorFlow's converter lets ops share them
     fx, fw, fb = graph[x].format, graph[w].format, graph[b].format
     if isinstance(fx, Affine) and isinstance(fw, Affine) and isinstance(fb, Affine):
         wanted = np.asarray(bias_format(fx, fw).scale)
