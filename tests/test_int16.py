@@ -292,7 +292,7 @@ def test_the_command_writes_and_measures_it(tmp_path):
     assert figures["quantized", "peak activation memory"] == activation_memory(written).live_bytes
 
 
-@pytest.mark.parametrize("remedies", [("equalize", "bias"), ("finetune",)])
+@pytest.mark.parametrize("remedies", [("equalize", "ranges", "round", "bias"), ("finetune",)])
 def test_remedies_work_on_it(remedies):
     data = intact.data.arrays(images(80), np.arange(80) % 4)
     result = intact.quantize(mobile(), data, scheme="int16x8", remedies=remedies, measure=False)
