@@ -32,6 +32,7 @@ from intact.ops.reduction import Mean
 from intact.ops.shaping import Concatenation, Pad, Reshape
 from intact.runtime.litert import run
 from intact.schemes import SCHEMES
+from intact.settings import Settings
 from intact.simulate import Program
 from intact.targets import TARGETS
 from nets import images, mobile
@@ -41,9 +42,9 @@ from test_op_kinds import gap, integer_cases, integer_graph, stored
 from test_plan import planned
 
 #: Steps of the output's scale that a kernel may be off the simulator. One: halves, and multipliers that kernels hold in 16
-#: bits, which errs by 2**-16 of the range or half a step. More: TANH's table; RESIZE_BILINEAR, which counts in 1/1024 of a
-#: pixel and is 5/1024 of one off after ten of them, where the next pixel may be all of the range away.
-STEPS = {"TANH": 2, "RESIZE_BILINEAR": 160}
+#: bits, which errs by 2**-16 of the range or half a step. More: the tables of TANH and SOFTMAX; RESIZE_BILINEAR, which counts
+#: in 1/1024 of a pixel and is 5/1024 of one off after ten of them, where the next pixel may be all of the range away.
+STEPS = {"TANH": 2, "SOFTMAX": 2, "RESIZE_BILINEAR": 160}
 RUNTIMES = {"cpu": ("default", "reference"), "mcu": ("reference", "tflm")}
 PAIRS = [(target, runtime) for target, runtimes in RUNTIMES.items() for runtime in runtimes]
 RUN_ON = {target: integer_cases(target, "int16") for target in TARGETS}
@@ -68,7 +69,8 @@ def of_the_kinds(runs):
 
     def computed(target, runtime):
         if (target, runtime) not in done:
-            graphs = [integer_graph(case, target, scheme="int16x8") for case in RUN_ON[target]]
+            request = Settings(scheme="int16x8", target=target).request()
+            graphs = [integer_graph(case, request) for case in RUN_ON[target]]
             given = [stored(graph, case) for graph, case in zip(graphs, RUN_ON[target], strict=True)]
             done[target, runtime] = graphs, runs(runtime, graphs, given)
         return done[target, runtime]
