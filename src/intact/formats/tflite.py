@@ -30,13 +30,13 @@ _FLOATS: Final = ("float32", "float16", "float64")
 # ---- reading ------------------------------------------------------------------------------------------------------------
 
 
-def read(source: Path | bytes) -> Graph:
-    """The verified graph of a .tflite file or its bytes.
+def read(source: Path | bytes, *, kernels: bool = True) -> Graph:
+    """The verified graph of a .tflite file or its bytes; ``kernels`` as in :func:`intact.verify.verify`.
 
     Raises ModelError for a missing, truncated, corrupt or impossible file, UnsupportedError for what Intact cannot read.
     """
     if isinstance(source, bytes):
-        return _parse(source)
+        return _parse(source, kernels)
     with located(str(source)):
         try:
             data = source.read_bytes()
@@ -44,16 +44,16 @@ def read(source: Path | bytes) -> Graph:
             raise ModelError("there is no such file; check the path") from None
         except OSError as error:
             raise ModelError(f"cannot be read ({error.strerror}); check the path") from error
-        return _parse(data)
+        return _parse(data, kernels)
 
 
-def _parse(data: bytes) -> Graph:
+def _parse(data: bytes, kernels: bool) -> Graph:
     flatbuffer.check(data)
     try:
         graph = _Reader(data).graph()
     except _CORRUPT as error:
         raise ModelError(f"is corrupt: {error}") from error
-    return verify(open_batch(graph))
+    return verify(open_batch(graph), kernels=kernels)
 
 
 class _Reader:
@@ -246,9 +246,9 @@ def _option(options: Any, spec: OptionField, name: str) -> Any:
 # ---- writing ------------------------------------------------------------------------------------------------------------
 
 
-def write(graph: Graph) -> bytes:
+def write(graph: Graph, *, kernels: bool = True) -> bytes:
     """The .tflite file of ``graph``: verified first, deterministic, each repeated vector, string and constant stored once."""
-    verify(graph)
+    verify(graph, kernels=kernels)
     return _Writer(graph).model()
 
 
