@@ -1,6 +1,7 @@
 """A planted fault is named, with its op and what to do."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -28,6 +29,9 @@ def test_one_channel_a_thousand_times_too_large_is_named():
     assert first.startswith("CONV_2D 'x3': channel 2 is ")
     assert "--remedies equalize" in first
     assert all(row.spared is not None and row.spared <= 1 for row in found.ops)
+    dbs = {row.op: (row.runtime, row.own) for row in found.activations}
+    inherited, own = dbs["DEPTHWISE_CONV_2D 'x6'"]
+    assert inherited < own - 10, "the next op only shows what was lost before it"
 
 
 def test_dead_channels_are_counted():
@@ -78,8 +82,12 @@ def test_the_command(folder):
     document = json.loads(ran.stdout)
     assert document["schema"] == "intact-diagnosis/1"
     assert sum(op["share"] for op in document["ops"]) == pytest.approx(1.0)
+    rows = {row["output"]: row for row in document["activations"]}
+    assert {op["output"] for op in document["ops"]} <= rows.keys()
+    assert all(row["runtime"] > 15 and abs(row["runtime"] - row["simulated"]) < 3 for row in rows.values())
     shown = RUN.invoke(app, ["diagnose", str(folder / "net.tflite"), "--data", str(folder / "photos")])
-    assert "of the noise" in shown.stdout
+    assert re.match(r"of the noise +without it +simulated +runtime +op alone +op", shown.stdout)
+    assert " dB" in shown.stdout
     refused = RUN.invoke(app, ["diagnose", str(folder / "net.tflite"), "--data", str(folder / "photos"), "--scheme", "float16"])
     assert refused.exit_code == 2
     assert "type --scheme with one of: int8, w4a8, int16x8" in refused.stderr

@@ -7,6 +7,8 @@
 
 from intact import data as data
 from intact.clean import clean as clean
+from intact.diagnose import Diagnosis as Diagnosis
+from intact.diagnose import diagnose_file as diagnose_file
 from intact.errors import IntactError as IntactError
 from intact.formats.load import load as load
 from intact.formats.tflite import read as read_tflite
@@ -20,6 +22,7 @@ from intact.simulate import Program as Program
 from intact.verify import verify as verify
 
 __all__ = [
+    "Diagnosis",
     "Graph",
     "IntactError",
     "Plan",
@@ -28,6 +31,7 @@ __all__ = [
     "Settings",
     "clean",
     "data",
+    "diagnose_file",
     "load",
     "quantize",
     "read_tflite",

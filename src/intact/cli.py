@@ -20,6 +20,7 @@ from intact import files, options
 from intact.data import Preprocessing
 from intact.demo import train_digits
 from intact.diagnose import diagnose as what_is_wrong
+from intact.diagnose import diagnose_file
 from intact.errors import IntactError, OptionError
 from intact.formats import tflite
 from intact.formats.load import load
@@ -32,6 +33,7 @@ from intact.measure.size import size
 from intact.plan import Plan, describe
 from intact.quantize import Job, Result
 from intact.remedies import REMEDIES
+from intact.report.diagnosis import to_table
 from intact.report.markdown import to_markdown
 from intact.report.record import record, to_json
 from intact.report.terminal import Output
@@ -235,6 +237,9 @@ def evaluate(
 def diagnose(
     model: Annotated[Path, typer.Argument(help="A .keras, .h5, .pt2 or float .tflite file, or a SavedModel folder.")],
     data: Data,
+    against: Annotated[
+        Path | None, typer.Option(help="The model is an integer .tflite that anyone made; this is its float model.")
+    ] = None,
     scheme: Annotated[str, typer.Option(help="int8, w4a8 or int16x8.")] = "int8",
     target: TargetName = "cpu",
     ranges: Annotated[str, typer.Option(help="minmax, moving, percentile or mse.")] = "minmax",
@@ -248,25 +253,21 @@ def diagnose(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Say which ops the loss comes from and what looks wrong, in simulation; writes nothing."""
+    """Say which ops the loss comes from and what looks wrong, in simulation and in the real runtime; writes nothing."""
     with _reported(debug), tempfile.TemporaryDirectory(prefix="intact-") as folder:
         settings = Settings(scheme=scheme, target=target, ranges=ranges, weights=options.granularity(weights))
         if not scheme_named(scheme).is_integer:
             raise OptionError(f"--scheme {scheme} computes in float; type --scheme with one of: {', '.join(INTEGER)}")
-        samples, output = (
-            samples_of.load(data, options.preprocessing(pixels, mean, std, channels, resize)),
-            Output(quiet, as_json),
-        )
+        samples = samples_of.load(data, options.preprocessing(pixels, mean, std, channels, resize))
+        output = Output(quiet, as_json)
         _check_model(model)
         with output.progress() as progress:
-            _, start, parts = Job(model, samples, None, settings, None, None, RunFolder(Path(folder)), progress).start()
-            found = what_is_wrong(start, parts.calibration, progress)
-        table = Table("of the noise", "without it", box=None, pad_edge=False)
-        table.add_column("op", no_wrap=True)
-        for row in found.ops[:10]:
-            spared = "" if row.spared is None else f"{-100 * row.spared:+.0f} %"
-            table.add_row(f"{100 * row.share:.1f} %", spared, escape(row.op))
-        output.console.print(table)
+            if against is not None:
+                found = diagnose_file(model, samples, against=against, target=target, progress=progress)
+            else:
+                _, start, parts = Job(model, samples, None, settings, None, None, RunFolder(Path(folder)), progress).start()
+                found = what_is_wrong(start, parts.calibration, progress)
+        output.console.print(to_table(found))
         for symptom in found.symptoms:
             output.console.print(f"note: {escape(str(symptom))}", soft_wrap=True)
         output.document({"schema": "intact-diagnosis/1", **found.to_json()})

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, final
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, TypeAlias, final
 
 import numpy as np
 import torch
 
 from intact.chance import contradiction
-from intact.data import Samples
-from intact.graph import Graph, Tensor
+from intact.data import Data, Samples, class_count, input_specs
+from intact.errors import ChildError, ModelError, OptionError, located
+from intact.faults import faults
+from intact.fidelity import Fidelity, Traced, trace
+from intact.formats import tflite
+from intact.formats.load import load
+from intact.graph import Graph, Signature, Tensor
+from intact.matching import Match, identical, match
 from intact.ops.base import Free
 from intact.quantized import Quantized
 from intact.sensitivity import Sensitivity, sensitivities
 from intact.simulate import Batch, Program, map_batches
+from intact.symptom import Symptom
+from intact.targets import target as target_named
+
+#: Told the step, how much of it is done and how much there is.
+Progress: TypeAlias = Callable[[str, int, int], None]
 
 #: The largest channel of a tensor against its median channel, from which the others have less than 3 of 8 bits.
 _UNEVEN: Final = 32.0
@@ -25,47 +37,99 @@ _OUTLYING: Final = 4.0
 _DEAD: Final = 0.1
 #: Symptoms that are told, the worst first.
 _MOST: Final = 10
+#: Samples that run op by op, and samples of which channels and classes are looked at.
 _SAMPLES: Final = 64
+_MANY: Final = 512
 _BATCH: Final = 32
 
 
 @final
 @dataclass(frozen=True)
-class Symptom:
-    """What was found at a tensor, and what to do about it."""
-
-    where: str
-    what: str
-    advice: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}; {self.advice}"
-
-
-@final
-@dataclass(frozen=True)
 class Diagnosis:
-    """The ops in the order of the noise that they make, and everything that looks wrong."""
+    """The ops in the order of the noise that they make, everything that looks wrong, and each activation's dB in order.
+
+    ``ops`` is empty for a file that is compared with its float one: how it was made is not known.
+    """
 
     ops: tuple[Sensitivity, ...]
     symptoms: tuple[Symptom, ...]
+    activations: tuple[Fidelity, ...]
 
     def to_json(self) -> dict[str, Any]:
-        return {"ops": [vars(op) for op in self.ops], "symptoms": [vars(symptom) for symptom in self.symptoms]}
+        return {
+            "ops": [vars(op) for op in self.ops],
+            "symptoms": [vars(symptom) for symptom in self.symptoms],
+            "activations": [row.to_json() for row in self.activations],
+        }
 
 
-def diagnose(network: Quantized, samples: Samples, progress: Callable[[str, int, int], None] | None = None) -> Diagnosis:
-    """The diagnosis of a planned network on samples; the simulator's, for it needs every op alone."""
-    index = np.arange(min(_SAMPLES, len(samples)))
-    batch, _ = samples.batch(index)
+def diagnose(network: Quantized, samples: Samples, progress: Progress | None = None) -> Diagnosis:
+    """The diagnosis of a planned network on samples: every op alone in the simulator, every activation in the runtime too."""
+    few = _spread(samples, _SAMPLES)
+    batch, _ = few.batch(np.arange(len(few)))
     ops = sensitivities(network, [batch], progress=progress, both_ways=True)
+    twins = identical(network.integer(), network.graph)
+    traced = trace(twins, few, target_named(network.plan.target).kernels, _step(progress))
     # With wrong preprocessing every range is wrong too: one advice at a time.
-    return Diagnosis(ops, _preprocessing(network, samples) or _ranges(network, samples))
+    symptoms = _preprocessing(network.reference, samples) or _all(traced, network.graph, samples)
+    return Diagnosis(ops, symptoms[:_MOST], traced.rows)
 
 
-def _ranges(network: Quantized, samples: Samples) -> tuple[Symptom, ...]:
-    """Tensors whose range a few channels or a few samples take up, and channels that are always zero."""
-    graph = network.graph
+def diagnose_file(
+    model: str | Path, data: Data, *, against: str | Path, target: str = "cpu", progress: Progress | None = None
+) -> Diagnosis:
+    """The diagnosis of an integer .tflite file, whoever made it, beside the float model ``against`` that it was made from.
+
+    Both run on the same samples; ops are matched by what they read, their names and their order. ``target`` names the
+    kernels. Raises OptionError for a file that is not quantized, and where the two are of different networks.
+    """
+    with located(Path(model).name):
+        graph = tflite.read(Path(model), kernels=False)
+        if not graph.is_quantized:
+            raise OptionError("is not quantized; leave out --against to learn what quantizing it would cost")
+    reference = load(against)
+    if reference.is_quantized:
+        raise OptionError(f"{against} is quantized itself; give --against the float model that {model} was made from")
+    samples = _spread(data.bind(input_specs(graph), class_count(graph)), _MANY)
+    twins = match(graph, reference)
+    refused: tuple[Symptom, ...] = ()
+    try:
+        traced = trace(twins, _spread(samples, _SAMPLES), target_named(target).kernels, _step(progress))
+    except (ModelError, ChildError) as error:  # what its constants say is all that can be told
+        traced = Traced(twins, {})
+        refused = (
+            Symptom("the file", f"it does not run: {error.message}", "what is said of its scales and constants may be why"),
+        )
+    floats = _called_alike(twins)
+    symptoms = _preprocessing(floats, samples) or _all(traced, floats, samples, refused)
+    return Diagnosis((), symptoms[:_MOST], traced.rows)
+
+
+def _all(traced: Traced, graph: Graph, samples: Samples, refused: tuple[Symptom, ...] = ()) -> tuple[Symptom, ...]:
+    found, rescaled = faults(traced)
+    return (*found, *refused, *_ranges(graph, samples, rescaled))
+
+
+def _called_alike(twins: Match) -> Graph:
+    """The float network with its inputs named as the integer network's."""
+    names = tuple((name, twins.same[i]) for name, i in zip(twins.graph.input_names, twins.graph.inputs, strict=True))
+    return replace(twins.reference, signatures=(Signature("", names, ()),))
+
+
+def _spread(samples: Samples, most: int) -> Samples:
+    """At most so many samples, from all of them: neighbours may be of one class."""
+    return samples.take(np.linspace(0, len(samples) - 1, min(most, len(samples))).round().astype(np.int64))
+
+
+def _step(progress: Progress | None) -> Callable[[int, int], None]:
+    return lambda done, total: None if progress is None else progress("run", done, total)
+
+
+def _ranges(graph: Graph, samples: Samples, rescaled: frozenset[int]) -> tuple[Symptom, ...]:
+    """Tensors whose range a few channels or a few samples take up, and channels that are always zero.
+
+    Of tensors that the integer network holds ``rescaled`` it is not told that their channels are uneven.
+    """
     highest, extremes = _magnitudes(graph, samples)
     found: list[tuple[float, Symptom]] = []
     for i, channels in highest.items():
@@ -77,7 +141,7 @@ def _ranges(network: Quantized, samples: Samples) -> tuple[Symptom, ...]:
         if dead > _DEAD * len(channels) and len(channels) > 1:
             what = f"{dead} of {len(channels)} channels are always 0"
             found.append((dead / len(channels), Symptom(where, what, "they can be cut from the model")))
-        if len(alive) > 1 and alive.max() > _UNEVEN * np.median(alive):
+        if i not in rescaled and len(alive) > 1 and alive.max() > _UNEVEN * np.median(alive):
             worst, factor = int(channels.argmax()), alive.max() / np.median(alive)
             what = f"channel {worst} is {factor:.0f} times as large as the median channel, and all share one scale"
             found.append((factor, Symptom(where, what, "--remedies equalize, or look for a broken batch norm there")))
@@ -87,7 +151,7 @@ def _ranges(network: Quantized, samples: Samples) -> tuple[Symptom, ...]:
             found.append(
                 (extremes[i].max() / usual, Symptom(where, what, "--ranges percentile or mse, or look at that sample"))
             )
-    return tuple(symptom for _, symptom in sorted(found, key=lambda pair: -pair[0])[:_MOST])
+    return tuple(symptom for _, symptom in sorted(found, key=lambda pair: -pair[0]))
 
 
 def _magnitudes(graph: Graph, samples: Samples) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
@@ -114,6 +178,6 @@ def _magnitudes(graph: Graph, samples: Samples) -> tuple[dict[int, np.ndarray], 
     }
 
 
-def _preprocessing(network: Quantized, samples: Samples) -> tuple[Symptom, ...]:
-    found = contradiction(network.reference, samples)
+def _preprocessing(graph: Graph, samples: Samples) -> tuple[Symptom, ...]:
+    found = contradiction(graph, samples)
     return () if found is None else (Symptom("input", found.what, found.advice),)
