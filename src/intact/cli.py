@@ -267,7 +267,7 @@ def diagnose(
             else:
                 _, start, parts = Job(model, samples, None, settings, None, None, RunFolder(Path(folder)), progress).start()
                 found = what_is_wrong(start, parts.calibration, progress)
-        output.console.print(to_table(found))
+        output.wide(to_table(found))
         for symptom in found.symptoms:
             output.console.print(f"note: {escape(str(symptom))}", soft_wrap=True)
         output.document({"schema": "intact-diagnosis/1", **found.to_json()})

@@ -111,9 +111,10 @@ class _Search:
         hurt = [self._runtime(op.output) for op in self.readers[i]] or [-math.inf]
         if cut is None or cut >= _NARROW or min(hurt) >= _NARROW:
             return math.inf, ""
-        beyond, ends = (f"{100 * n / seen.count:.2g} %" for n in (seen.beyond, seen.ends))
-        clipped = f"{beyond} of them beyond it, and {ends} of its integers are at the ends of the type"
-        return cut, f"{held} is too narrow: {spans}, {clipped}"
+        ends = seen.lowest * (seen.low < low) + seen.highest * (seen.high > high)  # a RELU's zeros are at home at its end
+        beyond, clipped = (f"{100 * n / seen.count:.2g} %" for n in (seen.beyond, ends))
+        at_end = f"{clipped} of its integers are at that end of the type"
+        return cut, f"{held} is too narrow: {spans}, {beyond} of them beyond it, and {at_end}"
 
     # ---- ops by themselves ----------------------------------------------------------------------------------------------
 

@@ -69,7 +69,7 @@ class Seen:
     """Sums over an activation: powers of the float values and of both errors, and how the values fit the format.
 
     ``low`` and ``high`` bound the float values; ``beyond`` counts those out of the format's range by more than half a step and
-    ``excess`` is their power out of it; ``ends`` counts stored integers at the ends of the type.
+    ``excess`` is their power out of it; ``lowest`` and ``highest`` count stored integers at the ends of the type.
     """
 
     count: int
@@ -80,7 +80,8 @@ class Seen:
     high: float
     beyond: int
     excess: float
-    ends: int
+    lowest: int
+    highest: int
     own: Own | None = None
 
     def __add__(self, other: Seen) -> Seen:
@@ -215,10 +216,10 @@ def _activations(program: Program, inputs: list[torch.Tensor], ids: list[int]) -
 
 def _seen(t: Tensor, stored: torch.Tensor, gave: torch.Tensor, simulated: torch.Tensor, exact: torch.Tensor) -> Seen:
     low, high, step = _range(t)
-    outside, ends = exact - exact.clamp(low, high), 0
+    outside, ends = exact - exact.clamp(low, high), (0, 0)
     if isinstance(t.format, Affine):
         first, last = limits(t.format.dtype)
-        ends = int(((stored == first) | (stored == last)).sum())
+        ends = int((stored == first).sum()), int((stored == last).sum())
     return Seen(
         count=exact.numel(),
         signal=_power(exact),
@@ -228,7 +229,8 @@ def _seen(t: Tensor, stored: torch.Tensor, gave: torch.Tensor, simulated: torch.
         high=float(exact.max()),
         beyond=int((outside.abs() > step / 2).sum()),
         excess=_power(outside),
-        ends=ends,
+        lowest=ends[0],
+        highest=ends[1],
     )
 
 

@@ -17,7 +17,9 @@ _SHOWN: Final = 10
 def to_table(found: Diagnosis) -> Table:
     """The worst ops of a planned network, or every activation of a file in order; noise in dB, where more is better."""
     planned = ("of the noise", "without it") if found.ops else ()
-    table = Table(*planned, "simulated", "runtime", "op alone", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for column in (*planned, "simulated", "runtime", "op alone"):
+        table.add_column(column, no_wrap=True)
     table.add_column("op", no_wrap=True)
     rows = {row.output: row for row in found.activations}
     for op in found.ops[:_SHOWN]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -15,6 +15,9 @@ from rich.table import Table
 from intact.measure.figures import Reading
 from intact.report.numbers import interval, number
 from intact.report.record import to_json
+
+#: Columns that a row with a long name takes.
+_WIDE: Final = 150
 
 
 @final
@@ -67,6 +70,11 @@ class Output:
             m = reading.measurement
             table.add_row(reading.of, m.name, f"{number(m.value)} {m.unit}", interval(m.low, m.high))
         self.console.print(table)
+
+    def wide(self, table: Table) -> None:
+        """A table whose rows end in long names: a terminal wraps them, a file keeps them whole."""
+        width = max(self.console.width, _WIDE)
+        Console(quiet=self.quiet or self.json, highlight=False, width=width).print(table)
 
     def document(self, document: dict[str, Any]) -> None:
         """The record itself, when JSON was asked for."""
