@@ -3,7 +3,6 @@
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,6 +104,16 @@ def test_a_wrong_weight_scale(net, sound, diagnosed, op, factor):
         assert f"its weights are {factor:g} times the float file's" in first(found).what
         own = {row.op: row.own for row in found.activations if row.own is not None}
         assert min(own, key=own.get) == op, "successors are true to their own inputs"
+
+
+@pytest.mark.parametrize("kind", ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"])
+def test_a_wrong_weight_scale_beside_an_equalization(diagnosed, kind):
+    net = chain()
+    rescaled = quantized(rescaled_channels(net, np.float32([1, 2, 3, 1, 0.5, 0.4, 1, 2])))
+    op = next(op for op in rescaled.ops if op.kind.name == kind)
+    found = diagnosed(changed(rescaled, scaled(rescaled[op.inputs[1]], 2.0)), net)
+    assert first(found).where.split()[0] == kind
+    assert "its weights are 2 times the float file's" in first(found).what
 
 
 @pytest.mark.parametrize("op", WEIGHTED)
@@ -353,8 +362,8 @@ def test_the_command_compares_files(net, sound, tmp_path):
     wrong = scaled(sound[4], 2.0)
     (tmp_path / "int8.tflite").write_bytes(tflite.write(changed(sound, wrong), kernels=False))
     np.save(tmp_path / "x.npy", images(32, 3, SIDE))
-    command = ["diagnose", *(str(tmp_path / n) for n in ("int8.tflite", "--against", "float.tflite", "--data", "x.npy"))]
-    command = [Path(word).name if word.endswith(("--against", "--data")) else word for word in command]
+    command = ["diagnose", tmp_path / "int8.tflite", "--against", tmp_path / "float.tflite", "--data", tmp_path / "x.npy"]
+    command = [str(word) for word in command]
     document = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
     assert document["symptoms"][0]["where"] == "DEPTHWISE_CONV_2D 't6'"
     assert [row["like"] for row in document["activations"]][-1] == "scores"

@@ -25,6 +25,8 @@ _UNEXPLAINED: Final = 0.1
 _FITS: Final = 0.5
 #: The part of rescaled channels that may remain behind an op that takes them back.
 _REMAIN: Final = 0.25
+#: How far apart gains may be that are taken for one.
+_SPREAD: Final = 0.1
 #: Weights that differ by this part of their power are other weights.
 _OTHER: Final = 0.25
 #: A bias error is told when it is this part of the bias's power, and this part of its op's.
@@ -87,13 +89,28 @@ class Constants:
                 continue
             gain, rest = w.gains(weight.axis, self._entering(pair.op, w, self.rescaled))
             off = (rest <= _UNEXPLAINED) & _is_off(gain)
-            if off.any() and (taken_back := self._taken_back(pair.op.output, gain)) is not None:
-                self.rescaled |= taken_back
-                off[:] = False
+            if off.any():
+                gain, off = self._meant(pair, w, gain, off)
             found = self._weights(pair, w, weight, gain, off)
             if found is not None:
                 yield found
             yield from self._bias(pair, w, weight, gain, blamed=found is not None)
+
+    def _meant(self, pair: Pair, w: _Held, gain: np.ndarray, off: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The gains that are a fault, and of which channels, once a rescaling on purpose is told from them.
+
+        Where the bias counts in other units, the weights may be both: rescaled on purpose, and all wrong by that factor.
+        """
+        taken_back = self._taken_back(pair.op.output, gain)
+        if taken_back is not None:
+            self.rescaled |= taken_back
+            return gain, np.zeros_like(off)
+        ratio = self._contradiction(pair, w)
+        taken_back = None if ratio == 1 else self._taken_back(pair.op.output, gain * ratio)
+        if taken_back is None:
+            return gain, off
+        self.rescaled |= taken_back
+        return np.full_like(gain, 1 / ratio), np.ones_like(off)
 
     # ---- rescaled channels ----------------------------------------------------------------------------------------------
 
@@ -136,6 +153,8 @@ class Constants:
                 continue
             after = self._after(op, channels)
             further = None if after is None else self._taken_back(op.output, after)
+            if after is not None and further is None and (ratio := self._ratio(op)) != 1:
+                further = self._taken_back(op.output, after * ratio)  # its own weights may be wrong beside
             if further is None or (op.kind.weight is not None and not self._is_depthwise(op)):
                 return None
             found |= further
@@ -149,11 +168,16 @@ class Constants:
         weight, pair = op.kind.weight, self.match.pairs.get(op.output)
         w = None if weight is None or pair is None else self._held(pair, weight.input)
         entering = None if w is None else self._entering(op, w, channels)
-        if weight is None or w is None or entering is None:
+        if weight is None or pair is None or w is None or entering is None:
             return False
         (gain, left), (_, before) = w.gains(weight.axis, entering), w.gains(weight.axis, None)
         if self._is_depthwise(op):
-            return bool(_is_off(gain).sum() <= _REMAIN * _is_off(entering).sum())
+            left_over = min(_is_off(gain * k).sum() for k in (1.0, self._contradiction(pair, w)))
+            return bool(left_over <= _REMAIN * _is_off(entering).sum())
+        center = np.median(gain)
+        wrong = _is_off(center) and np.allclose(gain, center, rtol=_SPREAD)  # a factor of all is left: nobody meant that
+        if wrong and not np.isclose(center * self._contradiction(pair, w), 1, rtol=_SPREAD):
+            return False
         return bool(left.mean() < _FITS * before.mean())
 
     def _is_depthwise(self, op: Op) -> bool:
@@ -192,10 +216,10 @@ class Constants:
         if b is None or b.stored.data is None:
             return
         where, wanted, q = self.match.label(pair.op), b.wanted.reshape(-1), b.stored.data.reshape(-1)
-        unit, contradicted = self._unit(pair.op, w.stored, b.stored)
-        if contradicted is not None:
+        unit, x, ratio = self._unit(pair.op, w.stored, b.stored), self._flow(pair.op), self._contradiction(pair, w)
+        if ratio != 1 and x is not None:
             if not blamed:
-                yield contradicted
+                yield self._other_scale(pair.op, x, ratio)
             return
         gone = (q == 0) & (np.abs(wanted) >= unit) & (wanted != 0)
         if gone.any() and (gone.all() or gone.sum() >= np.count_nonzero(wanted) / 2):
@@ -209,22 +233,34 @@ class Constants:
             what = f"its bias is not the float file's: {(q * unit)[worst]:.4g} for {wanted[worst]:.4g} in channel {worst}"
             yield Symptom(where, what, "quantize it anew, in units of input scale times weight scale")
 
-    def _unit(self, op: Op, w: Tensor, b: Tensor) -> tuple[np.ndarray, Symptom | None]:
-        """What a kernel takes one step of the bias for, whatever the file says; a symptom where the file says otherwise."""
+    def _unit(self, op: Op, w: Tensor, b: Tensor) -> np.ndarray:
+        """What a kernel takes one step of the bias for, whatever the file says."""
         x = self._flow(op)
-        if not isinstance(b.format, Affine) or not isinstance(w.format, Affine) or x is None:
-            return np.ones(1), None
-        fx = self.graph[x].format
-        if not isinstance(fx, Affine):
-            return np.asarray(b.format.scale), None
-        unit = np.asarray(bias_format(fx, w.format).scale)
-        ratio = float(np.median(np.asarray(b.format.scale) / unit))
-        if max(ratio, 1 / ratio) <= _CONTRADICTION:
-            return unit, None
-        where = self.match.label(self.makers[x]) if x in self.makers else "input"
-        made_for = f"{self.match.label(op)} behind it was made for {ratio * fx.scale[0]:.4g}"
+        fx = None if x is None else self.graph[x].format
+        if not isinstance(b.format, Affine) or not isinstance(w.format, Affine):
+            return np.ones(1)
+        return np.asarray(bias_format(fx, w.format).scale if isinstance(fx, Affine) else b.format.scale)
+
+    def _contradiction(self, pair: Pair, w: _Held) -> float:
+        """The bias's scale in the file over what the kernel counts in; 1 where they agree."""
+        weight = pair.op.kind.weight
+        b = None if weight is None else self._held(pair, weight.bias)
+        if b is None or not isinstance(b.stored.format, Affine):
+            return 1.0
+        ratio = float(np.median(np.asarray(b.stored.format.scale) / self._unit(pair.op, w.stored, b.stored)))
+        return ratio if max(ratio, 1 / ratio) > _CONTRADICTION else 1.0
+
+    def _ratio(self, op: Op) -> float:
+        weight, pair = op.kind.weight, self.match.pairs.get(op.output)
+        w = None if weight is None or pair is None else self._held(pair, weight.input)
+        return 1.0 if pair is None or w is None else self._contradiction(pair, w)
+
+    def _other_scale(self, op: Op, x: int, ratio: float) -> Symptom:
+        where, fmt = self.match.label(self.makers[x]) if x in self.makers else "input", self.graph[x].format
+        scale = fmt.scale[0] if isinstance(fmt, Affine) else 1.0
+        made_for = f"{self.match.label(op)} behind it was made for {ratio * scale:.4g}"
         advice = "one of its scales is wrong: take it from the calibration that made the rest of the file"
-        return unit, Symptom(where, f"its scale is {fx.scale[0]:.4g}, and {made_for}", advice)
+        return Symptom(where, f"its scale is {scale:.4g}, and {made_for}", advice)
 
     def _held(self, pair: Pair, place: int) -> _Held | None:
         """The constant in this place of both ops, where both have one."""
@@ -242,7 +278,7 @@ class Constants:
 
 
 def _is_off(gain: np.ndarray) -> np.ndarray:
-    return np.abs(np.log(np.where(gain > 0, gain, 1))) > math.log(_GAIN)
+    return np.asarray(np.abs(np.log(np.where(gain > 0, gain, 1))) > math.log(_GAIN))
 
 
 def _rows(x: np.ndarray, axis: int) -> np.ndarray:
