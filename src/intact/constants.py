@@ -25,8 +25,6 @@ _UNEXPLAINED: Final = 0.1
 _FITS: Final = 0.5
 #: The part of rescaled channels that may remain behind an op that takes them back.
 _REMAIN: Final = 0.25
-#: How far apart gains may be that are taken for one.
-_SPREAD: Final = 0.1
 #: Weights that differ by this part of their power are other weights.
 _OTHER: Final = 0.25
 #: A bias error is told when it is this part of the bias's power, and this part of its op's.
@@ -57,6 +55,15 @@ class _Held:
         power, own = np.square(wanted).sum(1), np.square(ours).sum(1)
         gain = np.where(power > 0, (ours * wanted).sum(1) / np.where(power > 0, power, 1), 1.0)
         return gain, np.square(ours - gain[:, None] * wanted).sum(1) / np.where(own > 0, own, 1)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _TakenBack:
+    """The tensors whose channels are rescaled, and the sum of the mean ``|log gain|`` of the weights that take it back."""
+
+    channels: Channels
+    left: float
 
 
 @final
@@ -101,18 +108,16 @@ class Constants:
 
         Where the bias counts in other units, the weights may be both: rescaled on purpose, and all wrong by that factor.
         """
-        taken_back = self._taken_back(pair.op.output, gain)
-        if taken_back is not None:
-            self.rescaled |= taken_back
-            return gain, np.zeros_like(off)
         ratio = self._contradiction(pair, w)
-        taken_back = None if ratio == 1 else self._taken_back(pair.op.output, gain * ratio)
-        if taken_back is None:
+        ways = {k: self._taken_back(pair.op.output, gain * k) for k in dict.fromkeys((1.0, ratio))}
+        possible = {k: way for k, way in ways.items() if way is not None}
+        if not possible:
             return gain, off
-        self.rescaled |= taken_back
-        return np.full_like(gain, 1 / ratio), np.ones_like(off)
-
-    # ---- rescaled channels ----------------------------------------------------------------------------------------------
+        right = min(possible, key=lambda k: possible[k].left)
+        self.rescaled |= possible[right].channels
+        if right == 1:
+            return gain, np.zeros_like(off)
+        return np.full_like(gain, 1 / right), np.ones_like(off)
 
     def _supposed(self) -> Channels:
         """What channels are times the float network's if every weight is as it was meant."""
@@ -142,43 +147,45 @@ class Constants:
         factors = None if x is None else channels.get(x)
         return None if factors is None or len(factors) != w.real.shape[-1] else factors
 
-    def _taken_back(self, i: int, factors: np.ndarray) -> Channels | None:
-        """The tensors from ``i`` on whose channels are ``factors`` times too large, if weights take that back everywhere."""
-        found: Channels = {i: factors}
+    def _taken_back(self, i: int, factors: np.ndarray) -> _TakenBack | None:
+        """How weights take ``factors`` of the channels of tensor ``i`` back, if they do so everywhere."""
+        found, left = {i: factors}, 0.0
         if i in self.graph.outputs:
             return None
         for op in self.readers[i]:
             channels = {**self.supposed, **self.rescaled, **found}
-            if self._takes_back(op, channels):
+            here = self._takes_back(op, channels)
+            if here is not None:
+                left += here
                 continue
-            after = self._after(op, channels)
-            further = None if after is None else self._taken_back(op.output, after)
-            if after is not None and further is None and (ratio := self._ratio(op)) != 1:
-                further = self._taken_back(op.output, after * ratio)  # its own weights may be wrong beside
-            if further is None or (op.kind.weight is not None and not self._is_depthwise(op)):
+            after, depthwise = self._after(op, channels), self._is_depthwise(op)
+            if after is None or (op.kind.weight is not None and not depthwise):
                 return None
-            found |= further
-        return found
+            # a depthwise op's own weights may be wrong beside
+            ways = [self._taken_back(op.output, after * k) for k in dict.fromkeys((1.0, self._ratio(op)))]
+            further = min((way for way in ways if way is not None), key=lambda way: way.left, default=None)
+            if further is None:
+                return None
+            found |= further.channels
+            left += further.left
+        return _TakenBack(found, left)
 
-    def _takes_back(self, op: Op, channels: Channels) -> bool:
-        """Whether an op's weights were made for these channels: they fit them much better than channels as they were.
+    def _takes_back(self, op: Op, channels: Channels) -> float | None:
+        """The mean ``|log gain|`` that is left where an op's weights were made for these channels, else None.
 
-        Where each channel is weighted by itself any factor fits; then most factors must be gone behind it.
+        They fit them much better than channels as they were. Where each channel is weighted by itself any factor fits; then
+        most factors must be gone behind it.
         """
         weight, pair = op.kind.weight, self.match.pairs.get(op.output)
         w = None if weight is None or pair is None else self._held(pair, weight.input)
         entering = None if w is None else self._entering(op, w, channels)
         if weight is None or pair is None or w is None or entering is None:
-            return False
+            return None
         (gain, left), (_, before) = w.gains(weight.axis, entering), w.gains(weight.axis, None)
+        rest = min((gain * k for k in (1.0, self._contradiction(pair, w))), key=_unrest)
         if self._is_depthwise(op):
-            left_over = min(_is_off(gain * k).sum() for k in (1.0, self._contradiction(pair, w)))
-            return bool(left_over <= _REMAIN * _is_off(entering).sum())
-        center = np.median(gain)
-        wrong = _is_off(center) and np.allclose(gain, center, rtol=_SPREAD)  # a factor of all is left: nobody meant that
-        if wrong and not np.isclose(center * self._contradiction(pair, w), 1, rtol=_SPREAD):
-            return False
-        return bool(left.mean() < _FITS * before.mean())
+            return _unrest(rest) if _is_off(rest).sum() <= _REMAIN * _is_off(entering).sum() else None
+        return _unrest(rest) if left.mean() < _FITS * before.mean() else None
 
     def _is_depthwise(self, op: Op) -> bool:
         """Whether each channel is weighted by itself: then any factor can be its own."""
@@ -279,6 +286,10 @@ class Constants:
 
 def _is_off(gain: np.ndarray) -> np.ndarray:
     return np.asarray(np.abs(np.log(np.where(gain > 0, gain, 1))) > math.log(_GAIN))
+
+
+def _unrest(gain: np.ndarray) -> float:
+    return float(np.abs(np.log(np.where(gain > 0, gain, 1))).mean())
 
 
 def _rows(x: np.ndarray, axis: int) -> np.ndarray:
