@@ -34,8 +34,9 @@ def planned():
     samples = intact.data.arrays(images(64, 3, SIDE)).bind(input_specs(graph), None)
     request = Settings(scheme="w4a8").request()
 
-    def plan(graph, kept=()):
+    def plan(graph, precise=()):
         seen = observe(graph, lambda: (batch for batch, _ in samples.batches(32)))
+        kept = tuple(graph[i].name for i in precise)
         return make_plan(graph, {i: o.extremes for i, o in seen.items()}, replace(request, keep_float=kept))
 
     return Quantized(graph, graph, plan(graph)), samples, plan
@@ -64,7 +65,7 @@ def tools(planned, losses, *, limit=1.0, **changes):
         tell=changes.pop("told", []).append,
         learning=samples,
         context=Context(plan, deadline=time.monotonic() + 600),
-        float_islands=True,
+        mixes=True,
     )
     return replace(made, **changes)
 
@@ -107,12 +108,12 @@ def test_the_fewest_ops_that_do_stay_in_float(planned, enough):
     assert in_float[0] == 0 < in_float[-1]
 
 
-def test_without_float_islands_none_are_tried(planned):
-    assert not [n for n in names(search(planned[0], tools(planned, {}, float_islands=False))) if "float" in n]
+def test_where_nothing_mixes_nothing_is_kept_precise(planned):
+    assert not [n for n in names(search(planned[0], tools(planned, {}, mixes=False))) if "float" in n]
 
 
 def test_what_loses_least_is_taken_when_nothing_does(planned):
-    found = search(planned[0], tools(planned, {"equalize + bias": 4.0}, float_islands=False))
+    found = search(planned[0], tools(planned, {"equalize + bias": 4.0}, mixes=False))
     assert found[1].name == "equalize + bias"
 
 

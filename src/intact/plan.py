@@ -59,6 +59,11 @@ class Plan:
         edge = self.edges.get((tensor, reader))
         return self.own(tensor) if edge is None else edge.format
 
+    def entry(self, tensor: int, reader: int | None = None) -> Entry | None:
+        """What the plan says of ``tensor``, or of it as ``reader`` reads it; None where it stays float32."""
+        edge = None if reader is None else self.edges.get((tensor, reader))
+        return self.tensors.get(tensor) if edge is None else edge
+
     def outside(self, tensor: int) -> Format:
         """The format of a graph input or output as the caller sees it."""
         return self.boundary[tensor].format if tensor in self.boundary else self.own(tensor)

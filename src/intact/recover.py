@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import sys
 import tempfile
 import time
@@ -21,6 +22,7 @@ from intact.graph import Graph
 from intact.measure.accuracy import Metric
 from intact.measure.measurement import Measurement
 from intact.measure.run_outputs import outputs_of
+from intact.mixing import mixed_plan
 from intact.plan import Plan
 from intact.planner import make_plan
 from intact.quantized import Quantized
@@ -71,7 +73,8 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
     """
     target = target_named(settings.target)
     context = Context(
-        make_plan=lambda graph, kept: _planned(graph, settings, parts.calibration, kept, progress),
+        make_plan=lambda graph, precise: _planned(graph, settings, parts.calibration, precise, progress),
+        precise="in float" if target.float_islands else "at 16 bits",
         seed=settings.seed,
         device=device_named(settings.device),
         deadline=time.monotonic() + settings.time_budget,
@@ -120,7 +123,7 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
             tell=tell,
             learning=learning,
             context=context,
-            float_islands=target.float_islands,
+            mixes=target.float_islands or start.plan.scheme != "int16x8",
         )
         candidates, best = search(start, tools)
     missed = best.loss.value > goal.limit
@@ -147,8 +150,8 @@ def _check_labels(graph: Graph, choosing: Samples) -> None:
         raise DataError(f"{found.what}: {found.advice}. If the network is no better than that, type --min-agreement instead")
 
 
-def _planned(graph: Graph, settings: Settings, calibration: Samples, kept: tuple[str, ...], progress: Progress) -> Plan:
-    """``graph`` calibrated and planned as the run's settings say, with more ops ``kept`` in float."""
+def _planned(graph: Graph, settings: Settings, calibration: Samples, precise: tuple[int, ...], progress: Progress) -> Plan:
+    """``graph`` calibrated and planned as the run's settings say, with the outputs ``precise`` in float or as int16."""
     request = settings.request()
     estimate = estimator(settings.ranges, request.scheme.activations)
 
@@ -157,8 +160,8 @@ def _planned(graph: Graph, settings: Settings, calibration: Samples, kept: tuple
         return (batch for batch, _ in calibration.batches(_BATCH))  # type: ignore[return-value]
 
     seen = observe(graph, batches, histogram=estimate.needs_histogram)
-    return make_plan(
-        graph,
-        {i: estimate.estimate(o) for i, o in seen.items()},
-        replace(request, keep_float=(*request.keep_float, *kept)),
-    )
+    found = {i: estimate.estimate(o) for i, o in seen.items()}
+    if request.target.float_islands or request.scheme.activations == "int16":
+        kept = tuple(glob.escape(graph[i].name) for i in precise)
+        return make_plan(graph, found, replace(request, keep_float=(*request.keep_float, *kept)))
+    return mixed_plan(graph, found, request, precise)

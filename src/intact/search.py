@@ -118,7 +118,10 @@ def front(candidates: Sequence[Candidate]) -> tuple[str, ...]:
 @final
 @dataclass(frozen=True)
 class Tools:
-    """What the search is given: how to judge a file, time it and remember a step; the samples that remedies learn from."""
+    """What the search is given: how to judge a file, time it and remember a step; the samples that remedies learn from.
+
+    ``mixes``: whether the target takes a mixture of precisions.
+    """
 
     goal: Goal
     judge: Callable[[str, bytes], Measurement]
@@ -127,7 +130,7 @@ class Tools:
     tell: Callable[[str], None]
     learning: Samples
     context: Context
-    float_islands: bool
+    mixes: bool
 
 
 def search(start: Quantized, tools: Tools) -> tuple[tuple[Candidate, ...], Candidate]:
@@ -154,8 +157,8 @@ class _Ladder:
         for name, why, base, remedies in self._rungs():
             if self._try(name, why, base, remedies):
                 return
-        if self.tools.float_islands:
-            self._keep_in_float()
+        if self.tools.mixes:
+            self._mix()
 
     def _rungs(self) -> Iterator[tuple[str, str, Quantized, tuple[Remedy, ...]]]:
         """Name, reason, network to start from and what to do to it; each rung sees what came of those before."""
@@ -176,8 +179,8 @@ class _Ladder:
         chosen = tuple(sorted(remedies, key=lambda r: r.order))
         return " + ".join(r.name for r in chosen), why, self.start, chosen
 
-    def _keep_in_float(self) -> None:
-        """The least number of ops kept in float that meets the goal: doubled until one does, then halved back."""
+    def _mix(self) -> None:
+        """The least number of ops kept precise that meets the goal: doubled until one does, then halved back."""
         if self._over() or not self.tried:
             return
         flat = min((c for c in self.tried if "finetune" not in c.name), key=lambda c: c.loss.value)
@@ -199,7 +202,7 @@ class _Ladder:
         mixed = MixedPrecision(outputs=tuple(outputs))
         remedies = tuple(sorted((*self.remedies[flat.name], mixed), key=lambda r: r.order))
         what = "op" if len(outputs) == 1 else "ops"
-        name = f"{flat.name}, {len(outputs)} {what} in float"
+        name = f"{flat.name}, {len(outputs)} {what} {self.tools.context.precise}"
         return self._try(name, "these make most of the noise", self.start, remedies)
 
     def _try(self, name: str, why: str, base: Quantized, remedies: tuple[Remedy, ...]) -> bool:

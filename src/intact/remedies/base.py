@@ -24,11 +24,13 @@ def _silent(step: str, done: int, total: int) -> None:
 class Context:
     """What remedies need besides network and samples.
 
-    ``make_plan`` calibrates a float graph and plans it anew, with the ops that it is given patterns of kept in float.
+    ``make_plan`` calibrates a float graph and plans it anew, with the outputs of the ops that it is given the first outputs of
+    kept ``precise``: in float, or as int16 on targets without floats.
     ``deadline`` is on the clock of ``time.monotonic``. ``folder``: where a remedy that takes long keeps its unfinished state.
     """
 
-    make_plan: Callable[[Graph, tuple[str, ...]], Plan]
+    make_plan: Callable[[Graph, tuple[int, ...]], Plan]
+    precise: str = "in float"
     seed: int = 0
     device: str = "cpu"
     deadline: float = float("inf")

@@ -1,8 +1,7 @@
-"""Mixed precision: the ops that make most of the noise stay in float, as few as do."""
+"""Mixed precision: the ops that make most of the noise stay in float, or get 16 bits, as few as do."""
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
@@ -20,8 +19,8 @@ from intact.sensitivity import Sensitivity, sensitivities
 class MixedPrecision(Remedy):
     """Keep the ops with the first outputs ``outputs`` in float; without any, the fewest ops that make half of the noise.
 
-    The noise of an op is what quantizing it alone adds to the network's output. At most ``most`` ops are chosen, for each
-    costs two conversions and float speed.
+    Targets that run integers only keep their outputs as int16 instead. The noise of an op is what quantizing it alone adds to
+    the network's output. At most ``most`` ops are chosen, for each costs two conversions and the speed of the wider kernels.
     Source: per-layer sensitivity as in Wu et al. 2020, Integer Quantization for Deep Learning (arXiv 2004.09602), section 6.1.
     """
 
@@ -38,9 +37,9 @@ class MixedPrecision(Remedy):
         if not outputs:
             batch, _ = samples.batch(np.arange(min(self.samples, len(samples))))
             outputs = _noisiest(sensitivities(network, [batch], context.device, context.progress), self.share, self.most)
-        plan = context.make_plan(graph, tuple(glob.escape(graph[i].name) for i in outputs))
+        plan = context.make_plan(graph, outputs)
         labels = ", ".join(graph.label(op) for op in graph.ops if op.output in outputs)
-        return replace(network, plan=plan, log=(*network.log, f"kept {len(outputs)} ops in float: {labels}"))
+        return replace(network, plan=plan, log=(*network.log, f"kept {len(outputs)} ops {context.precise}: {labels}"))
 
 
 def _noisiest(rows: Sequence[Sensitivity], share: float, most: int) -> tuple[int, ...]:

@@ -1,0 +1,79 @@
+"""Two plans in one: int8 as a whole, with int16 activations where the noise comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from intact.affine import Affine
+from intact.graph import Graph, Op
+from intact.ops.base import SameAsInput
+from intact.plan import Edge, Entry, Plan
+from intact.planner import Request, make_plan
+from intact.ranges import Range
+from intact.schemes import Scheme
+from intact.targets import Target
+
+
+def mixed_plan(graph: Graph, ranges: Mapping[int, Range], request: Request, outputs: Iterable[int]) -> Plan:
+    """The plan for ``request`` with the activations ``outputs`` (ids that ops make) stored as int16.
+
+    An op computes on int16 when it makes or reads one of them; what meets the other type passes through a QUANTIZE. Left at
+    8 bits is what an op without an int16 kernel makes or reads.
+    """
+    narrow = make_plan(graph, ranges, request)
+    ops = wide_ops(graph, request.target, outputs)
+    if not ops:
+        return narrow
+    # What has no int16 kernel is not taken from this plan, so it may be anything there.
+    target = replace(request.target, float_islands=True)
+    wide_request = replace(request, scheme=_wider(request.scheme), target=target, input_type=None, output_type=None)
+    wide = make_plan(graph, ranges, wide_request)
+    ops = {i for i in ops if isinstance(narrow.own(i), Affine) and isinstance(wide.own(i), Affine)}  # not what is kept float
+    plans = {op.output: wide if op.output in ops else narrow for op in graph.ops}
+    # A tensor is stored as its maker wants it, a constant as its first reader does.
+    makers = dict.fromkeys(graph.inputs, narrow)
+    for op in graph.ops:
+        makers |= dict.fromkeys(op.outputs, plans[op.output])
+        makers |= {i: plans[op.output] for i in op.reads if i not in makers}
+    tensors = {i: entry for i, plan in sorted(makers.items()) if (entry := plan.entry(i)) is not None}
+    edges: dict[Edge, Entry] = {}
+    for op in graph.ops:
+        for i in dict.fromkeys(op.reads):
+            needed = plans[op.output].entry(i, op.output)
+            if needed is not None and (i not in tensors or needed.format != tensors[i].format):
+                edges[i, op.output] = needed
+    boundary = dict(narrow.boundary)
+    for i in graph.outputs:
+        if makers[i] is wide and i not in boundary and graph[i].is_float:
+            boundary[i] = replace(narrow.tensors[i], why="the rest of the network is int8")
+    named = {*tensors, *boundary, *(i for edge in edges for i in edge)}
+    names = {i: graph[i].origin for i in sorted(named)}
+    return replace(narrow, tensors=tensors, edges=dict(sorted(edges.items())), boundary=boundary, names=names)
+
+
+def wide_ops(graph: Graph, target: Target, outputs: Iterable[int]) -> set[int]:
+    """First outputs of the ops that make or read one of ``outputs``, where all of them have int16 kernels.
+
+    An op that only moves numbers takes them along: at 8 bits after it, nothing would be gained.
+    """
+    makers, readers = graph.producers(), graph.consumers()
+    ops = set[int]()
+    for output in outputs:
+        around: dict[int, Op] = {}
+        waiting = [output] if output in makers else []
+        while waiting:
+            i = waiting.pop()
+            for op in (makers[i], *readers[i]) if i in makers else readers[i]:
+                if op.output in around:
+                    continue
+                around[op.output] = op
+                if isinstance(op.kind.range_rule, SameAsInput):
+                    waiting += [j for j in (*op.reads, *op.outputs) if graph[j].is_float and not graph[j].is_constant]
+        if all(op.kind.name in target.integer16 for op in around.values()):
+            ops |= around.keys()
+    return ops
+
+
+def _wider(scheme: Scheme) -> Scheme:
+    return replace(scheme, activations="int16", io=("int16", "float32"))
