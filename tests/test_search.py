@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import intact
@@ -55,7 +56,7 @@ def tools(planned, losses, *, limit=1.0, **changes):
 
     def judge(name, _model):
         kept = int(name.split(", ")[1].split()[0]) if " in float" in name else None
-        return loss(losses.get(name, losses.get(kept, 9.0)))
+        return loss(losses.get(name, losses.get(kept, 9.0))), None
 
     made = Tools(
         goal=Goal("drop", limit),
@@ -135,7 +136,7 @@ def test_without_time_the_network_as_planned_is_judged_and_nothing_else(planned)
 
 def test_the_front_leaves_out_what_another_beats(planned):
     def candidate(name, lost, size, ms):
-        return Candidate(name, "", planned[0], b"x" * size, loss(lost), ms, 0.0)
+        return Candidate(name, "", planned[0], b"x" * size, loss(lost), None, ms, 0.0)
 
     tried = [candidate("a", 3, 10, 1.0), candidate("b", 2, 10, 1.0), candidate("c", 1, 10, 2.0), candidate("d", 2, 9, 1.02)]
     assert front(tried) == ("c", "d")
@@ -147,3 +148,25 @@ def test_samples_that_can_show_nothing_are_counted(kind):
     assert Goal(kind, 0.5).samples_for(5000) is None
     assert Goal(kind, 0.5).samples_for(100) == pytest.approx(740, rel=0.06)
     assert Goal(kind, 0.0).samples_for(5000) > 10**9
+
+
+def test_a_lucky_estimate_is_not_believed(planned):
+    """What the float network's confidence expects to be lost counts where it is more."""
+    made = tools(planned, {"bias": 0.2, "equalize + bias": 0.4})
+    judge = made.judge
+    made = replace(made, judge=lambda name, model: (judge(name, model)[0], 1.5 if name == "bias" else 0.5))
+    found = search(planned[0], made)
+    assert found[1].name == "equalize + bias"
+    assert found[1].score == 0.5
+    assert "(1.50 expected)" in str(found[0][1])
+
+
+def test_what_is_expected_to_be_lost_is_worked_out():
+    """Two of four samples change their class: from 0.6 to 0.3, and from 0.5 to 0.4 -> (0.3 + 0.1) / 4 = 10 points."""
+    scores = np.float32([[0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.8, 0.1, 0.1], [0.2, 0.2, 0.6]])
+    made = np.float32([[0.4, 0.5, 0.1], [0.4, 0.5, 0.1], [0.6, 0.3, 0.1], [0.1, 0.3, 0.6]])
+    assert Goal("drop", 1.0).expected({"y": scores}, {"y": made}) == pytest.approx(10.0, abs=1e-4)
+    logits = np.log(scores) + 3
+    assert Goal("drop", 1.0).expected({"y": logits}, {"y": made}) == pytest.approx(10.0, abs=1e-4)
+    assert Goal("disagreement", 1.0).expected({"y": scores}, {"y": made}) is None
+    assert Goal("drop", 1.0).expected({"y": scores[:, :1]}, {"y": made[:, :1]}) is None

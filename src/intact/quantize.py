@@ -37,6 +37,7 @@ from intact.run_folder import RunFolder
 from intact.runtime.keras_export import InputShape
 from intact.schemes import scheme as scheme_named
 from intact.search import Candidate
+from intact.sensitivity import sensitivities
 from intact.settings import Settings
 from intact.targets import target as target_named
 
@@ -44,6 +45,7 @@ from intact.targets import target as target_named
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 _BATCH: Final = 32
+_DIAGNOSED: Final = 64
 
 
 @final
@@ -185,7 +187,7 @@ class Job:
                 *parts.findings,
                 *recovery.findings,
                 *_float_islands(integer, self.settings),
-                *_advice(verdict, recovery, len(parts.report)),
+                *self._advice(verdict, recovery.network, parts),
             ),
             candidates=recovery.candidates,
             verdict=verdict,
@@ -255,6 +257,21 @@ class Job:
             return None
         outputs = self._outputs("float", source, parts.report), self._outputs("quantized", written, parts.report)
         return judge(goal.loss(*outputs, parts.report, self.metric), goal.limit)
+
+    def _advice(self, verdict: Verdict | None, network: Quantized, parts: Parts) -> tuple[Finding, ...]:
+        """What a limit that was not met, or not surely, calls for."""
+        if verdict is None or verdict.status == "pass":
+            return ()
+        if verdict.status == "inconclusive":
+            needed = "" if verdict.needs_about_n is None else f" about {verdict.needs_about_n:,} samples would settle it;"
+            said = f"the limit is met by the estimate, not by all of its interval:{needed} {len(parts.report):,} reported"
+            return (Finding("inconclusive", said),)
+        batch, _ = parts.calibration.batch(np.arange(min(_DIAGNOSED, len(parts.calibration))))
+        rows = sensitivities(network, [batch], progress=self.progress)
+        worst = "; ".join(f"{row.op} makes {100 * row.share:.0f} % of the noise" for row in rows[:3])
+        said = f"the limit is not met; the network that loses least is written. {worst or 'No op stands out'}. What may help: "
+        said += "more samples under --data, a larger --time-budget, --keep-float for the ops named, or a wider --scheme"
+        return (Finding("limit missed", said),)
 
     def _calibrate(self, graph: Graph, calibration: Samples, *, histogram: bool) -> dict[int, Observed]:
         def make() -> dict[str, np.ndarray]:
@@ -331,27 +348,6 @@ def prepare(graph: Graph, settings: Settings) -> Graph:
             "intact evaluate, intact benchmark and intact inspect work on it as it is"
         )
     return lower(clean(graph), settings.target, scheme_named(settings.scheme).activations)
-
-
-def _advice(verdict: Verdict | None, recovery: Recovery, count: int) -> tuple[Finding, ...]:
-    """What a limit that was not met, or not surely, calls for."""
-    if verdict is None or verdict.status == "pass":
-        return ()
-    if verdict.status == "inconclusive":
-        needed = "" if verdict.needs_about_n is None else f" about {verdict.needs_about_n:,} samples would settle it;"
-        return (
-            Finding(
-                "inconclusive", f"the limit is met by the estimate, not by all of its interval:{needed} {count:,} reported"
-            ),
-        )
-    worst = "; ".join(f"{row.op} makes {100 * row.share:.0f} % of the noise" for row in recovery.sensitivities[:3])
-    return (
-        Finding(
-            "limit missed",
-            f"the limit is not met; the network that loses least is written. {worst or 'No op stands out'}. What may help: "
-            "more samples under --data, a larger --time-budget, --keep-float for the ops named, or a wider --scheme",
-        ),
-    )
 
 
 def _float_islands(graph: Graph, settings: Settings) -> tuple[Finding, ...]:

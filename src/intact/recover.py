@@ -32,7 +32,6 @@ from intact.remedies.base import Context
 from intact.run_folder import RunFolder
 from intact.runtime import litert
 from intact.search import Candidate, Goal, Tools, search
-from intact.sensitivity import Sensitivity, sensitivities
 from intact.settings import Settings
 from intact.simulate import device_named
 from intact.targets import target as target_named
@@ -40,7 +39,6 @@ from intact.targets import target as target_named
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 _BATCH: Final = 32
-_DIAGNOSED: Final = 64
 #: For the latency of one candidate.
 _TIMED_SECONDS: Final = 1.5
 
@@ -48,12 +46,11 @@ _TIMED_SECONDS: Final = 1.5
 @final
 @dataclass(frozen=True, eq=False)
 class Recovery:
-    """The network to write, everything that was tried, and which ops its noise comes from (when a limit was missed)."""
+    """The network to write, everything that was tried, and what was noticed."""
 
     network: Quantized
     candidates: tuple[Candidate, ...] = ()
     findings: tuple[Finding, ...] = ()
-    sensitivities: tuple[Sensitivity, ...] = ()
 
 
 def recover(  # noqa: PLR0913  # a run's own parts, from one caller
@@ -104,8 +101,10 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
             files.write_bytes(path, model)
             return path
 
-        def judge(name: str, model: bytes) -> Measurement:
-            return goal.loss(outputs("float", source), outputs(name, written(model)), choosing, metric)
+        def judge(name: str, model: bytes) -> tuple[Measurement, float | None]:
+            exact, made = outputs("float", source), outputs(name, written(model))
+            expected = None if metric is not None else goal.expected(exact, made)
+            return goal.loss(exact, made, choosing, metric), expected
 
         def latency(model: bytes) -> float:
             file = {"candidate": written(model)}
@@ -126,10 +125,7 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
             mixes=target.float_islands or start.plan.scheme != "int16x8",
         )
         candidates, best = search(start, tools)
-    missed = best.loss.value > goal.limit
-    batch, _ = learning.batch(np.arange(min(_DIAGNOSED, len(learning))))
-    worst = sensitivities(best.network, [batch], progress=progress) if missed else ()
-    return Recovery(best.network, candidates, findings, worst)
+    return Recovery(best.network, candidates, findings)
 
 
 def _too_few(goal: Goal, count: int, tell: Callable[[str], None]) -> tuple[Finding, ...]:

@@ -25,6 +25,15 @@ _Z: Final = float(norm.ppf(0.975))
 # ---- which class ----------------------------------------------------------------------------------------------------------
 
 
+def probabilities(scores: np.ndarray) -> np.ndarray:
+    """Scores [n, classes] as probabilities: as they are where each row is one already, else their softmax."""
+    if scores.min() >= 0 and np.allclose(scores.sum(1), 1, atol=0.02):
+        return scores
+    largest = scores.max(1, keepdims=True)
+    odds: np.ndarray = np.exp(scores - largest)
+    return np.asarray(odds / odds.sum(1, keepdims=True))
+
+
 def threshold(output: np.ndarray) -> float:
     """Where a single output unit says yes: 0.5 for probabilities, 0 for logits (numbers outside [0, 1]).
 
