@@ -47,7 +47,8 @@ COLUMNS = (
 
 def right(path: Path, images: np.ndarray, labels: np.ndarray) -> float:
     """Per cent that the file's network gets right, on the target's own kernels."""
-    (outputs,) = litert.run(path, images).values()
+    (name,) = tflite.read(path).input_names
+    (outputs,) = litert.run(path, {name: images}).values()
     return 100 * float((outputs.reshape(len(labels), -1).argmax(1) == labels).mean())
 
 
