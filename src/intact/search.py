@@ -196,10 +196,10 @@ class _Ladder:
         share = weight_share(self.best.network, self._batches(), self.tools.context.device)
         if 1 - share > _WORTH_IT:
             yield self._flat(f"activations make {100 * (1 - share):.0f} % of the noise", (*flat, RangeRefinement()))
-        if share > _WORTH_IT:
-            yield self._flat(f"weights make {100 * share:.0f} % of the noise", (*flat, LearnedRounding()))
         best = self.best
         yield f"{best.name} + finetune", "what is left takes training", best.network, (FineTune(),)
+        if share > _WORTH_IT:
+            yield self._flat(f"weights make {100 * share:.0f} % of the noise", (*flat, LearnedRounding()))
 
     def _flat(self, why: str, remedies: Iterable[Remedy]) -> tuple[str, str, Quantized, tuple[Remedy, ...]]:
         chosen = tuple(sorted(remedies, key=lambda r: r.order))

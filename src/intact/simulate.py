@@ -7,9 +7,10 @@ format as it is made (fake quantization).
 from __future__ import annotations
 
 import abc
+import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeAlias, TypeVar, final
 
 import numpy as np
@@ -175,17 +176,24 @@ def one_per_core(
         yield from map(work, items)
         return
     waiting: deque[Future[Made]] = deque()
-    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
     try:
         for item in items:
-            waiting.append(pool.submit(work, item))
+            waiting.append(_single_threads(workers).submit(work, item))
             if len(waiting) > workers:  # one ahead of the cores, so that memory stays bounded
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        for future in waiting:
+            future.cancel()
+        wait(waiting)
         torch.set_num_threads(before)
+
+
+@functools.cache
+def _single_threads(workers: int) -> ThreadPoolExecutor:
+    """Threads whose torch does not start threads of its own. Kept, because training comes back a thousand times."""
+    return ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
 
 
 def run_batches(program: Engine, batches: Iterable[Batch]) -> dict[str, np.ndarray]:

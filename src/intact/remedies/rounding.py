@@ -152,6 +152,8 @@ class _Run:
         before = self._error(block, targets, power)
         optimizer = torch.optim.Adam([s.v for s in soft.values()], lr=how.rate)
         for step in range(how.steps):
+            if self.context.out_of_time():
+                break
             self.context.progress("learn rounding", n * how.steps + step, total)
             index = self.draw.permutation(self.count)[: how.batch]
             given = {w: s.weight().detach().requires_grad_() for w, s in soft.items()}
