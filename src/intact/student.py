@@ -226,6 +226,12 @@ def integer_weights(graph: Graph, plan: Plan) -> list[tuple[Op, int, int | None]
     return found
 
 
+def own_biases(graph: Graph, plan: Plan) -> list[tuple[Op, int, int]]:
+    """Those of :func:`integer_weights` with a bias that no other op reads, so that it may be corrected for this op alone."""
+    readers = graph.consumers()
+    return [(op, w, b) for op, w, b in integer_weights(graph, plan) if b is not None and len(readers[b]) == 1]
+
+
 def _sums(graph: Graph, plan: Plan) -> dict[tuple[int, int], tuple[Affine, Affine]]:
     """By the ids of an integer bias and its op's output: the formats of activation and weight, whose product it counts in."""
     found = {}

@@ -16,7 +16,7 @@ from intact.ops.base import as_tuple
 from intact.quantized import Quantized
 from intact.remedies.base import Context, Remedy
 from intact.simulate import Program
-from intact.student import Student, integer_weights
+from intact.student import Student, own_biases
 from intact.verify import concrete
 
 #: Both networks' live activations are held for all samples at once; this many numbers in the largest of them.
@@ -28,7 +28,7 @@ _LARGEST: Final = 32 << 20
 class BiasCorrection(Remedy):
     """``b <- b + E[W x] - E[W_q x_q]`` per output channel, before the activation, op by op with what came before corrected.
 
-    After it the mean shift of every integer convolution and matrix product on the samples is zero.
+    After it the mean shift of every integer convolution and matrix product with a bias of its own on the samples is zero.
     Source: Nagel et al. 2019 (arXiv 1906.04721), section 4.2, empirical.
     """
 
@@ -55,7 +55,7 @@ def _mean_shifts(network: Quantized, batch: Mapping[str, np.ndarray], context: C
     """What to add to each bias, by tensor id; every correction is in effect for the ops after it."""
     graph, plan = network.graph, network.plan
     student = Student(graph, plan, context.device)
-    biases = {op.output: b for op, _, b in integer_weights(graph, plan) if b is not None}
+    biases = {op.output: b for op, _, b in own_biases(graph, plan)}
     inputs = {
         i: torch.as_tensor(batch[name], device=context.device) for name, i in zip(graph.input_names, graph.inputs, strict=True)
     }

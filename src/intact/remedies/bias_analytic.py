@@ -14,7 +14,7 @@ from intact.graph import Graph, Op, Tensor
 from intact.quantized import Quantized
 from intact.remedies.base import Context, Remedy
 from intact.simulate import Batch, Program, map_batches
-from intact.student import integer_weights
+from intact.student import own_biases
 
 
 @final
@@ -34,7 +34,7 @@ class AnalyticBiasCorrection(Remedy):
 
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
         graph, plan = network.graph, network.plan
-        weighted = [(op, w, b) for op, w, b in integer_weights(graph, plan) if b is not None]
+        weighted = own_biases(graph, plan)
         means = _means(graph, {_data(graph, op, w, b) for op, w, b in weighted}, samples, context)
         tensors = {}
         for op, w, b in weighted:

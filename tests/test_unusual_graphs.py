@@ -1,0 +1,107 @@
+"""Remedies beside what is no plain chain: shared biases, whole numbers in or out, scales that are alike by chance."""
+
+import numpy as np
+import pytest
+
+import intact
+from compare import assert_same
+from intact.affine import Index
+from intact.data import input_specs
+from intact.formats import tflite
+from intact.graph import Graph, Op, Tensor
+from intact.ops.activation import Softmax, Tanh
+from intact.ops.matmul import FullyConnected
+from intact.ops.reduction import ArgMax, Mean
+from intact.ops.shaping import Gather
+from intact.quantized import Quantized
+from intact.remedies.base import Context
+from intact.remedies.bias import BiasCorrection
+from intact.remedies.bias_analytic import AnalyticBiasCorrection
+from intact.runtime import litert
+from intact.settings import Settings
+from intact.simulate import Program
+from intact.verify import verify
+from test_remedies import planner
+
+WIDTH = 6
+
+
+def constant(i, data, fmt=None):
+    return Tensor(i, f"c{i}", data.shape, data=data) if fmt is None else Tensor(i, f"c{i}", data.shape, fmt, data)
+
+
+def weight(i, *shape):
+    return constant(i, np.random.default_rng(i).normal(0, 0.4, shape).astype(np.float32))
+
+
+def flow(i, *shape):
+    return Tensor(i, f"x{i}", (None, *shape))
+
+
+def network(tensors, ops, inputs, outputs):
+    return verify(Graph({t.id: t for t in tensors}, tuple(ops), inputs, outputs))
+
+
+def rows(n=70, seed=1):
+    return np.random.default_rng(seed).normal(size=(n, WIDTH)).astype(np.float32)
+
+
+def planned(graph, x, labels=None, **options):
+    samples = intact.data.arrays(x, labels).bind(input_specs(graph), None)
+    make = planner(Settings(**options), samples)
+    return Quantized(graph, graph, make(graph)), samples, Context(make)
+
+
+def ran(quantized, batch, tmp_path, kernels="default"):
+    """What the runtime makes of a batch."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes(tflite.write(quantized.integer()))
+    return litert.run(path, batch, kernels=kernels)
+
+
+def shared_bias():
+    """Three layers, the first two with one bias between them."""
+    tensors = [flow(0, WIDTH), weight(1, WIDTH, WIDTH), weight(2, WIDTH), flow(3, WIDTH), weight(4, WIDTH, WIDTH)]
+    tensors += [flow(5, WIDTH), weight(6, 3, WIDTH), weight(7, 3), flow(8, 3)]
+    dense, relu = FullyConnected(), FullyConnected(activation="relu")
+    return network(tensors, [Op(relu, (0, 1, 2), (3,)), Op(dense, (3, 4, 2), (5,)), Op(dense, (5, 6, 7), (8,))], (0,), (8,))
+
+
+def with_classes(*, scores):
+    """A classifier that gives the class, and the scores too if asked."""
+    tensors = [flow(0, WIDTH), weight(1, 4, WIDTH), weight(2, 4), flow(3, 4), flow(4, 4)]
+    tensors += [constant(5, np.array(-1, np.int32), Index()), Tensor(6, "class", (None,), Index())]
+    ops = [Op(FullyConnected(), (0, 1, 2), (3,)), Op(Softmax(), (3,), (4,)), Op(ArgMax(), (4, 5), (6,))]
+    return network(tensors, ops, (0,), (6, 4) if scores else (6,))
+
+
+def of_tokens():
+    """Words by number, their mean, and classes."""
+    tensors = [Tensor(0, "words", (None, 5), Index()), weight(1, 20, WIDTH), flow(2, 5, WIDTH)]
+    tensors += [constant(3, np.int32([1]), Index()), flow(4, WIDTH), weight(5, 3, WIDTH), weight(6, 3), flow(7, 3), flow(8, 3)]
+    ops = [
+        Op(Gather(), (1, 0), (2,)),
+        Op(Mean(), (2, 3), (4,)),
+        Op(FullyConnected(), (4, 5, 6), (7,)),
+        Op(Softmax(), (7,), (8,)),
+    ]
+    return network(tensors, ops, (0,), (8,))
+
+
+def with_tanh():
+    tensors = [flow(0, WIDTH), weight(1, WIDTH, WIDTH), weight(2, WIDTH), flow(3, WIDTH), flow(4, WIDTH), weight(5, 3, WIDTH)]
+    tensors += [weight(6, 3), flow(7, 3)]
+    ops = [Op(FullyConnected(), (0, 1, 2), (3,)), Op(Tanh(), (3,), (4,)), Op(FullyConnected(), (4, 5, 6), (7,))]
+    return network(tensors, ops, (0,), (7,))
+
+
+@pytest.mark.parametrize("remedy", [BiasCorrection(), AnalyticBiasCorrection()])
+def test_a_bias_that_two_ops_read_is_not_corrected_for_one_of_them(remedy):
+    network, samples, context = planned(shared_bias(), rows())
+    corrected = remedy.apply(network, samples, context)
+    changed = {t.id for t in corrected.graph.constants() if not np.array_equal(t.data, network.graph[t.id].data)}
+    assert changed == {7}
+    if isinstance(remedy, BiasCorrection):
+        batch, _ = samples.batch(np.arange(len(samples)))
+        means = [Program(g)(batch)["x8"].mean(0) for g in (network.reference, corrected.integer())]
+        assert_same(means[1], means[0], atol=corrected.plan.own(8).scale[0])
