@@ -5,7 +5,7 @@ import pytest
 
 import intact
 from compare import assert_same
-from intact.affine import Index
+from intact.affine import Affine, Index
 from intact.data import input_specs
 from intact.formats import tflite
 from intact.graph import Graph, Op, Tensor
@@ -20,6 +20,7 @@ from intact.remedies.bias_analytic import AnalyticBiasCorrection
 from intact.runtime import litert
 from intact.settings import Settings
 from intact.simulate import Program
+from intact.student import Student
 from intact.verify import verify
 from test_remedies import planner
 
@@ -105,3 +106,17 @@ def test_a_bias_that_two_ops_read_is_not_corrected_for_one_of_them(remedy):
         batch, _ = samples.batch(np.arange(len(samples)))
         means = [Program(g)(batch)["x8"].mean(0) for g in (network.reference, corrected.integer())]
         assert_same(means[1], means[0], atol=corrected.plan.own(8).scale[0])
+
+
+def test_a_kernels_own_scale_does_not_grow_with_one_that_is_alike():
+    """Pixels minus 128 over 128 reach from -1 to 127/128: as int8 that is TANH's own format."""
+    x = (np.random.default_rng(1).integers(0, 256, (70, WIDTH)) - 128) / 128
+    x[0, :2] = -1, 127 / 128
+    network, _, _ = planned(with_tanh(), x.astype(np.float32))
+    assert network.plan.own(0) == network.plan.own(4) == Affine((1 / 128,), (0,))
+    student = Student(network.graph, network.plan)
+    for growth in student.growth.values():
+        growth.data.fill_(0.1)
+    _, plan = student.learned()
+    assert plan.own(4) == Affine((1 / 128,), (0,))
+    assert plan.own(7).scale[0] > network.plan.own(7).scale[0]

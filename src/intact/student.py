@@ -69,6 +69,10 @@ class Student(torch.nn.Module):
             for i, e in plan.tensors.items()
             if isinstance(e.format, Affine) and (i in weights or (not graph[i].is_constant and e.range is not None))
         }
+        # A kernel's own format may equal a calibrated one by chance: pixels over 256 have SOFTMAX's. It must not grow.
+        chosen -= {
+            e.format for i, e in plan.tensors.items() if not graph[i].is_constant and e.range is None and graph[i].is_float
+        }
         self._slots: dict[Format, str] = {fmt: str(n) for n, fmt in enumerate(sorted(chosen, key=repr))}
         self._scales: dict[Affine, Tensor] = {}
         #: Weights that are read as they are, instead of the learned ones rounded.
