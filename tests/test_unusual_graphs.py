@@ -17,6 +17,7 @@ from intact.quantized import Quantized
 from intact.remedies.base import Context
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.bias_analytic import AnalyticBiasCorrection
+from intact.remedies.mixed import MixedPrecision
 from intact.runtime import litert
 from intact.settings import Settings
 from intact.simulate import Program
@@ -106,6 +107,18 @@ def test_a_bias_that_two_ops_read_is_not_corrected_for_one_of_them(remedy):
         batch, _ = samples.batch(np.arange(len(samples)))
         means = [Program(g)(batch)["x8"].mean(0) for g in (network.reference, corrected.integer())]
         assert_same(means[1], means[0], atol=corrected.plan.own(8).scale[0])
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int16x8"])
+@pytest.mark.parametrize("output", [3, 5])
+def test_a_constant_of_an_integer_op_and_a_float_one_is_stored_as_both(output, scheme, tmp_path):
+    network, samples, context = planned(shared_bias(), rows(), scheme=scheme)
+    mixed = MixedPrecision(outputs=(output,)).apply(network, samples, context)
+    batch, _ = samples.batch(np.arange(16))
+    step = mixed.plan.own(8).scale[0]
+    assert_same(ran(mixed, batch, tmp_path)["x8"], Program(mixed.integer())(batch)["x8"].numpy(), atol=2 * step)
+    stored = {t.format.dtype for t in mixed.integer().constants() if t.origin == "c2"}
+    assert stored == {"float32", "int32" if scheme == "int8" else "int64"}
 
 
 def test_a_kernels_own_scale_does_not_grow_with_one_that_is_alike():

@@ -81,7 +81,9 @@ class _Emitter:
     def _as(self, i: int, wanted: Format) -> int:
         """The id of tensor ``i`` in the format ``wanted``, made at the first need."""
         source = self.source[i]
-        constant = source.is_constant and (wanted == self._own(i) or isinstance(wanted, Affine))
+        own = self._own(i)
+        # Floats beside integers are stored too: no kernel takes an int32 bias back to them.
+        constant = source.is_constant and (wanted == own or isinstance(wanted, Affine) or isinstance(own, Affine))
         if (i, wanted) in self._converted:
             return self._converted[i, wanted]
         if constant:

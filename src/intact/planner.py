@@ -141,7 +141,8 @@ class _Draft:
         for op in self.graph.ops:
             if op.output in integer_ops:
                 self._plan_integer_op(op)
-            else:
+        for op in self.graph.ops:  # once it is known which constants the integer ops store
+            if op.output not in integer_ops:
                 self._plan_float_op(op)
         self._plan_boundary()
 
