@@ -133,3 +133,17 @@ def test_a_kernels_own_scale_does_not_grow_with_one_that_is_alike():
     _, plan = student.learned()
     assert plan.own(4) == Affine((1 / 128,), (0,))
     assert plan.own(7).scale[0] > network.plan.own(7).scale[0]
+
+
+@pytest.mark.parametrize("output_type", ["int8", "uint8", "float32"])
+def test_16_bits_at_the_output_leave_as_asked_for(output_type, tmp_path):
+    graph = shared_bias()
+    x = rows()
+    result = intact.quantize(
+        graph, intact.data.arrays(x), target="mcu", output_type=output_type, remedies=["mixed"], measure=False
+    )
+    path = result.save(tmp_path / "model.tflite")
+    made = litert.run(path, {"x0": x[:8]}, kernels="reference")
+    exact = Program(graph)({"x0": x[:8]})["x8"].numpy()
+    assert "int16" in {t.format.dtype for t in result.graph.tensors.values()}
+    assert_same(next(iter(made.values())), exact, atol=0.1 * np.abs(exact).max())

@@ -84,8 +84,9 @@ class _Emitter:
         own = self._own(i)
         # Floats beside integers are stored too: no kernel takes an int32 bias back to them.
         constant = source.is_constant and (wanted == own or isinstance(wanted, Affine) or isinstance(own, Affine))
-        if (i, wanted) in self._converted:
-            return self._converted[i, wanted]
+        key = i, wanted
+        if key in self._converted:
+            return self._converted[key]
         if constant:
             made = _stored(source, wanted, symmetric=i in self._weights)
             new = i if i not in self.tensors else self._new(made)
@@ -95,9 +96,12 @@ class _Emitter:
                 self._as(i, self._own(i))
             if wanted == self.tensors[i].format:
                 return i
+            between = _between(self.tensors[i].format, wanted)
+            if between is not None:
+                i = self._as(i, between)
             new = self._new(replace(source, name=f"{source.name}_as", format=wanted, data=None, made_by="emit"))
             self.ops.append(Op(_conversion(wanted), (i,), (new,)))
-        self._converted[i, wanted] = new
+        self._converted[key] = new
         return new
 
     def _new(self, tensor: Tensor) -> int:
@@ -113,6 +117,14 @@ class _Emitter:
 
     def _at(self, i: int, op: Op) -> Format:
         return self.plan.at(i, op.output) if self.source[i].is_float else self.source[i].format
+
+
+def _between(made: Format, wanted: Format) -> Affine | None:
+    """The format to pass through where no one kernel converts: int16 becomes uint8 by way of int8, which loses nothing more."""
+    if not (isinstance(made, Affine) and isinstance(wanted, Affine) and (made.dtype, wanted.dtype) == ("int16", "uint8")):
+        return None
+    shift = limits("int8")[0] - limits("uint8")[0]
+    return Affine(wanted.scale, tuple(z + shift for z in wanted.zero_point), "int8")
 
 
 def _conversion(wanted: Format) -> OpKind:
