@@ -7,6 +7,7 @@ import intact
 from compare import assert_same
 from intact.affine import Affine, Index
 from intact.data import input_specs
+from intact.errors import UnsupportedError
 from intact.formats import tflite
 from intact.graph import Graph, Op, Tensor
 from intact.ops.activation import Softmax, Tanh
@@ -17,6 +18,7 @@ from intact.quantized import Quantized
 from intact.remedies.base import Context
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.bias_analytic import AnalyticBiasCorrection
+from intact.remedies.finetune import FineTune
 from intact.remedies.mixed import MixedPrecision
 from intact.runtime import litert
 from intact.settings import Settings
@@ -119,6 +121,17 @@ def test_a_constant_of_an_integer_op_and_a_float_one_is_stored_as_both(output, s
     assert_same(ran(mixed, batch, tmp_path)["x8"], Program(mixed.integer())(batch)["x8"].numpy(), atol=2 * step)
     stored = {t.format.dtype for t in mixed.integer().constants() if t.origin == "c2"}
     assert stored == {"float32", "int32" if scheme == "int8" else "int64"}
+
+
+def test_only_real_numbers_are_learned_from():
+    network, samples, context = planned(with_classes(scores=True), rows(), np.arange(70) % 4)
+    assert "fine-tuned" in FineTune(epochs=1).apply(network, samples, context).log[-1]
+
+
+def test_a_network_that_gives_whole_numbers_only_cannot_be_fine_tuned():
+    network, samples, context = planned(with_classes(scores=False), rows())
+    with pytest.raises(UnsupportedError, match="needs an output of real numbers"):
+        FineTune(epochs=1).apply(network, samples, context)
 
 
 def test_a_kernels_own_scale_does_not_grow_with_one_that_is_alike():

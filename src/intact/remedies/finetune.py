@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from intact.data import Samples
-from intact.errors import ResourceError
+from intact.errors import ResourceError, UnsupportedError
 from intact.graph import Graph
 from intact.ops.activation import Softmax
 from intact.quantized import Quantized
@@ -85,7 +85,11 @@ class _Run:
         self.how, self.network, self.samples, self.context = how, network, samples, context
         self.teacher = Program(network.reference, context.device)
         self.student = Student(network.graph, network.plan, context.device)
-        self.targets = {i: _before_softmax(network.reference, i) for i in network.reference.outputs}
+        self.targets = {
+            i: _before_softmax(network.reference, i) for i in network.reference.outputs if network.reference[i].is_float
+        }
+        if not self.targets:
+            raise UnsupportedError("fine-tuning needs an output of real numbers, and this model gives whole numbers only")
         self.draw = np.random.default_rng(context.seed)
         order = self.draw.permutation(len(samples))
         held = max(1, round(how.held_out * len(samples)))
@@ -241,7 +245,7 @@ class _Run:
     def _labels_fit(self) -> bool:
         """Whether there is a label for each sample, and the float network gets most of the held-out ones right."""
         output = self.network.reference.outputs[0]
-        if self.samples.labels is None or self.samples.labels.ndim != 1 or self.targets[output] == output:
+        if self.samples.labels is None or self.samples.labels.ndim != 1 or self.targets.get(output, output) == output:
             return False
         right = 0
         for part in self._parts(self.judging, augment=False):
