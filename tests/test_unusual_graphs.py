@@ -18,13 +18,14 @@ from intact.quantized import Quantized
 from intact.remedies.base import Context
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.bias_analytic import AnalyticBiasCorrection
-from intact.remedies.finetune import FineTune
+from intact.remedies.finetune import FineTune, _Run
 from intact.remedies.mixed import MixedPrecision
 from intact.runtime import litert
 from intact.settings import Settings
 from intact.simulate import Program
 from intact.student import Student
 from intact.verify import verify
+from test_remedies import planned as planned_mobile
 from test_remedies import planner
 
 WIDTH = 6
@@ -160,3 +161,12 @@ def test_16_bits_at_the_output_leave_as_asked_for(output_type, tmp_path):
     exact = Program(graph)({"x0": x[:8]})["x8"].numpy()
     assert "int16" in {t.format.dtype for t in result.graph.tensors.values()}
     assert_same(next(iter(made.values())), exact, atol=0.1 * np.abs(exact).max())
+
+
+def test_training_goes_on_at_the_lower_rate_at_once():
+    network, samples, context = planned_mobile()
+    run = _Run(FineTune(epochs=2, batch=16), network, samples, context)
+    run.learn(run.learning[:16])
+    before = [group["lr"] for group in run.optimizer.param_groups]
+    run._slow_down(run.student.state_dict())
+    assert [group["lr"] for group in run.optimizer.param_groups] == pytest.approx([0.3 * rate for rate in before])

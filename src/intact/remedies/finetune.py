@@ -153,6 +153,8 @@ class _Run:
         """An epoch that made things worse was too fast: back to the best state, and on from there at a third of the rate."""
         self.student.load_state_dict(state)
         self.slowed *= _SLOWER
+        for group in self.optimizer.param_groups:
+            group["lr"] *= _SLOWER  # the schedule takes it up only after the next step
         self.optimizer.state.clear()
 
     def learn(self, index: np.ndarray) -> bool:
