@@ -1,5 +1,7 @@
 """Remedies beside what is no plain chain: shared biases, whole numbers in or out, scales that are alike by chance."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -170,3 +172,11 @@ def test_training_goes_on_at_the_lower_rate_at_once():
     before = [group["lr"] for group in run.optimizer.param_groups]
     run._slow_down(run.student.state_dict())
     assert [group["lr"] for group in run.optimizer.param_groups] == pytest.approx([0.3 * rate for rate in before])
+
+
+def test_training_that_gave_up_has_given_up_when_it_is_taken_up_again(tmp_path):
+    network, samples, context = planned_mobile()
+    how, context = FineTune(epochs=8, batch=16, rate=3.0, scale_rate=0.3, patience=1), replace(context, folder=tmp_path)
+    first, again = (how.apply(network, samples, context).log[-1] for _ in range(2))
+    assert "stopped after 1 epochs" in first
+    assert again == first

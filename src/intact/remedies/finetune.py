@@ -119,7 +119,7 @@ class _Run:
             best, state, step, worse = kept["best"], kept["state"], kept["step"], kept["worse"]
         clock = _Clock(self.context.deadline)
         order = self.learning
-        while step < self.total and not ended:
+        while step < self.total and worse < self.how.patience:
             if step % self.steps == 0:
                 order = self.draw.permutation(self.learning)
             self.context.progress("fine-tune", step, self.total)
@@ -136,11 +136,11 @@ class _Run:
                     best, state = now, copy.deepcopy(self.student.state_dict())
                 else:
                     self._slow_down(state)
-                if worse >= self.how.patience:
-                    ended = f"; stopped after {worse} epochs that were no better"
                 unfinished.save(
                     {"best": best, "state": state, "step": step, "worse": worse, "total": self.total, **self._state()}
                 )
+        if worse >= self.how.patience:
+            ended = f"; stopped after {worse} epochs that were no better"
         self.context.progress("fine-tune", self.total, self.total)
         self.student.load_state_dict(state)
         labels = " and their labels" if self.of_labels else ""
