@@ -1,5 +1,6 @@
 """Remedies beside what is no plain chain: shared biases, whole numbers in or out, scales that are alike by chance."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +23,7 @@ from intact.remedies.bias import BiasCorrection
 from intact.remedies.bias_analytic import AnalyticBiasCorrection
 from intact.remedies.finetune import FineTune, _Run
 from intact.remedies.mixed import MixedPrecision
+from intact.remedies.rounding import LearnedRounding
 from intact.runtime import litert
 from intact.settings import Settings
 from intact.simulate import Program
@@ -163,6 +165,13 @@ def test_16_bits_at_the_output_leave_as_asked_for(output_type, tmp_path):
     exact = Program(graph)({"x0": x[:8]})["x8"].numpy()
     assert "int16" in {t.format.dtype for t in result.graph.tensors.values()}
     assert_same(next(iter(made.values())), exact, atol=0.1 * np.abs(exact).max())
+
+
+def test_learned_rounding_stops_when_time_is_up():
+    network, samples, context = planned_mobile(scheme="w4a8")
+    began = time.monotonic()
+    LearnedRounding(steps=1_000_000).apply(network, samples, replace(context, deadline=began + 1))
+    assert time.monotonic() - began < 20
 
 
 def test_training_goes_on_at_the_lower_rate_at_once():
