@@ -17,12 +17,14 @@ from intact.ops.activation import Softmax, Tanh
 from intact.ops.matmul import FullyConnected
 from intact.ops.reduction import ArgMax, Mean
 from intact.ops.shaping import Gather
+from intact.plan import Entry
 from intact.quantized import Quantized
 from intact.remedies.base import Context
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.bias_analytic import AnalyticBiasCorrection
 from intact.remedies.finetune import FineTune, _Run
 from intact.remedies.mixed import MixedPrecision
+from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding
 from intact.runtime import litert
 from intact.settings import Settings
@@ -151,6 +153,16 @@ def test_a_kernels_own_scale_does_not_grow_with_one_that_is_alike():
     _, plan = student.learned()
     assert plan.own(4) == Affine((1 / 128,), (0,))
     assert plan.own(7).scale[0] > network.plan.own(7).scale[0]
+
+
+def test_refining_ranges_leaves_the_inputs_as_they_are():
+    """They were rounded before any range is refined: errors would be measured with another scale than what is written."""
+    network, samples, context = planned_mobile()
+    fmt = network.plan.own(6)
+    wide = Affine((fmt.scale[0] * 64,), fmt.zero_point, fmt.dtype)
+    entries = network.plan.tensors | {i: Entry(wide, "too wide", wide.range) for i in (0, 6)}
+    spoilt = replace(network, plan=replace(network.plan, tensors=entries))
+    assert RangeRefinement(factors=(1 / 64, 1 / 8)).apply(spoilt, samples, context).plan.own(0) == wide
 
 
 @pytest.mark.parametrize("output_type", ["int8", "uint8", "float32"])

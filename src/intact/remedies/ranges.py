@@ -76,12 +76,14 @@ class _Run:
         stored = {i: student.store(x, plan.own(i)) for i, x in self.inputs.items()}
         last = {i: n for n, op in enumerate(graph.ops) for i in op.reads} | dict.fromkeys(self.ends, len(graph.ops))
         first = best = self._errors(0, stored)
+        # The inputs' own scales stay: they were rounded with them above.
+        kept = {plan.own(i) for i in graph.inputs}
         done, changed = set[Affine](), 0
         for n, op in enumerate(graph.ops):
             self.context.progress("refine ranges", n, len(graph.ops))
             formats = [fmt for fmt in (plan.own(i) for i in op.outputs) if isinstance(fmt, Affine) and student.learns(fmt)]
             for fmt in formats:
-                if fmt in done or self.context.out_of_time():
+                if fmt in done or fmt in kept or self.context.out_of_time():
                     continue
                 done.add(fmt)
                 # A scale that an earlier tensor shares was settled there; the values so far were rounded with it.
