@@ -9,6 +9,7 @@ import pytest
 import intact
 from compare import assert_same
 from intact.affine import Affine, Index
+from intact.chance import contradiction
 from intact.data import input_specs
 from intact.errors import UnsupportedError
 from intact.formats import tflite
@@ -139,6 +140,14 @@ def test_a_network_that_gives_whole_numbers_only_cannot_be_fine_tuned():
     network, samples, context = planned(with_classes(scores=False), rows())
     with pytest.raises(UnsupportedError, match="needs an output of real numbers"):
         FineTune(epochs=1).apply(network, samples, context)
+
+
+def test_numbers_of_words_are_not_taken_for_pixels():
+    draw, graph = np.random.default_rng(2), of_tokens()
+    words, labels = draw.integers(0, 20, (300, 5)).astype(np.int32), draw.integers(0, 3, 300)
+    found = contradiction(graph, intact.data.arrays(words, labels).bind(input_specs(graph), 3))
+    assert found is not None
+    assert found.advice.endswith("are wrong")
 
 
 def test_a_kernels_own_scale_does_not_grow_with_one_that_is_alike():

@@ -69,8 +69,9 @@ def _other(graph: Graph, samples: Samples, now: float) -> str:
     """Which of the usual pixel ranges would fit better."""
     found: dict[tuple[float, float], float] = {}
     low, high = samples.preprocessing.pixels
-    for pixels in _USUAL:
-        if samples.preprocessing.normalizes or pixels == (low, high):
+    pixels_are_scaled = all(graph[i].is_float for i in graph.inputs) and not samples.preprocessing.normalizes
+    for pixels in _USUAL if pixels_are_scaled else ():
+        if pixels == (low, high):
             continue
         outputs = _outputs(graph, samples, low, (pixels[1] - pixels[0]) / (high - low), pixels[0])
         right = accuracy.correct(outputs, _labels(samples), accuracy.threshold(outputs))
