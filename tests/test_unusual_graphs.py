@@ -32,6 +32,7 @@ from intact.settings import Settings
 from intact.simulate import Program
 from intact.student import Student
 from intact.verify import verify
+from nets import images, mobile
 from test_remedies import planned as planned_mobile
 from test_remedies import planner
 
@@ -148,6 +149,18 @@ def test_numbers_of_words_are_not_taken_for_pixels():
     found = contradiction(graph, intact.data.arrays(words, labels).bind(input_specs(graph), 3))
     assert found is not None
     assert found.advice.endswith("are wrong")
+
+
+@pytest.mark.parametrize("at_once", [3, 4, 40])
+def test_labels_stay_beside_their_samples_where_the_batch_is_fixed(at_once):
+    graph, x = mobile(), images(70)
+    right = Program(graph)({"image": x})["scores"].argmax(-1).numpy()
+    fixed = {i: replace(t, shape=(at_once, *t.shape[1:])) for i, t in graph.tensors.items() if t.shape[:1] == (None,)}
+    graph = verify(replace(graph, tensors=graph.tensors | fixed))
+    wrong = (right + 1) % 4
+    found = [contradiction(graph, intact.data.arrays(x, y).bind(input_specs(graph), 4)) for y in (right, wrong)]
+    assert found[0] is None
+    assert "right on 0.0 % of the samples" in found[1].what
 
 
 def test_a_kernels_own_scale_does_not_grow_with_one_that_is_alike():

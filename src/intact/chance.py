@@ -12,6 +12,7 @@ from intact.data import Samples
 from intact.graph import Graph
 from intact.measure import accuracy
 from intact.simulate import Batch, Program, run_batches
+from intact.verify import concrete
 
 #: A network that learned anything is right on more samples than chance and this part of the rest.
 _LEARNED: Final = 0.1
@@ -37,7 +38,10 @@ def contradiction(graph: Graph, samples: Samples) -> Contradiction | None:
     """
     if samples.labels is None or samples.labels.ndim != 1 or len(graph.outputs) != 1:
         return None
-    samples = samples.take(np.arange(min(_SAMPLES, len(samples))))
+    fixed = _fixed_batch(graph)
+    samples = samples.take(np.arange(min(_SAMPLES, len(samples)) // fixed * fixed))
+    if not len(samples):
+        return None
     outputs = _outputs(graph, samples)
     top = accuracy.top1(accuracy.correct(outputs, _labels(samples), accuracy.threshold(outputs)))
     classes = max(outputs.reshape(len(outputs), -1).shape[1], 2)
@@ -56,7 +60,14 @@ def _outputs(graph: Graph, samples: Samples, low: float = 0.0, gain: float = 1.0
     def moved(batch: Mapping[str, np.ndarray]) -> Batch:
         return {name: ((x - low) * gain + to).astype(x.dtype) for name, x in batch.items()}
 
-    return next(iter(run_batches(Program(graph), (moved(batch) for batch, _ in samples.batches(_BATCH))).values()))
+    fixed = _fixed_batch(graph)
+    batches = samples.batches(max(fixed, _BATCH // fixed * fixed))  # whole ones: what is left over of one is not computed
+    return next(iter(run_batches(Program(graph), (moved(batch) for batch, _ in batches)).values()))
+
+
+def _fixed_batch(graph: Graph) -> int:
+    """The number of samples that the graph takes at a time; 1 where it takes any."""
+    return concrete(graph[graph.inputs[0]])[0]
 
 
 def _labels(samples: Samples) -> np.ndarray:
