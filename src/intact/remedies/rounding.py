@@ -26,6 +26,8 @@ Run: TypeAlias = Callable[[Mapping[int, Tensor]], dict[int, Tensor]]
 
 #: Both networks' live activations are held for all samples at once; this many numbers in the largest of them.
 _LARGEST: Final = 48 << 20
+#: A batch of this many numbers in a block's largest tensor takes longer to compute than to hand out to several cores.
+_WORTH_SPLITTING: Final = 4 << 20
 #: Into how many parts a batch is split, whatever the number of cores.
 _PARTS: Final = 4
 #: The rectified sigmoid reaches 0 and 1: ``h(v) = clamp(1.2 sigmoid(v) - 0.1, 0, 1)``.
@@ -189,7 +191,9 @@ class _Run:
             error = torch.stack([(made[i] - targets[i][part]).square().mean() / p for i, p in power.items()]).sum()
             return torch.autograd.grad(error * (len(part) / len(index)), list(given.values()))
 
-        parts = list(one_per_core(of_part, np.array_split(index, min(_PARTS, len(index))), self.context.device))
+        largest = max(prod(concrete(self.network.graph[i])) for op in block.ops for i in op.outputs)
+        count = min(_PARTS, len(index)) if largest * len(index) > _WORTH_SPLITTING else 1
+        parts = list(one_per_core(of_part, np.array_split(index, count), self.context.device))
         return {w: torch.stack([part[n] for part in parts]).sum(0) for n, w in enumerate(given)}
 
     def _undecided(self, soft: Mapping[int, _Soft], done: float) -> Tensor:
