@@ -184,3 +184,30 @@ def test_goals_come_from_settings():
     assert Settings(max_drop=0.5).goal == Goal("drop", 0.5)
     assert Settings(min_agreement=99.0).goal == Goal("disagreement", 1.0)
     assert Settings().goal is None
+
+
+def test_remedies_by_name_leave_an_account(folder):
+    out = folder / "account"
+    ran = call("quantize", folder / "net.tflite", "--data", folder / "labelled.npz", "--remedies", "bias", "--out", out)
+    assert ran.exit_code == 0, ran.stderr
+    assert "corrected 3 biases" in ran.stderr
+    assert json.loads((out / "result.json").read_text())["steps"][0].startswith("corrected 3 biases")
+    assert "## Done to the network" in (out / "result.md").read_text()
+
+
+def test_python_takes_what_the_command_takes():
+    net, x, y = labelled(120)
+    data = intact.data.arrays(x, y)
+    asked = intact.quantize(net, data, remedies="equalize, bias", time_budget="20s", measure=False).settings
+    assert (asked.remedies, asked.time_budget) == (("equalize", "bias"), 20.0)
+    with pytest.raises(DataError, match=r"intact\.data\.arrays\(x, labels\)"):
+        intact.quantize(net, x)
+
+
+def test_a_great_loss_is_not_passed_over(monkeypatch):
+    monkeypatch.setattr(importlib.import_module("intact.quantize"), "_GREAT", -100.0)
+    net, x, y = labelled(120)
+    findings = intact.quantize(net, intact.data.arrays(x, y)).findings
+    assert any("--max-drop 1 searches for a network that keeps them" in f.message for f in findings)
+    findings = intact.quantize(net, intact.data.arrays(x)).findings
+    assert any("--min-agreement 99 searches" in f.message for f in findings)

@@ -127,7 +127,7 @@ def quantize(
             seed=seed,
             calibration_samples=calibration_samples,
             input_shape=options.input_shape(input_shape or []),
-            remedies=tuple(name.strip() for name in (remedies or "").split(",") if name.strip()),
+            remedies=options.names(remedies),
             max_drop=max_drop,
             min_agreement=min_agreement,
             time_budget=options.seconds(time_budget),

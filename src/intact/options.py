@@ -50,6 +50,11 @@ def seconds(text: str) -> float:
         raise OptionError(f"--time-budget {text!r} is no time; type something like 90s, 15m or 1h") from None
 
 
+def names(text: str | None) -> tuple[str, ...]:
+    """``"equalize, bias"`` -> the two names; nothing -> none."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
 def granularity(text: str) -> Granularity:
     """The value of --weights."""
     if text not in ("per-channel", "per-tensor"):

@@ -14,11 +14,11 @@ from typing import Any, Final, TypeAlias, final
 import numpy as np
 
 from intact import data as samples_of
-from intact import files
+from intact import files, options
 from intact.calibrate import observe
 from intact.clean import clean
 from intact.data import Data, Finding, Parts, Samples
-from intact.errors import OptionError, UnsupportedError, located
+from intact.errors import DataError, OptionError, UnsupportedError, located
 from intact.formats import tflite
 from intact.formats.load import to_float_tflite
 from intact.graph import Graph
@@ -46,12 +46,17 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 
 _BATCH: Final = 32
 _DIAGNOSED: Final = 64
+#: Points of accuracy, or per cent of samples with another class, that call for a word.
+_GREAT: Final = 5.0
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Result:
-    """The quantized model with its plan and every figure. ``float_graph`` is the network that was quantized."""
+    """The quantized model with its plan and every figure. ``float_graph`` is the network that was quantized.
+
+    ``taken`` names the candidate that a search chose, ``steps`` say what remedies did to the network.
+    """
 
     model: bytes
     graph: Graph
@@ -62,6 +67,8 @@ class Result:
     findings: tuple[Finding, ...]
     about: Mapping[str, Any]
     candidates: tuple[Candidate, ...] = ()
+    taken: str | None = None
+    steps: tuple[str, ...] = ()
     verdict: Verdict | None = None
 
     def save(self, path: str | Path) -> Path:
@@ -99,10 +106,10 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     seed: int = 0,
     calibration_samples: int = 500,
     input_shape: InputShape | None = None,
-    remedies: Iterable[str] = (),
+    remedies: Iterable[str] | str = (),
     max_drop: float | None = None,
     min_agreement: float | None = None,
-    time_budget: float = 900.0,
+    time_budget: float | str = 900.0,
     device: str = "auto",
     plan: Plan | None = None,
     metric: Metric | None = None,
@@ -114,7 +121,8 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     ``data`` is split by ``seed`` into calibration and evaluation samples, unless ``evaluation`` is given. ``metric`` is any
     function of outputs and labels. ``input_shape`` is for Keras models that leave sizes open: (96, 96, 3), or by input name.
     ``remedies`` are applied as named; ``max_drop`` (percentage points) or ``min_agreement`` (per cent) lets a search of at most
-    ``time_budget`` seconds choose; they learn on ``device``: "cpu", "cuda", or "auto". ``plan`` replays a plan made before.
+    ``time_budget`` (seconds, or "15m") choose; they learn on ``device``: "cpu", "cuda", or "auto". ``plan`` replays a plan made
+    before.
     ``measure=False`` leaves out all figures.
     Raises IntactError with one sentence that says what to do.
     """
@@ -129,10 +137,10 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
         seed=seed,
         calibration_samples=calibration_samples,
         input_shape=input_shape,
-        remedies=tuple(remedies),
+        remedies=tuple(options.names(remedies) if isinstance(remedies, str) else remedies),
         max_drop=max_drop,
         min_agreement=min_agreement,
-        time_budget=time_budget,
+        time_budget=options.seconds(time_budget) if isinstance(time_budget, str) else time_budget,
         device=device,
     )
     with tempfile.TemporaryDirectory(prefix="intact-") as folder:
@@ -187,9 +195,12 @@ class Job:
                 *parts.findings,
                 *recovery.findings,
                 *_float_islands(integer, self.settings),
+                *_great_loss(readings, self.settings),
                 *self._advice(verdict, recovery.network, parts),
             ),
             candidates=recovery.candidates,
+            taken=recovery.taken,
+            steps=recovery.network.log,
             verdict=verdict,
             about=self._about(source, written, parts),
         )
@@ -216,6 +227,8 @@ class Job:
         self.progress("read samples", 0, 0)
         specs = samples_of.input_specs(graph)
         classes = None if self.metric is not None else samples_of.class_count(graph)
+        if not isinstance(self.data, Data) or not isinstance(self.evaluation, Data | None):
+            raise DataError("samples must be intact.data.arrays(x, labels), intact.data.folder(path) or another of intact.data")
         data = self.data.bind(specs, classes)
         evaluation = None if self.evaluation is None else self.evaluation.bind(specs, classes)
         if evaluation is not None:
@@ -348,6 +361,19 @@ def prepare(graph: Graph, settings: Settings) -> Graph:
             "intact evaluate, intact benchmark and intact inspect work on it as it is"
         )
     return lower(clean(graph), settings.target, scheme_named(settings.scheme).activations)
+
+
+def _great_loss(readings: tuple[Reading, ...], settings: Settings) -> tuple[Finding, ...]:
+    """A loss that nobody wants and nobody asked about, said with what to do."""
+    lost = next((r.measurement for r in readings if (r.of, r.measurement.name) == ("difference", "accuracy drop")), None)
+    differ = next((r.measurement for r in readings if r.measurement.name == "agreement with float"), None)
+    points = lost.value if lost is not None else 0.0 if differ is None else 100 - differ.value
+    if settings.goal is not None or points < _GREAT:
+        return ()
+    what = f"{points:.1f} points are lost" if lost is not None else f"{points:.1f} % of the samples get another class"
+    how = "--max-drop 1" if lost is not None else "--min-agreement 99"
+    said = f"{what}: {how} searches for a network that keeps them, and intact diagnose says which ops cost them"
+    return (Finding("great-loss", said),)
 
 
 def _float_islands(graph: Graph, settings: Settings) -> tuple[Finding, ...]:

@@ -46,11 +46,12 @@ _TIMED_SECONDS: Final = 1.5
 @final
 @dataclass(frozen=True, eq=False)
 class Recovery:
-    """The network to write, everything that was tried, and what was noticed."""
+    """The network to write, everything that was tried, what was noticed, and the name of the candidate taken."""
 
     network: Quantized
     candidates: tuple[Candidate, ...] = ()
     findings: tuple[Finding, ...] = ()
+    taken: str | None = None
 
 
 def recover(  # noqa: PLR0913  # a run's own parts, from one caller
@@ -82,7 +83,10 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
     if goal is None:
         learning, findings = for_learning(parts)
         arrays = folder.arrays("remedies", lambda: apply(known(settings.remedies), start, learning, context).to_arrays())
-        return Recovery(Quantized.from_arrays(start, arrays), findings=findings)
+        network = Quantized.from_arrays(start, arrays)
+        for step in network.log:
+            tell(step)
+        return Recovery(network, findings=findings)
     learning, choosing, findings = for_search(parts)
     if goal.kind == "drop" and metric is None:
         _check_labels(start.reference, choosing)
@@ -125,7 +129,7 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
             mixes=target.float_islands or start.plan.scheme != "int16x8",
         )
         candidates, best = search(start, tools)
-    return Recovery(best.network, candidates, findings)
+    return Recovery(best.network, candidates, findings, best.name)
 
 
 def _too_few(goal: Goal, count: int, tell: Callable[[str], None]) -> tuple[Finding, ...]:

@@ -62,7 +62,10 @@ def class_count(output: np.ndarray) -> int:
 def _scores(output: np.ndarray) -> np.ndarray:
     kept = [size for size in output.shape[1:] if size != 1] or [1]
     if len(kept) > 1:
-        raise DataError(f"an output of shape {['n', *output.shape[1:]]} is not one score per class; pass metric= to judge it")
+        raise DataError(
+            f"an output of shape {['n', *output.shape[1:]]} is not one score per class; leave out --max-drop and "
+            "--min-agreement (--remedies need neither), or pass metric= in Python"
+        )
     return output.reshape(len(output), kept[0])
 
 

@@ -21,6 +21,8 @@ def record(result: Result) -> dict[str, Any]:
         "measurements": [reading.to_json() for reading in result.readings],
         "verdict": None if result.verdict is None else asdict(result.verdict),
         "candidates": [candidate.to_json() for candidate in result.candidates],
+        "taken": result.taken,
+        "steps": list(result.steps),
         "front": list(front(result.candidates)),
         "findings": [{"kind": f.kind, "message": f.message} for f in result.findings],
     }
