@@ -13,10 +13,11 @@ from drafts import draft, normal
 from intact.affine import Affine
 from intact.clean import clean, clean_with_log
 from intact.graph import Graph
-from intact.ops.activation import LeakyRelu, Relu, Relu6, ReluN1To1, Tanh
+from intact.ops.activation import Exp, LeakyRelu, Relu, Relu6, ReluN1To1, Tanh
 from intact.ops.blocks import BatchToSpaceNd, SpaceToBatchNd
 from intact.ops.convolution import Conv2D, DepthwiseConv2D, TransposeConv
 from intact.ops.elementwise import Add, Div, Mul, Sub
+from intact.ops.logic import Greater, Select
 from intact.ops.matmul import FullyConnected
 from intact.ops.pooling import AveragePool2D, MaxPool2D
 from intact.ops.quantization import Cast
@@ -605,6 +606,20 @@ CASES += [
 ]
 
 
+SELU = "GREATER MUL MINIMUM EXP MUL ADD SELECT"
+BARE = "MINIMUM EXP GREATER SELECT"
+
+
+def selected(d, x, otherwise, limit=0.0):
+    return d(Select(), d(Greater(), x, limit), x, otherwise)
+
+
+def selu(d, x):
+    """As Keras' converter spells it."""
+    above, positive = d(Greater(), x, 0.0), d(Mul(), x, 1.05)
+    return d(Select(), above, positive, d(Add(), d(Mul(), d(Exp(), x), 1.76), -1.76))
+
+
 def shifted(d, x, c, s, act="none"):
     return d(Mul(act), d(Add(), x, c), s)
 
@@ -639,6 +654,12 @@ CASES += [
     stays("scale before shift", "an activation between", IMAGE, lambda d, x: d(Mul(), d(Add("relu"), x, 1.0), -1.0)),
     stays("scale before shift", "x is broadcast", (4, 1, 3), lambda d, x: shifted(d, x, normal(5, 3), 2.0)),
     stays("scale before shift", "an output", IMAGE, lambda d, x: both(y := d(Add(), x, 2.0), d(Mul(), y, 2.0))),
+    applies("bounded exponential", "SELU", SELU, IMAGE, selu),
+    applies("bounded exponential", "bare", BARE, IMAGE, lambda d, x: selected(d, x, d(Exp(), x))),
+    stays("bounded exponential", "another reader", IMAGE, lambda d, x: both(y := d(Exp(), x), selected(d, x, y))),
+    stays("bounded exponential", "the other branch", IMAGE, lambda d, x: d(Select(), d(Greater(), x, 0.0), d(Exp(), x), x)),
+    stays("bounded exponential", "another limit", IMAGE, lambda d, x: selected(d, x, d(Exp(), x), 1.0)),
+    stays("bounded exponential", "of something else", IMAGE, lambda d, x: selected(d, x, d(Exp(), d(Tanh(), x)))),
     applies("scale in next weights", "per channel", "CONV_2D", IMAGE, scaled_conv()),
     applies("scale in next weights", "a scalar", "CONV_2D", IMAGE, scaled_conv(())),
     applies("scale in next weights", "[1, 1, c]", "CONV_2D", IMAGE, scaled_conv((1, 1, 3))),

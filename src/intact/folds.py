@@ -9,10 +9,12 @@ from typing import Any, Final
 import numpy as np
 
 from intact.graph import Graph, Op
+from intact.ops.activation import Exp
 from intact.ops.base import Weight
 from intact.ops.blocks import BatchToSpaceNd, SpaceToBatchNd
 from intact.ops.convolution import Conv2D, DepthwiseConv2D
-from intact.ops.elementwise import Add, Mul, Sub
+from intact.ops.elementwise import Add, Minimum, Mul, Sub
+from intact.ops.logic import Greater, GreaterEqual, Select, SelectV2
 from intact.ops.matmul import FullyConnected
 from intact.ops.shaping import ExpandDims, Pad, Reshape
 from intact.view import View
@@ -120,6 +122,28 @@ def scale_before_shift(view: View, op: Op) -> Graph | None:
     scaled = view.made(op.output, view.graph[x].shape, "scale_before_shift", 1)
     ops = [Op(Mul(), (x, factor), (scaled.id,)), Op(Add(op.kind.activation), (scaled.id, shift.id), op.outputs)]
     return view.swap([before, op], ops, [shift, scaled])
+
+
+def bounded_exponential(view: View, op: Op) -> Graph | None:
+    """SELECT(x > 0, a, f(EXP(x))) = SELECT(x > 0, a, f(EXP(MINIMUM(x, 0)))): what is not taken needs no range.
+
+    So SELU comes out of Keras. Its exponential of positive numbers, a million and more, would take the range of the rest.
+    """
+    if not isinstance(op.kind, (Select, SelectV2)):
+        return None
+    condition = view.made_by.get(op.inputs[0] or 0)
+    if condition is None or not isinstance(condition.kind, (Greater, GreaterEqual)):
+        return None
+    x, zero = condition.inputs
+    maker = view.sole_producer(op.inputs[2])
+    while maker is not None and not isinstance(maker.kind, Exp):
+        if not isinstance(maker.kind, (Add, Mul, Sub)):
+            return None
+        maker = next((m for i in maker.inputs if view.data(i) is None and (m := view.sole_producer(i)) is not None), None)
+    if maker is None or x is None or maker.inputs != (x,) or zero is None or (limit := view.data(zero)) is None or limit.any():
+        return None
+    lower = view.made(x, view.graph[x].shape, "bounded_exponential")
+    return view.swap([maker], [Op(Minimum(), (x, zero), (lower.id,)), Op(Exp(), (lower.id,), maker.outputs)], [lower])
 
 
 def _constant_operand(view: View, op: Op, *, any_producer: bool = False) -> tuple[Op | None, np.ndarray | None]:

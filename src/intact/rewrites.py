@@ -14,7 +14,14 @@ import numpy as np
 import torch
 
 from intact.errors import IntactError
-from intact.folds import dilated_convolution, merge_constants, scale_before_shift, scale_in_next_weights, sub_to_add
+from intact.folds import (
+    bounded_exponential,
+    dilated_convolution,
+    merge_constants,
+    scale_before_shift,
+    scale_in_next_weights,
+    sub_to_add,
+)
 from intact.graph import Dim, Graph, Op, rebuild
 from intact.ops.activation import Relu, Relu6, ReluN1To1
 from intact.ops.base import Activation, OpKind, as_tuple, same_padding
@@ -379,4 +386,5 @@ REWRITES: Final[Mapping[str, Rewrite]] = {
     "merge constants": merge_constants,
     "scale before shift": scale_before_shift,
     "scale in next weights": scale_in_next_weights,
+    "bounded exponential": bounded_exponential,
 }
