@@ -38,7 +38,7 @@ class Row:
 
 
 ROWS = (
-    Row(MOBILENET_V2, "int8", "per-channel", TRAINED, 0.1, 10),
+    Row(MOBILENET_V2, "int8", "per-channel", CHEAP, 0.1, 10),
     Row(MOBILENET_V3, "int8", "per-channel", CHEAP, 0.1, 10),
     Row(HARD, "int8", "per-channel", CHEAP, 0.2, 10),
     Row(RESNET8, "int8", "per-channel", CHEAP, 0.1, 3),

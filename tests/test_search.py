@@ -152,13 +152,27 @@ def test_samples_that_can_show_nothing_are_counted(kind):
 
 def test_a_lucky_estimate_is_not_believed(planned):
     """What the float network's confidence expects to be lost counts where it is more."""
-    made = tools(planned, {"bias": 0.2, "equalize + bias": 0.4})
+    made = tools(planned, {"bias": 0.9, "equalize + bias": 0.4})
     judge = made.judge
-    made = replace(made, judge=lambda name, model: (judge(name, model)[0], 1.5 if name == "bias" else 0.5))
+    made = replace(made, judge=lambda name, model: (judge(name, model)[0], 2.0 if name == "bias" else 0.5))
     found = search(planned[0], made)
     assert found[1].name == "equalize + bias"
-    assert found[1].score == 0.5
-    assert "(1.50 expected)" in str(found[0][1])
+    assert "(2.00 expected)" in str(found[0][1])
+
+
+@pytest.mark.parametrize(
+    ("measured", "expected", "score"),
+    [
+        ((-0.48, -1.72, 0.74), 1.5, 0.34),  # both say something: weighed
+        ((-0.32, -2.14, 1.50), 5.0, 0.32),  # a confidence that expects much is trusted little
+        ((0.30, 0.20, 0.40), 3.0, 0.30),  # labels that are sure decide
+        ((0.30, 0.20, 0.40), None, 0.30),
+        ((0.0, 0.0, 0.0), 0.0, 0.0),
+    ],
+)
+def test_measured_and_expected_losses_are_weighed_by_how_sure_they_are(planned, measured, expected, score):
+    lost = Measurement("accuracy drop", measured[0], "percentage points", *measured[1:], "made up", 80)
+    assert Candidate("a", "", planned[0], b"", lost, expected, 1.0, 0.0).score == pytest.approx(score, abs=0.006)
 
 
 def test_what_is_expected_to_be_lost_is_worked_out():
