@@ -57,7 +57,7 @@ def test_labels_that_do_not_fit_are_explained(labels, says):
 
 
 def test_an_output_that_is_no_row_of_scores_asks_for_a_metric():
-    with pytest.raises(DataError, match=r"\['n', 8, 8, 3\] is not one score per class; pass metric="):
+    with pytest.raises(DataError, match=r"\['n', 8, 8, 3\] is not one score per class; leave out .* or pass metric= in Python"):
         accuracy.classes(np.zeros((2, 8, 8, 3), np.float32))
 
 
