@@ -8,6 +8,7 @@ from typing import final
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from intact.affine import Affine, Float, dequantize_array, quantize_array
 from intact.graph import Graph, Op, Tensor
@@ -94,14 +95,21 @@ def only(graph: Graph, network: Quantized, ops: Iterable[Op], *, constants: bool
     return replace(graph, tensors=tensors)
 
 
+def before_softmax(graph: Graph, output: int) -> int:
+    """The tensor to compare instead of an output: what a SOFTMAX that makes it reads; itself where none does."""
+    op = graph.producers().get(output)
+    return op.inputs[0] if op is not None and isinstance(op.kind, Softmax) and op.inputs[0] is not None else output
+
+
+def divergence(exact: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
+    """``sum_c p_c (log p_c - log q_c)`` of logits [..., c], the mean over samples."""
+    p, q = (F.log_softmax(y.reshape(-1, y.shape[-1]), -1) for y in (exact, made))
+    return F.kl_div(q, p, reduction="batchmean", log_target=True)
+
+
 def without_softmax(graph: Graph) -> Graph:
     """``graph`` with each output that a SOFTMAX makes replaced by what the SOFTMAX reads."""
-    makers = graph.producers()
-    ends: dict[int, int] = {}
-    for i in graph.outputs:
-        op = makers.get(i)
-        if op is not None and isinstance(op.kind, Softmax) and op.inputs[0] is not None:
-            ends[i] = op.inputs[0]
+    ends = {i: before for i in graph.outputs if (before := before_softmax(graph, i)) != i}
     if len(set(ends.values())) != len(ends) or set(ends.values()) & set(graph.outputs):
         return graph
     return replace(graph, outputs=tuple(ends.get(i, i) for i in graph.outputs), signatures=())

@@ -7,16 +7,14 @@ from math import prod
 from typing import ClassVar, final
 
 import numpy as np
-import torch
 
 from intact.data import Samples
 from intact.graph import Graph, Op, Tensor
 from intact.ops.convolution import Conv2D, DepthwiseConv2D
 from intact.ops.matmul import FullyConnected
 from intact.quantized import Quantized
-from intact.remedies.base import Context, Remedy
+from intact.remedies.base import Context, Remedy, look_at
 from intact.remedies.equalize import Pair, pairs
-from intact.simulate import Batch, Program, map_batches
 from intact.verify import concrete, verify
 
 
@@ -94,17 +92,5 @@ def _reads(graph: Graph, taker: Op, c: np.ndarray) -> np.ndarray:
 
 def _channel_minima(graph: Graph, wanted: set[int], samples: Samples, context: Context) -> dict[int, np.ndarray]:
     """The least value of every channel of the tensors ``wanted`` on the samples."""
-    program = Program(graph, context.device)
-
-    def minima(batch: Batch) -> dict[int, np.ndarray]:
-        found: dict[int, np.ndarray] = {}
-
-        def note(tensor: Tensor, y: torch.Tensor) -> None:
-            if tensor.id in wanted:
-                found[tensor.id] = y.reshape(-1, y.shape[-1]).amin(0).double().cpu().numpy()
-
-        program(batch, note)
-        return found
-
-    parts = list(map_batches(minima, (batch for batch, _ in samples.batches(32)), context.device))
-    return {i: np.min([part[i] for part in parts], axis=0) for i in wanted}
+    seen = look_at(graph, wanted, samples, context, lambda y: y.reshape(-1, y.shape[-1]).amin(0).double())
+    return {i: least.amin(0).numpy() for i, least in seen.items()}

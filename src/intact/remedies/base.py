@@ -6,13 +6,20 @@ import abc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import ClassVar, final
+from typing import ClassVar, Final, final
+
+import torch
 
 from intact.data import Samples
-from intact.graph import Graph
+from intact.graph import Graph, Tensor
 from intact.plan import Plan
 from intact.quantized import Quantized
+from intact.simulate import Batch, Program, map_batches
+from intact.verify import concrete
+
+_BATCH: Final = 32
 
 
 def _silent(step: str, done: int, total: int) -> None:
@@ -39,6 +46,32 @@ class Context:
 
     def out_of_time(self) -> bool:
         return time.monotonic() >= self.deadline
+
+
+def samples_that_fit(graph: Graph, samples: Samples, most: int, room: int) -> int:
+    """At most ``most`` samples, so few that the largest activation of all of them together has ``room`` numbers; at least 1."""
+    largest = max(prod(concrete(t)) for t in graph.tensors.values() if not t.is_constant)
+    return max(1, min(most, len(samples), room // largest))
+
+
+def look_at(
+    graph: Graph, wanted: set[int], samples: Samples, context: Context, look: Callable[[torch.Tensor], torch.Tensor]
+) -> dict[int, torch.Tensor]:
+    """What ``look`` says of each of the activations ``wanted``, by id: [batches, ...], on the CPU."""
+    program = Program(graph, context.device)
+
+    def seen(batch: Batch) -> dict[int, torch.Tensor]:
+        found: dict[int, torch.Tensor] = {}
+
+        def note(tensor: Tensor, y: torch.Tensor) -> None:
+            if tensor.id in wanted:
+                found[tensor.id] = look(y).cpu()
+
+        program(batch, note)
+        return found
+
+    parts = list(map_batches(seen, (batch for batch, _ in samples.batches(_BATCH)), context.device))
+    return {i: torch.stack([part[i] for part in parts]) for i in wanted}
 
 
 class Remedy(abc.ABC):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any, ClassVar, Final, final
 
 import numpy as np
@@ -14,7 +13,7 @@ from intact.data import Samples
 from intact.graph import Op
 from intact.ops.base import as_tuple
 from intact.quantized import Quantized
-from intact.remedies.base import Context, Remedy
+from intact.remedies.base import Context, Remedy, samples_that_fit
 from intact.simulate import Program
 from intact.student import Student, own_biases
 from intact.verify import concrete
@@ -39,8 +38,7 @@ class BiasCorrection(Remedy):
 
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
         graph = network.graph
-        largest = max(prod(concrete(t)) for t in graph.tensors.values() if not t.is_constant)
-        count = max(1, min(self.samples, len(samples), _LARGEST // largest))
+        count = samples_that_fit(graph, samples, self.samples, _LARGEST)
         batch, _ = samples.batch(np.arange(count))
         with torch.inference_mode():
             shifts = _mean_shifts(network, batch, context)

@@ -10,10 +10,9 @@ import torch
 
 from intact.affine import Affine, dequantize_array, limits, quantize_array
 from intact.data import Samples
-from intact.graph import Graph, Op, Tensor
+from intact.graph import Graph, Op
 from intact.quantized import Quantized
-from intact.remedies.base import Context, Remedy
-from intact.simulate import Batch, Program, map_batches
+from intact.remedies.base import Context, Remedy, look_at
 from intact.student import own_biases
 
 
@@ -68,17 +67,5 @@ def _shift(graph: Graph, op: Op, w: int, fmt: Affine, mean: torch.Tensor) -> np.
 
 def _means(graph: Graph, wanted: set[int], samples: Samples, context: Context) -> dict[int, torch.Tensor]:
     """The mean over samples of the tensors ``wanted``, [1, ...]."""
-    program, count = Program(graph, context.device), len(samples)
-
-    def sums(batch: Batch) -> dict[int, torch.Tensor]:
-        found: dict[int, torch.Tensor] = {}
-
-        def note(tensor: Tensor, y: torch.Tensor) -> None:
-            if tensor.id in wanted:
-                found[tensor.id] = y.double().sum(0, keepdim=True).cpu()
-
-        program(batch, note)
-        return found
-
-    parts = list(map_batches(sums, (batch for batch, _ in samples.batches(32)), context.device))
-    return {i: (torch.stack([part[i] for part in parts]).sum(0) / count).float() for i in wanted}
+    seen = look_at(graph, wanted, samples, context, lambda y: y.double().sum(0, keepdim=True))
+    return {i: (sums.sum(0) / len(samples)).float() for i, sums in seen.items()}

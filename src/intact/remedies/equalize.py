@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Final, final
 
 import numpy as np
-import torch
 
 from intact.affine import Affine
 from intact.data import Samples
@@ -20,8 +19,7 @@ from intact.ops.reduction import Mean
 from intact.ops.resize import ResizeBilinear, ResizeNearestNeighbor
 from intact.ops.shaping import Pad
 from intact.quantized import Quantized
-from intact.remedies.base import Context, Remedy
-from intact.simulate import Batch, Program, map_batches
+from intact.remedies.base import Context, Remedy, look_at
 from intact.verify import concrete, verify
 
 #: Ops through which a scale per channel passes: ``f(s x) = s f(x)``.
@@ -212,17 +210,5 @@ def rescaled(graph: Graph, usable: list[Pair], factors: Mapping[int, np.ndarray]
 
 def _channel_maxima(graph: Graph, wanted: list[int], samples: Samples, context: Context) -> dict[int, np.ndarray]:
     """The largest magnitude of every channel of the tensors ``wanted`` on the samples."""
-    program, ids = Program(graph, context.device), set(wanted)
-
-    def maxima(batch: Batch) -> dict[int, np.ndarray]:
-        found: dict[int, np.ndarray] = {}
-
-        def note(tensor: Tensor, y: torch.Tensor) -> None:
-            if tensor.id in ids:
-                found[tensor.id] = y.reshape(-1, y.shape[-1]).abs().amax(0).cpu().numpy()
-
-        program(batch, note)
-        return found
-
-    parts = list(map_batches(maxima, (batch for batch, _ in samples.batches(32)), context.device))
-    return {i: np.max([part[i] for part in parts], axis=0) for i in wanted}
+    seen = look_at(graph, set(wanted), samples, context, lambda y: y.reshape(-1, y.shape[-1]).abs().amax(0))
+    return {i: seen[i].amax(0).numpy() for i in wanted}

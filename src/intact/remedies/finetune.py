@@ -17,11 +17,10 @@ from torch.nn import functional as F
 
 from intact.data import Samples
 from intact.errors import ResourceError, UnsupportedError
-from intact.graph import Graph
-from intact.ops.activation import Softmax
 from intact.quantized import Quantized
 from intact.remedies.base import Context, Remedy
 from intact.remedies.unfinished import Unfinished
+from intact.sensitivity import before_softmax, divergence
 from intact.simulate import Program, one_per_core
 from intact.student import Student
 
@@ -86,7 +85,7 @@ class _Run:
         self.teacher = Program(network.reference, context.device)
         self.student = Student(network.graph, network.plan, context.device)
         self.targets = {
-            i: _before_softmax(network.reference, i) for i in network.reference.outputs if network.reference[i].is_float
+            i: before_softmax(network.reference, i) for i in network.reference.outputs if network.reference[i].is_float
         }
         if not self.targets:
             raise UnsupportedError("fine-tuning needs an output of real numbers, and this model gives whole numbers only")
@@ -113,8 +112,7 @@ class _Run:
         first = best = self.judge()
         state, step, worse, ended = copy.deepcopy(self.student.state_dict()), 0, 0, ""
         unfinished = Unfinished.of(self.context, self.network, self.samples, self.how)
-        if unfinished.there():
-            kept = unfinished.load()
+        if kept := unfinished.load():
             self._restore(kept)
             best, state, step, worse = kept["best"], kept["state"], kept["step"], kept["worse"]
         clock = _Clock(self.context.deadline)
@@ -221,7 +219,7 @@ class _Run:
         by_id = {i: part.inputs[name].float() for name, i in zip(graph.input_names, graph.inputs, strict=True)}
         made = self.student(by_id, self.targets.values())
         losses = [
-            _divergence(taught[t], made[t]) if t != i else _relative_error(taught[t], made[t], self.power[t])
+            divergence(taught[t], made[t]) if t != i else _relative_error(taught[t], made[t], self.power[t])
             for i, t in self.targets.items()
         ]
         loss = torch.stack(losses).mean()
@@ -309,18 +307,6 @@ class _Clock:
 def _is_out_of_memory(error: Exception) -> bool:
     """torch has a type for GPUs only; on a CPU its allocator's message says so."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
-
-
-def _before_softmax(graph: Graph, output: int) -> int:
-    """The tensor to compare instead of an output: what a SOFTMAX that makes it reads."""
-    op = graph.producers().get(output)
-    return op.inputs[0] if op is not None and isinstance(op.kind, Softmax) and op.inputs[0] is not None else output
-
-
-def _divergence(teacher: Tensor, student: Tensor) -> Tensor:
-    """``sum_c p_c (log p_c - log q_c)``, the mean over samples."""
-    p, q = (F.log_softmax(y.reshape(-1, y.shape[-1]), -1) for y in (teacher, student))
-    return F.kl_div(q, p, reduction="batchmean", log_target=True)
 
 
 def _relative_error(teacher: Tensor, student: Tensor, power: float) -> Tensor:

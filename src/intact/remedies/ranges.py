@@ -5,22 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import prod
 from typing import ClassVar, Final, final
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from intact.affine import Affine
 from intact.data import Samples
 from intact.quantized import Quantized
-from intact.remedies.base import Context, Remedy
-from intact.sensitivity import without_softmax
+from intact.remedies.base import Context, Remedy, samples_that_fit
+from intact.sensitivity import divergence, without_softmax
 from intact.simulate import Program, one_per_core
 from intact.student import Student
-from intact.verify import concrete
 
 #: All activations that are alive at once are held for all samples; this many numbers in the largest of them.
 _LARGEST: Final = 32 << 20
@@ -60,8 +57,7 @@ class _Run:
         graph = network.graph
         self.ends = without_softmax(graph).outputs
         self.classes = {i for i, output in zip(self.ends, graph.outputs, strict=True) if i != output}
-        largest = max(prod(concrete(t)) for t in graph.tensors.values() if not t.is_constant)
-        self.count = max(2 * _PARTS, min(how.samples, len(samples), _LARGEST // largest))
+        self.count = max(2 * _PARTS, samples_that_fit(graph, samples, how.samples, _LARGEST))
         batch, _ = samples.batch(np.arange(self.count) % len(samples))
         named = zip(graph.input_names, graph.inputs, strict=True)
         self.inputs = {i: torch.as_tensor(batch[name], device=context.device) for name, i in named}
@@ -124,6 +120,5 @@ class _Run:
 
     def _error(self, i: int, made: Tensor, exact: Tensor) -> float:
         if i in self.classes:
-            p, q = (F.log_softmax(y.reshape(-1, y.shape[-1]), -1) for y in (exact, made))
-            return float(F.kl_div(q, p, reduction="batchmean", log_target=True))
+            return float(divergence(exact, made))
         return float((made - exact).square().mean()) / self.power[i]

@@ -16,7 +16,7 @@ from intact.affine import Affine, limits
 from intact.data import Samples
 from intact.graph import Graph, Op
 from intact.quantized import Quantized
-from intact.remedies.base import Context, Remedy
+from intact.remedies.base import Context, Remedy, samples_that_fit
 from intact.simulate import Program, one_per_core
 from intact.student import Student, integer_weights
 from intact.verify import concrete
@@ -120,8 +120,7 @@ class _Run:
         self.draw = np.random.default_rng(context.seed)
         self.rounded: dict[int, Tensor] = {}
         self.errors: list[tuple[float, float]] = []
-        largest = max(prod(concrete(t)) for t in graph.tensors.values() if not t.is_constant)
-        self.count = max(1, min(how.samples, len(samples), _LARGEST // largest))
+        self.count = samples_that_fit(graph, samples, how.samples, _LARGEST)
         batch, _ = samples.batch(np.arange(self.count))
         named = zip(graph.input_names, graph.inputs, strict=True)
         self.real = {i: torch.as_tensor(batch[name], device=context.device) for name, i in named}
@@ -152,6 +151,8 @@ class _Run:
         if not power:
             return
         before = self._error(block, targets, power)
+        largest = max(prod(concrete(self.network.graph[i])) for op in block.ops for i in op.outputs)
+        split = largest * min(how.batch, self.count) > _WORTH_SPLITTING
         optimizer = torch.optim.Adam([s.v for s in soft.values()], lr=how.rate)
         for step in range(how.steps):
             if self.context.out_of_time():
@@ -159,7 +160,8 @@ class _Run:
             self.context.progress("learn rounding", n * how.steps + step, total)
             index = self.draw.permutation(self.count)[: how.batch]
             given = {w: s.weight().detach().requires_grad_() for w, s in soft.items()}
-            gradients = self._gradients(block, targets, power, given, index)
+            parts = np.array_split(index, min(_PARTS, len(index)) if split else 1)
+            gradients = self._gradients(block, targets, power, given, parts)
             penalty = how.penalty * self._undecided(soft, step / how.steps)
             through = sum((s.weight() * gradients[w]).sum() for w, s in soft.items()) / max(before, 1e-12)
             optimizer.zero_grad(set_to_none=True)
@@ -181,20 +183,19 @@ class _Run:
         targets: Mapping[int, Tensor],
         power: Mapping[int, float],
         given: Mapping[int, Tensor],
-        index: np.ndarray,
+        parts: Sequence[np.ndarray],
     ) -> dict[int, Tensor]:
-        """What the block's relative error over the samples ``index`` gives each of the weights ``given``, part by part."""
+        """What the block's relative error over the samples of all ``parts`` gives each of the weights ``given``."""
         self.student.given.update(given)
+        total = sum(len(part) for part in parts)
 
         def of_part(part: np.ndarray) -> tuple[Tensor, ...]:
             made = self._integer(block, {i: self.stored[i][part] for i in block.inputs})
             error = torch.stack([(made[i] - targets[i][part]).square().mean() / p for i, p in power.items()]).sum()
-            return torch.autograd.grad(error * (len(part) / len(index)), list(given.values()))
+            return torch.autograd.grad(error * (len(part) / total), list(given.values()))
 
-        largest = max(prod(concrete(self.network.graph[i])) for op in block.ops for i in op.outputs)
-        count = min(_PARTS, len(index)) if largest * len(index) > _WORTH_SPLITTING else 1
-        parts = list(one_per_core(of_part, np.array_split(index, count), self.context.device))
-        return {w: torch.stack([part[n] for part in parts]).sum(0) for n, w in enumerate(given)}
+        made = list(one_per_core(of_part, parts, self.context.device))
+        return {w: torch.stack([grads[n] for grads in made]).sum(0) for n, w in enumerate(given)}
 
     def _undecided(self, soft: Mapping[int, _Soft], done: float) -> Tensor:
         if done < 0.2:

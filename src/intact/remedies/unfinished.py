@@ -36,11 +36,15 @@ class Unfinished:
             digest.update(name.encode() + data.tobytes())
         return Unfinished(context.folder / f"{remedy.name}.pt", digest.hexdigest())
 
-    def there(self) -> bool:
-        return self._read().get("key") == self.key if self.path is not None else False
-
     def load(self) -> dict[str, Any]:
-        return self._read()
+        """What was saved; nothing when it is not there, damaged or of something else."""
+        if self.path is None or not self.path.exists():
+            return {}
+        try:
+            held: dict[str, Any] = torch.load(self.path, weights_only=True)
+        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile):
+            return {}
+        return held if held.get("key") == self.key else {}
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep ``state``, whole or not at all."""
@@ -49,13 +53,3 @@ class Unfinished:
         buffer = io.BytesIO()
         torch.save({**state, "key": self.key}, buffer)
         files.write_bytes(self.path, buffer.getvalue())
-
-    def _read(self) -> dict[str, Any]:
-        """What the file holds; nothing when it is not there or damaged."""
-        if self.path is None or not self.path.exists():
-            return {}
-        try:
-            held: dict[str, Any] = torch.load(self.path, weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile):
-            return {}
-        return held
