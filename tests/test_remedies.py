@@ -114,13 +114,13 @@ def test_gradients_of_rounding_are_those_of_the_paper():
     fmt = network.plan.own(3)
     low, high = fmt.range
     x = torch.tensor([0.3 * high, 0.71 * high, high + 1.0, low - 1.0], requires_grad=True)
-    student.store(x, fmt).sum().backward()
+    student.store(x, 3).sum().backward()
     assert x.grad.tolist() == [1.0, 1.0, 0.0, 0.0]
     s = fmt.scale[0]
     inside = x.detach()[:2]
     rounded = (torch.round(inside / s) * s - inside).sum().item()
     # the parameter is log(s / s0), so its gradient is s times that to s
-    assert student.growth[student._slots[fmt]].grad.item() == pytest.approx(rounded + high + low, abs=1e-4)
+    assert student.growth[student.slot(3)].grad.item() == pytest.approx(rounded + high + low, abs=1e-4)
 
 
 # ---- equalization -------------------------------------------------------------------------------------------------------

@@ -15,9 +15,10 @@ from intact.errors import UnsupportedError
 from intact.formats import tflite
 from intact.graph import Graph, Op, Tensor
 from intact.ops.activation import Softmax, Tanh
+from intact.ops.convolution import Conv2D
 from intact.ops.matmul import FullyConnected
 from intact.ops.reduction import ArgMax, Mean
-from intact.ops.shaping import Gather
+from intact.ops.shaping import Concatenation, Gather
 from intact.plan import Entry
 from intact.quantized import Quantized
 from intact.remedies.base import Context
@@ -174,7 +175,31 @@ def test_a_kernels_own_scale_does_not_grow_with_one_that_is_alike():
         growth.data.fill_(0.1)
     _, plan = student.learned()
     assert plan.own(4) == Affine((1 / 128,), (0,))
+    assert plan.own(0).scale[0] > network.plan.own(0).scale[0]
     assert plan.own(7).scale[0] > network.plan.own(7).scale[0]
+
+
+def test_activations_that_are_alike_by_chance_learn_their_step_sizes_apart():
+    """As all those are that RELU6 fills up. Those that CONCATENATION ties keep one scale."""
+    tensors = [flow(0, 4, 4, 2), flow(1, 4, 4, 2), flow(2, 4, 4, 2), flow(3, 4, 4, 4), flow(4, 4, 4, 4)]
+    relu6 = Conv2D(activation="relu6")
+    for n, (out, read) in enumerate(((2, 2), (2, 2), (4, 4))):
+        tensors += [weight(5 + 2 * n, out, 1, 1, read), weight(6 + 2 * n, out)]
+    ops = [
+        Op(relu6, (0, 5, 6), (1,)),
+        Op(relu6, (0, 7, 8), (2,)),
+        Op(Concatenation(axis=3), (1, 2), (3,)),
+        Op(relu6, (3, 9, 10), (4,)),
+    ]
+    x = 50 * np.random.default_rng(1).normal(size=(70, 4, 4, 2)).astype(np.float32)
+    made, _, _ = planned(network(tensors, ops, (0,), (4,)), x)
+    assert made.plan.own(1) == made.plan.own(2) == made.plan.own(3) == made.plan.own(4)
+    student = Student(made.graph, made.plan)
+    assert student.slot(1) == student.slot(2) == student.slot(3) != student.slot(4)
+    student.grow(student.slot(4), 0.1)
+    _, plan = student.learned()
+    assert plan.own(3) == made.plan.own(3) == plan.own(1)
+    assert plan.own(4).scale[0] == pytest.approx(made.plan.own(4).scale[0] * np.exp(0.1))
 
 
 def test_refining_ranges_leaves_the_inputs_as_they_are():

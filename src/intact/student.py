@@ -15,8 +15,9 @@ from torch import Tensor
 
 from intact.affine import Affine, Format, bias_format, limits
 from intact.graph import Graph, Op
-from intact.ops.base import Weight, as_tuple
-from intact.plan import Entry, Plan
+from intact.ops.base import SameAsInput, Weight, as_tuple
+from intact.plan import Edge, Entry, Plan
+from intact.simulate import one_per_core
 
 
 @final
@@ -54,32 +55,23 @@ class Student(torch.nn.Module):
 
     Parameters: the weights of integer ops in steps of their first scale and the biases in steps of the op's output, so that one
     learning rate suits every channel and every number of bits; and the logarithm of how much each step size grew, one for every
-    format that calibration chose and one per channel of every weight. Zero points stay. Biases are read as whole numbers of the
-    sums they are added to.
+    activation whose range calibration chose (those that must share a scale share it) and one per channel of every weight. Zero
+    points stay. Biases are read as whole numbers of the sums they are added to.
     """
 
     def __init__(self, graph: Graph, plan: Plan, device: str | torch.device = "cpu") -> None:
         super().__init__()
         self.graph = graph
         self.plan = plan
+        self.device = device
         weights, biases = _weights(graph, plan)
         self._sums = _sums(graph, plan)
-        chosen = {
-            e.format
-            for i, e in plan.tensors.items()
-            if isinstance(e.format, Affine) and (i in weights or (not graph[i].is_constant and e.range is not None))
-        }
-        # A kernel's own format may equal a calibrated one by chance: pixels over 256 have SOFTMAX's. It must not grow.
-        chosen -= {
-            e.format for i, e in plan.tensors.items() if not graph[i].is_constant and e.range is None and graph[i].is_float
-        }
-        self._slots: dict[Format, str] = {fmt: str(n) for n, fmt in enumerate(sorted(chosen, key=repr))}
+        self._slots = _slots(graph, plan, weights)
         self._scales: dict[Affine, Tensor] = {}
-        #: Weights that are read as they are, instead of the learned ones rounded.
-        self.given: dict[int, Tensor] = {}
-        self.growth = torch.nn.ParameterDict(
-            {slot: torch.zeros(len(fmt.scale) if fmt.axis is not None else (), device=device) for fmt, slot in self._formats()}
-        )
+        #: Weights and biases that are read as they are, by themselves and their reader, instead of the learned ones rounded.
+        self.given: dict[Edge, Tensor] = {}
+        sizes = {slot: _growths(plan.at(*edge)) for edge, slot in self._slots.items()}
+        self.growth = torch.nn.ParameterDict({slot: torch.zeros(size, device=device) for slot, size in sizes.items()})
         self._units = {i: torch.tensor(unit, dtype=torch.float32, device=device) for i, unit in _units(graph, plan).items()}
         self.weights = torch.nn.ParameterDict(
             {str(i): torch.tensor(graph[i].data, device=device) / self._units[i] for i in sorted({*weights, *biases})}
@@ -90,12 +82,9 @@ class Student(torch.nn.Module):
             if str(t.id) not in self.weights
         }
 
-    def _formats(self) -> Iterable[tuple[Affine, str]]:
-        return ((fmt, slot) for fmt, slot in self._slots.items() if isinstance(fmt, Affine))
-
     def forward(self, inputs: Mapping[int, Tensor], wanted: Iterable[int]) -> dict[int, Tensor]:
         """The tensors ``wanted``, by id, for graph inputs by id, [n, ...] each."""
-        return self.run(self.graph.ops, {i: self.store(x, self.plan.own(i)) for i, x in inputs.items()}, wanted)
+        return self.run(self.graph.ops, {i: self.store(x, i) for i, x in inputs.items()}, wanted)
 
     def run(self, ops: Sequence[Op], stored: Mapping[int, Tensor], wanted: Iterable[int]) -> dict[int, Tensor]:
         """The tensors ``wanted`` that ``ops`` make of tensors by id, as they are stored; no more ops than that takes."""
@@ -105,7 +94,7 @@ class Student(torch.nn.Module):
             if wanted <= values.keys():
                 break
             for i, y in zip(op.outputs, as_tuple(op.kind.compute(*(self.read(i, op, values) for i in op.inputs))), strict=True):
-                values[i] = self.store(y, self.plan.own(i)) if y.is_floating_point() else y
+                values[i] = self.store(y, i) if y.is_floating_point() else y
             for i in op.reads:
                 if last[i] == n and i not in wanted:
                     values.pop(i, None)
@@ -115,18 +104,27 @@ class Student(torch.nn.Module):
         """Tensor ``i`` as the op reads it."""
         if i is None:
             return None
-        if i in self.given:
-            return self.given[i]
+        if (i, op.output) in self.given:
+            return self.given[i, op.output]
         if str(i) in self.weights:
-            data = self.real(i)
-            if (i, op.output) in self._sums:
-                return self._counted(data, *self._sums[i, op.output])
-            return self.store(data, self.plan.at(i, op.output), symmetric=True)
+            return self._rounded(i, op.output)
         if i in self._constants:
             data = self._constants[i]
-            return self.store(data, self.plan.at(i, op.output)) if data.is_floating_point() else data
+            return self.store(data, i, op.output) if data.is_floating_point() else data
         x, fmt = values[i], self.plan.at(i, op.output)
-        return x if fmt == self.plan.own(i) else self.store(x, fmt)
+        return x if fmt == self.plan.own(i) else self.store(x, i, op.output)
+
+    def rounded(self) -> dict[Edge, Tensor]:
+        """Every weight and bias as each of its readers gets it: once made, it may be ``given`` to many passes."""
+        edges = [(i, op.output) for op in self.graph.ops for i in op.reads if str(i) in self.weights]
+        made = one_per_core(lambda edge: self._rounded(*edge), edges, self.device)
+        return dict(zip(edges, made, strict=True))
+
+    def _rounded(self, i: int, reader: int) -> Tensor:
+        data = self.real(i)
+        if (i, reader) in self._sums:
+            return self._counted(data, reader, *self._sums[i, reader])
+        return self.store(data, i, reader, symmetric=True)
 
     def real(self, i: int) -> Tensor:
         """The weight or bias ``i`` before it is rounded."""
@@ -137,58 +135,116 @@ class Student(torch.nn.Module):
         """Let the weight or bias ``i`` be ``real``, of its own shape."""
         self.weights[str(i)].data = real / self._units[i]
 
-    def learns(self, fmt: Format) -> bool:
-        """Whether the step size of ``fmt`` is a parameter."""
-        return fmt in self._slots
+    def slot(self, i: int, reader: int | None = None) -> str | None:
+        """The parameter of the step size of ``i``, as it is produced or as ``reader`` gets it; None where that is fixed."""
+        return self._slots.get(_place(self.plan, i, reader))
 
-    def grow(self, fmt: Format, log_growth: float) -> None:
-        """Let the step sizes of ``fmt`` be ``exp(log_growth)`` times those in the plan."""
-        self.growth[self._slots[fmt]].data.fill_(log_growth)
+    def grow(self, slot: str, log_growth: float) -> None:
+        """Let the step sizes of ``slot`` be ``exp(log_growth)`` times those in the plan."""
+        self.growth[slot].data.fill_(log_growth)
 
-    def store(self, x: Tensor, fmt: Format, *, symmetric: bool = False) -> Tensor:
-        """``x`` rounded to ``fmt`` at the step size learned so far; as it is where ``fmt`` is no Affine."""
+    def store(self, x: Tensor, i: int, reader: int | None = None, *, symmetric: bool = False) -> Tensor:
+        """``x`` as tensor ``i`` is produced, or as ``reader`` gets it, at the step size learned so far; real where that is."""
+        fmt = self.plan.own(i) if reader is None else self.plan.at(i, reader)
         if not isinstance(fmt, Affine):
             return x
         low, high = limits(fmt.dtype)
         low, zero = max(low, -high) if symmetric else low, fmt.zero_point[0]
-        rounded: Tensor = _FakeQuantize.apply(x, self._scale(fmt, x), float(low - zero), float(high - zero))  # type: ignore[no-untyped-call]
+        scale = self._steps(i, reader, fmt, x)
+        scale = scale.reshape([-1 if axis == fmt.axis else 1 for axis in range(x.dim())] if fmt.axis is not None else ())
+        rounded: Tensor = _FakeQuantize.apply(x, scale, float(low - zero), float(high - zero))  # type: ignore[no-untyped-call]
         return rounded
 
-    def _counted(self, bias: Tensor, activation: Affine, weight: Affine) -> Tensor:
+    def _counted(self, bias: Tensor, reader: int, activation: int, weight: int) -> Tensor:
         """``bias`` in whole units of ``scale_in * scale_weight[c]``; gradients pass to the bias, and none to the scales."""
-        unit = (self._steps(activation, bias) * self._steps(weight, bias)).detach()
+        steps = [self._steps(i, reader, self.plan.at(i, reader), bias) for i in (activation, weight)]
+        unit = (steps[0] * steps[1]).detach()
         return bias + (torch.round(bias / unit) * unit - bias).detach()
 
-    def _steps(self, fmt: Affine, like: Tensor) -> Tensor:
+    def _steps(self, i: int, reader: int | None, fmt: Format, like: Tensor) -> Tensor:
         """The step sizes learned so far: [c], or [1]."""
+        if not isinstance(fmt, Affine):
+            raise TypeError(f"tensor {i} has no step size")
         if fmt not in self._scales:
             self._scales[fmt] = torch.tensor(fmt.scale, device=like.device)
-        scale = self._scales[fmt]
-        return scale * self.growth[self._slots[fmt]].exp() if fmt in self._slots else scale
-
-    def _scale(self, fmt: Affine, like: Tensor) -> Tensor:
-        scale = self._steps(fmt, like)
-        if fmt.axis is None:
-            return scale.reshape(())
-        return scale.reshape([-1 if axis == fmt.axis else 1 for axis in range(like.dim())])
+        slot = self.slot(i, reader)
+        return self._scales[fmt] if slot is None else self._scales[fmt] * self.growth[slot].exp()
 
     def learned(self) -> tuple[Graph, Plan]:
         """The graph with the learned weights, and the plan with the learned step sizes."""
         learned = {int(i): self.real(int(i)).detach().cpu().numpy() for i in self.weights}
         tensors = {i: replace(self.graph[i], data=data) for i, data in learned.items()}
         graph = replace(self.graph, tensors={**self.graph.tensors, **tensors})
-        grown = {fmt: self._learned(fmt, slot) for fmt, slot in self._formats()}
         plan = replace(
             self.plan,
-            tensors={i: _regrown(e, grown) for i, e in self.plan.tensors.items()},
-            edges={edge: _regrown(e, grown) for edge, e in self.plan.edges.items()},
-            boundary={i: _reseen(e, self.plan.own(i), grown) for i, e in self.plan.boundary.items()},
+            tensors={i: self._regrown(e, i) for i, e in self.plan.tensors.items()},
+            edges={edge: self._regrown(e, *edge) for edge, e in self.plan.edges.items()},
+            boundary={i: self._reseen(e, i) for i, e in self.plan.boundary.items()},
         )
         return graph, _with_bias_formats(graph, plan)
 
-    def _learned(self, fmt: Affine, slot: str) -> Affine:
+    def _regrown(self, entry: Entry, i: int, reader: int | None = None) -> Entry:
+        slot, fmt = self.slot(i, reader), entry.format
+        if slot is None or not isinstance(fmt, Affine):
+            return entry
         growth = np.atleast_1d(self.growth[slot].detach().cpu().double().exp().numpy())
-        return replace(fmt, scale=tuple((np.asarray(fmt.scale, np.float64) * growth).tolist()))
+        grown = replace(fmt, scale=tuple((np.asarray(fmt.scale, np.float64) * growth).tolist()))
+        seen = None if fmt.axis is not None or entry.range is None else grown.range
+        return Entry(grown, f"step size learned, from {entry.why}", seen)
+
+    def _reseen(self, entry: Entry, i: int) -> Entry:
+        """What the caller sees of a tensor follows the tensor's own scale."""
+        inside = self._regrown(self.plan.tensors[i], i).format if i in self.plan.tensors else None
+        if self.slot(i) is None or not isinstance(entry.format, Affine) or not isinstance(inside, Affine):
+            return entry
+        return replace(entry, format=replace(entry.format, scale=inside.scale))
+
+
+def _place(plan: Plan, i: int, reader: int | None) -> Edge:
+    """What has a format of its own: a tensor read in another format than it was produced in, or the tensor (as its reader)."""
+    return (i, reader) if reader is not None and (i, reader) in plan.edges else (i, i)
+
+
+def _slots(graph: Graph, plan: Plan, weights: set[int]) -> dict[Edge, str]:
+    """The places whose step size may be learned, each with the name of its parameter.
+
+    Those have one parameter that an op ties because it only moves numbers, and all copies of a tensor in one format. Where a
+    kernel fixes the format of one of them, none learns.
+    """
+    places = [*((i, i) for i in plan.tensors), *plan.edges]
+    above = {place: place for place in places}
+
+    def root(place: Edge) -> Edge:
+        while above[place] != place:
+            place = above[place]
+        return place
+
+    def tie(one: Edge, other: Edge) -> None:
+        if one in above and other in above and plan.at(*one) == plan.at(*other):
+            above[root(one)] = root(other)
+
+    copies: dict[tuple[int, Format], Edge] = {}
+    for place in places:
+        tie(place, copies.setdefault((place[0], plan.at(*place)), place))
+    for op in graph.ops:
+        if isinstance(op.kind.range_rule, SameAsInput):
+            for other in (*((i, i) for i in op.outputs), *(_place(plan, i, op.output) for i in op.reads)):
+                tie((op.output, op.output), other)
+    entries = {(i, i): e for i, e in plan.tensors.items()} | dict(plan.edges)
+    learned, fixed = set[Edge](), set[Edge]()
+    for place, entry in entries.items():
+        i = place[0]
+        if i in weights:
+            learned |= {root(place)} if isinstance(entry.format, Affine) else set()
+        elif graph[i].is_float and not graph[i].is_constant:
+            (fixed if entry.range is None else learned).add(root(place))
+    names = {place: str(n) for n, place in enumerate(sorted(learned - fixed))}
+    return {place: names[root(place)] for place in places if root(place) in names}
+
+
+def _growths(fmt: Format) -> tuple[int, ...]:
+    """The shape of what is learned of a format: [c], or []."""
+    return (len(fmt.scale),) if isinstance(fmt, Affine) and fmt.axis is not None else ()
 
 
 def _weights(graph: Graph, plan: Plan) -> tuple[set[int], set[int]]:
@@ -236,38 +292,24 @@ def own_biases(graph: Graph, plan: Plan) -> list[tuple[Op, int, int]]:
     return [(op, w, b) for op, w, b in integer_weights(graph, plan) if b is not None and len(readers[b]) == 1]
 
 
-def _sums(graph: Graph, plan: Plan) -> dict[tuple[int, int], tuple[Affine, Affine]]:
-    """By the ids of an integer bias and its op's output: the formats of activation and weight, whose product it counts in."""
+def _sums(graph: Graph, plan: Plan) -> dict[Edge, tuple[int, int]]:
+    """By the ids of an integer bias and its op's output: the activation and the weight in whose product's units it counts."""
     found = {}
     for op, w, b in integer_weights(graph, plan):
         if b is not None:
             data_id = next(i for i in op.reads if i not in (w, b) and graph[i].is_float)
-            activation, weight = plan.at(data_id, op.output), plan.at(w, op.output)
-            if isinstance(activation, Affine) and isinstance(weight, Affine):
-                found[b, op.output] = activation, weight
+            if isinstance(plan.at(data_id, op.output), Affine):
+                found[b, op.output] = data_id, w
     return found
-
-
-def _regrown(entry: Entry, grown: Mapping[Affine, Affine]) -> Entry:
-    if not isinstance(entry.format, Affine) or entry.format not in grown:
-        return entry
-    fmt = grown[entry.format]
-    return Entry(
-        fmt, f"step size learned, from {entry.why}", None if fmt.axis is not None or entry.range is None else fmt.range
-    )
-
-
-def _reseen(entry: Entry, inside: Format, grown: Mapping[Affine, Affine]) -> Entry:
-    """What the caller sees of a tensor follows the tensor's own scale."""
-    if isinstance(entry.format, Affine) and isinstance(inside, Affine) and inside in grown:
-        return replace(entry, format=replace(entry.format, scale=grown[inside].scale))
-    return entry
 
 
 def _with_bias_formats(graph: Graph, plan: Plan) -> Plan:
     """Biases count in the learned scale of the input times that of the weight."""
     tensors, edges = dict(plan.tensors), dict(plan.edges)
-    for (b, output), (activation, weight) in _sums(graph, plan).items():
+    for (b, output), read in _sums(graph, plan).items():
+        activation, weight = (plan.at(i, output) for i in read)
+        if not isinstance(activation, Affine) or not isinstance(weight, Affine):
+            continue
         fmt = bias_format(activation, weight)
         if (b, output) in edges:
             edges[b, output] = replace(edges[b, output], format=fmt)

@@ -58,7 +58,7 @@ def _mean_shifts(network: Quantized, batch: Mapping[str, np.ndarray], context: C
         i: torch.as_tensor(batch[name], device=context.device) for name, i in zip(graph.input_names, graph.inputs, strict=True)
     }
     real = dict(Program(graph, context.device).constants) | inputs
-    stored = {i: student.store(x, plan.own(i)) for i, x in inputs.items()}
+    stored = {i: student.store(x, i) for i, x in inputs.items()}
     last = {i: n for n, op in enumerate(graph.ops) for i in op.reads}
     shifts: dict[int, np.ndarray] = {}
     for n, op in enumerate(graph.ops):
@@ -72,7 +72,7 @@ def _mean_shifts(network: Quantized, batch: Mapping[str, np.ndarray], context: C
             student.assign(b, student.real(b) + shift.reshape(graph[b].shape))
             rounded = [student.read(i, op, stored) for i in op.inputs]
         for i, x, y in zip(op.outputs, as_tuple(op.kind.compute(*exact)), as_tuple(op.kind.compute(*rounded)), strict=True):
-            real[i], stored[i] = x, student.store(y, plan.own(i))
+            real[i], stored[i] = x, student.store(y, i)
         for i in op.reads:
             if last[i] == n and not graph[i].is_constant:
                 real.pop(i, None)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final, final
+from typing import Any, ClassVar, Final, TypeAlias, final
 
 import numpy as np
 import torch
@@ -17,12 +18,16 @@ from torch.nn import functional as F
 
 from intact.data import Samples
 from intact.errors import ResourceError, UnsupportedError
+from intact.plan import Edge
 from intact.quantized import Quantized
 from intact.remedies.base import Context, Remedy
 from intact.remedies.unfinished import Unfinished
 from intact.sensitivity import before_softmax, divergence
 from intact.simulate import Program, one_per_core
 from intact.student import Student
+
+#: One for each of some tensors, None where a tensor had no part in the result.
+Gradients: TypeAlias = tuple[Tensor | None, ...]
 
 #: Into how many parts a batch is split, whatever the number of cores.
 _PARTS: Final = 4
@@ -178,22 +183,42 @@ class _Run:
     def _gradients(self, index: np.ndarray) -> bool:
         """Leave the gradients of the mean loss in the parameters; False when it is not finite.
 
-        A batch is computed in parts, one per core, and their gradients are summed in order: the same bits on any machine size.
+        Weights are rounded once. The batch is computed in parts, one per core, and their gradients are summed in order: the
+        same bits on any machine size.
         """
-        parts = list(self._parts(index, augment=True))
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        rounded = self.student.rounded()
+        given = {edge: w.detach().requires_grad_() for edge, w in rounded.items()}
+        growth = list(self.student.growth.values())
 
-        def gradients(part: _Part) -> tuple[float, tuple[Tensor | None, ...]]:
+        def of_part(part: _Part) -> tuple[float, Gradients]:
             loss = self.loss(part) * (part.count / len(index))
-            return float(loss.detach()), torch.autograd.grad(loss, parameters, allow_unused=True)
+            return float(loss.detach()), torch.autograd.grad(loss, [*given.values(), *growth], allow_unused=True)
 
-        made = list(one_per_core(gradients, parts, self.context.device))
+        with self._given(given):
+            made = list(one_per_core(of_part, self._parts(index, augment=True), self.context.device))
         if not math.isfinite(sum(loss for loss, _ in made)):
             return False
-        for n, parameter in enumerate(parameters):
-            found = [grad for grad in (grads[n] for _, grads in made) if grad is not None]
-            parameter.grad = torch.stack(found).sum(0) if found else None
+        sums = _summed([grads for _, grads in made])
+        roots = [(w, grad) for w, grad in zip(rounded.values(), sums, strict=False) if grad is not None]
+        parameters = [*self.student.weights.values(), *growth]
+
+        def through(root: tuple[Tensor, Tensor]) -> Gradients:
+            return torch.autograd.grad(root[0], parameters, root[1], allow_unused=True)
+
+        of_weights = one_per_core(through, roots, self.context.device)
+        of_growth = (*[None] * len(self.student.weights), *sums[len(given) :])
+        for parameter, grad in zip(parameters, _summed([*of_weights, of_growth]), strict=True):
+            parameter.grad = grad
         return True
+
+    @contextlib.contextmanager
+    def _given(self, weights: Mapping[Edge, Tensor]) -> Iterator[None]:
+        """The student reads these weights."""
+        self.student.given = dict(weights)
+        try:
+            yield
+        finally:
+            self.student.given = {}
 
     def judge(self) -> float:
         """The mean loss over the held-out samples as they are."""
@@ -202,7 +227,11 @@ class _Run:
             with torch.no_grad():
                 return float(self.loss(part)) * part.count
 
-        return sum(one_per_core(summed, self._parts(self.judging, augment=False), self.context.device)) / len(self.judging)
+        with torch.no_grad():
+            rounded = self.student.rounded()
+        with self._given(rounded):
+            parts = one_per_core(summed, self._parts(self.judging, augment=False), self.context.device)
+            return sum(parts) / len(self.judging)
 
     def _parts(self, index: np.ndarray, *, augment: bool) -> Iterator[_Part]:
         for chosen in np.array_split(index, math.ceil(len(index) / self.most_at_once)):
@@ -307,6 +336,12 @@ class _Clock:
 def _is_out_of_memory(error: Exception) -> bool:
     """torch has a type for GPUs only; on a CPU its allocator's message says so."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
+def _summed(parts: Sequence[Gradients]) -> Gradients:
+    """The sum of each gradient over the parts, in their order; None where no part has one."""
+    found = ([grad for grad in grads if grad is not None] for grads in zip(*parts, strict=True))
+    return tuple(torch.stack(grads).sum(0) if grads else None for grads in found)
 
 
 def _relative_error(teacher: Tensor, student: Tensor, power: float) -> Tensor:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from intact.affine import Affine
 from intact.data import Samples
 from intact.quantized import Quantized
 from intact.remedies.base import Context, Remedy, samples_that_fit
@@ -68,22 +67,21 @@ class _Run:
         self.power = {i: float(y.square().mean().clamp(min=1e-12)) for i, y in self.exact.items()}
 
     def refined(self) -> Quantized:
-        graph, plan, student = self.network.graph, self.network.plan, self.student
-        stored = {i: student.store(x, plan.own(i)) for i, x in self.inputs.items()}
+        graph, student = self.network.graph, self.student
+        stored = {i: student.store(x, i) for i, x in self.inputs.items()}
         last = {i: n for n, op in enumerate(graph.ops) for i in op.reads} | dict.fromkeys(self.ends, len(graph.ops))
         first = best = self._errors(0, stored)
         # The inputs' own scales stay: they were rounded with them above.
-        kept = {plan.own(i) for i in graph.inputs}
-        done, changed = set[Affine](), 0
+        kept = {student.slot(i) for i in graph.inputs}
+        done, changed = set[str](), 0
         for n, op in enumerate(graph.ops):
             self.context.progress("refine ranges", n, len(graph.ops))
-            formats = [fmt for fmt in (plan.own(i) for i in op.outputs) if isinstance(fmt, Affine) and student.learns(fmt)]
-            for fmt in formats:
-                if fmt in done or fmt in kept or self.context.out_of_time():
+            for slot in map(student.slot, op.outputs):
+                if slot is None or slot in done or slot in kept or self.context.out_of_time():
                     continue
-                done.add(fmt)
+                done.add(slot)
                 # A scale that an earlier tensor shares was settled there; the values so far were rounded with it.
-                best, moved = self._settle(n, fmt, stored, best)
+                best, moved = self._settle(n, slot, stored, best)
                 changed += moved
             stored |= student.run([op], stored, op.outputs)
             for i in [i for i in stored if last.get(i, -1) <= n]:
@@ -93,15 +91,15 @@ class _Run:
         said += f"error of the output {first.mean():.3g} -> {best.mean():.3g}"
         return replace(self.network, plan=learned, log=(*self.network.log, said))
 
-    def _settle(self, n: int, fmt: Affine, stored: Mapping[int, Tensor], best: np.ndarray) -> tuple[np.ndarray, bool]:
-        """Give ``fmt`` its best factor; the errors with it, and whether it changed."""
+    def _settle(self, n: int, slot: str, stored: Mapping[int, Tensor], best: np.ndarray) -> tuple[np.ndarray, bool]:
+        """Give ``slot`` its best factor; the errors with it, and whether it changed."""
         chosen = 1.0
         for factor in self.how.factors:
-            self.student.grow(fmt, math.log(factor))
+            self.student.grow(slot, math.log(factor))
             errors = self._errors(n, stored)
             if (errors < best * (1 - _LEAST_GAIN)).all():
                 best, chosen = errors, factor
-        self.student.grow(fmt, math.log(chosen))
+        self.student.grow(slot, math.log(chosen))
         return best, chosen != 1.0
 
     def _errors(self, n: int, stored: Mapping[int, Tensor]) -> np.ndarray:

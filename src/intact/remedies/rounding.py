@@ -15,6 +15,7 @@ from torch import Tensor
 from intact.affine import Affine, limits
 from intact.data import Samples
 from intact.graph import Graph, Op
+from intact.plan import Edge
 from intact.quantized import Quantized
 from intact.remedies.base import Context, Remedy, samples_that_fit
 from intact.simulate import Program, one_per_core
@@ -71,7 +72,7 @@ class LearnedRounding(Remedy):
         for n, block in enumerate(run.blocks):
             run.learn(n, block)
         graph = network.graph
-        tensors = {i: replace(graph[i], data=w.cpu().numpy()) for i, w in run.rounded.items()}
+        tensors = {i: replace(graph[i], data=w.cpu().numpy()) for (i, _), w in run.rounded.items()}
         log = (*network.log, f"learned how to round {len(tensors)} weight tensors in {len(run.blocks)} blocks: {run.summary()}")
         return replace(network, graph=replace(graph, tensors={**graph.tensors, **tensors}), log=log)
 
@@ -111,20 +112,19 @@ class _Run:
         self.how, self.context, self.network = how, context, network
         graph, plan = network.graph, network.plan
         readers = graph.consumers()
-        self.weights = {
-            op.output: w for op, w, _ in integer_weights(graph, plan) if len(readers[w]) == 1 and w not in graph.outputs
-        }
+        alone = [(op, w) for op, w, _ in integer_weights(graph, plan) if len(readers[w]) == 1 and w not in graph.outputs]
+        self.weights: dict[int, Edge] = {op.output: (w, op.output) for op, w in alone}
         self.blocks = blocks(graph, set(self.weights), how.layers)
         self.student = Student(graph, plan, context.device).requires_grad_(requires_grad=False)
         self.exact = Program(graph, context.device)
         self.draw = np.random.default_rng(context.seed)
-        self.rounded: dict[int, Tensor] = {}
+        self.rounded: dict[Edge, Tensor] = {}
         self.errors: list[tuple[float, float]] = []
         self.count = samples_that_fit(graph, samples, how.samples, _LARGEST)
         batch, _ = samples.batch(np.arange(self.count))
         named = zip(graph.input_names, graph.inputs, strict=True)
         self.real = {i: torch.as_tensor(batch[name], device=context.device) for name, i in named}
-        self.stored = {i: self.student.store(x, plan.own(i)) for i, x in self.real.items()}
+        self.stored = {i: self.student.store(x, i) for i, x in self.real.items()}
         self._last = {i: n for n, block in enumerate(self.blocks) for i in block.inputs}
 
     def learn(self, n: int, block: Block) -> None:
@@ -144,9 +144,9 @@ class _Run:
         before, after = (sum(e[at] for e in self.errors) / max(1, len(self.errors)) for at in (0, 1))
         return f"mean relative error of a block's output {before:.3g} -> {after:.3g}"
 
-    def _optimize(self, n: int, block: Block, weights: Sequence[int], targets: Mapping[int, Tensor]) -> None:
+    def _optimize(self, n: int, block: Block, weights: Sequence[Edge], targets: Mapping[int, Tensor]) -> None:
         how, total = self.how, len(self.blocks) * self.how.steps
-        soft = {w: _Soft(*self._grid(w, block)) for w in weights}
+        soft = {w: _Soft(*self._grid(w)) for w in weights}
         power = {i: float(targets[i].float().var().clamp(min=1e-12)) for i in block.outputs if targets[i].is_floating_point()}
         if not power:
             return
@@ -182,9 +182,9 @@ class _Run:
         block: Block,
         targets: Mapping[int, Tensor],
         power: Mapping[int, float],
-        given: Mapping[int, Tensor],
+        given: Mapping[Edge, Tensor],
         parts: Sequence[np.ndarray],
-    ) -> dict[int, Tensor]:
+    ) -> dict[Edge, Tensor]:
         """What the block's relative error over the samples of all ``parts`` gives each of the weights ``given``."""
         self.student.given.update(given)
         total = sum(len(part) for part in parts)
@@ -197,20 +197,19 @@ class _Run:
         made = list(one_per_core(of_part, parts, self.context.device))
         return {w: torch.stack([grads[n] for grads in made]).sum(0) for n, w in enumerate(given)}
 
-    def _undecided(self, soft: Mapping[int, _Soft], done: float) -> Tensor:
+    def _undecided(self, soft: Mapping[Edge, _Soft], done: float) -> Tensor:
         if done < 0.2:
             return torch.zeros((), device=self.context.device)
         beta = 2 + 18 * 0.5 * (1 + math.cos(math.pi * (done - 0.2) / 0.8))
         h = torch.cat([s.up().reshape(-1) for s in soft.values()])
         return (1 - (2 * h - 1).abs().pow(beta)).mean()
 
-    def _grid(self, w: int, block: Block) -> tuple[Tensor, Tensor, float]:
+    def _grid(self, weight: Edge) -> tuple[Tensor, Tensor, float]:
         """The float weight, its step size and its largest integer."""
-        reader = next(op for op in block.ops if w in op.reads)
-        fmt = self.network.plan.at(w, reader.output)
-        data = self.student.real(w).detach()
+        fmt = self.network.plan.at(*weight)
+        data = self.student.real(weight[0]).detach()
         if not isinstance(fmt, Affine):
-            raise TypeError(f"weight {w} is not quantized")
+            raise TypeError(f"weight {weight[0]} is not quantized")
         scale = torch.tensor(fmt.scale, device=data.device)
         shape = [-1 if axis == fmt.axis else 1 for axis in range(data.dim())]
         return data, scale.reshape(shape), float(limits(fmt.dtype)[1])
