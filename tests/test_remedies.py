@@ -23,6 +23,7 @@ from intact.remedies.base import Context
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.equalize import Equalize, pairs
 from intact.remedies.finetune import FineTune
+from intact.remedies.side_by_side import SideBySide
 from intact.runtime import litert
 from intact.sensitivity import sensitivities
 from intact.settings import Settings
@@ -121,6 +122,27 @@ def test_gradients_of_rounding_are_those_of_the_paper():
     rounded = (torch.round(inside / s) * s - inside).sum().item()
     # the parameter is log(s / s0), so its gradient is s times that to s
     assert student.growth[student.slot(3)].grad.item() == pytest.approx(rounded + high + low, abs=1e-4)
+
+
+def test_samples_that_do_not_fit_at_first_join_where_tensors_are_smaller():
+    """And bring what both networks, corrected so far, make of them."""
+    network, samples, context = planned()
+    graph, made = network.graph, {}
+    largest = 8 * 8 * 8
+    for room in (5 * largest, 1 << 20):
+        student = Student(graph, network.plan)
+        both, counts = SideBySide(student, samples, 40, context, room), []
+        for n, op in enumerate(graph.ops):
+            both.before(n)
+            counts.append(both.count)
+            both.real |= both.program.through([op], both.real, op.outputs)
+            both.stored |= student.run([op], both.stored, op.outputs)
+        made[room] = counts, both.real[graph.outputs[0]], both.stored[graph.outputs[0]]
+    (few, *grown), (all_of_them, *at_once) = made.values()
+    assert few[0] < 10 and few == sorted(few) and few[-1] == 40
+    assert all_of_them == [40] * len(graph.ops)
+    for mine, theirs in zip(grown, at_once, strict=True):
+        assert_same(mine.detach(), theirs.detach(), atol=1e-5)
 
 
 # ---- equalization -------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import functools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeAlias, TypeVar, final
 
@@ -115,6 +115,17 @@ class Engine(abc.ABC):
         except (RuntimeError, ValueError, IndexError) as error:
             with located(f"op {self.graph.label(op)}"):
                 raise ModelError(f"cannot be computed ({str(error).splitlines()[0]})") from error
+
+    def through(self, ops: Sequence[Op], values: Mapping[int, torch.Tensor], wanted: Iterable[int]) -> dict[int, torch.Tensor]:
+        """The tensors ``wanted`` that ``ops`` make of ``values`` by id."""
+        wanted, known = set(wanted), dict(values)
+        last = {i: n for n, op in enumerate(ops) for i in op.reads}
+        for n, op in enumerate(ops):
+            known.update(zip(op.outputs, self.compute(op, known), strict=True))
+            for i in op.reads:
+                if last[i] == n and i not in wanted:
+                    known.pop(i, None)
+        return {i: known[i] for i in wanted}
 
     def _noted(self, i: int, y: torch.Tensor, observe: Observer | None) -> torch.Tensor:
         if observe is not None and self._seen(self.graph[i], y):

@@ -6,7 +6,6 @@ import abc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import ClassVar, Final, final
 
@@ -17,7 +16,6 @@ from intact.graph import Graph, Tensor
 from intact.plan import Plan
 from intact.quantized import Quantized
 from intact.simulate import Batch, Program, map_batches
-from intact.verify import concrete
 
 _BATCH: Final = 32
 
@@ -46,12 +44,6 @@ class Context:
 
     def out_of_time(self) -> bool:
         return time.monotonic() >= self.deadline
-
-
-def samples_that_fit(graph: Graph, samples: Samples, most: int, room: int) -> int:
-    """At most ``most`` samples, so few that the largest activation of all of them together has ``room`` numbers; at least 1."""
-    largest = max(prod(concrete(t)) for t in graph.tensors.values() if not t.is_constant)
-    return max(1, min(most, len(samples), room // largest))
 
 
 def look_at(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from typing import ClassVar, Final, final
 
 import numpy as np
@@ -13,10 +14,11 @@ from torch import Tensor
 
 from intact.data import Samples
 from intact.quantized import Quantized
-from intact.remedies.base import Context, Remedy, samples_that_fit
+from intact.remedies.base import Context, Remedy
 from intact.sensitivity import divergence, without_softmax
 from intact.simulate import Program, one_per_core
 from intact.student import Student
+from intact.verify import concrete
 
 #: All activations that are alive at once are held for all samples; this many numbers in the largest of them.
 _LARGEST: Final = 32 << 20
@@ -29,7 +31,8 @@ _LEAST_GAIN: Final = 0.01
 @final
 @dataclass(frozen=True)
 class RangeRefinement(Remedy):
-    """One scale after the other, in the order of the ops, is multiplied by each of ``factors``; the best one stays.
+    """One scale after the other, in the order of the ops, is made ``narrower`` and narrower for as long as that gains, or
+    else ``nearer`` what it was; the best stays.
 
     The error is that of the outputs, all other tensors rounded as planned: ``KL(float || integer)`` of the classes before a
     SOFTMAX, else the squared error over the power. It has to fall on each half of the samples, or a range would be fitted to
@@ -43,7 +46,8 @@ class RangeRefinement(Remedy):
     order: ClassVar[int] = 15
     paper: ClassVar[str] = "Wu et al. 2020, EasyQuant (arXiv 2006.16669)"
     samples: int = 256
-    factors: tuple[float, ...] = (0.6, 0.75, 0.87, 0.95, 1.05)
+    narrower: float = 0.75
+    nearer: float = 0.87
 
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
         with torch.inference_mode():
@@ -56,7 +60,8 @@ class _Run:
         graph = network.graph
         self.ends = without_softmax(graph).outputs
         self.classes = {i for i, output in zip(self.ends, graph.outputs, strict=True) if i != output}
-        self.count = max(2 * _PARTS, samples_that_fit(graph, samples, how.samples, _LARGEST))
+        largest = max(prod(concrete(t)) for t in graph.tensors.values() if not t.is_constant)
+        self.count = max(2 * _PARTS, min(how.samples, len(samples), _LARGEST // largest))
         batch, _ = samples.batch(np.arange(self.count) % len(samples))
         named = zip(graph.input_names, graph.inputs, strict=True)
         self.inputs = {i: torch.as_tensor(batch[name], device=context.device) for name, i in named}
@@ -94,11 +99,21 @@ class _Run:
     def _settle(self, n: int, slot: str, stored: Mapping[int, Tensor], best: np.ndarray) -> tuple[np.ndarray, bool]:
         """Give ``slot`` its best factor; the errors with it, and whether it changed."""
         chosen = 1.0
-        for factor in self.how.factors:
+
+        def better(factor: float) -> bool:
+            nonlocal best, chosen
             self.student.grow(slot, math.log(factor))
             errors = self._errors(n, stored)
-            if (errors < best * (1 - _LEAST_GAIN)).all():
+            gained = bool((errors < best * (1 - _LEAST_GAIN)).all())
+            if gained:
                 best, chosen = errors, factor
+            return gained
+
+        if better(self.how.narrower):
+            while better(chosen * self.how.narrower):
+                pass
+        else:
+            better(self.how.nearer)
         self.student.grow(slot, math.log(chosen))
         return best, chosen != 1.0
 

@@ -17,16 +17,15 @@ from intact.data import Samples
 from intact.graph import Graph, Op
 from intact.plan import Edge
 from intact.quantized import Quantized
-from intact.remedies.base import Context, Remedy, samples_that_fit
-from intact.simulate import Program, one_per_core
+from intact.remedies.base import Context, Remedy
+from intact.remedies.side_by_side import SideBySide
+from intact.simulate import one_per_core
 from intact.student import Student, integer_weights
 from intact.verify import concrete
 
 #: Takes tensors by id through a block.
 Run: TypeAlias = Callable[[Mapping[int, Tensor]], dict[int, Tensor]]
 
-#: Both networks' live activations are held for all samples at once; this many numbers in the largest of them.
-_LARGEST: Final = 48 << 20
 #: A batch of this many numbers in a block's largest tensor takes longer to compute than to hand out to several cores.
 _WORTH_SPLITTING: Final = 4 << 20
 #: Into how many parts a batch is split, whatever the number of cores.
@@ -39,8 +38,9 @@ _SHIFT: Final = -0.1
 @final
 @dataclass(frozen=True)
 class Block:
-    """Consecutive ops that learn together; what they read from before, and what of theirs is read later."""
+    """Consecutive ops that learn together, from number ``start`` on; what they read from before, and what is read later."""
 
+    start: int
     ops: tuple[Op, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -104,7 +104,7 @@ def _block(graph: Graph, start: int, end: int, last: Mapping[int, int]) -> Block
     ops = graph.ops[start:end]
     made = {i for op in ops for i in op.outputs}
     reads = dict.fromkeys(i for op in ops for i in op.reads if i not in made and not graph[i].is_constant)
-    return Block(ops, tuple(reads), tuple(i for i in sorted(made) if last.get(i, -1) >= end))
+    return Block(start, ops, tuple(reads), tuple(i for i in sorted(made) if last.get(i, -1) >= end))
 
 
 class _Run:
@@ -116,29 +116,22 @@ class _Run:
         self.weights: dict[int, Edge] = {op.output: (w, op.output) for op, w in alone}
         self.blocks = blocks(graph, set(self.weights), how.layers)
         self.student = Student(graph, plan, context.device).requires_grad_(requires_grad=False)
-        self.exact = Program(graph, context.device)
         self.draw = np.random.default_rng(context.seed)
         self.rounded: dict[Edge, Tensor] = {}
         self.errors: list[tuple[float, float]] = []
-        self.count = samples_that_fit(graph, samples, how.samples, _LARGEST)
-        batch, _ = samples.batch(np.arange(self.count))
-        named = zip(graph.input_names, graph.inputs, strict=True)
-        self.real = {i: torch.as_tensor(batch[name], device=context.device) for name, i in named}
-        self.stored = {i: self.student.store(x, i) for i, x in self.real.items()}
-        self._last = {i: n for n, block in enumerate(self.blocks) for i in block.inputs}
+        self.both = SideBySide(self.student, samples, how.samples, context)
 
     def learn(self, n: int, block: Block) -> None:
         """Learn one block's rounding and take both networks' samples through it."""
-        targets = self._through(block, self.real, lambda part: self._float(block, part))
+        both = self.both
+        both.before(block.start)
+        targets = self._through(block, both.real, lambda part: both.program.through(block.ops, part, block.outputs))
         weights = [self.weights[op.output] for op in block.ops if op.output in self.weights]
         if weights and not self.context.out_of_time():
             self._optimize(n, block, weights, targets)
-        made = self._through(block, self.stored, lambda part: self._integer(block, part))
-        self.real |= targets
-        self.stored |= made
-        for values in (self.real, self.stored):
-            for i in [i for i in values if self._last.get(i, -1) <= n]:
-                del values[i]
+        made = self._through(block, both.stored, lambda part: self._integer(block, part))
+        both.real |= targets
+        both.stored |= made
 
     def summary(self) -> str:
         before, after = (sum(e[at] for e in self.errors) / max(1, len(self.errors)) for at in (0, 1))
@@ -152,13 +145,13 @@ class _Run:
             return
         before = self._error(block, targets, power)
         largest = max(prod(concrete(self.network.graph[i])) for op in block.ops for i in op.outputs)
-        split = largest * min(how.batch, self.count) > _WORTH_SPLITTING
+        split = largest * min(how.batch, self.both.count) > _WORTH_SPLITTING
         optimizer = torch.optim.Adam([s.v for s in soft.values()], lr=how.rate)
         for step in range(how.steps):
             if self.context.out_of_time():
                 break
             self.context.progress("learn rounding", n * how.steps + step, total)
-            index = self.draw.permutation(self.count)[: how.batch]
+            index = self.draw.permutation(self.both.count)[: how.batch]
             given = {w: s.weight().detach().requires_grad_() for w, s in soft.items()}
             parts = np.array_split(index, min(_PARTS, len(index)) if split else 1)
             gradients = self._gradients(block, targets, power, given, parts)
@@ -190,7 +183,7 @@ class _Run:
         total = sum(len(part) for part in parts)
 
         def of_part(part: np.ndarray) -> tuple[Tensor, ...]:
-            made = self._integer(block, {i: self.stored[i][part] for i in block.inputs})
+            made = self._integer(block, {i: self.both.stored[i][part] for i in block.inputs})
             error = torch.stack([(made[i] - targets[i][part]).square().mean() / p for i, p in power.items()]).sum()
             return torch.autograd.grad(error * (len(part) / total), list(given.values()))
 
@@ -215,17 +208,11 @@ class _Run:
         return data, scale.reshape(shape), float(limits(fmt.dtype)[1])
 
     def _error(self, block: Block, targets: Mapping[int, Tensor], power: Mapping[int, float]) -> float:
-        made = self._through(block, self.stored, lambda part: self._integer(block, part))
+        made = self._through(block, self.both.stored, lambda part: self._integer(block, part))
         return sum(float((made[i] - targets[i]).square().mean()) / p for i, p in power.items())
 
     def _integer(self, block: Block, part: Mapping[int, Tensor]) -> dict[int, Tensor]:
         return self.student.run(block.ops, part, block.outputs)
-
-    def _float(self, block: Block, part: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        values = dict(part)
-        for op in block.ops:
-            values.update(zip(op.outputs, self.exact.compute(op, values), strict=True))
-        return {i: values[i] for i in block.outputs}
 
     def _through(self, block: Block, values: Mapping[int, Tensor], run: Run) -> dict[int, Tensor]:
         """``run`` on all samples, batch by batch."""
@@ -234,7 +221,7 @@ class _Run:
             with torch.no_grad():
                 return run({i: values[i][at : at + self.how.batch] for i in block.inputs})
 
-        parts = list(one_per_core(of_part, range(0, self.count, self.how.batch), self.context.device))
+        parts = list(one_per_core(of_part, range(0, self.both.count, self.how.batch), self.context.device))
         return {i: torch.cat([part[i] for part in parts]) for i in block.outputs}
 
 

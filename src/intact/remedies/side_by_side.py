@@ -1,0 +1,78 @@
+"""The float and the integer network side by side, op by op, on as many samples as fit in memory."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Final, TypeAlias, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from intact.data import Samples
+from intact.remedies.base import Context
+from intact.simulate import Program, one_per_core
+from intact.student import Student
+from intact.verify import concrete
+
+#: Both networks' live activations are held for all samples at once; this many numbers in the largest of them.
+_ROOM: Final = 48 << 20
+#: Samples that enter together.
+_BATCH: Final = 32
+
+Values: TypeAlias = dict[int, Tensor]
+
+
+@final
+class SideBySide:
+    """What both networks make of samples, for remedies that go through the ops in order and change what is behind them.
+
+    ``real`` and ``stored`` hold the activations that the ops from the present one on read, by id, [count, ...] each. The
+    first tensors of a network are its largest: few samples may fit there, and the others join where tensors are smaller, so
+    that late ops, whose tensors have few positions, see as many samples as there are.
+    """
+
+    def __init__(self, student: Student, samples: Samples, most: int, context: Context, room: int = _ROOM) -> None:
+        self.student, self.samples, self.context = student, samples, context
+        self.program = Program(student.graph, context.device)
+        graph = student.graph
+        self._last = {i: n for n, op in enumerate(graph.ops) for i in op.reads}
+        largest, fits = 1, list[int]()
+        for op in reversed(graph.ops):
+            alive = [graph[i] for i in (*op.reads, *op.outputs) if not graph[i].is_constant]
+            largest = max(largest, *(prod(concrete(t)) for t in alive))
+            fits.append(max(1, min(most, len(samples), room // largest)))
+        #: By op, how many samples may be held from there on.
+        self._fits = fits[::-1]
+        self.count = 0
+        self.real, self.stored = Values(), Values()
+        self.before(0)
+
+    def before(self, n: int) -> None:
+        """Make op ``n`` the present one: forget what no op from there on reads, and take in the samples that now fit."""
+        for values in (self.real, self.stored):
+            for i in [i for i in values if self._last.get(i, -1) < n]:
+                del values[i]
+        fits = self._fits[n]
+        if fits < 2 * self.count and not self.count < fits == self._fits[-1]:
+            return
+        step = max(1, min(_BATCH, self._fits[0] // 4))
+        starts = range(self.count, fits, step)
+        parts = list(one_per_core(lambda at: self._entering(n, range(at, min(at + step, fits))), starts, self.context.device))
+        for mine, made in ((self.real, [real for real, _ in parts]), (self.stored, [stored for _, stored in parts])):
+            held = [dict(mine)] if mine else []
+            mine.update({i: torch.cat([part[i] for part in (*held, *made)]) for i in made[0]})
+        self.count = fits
+
+    def _entering(self, n: int, index: range) -> tuple[Values, Values]:
+        """What op ``n`` and those after it read of these samples, from both networks."""
+        graph = self.student.graph
+        batch, _ = self.samples.batch(np.asarray(index))
+        named = zip(graph.input_names, graph.inputs, strict=True)
+        inputs = {i: torch.as_tensor(batch[name], device=self.context.device) for name, i in named}
+        made = {i for op in graph.ops[:n] for i in op.outputs}
+        wanted = {i for i in (*inputs, *made) if self._last.get(i, -1) >= n}
+        with torch.no_grad():
+            real = self.program.through(graph.ops[:n], inputs, wanted)
+            stored = self.student.run(graph.ops[:n], {i: self.student.store(x, i) for i, x in inputs.items()}, wanted)
+        return real, stored
