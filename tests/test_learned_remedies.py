@@ -128,8 +128,7 @@ def divergence(network, samples):
 
 def test_the_ops_that_make_most_of_the_noise_stay_in_float():
     network, samples, context = planned(scheme="w4a8")
-    batch, _ = samples.batch(np.arange(64))
-    rows = sensitivities(network, [batch])
+    rows = sensitivities(network, samples)
     mixed = MixedPrecision(share=0.5).apply(network, samples, context)
     kept = [op.output for op in network.graph.ops if not isinstance(mixed.plan.own(op.output), Affine)]
     assert rows[0].output in kept
@@ -139,9 +138,8 @@ def test_the_ops_that_make_most_of_the_noise_stay_in_float():
 
 def test_the_noise_of_weights_and_of_activations_is_told_apart():
     four, samples, _ = planned(scheme="w4a8", weights="per-tensor")
-    batch, _ = samples.batch(np.arange(32))
     eight, _, _ = planned()
-    assert weight_share(four, [batch]) > 0.9 > weight_share(eight, [batch])
+    assert weight_share(four, samples) > 0.9 > weight_share(eight, samples)
 
 
 # ---- biases ---------------------------------------------------------------------------------------------------------------

@@ -65,9 +65,8 @@ class Diagnosis:
 
 def diagnose(network: Quantized, samples: Samples, progress: Progress | None = None) -> Diagnosis:
     """The diagnosis of a planned network on samples: every op alone in the simulator, every activation in the runtime too."""
-    few = _spread(samples, _SAMPLES)
-    batch, _ = few.batch(np.arange(len(few)))
-    ops = sensitivities(network, [batch], progress=progress, both_ways=True)
+    few = samples.spread(_SAMPLES)
+    ops = sensitivities(network, few, progress=progress, both_ways=True)
     twins = identical(network.integer(), network.graph)
     traced = trace(twins, few, target_named(network.plan.target).kernels, _step(progress))
     # With wrong preprocessing every range is wrong too: one advice at a time.
@@ -90,11 +89,11 @@ def diagnose_file(
     reference = load(against)
     if reference.is_quantized:
         raise OptionError(f"{against} is quantized itself; give --against the float model that {model} was made from")
-    samples = _spread(data.bind(input_specs(graph), class_count(graph)), _MANY)
+    samples = data.bind(input_specs(graph), class_count(graph)).spread(_MANY)
     twins = match(graph, reference)
     refused: tuple[Symptom, ...] = ()
     try:
-        traced = trace(twins, _spread(samples, _SAMPLES), target_named(target).kernels, _step(progress))
+        traced = trace(twins, samples.spread(_SAMPLES), target_named(target).kernels, _step(progress))
     except (ModelError, ChildError) as error:  # what its constants say is all that can be told
         traced = Traced(twins, {})
         refused = (
@@ -116,11 +115,6 @@ def _called_alike(twins: Match) -> Graph:
     """The float network with its inputs named as the integer network's."""
     names = tuple((name, twins.same[i]) for name, i in zip(twins.graph.input_names, twins.graph.inputs, strict=True))
     return replace(twins.reference, signatures=(Signature("", names, ()),))
-
-
-def _spread(samples: Samples, most: int) -> Samples:
-    """At most so many samples, from all of them: neighbours may be of one class."""
-    return samples.take(np.linspace(0, len(samples) - 1, min(most, len(samples))).round().astype(np.int64))
 
 
 def _step(progress: Progress | None) -> Callable[[int, int], None]:

@@ -45,7 +45,6 @@ from intact.targets import target as target_named
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 _BATCH: Final = 32
-_DIAGNOSED: Final = 64
 #: Points of accuracy, or per cent of samples with another class, that call for a word.
 _GREAT: Final = 5.0
 
@@ -279,8 +278,7 @@ class Job:
             needed = "" if verdict.needs_about_n is None else f" about {verdict.needs_about_n:,} samples would settle it;"
             said = f"the limit is met by the estimate, not by all of its interval:{needed} {len(parts.report):,} reported"
             return (Finding("inconclusive", said),)
-        batch, _ = parts.calibration.batch(np.arange(min(_DIAGNOSED, len(parts.calibration))))
-        rows = sensitivities(network, [batch], progress=self.progress)
+        rows = sensitivities(network, parts.calibration, progress=self.progress)
         worst = "; ".join(f"{row.op} makes {100 * row.share:.0f} % of the noise" for row in rows[:3])
         said = f"the limit is not met; the network that loses least is written. {worst or 'No op stands out'}. What may help: "
         said += "more samples under --data, a larger --time-budget, --keep-float for the ops named, or a wider --scheme"

@@ -27,9 +27,7 @@ from intact.remedies.mixed import MixedPrecision
 from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding
 from intact.sensitivity import sensitivities, weight_share
-from intact.simulate import Batch
 
-_SENSITIVITY_SAMPLES: Final = 64
 #: Below this part of the noise, a cause is not worth a remedy of its own.
 _WORTH_IT: Final = 0.25
 #: Standard deviations from end to end of a 95 % interval.
@@ -204,7 +202,7 @@ class _Ladder:
         if self._over():
             return
         flat = self.remedies[self.best.name]
-        share = weight_share(self.best.network, self._batches(), self.tools.context.device)
+        share = weight_share(self.best.network, self.tools.learning, self.tools.context.device)
         if 1 - share > _WORTH_IT:
             yield self._flat(f"activations make {100 * (1 - share):.0f} % of the noise", (*flat, RangeRefinement()))
         best = self.best
@@ -222,7 +220,8 @@ class _Ladder:
             return
         flat = min((c for c in self.tried if "finetune" not in c.name), key=lambda c: c.score)
         tools = self.tools
-        rows = sensitivities(flat.network, self._batches(), tools.context.device, tools.context.progress)
+        context = tools.context
+        rows = sensitivities(flat.network, tools.learning, context.device, context.progress, out_of_time=context.out_of_time)
         low, high = 0, 1
         while not self._keep(flat, [row.output for row in rows[:high]]):
             if high >= len(rows) or self._over():
@@ -265,6 +264,3 @@ class _Ladder:
 
     def _over(self) -> bool:
         return self.tools.context.out_of_time()
-
-    def _batches(self) -> list[Batch]:
-        return [self.tools.learning.batch(np.arange(min(_SENSITIVITY_SAMPLES, len(self.tools.learning))))[0]]

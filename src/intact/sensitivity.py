@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Final, final
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from intact.affine import Affine, Float, dequantize_array, quantize_array
+from intact.data import Samples
 from intact.graph import Graph, Op, Tensor
 from intact.ops.activation import Softmax
 from intact.quantized import Quantized
 from intact.simulate import Batch, Program, map_batches
+
+#: Noise is a sum over all positions of all outputs: a few samples rank the ops.
+_SAMPLES: Final = 64
+_BATCH: Final = 16
 
 
 @final
@@ -33,19 +38,21 @@ class Sensitivity:
     spared: float | None = None
 
 
-def sensitivities(
+def sensitivities(  # noqa: PLR0913  # what to look at, and how to look
     network: Quantized,
-    batches: Iterable[Batch],
+    samples: Samples,
     device: str = "cpu",
     progress: Callable[[str, int, int], None] | None = None,
     *,
     both_ways: bool = False,
+    out_of_time: Callable[[], bool] = lambda: False,
 ) -> tuple[Sensitivity, ...]:
     """One entry per op that the plan computes on integers, the worst first. Classes are compared before a SOFTMAX.
 
-    ``both_ways`` takes each op out of the integer network as well, which takes twice as long.
+    ``samples``: those of them that are looked at, 64 at most, spread evenly. ``both_ways`` takes each op out of the integer
+    network as well, which takes twice as long. When ``out_of_time``, the ops that are left have no entry.
     """
-    batches = list(batches)
+    batches = _batches(samples)
     graph = without_softmax(network.graph)
     exact = _outputs(graph, batches, device)
     power = sum(float(np.square(y.astype(np.float64)).sum()) for y in exact.values())
@@ -59,6 +66,8 @@ def sensitivities(
 
     whole = noise(ops) if both_ways else 0.0
     for n, op in enumerate(ops):
+        if out_of_time():
+            break
         if progress is not None:
             progress("diagnose", n, len(ops))
         spared = 1 - noise([o for o in ops if o is not op]) / max(whole, 1e-300) if both_ways else None
@@ -68,9 +77,9 @@ def sensitivities(
     return tuple(sorted(rows, key=lambda row: -row.noise))
 
 
-def weight_share(network: Quantized, batches: Iterable[Batch], device: str = "cpu") -> float:
+def weight_share(network: Quantized, samples: Samples, device: str = "cpu") -> float:
     """The part of the output's noise that comes from rounding constants, the rest being that of activations, from 0 to 1."""
-    batches = list(batches)
+    batches = _batches(samples)
     graph = without_softmax(network.graph)
     ops = [op for op in graph.ops if isinstance(network.plan.own(op.output), Affine)]
     exact = _outputs(graph, batches, device)
@@ -113,6 +122,11 @@ def without_softmax(graph: Graph) -> Graph:
     if len(set(ends.values())) != len(ends) or set(ends.values()) & set(graph.outputs):
         return graph
     return replace(graph, outputs=tuple(ends.get(i, i) for i in graph.outputs), signatures=())
+
+
+def _batches(samples: Samples) -> list[Batch]:
+    """A few samples in as many batches as keep the cores of a laptop busy."""
+    return [batch for batch, _ in samples.spread(_SAMPLES).batches(_BATCH)]
 
 
 def _outputs(graph: Graph, batches: list[Batch], device: str) -> dict[str, np.ndarray]:

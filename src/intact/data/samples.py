@@ -79,6 +79,10 @@ class Samples:
         """All samples in order, ``size`` at a time; the last batch may be smaller."""
         return (self.batch(np.arange(i, min(i + size, len(self)))) for i in range(0, len(self), size))
 
+    def spread(self, most: int) -> Samples:
+        """At most so many samples, evenly from all of them: neighbours may be of one class."""
+        return self.take(np.linspace(0, len(self) - 1, min(most, len(self))).round().astype(np.int64))
+
     def take(self, indices: Indices) -> Samples:
         """The samples at ``indices``, in that order, sharing what is already decoded."""
         at = np.asarray(indices, np.int64)

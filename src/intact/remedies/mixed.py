@@ -30,13 +30,12 @@ class MixedPrecision(Remedy):
     outputs: tuple[int, ...] = ()
     share: float = 0.5
     most: int = 8
-    samples: int = 64
 
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
         graph, outputs = network.graph, self.outputs
         if not outputs:
-            batch, _ = samples.batch(np.arange(min(self.samples, len(samples))))
-            outputs = _noisiest(sensitivities(network, [batch], context.device, context.progress), self.share, self.most)
+            rows = sensitivities(network, samples, context.device, context.progress, out_of_time=context.out_of_time)
+            outputs = _noisiest(rows, self.share, self.most)
         plan = context.make_plan(graph, outputs)
         labels = ", ".join(graph.label(op) for op in graph.ops if op.output in outputs)
         return replace(network, plan=plan, log=(*network.log, f"kept {len(outputs)} ops {context.precise}: {labels}"))
