@@ -1,6 +1,6 @@
 """What each remedy is worth: the drop on CIFAR-10's test images without it and with it, in the real runtime.
 
-python bench/remedies.py [--images 10000] [--networks resnet8] [--schemes w4a8] [--columns plain,bias]
+python bench/remedies.py [--images 10000] [--networks resnet8] [--schemes w4a8] [--weights per-tensor] [--columns plain,bias]
 
 Four networks, int8 and w4a8, weights with a scale per channel and per tensor; each column applies its remedies to the network
 as planned. 2,000 unlabelled training images of seed 0 teach, 500 of them calibrate. A cell is the drop in points, then the
@@ -34,13 +34,14 @@ from intact.settings import Settings
 COLUMNS = (
     ("plain", ()),
     ("equalize", ("equalize",)),
+    ("equalize+absorb", ("equalize", "absorb")),
+    ("mixed", ("mixed",)),
     ("ranges", ("ranges",)),
     ("round", ("round",)),
     ("bias", ("bias",)),
     ("bias-analytic", ("bias-analytic",)),
-    ("mixed", ("mixed",)),
+    ("finetune", ("finetune",)),
     ("equalize+bias", ("equalize", "bias")),
-    ("equalize+round+bias", ("equalize", "round", "bias")),
     ("equalize+bias+finetune", ("equalize", "bias", "finetune")),
 )
 
@@ -73,6 +74,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10000)
     parser.add_argument("--networks", default="", help="only networks whose name holds this text")
     parser.add_argument("--schemes", default="int8,w4a8")
+    parser.add_argument("--weights", default="per-channel,per-tensor")
     parser.add_argument("--columns", default=",".join(name for name, _ in COLUMNS))
     options = parser.parse_args()
     columns = [(name, names) for name, names in COLUMNS if name in options.columns.split(",")]
@@ -85,7 +87,7 @@ def main() -> None:
         images = network.images(values)
         reference = right(network.path, images, labels)
         for scheme in options.schemes.split(","):
-            for weights in ("per-channel", "per-tensor"):
+            for weights in options.weights.split(","):
                 planned, learning, context = start(network, Settings(scheme=scheme, weights=weights))
                 cells = []
                 for _, names in columns:
