@@ -1,6 +1,6 @@
 """What each remedy is worth: the drop on CIFAR-10's test images without it and with it, in the real runtime.
 
-python bench/remedies.py [--images 10000] [--networks resnet8] [--schemes w4a8] [--weights per-tensor] [--columns plain,bias]
+python bench/remedies.py [--images 10000] [--networks ResNet8] [--schemes w4a8] [--weights per-tensor] [--columns plain,bias]
 
 Four networks, int8 and w4a8, weights with a scale per channel and per tensor; each column applies its remedies to the network
 as planned. 2,000 unlabelled training images of seed 0 teach, 500 of them calibrate. A cell is the drop in points, then the
@@ -72,7 +72,7 @@ def start(network: Network, settings: Settings) -> tuple[Quantized, Samples, Con
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=10000)
-    parser.add_argument("--networks", default="", help="only networks whose name holds this text")
+    parser.add_argument("--networks", default="", help="only those with these titles: ResNet8,MobileNetV2")
     parser.add_argument("--schemes", default="int8,w4a8")
     parser.add_argument("--weights", default="per-channel,per-tensor")
     parser.add_argument("--columns", default=",".join(name for name, _ in COLUMNS))
@@ -82,7 +82,7 @@ def main() -> None:
     print("| network, scheme, weights | " + " | ".join(name for name, _ in columns) + " |")
     print("|---" * (len(columns) + 1) + "|")
     for network in (MOBILENET_V2, MOBILENET_V3, HARD, RESNET8):
-        if options.networks.lower() not in network.title.lower():
+        if options.networks and network.title not in options.networks.split(","):
             continue
         images = network.images(values)
         reference = right(network.path, images, labels)
