@@ -226,7 +226,7 @@ def test_an_interrupted_fine_tune_goes_on_to_the_same_end(tmp_path):
     network, samples, context = planned(scheme="w4a8")
     how = FineTune(epochs=4, batch=16)
     whole = how.apply(network, samples, context)
-    steps = []
+    steps, kept = [], []
 
     def stop(_name, done, _total):
         steps.append(done)
@@ -234,7 +234,8 @@ def test_an_interrupted_fine_tune_goes_on_to_the_same_end(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        how.apply(network, samples, replace(context, folder=tmp_path, progress=stop))
+        how.apply(network, samples, replace(context, folder=tmp_path, progress=stop, keep=kept.append))
+    assert noise(kept[-1], samples) < noise(network, samples)
     del steps[:]
     resumed = how.apply(
         network, samples, replace(context, folder=tmp_path, progress=lambda _name, done, _total: steps.append(done))

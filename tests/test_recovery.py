@@ -130,12 +130,18 @@ def test_an_interrupted_search_goes_on_where_it_was(folder, monkeypatch):
 
     monkeypatch.setattr(SEARCH, "apply", stops_at_the_third)
     monkeypatch.setattr("intact.remedies.base.Context.out_of_time", lambda _: False)
-    assert call(*args).exit_code == 130
+    stopped = call(*args)
+    assert stopped.exit_code == 130
+    assert f"the best network so far is {out / 'best-so-far.tflite'}" in stopped.stderr
+    assert tflite.read(out / "best-so-far.tflite").is_quantized
+    assert not (out / "model.tflite").exists()
     done = []
     monkeypatch.setattr(SEARCH, "apply", lambda remedies, *rest: done.append(named(remedies)) or real(remedies, *rest))
     monkeypatch.setattr("intact.remedies.base.Context.out_of_time", lambda _: "equalize + bias" in done)
     assert call(*args).exit_code == 1
     assert done == ["equalize + bias"]
+    assert tflite.read(out / "model.tflite").is_quantized
+    assert not (out / "best-so-far.tflite").exists()
 
 
 @pytest.mark.parametrize(

@@ -64,11 +64,19 @@ def tools(planned, losses, *, limit=1.0, **changes):
         time=lambda _: 1.0,
         remember=lambda _name, _base, make: make(),
         tell=changes.pop("told", []).append,
+        keep=changes.pop("kept", []).append,
         learning=samples,
         context=Context(plan, deadline=time.monotonic() + 600),
         mixes=True,
     )
     return replace(made, **changes)
+
+
+def test_the_best_file_so_far_is_kept_each_time_a_better_one_is_found(planned):
+    kept = []
+    tried, taken = search(planned[0], tools(planned, {"as planned": 5.0, "bias": 7.0, "equalize + bias": 0.9}, kept=kept))
+    assert kept == [tried[0].model, tried[2].model]
+    assert taken.model == kept[-1]
 
 
 def names(found):

@@ -37,7 +37,7 @@ from intact.report.diagnosis import to_table
 from intact.report.markdown import to_markdown
 from intact.report.record import record, to_json
 from intact.report.terminal import Output
-from intact.run_folder import RunFolder, open_run
+from intact.run_folder import SO_FAR, RunFolder, open_run
 from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES
 from intact.schemes import INTEGER
@@ -392,6 +392,10 @@ def _taken_back(folder: RunFolder) -> Iterator[None]:
         yield
     except IntactError:
         folder.abandon()
+        raise
+    except KeyboardInterrupt:
+        if (folder.path / SO_FAR).exists():
+            sys.stderr.write(f"the best network so far is {folder.path / SO_FAR}\n")
         raise
 
 

@@ -18,6 +18,7 @@ from intact.calibrate import observe
 from intact.chance import contradiction
 from intact.data import Finding, Parts, Samples, for_learning, for_search
 from intact.errors import DataError
+from intact.formats import tflite
 from intact.graph import Graph
 from intact.measure.accuracy import Metric
 from intact.measure.measurement import Measurement
@@ -82,6 +83,8 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
     goal = settings.goal
     if goal is None:
         learning, findings = for_learning(parts)
+        context = replace(context, keep=lambda network: folder.keep(tflite.write(network.integer())))
+        context.keep(start)
         arrays = folder.arrays("remedies", lambda: apply(known(settings.remedies), start, learning, context).to_arrays())
         network = Quantized.from_arrays(start, arrays)
         for step in network.log:
@@ -124,6 +127,7 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
             time=latency,
             remember=remember,
             tell=tell,
+            keep=folder.keep,
             learning=learning,
             context=context,
             mixes=target.float_islands or start.plan.scheme != "int16x8",

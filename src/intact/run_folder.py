@@ -1,7 +1,8 @@
 """The folder that a run writes into: what it was started with, what it has finished so far, and its results.
 
 ``job.json`` says what the run is; ``.stages/`` holds finished steps, so that the same command goes on after an interruption;
-``result.json`` appears last, and means that the run is finished.
+``best-so-far.tflite`` is there while better networks are searched for; ``result.json`` appears last, and means that the run is
+finished.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from intact.errors import OutputError
 
 #: Everything that a run may write. ``--overwrite`` removes these and nothing else.
 RESULTS: Final = ("model.tflite", "plan.json", "result.md", "result.json")
+#: The best network while better ones are searched for, whole at any time.
+SO_FAR: Final = "best-so-far.tflite"
 _JOB: Final = "job.json"
 _STAGES: Final = ".stages"
 
@@ -62,6 +65,10 @@ class RunFolder:
         path.mkdir(exist_ok=True)
         return path
 
+    def keep(self, model: bytes) -> None:
+        """Let ``model`` be what is there to use should the run be interrupted."""
+        files.write_bytes(self.path / SO_FAR, model)
+
     def claim(self, what: str, value: str) -> None:
         """Note ``value`` the first time; OutputError when the same command meets another value as it goes on."""
         if self.file(f"{what}.txt", value.encode).read_bytes() != value.encode():
@@ -72,14 +79,18 @@ class RunFolder:
         for name in RESULTS:
             if name in results:
                 files.write_bytes(self.path / name, results[name])
-        shutil.rmtree(self.path / _STAGES, ignore_errors=True)
+        self._clear()
 
     def abandon(self) -> None:
         """Take back what was written for a job that cannot be done; the folder goes too, if nothing else is in it."""
-        shutil.rmtree(self.path / _STAGES, ignore_errors=True)
+        self._clear()
         (self.path / _JOB).unlink(missing_ok=True)
         if not any(self.path.iterdir()):
             self.path.rmdir()
+
+    def _clear(self) -> None:
+        shutil.rmtree(self.path / _STAGES, ignore_errors=True)
+        (self.path / SO_FAR).unlink(missing_ok=True)
 
 
 def _unpacked(path: Path) -> dict[str, np.ndarray]:
@@ -103,7 +114,7 @@ def open_run(path: Path, job: Mapping[str, Any], *, overwrite: bool = False) -> 
         _check_may_go_on(path, held, wanted)
     if overwrite:
         try:
-            for name in (*RESULTS, _JOB):
+            for name in (*RESULTS, SO_FAR, _JOB):
                 (path / name).unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{path} cannot be overwritten ({error.strerror or error}); type --out with another") from error

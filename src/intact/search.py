@@ -153,7 +153,8 @@ def front(candidates: Sequence[Candidate]) -> tuple[str, ...]:
 @final
 @dataclass(frozen=True)
 class Tools:
-    """What the search is given: how to judge a file, time it and remember a step; the samples that remedies learn from.
+    """What the search is given: how to judge a file, time it, remember a step and keep the best file so far; the samples that
+    remedies learn from.
 
     ``mixes``: whether the target takes a mixture of precisions.
     """
@@ -163,6 +164,7 @@ class Tools:
     time: Callable[[bytes], float]
     remember: Callable[[str, Quantized, Callable[[], Quantized]], Quantized]
     tell: Callable[[str], None]
+    keep: Callable[[bytes], None]
     learning: Samples
     context: Context
     mixes: bool
@@ -258,6 +260,8 @@ class _Ladder:
         self.tried.append(candidate)
         self.remedies[name] = remedies
         tools.tell(str(candidate))
+        if candidate is self.best:
+            tools.keep(model)
         if candidate.score <= tools.goal.limit:
             self.met = candidate
         return candidate.score <= tools.goal.limit

@@ -50,4 +50,5 @@ def apply(remedies: Iterable[Remedy], network: Quantized, samples: Samples, cont
                 f"--remedies {remedy.name} needs a model that takes several samples at once, and this one takes one at a time"
             )
         network = remedy.apply(network, samples, context)
+        context.keep(network)
     return network

@@ -20,6 +20,10 @@ from intact.simulate import Batch, Program, map_batches
 _BATCH: Final = 32
 
 
+def _unkept(network: Quantized) -> None:
+    del network
+
+
 def _silent(step: str, done: int, total: int) -> None:
     del step, done, total
 
@@ -32,6 +36,7 @@ class Context:
     ``make_plan`` calibrates a float graph and plans it anew, with the outputs of the ops that it is given the first outputs of
     kept ``precise``: in float, or as int16 on targets without floats.
     ``deadline`` is on the clock of ``time.monotonic``. ``folder``: where a remedy that takes long keeps its unfinished state.
+    ``keep`` is given every network that is better than those before, to be on disk should the run be interrupted.
     """
 
     make_plan: Callable[[Graph, tuple[int, ...]], Plan]
@@ -41,6 +46,7 @@ class Context:
     deadline: float = float("inf")
     progress: Callable[[str, int, int], None] = _silent
     folder: Path | None = None
+    keep: Callable[[Quantized], None] = _unkept
 
     def out_of_time(self) -> bool:
         return time.monotonic() >= self.deadline

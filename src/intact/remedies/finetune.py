@@ -70,8 +70,7 @@ class FineTune(Remedy):
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
         run = _Run(self, network, samples, context)
         said = run.train()
-        graph, plan = run.student.learned()
-        return replace(network, graph=graph, plan=plan, log=(*network.log, said))
+        return run.learned(said)
 
 
 @final
@@ -137,6 +136,7 @@ class _Run:
                 worse = 0 if now < best else worse + 1
                 if now < best:
                     best, state = now, copy.deepcopy(self.student.state_dict())
+                    self.context.keep(self.learned("the best epoch so far"))
                 else:
                     self._slow_down(state)
                 unfinished.save(
@@ -151,6 +151,11 @@ class _Run:
             f"fine-tuned for {step / self.steps:.3g} epochs on {len(self.samples)} samples{labels}: "
             f"held-out loss {first:.4g} -> {best:.4g}{ended}"
         )
+
+    def learned(self, said: str) -> Quantized:
+        """The network with what the student has learned."""
+        graph, plan = self.student.learned()
+        return replace(self.network, graph=graph, plan=plan, log=(*self.network.log, said))
 
     def _slow_down(self, state: Mapping[str, Tensor]) -> None:
         """An epoch that made things worse was too fast: back to the best state, and on from there at a third of the rate."""
