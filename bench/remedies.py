@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,7 @@ def start(network: Network, settings: Settings) -> tuple[Quantized, Samples, Con
 
     def plan(graph: Graph, precise: tuple[int, ...] = ()) -> Any:
         seen = observe(graph, lambda: (batch for batch, _ in calibration.batches(32)))
-        kept = tuple(graph[i].name for i in precise)
-        request = Settings(scheme=settings.scheme, weights=settings.weights, keep_float=kept).request()
-        return make_plan(graph, {i: o.extremes for i, o in seen.items()}, request)
+        return make_plan(graph, {i: o.extremes for i, o in seen.items()}, replace(settings.request(), float_ops=precise))
 
     return Quantized(graph, graph, plan(graph)), learning, Context(plan, seed=settings.seed)
 

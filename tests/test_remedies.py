@@ -41,8 +41,7 @@ def samples_of(graph, n=96, seed=3):
 def planner(settings, samples):
     def plan(graph, precise=()):
         seen = observe(graph, lambda: (batch for batch, _ in samples.batches(32)))
-        kept = (*settings.keep_float, *(graph[i].name for i in precise))
-        return make_plan(graph, {i: o.extremes for i, o in seen.items()}, replace(settings.request(), keep_float=kept))
+        return make_plan(graph, {i: o.extremes for i, o in seen.items()}, replace(settings.request(), float_ops=precise))
 
     return plan
 

@@ -37,8 +37,7 @@ def planned():
 
     def plan(graph, precise=()):
         seen = observe(graph, lambda: (batch for batch, _ in samples.batches(32)))
-        kept = tuple(graph[i].name for i in precise)
-        return make_plan(graph, {i: o.extremes for i, o in seen.items()}, replace(request, keep_float=kept))
+        return make_plan(graph, {i: o.extremes for i, o in seen.items()}, replace(request, float_ops=precise))
 
     return Quantized(graph, graph, plan(graph)), samples, plan
 

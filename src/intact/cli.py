@@ -35,6 +35,7 @@ from intact.quantize import Job, Result
 from intact.remedies import REMEDIES
 from intact.report.diagnosis import to_table
 from intact.report.markdown import to_markdown
+from intact.report.numbers import number
 from intact.report.record import record, to_json
 from intact.report.terminal import Output
 from intact.run_folder import SO_FAR, RunFolder, open_run
@@ -138,7 +139,10 @@ def quantize(
         output = Output(quiet, as_json)
         result = main_job(model, data, evaluation, settings, preprocessing, plan, folder, overwrite, output)
         if result.verdict is not None:
-            output.console.print(f"verdict: {result.verdict}")
+            loss = result.candidates[0].loss
+            output.console.print(
+                f"verdict: {result.verdict}; allowed are {number(result.verdict.limit)} {loss.unit} of {loss.name}"
+            )
             if result.verdict.status == "fail" or (strict and result.verdict.status != "pass"):
                 raise typer.Exit(1)
 

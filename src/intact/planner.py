@@ -42,6 +42,8 @@ class Request:
     target: Target
     weights: Granularity = "per-channel"
     keep_float: tuple[str, ...] = ()
+    #: First outputs of the ops that stay in float besides those that ``keep_float`` names.
+    float_ops: tuple[int, ...] = ()
     input_type: str | None = None
     output_type: str | None = None
     ranges_from: str = "calibration"
@@ -78,8 +80,8 @@ def make_plan(graph: Graph, ranges: Mapping[int, Range], request: Request) -> Pl
 
 
 def _kept_float(graph: Graph, request: Request) -> set[int]:
-    """First outputs of the ops that ``keep_float`` names: an op kind, an output tensor's name, or a pattern of either."""
-    kept: set[int] = set()
+    """First outputs of the ops in float. ``keep_float`` holds op kinds, names of output tensors, or patterns of either."""
+    kept = set(request.float_ops)
     for pattern in request.keep_float:
         hits = {
             op.output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import sys
 import tempfile
 import time
@@ -166,6 +165,5 @@ def _planned(graph: Graph, settings: Settings, calibration: Samples, precise: tu
     seen = observe(graph, batches, histogram=estimate.needs_histogram)
     found = {i: estimate.estimate(o) for i, o in seen.items()}
     if request.target.float_islands or request.scheme.activations == "int16":
-        kept = tuple(glob.escape(graph[i].name) for i in precise)
-        return make_plan(graph, found, replace(request, keep_float=(*request.keep_float, *kept)))
+        return make_plan(graph, found, replace(request, float_ops=precise))
     return mixed_plan(graph, found, request, precise)
