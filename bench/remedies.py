@@ -37,12 +37,13 @@ COLUMNS = (
     ("equalize", ("equalize",)),
     ("equalize+absorb", ("equalize", "absorb")),
     ("mixed", ("mixed",)),
+    ("clip", ("clip",)),
     ("ranges", ("ranges",)),
     ("round", ("round",)),
     ("bias", ("bias",)),
     ("bias-analytic", ("bias-analytic",)),
-    ("finetune", ("finetune",)),
     ("equalize+bias", ("equalize", "bias")),
+    ("equalize+clip+bias", ("equalize", "clip", "bias")),
     ("equalize+bias+finetune", ("equalize", "bias", "finetune")),
 )
 

@@ -8,7 +8,7 @@ import torch
 
 import intact
 from compare import assert_same
-from intact.affine import Affine, dequantize_array, quantize_array
+from intact.affine import Affine, affine_from_range, dequantize_array, fake_quantize, quantize_array
 from intact.data import input_specs
 from intact.errors import OptionError, ResourceError, UnsupportedError
 from intact.formats import tflite
@@ -19,12 +19,13 @@ from intact.remedies import apply, known
 from intact.remedies.absorb import Absorb
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.bias_analytic import AnalyticBiasCorrection
-from intact.remedies.finetune import FineTune, _Clock
+from intact.remedies.clip import Clip
+from intact.remedies.finetune import FineTune, _Clock, _Run
 from intact.remedies.mixed import MixedPrecision
 from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding, blocks
 from intact.sensitivity import sensitivities, weight_share, without_softmax
-from intact.simulate import device_named
+from intact.simulate import Program, device_named
 from intact.student import integer_weights
 from nets import mobile
 from small_graphs import baked_batch
@@ -121,6 +122,45 @@ def divergence(network, samples):
         for g in (network.integer(), network.reference)
     )
     return float((p.exp() * (p - q)).sum(-1).mean())
+
+
+@pytest.mark.parametrize("times", [1, 2, 4])
+def test_clipping_gives_an_outlier_up_for_finer_steps(times):
+    """Whatever the range was, rounding and clipping cost no tensor more than before."""
+    network, samples, context = planned()
+    fmt = network.plan.own(6)
+    wide = affine_from_range(times * fmt.range[0], times * fmt.range[1])
+    entries = network.plan.tensors | {6: Entry(wide, "an outlier", wide.range)}
+    spoilt = replace(network, plan=replace(network.plan, tensors=entries))
+    clipped = Clip().apply(spoilt, samples, context)
+    values = {}
+    Program(network.graph)(samples.batch(np.arange(96))[0], lambda t, y: values.update({t.id: y}))
+    for i in (3, 6, 7):
+        before, after = (
+            float((fake_quantize(values[i], n.plan.own(i)) - values[i]).square().mean()) for n in (spoilt, clipped)
+        )
+        assert after <= 1.02 * before
+    assert clipped.plan.own(6).scale[0] < 1.01 * fmt.scale[0]
+    for i in (*network.graph.inputs, *network.graph.outputs):
+        assert clipped.plan.own(i) == network.plan.own(i)
+    assert "drew in" in clipped.log[-1]
+    tflite.write(clipped.integer())
+
+
+def test_no_range_is_clipped_to_less_than_a_quarter():
+    network, samples, context = planned()
+    fmt = network.plan.own(6)
+    wide = affine_from_range(64 * fmt.range[0], 64 * fmt.range[1])
+    entries = network.plan.tensors | {6: Entry(wide, "an outlier", wide.range)}
+    clipped = Clip().apply(replace(network, plan=replace(network.plan, tensors=entries)), samples, context)
+    assert clipped.plan.own(6).scale[0] == pytest.approx(wide.scale[0] / 4, rel=0.02)
+
+
+def test_no_op_is_kept_by_a_ranking_that_time_cut_short():
+    network, samples, context = planned(scheme="w4a8")
+    late = MixedPrecision().apply(network, samples, replace(context, deadline=0.0))
+    assert late.plan is network.plan
+    assert "no time" in late.log[-1]
 
 
 # ---- mixed precision ------------------------------------------------------------------------------------------------------
@@ -220,6 +260,32 @@ def test_labels_are_learned_from_where_the_float_network_gets_them_right():
     without = FineTune(epochs=1).apply(network, samples, context)
     assert "labels" not in wrong.log[-1]
     assert bytes_of(wrong) == bytes_of(without) != bytes_of(with_labels)
+
+
+@pytest.mark.parametrize("scheme", ["w4a8", "int8", "int16x8"])
+@pytest.mark.parametrize("weights", ["per-channel", "per-tensor"])
+def test_gradients_in_parts_are_those_of_the_whole_batch(scheme, weights):
+    """Weights rounded once and parts summed up: as if all of it were one pass."""
+    network, samples, context = planned(scheme=scheme, weights=weights)
+    run = _Run(FineTune(batch=48), network, samples, context)
+    run.augmented = lambda x: x
+    draw = torch.Generator().manual_seed(0)
+    for p in run.student.parameters():
+        p.data += 0.05 * torch.randn(p.shape, generator=draw)
+    index = run.learning[:48]
+    assert run._gradients(index)
+    in_parts = {name: p.grad for name, p in run.student.named_parameters()}
+    run.student.zero_grad(set_to_none=True)
+    run.most_at_once = 48
+    (whole,) = run._parts(index, augment=False)
+    run.loss(whole).backward()
+    compared = 0
+    for name, p in run.student.named_parameters():
+        assert (p.grad is None) == (in_parts[name] is None)
+        if p.grad is not None:
+            compared += 1
+            assert_same(in_parts[name].numpy(), p.grad.numpy(), atol=1e-3 * float(p.grad.abs().max()) + 1e-7)
+    assert compared > 10
 
 
 def test_an_interrupted_fine_tune_goes_on_to_the_same_end(tmp_path):

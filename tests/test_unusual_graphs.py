@@ -9,13 +9,16 @@ import pytest
 import intact
 from compare import assert_same
 from intact.affine import Affine, Index
+from intact.calibrate import observe
 from intact.chance import contradiction
 from intact.data import input_specs
 from intact.errors import UnsupportedError
 from intact.formats import tflite
 from intact.graph import Graph, Op, Tensor
+from intact.mixing import mixed_plan
 from intact.ops.activation import Softmax, Tanh
 from intact.ops.convolution import Conv2D
+from intact.ops.elementwise import Maximum, Sub
 from intact.ops.matmul import FullyConnected
 from intact.ops.reduction import ArgMax, Mean
 from intact.ops.shaping import Concatenation, Gather
@@ -24,11 +27,13 @@ from intact.quantized import Quantized
 from intact.remedies.base import Context
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.bias_analytic import AnalyticBiasCorrection
+from intact.remedies.clip import Clip
 from intact.remedies.finetune import FineTune, _Run
 from intact.remedies.mixed import MixedPrecision
 from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding
 from intact.runtime import litert
+from intact.sensitivity import sensitivities
 from intact.settings import Settings
 from intact.simulate import Program
 from intact.student import Student
@@ -200,6 +205,85 @@ def test_activations_that_are_alike_by_chance_learn_their_step_sizes_apart():
     _, plan = student.learned()
     assert plan.own(3) == made.plan.own(3) == plan.own(1)
     assert plan.own(4).scale[0] == pytest.approx(made.plan.own(4).scale[0] * np.exp(0.1))
+
+
+def test_what_is_tied_to_a_constant_is_clipped_with_it(tmp_path):
+    """MAXIMUM with a constant: one scale before, one after."""
+    tensors = [flow(0, WIDTH), weight(1, WIDTH, WIDTH), weight(2, WIDTH), flow(3, WIDTH)]
+    tensors += [
+        constant(4, np.full((1, WIDTH), -0.5, np.float32)),
+        flow(5, WIDTH),
+        weight(6, 3, WIDTH),
+        weight(7, 3),
+        flow(8, 3),
+    ]
+    dense = FullyConnected()
+    ops = [Op(dense, (0, 1, 2), (3,)), Op(Maximum(), (3, 4), (5,)), Op(dense, (5, 6, 7), (8,))]
+    x = rows()
+    x[0] *= 20
+    made, samples, context = planned(network(tensors, ops, (0,), (8,)), x)
+    clipped = Clip().apply(made, samples, context)
+    assert clipped.plan.own(5).scale[0] < made.plan.own(5).scale[0]
+    assert clipped.plan.at(3, 5) == clipped.plan.at(4, 5) == clipped.plan.own(5)
+    exact = Program(clipped.graph)({"x0": x[1:9]})["x8"].numpy()
+    assert_same(next(iter(ran(clipped, {"x0": x[1:9]}, tmp_path).values())), exact, atol=0.1 * np.abs(exact).max())
+
+
+def twins():
+    """One layer, weight and bias, on two inputs, and the difference."""
+    tensors = [flow(0, WIDTH), flow(1, WIDTH), weight(2, 4, WIDTH), weight(3, 4), flow(4, 4), flow(5, 4), flow(6, 4)]
+    dense = FullyConnected()
+    return network(tensors, [Op(dense, (0, 2, 3), (4,)), Op(dense, (1, 2, 3), (5,)), Op(Sub(), (4, 5), (6,))], (0, 1), (6,))
+
+
+def test_a_layer_on_two_inputs_of_one_range_is_written_after_their_scales_grew_apart(tmp_path):
+    a, b = np.random.default_rng(0).uniform(-1, 1, (2, 70, WIDTH)).astype(np.float32)
+    a[0, :2] = b[0, :2] = -1, 1
+    made, samples, context = planned(twins(), {"x0": a, "x1": b})
+    assert made.plan.own(0) == made.plan.own(1)
+    tuned = FineTune(epochs=2, batch=16).apply(made, samples, context)
+    exact = Program(made.graph)({"x0": a, "x1": b})["x6"].numpy()
+    assert_same(ran(tuned, {"x0": a, "x1": b}, tmp_path)["x6"], exact, atol=0.1)
+
+
+@pytest.mark.parametrize("output_type", ["int8", "uint8"])
+def test_an_output_at_16_bits_keeps_what_the_outside_sees_of_it(output_type):
+    graph, x = shared_bias(), rows()
+    settings = Settings(target="mcu", output_type=output_type)
+    samples = intact.data.arrays(x).bind(input_specs(graph), None)
+
+    def plan(graph, precise):
+        seen = observe(graph, lambda: (batch for batch, _ in samples.batches(32)))
+        return mixed_plan(graph, {i: o.extremes for i, o in seen.items()}, settings.request(), precise)
+
+    wide = Quantized(graph, graph, plan(graph, (8,)))
+    assert wide.plan.own(8).dtype == "int16"
+    student = Student(graph, wide.plan)
+    student.grow(student.slot(8), 0.1)
+    _, learned = student.learned()
+    assert learned.own(8).scale[0] > wide.plan.own(8).scale[0]
+    assert learned.outside(8) == wide.plan.outside(8)
+
+
+def test_a_weight_that_reaches_the_class_alone_does_not_stop_learned_rounding():
+    tensors = [flow(0, WIDTH), weight(1, WIDTH, WIDTH), weight(2, WIDTH), flow(3, WIDTH), weight(4, 4, WIDTH), weight(5, 4)]
+    tensors += [flow(6, 4), constant(7, np.array(-1, np.int32), Index()), Tensor(8, "class", (None,), Index())]
+    ops = [Op(FullyConnected(activation="relu"), (0, 1, 2), (3,)), Op(FullyConnected(), (3, 4, 5), (6,))]
+    graph = network(tensors, [*ops, Op(ArgMax(), (6, 7), (8,))], (0,), (3, 8))
+    made, samples, context = planned(graph, rows(), scheme="w4a8")
+    assert "learned how to round" in LearnedRounding(steps=30).apply(made, samples, context).log[-1]
+
+
+@pytest.mark.parametrize("count", [20, 33, 64])
+def test_a_model_of_a_fixed_number_of_samples_is_ranked_and_computed_whole(count):
+    """The last batch is filled up."""
+    tensors = [Tensor(0, "x0", (count, WIDTH)), weight(1, 3, WIDTH), weight(2, 3), Tensor(3, "x3", (count, 3))]
+    graph = network(tensors, [Op(FullyConnected(), (0, 1, 2), (3,))], (0,), (3,))
+    x = rows(70)
+    made, samples, _ = planned(graph, x)
+    assert [row.share for row in sensitivities(made, samples)] == [1.0]
+    exact = x @ np.asarray(graph[1].data).T + np.asarray(graph[2].data)
+    assert_same(Program(graph)({"x0": x})["x3"].numpy(), exact, atol=1e-5)
 
 
 def test_refining_ranges_leaves_the_inputs_as_they_are():

@@ -21,7 +21,7 @@ from intact.data import Preprocessing
 from intact.demo import train_digits
 from intact.diagnose import diagnose as what_is_wrong
 from intact.diagnose import diagnose_file
-from intact.errors import IntactError, OptionError
+from intact.errors import IntactError, OptionError, ResourceError
 from intact.formats import tflite
 from intact.formats.load import load
 from intact.measure import accuracy, cost
@@ -391,9 +391,11 @@ def _reported(debug: bool) -> Iterator[None]:
 
 @contextmanager
 def _taken_back(folder: RunFolder) -> Iterator[None]:
-    """Bad input leaves nothing behind; an interruption leaves the finished steps, to go on from."""
+    """Bad input leaves nothing behind; an interruption or a lack of memory leaves the finished steps, to go on from."""
     try:
         yield
+    except ResourceError:
+        raise
     except IntactError:
         folder.abandon()
         raise

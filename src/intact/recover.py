@@ -83,7 +83,8 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
     if goal is None:
         learning, findings = for_learning(parts)
         context = replace(context, keep=lambda network: folder.keep(tflite.write(network.integer())))
-        context.keep(start)
+        if not folder.keeps:
+            context.keep(start)
         arrays = folder.arrays("remedies", lambda: apply(known(settings.remedies), start, learning, context).to_arrays())
         network = Quantized.from_arrays(start, arrays)
         for step in network.log:

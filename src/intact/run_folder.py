@@ -21,7 +21,7 @@ import numpy as np
 from intact import files
 from intact.errors import OutputError
 
-#: Everything that a run may write. ``--overwrite`` removes these and nothing else.
+#: What a finished run leaves besides ``job.json``.
 RESULTS: Final = ("model.tflite", "plan.json", "result.md", "result.json")
 #: The best network while better ones are searched for, whole at any time.
 SO_FAR: Final = "best-so-far.tflite"
@@ -68,6 +68,11 @@ class RunFolder:
     def keep(self, model: bytes) -> None:
         """Let ``model`` be what is there to use should the run be interrupted."""
         files.write_bytes(self.path / SO_FAR, model)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there is such a model already, from before an interruption."""
+        return (self.path / SO_FAR).exists()
 
     def claim(self, what: str, value: str) -> None:
         """Note ``value`` the first time; OutputError when the same command meets another value as it goes on."""

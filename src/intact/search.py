@@ -21,6 +21,7 @@ from intact.quantized import Quantized
 from intact.remedies import apply
 from intact.remedies.base import Context, Remedy
 from intact.remedies.bias import BiasCorrection
+from intact.remedies.clip import Clip
 from intact.remedies.equalize import Equalize
 from intact.remedies.finetune import FineTune
 from intact.remedies.mixed import MixedPrecision
@@ -196,11 +197,13 @@ class _Ladder:
                 return
         if self.tools.mixes:
             self._mix()
+        self._keep_best()
 
     def _rungs(self) -> Iterator[tuple[str, str, Quantized, tuple[Remedy, ...]]]:
         """Name, reason, network to start from and what to do to it; each rung sees what came of those before."""
         yield "as planned", "nothing costs less", self.start, ()
-        yield from (self._flat("it costs seconds", names) for names in ((BiasCorrection(),), (Equalize(), BiasCorrection())))
+        for remedies in ((BiasCorrection(),), (Equalize(), BiasCorrection()), (Equalize(), Clip(), BiasCorrection())):
+            yield self._flat("it costs seconds", remedies)
         if self._over():
             return
         flat = self.remedies[self.best.name]
@@ -225,7 +228,7 @@ class _Ladder:
         context = tools.context
         rows = sensitivities(flat.network, tools.learning, context.device, context.progress, out_of_time=context.out_of_time)
         low, high = 0, 1
-        while not self._keep(flat, [row.output for row in rows[:high]]):
+        while rows and not self._keep(flat, [row.output for row in rows[:high]]):
             if high >= len(rows) or self._over():
                 return
             low, high = high, min(2 * high, len(rows))
@@ -249,8 +252,13 @@ class _Ladder:
             return False
         tools, began = self.tools, time.monotonic()
         context = replace(tools.context, deadline=began + _OF_TIME * (tools.context.deadline - began))
+
+        def made() -> Quantized:
+            self._keep_best()  # only here: what an earlier run tried is not made again, and must not replace what that found
+            return apply(remedies, base, tools.learning, context)
+
         try:
-            network = tools.remember(name, base, lambda: apply(remedies, base, tools.learning, context))
+            network = tools.remember(name, base, made)
         except (UnsupportedError, ResourceError) as error:
             tools.tell(f"{name}: left out, {error}")
             return False
@@ -260,11 +268,13 @@ class _Ladder:
         self.tried.append(candidate)
         self.remedies[name] = remedies
         tools.tell(str(candidate))
-        if candidate is self.best:
-            tools.keep(model)
         if candidate.score <= tools.goal.limit:
             self.met = candidate
         return candidate.score <= tools.goal.limit
+
+    def _keep_best(self) -> None:
+        if self.tried:
+            self.tools.keep(self.best.model)
 
     def _over(self) -> bool:
         return self.tools.context.out_of_time()

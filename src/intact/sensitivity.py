@@ -50,7 +50,7 @@ def sensitivities(  # noqa: PLR0913  # what to look at, and how to look
     """One entry per op that the plan computes on integers, the worst first. Classes are compared before a SOFTMAX.
 
     ``samples``: those of them that are looked at, 64 at most, spread evenly. ``both_ways`` takes each op out of the integer
-    network as well, which takes twice as long. When ``out_of_time``, the ops that are left have no entry.
+    network as well, which takes twice as long. When ``out_of_time`` before all ops are seen, there are no entries.
     """
     batches = _batches(samples)
     graph = without_softmax(network.graph)
@@ -67,7 +67,7 @@ def sensitivities(  # noqa: PLR0913  # what to look at, and how to look
     whole = noise(ops) if both_ways else 0.0
     for n, op in enumerate(ops):
         if out_of_time():
-            break
+            return ()
         if progress is not None:
             progress("diagnose", n, len(ops))
         spared = 1 - noise([o for o in ops if o is not op]) / max(whole, 1e-300) if both_ways else None

@@ -90,11 +90,11 @@ class Engine(abc.ABC):
     def _one_by_one(self, values: Mapping[int, torch.Tensor], observe: Observer | None) -> dict[str, torch.Tensor]:
         step = concrete(self.graph[self.graph.inputs[0]])[0]
         count = len(values[self.graph.inputs[0]])
-        parts = [
-            self._run({i: v[at : at + step] for i, v in values.items()}, observe) for at in range(0, count - step + 1, step)
-        ]
+        whole = torch.arange(-(-count // step) * step, device=self.device) % count  # the first ones fill the last batch up
+        parts = [self._run({i: v[at] for i, v in values.items()}, observe) for at in whole.reshape(-1, step)]
         # An output may be one number without an axis.
-        return {name: torch.cat([p[name].reshape(p[name].shape or (1,)) for p in parts]) for name in self.graph.output_names}
+        made = {name: torch.cat([p[name].reshape(p[name].shape or (1,)) for p in parts]) for name in self.graph.output_names}
+        return {name: y[:count] if len(y) == len(whole) else y for name, y in made.items()}
 
     def _run(self, inputs: Mapping[int, torch.Tensor], observe: Observer | None) -> dict[str, torch.Tensor]:
         values = dict(self.constants)
@@ -116,16 +116,9 @@ class Engine(abc.ABC):
             with located(f"op {self.graph.label(op)}"):
                 raise ModelError(f"cannot be computed ({str(error).splitlines()[0]})") from error
 
-    def through(self, ops: Sequence[Op], values: Mapping[int, torch.Tensor], wanted: Iterable[int]) -> dict[int, torch.Tensor]:
-        """The tensors ``wanted`` that ``ops`` make of ``values`` by id."""
-        wanted, known = set(wanted), dict(values)
-        last = {i: n for n, op in enumerate(ops) for i in op.reads}
-        for n, op in enumerate(ops):
-            known.update(zip(op.outputs, self.compute(op, known), strict=True))
-            for i in op.reads:
-                if last[i] == n and i not in wanted:
-                    known.pop(i, None)
-        return {i: known[i] for i in wanted}
+    def run(self, ops: Sequence[Op], values: Mapping[int, torch.Tensor], wanted: Iterable[int]) -> dict[int, torch.Tensor]:
+        """The tensors ``wanted`` that ``ops`` make of ``values`` by id; no more ops than that takes."""
+        return run_ops(ops, values, wanted, self.compute)
 
     def _noted(self, i: int, y: torch.Tensor, observe: Observer | None) -> torch.Tensor:
         if observe is not None and self._seen(self.graph[i], y):
@@ -159,6 +152,25 @@ class Program(Engine):
     @staticmethod
     def _rounded(t: Tensor, y: torch.Tensor) -> torch.Tensor:
         return fake_quantize(y, t.format) if isinstance(t.format, Affine) else y
+
+
+def run_ops(
+    ops: Sequence[Op],
+    values: Mapping[int, torch.Tensor],
+    wanted: Iterable[int],
+    compute: Callable[[Op, Mapping[int, torch.Tensor]], tuple[torch.Tensor, ...]],
+) -> dict[int, torch.Tensor]:
+    """The tensors ``wanted`` that ``ops`` make of ``values`` by id, each op by ``compute``; no more ops than that takes."""
+    wanted, known = set(wanted), dict(values)
+    last = {i: n for n, op in enumerate(ops) for i in op.reads}
+    for n, op in enumerate(ops):
+        if wanted <= known.keys():
+            break
+        known.update(zip(op.outputs, compute(op, known), strict=True))
+        for i in op.reads:
+            if last[i] == n and i not in wanted:
+                known.pop(i, None)
+    return {i: known[i] for i in wanted}
 
 
 def map_batches(

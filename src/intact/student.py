@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 import torch
@@ -17,7 +17,9 @@ from intact.affine import Affine, Format, bias_format, limits
 from intact.graph import Graph, Op
 from intact.ops.base import SameAsInput, Weight, as_tuple
 from intact.plan import Edge, Entry, Plan
-from intact.simulate import one_per_core
+from intact.simulate import one_per_core, run_ops
+
+_LEARNED: Final = "step size learned"
 
 
 @final
@@ -41,7 +43,8 @@ class _FakeQuantize(torch.autograd.Function):
             # Few passes over memory: this is done to every activation, and costs as much as the convolutions.
             low, high = (float(s) * end for end in ctx.ends)
             through = torch.ops.aten.hardtanh_backward(grad, x, low, high)
-            to_scale = torch.dot(grad.reshape(-1), y.reshape(-1)) - torch.dot(through.reshape(-1), x.reshape(-1))
+            # One by one: y and x are nearly alike, and two sums of them would cancel.
+            to_scale = torch.addcmul(grad * y, through, x, value=-1).sum()
         else:
             ratio, axes = x / s, [axis for axis in range(x.dim()) if s.shape[axis] == 1]
             through = grad * ((ratio > ctx.ends[0]) & (ratio < ctx.ends[1]))
@@ -66,7 +69,7 @@ class Student(torch.nn.Module):
         self.device = device
         weights, biases = _weights(graph, plan)
         self._sums = _sums(graph, plan)
-        self._slots = _slots(graph, plan, weights)
+        self._slots = slots(graph, plan)
         self._scales: dict[Affine, Tensor] = {}
         #: Weights and biases that are read as they are, by themselves and their reader, instead of the learned ones rounded.
         self.given: dict[Edge, Tensor] = {}
@@ -88,17 +91,11 @@ class Student(torch.nn.Module):
 
     def run(self, ops: Sequence[Op], stored: Mapping[int, Tensor], wanted: Iterable[int]) -> dict[int, Tensor]:
         """The tensors ``wanted`` that ``ops`` make of tensors by id, as they are stored; no more ops than that takes."""
-        wanted, values = set(wanted), dict(stored)
-        last = {i: n for n, op in enumerate(ops) for i in op.reads}
-        for n, op in enumerate(ops):
-            if wanted <= values.keys():
-                break
-            for i, y in zip(op.outputs, as_tuple(op.kind.compute(*(self.read(i, op, values) for i in op.inputs))), strict=True):
-                values[i] = self.store(y, i) if y.is_floating_point() else y
-            for i in op.reads:
-                if last[i] == n and i not in wanted:
-                    values.pop(i, None)
-        return {i: values[i] for i in wanted}
+        return run_ops(ops, stored, wanted, self._compute)
+
+    def _compute(self, op: Op, values: Mapping[int, Tensor]) -> tuple[Tensor, ...]:
+        made = zip(op.outputs, as_tuple(op.kind.compute(*(self.read(i, op, values) for i in op.inputs))), strict=True)
+        return tuple(self.store(y, i) if y.is_floating_point() else y for i, y in made)
 
     def read(self, i: int | None, op: Op, values: Mapping[int, Tensor]) -> Tensor | None:
         """Tensor ``i`` as the op reads it."""
@@ -150,19 +147,20 @@ class Student(torch.nn.Module):
             return x
         low, high = limits(fmt.dtype)
         low, zero = max(low, -high) if symmetric else low, fmt.zero_point[0]
-        scale = self._steps(i, reader, fmt, x)
+        scale = self._steps(i, reader, x)
         scale = scale.reshape([-1 if axis == fmt.axis else 1 for axis in range(x.dim())] if fmt.axis is not None else ())
         rounded: Tensor = _FakeQuantize.apply(x, scale, float(low - zero), float(high - zero))  # type: ignore[no-untyped-call]
         return rounded
 
     def _counted(self, bias: Tensor, reader: int, activation: int, weight: int) -> Tensor:
         """``bias`` in whole units of ``scale_in * scale_weight[c]``; gradients pass to the bias, and none to the scales."""
-        steps = [self._steps(i, reader, self.plan.at(i, reader), bias) for i in (activation, weight)]
+        steps = [self._steps(i, reader, bias) for i in (activation, weight)]
         unit = (steps[0] * steps[1]).detach()
         return bias + (torch.round(bias / unit) * unit - bias).detach()
 
-    def _steps(self, i: int, reader: int | None, fmt: Format, like: Tensor) -> Tensor:
+    def _steps(self, i: int, reader: int | None, like: Tensor) -> Tensor:
         """The step sizes learned so far: [c], or [1]."""
+        fmt = self.plan.own(i) if reader is None else self.plan.at(i, reader)
         if not isinstance(fmt, Affine):
             raise TypeError(f"tensor {i} has no step size")
         if fmt not in self._scales:
@@ -181,23 +179,29 @@ class Student(torch.nn.Module):
             edges={edge: self._regrown(e, *edge) for edge, e in self.plan.edges.items()},
             boundary={i: self._reseen(e, i) for i, e in self.plan.boundary.items()},
         )
-        return graph, _with_bias_formats(graph, plan)
+        return graph, with_bias_formats(graph, plan)
 
     def _regrown(self, entry: Entry, i: int, reader: int | None = None) -> Entry:
         slot, fmt = self.slot(i, reader), entry.format
         if slot is None or not isinstance(fmt, Affine):
             return entry
-        growth = np.atleast_1d(self.growth[slot].detach().cpu().double().exp().numpy())
+        log_growth = np.atleast_1d(self.growth[slot].detach().cpu().double().numpy())
+        if not log_growth.any():
+            return entry
+        growth = np.exp(log_growth)
         grown = replace(fmt, scale=tuple((np.asarray(fmt.scale, np.float64) * growth).tolist()))
         seen = None if fmt.axis is not None or entry.range is None else grown.range
-        return Entry(grown, f"step size learned, from {entry.why}", seen)
+        return Entry(grown, entry.why if entry.why.startswith(_LEARNED) else f"{_LEARNED}, from {entry.why}", seen)
 
     def _reseen(self, entry: Entry, i: int) -> Entry:
         """What the caller sees of a tensor follows the tensor's own scale."""
-        inside = self._regrown(self.plan.tensors[i], i).format if i in self.plan.tensors else None
-        if self.slot(i) is None or not isinstance(entry.format, Affine) or not isinstance(inside, Affine):
+        own = self.plan.tensors.get(i)
+        if own is None or not isinstance(own.format, Affine) or not isinstance(entry.format, Affine):
             return entry
-        return replace(entry, format=replace(entry.format, scale=inside.scale))
+        grown = self._regrown(own, i).format
+        if entry.format.scale != own.format.scale or not isinstance(grown, Affine):
+            return entry
+        return replace(entry, format=replace(entry.format, scale=grown.scale))
 
 
 def _place(plan: Plan, i: int, reader: int | None) -> Edge:
@@ -205,12 +209,13 @@ def _place(plan: Plan, i: int, reader: int | None) -> Edge:
     return (i, reader) if reader is not None and (i, reader) in plan.edges else (i, i)
 
 
-def _slots(graph: Graph, plan: Plan, weights: set[int]) -> dict[Edge, str]:
+def slots(graph: Graph, plan: Plan) -> dict[Edge, str]:
     """The places whose step size may be learned, each with the name of its parameter.
 
     Those have one parameter that an op ties because it only moves numbers, and all copies of a tensor in one format. Where a
     kernel fixes the format of one of them, none learns.
     """
+    weights, _ = _weights(graph, plan)
     places = [*((i, i) for i in plan.tensors), *plan.edges]
     above = {place: place for place in places}
 
@@ -303,16 +308,18 @@ def _sums(graph: Graph, plan: Plan) -> dict[Edge, tuple[int, int]]:
     return found
 
 
-def _with_bias_formats(graph: Graph, plan: Plan) -> Plan:
+def with_bias_formats(graph: Graph, plan: Plan) -> Plan:
     """Biases count in the learned scale of the input times that of the weight."""
-    tensors, edges = dict(plan.tensors), dict(plan.edges)
+    tensors, edges, settled = dict(plan.tensors), dict(plan.edges), set[int]()
     for (b, output), read in _sums(graph, plan).items():
         activation, weight = (plan.at(i, output) for i in read)
-        if not isinstance(activation, Affine) or not isinstance(weight, Affine):
+        entry = plan.entry(b, output)
+        if entry is None or not isinstance(activation, Affine) or not isinstance(weight, Affine):
             continue
-        fmt = bias_format(activation, weight)
-        if (b, output) in edges:
-            edges[b, output] = replace(edges[b, output], format=fmt)
-        else:
-            tensors[b] = replace(tensors[b], format=fmt)
+        made = replace(entry, format=bias_format(activation, weight))
+        if (b, output) not in edges and b not in settled:
+            settled.add(b)
+            tensors[b] = made
+        elif (b, output) in edges or made.format != tensors[b].format:  # another reader's scales may have grown apart
+            edges[b, output] = made
     return replace(plan, tensors=tensors, edges=edges)

@@ -13,6 +13,7 @@ from intact.remedies.absorb import Absorb
 from intact.remedies.base import Context, Remedy
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.bias_analytic import AnalyticBiasCorrection
+from intact.remedies.clip import Clip
 from intact.remedies.equalize import Equalize
 from intact.remedies.finetune import FineTune
 from intact.remedies.mixed import MixedPrecision
@@ -23,6 +24,7 @@ _ALL: Final = (
     Equalize(),
     Absorb(),
     MixedPrecision(),
+    Clip(),
     RangeRefinement(),
     LearnedRounding(),
     BiasCorrection(),
@@ -50,5 +52,4 @@ def apply(remedies: Iterable[Remedy], network: Quantized, samples: Samples, cont
                 f"--remedies {remedy.name} needs a model that takes several samples at once, and this one takes one at a time"
             )
         network = remedy.apply(network, samples, context)
-        context.keep(network)
     return network

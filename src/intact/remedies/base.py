@@ -36,7 +36,7 @@ class Context:
     ``make_plan`` calibrates a float graph and plans it anew, with the outputs of the ops that it is given the first outputs of
     kept ``precise``: in float, or as int16 on targets without floats.
     ``deadline`` is on the clock of ``time.monotonic``. ``folder``: where a remedy that takes long keeps its unfinished state.
-    ``keep`` is given every network that is better than those before, to be on disk should the run be interrupted.
+    ``keep`` takes the best network so far of a remedy that takes long, to be on disk should the run be interrupted.
     """
 
     make_plan: Callable[[Graph, tuple[int, ...]], Plan]

@@ -60,7 +60,7 @@ def _mean_shifts(network: Quantized, samples: Samples, most: int, context: Conte
             shift = (exact - rounded).reshape(-1, concrete(graph[op.output])[-1]).mean(0)
             shifts[b] = shift.cpu().numpy().reshape(graph[b].shape)
             student.assign(b, student.real(b) + shift.reshape(graph[b].shape))
-        both.real |= both.program.through([op], both.real, op.outputs)
+        both.real |= both.program.run([op], both.real, op.outputs)
         both.stored |= student.run([op], both.stored, op.outputs)
     return shifts, both.count
 

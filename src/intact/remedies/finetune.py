@@ -119,6 +119,8 @@ class _Run:
         if kept := unfinished.load():
             self._restore(kept)
             best, state, step, worse = kept["best"], kept["state"], kept["step"], kept["worse"]
+        else:
+            self.context.keep(self.network)
         clock = _Clock(self.context.deadline)
         order = self.learning
         while step < self.total and worse < self.how.patience:
@@ -199,18 +201,19 @@ class _Run:
             loss = self.loss(part) * (part.count / len(index))
             return float(loss.detach()), torch.autograd.grad(loss, [*given.values(), *growth], allow_unused=True)
 
+        parts = list(self._parts(index, augment=True))  # before any is computed: one that fails must not change what is drawn
         with self._given(given):
-            made = list(one_per_core(of_part, self._parts(index, augment=True), self.context.device))
+            made = list(one_per_core(of_part, parts, self.context.device))
         if not math.isfinite(sum(loss for loss, _ in made)):
             return False
         sums = _summed([grads for _, grads in made])
         roots = [(w, grad) for w, grad in zip(rounded.values(), sums, strict=False) if grad is not None]
         parameters = [*self.student.weights.values(), *growth]
 
-        def through(root: tuple[Tensor, Tensor]) -> Gradients:
+        def behind(root: tuple[Tensor, Tensor]) -> Gradients:
             return torch.autograd.grad(root[0], parameters, root[1], allow_unused=True)
 
-        of_weights = one_per_core(through, roots, self.context.device)
+        of_weights = one_per_core(behind, roots, self.context.device)
         of_growth = (*[None] * len(self.student.weights), *sums[len(given) :])
         for parameter, grad in zip(parameters, _summed([*of_weights, of_growth]), strict=True):
             parameter.grad = grad
@@ -232,9 +235,7 @@ class _Run:
             with torch.no_grad():
                 return float(self.loss(part)) * part.count
 
-        with torch.no_grad():
-            rounded = self.student.rounded()
-        with self._given(rounded):
+        with self._given({edge: w.detach() for edge, w in self.student.rounded().items()}):
             parts = one_per_core(summed, self._parts(self.judging, augment=False), self.context.device)
             return sum(parts) / len(self.judging)
 

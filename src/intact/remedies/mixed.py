@@ -36,6 +36,8 @@ class MixedPrecision(Remedy):
         if not outputs:
             rows = sensitivities(network, samples, context.device, context.progress, out_of_time=context.out_of_time)
             outputs = _noisiest(rows, self.share, self.most)
+        if not outputs:
+            return replace(network, log=(*network.log, f"kept no ops {context.precise}: no time to rank them"))
         plan = context.make_plan(graph, outputs)
         labels = ", ".join(graph.label(op) for op in graph.ops if op.output in outputs)
         return replace(network, plan=plan, log=(*network.log, f"kept {len(outputs)} ops {context.precise}: {labels}"))

@@ -70,6 +70,8 @@ class LearnedRounding(Remedy):
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
         run = _Run(self, network, samples, context)
         for n, block in enumerate(run.blocks):
+            if context.out_of_time():
+                break
             run.learn(n, block)
         graph = network.graph
         tensors = {i: replace(graph[i], data=w.cpu().numpy()) for (i, _), w in run.rounded.items()}
@@ -125,9 +127,9 @@ class _Run:
         """Learn one block's rounding and take both networks' samples through it."""
         both = self.both
         both.before(block.start)
-        targets = self._through(block, both.real, lambda part: both.program.through(block.ops, part, block.outputs))
+        targets = self._through(block, both.real, lambda part: both.program.run(block.ops, part, block.outputs))
         weights = [self.weights[op.output] for op in block.ops if op.output in self.weights]
-        if weights and not self.context.out_of_time():
+        if weights:
             self._optimize(n, block, weights, targets)
         made = self._through(block, both.stored, lambda part: self._integer(block, part))
         both.real |= targets
@@ -185,7 +187,10 @@ class _Run:
         def of_part(part: np.ndarray) -> tuple[Tensor, ...]:
             made = self._integer(block, {i: self.both.stored[i][part] for i in block.inputs})
             error = torch.stack([(made[i] - targets[i][part]).square().mean() / p for i, p in power.items()]).sum()
-            return torch.autograd.grad(error * (len(part) / total), list(given.values()))
+            # A weight may reach whole numbers only, such as a class.
+            return torch.autograd.grad(
+                error * (len(part) / total), list(given.values()), allow_unused=True, materialize_grads=True
+            )
 
         made = list(one_per_core(of_part, parts, self.context.device))
         return {w: torch.stack([grads[n] for grads in made]).sum(0) for n, w in enumerate(given)}

@@ -73,6 +73,6 @@ class SideBySide:
         made = {i for op in graph.ops[:n] for i in op.outputs}
         wanted = {i for i in (*inputs, *made) if self._last.get(i, -1) >= n}
         with torch.no_grad():
-            real = self.program.through(graph.ops[:n], inputs, wanted)
+            real = self.program.run(graph.ops[:n], inputs, wanted)
             stored = self.student.run(graph.ops[:n], {i: self.student.store(x, i) for i, x in inputs.items()}, wanted)
         return real, stored
