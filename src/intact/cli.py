@@ -21,7 +21,7 @@ from intact.data import Preprocessing
 from intact.demo import train_digits
 from intact.diagnose import diagnose as what_is_wrong
 from intact.diagnose import diagnose_file
-from intact.errors import IntactError, OptionError, ResourceError
+from intact.errors import IntactError, OptionError
 from intact.formats import tflite
 from intact.formats.load import load
 from intact.measure import accuracy, cost
@@ -38,7 +38,7 @@ from intact.report.markdown import to_markdown
 from intact.report.numbers import number
 from intact.report.record import record, to_json
 from intact.report.terminal import Output
-from intact.run_folder import SO_FAR, RunFolder, open_run
+from intact.run_folder import RunFolder, open_run
 from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES
 from intact.schemes import INTEGER
@@ -172,7 +172,7 @@ def main_job(
         "plan": None if replayed is None else replayed.to_json(),
     }
     folder = open_run(out, job, overwrite=overwrite)
-    with _taken_back(folder), output.progress() as progress:
+    with folder.while_working(output.line), output.progress() as progress:
         result = Job(model, source, reporting, settings, replayed, None, folder, progress, output.line).run()
     document = record(result)
     folder.finish(
@@ -387,22 +387,6 @@ def _reported(debug: bool) -> Iterator[None]:
         if debug:
             raise
         _fail("out of memory; close other programs, or give fewer samples with --calibration-samples or a smaller --eval")
-
-
-@contextmanager
-def _taken_back(folder: RunFolder) -> Iterator[None]:
-    """Bad input leaves nothing behind; an interruption or a lack of memory leaves the finished steps, to go on from."""
-    try:
-        yield
-    except ResourceError:
-        raise
-    except IntactError:
-        folder.abandon()
-        raise
-    except KeyboardInterrupt:
-        if (folder.path / SO_FAR).exists():
-            sys.stderr.write(f"the best network so far is {folder.path / SO_FAR}\n")
-        raise
 
 
 def _fail(message: str) -> NoReturn:

@@ -11,7 +11,8 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
@@ -19,7 +20,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from intact import files
-from intact.errors import OutputError
+from intact.errors import IntactError, OutputError, ResourceError
 
 #: What a finished run leaves besides ``job.json``.
 RESULTS: Final = ("model.tflite", "plan.json", "result.md", "result.json")
@@ -85,6 +86,19 @@ class RunFolder:
             if name in results:
                 files.write_bytes(self.path / name, results[name])
         self._clear()
+
+    @contextmanager
+    def while_working(self, tell: Callable[[str], None]) -> Iterator[None]:
+        """Bad input leaves nothing behind; an interruption or a lack of memory leaves the finished steps, to go on from."""
+        try:
+            yield
+        except (KeyboardInterrupt, ResourceError):
+            if self.keeps:
+                tell(f"the best network so far is {self.path / SO_FAR}")
+            raise
+        except IntactError:
+            self.abandon()
+            raise
 
     def abandon(self) -> None:
         """Take back what was written for a job that cannot be done; the folder goes too, if nothing else is in it."""
