@@ -90,11 +90,16 @@ class Engine(abc.ABC):
     def _one_by_one(self, values: Mapping[int, torch.Tensor], observe: Observer | None) -> dict[str, torch.Tensor]:
         step = concrete(self.graph[self.graph.inputs[0]])[0]
         count = len(values[self.graph.inputs[0]])
-        whole = torch.arange(-(-count // step) * step, device=self.device) % count  # the first ones fill the last batch up
-        parts = [self._run({i: v[at] for i, v in values.items()}, observe) for at in whole.reshape(-1, step)]
+        starts = range(0, count, step)
+
+        def taken(v: torch.Tensor, at: int) -> torch.Tensor:
+            """The samples of one batch; the first ones again fill up the last."""
+            return v[at : at + step] if at + step <= count else v[torch.arange(at, at + step, device=v.device) % len(v)]
+
+        parts = [self._run({i: taken(v, at) for i, v in values.items()}, observe) for at in starts]
         # An output may be one number without an axis.
         made = {name: torch.cat([p[name].reshape(p[name].shape or (1,)) for p in parts]) for name in self.graph.output_names}
-        return {name: y[:count] if len(y) == len(whole) else y for name, y in made.items()}
+        return {name: y[:count] if len(y) == len(starts) * step else y for name, y in made.items()}
 
     def _run(self, inputs: Mapping[int, torch.Tensor], observe: Observer | None) -> dict[str, torch.Tensor]:
         values = dict(self.constants)
