@@ -100,6 +100,22 @@ def test_a_missed_limit_is_exit_code_1_and_the_model_is_there(folder, monkeypatc
     assert "% of the noise" in ran.stdout
 
 
+def test_a_metric_of_ones_own_takes_a_limit():
+    """Targets that are no classes: a regression's error, negated, for more has to be better."""
+    graph, x = mobile(seed=5, side=8), images(400, 3)
+    targets = np.random.default_rng(0).normal(size=(400, 4)).astype(np.float32)
+
+    def closeness(outputs, wanted):
+        return -float(np.abs(outputs - wanted).mean())
+
+    data = intact.data.arrays(x, targets)
+    result = intact.quantize(graph, data, max_drop=0.5, metric=closeness)
+    assert result.verdict.status == "pass"
+    assert result.candidates[0].loss.name == "metric drop"
+    with pytest.raises(OptionError, match="are not; leave it out and type --remedies"):
+        intact.quantize(graph, data, max_drop=0.5)
+
+
 def test_only_strict_turns_inconclusive_into_exit_code_1(folder, monkeypatch):
     monkeypatch.setattr(Goal, "loss", lambda *_: measured(0.5, -1.0, 2.0))
     args = ("quantize", folder / "net.tflite", "--data", folder / "labelled.npz", "--max-drop", "1", "--overwrite")
@@ -149,6 +165,7 @@ def test_an_interrupted_search_goes_on_where_it_was(folder, monkeypatch):
     [
         (("--max-drop", "1"), "--max-drop needs labels that fit the model, and the data has none; type --min-agreement 99"),
         (("--max-drop", "-1"), "--max-drop -1 must be percentage points from 0 to 100"),
+        (("--min-agreement", "0.99"), "--min-agreement 0.99 must be a percentage"),
         (("--min-agreement", "101"), "--min-agreement 101 must be a percentage"),
         (("--max-drop", "1", "--min-agreement", "99"), "are two limits; type one of them"),
         (("--max-drop", "1", "--remedies", "bias"), "type one of them"),

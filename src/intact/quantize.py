@@ -195,7 +195,7 @@ class Job:
                 *recovery.findings,
                 *_float_islands(integer, self.settings),
                 *_great_loss(readings, self.settings),
-                *self._advice(verdict, recovery.network, parts),
+                *self._advice(verdict, recovery, parts),
             ),
             candidates=recovery.candidates,
             taken=recovery.taken,
@@ -270,7 +270,7 @@ class Job:
         outputs = self._outputs("float", source, parts.report), self._outputs("quantized", written, parts.report)
         return judge(goal.loss(*outputs, parts.report, self.metric), goal.limit)
 
-    def _advice(self, verdict: Verdict | None, network: Quantized, parts: Parts) -> tuple[Finding, ...]:
+    def _advice(self, verdict: Verdict | None, recovery: Recovery, parts: Parts) -> tuple[Finding, ...]:
         """What a limit that was not met, or not surely, calls for."""
         if verdict is None or verdict.status == "pass":
             return ()
@@ -278,11 +278,16 @@ class Job:
             needed = "" if verdict.needs_about_n is None else f" about {verdict.needs_about_n:,} samples would settle it;"
             said = f"the limit is met by the estimate, not by all of its interval:{needed} {len(parts.report):,} reported"
             return (Finding("inconclusive", said),)
-        rows = sensitivities(network, parts.calibration, progress=self.progress)
+        rows = sensitivities(recovery.network, parts.calibration, progress=self.progress)
         worst = "; ".join(f"{row.op} makes {100 * row.share:.0f} % of the noise" for row in rows[:3])
-        said = f"the limit is not met; the network that loses least is written. {worst or 'No op stands out'}. What may help: "
-        said += "more samples under --data, a larger --time-budget, --keep-float for the ops named, or a wider --scheme"
-        return (Finding("limit missed", said),)
+        taken = next(c for c in recovery.candidates if c.name == recovery.taken)
+        if taken.score <= verdict.limit:
+            said = f"the limit is not met, though {taken.name} met it on the {taken.loss.n:,} selection samples, where the "
+            said += "search stopped. What may help: more samples under --data, or a tighter limit, so that the search goes on"
+        else:
+            said = "the limit is not met; the network that loses least of those tried is written. What may help: more samples "
+            said += "under --data, a larger --time-budget, or a wider --scheme"
+        return (Finding("limit missed", f"{said}. {worst or 'No op stands out'}"),)
 
     def _calibrate(self, graph: Graph, calibration: Samples, *, histogram: bool) -> dict[int, Observed]:
         def make() -> dict[str, np.ndarray]:

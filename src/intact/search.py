@@ -61,12 +61,19 @@ class Goal:
         if self.kind == "disagreement":
             differ = accuracy.classes(a, cut) != accuracy.classes(b, cut)
             return accuracy.share(np.asarray(differ), "disagreement with float", "share of samples with another class")
+        if metric is not None:
+            if samples.targets is None:
+                raise OptionError("metric= with max_drop= needs targets; give the data some, as intact.data.arrays(x, y) does")
+            return accuracy.metric_drop(metric, float_outputs, outputs, samples.targets)
+        if samples.labels is None and samples.targets is not None:
+            raise OptionError(
+                "--max-drop needs labels that are classes of the model, and these are not; leave it out and type --remedies, "
+                "or pass metric= in Python"
+            )
         if samples.labels is None:
             raise OptionError(
                 "--max-drop needs labels that fit the model, and the data has none; type --min-agreement 99 instead"
             )
-        if metric is not None:
-            return accuracy.metric_drop(metric, float_outputs, outputs, samples.labels)
         return accuracy.drop(accuracy.correct(a, samples.labels, cut), accuracy.correct(b, samples.labels, cut))
 
     def expected(self, float_outputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> float | None:

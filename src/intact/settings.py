@@ -65,7 +65,7 @@ class Settings:
         """The limit to meet, if one was asked for."""
         if self.max_drop is not None:
             return Goal("drop", self.max_drop)
-        return None if self.min_agreement is None else Goal("disagreement", 100.0 - self.min_agreement)
+        return None if self.min_agreement is None else Goal("disagreement", round(100.0 - self.min_agreement, 9))
 
     def _check_recovery(self) -> None:
         known(self.remedies)
@@ -78,7 +78,7 @@ class Settings:
             raise OptionError("--remedies says what to do and a limit lets Intact choose; type one of them")
         if self.max_drop is not None and not 0 <= self.max_drop < 100:
             raise OptionError(f"--max-drop {self.max_drop:g} must be percentage points from 0 to 100, such as --max-drop 0.5")
-        if self.min_agreement is not None and not 0 < self.min_agreement <= 100:
+        if self.min_agreement is not None and not 1 < self.min_agreement <= 100:  # 0.99 is a share, typed by mistake
             raise OptionError(f"--min-agreement {self.min_agreement:g} must be a percentage, such as --min-agreement 99")
         if self.time_budget <= 0:
             raise OptionError(f"--time-budget {self.time_budget:g} must be above 0, such as --time-budget 15m")
