@@ -112,6 +112,7 @@ def test_a_metric_of_ones_own_takes_a_limit():
     result = intact.quantize(graph, data, max_drop=0.5, metric=closeness)
     assert result.verdict.status == "pass"
     assert result.candidates[0].loss.name == "metric drop"
+    assert len(repr(result)) < 20_000  # a notebook prints it: no model bytes
     with pytest.raises(OptionError, match="are not; leave it out and type --remedies"):
         intact.quantize(graph, data, max_drop=0.5)
 

@@ -6,7 +6,7 @@ import platform
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, TypeAlias, final
@@ -57,15 +57,15 @@ class Result:
     ``taken`` names the candidate that a search chose, ``steps`` say what remedies did to the network.
     """
 
-    model: bytes
-    graph: Graph
-    float_graph: Graph
-    plan: Plan
+    model: bytes = field(repr=False)
+    graph: Graph = field(repr=False)
+    float_graph: Graph = field(repr=False)
+    plan: Plan = field(repr=False)
     settings: Settings
     readings: tuple[Reading, ...]
     findings: tuple[Finding, ...]
     about: Mapping[str, Any]
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[Candidate, ...] = field(default=(), repr=False)
     taken: str | None = None
     steps: tuple[str, ...] = ()
     verdict: Verdict | None = None
