@@ -20,6 +20,8 @@ from intact.plan import Edge, Entry, Plan
 from intact.simulate import one_per_core, run_ops
 
 _LEARNED: Final = "step size learned"
+#: Steps in a range from which on rounding errors are small beside the numbers: 16 bits.
+_FINE: Final = 1 << 10
 
 
 @final
@@ -43,8 +45,11 @@ class _FakeQuantize(torch.autograd.Function):
             # Few passes over memory: this is done to every activation, and costs as much as the convolutions.
             low, high = (float(s) * end for end in ctx.ends)
             through = torch.ops.aten.hardtanh_backward(grad, x, low, high)
-            # One by one: y and x are nearly alike, and two sums of them would cancel.
-            to_scale = torch.addcmul(grad * y, through, x, value=-1).sum()
+            if high - low > _FINE * float(s):
+                # y and x are nearly alike: two sums of them would cancel.
+                to_scale = torch.addcmul(grad * y, through, x, value=-1).sum()
+            else:
+                to_scale = torch.dot(grad.reshape(-1), y.reshape(-1)) - torch.dot(through.reshape(-1), x.reshape(-1))
         else:
             ratio, axes = x / s, [axis for axis in range(x.dim()) if s.shape[axis] == 1]
             through = grad * ((ratio > ctx.ends[0]) & (ratio < ctx.ends[1]))
