@@ -34,7 +34,7 @@ from intact.remedies import finetune
 from intact.remedies.base import Context
 from intact.remedies.finetune import FineTune
 from intact.settings import Settings
-from intact.student import Student
+from intact.student import _KEPT, Student, _Made
 
 NETWORKS = {network.file: network for network in (MOBILENET_V2, MOBILENET_V3, RESNET8)}
 BATCH = 50
@@ -43,8 +43,8 @@ BATCH = 50
 class FloatStudent(Student):
     """Rounds nothing."""
 
-    def store(self, x: Tensor, *_: object, **__: object) -> Tensor:
-        return x
+    def store(self, x: Tensor, *_: object, made: _Made = _KEPT, **__: object) -> Tensor:
+        return x if made.clamp is None else F.hardtanh(x, *made.clamp)
 
 
 class FloatRun(finetune._Run):

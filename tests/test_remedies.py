@@ -13,8 +13,12 @@ from intact.calibrate import observe
 from intact.data import input_specs
 from intact.errors import OptionError
 from intact.formats import tflite
+from intact.graph import Op, Tensor
 from intact.lower import lower
+from intact.ops.activation import HardSwish
 from intact.ops.convolution import Conv2D
+from intact.ops.elementwise import Add, Mul, Sub
+from intact.ops.shaping import Concatenation
 from intact.planner import make_plan
 from intact.quantized import Quantized
 from intact.ranges import least_squared_error
@@ -28,7 +32,7 @@ from intact.runtime import litert
 from intact.sensitivity import sensitivities
 from intact.settings import Settings
 from intact.simulate import Program
-from intact.student import Student, integer_weights
+from intact.student import Student, _FakeQuantize, integer_weights
 from nets import images, mobile
 
 SIDE = 16
@@ -121,6 +125,58 @@ def test_gradients_of_rounding_are_those_of_the_paper():
     rounded = (torch.round(inside / s) * s - inside).sum().item()
     # the parameter is log(s / s0), so its gradient is s times that to s
     assert student.growth[student.slot(3)].grad.item() == pytest.approx(rounded + high + low, abs=1e-4)
+
+
+def with_activations(activation):
+    """``mobile`` with every op whose result training does not keep, on its way to MEAN."""
+    graph = mobile(seed=5, side=SIDE)
+    first, second, add, mean, *rest = graph.ops
+    shape = graph[7].shape
+    more = {i: Tensor(i, f"x{i}", shape) for i in (20, 21, 22)} | {23: Tensor(23, "x23", (None, SIDE, 2 * SIDE, 8))}
+    ops = (
+        replace(first, kind=replace(first.kind, activation=activation)),
+        replace(second, kind=replace(second.kind, activation="relu_n1_to_1")),
+        replace(add, kind=Add(activation=activation)),
+        Op(HardSwish(), (7,), (20,)),
+        Op(Mul(activation="relu6"), (20, 3), (21,)),
+        Op(Sub(), (21, 6), (22,)),
+        Op(Concatenation(2), (22, 22), (23,)),
+        replace(mean, inputs=(23, 8)),
+        *rest,
+    )
+    return replace(graph, ops=ops, tensors=graph.tensors | more)
+
+
+@pytest.mark.parametrize("options", [{}, {"keep_float": ("HARD_SWISH",)}])
+@pytest.mark.parametrize("activation", ["none", "relu", "relu6", "relu_0_to_1", "tanh"])
+def test_gradients_are_those_of_rounding_op_by_op(activation, options, monkeypatch):
+    """What is made again, or not kept at all, changes nothing."""
+    graph = with_activations(activation)
+    samples = samples_of(graph)
+    plan = planner(Settings(**options), samples)(graph)
+    batch, _ = samples.batch(np.arange(16))
+
+    def rounded(x, s, ends, *_):
+        within = (x / s).clamp(ends[0] - 0.5, ends[1] + 0.5)
+        return s * (within + (within.round().clamp(*ends) - within).detach())
+
+    def gradients(*, plainly):
+        student = Student(graph, plan)
+        draw = torch.Generator().manual_seed(1)
+        for growth in student.growth.values():  # so that some numbers are clipped, and ends of activations are off the grid
+            growth.data += 0.2 * torch.randn(growth.shape, generator=draw) - 0.1
+        if plainly:
+            student._kinds = {op.output: (op.kind, None) for op in graph.ops}
+            student._moved = set()
+            monkeypatch.setattr(_FakeQuantize, "apply", rounded)
+        logits = student({0: torch.as_tensor(batch["image"])}, [12])[12]
+        torch.nn.functional.cross_entropy(logits, torch.arange(16) % logits.shape[1]).backward()
+        return {name: p.grad.numpy() for name, p in student.named_parameters()}
+
+    mine, theirs = gradients(plainly=False), gradients(plainly=True)
+    assert len(mine) > 12
+    for name, expected in theirs.items():
+        assert_same(mine[name], expected, atol=3e-3 * np.abs(expected).max() + 1e-6)
 
 
 def test_samples_that_do_not_fit_at_first_join_where_tensors_are_smaller():

@@ -5,8 +5,8 @@ Source of the gradient of a step size: Esser et al. 2020, Learned Step Size Quan
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 import numpy as np
@@ -15,46 +15,76 @@ from torch import Tensor
 
 from intact.affine import Affine, Format, bias_format, limits
 from intact.graph import Graph, Op
-from intact.ops.base import SameAsInput, Weight, as_tuple
+from intact.ops.activation import HardSwish
+from intact.ops.base import CLAMPS, Moves, OpKind, SameAsInput, Weight, as_tuple
+from intact.ops.elementwise import Add, Mul, Sub
 from intact.plan import Edge, Entry, Plan
 from intact.simulate import one_per_core, run_ops
 
 _LEARNED: Final = "step size learned"
 #: Steps in a range from which on rounding errors are small beside the numbers: 16 bits.
 _FINE: Final = 1 << 10
+#: Ops that cost one pass over memory: their results are made again on the way back rather than kept.
+_CHEAP: Final = (Add, Sub, Mul, HardSwish)
+
+
+@final
+@dataclass(frozen=True)
+class _Made:
+    """How a tensor was made, so that less of it is kept for the way back.
+
+    ``clamp``: the ends of a fused activation that is still to be done; ``remake``, if given, makes the tensor again of
+    ``operands``, which are kept anyway.
+    """
+
+    clamp: tuple[float, float] | None = None
+    remake: Callable[..., Tensor] | None = None
+    operands: tuple[Tensor | None, ...] = ()
+
+
+_KEPT: Final = _Made()
 
 
 @final
 class _FakeQuantize(torch.autograd.Function):
-    """``s * clamp(round(x / s), low, high)``, with integers counted from the zero point.
+    """``s * clamp(round(x / s), low, high)``, with integers counted from the zero point, of x clamped as ``made`` says.
 
     Gradients: to x, 1 inside the range and 0 outside; to s, ``y/s - x/s`` inside (the rounding error) and the bound outside.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, s: Tensor, low: float, high: float) -> Tensor:
-        y = torch.div(x, s).round_().clamp_(low, high).mul_(s)
-        ctx.save_for_backward(x, s, y)
-        ctx.ends = low - 0.5, high + 0.5
+    def forward(ctx: Any, x: Tensor, s: Tensor, ends: tuple[float, float], made: _Made, *operands: Tensor) -> Tensor:
+        y = torch.div(x, s) if made.clamp is None else x.clamp(*made.clamp).div_(s)
+        y.round_().clamp_(*ends).mul_(s)
+        ctx.save_for_backward(s, y, *(operands if made.remake else (x,)))
+        ctx.ends, ctx.clamp, ctx.remake = (ends[0] - 0.5, ends[1] + 0.5), made.clamp, made.remake
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        x, s, y = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        s, y, *kept = ctx.saved_tensors
+        x = ctx.remake(*kept) if ctx.remake else kept[0]
         if s.dim() == 0:
             # Few passes over memory: this is done to every activation, and costs as much as the convolutions.
             low, high = (float(s) * end for end in ctx.ends)
+            clamp = ctx.clamp
+            if clamp is not None and clamp[0] == 0 and low < 0 and clamp[1] > high:
+                low, clamp = 0.0, None  # RELU: what it stops is 0, and has no part in any sum
+            elif clamp is not None:
+                unclamped, x = x, x.clamp(*clamp)
             through = torch.ops.aten.hardtanh_backward(grad, x, low, high)
             if high - low > _FINE * float(s):
                 # y and x are nearly alike: two sums of them would cancel.
                 to_scale = torch.addcmul(grad * y, through, x, value=-1).sum()
             else:
                 to_scale = torch.dot(grad.reshape(-1), y.reshape(-1)) - torch.dot(through.reshape(-1), x.reshape(-1))
+            if clamp is not None:
+                through = torch.ops.aten.hardtanh_backward(through, unclamped, *clamp)
         else:
             ratio, axes = x / s, [axis for axis in range(x.dim()) if s.shape[axis] == 1]
             through = grad * ((ratio > ctx.ends[0]) & (ratio < ctx.ends[1]))
             to_scale = (grad * y - through * x).sum(axes, keepdim=True)
-        return through, to_scale / s, None, None
+        return through, to_scale / s, *[None] * (len(ctx.needs_input_grad) - 2)
 
 
 @final
@@ -76,8 +106,8 @@ class Student(torch.nn.Module):
         self._sums = _sums(graph, plan)
         self._slots = slots(graph, plan)
         self._scales: dict[Affine, Tensor] = {}
-        #: Weights and biases that are read as they are, by themselves and their reader, instead of the learned ones rounded.
-        self.given: dict[Edge, Tensor] = {}
+        #: What is read as it is instead of what was learned: weights and biases by themselves and their reader, steps by slot.
+        self.given: dict[Edge | str, Tensor] = {}
         sizes = {slot: _growths(plan.at(*edge)) for edge, slot in self._slots.items()}
         self.growth = torch.nn.ParameterDict({slot: torch.zeros(size, device=device) for slot, size in sizes.items()})
         self._units = {i: torch.tensor(unit, dtype=torch.float32, device=device) for i, unit in _units(graph, plan).items()}
@@ -89,6 +119,10 @@ class Student(torch.nn.Module):
             for t in graph.constants()
             if str(t.id) not in self.weights
         }
+        self._kinds = {op.output: _unclamped(op, plan) for op in graph.ops}
+        self._moved = {op.output for op in graph.ops if _only_moves(op, graph, plan)}
+        edges = ((i, op.output) for op in graph.ops for i in op.reads if i in self._constants)
+        self._fixed = {edge: self._constant(*edge) for edge in edges if self.slot(*edge) is None}
 
     def forward(self, inputs: Mapping[int, Tensor], wanted: Iterable[int]) -> dict[int, Tensor]:
         """The tensors ``wanted``, by id, for graph inputs by id, [n, ...] each."""
@@ -99,8 +133,14 @@ class Student(torch.nn.Module):
         return run_ops(ops, stored, wanted, self._compute)
 
     def _compute(self, op: Op, values: Mapping[int, Tensor]) -> tuple[Tensor, ...]:
-        made = zip(op.outputs, as_tuple(op.kind.compute(*(self.read(i, op, values) for i in op.inputs))), strict=True)
-        return tuple(self.store(y, i) if y.is_floating_point() else y for i, y in made)
+        kind, clamp = self._kinds[op.output]
+        read = [self.read(i, op, values) for i in op.inputs]
+        made = as_tuple(kind.compute(*read))
+        if op.output in self._moved:
+            return made
+        how = _Made(clamp, kind.compute, tuple(read)) if isinstance(kind, _CHEAP) else _Made(clamp)
+        stored = zip(op.outputs, made, strict=True)
+        return tuple(self.store(y, i, made=how) if y.is_floating_point() else y for i, y in stored)
 
     def read(self, i: int | None, op: Op, values: Mapping[int, Tensor]) -> Tensor | None:
         """Tensor ``i`` as the op reads it."""
@@ -111,16 +151,21 @@ class Student(torch.nn.Module):
         if str(i) in self.weights:
             return self._rounded(i, op.output)
         if i in self._constants:
-            data = self._constants[i]
-            return self.store(data, i, op.output) if data.is_floating_point() else data
+            return self._fixed[i, op.output] if (i, op.output) in self._fixed else self._constant(i, op.output)
         x, fmt = values[i], self.plan.at(i, op.output)
         return x if fmt == self.plan.own(i) else self.store(x, i, op.output)
 
-    def rounded(self) -> dict[Edge, Tensor]:
-        """Every weight and bias as each of its readers gets it: once made, it may be ``given`` to many passes."""
+    def _constant(self, i: int, reader: int) -> Tensor:
+        data = self._constants[i]
+        return self.store(data, i, reader) if data.is_floating_point() else data
+
+    def learned_once(self) -> dict[Edge | str, Tensor]:
+        """What no sample changes, and may be ``given`` to many passes: weights and biases as read, and steps of activations."""
         edges = [(i, op.output) for op in self.graph.ops for i in op.reads if str(i) in self.weights]
         made = one_per_core(lambda edge: self._rounded(*edge), edges, self.device)
-        return dict(zip(edges, made, strict=True))
+        of_weights = {self.slot(*edge) for edge in edges}
+        steps = {slot: self._steps(*edge) for edge, slot in self._slots.items() if slot not in of_weights}
+        return dict([*zip(edges, made, strict=True), *steps.items()])
 
     def _rounded(self, i: int, reader: int) -> Tensor:
         data = self.real(i)
@@ -145,32 +190,35 @@ class Student(torch.nn.Module):
         """Let the step sizes of ``slot`` be ``exp(log_growth)`` times those in the plan."""
         self.growth[slot].data.fill_(log_growth)
 
-    def store(self, x: Tensor, i: int, reader: int | None = None, *, symmetric: bool = False) -> Tensor:
+    def store(self, x: Tensor, i: int, reader: int | None = None, *, symmetric: bool = False, made: _Made = _KEPT) -> Tensor:
         """``x`` as tensor ``i`` is produced, or as ``reader`` gets it, at the step size learned so far; real where that is."""
         fmt = self.plan.own(i) if reader is None else self.plan.at(i, reader)
         if not isinstance(fmt, Affine):
             return x
         low, high = limits(fmt.dtype)
         low, zero = max(low, -high) if symmetric else low, fmt.zero_point[0]
-        scale = self._steps(i, reader, x)
+        scale = self._steps(i, reader)
         scale = scale.reshape([-1 if axis == fmt.axis else 1 for axis in range(x.dim())] if fmt.axis is not None else ())
-        rounded: Tensor = _FakeQuantize.apply(x, scale, float(low - zero), float(high - zero))  # type: ignore[no-untyped-call]
+        ends = float(low - zero), float(high - zero)
+        rounded: Tensor = _FakeQuantize.apply(x, scale, ends, made, *made.operands)  # type: ignore[no-untyped-call]
         return rounded
 
     def _counted(self, bias: Tensor, reader: int, activation: int, weight: int) -> Tensor:
         """``bias`` in whole units of ``scale_in * scale_weight[c]``; gradients pass to the bias, and none to the scales."""
-        steps = [self._steps(i, reader, bias) for i in (activation, weight)]
+        steps = [self._steps(i, reader) for i in (activation, weight)]
         unit = (steps[0] * steps[1]).detach()
         return bias + (torch.round(bias / unit) * unit - bias).detach()
 
-    def _steps(self, i: int, reader: int | None, like: Tensor) -> Tensor:
+    def _steps(self, i: int, reader: int | None) -> Tensor:
         """The step sizes learned so far: [c], or [1]."""
+        slot = self.slot(i, reader)
+        if slot is not None and slot in self.given:
+            return self.given[slot]
         fmt = self.plan.own(i) if reader is None else self.plan.at(i, reader)
         if not isinstance(fmt, Affine):
             raise TypeError(f"tensor {i} has no step size")
         if fmt not in self._scales:
-            self._scales[fmt] = torch.tensor(fmt.scale, device=like.device)
-        slot = self.slot(i, reader)
+            self._scales[fmt] = torch.tensor(fmt.scale, device=self.device)
         return self._scales[fmt] if slot is None else self._scales[fmt] * self.growth[slot].exp()
 
     def learned(self) -> tuple[Graph, Plan]:
@@ -207,6 +255,20 @@ class Student(torch.nn.Module):
         if entry.format.scale != own.format.scale or not isinstance(grown, Affine):
             return entry
         return replace(entry, format=replace(entry.format, scale=grown.scale))
+
+
+def _unclamped(op: Op, plan: Plan) -> tuple[OpKind, tuple[float, float] | None]:
+    """The op without its fused activation, and the ends that clamp its output instead where that is stored as integers."""
+    clamp = CLAMPS[getattr(op.kind, "activation", "none")]
+    if clamp is None or clamp == CLAMPS["none"] or not isinstance(plan.own(op.output), Affine):
+        return op.kind, None
+    return replace(op.kind, activation="none"), clamp  # type: ignore[type-var]
+
+
+def _only_moves(op: Op, graph: Graph, plan: Plan) -> bool:
+    """Whether all that the op makes is on the grid of its outputs already."""
+    formats = {plan.at(i, op.output) for i in op.reads if graph[i].is_float} | {plan.own(i) for i in op.outputs}
+    return isinstance(op.kind, Moves) and len(formats) == 1
 
 
 def _place(plan: Plan, i: int, reader: int | None) -> Edge:

@@ -193,13 +193,12 @@ class _Run:
         Weights are rounded once. The batch is computed in parts, one per core, and their gradients are summed in order: the
         same bits on any machine size.
         """
-        rounded = self.student.rounded()
-        given = {edge: w.detach().requires_grad_() for edge, w in rounded.items()}
-        growth = list(self.student.growth.values())
+        learned = self.student.learned_once()
+        given = {name: x.detach().requires_grad_() for name, x in learned.items()}
 
         def of_part(part: _Part) -> tuple[float, Gradients]:
             loss = self.loss(part) * (part.count / len(index))
-            return float(loss.detach()), torch.autograd.grad(loss, [*given.values(), *growth], allow_unused=True)
+            return float(loss.detach()), torch.autograd.grad(loss, list(given.values()), allow_unused=True)
 
         parts = list(self._parts(index, augment=True))  # before any is computed: one that fails must not change what is drawn
         with self._given(given):
@@ -207,22 +206,24 @@ class _Run:
         if not math.isfinite(sum(loss for loss, _ in made)):
             return False
         sums = _summed([grads for _, grads in made])
-        roots = [(w, grad) for w, grad in zip(rounded.values(), sums, strict=False) if grad is not None]
-        parameters = [*self.student.weights.values(), *growth]
+        found = {name: (x, grad) for (name, x), grad in zip(learned.items(), sums, strict=True) if grad is not None}
+        steps = [pair for name, pair in found.items() if isinstance(name, str)]
+        weights = [[pair] for name, pair in found.items() if not isinstance(name, str)]
+        parameters = list(self.student.parameters())
 
-        def behind(root: tuple[Tensor, Tensor]) -> Gradients:
-            return torch.autograd.grad(root[0], parameters, root[1], allow_unused=True)
+        def behind(roots: Sequence[tuple[Tensor, Tensor]]) -> Gradients:
+            made, of_made = zip(*roots, strict=True)
+            return torch.autograd.grad(made, parameters, of_made, allow_unused=True)
 
-        of_weights = one_per_core(behind, roots, self.context.device)
-        of_growth = (*[None] * len(self.student.weights), *sums[len(given) :])
-        for parameter, grad in zip(parameters, _summed([*of_weights, of_growth]), strict=True):
+        grads = one_per_core(behind, [*weights, *([steps] if steps else [])], self.context.device)
+        for parameter, grad in zip(parameters, _summed(list(grads)), strict=True):
             parameter.grad = grad
         return True
 
     @contextlib.contextmanager
-    def _given(self, weights: Mapping[Edge, Tensor]) -> Iterator[None]:
-        """The student reads these weights."""
-        self.student.given = dict(weights)
+    def _given(self, learned: Mapping[Edge | str, Tensor]) -> Iterator[None]:
+        """The student reads these weights and steps."""
+        self.student.given = dict(learned)
         try:
             yield
         finally:
@@ -235,7 +236,7 @@ class _Run:
             with torch.no_grad():
                 return float(self.loss(part)) * part.count
 
-        with self._given({edge: w.detach() for edge, w in self.student.rounded().items()}):
+        with self._given({name: x.detach() for name, x in self.student.learned_once().items()}):
             parts = one_per_core(summed, self._parts(self.judging, augment=False), self.context.device)
             return sum(parts) / len(self.judging)
 

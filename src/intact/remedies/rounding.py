@@ -163,7 +163,7 @@ class _Run:
             torch.autograd.backward(through + penalty)
             optimizer.step()
         hard = {w: s.hard() for w, s in soft.items()}
-        self.student.given.update(hard)
+        self.student.given.update(hard.items())
         after = self._error(block, targets, power)
         if after < before:
             self.rounded |= hard
@@ -181,7 +181,7 @@ class _Run:
         parts: Sequence[np.ndarray],
     ) -> dict[Edge, Tensor]:
         """What the block's relative error over the samples of all ``parts`` gives each of the weights ``given``."""
-        self.student.given.update(given)
+        self.student.given.update(given.items())
         total = sum(len(part) for part in parts)
 
         def of_part(part: np.ndarray) -> tuple[Tensor, ...]:
