@@ -62,9 +62,11 @@ def start(network: Network, settings: Settings) -> tuple[Quantized, Samples, Con
     learning = intact.data.arrays(images).bind(input_specs(graph), None)
     calibration = learning.take(np.arange(500))
 
-    def plan(graph: Graph, precise: tuple[int, ...] = ()) -> Any:
+    def plan(graph: Graph, precise: tuple[int, ...] = (), wide: tuple[int, ...] = ()) -> Any:
         seen = observe(graph, lambda: (batch for batch, _ in calibration.batches(32)))
-        return make_plan(graph, {i: o.extremes for i, o in seen.items()}, replace(settings.request(), float_ops=precise))
+        return make_plan(
+            graph, {i: o.extremes for i, o in seen.items()}, replace(settings.request(), float_ops=precise, wide_weights=wide)
+        )
 
     return Quantized(graph, graph, plan(graph)), learning, Context(plan, seed=settings.seed)
 

@@ -15,7 +15,7 @@ SRC = ROOT / "src" / "intact"
 #: A module imports only from those before it. A package is one entry; a module of a package may have an earlier entry of
 #: its own if it is a leaf. A new module gets a place here.
 ORDER = (
-    *("errors", "files", "run_folder", "affine", "fixed_point", "requantize", "xnnpack"),
+    *("errors", "wording", "files", "run_folder", "affine", "fixed_point", "requantize", "xnnpack"),
     *("ops", "graph", "verify", "view", "folds", "rewrites", "clean", "lower"),
     *("runtime.child", "runtime.keras_export"),  # leaves: how to start a process, and what one is told
     *(

@@ -214,8 +214,8 @@ def test_remedies_by_name_leave_an_account(folder):
     out = folder / "account"
     ran = call("quantize", folder / "net.tflite", "--data", folder / "labelled.npz", "--remedies", "bias", "--out", out)
     assert ran.exit_code == 0, ran.stderr
-    assert "corrected 3 biases" in ran.stderr
-    assert json.loads((out / "result.json").read_text())["steps"][0].startswith("corrected 3 biases")
+    assert "corrected the bias of 3 ops" in ran.stderr
+    assert json.loads((out / "result.json").read_text())["steps"][0].startswith("corrected the bias of 3 ops")
     assert "## Done to the network" in (out / "result.md").read_text()
 
 

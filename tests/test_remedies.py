@@ -43,9 +43,11 @@ def samples_of(graph, n=96, seed=3):
 
 
 def planner(settings, samples):
-    def plan(graph, precise=()):
+    def plan(graph, precise=(), wide=()):
         seen = observe(graph, lambda: (batch for batch, _ in samples.batches(32)))
-        return make_plan(graph, {i: o.extremes for i, o in seen.items()}, replace(settings.request(), float_ops=precise))
+        return make_plan(
+            graph, {i: o.extremes for i, o in seen.items()}, replace(settings.request(), float_ops=precise, wide_weights=wide)
+        )
 
     return plan
 

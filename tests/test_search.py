@@ -35,9 +35,11 @@ def planned():
     samples = intact.data.arrays(images(64, 3, SIDE)).bind(input_specs(graph), None)
     request = Settings(scheme="w4a8").request()
 
-    def plan(graph, precise=()):
+    def plan(graph, precise=(), wide=()):
         seen = observe(graph, lambda: (batch for batch, _ in samples.batches(32)))
-        return make_plan(graph, {i: o.extremes for i, o in seen.items()}, replace(request, float_ops=precise))
+        return make_plan(
+            graph, {i: o.extremes for i, o in seen.items()}, replace(request, float_ops=precise, wide_weights=wide)
+        )
 
     return Quantized(graph, graph, plan(graph)), samples, plan
 
@@ -61,7 +63,7 @@ def tools(planned, losses, *, limit=1.0, **changes):
         goal=Goal("drop", limit),
         judge=judge,
         time=lambda _: 1.0,
-        remember=lambda _name, _base, make: make(),
+        remember=lambda _name, _base, make: (make(), 0.0),
         tell=changes.pop("told", []).append,
         keep=changes.pop("kept", []).append,
         learning=samples,
@@ -82,7 +84,10 @@ def test_what_was_tried_before_an_interruption_does_not_replace_the_best(planned
     kept, losses = [], {"as planned": 5.0, "bias": 1.5, "equalize + bias": 0.9}
     whole = search(planned[0], tools(planned, losses))[0]
     done = {c.name: c.network for c in whole[:2]}
-    search(planned[0], tools(planned, losses, kept=kept, remember=lambda name, _, make: done.get(name) or make()))
+    search(
+        planned[0],
+        tools(planned, losses, kept=kept, remember=lambda name, _, make: (done[name], 9.0) if name in done else (make(), 0.0)),
+    )
     assert kept == [whole[1].model]
 
 
@@ -115,7 +120,8 @@ def test_what_makes_little_noise_gets_no_remedy_of_its_own(planned, monkeypatch)
     for share, rungs in expected.items():
         monkeypatch.setattr("intact.search.weight_share", lambda *_, share=share: share)
         found = search(planned[0], tools(planned, {"bias": 5.0}, mixes=False))
-        assert names(found)[4:] == rungs
+        assert names(found)[4 : 4 + len(rungs)] == rungs
+        assert not [n for n in names(found)[4 + len(rungs) :] if "8-bit" not in n]
         assert any("90 % of the noise" in c.why for c in found[0])
 
 
@@ -129,6 +135,38 @@ def test_the_fewest_ops_that_do_stay_in_float(planned, enough):
     assert tried == {1: [1], 2: [1, 2], 3: [1, 2, 4, 3]}[enough]
     in_float = [sum(t.is_float and not t.is_constant for t in c.network.integer().tensors.values()) for c in found[0]]
     assert in_float[0] == 0 < in_float[-1]
+
+
+@pytest.mark.parametrize("enough", [1, 2])
+def test_weights_get_eight_bits_before_anything_goes_to_float(planned, enough):
+    """The network has two ops with weights of 4 bits: both are tried before a float one."""
+
+    def judge(name, _model):
+        some = int(name.split(", ")[1].split()[0]) if "8-bit" in name else 0
+        return loss(0.5 if some >= enough else 9.0), None
+
+    found = search(planned[0], replace(tools(planned, {}), judge=judge))
+    assert found[1].name.endswith(f", {enough} {'op' if enough == 1 else 'ops'} with 8-bit weights")
+    assert not [n for n in names(found) if "in float" in n]
+    graph = found[1].network.integer()
+    weights = [graph[op.inputs[op.kind.weight.input]].format.dtype for op in graph.ops if op.kind.weight is not None]
+    assert weights.count("int8") == enough + 1  # the depthwise weights have 8 bits in any case
+
+
+def test_time_spent_before_an_interruption_counts(planned):
+    losses, told = {"as planned": 5.0, "bias": 1.5}, []
+    whole = search(planned[0], tools(planned, losses, mixes=False))[0]
+    done = {c.name: c.network for c in whole[:2]}
+
+    def remember(name, _base, make):
+        return (done[name], 200.0) if name in done else (make(), 0.0)
+
+    context = Context(planned[2], deadline=time.monotonic() + 399)
+    found = search(planned[0], tools(planned, losses, told=told, context=context, remember=remember))
+    assert names(found) == ["as planned", "bias"]
+    assert [round(c.seconds, -1) for c in found[0]] == [200, 200]
+    assert [line.endswith(", before the interruption") for line in told] == [True, True, False]
+    assert told[-1] == "time is up"
 
 
 def test_where_nothing_mixes_nothing_is_kept_precise(planned):
@@ -179,7 +217,7 @@ def test_a_lucky_estimate_is_not_believed(planned):
     made = replace(made, judge=lambda name, model: (judge(name, model)[0], 2.0 if name == "bias" else 0.5))
     found = search(planned[0], made)
     assert found[1].name == "equalize + bias"
-    assert "(2.00 expected)" in str(found[0][1])
+    assert "(2.00 expected, 1.13 together)" in str(found[0][1])
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,8 @@ class Request:
     keep_float: tuple[str, ...] = ()
     #: First outputs of the ops that stay in float besides those that ``keep_float`` names.
     float_ops: tuple[int, ...] = ()
+    #: First outputs of the ops whose weights have 8 bits, though the scheme has 4.
+    wide_weights: tuple[int, ...] = ()
     input_type: str | None = None
     output_type: str | None = None
     ranges_from: str = "calibration"
@@ -233,7 +235,7 @@ class _Draft:
             bias = values / (activation.scale[0] * _LARGEST_BIAS[activation.dtype])
             floor = np.maximum(floor, bias if axis is not None else bias.max(initial=0.0))
         dtype = self.request.scheme.weights
-        if dtype == "int4" and op.kind.name not in self.request.target.int4:
+        if dtype == "int4" and (op.kind.name not in self.request.target.int4 or op.output in self.request.wide_weights):
             dtype = "int8"
         if dtype == "int4":
             absmax, why = (

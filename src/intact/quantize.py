@@ -40,6 +40,7 @@ from intact.search import Candidate
 from intact.sensitivity import sensitivities
 from intact.settings import Settings
 from intact.targets import target as target_named
+from intact.wording import counted
 
 #: Told the step, how much of it is done and how much there is (0: not known).
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -392,7 +393,7 @@ def _float_islands(graph: Graph, settings: Settings) -> tuple[Finding, ...]:
         return ()
     kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(op.kind.name for op in ops).most_common())
     message = (
-        f"{len(ops)} of {len(graph.ops)} ops compute in float ({kinds}): kept so, or {settings.target} has no "
+        f"{len(ops)} of {counted(len(graph.ops), 'op')} in float ({kinds}): kept so, or {settings.target} has no "
         f"{settings.scheme} kernel for them; the first is {graph.label(ops[0])}"
     )
     return (Finding("float ops", message),)

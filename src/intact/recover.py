@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias, final
@@ -28,13 +28,14 @@ from intact.planner import make_plan
 from intact.quantized import Quantized
 from intact.ranges import estimator
 from intact.remedies import apply, known
-from intact.remedies.base import Context
+from intact.remedies.base import Context, MakePlan
 from intact.run_folder import RunFolder
 from intact.runtime import litert
 from intact.search import Candidate, Goal, Tools, search
 from intact.settings import Settings
 from intact.simulate import device_named
 from intact.targets import target as target_named
+from intact.wording import counted
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 
@@ -71,7 +72,7 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
     """
     target = target_named(settings.target)
     context = Context(
-        make_plan=lambda graph, precise: _planned(graph, settings, parts.calibration, precise, progress),
+        make_plan=_planner(settings, parts.calibration, progress),
         precise="in float" if target.float_islands else "at 16 bits",
         seed=settings.seed,
         device=device_named(settings.device),
@@ -94,6 +95,7 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
     if goal.kind == "drop" and metric is None:
         _check_labels(start.reference, choosing)
     findings += _too_few(goal, len(parts.report), tell)
+    tell(f"candidates are compared on {counted(len(choosing), 'selection sample')}; {len(parts.report):,} others report")
 
     def outputs(name: str, path: Path) -> dict[str, np.ndarray]:
         def make() -> Mapping[str, np.ndarray]:
@@ -118,8 +120,15 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
             times = litert.latency(file, kernels=target.kernels, threads=1, rounds=8, max_seconds=_TIMED_SECONDS)
             return float(np.min(times["candidate"].samples_ms))  # beside other jobs the least is the steadiest
 
-        def remember(name: str, base: Quantized, make: Callable[[], Quantized]) -> Quantized:
-            return Quantized.from_arrays(base, folder.arrays(f"candidate {name}", lambda: make().to_arrays()))
+        def remember(name: str, base: Quantized, make: Callable[[], Quantized]) -> tuple[Quantized, float]:
+            began, now = time.monotonic(), list[bool]()
+
+            def made() -> dict[str, np.ndarray]:
+                now.append(True)
+                return {**make().to_arrays(), "seconds": np.asarray(time.monotonic() - began)}
+
+            arrays = folder.arrays(f"candidate {name}", made)
+            return Quantized.from_arrays(base, arrays), 0.0 if now else float(arrays["seconds"])
 
         tools = Tools(
             goal=goal,
@@ -154,17 +163,20 @@ def _check_labels(graph: Graph, choosing: Samples) -> None:
         raise DataError(f"{found.what}: {found.advice}. If the network is no better than that, type --min-agreement instead")
 
 
-def _planned(graph: Graph, settings: Settings, calibration: Samples, precise: tuple[int, ...], progress: Progress) -> Plan:
-    """``graph`` calibrated and planned as the run's settings say, with the outputs ``precise`` in float or as int16."""
-    request = settings.request()
-    estimate = estimator(settings.ranges, request.scheme.activations)
+def _planner(settings: Settings, calibration: Samples, progress: Progress) -> MakePlan:
+    """Calibrates a graph anew and plans it as the run's settings say."""
 
-    def batches() -> list[Mapping[str, np.ndarray]]:
+    def batches() -> Iterator[Mapping[str, np.ndarray]]:
         progress("calibrate again", 0, 0)
-        return (batch for batch, _ in calibration.batches(_BATCH))  # type: ignore[return-value]
+        return (batch for batch, _ in calibration.batches(_BATCH))
 
-    seen = observe(graph, batches, histogram=estimate.needs_histogram)
-    found = {i: estimate.estimate(o) for i, o in seen.items()}
-    if request.target.float_islands or request.scheme.activations == "int16":
-        return make_plan(graph, found, replace(request, float_ops=precise))
-    return mixed_plan(graph, found, request, precise)
+    def plan(graph: Graph, precise: tuple[int, ...], wide_weights: tuple[int, ...]) -> Plan:
+        request = replace(settings.request(), wide_weights=wide_weights)
+        estimate = estimator(settings.ranges, request.scheme.activations)
+        seen = observe(graph, batches, histogram=estimate.needs_histogram)
+        found = {i: estimate.estimate(o) for i, o in seen.items()}
+        if request.target.float_islands or request.scheme.activations == "int16":
+            return make_plan(graph, found, replace(request, float_ops=precise))
+        return mixed_plan(graph, found, request, precise)
+
+    return plan

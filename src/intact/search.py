@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Literal, final
 
 import numpy as np
@@ -27,7 +28,8 @@ from intact.remedies.finetune import FineTune
 from intact.remedies.mixed import MixedPrecision
 from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding
-from intact.sensitivity import sensitivities, weight_share
+from intact.sensitivity import narrow_weights, sensitivities, weight_share
+from intact.wording import counted
 
 #: Below this part of the noise, a cause is not worth a remedy of its own.
 _WORTH_IT: Final = 0.25
@@ -143,7 +145,7 @@ class Candidate:
         }
 
     def __str__(self) -> str:
-        expected = "" if self.expected is None else f" ({self.expected:.2f} expected)"
+        expected = "" if self.expected is None else f" ({self.expected:.2f} expected, {self.score:.2f} together)"
         return f"{self.name}: {self.loss}{expected}, {len(self.model):,} bytes, {self.latency_ms:.3g} ms, {self.seconds:.0f} s"
 
 
@@ -164,13 +166,14 @@ class Tools:
     """What the search is given: how to judge a file, time it, remember a step and keep the best file so far; the samples that
     remedies learn from.
 
+    ``remember`` gives back the network and the seconds that it took before an interruption, 0 if it was made just now.
     ``mixes``: whether the target takes a mixture of precisions.
     """
 
     goal: Goal
     judge: Callable[[str, bytes], tuple[Measurement, float | None]]
     time: Callable[[bytes], float]
-    remember: Callable[[str, Quantized, Callable[[], Quantized]], Quantized]
+    remember: Callable[[str, Quantized, Callable[[], Quantized]], tuple[Quantized, float]]
     tell: Callable[[str], None]
     keep: Callable[[bytes], None]
     learning: Samples
@@ -187,7 +190,7 @@ def search(start: Quantized, tools: Tools) -> tuple[tuple[Candidate, ...], Candi
 
 class _Ladder:
     def __init__(self, start: Quantized, tools: Tools) -> None:
-        self.start, self.tools = start, tools
+        self.start, self.tools, self.context = start, tools, tools.context
         self.tried: list[Candidate] = []
         self.remedies: dict[str, tuple[Remedy, ...]] = {}
         self.met: Candidate | None = None
@@ -202,9 +205,10 @@ class _Ladder:
         for name, why, base, remedies in self._rungs():
             if self._try(name, why, base, remedies):
                 return
-        if self.tools.mixes:
-            self._mix()
+        self._mix()
         self._keep_best()
+        if self.met is None:
+            self.tools.tell("time is up" if self._over() else "nothing is left to try")
 
     def _rungs(self) -> Iterator[tuple[str, str, Quantized, tuple[Remedy, ...]]]:
         """Name, reason, network to start from and what to do to it; each rung sees what came of those before."""
@@ -214,7 +218,7 @@ class _Ladder:
         if self._over():
             return
         flat = self.remedies[self.best.name]
-        share = weight_share(self.best.network, self.tools.learning, self.tools.context.device)
+        share = weight_share(self.best.network, self.tools.learning, self.context.device)
         if 1 - share > _WORTH_IT:
             yield self._flat(f"activations make {100 * (1 - share):.0f} % of the noise", (*flat, RangeRefinement()))
         best = self.best
@@ -227,30 +231,50 @@ class _Ladder:
         return " + ".join(r.name for r in chosen), why, self.start, chosen
 
     def _mix(self) -> None:
-        """The least number of ops kept precise that meets the goal: doubled until one does, then halved back."""
+        """The fewest ops kept precise: first with weights of 8 bits, if others have 4, then with precise outputs as well."""
         if self._over() or not self.tried:
             return
         flat = min((c for c in self.tried if "finetune" not in c.name), key=lambda c: c.score)
-        tools = self.tools
-        context = tools.context
-        rows = sensitivities(flat.network, tools.learning, context.device, context.progress, out_of_time=context.out_of_time)
+        ranked, narrow = partial(self._ranked, flat.network), set(narrow_weights(flat.network))
+        wide = tuple(i for i in ranked(activations=False) if i in narrow) if narrow else ()
+
+        def wider(some: tuple[int, ...]) -> bool:
+            return self._keep(flat, MixedPrecision(wide_weights=some), some, "with 8-bit weights")
+
+        def precise(some: tuple[int, ...]) -> bool:
+            return self._keep(flat, MixedPrecision(some, wide), some, self.context.precise)
+
+        if not self._fewest(wide, wider) and self.tools.mixes and not self._over():
+            self._fewest(ranked(), precise)
+
+    def _ranked(self, network: Quantized, *, activations: bool = True) -> tuple[int, ...]:
+        """First outputs of the ops, those that make most noise first; none without time."""
+        context = self.context
+        rows = sensitivities(
+            network,
+            self.tools.learning,
+            context.device,
+            context.progress,
+            activations=activations,
+            out_of_time=context.out_of_time,
+        )
+        return tuple(row.output for row in rows)
+
+    def _fewest(self, outputs: Sequence[int], meets: Callable[[tuple[int, ...]], bool]) -> bool:
+        """Whether some of the first ``outputs`` meet the goal: their number is doubled until they do, then halved back."""
         low, high = 0, 1
-        while rows and not self._keep(flat, [row.output for row in rows[:high]]):
-            if high >= len(rows) or self._over():
-                return
-            low, high = high, min(2 * high, len(rows))
+        while outputs and not meets(tuple(outputs[:high])):
+            if high >= len(outputs) or self._over():
+                return False
+            low, high = high, min(2 * high, len(outputs))
         while high - low > 1 and not self._over():
             middle = (low + high) // 2
-            if self._keep(flat, [row.output for row in rows[:middle]]):
-                high = middle
-            else:
-                low = middle
+            low, high = (low, middle) if meets(tuple(outputs[:middle])) else (middle, high)
+        return bool(outputs)
 
-    def _keep(self, flat: Candidate, outputs: Sequence[int]) -> bool:
-        mixed = MixedPrecision(outputs=tuple(outputs))
+    def _keep(self, flat: Candidate, mixed: MixedPrecision, outputs: Sequence[int], how: str) -> bool:
         remedies = tuple(sorted((*self.remedies[flat.name], mixed), key=lambda r: r.order))
-        what = "op" if len(outputs) == 1 else "ops"
-        name = f"{flat.name}, {len(outputs)} {what} {self.tools.context.precise}"
+        name = f"{flat.name}, {counted(len(outputs), 'op')} {how}"
         return self._try(name, "these make most of the noise", self.start, remedies)
 
     def _try(self, name: str, why: str, base: Quantized, remedies: tuple[Remedy, ...]) -> bool:
@@ -258,23 +282,25 @@ class _Ladder:
         if self.tried and self._over():
             return False
         tools, began = self.tools, time.monotonic()
-        context = replace(tools.context, deadline=began + _OF_TIME * (tools.context.deadline - began))
+        context = replace(self.context, deadline=began + _OF_TIME * (self.context.deadline - began))
 
         def made() -> Quantized:
             self._keep_best()  # only here: what an earlier run tried is not made again, and must not replace what that found
             return apply(remedies, base, tools.learning, context)
 
         try:
-            network = tools.remember(name, base, made)
+            network, earlier = tools.remember(name, base, made)
         except (UnsupportedError, ResourceError) as error:
             tools.tell(f"{name}: left out, {error}")
             return False
         model = tflite.write(network.integer())
         loss, expected = tools.judge(name, model)
-        candidate = Candidate(name, why, network, model, loss, expected, tools.time(model), time.monotonic() - began)
+        latency = tools.time(model)
+        candidate = Candidate(name, why, network, model, loss, expected, latency, earlier + time.monotonic() - began)
+        self.context = replace(self.context, deadline=self.context.deadline - earlier)
         self.tried.append(candidate)
         self.remedies[name] = remedies
-        tools.tell(str(candidate))
+        tools.tell(f"{candidate}, before the interruption" if earlier else str(candidate))
         if candidate.score <= tools.goal.limit:
             self.met = candidate
         return candidate.score <= tools.goal.limit
@@ -284,4 +310,4 @@ class _Ladder:
             self.tools.keep(self.best.model)
 
     def _over(self) -> bool:
-        return self.tools.context.out_of_time()
+        return self.context.out_of_time()

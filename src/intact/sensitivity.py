@@ -45,12 +45,14 @@ def sensitivities(  # noqa: PLR0913  # what to look at, and how to look
     progress: Callable[[str, int, int], None] | None = None,
     *,
     both_ways: bool = False,
+    activations: bool = True,
     out_of_time: Callable[[], bool] = lambda: False,
 ) -> tuple[Sensitivity, ...]:
     """One entry per op that the plan computes on integers, the worst first. Classes are compared before a SOFTMAX.
 
     ``samples``: those of them that are looked at, 64 at most, spread evenly. ``both_ways`` takes each op out of the integer
-    network as well, which takes twice as long. When ``out_of_time`` before all ops are seen, there are no entries.
+    network as well, which takes twice as long. Without ``activations`` only constants are rounded. When ``out_of_time`` before
+    all ops are seen, there are no entries.
     """
     batches = _batches(samples)
     graph = without_softmax(network.graph)
@@ -60,7 +62,7 @@ def sensitivities(  # noqa: PLR0913  # what to look at, and how to look
     ops = [op for op in graph.ops if isinstance(network.plan.own(op.output), Affine)]
 
     def noise(rounded: list[Op]) -> float:
-        made = _outputs(only(graph, network, rounded), batches, device)
+        made = _outputs(only(graph, network, rounded, activations=activations), batches, device)
         error = sum(float(np.square(made[name].astype(np.float64) - y).sum()) for name, y in exact.items())
         return error / max(power, 1e-300)
 
@@ -75,6 +77,12 @@ def sensitivities(  # noqa: PLR0913  # what to look at, and how to look
     total = sum(alone for _, alone, _ in found) or 1.0
     rows = (Sensitivity(graph.label(op), op.output, alone, alone / total, spared) for op, alone, spared in found)
     return tuple(sorted(rows, key=lambda row: -row.noise))
+
+
+def narrow_weights(network: Quantized) -> tuple[int, ...]:
+    """First outputs of the ops whose weights have fewer than 8 bits."""
+    graph, plan = network.graph, network.plan
+    return tuple(op.output for op in graph.ops if any(plan.at(i, op.output).dtype == "int4" for i in op.reads))
 
 
 def weight_share(network: Quantized, samples: Samples, device: str = "cpu") -> float:

@@ -44,7 +44,7 @@ class Absorb(Remedy):
         changed = verify(_absorbed(graph, [p for p in usable if p.maker.output in moved], moved))
         channels = sum(int((c > 0).sum()) for c in moved.values())
         said = f"absorbed the least value of {channels} channels of {len(moved)} layers into the biases after them"
-        return replace(network, graph=changed, plan=context.make_plan(changed, ()), log=(*network.log, said))
+        return replace(network, graph=changed, plan=context.make_plan(changed, (), ()), log=(*network.log, said))
 
 
 def _can_move(graph: Graph, pair: Pair) -> bool:

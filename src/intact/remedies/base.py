@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final, final
+from typing import ClassVar, Final, TypeAlias, final
 
 import torch
 
@@ -16,6 +16,9 @@ from intact.graph import Graph, Tensor
 from intact.plan import Plan
 from intact.quantized import Quantized
 from intact.simulate import Batch, Program, map_batches
+
+#: Calibrates a float graph and plans it, given first outputs of ops to keep precise, and of ops with weights of 8 bits.
+MakePlan: TypeAlias = Callable[[Graph, tuple[int, ...], tuple[int, ...]], Plan]
 
 _BATCH: Final = 32
 
@@ -33,13 +36,12 @@ def _silent(step: str, done: int, total: int) -> None:
 class Context:
     """What remedies need besides network and samples.
 
-    ``make_plan`` calibrates a float graph and plans it anew, with the outputs of the ops that it is given the first outputs of
-    kept ``precise``: in float, or as int16 on targets without floats.
+    ``precise``: what ``make_plan`` does with the ops that it is to keep precise, in words; as int16 on targets without floats.
     ``deadline`` is on the clock of ``time.monotonic``. ``folder``: where a remedy that takes long keeps its unfinished state.
     ``keep`` takes the best network so far of a remedy that takes long, to be on disk should the run be interrupted.
     """
 
-    make_plan: Callable[[Graph, tuple[int, ...]], Plan]
+    make_plan: MakePlan
     precise: str = "in float"
     seed: int = 0
     device: str = "cpu"

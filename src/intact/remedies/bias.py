@@ -15,6 +15,7 @@ from intact.remedies.base import Context, Remedy
 from intact.remedies.side_by_side import SideBySide
 from intact.student import Student, own_biases
 from intact.verify import concrete
+from intact.wording import counted
 
 
 @final
@@ -37,7 +38,7 @@ class BiasCorrection(Remedy):
             shifts, count = _mean_shifts(network, samples, self.samples, context)
         tensors = {i: replace(graph[i], data=np.asarray(graph[i].data + shift, np.float32)) for i, shift in shifts.items()}
         largest_shift = max((float(np.abs(s).max()) for s in shifts.values()), default=0.0)
-        said = f"corrected {len(shifts)} biases on {count} samples, by up to {largest_shift:.3g}"
+        said = f"corrected the bias of {counted(len(shifts), 'op')} on {counted(count, 'sample')}, by up to {largest_shift:.3g}"
         corrected = replace(graph, tensors={**graph.tensors, **tensors})
         return replace(network, graph=corrected, log=(*network.log, said))
 

@@ -21,6 +21,7 @@ from intact.ops.shaping import Pad
 from intact.quantized import Quantized
 from intact.remedies.base import Context, Remedy, look_at
 from intact.verify import concrete, verify
+from intact.wording import counted
 
 #: Ops through which a scale per channel passes: ``f(s x) = s f(x)``.
 _PASSES: Final = (Pad, MaxPool2D, AveragePool2D, Mean, ResizeBilinear, ResizeNearestNeighbor)
@@ -64,8 +65,8 @@ class Equalize(Remedy):
         factors = self._factors(network, usable, highest)
         graph = verify(rescaled(network.graph, usable, factors))
         most = max(float(np.abs(np.log2(s)).max()) for s in factors.values())
-        said = f"equalized {len(usable)} pairs of layers, by factors up to {2**most:.3g}"
-        return replace(network, graph=graph, plan=context.make_plan(graph, ()), log=(*network.log, said))
+        said = f"equalized {counted(len(usable), 'pair')} of layers, by factors up to {2**most:.3g}"
+        return replace(network, graph=graph, plan=context.make_plan(graph, (), ()), log=(*network.log, said))
 
     def _factors(self, network: Quantized, usable: list[Pair], highest: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
         """What to divide each maker's channels by, by the id of its output."""
