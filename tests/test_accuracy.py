@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+import intact
+from intact.data.spec import InputSpec
 from intact.errors import DataError
 from intact.measure import accuracy
 from intact.measure.bootstrap import paired
@@ -259,6 +261,25 @@ def test_the_bootstrap_covers_the_truth():
         interval = paired(lambda pick, x=x: float(x[pick].mean()), len(x), seed=seed)
         hits += interval.low <= 0 <= interval.high
     assert hits / 60 >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 60)
+
+
+@pytest.mark.parametrize(
+    ("output", "targets", "said"),
+    [
+        (np.linspace(3, 9, 40)[:, None], None, "one side"),  # a regression far from 0
+        (np.linspace(-1, 1, 40)[:, None], np.linspace(-1, 1, 40), "one number"),  # and around 0, with its targets
+        (np.linspace(-1, 1, 40)[:, None], None, ""),  # logits of two classes
+        (np.linspace(0, 1, 40)[:, None], None, ""),  # and probabilities
+        (np.random.default_rng(0).normal(size=(40, 6)), None, "copy of it"),  # an autoencoder
+        (np.eye(6)[np.arange(40) % 6], None, ""),  # six probabilities from six numbers
+        (np.random.default_rng(0).normal(size=(40, 4)), None, ""),
+        (np.zeros((40, 8, 8, 2)), None, "not one score"),
+    ],
+)
+def test_outputs_that_are_no_classes_are_told(output, targets, said):
+    samples = intact.data.arrays(np.zeros((40, 6), np.float32), targets).bind((InputSpec("x", (None, 6)),), 1)
+    assert bool(found := accuracy.why_no_classes(output, samples)) == bool(said)
+    assert said in found
 
 
 def test_a_slow_statistic_is_given_up():

@@ -31,12 +31,23 @@ def test_a_weak_network_is_no_contradiction(classes, share):
     assert contradiction(net, bound(net, x, spoilt(seen(net, x), share, classes))) is None
 
 
+def test_classes_in_another_order_are_told():
+    net, x = mobile(seed=2, classes=4), images(400, 1)
+    order = np.int64([2, 0, 3, 1])
+    labels = order[spoilt(seen(net, x), 0.1, 4)]
+    found = contradiction(net, bound(net, x, labels))
+    assert "the classes have another order: right on " in found.advice
+    often = [own for own in range(4) if (seen(net, x) == own).mean() > 0.1]
+    assert len(often) > 1
+    assert all(f"{order[own]} is the model's {own}" in found.advice for own in often)
+
+
 @pytest.mark.parametrize("classes", [2, 4, 10])
 def test_labels_drawn_at_random_are_one(classes):
     net, x = mobile(seed=2, classes=classes), images(400, 1)
     found = contradiction(net, bound(net, x, np.random.default_rng(3).integers(0, classes, 400)))
     assert f"near chance for {classes} classes" in found.what
-    assert "--pixels, --mean and --std, or the order of the classes, are wrong" in found.advice
+    assert "how the arrays are scaled, or the order of the classes, are wrong" in found.advice
 
 
 def test_without_labels_nothing_is_said():

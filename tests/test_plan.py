@@ -11,7 +11,7 @@ from intact.emit import emit
 from intact.errors import DataError, OptionError, UnsupportedError
 from intact.formats import tflite
 from intact.graph import Graph, Op, Tensor
-from intact.ops.activation import Logistic, Square
+from intact.ops.activation import Logistic, Relu, Square
 from intact.ops.elementwise import Mul
 from intact.ops.shaping import Concatenation
 from intact.plan import Plan
@@ -131,6 +131,27 @@ def test_keep_float_leaves_an_island(net):
     assert kinds[at - 1] == "DEQUANTIZE"
     assert graph[graph.ops[at].inputs[1]].format == Float()
     assert "QUANTIZE" in kinds[at + 1 :]
+
+
+def test_keep_float_takes_names_as_messages_show_them(net):
+    long = "outer/inner/" + "torch.nn.modules.container.Sequential_f/" * 3 + "torch.nn.modules.conv.Conv2d_stem;1"
+    alike = {i: replace(net[i], origin=long) for i in (net.ops[0].output, net.ops[1].output, net.ops[2].output)}
+    net = replace(net, tensors={**net.tensors, **alike})
+    for op in net.ops[:3]:
+        plan = planned(net, keep_float=(net.label(op),))
+        assert [o.output for o in net.ops if plan.own(o.output) == Float()] == [op.output]
+    assert planned(net, keep_float=("inner/*Conv2d_stem",)).own(net.ops[0].output) == Float()
+
+
+def test_ops_of_one_name_are_numbered(net):
+    first, second = Tensor(90, "a", (None, 4), origin="same"), Tensor(91, "b", (None, 4), origin="same")
+    graph = one_op_net(Relu())
+    graph = replace(
+        graph,
+        tensors={**graph.tensors, 90: first, 91: second},
+        ops=(Op(Relu(), (0,), (90,)), Op(Relu(), (90,), (91,)), Op(Relu(), (91,), (1,))),
+    )
+    assert [graph.label(op) for op in graph.ops] == ["RELU 'same'", "RELU 'same' #2", "RELU 'y'"]
 
 
 def test_keep_float_that_matches_nothing_is_refused(net):

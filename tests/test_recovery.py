@@ -84,7 +84,11 @@ def test_the_command_gives_a_verdict_and_writes_what_it_tried(folder):
     assert "verdict: pass" in ran.stdout
     assert "as planned: accuracy drop" in ran.stderr
     record = json.loads((out / "result.json").read_text())
+    lost = record["verdict"].pop("loss")
     assert record["verdict"] == {"status": "pass", "limit": 40.0, "needs_about_n": None}
+    assert lost == {k: v for k, v in record["measurements"][2].items() if k != "of"}
+    assert lost["name"] == "accuracy drop"
+    assert f"The accuracy drop is {lost['value']:.4g}" in (out / "result.md").read_text()
     assert record["candidates"][0]["name"] == "as planned"
     assert "## Tried" in (out / "result.md").read_text()
 
@@ -115,6 +119,12 @@ def test_a_metric_of_ones_own_takes_a_limit():
     assert len(repr(result)) < 20_000  # a notebook prints it: no model bytes
     with pytest.raises(OptionError, match="are not; leave it out and type --remedies"):
         intact.quantize(graph, data, max_drop=0.5)
+
+
+def test_strict_is_about_a_limit(folder):
+    ran = call("quantize", folder / "net.tflite", "--data", folder / "labelled.npz", "--strict", "--out", folder / "no limit")
+    assert ran.exit_code == 2
+    assert "type --max-drop or --min-agreement as well" in ran.stderr
 
 
 def test_only_strict_turns_inconclusive_into_exit_code_1(folder, monkeypatch):

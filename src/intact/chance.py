@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from intact.data import Samples
 from intact.graph import Graph
@@ -18,6 +19,11 @@ from intact.verify import concrete
 _LEARNED: Final = 0.1
 #: The pixel ranges that networks are trained with.
 _USUAL: Final = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
+#: The part of what chance leaves, and the samples for each class, from which on an order of the classes explains the labels.
+_MOSTLY: Final = 0.5
+_EACH: Final = 8
+#: Classes of another place that are told.
+_SHOWN: Final = 4
 _SAMPLES: Final = 512
 _BATCH: Final = 32
 
@@ -48,10 +54,26 @@ def contradiction(graph: Graph, samples: Samples) -> Contradiction | None:
     chance = 100 / classes
     if top.low is None or top.low > chance + _LEARNED * (100 - chance):
         return None
-    return Contradiction(
-        f"the float model itself is right on {top.value:.1f} % of the samples, near chance for {classes} classes",
-        f"--pixels, --mean and --std, or the order of the classes, are wrong{_other(graph, samples, top.value)}",
-    )
+    what = f"the float model itself is right on {top.value:.1f} % of the samples, near chance for {classes} classes"
+    pixels, order = _other_pixels(graph, samples), _other_order(outputs, samples, classes)
+    if order[0] > max(pixels[0], chance + _MOSTLY * (100 - chance)):
+        return Contradiction(what, f"the classes have another order: {order[1]}")
+    causes = "how the arrays are scaled" if _are_arrays(samples) else "--pixels, --mean and --std"
+    better = f"; {pixels[1]}" if pixels[0] > top.value else ""
+    return Contradiction(what, f"{causes}, or the order of the classes, are wrong{better}")
+
+
+def _other_order(outputs: np.ndarray, samples: Samples, classes: int) -> tuple[float, str]:
+    """On how many per cent the network is right with the classes in the best order, and which that is."""
+    made, labels = accuracy.classes(outputs, accuracy.threshold(outputs)), _labels(samples)
+    together = np.zeros((classes, classes), np.int64)
+    np.add.at(together, (labels, made), 1)
+    order = linear_sum_assignment(together, maximize=True)[1]
+    if classes * _EACH > len(labels):  # so few find an order for anything
+        return 0.0, ""
+    right = 100 * float(together[np.arange(classes), order].sum()) / len(labels)
+    moved = [f"{label} is the model's {own}" for label, own in enumerate(order) if label != own and together[label].any()]
+    return right, f"right on {right:.1f} % if label {', '.join(moved[:_SHOWN])}{', and so on' if len(moved) > _SHOWN else ''}"
 
 
 def _outputs(graph: Graph, samples: Samples, low: float = 0.0, gain: float = 1.0, to: float = 0.0) -> np.ndarray:
@@ -76,18 +98,35 @@ def _labels(samples: Samples) -> np.ndarray:
     return samples.labels
 
 
-def _other(graph: Graph, samples: Samples, now: float) -> str:
-    """Which of the usual pixel ranges would fit better."""
+def _are_arrays(samples: Samples) -> bool:
+    return samples.preprocessing.source == "arrays"
+
+
+def _held(samples: Samples) -> tuple[float, float] | None:
+    """The range that 0 to 255 was mapped to; of arrays the usual one that their values lie in."""
+    if not _are_arrays(samples):
+        return samples.preprocessing.pixels
+    values, _ = samples.batch(np.arange(min(_BATCH, len(samples))))
+    low, high = (float(end) for end in (min(x.min() for x in values.values()), max(x.max() for x in values.values())))
+    return next((usual for usual in _USUAL if usual[0] <= low < high <= usual[1]), None)
+
+
+def _other_pixels(graph: Graph, samples: Samples) -> tuple[float, str]:
+    """On how many per cent the network is right with the best of the other usual ranges of values, and which that is."""
     found: dict[tuple[float, float], float] = {}
-    low, high = samples.preprocessing.pixels
-    pixels_are_scaled = all(graph[i].is_float for i in graph.inputs) and not samples.preprocessing.normalizes
-    for pixels in _USUAL if pixels_are_scaled else ():
-        if pixels == (low, high):
+    held = _held(samples)
+    if held is None or samples.preprocessing.normalizes or not all(graph[i].is_float for i in graph.inputs):
+        return 0.0, ""
+    low, high = held
+    for pixels in _USUAL:
+        if pixels == held:
             continue
         outputs = _outputs(graph, samples, low, (pixels[1] - pixels[0]) / (high - low), pixels[0])
         right = accuracy.correct(outputs, _labels(samples), accuracy.threshold(outputs))
         found[pixels] = accuracy.top1(right).value
-    best = max(found, key=lambda pixels: found[pixels], default=None)
-    if best is None or found[best] <= now:
-        return ""
-    return f"; with --pixels {best[0]:g},{best[1]:g} it is right on {found[best]:.1f} %"
+    best = max(found, key=lambda pixels: found[pixels])
+    if _are_arrays(samples):
+        how = f"scaled from {low:g}..{high:g} to {best[0]:g}..{best[1]:g}"
+    else:
+        how = f"with --pixels={best[0]:g},{best[1]:g}"
+    return found[best], f"{how} it is right on {found[best]:.1f} %"

@@ -35,7 +35,6 @@ from intact.quantize import Job, Result
 from intact.remedies import REMEDIES
 from intact.report.diagnosis import to_table
 from intact.report.markdown import to_markdown
-from intact.report.numbers import number
 from intact.report.record import record, to_json
 from intact.report.terminal import Output
 from intact.run_folder import RunFolder, open_run
@@ -117,6 +116,8 @@ def quantize(
 ) -> None:
     """Quantize a trained float model and measure what it costs."""
     with _reported(debug):
+        if strict and max_drop is None and min_agreement is None:
+            raise OptionError("--strict says how a limit is judged; type --max-drop or --min-agreement as well")
         settings = Settings(
             scheme=scheme,
             target=target,
@@ -139,11 +140,9 @@ def quantize(
         output = Output(quiet, as_json)
         result = main_job(model, data, evaluation, settings, preprocessing, plan, folder, overwrite, output)
         if result.verdict is not None:
-            loss = result.candidates[0].loss
-            output.console.print(
-                f"verdict: {result.verdict}; allowed are {number(result.verdict.limit)} {loss.unit} of {loss.name}"
-            )
-            if result.verdict.status == "fail" or (strict and result.verdict.status != "pass"):
+            verdict = result.verdict
+            output.console.print(f"verdict: {verdict}: {verdict.loss}, and {verdict.limit:g} are allowed", soft_wrap=True)
+            if verdict.status == "fail" or (strict and verdict.status != "pass"):
                 raise typer.Exit(1)
 
 
@@ -272,8 +271,8 @@ def diagnose(
                 _, start, parts = Job(model, samples, None, settings, None, None, RunFolder(Path(folder)), progress).start()
                 found = what_is_wrong(start, parts.calibration, progress)
         output.wide(to_table(found))
-        for symptom in found.symptoms:
-            output.console.print(f"note: {escape(str(symptom))}", soft_wrap=True)
+        for said in found.symptoms or ("nothing looks wrong; what is lost is rounding noise",):
+            output.console.print(f"note: {escape(str(said))}", soft_wrap=True)
         output.document({"schema": "intact-diagnosis/1", **found.to_json()})
 
 

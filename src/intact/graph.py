@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Final, TypeAlias, final
 
@@ -144,8 +146,21 @@ class Graph:
         return (t for t in self.tensors.values() if t.is_constant)
 
     def label(self, op: Op) -> str:
-        """How messages name an op: ``CONV_2D 'stem/relu'``."""
+        """How messages name an op: ``CONV_2D 'stem/relu'``, and ``CONV_2D 'stem/relu' #2`` for the second of that name."""
+        return self._labels.get(op.output) or self._named(op)
+
+    def _named(self, op: Op) -> str:
         return f"{op.kind.name} {short_name(self[op.output].origin)!r}"
+
+    @cached_property
+    def _labels(self) -> dict[int, str]:
+        labels: dict[int, str] = {}
+        seen = Counter[str]()
+        for op in self.ops:
+            name = self._named(op)
+            seen[name] += 1
+            labels[op.output] = name if seen[name] == 1 else f"{name} #{seen[name]}"
+        return labels
 
 
 def short_name(name: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from intact.affine import Affine, Float, Format, affine_from_range, bias_format, limits, symmetric_from_absmax
 from intact.errors import ModelError, OptionError, UnsupportedError
-from intact.graph import Graph, Op
+from intact.graph import Graph, Op, short_name
 from intact.ops.base import SameAsInput, Weight
 from intact.plan import Edge, Entry, Plan
 from intact.ranges import Range, least_squared_error
@@ -82,19 +82,24 @@ def make_plan(graph: Graph, ranges: Mapping[int, Range], request: Request) -> Pl
 
 
 def _kept_float(graph: Graph, request: Request) -> set[int]:
-    """First outputs of the ops in float. ``keep_float`` holds op kinds, names of output tensors, or patterns of either."""
+    """First outputs of the ops in float. ``keep_float`` holds op kinds, names of output tensors as they are or as messages
+    show them, or patterns of these.
+    """
     kept = set(request.float_ops)
     for pattern in request.keep_float:
         hits = {
-            op.output
-            for op in graph.ops
-            if any(fnmatchcase(name, pattern) for name in (op.kind.name, graph[op.output].origin, graph[op.output].name))
+            op.output for op in graph.ops if any(name == pattern or fnmatchcase(name, pattern) for name in _names(graph, op))
         }
         if not hits:
-            some = ", ".join(repr(graph[op.output].origin) for op in graph.ops[:3])
+            some = ", ".join(repr(short_name(graph[op.output].origin)) for op in graph.ops[:3])
             raise OptionError(f"--keep-float {pattern!r} matches no op; names are op kinds or output tensors such as {some}")
         kept |= hits
     return kept
+
+
+def _names(graph: Graph, op: Op) -> tuple[str, ...]:
+    t = graph[op.output]
+    return op.kind.name, t.origin, t.name, short_name(t.origin), graph.label(op)
 
 
 @dataclass

@@ -150,8 +150,11 @@ def _too_few(goal: Goal, count: int, tell: Callable[[str], None]) -> tuple[Findi
     needed = goal.samples_for(count)
     if needed is None:
         return ()
-    enough = f"that takes about {needed:,}" if needed < sys.maxsize else "no number of them can"
-    said = f"{count:,} samples report, and cannot show even a network that loses nothing to be within the limit: {enough}"
+    if needed == sys.maxsize:
+        said = "a limit of 0 leaves no room for an interval: no number of samples can show a network to be within it"
+    else:
+        said = f"{count:,} samples report, and cannot show even a network that loses nothing to be within the limit: "
+        said += f"that takes about {needed:,}"
     tell(said)
     return (Finding("few-samples", said),)
 

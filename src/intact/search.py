@@ -61,6 +61,11 @@ class Goal:
         a, b = float_outputs[name], outputs[name]
         cut = accuracy.threshold(a)
         if self.kind == "disagreement":
+            if why := accuracy.why_no_classes(a, samples):
+                raise OptionError(
+                    f"--min-agreement compares classes, and {why}; leave it out (--remedies need no limit, and the result "
+                    "gives the SQNR), or give targets and pass metric= with max_drop= in Python"
+                )
             differ = accuracy.classes(a, cut) != accuracy.classes(b, cut)
             return accuracy.share(np.asarray(differ), "disagreement with float", "share of samples with another class")
         if metric is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias, final
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 
+from intact.data import Samples
 from intact.errors import DataError
 from intact.measure.bootstrap import paired
 from intact.measure.measurement import Measurement
@@ -27,11 +28,15 @@ _Z: Final = float(norm.ppf(0.975))
 
 def probabilities(scores: np.ndarray) -> np.ndarray:
     """Scores [n, classes] as probabilities: as they are where each row is one already, else their softmax."""
-    if scores.min() >= 0 and np.allclose(scores.sum(1), 1, atol=0.02):
+    if _are_probabilities(scores):
         return scores
     largest = scores.max(1, keepdims=True)
     odds: np.ndarray = np.exp(scores - largest)
     return np.asarray(odds / odds.sum(1, keepdims=True))
+
+
+def _are_probabilities(scores: np.ndarray) -> bool:
+    return bool(scores.min() >= 0 and np.allclose(scores.sum(1), 1, atol=0.02))
 
 
 def threshold(output: np.ndarray) -> float:
@@ -52,6 +57,25 @@ def classes(output: np.ndarray, cut: float = 0.5) -> np.ndarray:
     if scores.shape[1] == 1:
         return (scores[:, 0] > cut).astype(np.int64)
     return np.asarray(scores.argmax(axis=1), np.int64)
+
+
+def why_no_classes(output: np.ndarray, samples: Samples) -> str:
+    """Why the numbers of a float network's ``output`` stand for no classes; empty where they do, as far as one can see.
+
+    One number for each sample is a class where it goes to both sides of :func:`threshold`; as many numbers as an input
+    has are a copy of it, unless there are labels or they are probabilities.
+    """
+    kept = [size for size in output.shape[1:] if size != 1] or [1]
+    if len(kept) > 1:
+        return f"an output of shape {['n', *output.shape[1:]]} is not one score for each class"
+    if samples.labels is not None:
+        return ""
+    if kept == [1] and (samples.targets is not None or len(np.unique(classes(output, threshold(output)))) < 2):
+        return "one number for each sample that is always on one side of its threshold, or has other labels, is no class"
+    like_input = kept != [1] and any(spec.sample == tuple(output.shape[1:]) for spec in samples.inputs)
+    if like_input and not _are_probabilities(_scores(output)):
+        return f"an output of shape {['n', *output.shape[1:]]}, which is an input's, is a copy of it rather than scores"
+    return ""
 
 
 def class_count(output: np.ndarray) -> int:
@@ -196,6 +220,8 @@ class Verdict:
     status: Literal["pass", "fail", "inconclusive"]
     limit: float
     needs_about_n: int | None = None
+    #: What was measured, on the samples that report.
+    loss: Measurement | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         """``pass``, ``fail``, or ``inconclusive (needs about 3,900 samples)``."""
@@ -214,15 +240,15 @@ def verdict(loss: Measurement, limit: float) -> Verdict:
     2,250, said as 2,300.
     """
     if loss.low is None or loss.high is None:
-        return Verdict("inconclusive", limit)
+        return Verdict("inconclusive", limit, loss=loss)
     if loss.high <= limit:
-        return Verdict("pass", limit)
+        return Verdict("pass", limit, loss=loss)
     if loss.value > limit:
-        return Verdict("fail", limit)
+        return Verdict("fail", limit, loss=loss)
     room, half = limit - loss.value, loss.high - loss.value
     if room <= 1e-9 * max(abs(limit), 1.0):
-        return Verdict("inconclusive", limit)
-    return Verdict("inconclusive", limit, _two_digits_up(max(loss.n * (half / room) ** 2, loss.n + 1)))
+        return Verdict("inconclusive", limit, loss=loss)
+    return Verdict("inconclusive", limit, _two_digits_up(max(loss.n * (half / room) ** 2, loss.n + 1)), loss)
 
 
 def _two_digits_up(x: float) -> int:

@@ -16,7 +16,7 @@ from intact.measure import accuracy, cost
 from intact.measure.latency import latency, speedup
 from intact.measure.measurement import Measurement
 from intact.measure.memory import peak
-from intact.measure.parity import parity
+from intact.measure.parity import SAME_CLASS, parity
 from intact.measure.size import size
 from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES, Kernels
@@ -55,7 +55,7 @@ def fidelity(
     name = next(iter(float_outputs))
     a, b = float_outputs[name], int_outputs[name]
     readings: list[Reading] = []
-    one_score_each = len(float_outputs) == 1 and sum(n > 1 for n in a.shape[1:]) <= 1 and a.size // len(a) <= _MOST_CLASSES
+    one_score_each = len(float_outputs) == 1 and _are_classes(a, report)
     cut = accuracy.threshold(a)
     if metric is not None and report.targets is not None:
         readings += [
@@ -78,6 +78,10 @@ def fidelity(
     return tuple(readings)
 
 
+def _are_classes(output: np.ndarray, report: Samples) -> bool:
+    return output.size // len(output) <= _MOST_CLASSES and not accuracy.why_no_classes(output, report)
+
+
 def simulated(graph: Graph, int_outputs: Mapping[str, np.ndarray], report: Samples, kernels: Kernels) -> tuple[Reading, ...]:
     """How far the simulator of ``graph`` and the runtime agree, on the first samples of the report."""
     count = min(_SIMULATED, len(report))
@@ -90,6 +94,7 @@ def simulated(graph: Graph, int_outputs: Mapping[str, np.ndarray], report: Sampl
         Reading("quantized", m.named(f"{m.name} of {p.output}") if several else m)
         for p in parity(outputs, ran, formats, KERNEL_NAMES[kernels])
         for m in p.measurements
+        if m.name != SAME_CLASS or _are_classes(ran[p.output], report)
     )
 
 

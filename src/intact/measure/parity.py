@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from intact.errors import DataError
 from intact.measure.accuracy import agreement, classes, share, sqnr, threshold
 from intact.measure.bootstrap import paired
 from intact.measure.measurement import Measurement
+
+#: What the share of samples with the same class is called; it means nothing for outputs that are no classes.
+SAME_CLASS: Final = "same class in simulator and runtime"
 
 
 @final
@@ -42,7 +45,7 @@ def _compare(simulated: np.ndarray, ran: np.ndarray, fmt: Format, kernels: str) 
     figures = []
     try:
         cut = threshold(simulated)
-        figures.append(agreement(classes(simulated, cut), classes(ran, cut), "same class in simulator and runtime"))
+        figures.append(agreement(classes(simulated, cut), classes(ran, cut), SAME_CLASS))
     except DataError:  # not scores of classes: a segmentation map, boxes
         pass
     if isinstance(fmt, Affine):

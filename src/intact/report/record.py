@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any, Final
 
+from intact.measure.accuracy import Verdict
 from intact.quantize import Result
 from intact.search import front
 
@@ -19,13 +20,17 @@ def record(result: Result) -> dict[str, Any]:
         "settings": asdict(result.settings),
         **result.about,
         "measurements": [reading.to_json() for reading in result.readings],
-        "verdict": None if result.verdict is None else asdict(result.verdict),
+        "verdict": None if result.verdict is None else _verdict(result.verdict),
         "candidates": [candidate.to_json() for candidate in result.candidates],
         "taken": result.taken,
         "steps": list(result.steps),
         "front": list(front(result.candidates)),
         "findings": [{"kind": f.kind, "message": f.message} for f in result.findings],
     }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return asdict(verdict) | {"loss": None if verdict.loss is None else verdict.loss.to_json()}
 
 
 def to_json(document: dict[str, Any]) -> str:
