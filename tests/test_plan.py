@@ -143,7 +143,7 @@ def test_keep_float_takes_names_as_messages_show_them(net):
     assert planned(net, keep_float=("inner/*Conv2d_stem",)).own(net.ops[0].output) == Float()
 
 
-def test_ops_of_one_name_are_numbered(net):
+def test_ops_of_one_name_are_numbered():
     first, second = Tensor(90, "a", (None, 4), origin="same"), Tensor(91, "b", (None, 4), origin="same")
     graph = one_op_net(Relu())
     graph = replace(
