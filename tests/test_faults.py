@@ -357,6 +357,13 @@ def test_other_networks_are_refused(net, sound, diagnosed):
         diagnosed(sound, sound)
 
 
+def test_a_file_made_from_another_training_is_told_once(net, diagnosed):
+    other = mobile(seed=8, side=SIDE)
+    (found,) = diagnosed(quantized(other), net).symptoms
+    assert found.where == "the file"
+    assert found.what == "the weights of 3 of 3 ops are not the float file's"
+
+
 def test_the_command_compares_files(net, sound, tmp_path):
     (tmp_path / "float.tflite").write_bytes(tflite.write(net))
     wrong = scaled(sound[4], 2.0)

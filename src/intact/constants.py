@@ -18,6 +18,8 @@ from intact.ops.base import Weight
 from intact.ops.elementwise import Mul
 from intact.symptom import Symptom
 
+#: What is said of weights that come from another network.
+OTHER_WEIGHTS: Final = "its weights are not the float file's"
 #: A weight's gain against the float file's that is more than rounding, and the part of its power that may stay unexplained.
 _GAIN: Final = 1.25
 _UNEXPLAINED: Final = 0.1
@@ -210,9 +212,7 @@ class Constants:
             return Symptom(where, what, advice)
         gap = np.square(ours - wanted).sum()
         if gap > _OTHER * np.square(wanted).sum() and not self._is_rescaled(pair.op):
-            return Symptom(
-                where, "its weights are not the float file's", "give --against the file that the model was made from"
-            )
+            return Symptom(where, OTHER_WEIGHTS, "give --against the file that the model was made from")
         return None
 
     def _is_rescaled(self, op: Op) -> bool:

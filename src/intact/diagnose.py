@@ -106,7 +106,7 @@ def diagnose_file(
 
 def _all(traced: Traced, graph: Graph, samples: Samples, refused: tuple[Symptom, ...] = ()) -> tuple[Symptom, ...]:
     found, rescaled = faults(traced)
-    if any(symptom.where == "input" for symptom in found):
+    if any(symptom.where in ("input", "the file") for symptom in found):
         return (*found, *refused)  # the float network's own ranges are other ones too
     return (*found, *refused, *_ranges(graph, samples, rescaled))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, final
 
 from intact.affine import Affine
-from intact.constants import Channels, Constants
+from intact.constants import OTHER_WEIGHTS, Channels, Constants
 from intact.fidelity import Own, Seen, Traced, decibels
 from intact.graph import Graph
 from intact.matching import CONVERSIONS
@@ -40,6 +40,12 @@ def faults(traced: Traced) -> tuple[tuple[Symptom, ...], frozenset[int]]:
     """
     walk = Constants(traced)
     constants = walk.symptoms()
+    others, weighted = (s for s in constants if s.what == OTHER_WEIGHTS), _weighted(traced)
+    if (count := len({s.where for s in others})) > max(1, weighted / 2):
+        what = f"the weights of {count} of {weighted} ops are not the float file's"
+        return (
+            Symptom("the file", what, "it was made from another model: give --against the file that it was made from"),
+        ), frozenset()
     search = _Search(traced, walk.rescaled)
     ranges = search.ranges()
     entry = [s for s in ranges if s.where == "input"]
@@ -47,6 +53,11 @@ def faults(traced: Traced) -> tuple[tuple[Symptom, ...], frozenset[int]]:
     found += search.distortions({s.where for s in found})
     found += search.departures()
     return tuple(dict.fromkeys(found)), frozenset(traced.match.same[i] for i in walk.rescaled if i in traced.match.same)
+
+
+def _weighted(traced: Traced) -> int:
+    """The ops with weights that have a counterpart."""
+    return sum(pair.op.kind.weight is not None for pair in traced.match.pairs.values())
 
 
 @final
