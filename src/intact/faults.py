@@ -40,12 +40,11 @@ def faults(traced: Traced) -> tuple[tuple[Symptom, ...], frozenset[int]]:
     """
     walk = Constants(traced)
     constants = walk.symptoms()
-    others, weighted = (s for s in constants if s.what == OTHER_WEIGHTS), _weighted(traced)
-    if (count := len({s.where for s in others})) > max(1, weighted / 2):
-        what = f"the weights of {count} of {weighted} ops are not the float file's"
-        return (
-            Symptom("the file", what, "it was made from another model: give --against the file that it was made from"),
-        ), frozenset()
+    others, weighted = sum(s.what == OTHER_WEIGHTS for s in constants), _weighted(traced)
+    if others > max(1, weighted / 2):
+        what = f"the weights of {others} of {weighted} ops are not the float file's"
+        advice = "it was made from another model: give --against the file that it was made from"
+        return (Symptom("the file", what, advice),), frozenset()
     search = _Search(traced, walk.rescaled)
     ranges = search.ranges()
     entry = [s for s in ranges if s.where == "input"]

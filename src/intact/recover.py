@@ -128,7 +128,7 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
                 return {**make().to_arrays(), "seconds": np.asarray(time.monotonic() - began)}
 
             arrays = folder.arrays(f"candidate {name}", made)
-            return Quantized.from_arrays(base, arrays), 0.0 if now else float(arrays["seconds"])
+            return Quantized.from_arrays(base, arrays), 0.0 if now else float(arrays.get("seconds", 0.0))
 
         tools = Tools(
             goal=goal,

@@ -36,7 +36,7 @@ def _silent(step: str, done: int, total: int) -> None:
 class Context:
     """What remedies need besides network and samples.
 
-    ``precise``: what ``make_plan`` does with the ops that it is to keep precise, in words; as int16 on targets without floats.
+    ``precise``: how ``make_plan`` keeps ops precise, in words: in float, or at 16 bits on targets without floats.
     ``deadline`` is on the clock of ``time.monotonic``. ``folder``: where a remedy that takes long keeps its unfinished state.
     ``keep`` takes the best network so far of a remedy that takes long, to be on disk should the run be interrupted.
     """

@@ -22,8 +22,8 @@ class MixedPrecision(Remedy):
     """Keep the ops with the first outputs ``outputs`` in float; without any, the fewest ops that make half of the noise.
 
     Targets that run integers only keep their outputs as int16 instead. The ops of ``wide_weights`` get weights of 8 bits, where
-    others have 4. The noise of an op is what quantizing it alone adds to
-    the network's output. At most ``most`` ops are chosen, for each costs two conversions and the speed of the wider kernels.
+    others have 4. The noise of an op is what quantizing it alone adds to the network's output. At most ``most`` ops are chosen,
+    for each costs two conversions and the speed of the wider kernels.
     Source: per-layer sensitivity as in Wu et al. 2020, Integer Quantization for Deep Learning (arXiv 2004.09602), section 6.1.
     """
 
@@ -43,7 +43,7 @@ class MixedPrecision(Remedy):
         if not outputs and not self.wide_weights:
             return replace(network, log=(*network.log, f"kept no ops {context.precise}: no time to rank them"))
         plan = context.make_plan(graph, outputs, self.wide_weights)
-        kinds = ((outputs, f"{context.precise}"), (self.wide_weights, "with 8-bit weights"))
+        kinds = ((outputs, context.precise), (self.wide_weights, "with 8-bit weights"))
         said = (f"kept {counted(len(ops), 'op')} {how}: {_labels(graph, ops)}" for ops, how in kinds if ops)
         return replace(network, plan=plan, log=(*network.log, *said))
 
