@@ -60,7 +60,7 @@ def start(network: Network, settings: Settings) -> tuple[Quantized, Samples, Con
     graph = prepare(tflite.read(network.path), settings)
     images = network.images(calibration_pictures(2000, settings.seed))
     learning = intact.data.arrays(images).bind(input_specs(graph), None)
-    calibration = learning.take(np.arange(500))
+    calibration = learning.drawn(500, settings.seed)  # the pictures come class by class
 
     def plan(graph: Graph, precise: tuple[int, ...] = (), wide: tuple[int, ...] = ()) -> Any:
         seen = observe(graph, lambda: (batch for batch, _ in calibration.batches(32)))

@@ -27,6 +27,7 @@ from intact.remedies.base import Context
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.equalize import Equalize, pairs
 from intact.remedies.finetune import FineTune
+from intact.remedies.ranges import RangeRefinement
 from intact.remedies.side_by_side import SideBySide
 from intact.runtime import litert
 from intact.sensitivity import sensitivities
@@ -244,6 +245,26 @@ def test_relu6_becomes_relu_only_where_nothing_is_clipped(gain, left):
 
 
 # ---- bias correction ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("remedy", [BiasCorrection(samples=16), RangeRefinement(samples=16)])
+def test_samples_that_come_class_by_class_are_mixed(remedy):
+    """The first of them are all of one kind: what is learned from 16 is learned from all kinds."""
+    network, samples, context = planned(scheme="w4a8")
+    batch, _ = samples.batch(np.arange(len(samples)))
+    x = np.concatenate([batch["image"] * np.float32(0.01), batch["image"]])  # nearly nothing to see in the first half
+    by_class = intact.data.arrays(x).bind(samples.inputs, None)
+    reached = set()
+    fetch = type(by_class.source).fetch
+
+    def seen(self, indices):
+        reached.update(int(i) // len(samples) for i in indices)
+        return fetch(self, indices)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(by_class.source), "fetch", seen)
+        remedy.apply(network, by_class, context)
+    assert reached == {0, 1}
 
 
 def test_bias_correction_leaves_no_mean_shift():

@@ -83,6 +83,10 @@ class Samples:
         """At most so many samples, evenly from all of them: neighbours may be of one class."""
         return self.take(np.linspace(0, len(self) - 1, min(most, len(self))).round().astype(np.int64))
 
+    def drawn(self, most: int, seed: int) -> Samples:
+        """At most so many samples in an order drawn by ``seed``, so that any number of the first ones is like all of them."""
+        return self.take(np.random.default_rng(seed).permutation(len(self))[:most])
+
     def take(self, indices: Indices) -> Samples:
         """The samples at ``indices``, in that order, sharing what is already decoded."""
         at = np.asarray(indices, np.int64)

@@ -62,7 +62,7 @@ class _Run:
         self.classes = {i for i, output in zip(self.ends, graph.outputs, strict=True) if i != output}
         largest = max(prod(concrete(t)) for t in graph.tensors.values() if not t.is_constant)
         self.count = max(2 * _PARTS, min(how.samples, len(samples), _LARGEST // largest))
-        batch, _ = samples.batch(np.arange(self.count) % len(samples))
+        batch, _ = samples.drawn(len(samples), context.seed).batch(np.arange(self.count) % len(samples))
         named = zip(graph.input_names, graph.inputs, strict=True)
         self.inputs = {i: torch.as_tensor(batch[name], device=context.device) for name, i in named}
         self.student = Student(graph, network.plan, context.device)

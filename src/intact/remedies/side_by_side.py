@@ -33,7 +33,7 @@ class SideBySide:
     """
 
     def __init__(self, student: Student, samples: Samples, most: int, context: Context, room: int = _ROOM) -> None:
-        self.student, self.samples, self.context = student, samples, context
+        self.student, self.samples, self.context = student, samples.drawn(most, context.seed), context
         self.program = Program(student.graph, context.device)
         graph = student.graph
         self._last = {i: n for n, op in enumerate(graph.ops) for i in op.reads}
@@ -41,7 +41,7 @@ class SideBySide:
         for op in reversed(graph.ops):
             alive = [graph[i] for i in (*op.reads, *op.outputs) if not graph[i].is_constant]
             largest = max(largest, *(prod(concrete(t)) for t in alive))
-            fits.append(max(1, min(most, len(samples), room // largest)))
+            fits.append(max(1, min(len(self.samples), room // largest)))
         #: By op, how many samples may be held from there on.
         self._fits = fits[::-1]
         self.count = 0
