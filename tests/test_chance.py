@@ -47,12 +47,22 @@ def test_labels_drawn_at_random_are_one(classes):
     net, x = mobile(seed=2, classes=classes), images(400, 1)
     found = contradiction(net, bound(net, x, np.random.default_rng(3).integers(0, classes, 400)))
     assert f"near chance for {classes} classes" in found.what
-    assert "how the arrays are scaled, or the order of the classes, are wrong" in found.advice
+    assert found.advice.endswith("the order of the classes, or which label belongs to which sample, are wrong")
 
 
 def test_without_labels_nothing_is_said():
     net = mobile(seed=2)
     assert contradiction(net, bound(net, images(40, 1), None)) is None
+
+
+def test_a_plain_run_says_so_as_well():
+    net, x = mobile(seed=2), images(400, 1)
+    labels = np.random.default_rng(3).integers(0, 4, 400)
+    result = intact.quantize(net, intact.data.arrays(x, labels))
+    (found,) = [f.message for f in result.findings if f.kind == "contradiction"]
+    assert found.startswith("the float model itself is right on")
+    result = intact.quantize(net, intact.data.arrays(x, seen(net, x)))
+    assert not [f for f in result.findings if f.kind == "contradiction"]
 
 
 def test_a_search_for_a_drop_stops_at_once():

@@ -59,7 +59,7 @@ def test_the_wrong_pixel_range_is_named_with_the_right_one():
     network, _, _ = planned(net)
     (symptom,) = diagnose(network, data).symptoms
     assert symptom.where == "input"
-    assert "right on 0.0 % of the samples, near chance for 4 classes" in symptom.what
+    assert "right on 0.0 % of the samples, below chance for 4 classes" in symptom.what
     assert symptom.advice.endswith("scaled from 0..1 to -1..1 it is right on 100.0 %")
 
 

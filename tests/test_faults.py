@@ -218,9 +218,10 @@ def test_equalization_is_no_fault(diagnosed):
     rescaled = rescaled_channels(net, np.float32([1, 2, 3, 1, 0.5, 0.4, 1, 2]))
     found = diagnosed(quantized(rescaled), net)
     assert found.symptoms == ()
-    runtime = {row.op: row.runtime for row in found.activations}
-    assert runtime["CONV_2D 't3'"] < 10
-    assert runtime["DEPTHWISE_CONV_2D 't6'"] > 25
+    rows = {row.op: row for row in found.activations}
+    assert rows["CONV_2D 't3'"].rescaled
+    assert rows["CONV_2D 't3'"].runtime is None
+    assert rows["DEPTHWISE_CONV_2D 't6'"].runtime > 25
 
 
 def test_a_file_that_the_runtime_refuses_is_read_all_the_same(net, diagnosed):
@@ -355,6 +356,23 @@ def test_other_networks_are_refused(net, sound, diagnosed):
         diagnosed(net, net)
     with pytest.raises(OptionError, match="is quantized itself; give --against the float model"):
         diagnosed(sound, sound)
+
+
+def test_a_bias_that_was_corrected_is_no_fault(net, diagnosed):
+    for remedies in ("bias", "equalize,bias"):
+        found = diagnosed(quantized(net, scheme="w4a8", weights="per-tensor", remedies=remedies), net)
+        assert not [s for s in found.symptoms if "bias" in s.what]
+
+
+def test_what_an_equalization_rescales_has_no_dbs(diagnosed):
+    net = rescaled_channels(chain(), np.float32([1 / 4, 4, 1, 4, 1 / 4, 4, 1 / 4, 2]))
+    found = diagnosed(quantized(net, remedies="equalize"), net)
+    rescaled = [row for row in found.activations if row.rescaled]
+    assert [row.op for row in rescaled] == ["CONV_2D 't3'", "DEPTHWISE_CONV_2D 't6'", "MEAN 't8'"]
+    assert all(row.runtime is None and row.own is None for row in rescaled)
+    (taken_back,) = [row for row in found.activations if row.op.startswith("FULLY_CONNECTED")]
+    assert taken_back.own is None
+    assert taken_back.runtime > 20
 
 
 def test_a_file_made_from_another_training_is_told_once(net, diagnosed):

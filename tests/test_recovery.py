@@ -121,6 +121,19 @@ def test_a_metric_of_ones_own_takes_a_limit():
         intact.quantize(graph, data, max_drop=0.5)
 
 
+def test_a_metric_that_counts_errors_is_refused():
+    """RMSE falls as a network gets better: its drop would pass for a gain."""
+    graph, x = mobile(seed=5, side=8), images(400, 3)
+    exact = next(iter(intact.Program(graph)({"image": x}).values())).detach().numpy()
+    targets = exact + np.random.default_rng(0).normal(size=exact.shape, scale=0.01)
+
+    def rmse(outputs, wanted):
+        return float(np.sqrt(np.square(outputs - wanted).mean()))
+
+    with pytest.raises(DataError, match=r"metric rmse is 0\.0094\d* for the float network, .* return its negative"):
+        intact.quantize(graph, intact.data.arrays(x, targets), max_drop=0.5, metric=rmse)
+
+
 def test_strict_is_about_a_limit(folder):
     ran = call("quantize", folder / "net.tflite", "--data", folder / "labelled.npz", "--strict", "--out", folder / "no limit")
     assert ran.exit_code == 2

@@ -23,7 +23,7 @@ _USUAL: Final = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 _MOSTLY: Final = 0.5
 _EACH: Final = 8
 #: Classes of another place that are told.
-_SHOWN: Final = 4
+_SHOWN: Final = 12
 _SAMPLES: Final = 512
 _BATCH: Final = 32
 
@@ -54,13 +54,15 @@ def contradiction(graph: Graph, samples: Samples) -> Contradiction | None:
     chance = 100 / classes
     if top.low is None or top.low > chance + _LEARNED * (100 - chance):
         return None
-    what = f"the float model itself is right on {top.value:.1f} % of the samples, near chance for {classes} classes"
+    than = "near" if top.value > chance / 2 else "below"
+    what = f"the float model itself is right on {top.value:.1f} % of the samples, {than} chance for {classes} classes"
     pixels, order = _other_pixels(graph, samples), _other_order(outputs, samples, classes)
     if order[0] > max(pixels[0], chance + _MOSTLY * (100 - chance)):
         return Contradiction(what, f"the classes have another order: {order[1]}")
     causes = "how the arrays are scaled" if _are_arrays(samples) else "--pixels, --mean and --std"
-    better = f"; {pixels[1]}" if pixels[0] > top.value else ""
-    return Contradiction(what, f"{causes}, or the order of the classes, are wrong{better}")
+    if pixels[0] > max(top.value, chance + _LEARNED * (100 - chance)):
+        return Contradiction(what, f"{causes}, or the order of the classes, are wrong; {pixels[1]}")
+    return Contradiction(what, f"{causes}, the order of the classes, or which label belongs to which sample, are wrong")
 
 
 def _other_order(outputs: np.ndarray, samples: Samples, classes: int) -> tuple[float, str]:

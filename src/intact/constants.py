@@ -32,6 +32,8 @@ _OTHER: Final = 0.25
 #: A bias error is told when it is this part of the bias's power, and this part of its op's.
 _BIAS_PART: Final = 0.25
 _BIAS_MATTERS: Final = 1e-2
+#: The error of an op's output against that of the op by itself, below which its bias mends what came before.
+_CLOSER: Final = 0.8
 #: Scales that contradict each other by more than this factor.
 _CONTRADICTION: Final = 1.05
 
@@ -234,6 +236,8 @@ class Constants:
             return
         error = np.square(q * unit / np.where(gain > 0, gain, 1) - wanted)
         seen = self.traced.seen.get(pair.op.output)
+        if seen is not None and seen.own is not None and seen.runtime < _CLOSER * seen.own.error:
+            return  # a correction: it brings the op nearer to the float network than the float file's bias would
         power = math.inf if seen is None else seen.signal / max(seen.count, 1)
         if not blamed and error.mean() > max(_BIAS_MATTERS * power, _BIAS_PART * np.square(wanted).mean()):
             worst = int(error.argmax())

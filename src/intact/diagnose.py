@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias, final
@@ -70,7 +70,7 @@ def diagnose(network: Quantized, samples: Samples, progress: Progress | None = N
     twins = identical(network.integer(), network.graph)
     traced = trace(twins, few, target_named(network.plan.target).kernels, _step(progress))
     # With wrong preprocessing every range is wrong too: one advice at a time.
-    symptoms = _preprocessing(network.reference, samples) or _all(traced, network.graph, samples)
+    symptoms = _preprocessing(network.reference, samples) or _all(traced, network.graph, samples)[0]
     return Diagnosis(ops, symptoms[:_MOST], traced.rows)
 
 
@@ -100,15 +100,31 @@ def diagnose_file(
             Symptom("the file", f"it does not run: {error.message}", "what is said of its scales and constants may be why"),
         )
     floats = _called_alike(twins)
-    symptoms = _preprocessing(floats, samples) or _all(traced, floats, samples, refused)
-    return Diagnosis((), symptoms[:_MOST], traced.rows)
+    symptoms, rescaled = _preprocessing(floats, samples), frozenset[int]()
+    if not symptoms:
+        symptoms, rescaled = _all(traced, floats, samples, refused)
+    return Diagnosis((), symptoms[:_MOST], tuple(_comparable(traced, rescaled)))
 
 
-def _all(traced: Traced, graph: Graph, samples: Samples, refused: tuple[Symptom, ...] = ()) -> tuple[Symptom, ...]:
+def _all(
+    traced: Traced, graph: Graph, samples: Samples, refused: tuple[Symptom, ...] = ()
+) -> tuple[tuple[Symptom, ...], frozenset[int]]:
+    """All symptoms, and the float network's tensors whose channels the integer network rescales on purpose."""
     found, rescaled = faults(traced)
     if any(symptom.where in ("input", "the file") for symptom in found):
-        return (*found, *refused)  # the float network's own ranges are other ones too
-    return (*found, *refused, *_ranges(graph, samples, rescaled))
+        return (*found, *refused), rescaled  # the float network's own ranges are other ones too
+    return (*found, *refused, *_ranges(graph, samples, rescaled)), rescaled
+
+
+def _comparable(traced: Traced, rescaled: frozenset[int]) -> Iterator[Fidelity]:
+    """The rows without the dB that mean nothing where channels are rescaled: of such tensors, and of ops that read them."""
+    same, makers = traced.match.same, traced.match.graph.producers()
+    for row in traced.rows:
+        reads = makers[row.output].reads if row.output in makers else ()
+        if same.get(row.output) in rescaled:
+            yield replace(row, simulated=None, runtime=None, own=None, rescaled=True)
+        else:
+            yield replace(row, own=None) if any(same.get(i) in rescaled for i in reads) else row
 
 
 def _called_alike(twins: Match) -> Graph:

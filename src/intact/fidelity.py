@@ -33,7 +33,8 @@ class Fidelity:
 
     ``10 log10(sum x^2 / sum (x - y)^2)`` over all samples and elements; infinite where nothing differs, None where it cannot
     be had. ``simulated``, ``runtime``: what y is. ``own``: the runtime's y against what the float op with the float
-    file's weights makes of the runtime's own inputs: the noise of this op alone.
+    file's weights makes of the runtime's own inputs: the noise of this op alone. ``rescaled``: its channels are, on purpose, so
+    that there are no dB.
     """
 
     op: str
@@ -42,6 +43,7 @@ class Fidelity:
     simulated: float | None
     runtime: float | None
     own: float | None
+    rescaled: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in vars(self).items()}

@@ -181,9 +181,13 @@ class _Draft:
             if op.output not in self.kept and op.kind.name in kinds and self._weight_is_constant(op):
                 integer.add(op.output)
             elif not target.float_islands:
-                reason = "was kept float" if op.output in self.kept else f"has no {dtype} kernel"
+                if op.output in self.kept:
+                    raise UnsupportedError(
+                        f"{self.graph.label(op)} was kept float, and target {target.name} runs integers only; "
+                        "leave --keep-float out, or type --target cpu"
+                    )
                 raise UnsupportedError(
-                    f"{self.graph.label(op)} {reason}, and target {target.name} runs integers only; "
+                    f"{self.graph.label(op)} has no {dtype} kernel, and target {target.name} runs integers only; "
                     "change the model, or type --target cpu, where it can stay in float"
                 )
         return integer

@@ -16,6 +16,7 @@ import numpy as np
 from intact import data as samples_of
 from intact import files, options
 from intact.calibrate import observe
+from intact.chance import contradiction
 from intact.clean import clean
 from intact.data import Data, Finding, Parts, Samples
 from intact.errors import DataError, OptionError, UnsupportedError, located
@@ -85,9 +86,11 @@ class Result:
         raise OptionError(f"no figure is called {name!r} of {of!r}; there are {known}")
 
     def summary(self) -> str:
-        """Every figure, one a line, then what was noticed."""
+        """Every figure, one a line, then the verdict and what was noticed."""
         width = max((len(r.of) for r in self.readings), default=0)
         lines = [f"{r.of:<{width}}  {r.measurement}" for r in self.readings]
+        if self.verdict is not None:
+            lines.append(f"verdict: {self.verdict}: {self.verdict.loss}, and {self.verdict.limit:g} are allowed")
         return "\n".join((*lines, *(f"note: {f.message}" for f in self.findings)))
 
 
@@ -119,10 +122,10 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     """Quantize ``model`` (anything that :func:`intact.load` takes) and measure what it costs, on the written file.
 
     ``data`` is split by ``seed`` into calibration and evaluation samples, unless ``evaluation`` is given. ``metric`` is any
-    function of outputs and labels. ``input_shape`` is for Keras models that leave sizes open: (96, 96, 3), or by input name.
-    ``remedies`` are applied as named; ``max_drop`` (percentage points) or ``min_agreement`` (per cent) lets a search of at most
-    ``time_budget`` (seconds, or "15m") choose; they learn on ``device``: "cpu", "cuda", or "auto". ``plan`` replays a plan made
-    before.
+    function of outputs and labels, larger being better. ``input_shape`` is for Keras models that leave sizes open:
+    (96, 96, 3), or by input name. ``remedies`` are applied as named; ``max_drop`` (percentage points, or in the unit of
+    ``metric``) or ``min_agreement`` (per cent) lets a search of at most ``time_budget`` (seconds, or "15m") choose; they learn
+    on ``device``: "cpu", "cuda", or "auto". ``plan`` replays a plan made before.
     ``measure=False`` leaves out all figures.
     Raises IntactError with one sentence that says what to do.
     """
@@ -196,6 +199,7 @@ class Job:
                 *recovery.findings,
                 *_float_islands(integer, self.settings),
                 *_great_loss(readings, self.settings),
+                *self._doubts(graph, readings, parts),
                 *self._advice(verdict, recovery, parts),
             ),
             candidates=recovery.candidates,
@@ -271,6 +275,19 @@ class Job:
         outputs = self._outputs("float", source, parts.report), self._outputs("quantized", written, parts.report)
         return judge(goal.loss(*outputs, parts.report, self.metric), goal.limit)
 
+    def _doubts(self, graph: Graph, readings: tuple[Reading, ...], parts: Parts) -> tuple[Finding, ...]:
+        """What may be wrong with the samples, or with how the outputs are read, if anything is measured."""
+        if not readings or self.metric is not None:
+            return ()
+        found = contradiction(graph, parts.report)
+        if found is not None:
+            return (Finding("contradiction", f"{found.what}: {found.advice}"),)
+        one = len(graph.outputs) == 1 and samples_of.class_count(graph) == 1 and parts.report.labels is None
+        if one and any(r.measurement.name == "agreement with float" for r in readings):
+            said = "the one output is read as a yes or no, which agreement compares; for a regression only the SQNR counts"
+            return (Finding("read as a class", said),)
+        return ()
+
     def _advice(self, verdict: Verdict | None, recovery: Recovery, parts: Parts) -> tuple[Finding, ...]:
         """What a limit that was not met, or not surely, calls for."""
         if verdict is None or verdict.status == "pass":
@@ -284,7 +301,8 @@ class Job:
         taken = next(c for c in recovery.candidates if c.name == recovery.taken)
         if taken.score <= verdict.limit:
             said = f"the limit is not met, though {taken.name} met it on the {taken.loss.n:,} selection samples, where the "
-            said += "search stopped. What may help: more samples under --data, or a tighter limit, so that the search goes on"
+            said += "search stopped. What may help: more samples under --data"
+            said += ", or a tighter limit, so that the search goes on" if verdict.limit > 0 else ", or a limit above 0"
         else:
             said = "the limit is not met; the network that loses least of those tried is written. What may help: more samples "
             said += "under --data, a larger --time-budget, or a wider --scheme"
@@ -362,7 +380,7 @@ def prepare(graph: Graph, settings: Settings) -> Graph:
     if graph.is_quantized:
         raise UnsupportedError(
             "this model is quantized already; give the float model it was made from. "
-            "intact evaluate, intact benchmark and intact inspect work on it as it is"
+            "intact evaluate, intact benchmark, intact inspect and intact diagnose --against FLOAT_MODEL work on it as it is"
         )
     return lower(clean(graph), settings.target, scheme_named(settings.scheme).activations)
 

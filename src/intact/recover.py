@@ -94,7 +94,7 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
     learning, choosing, findings = for_search(parts)
     if goal.kind == "drop" and metric is None:
         _check_labels(start.reference, choosing)
-    findings += _too_few(goal, len(parts.report), tell)
+    findings += _too_few(goal, len(parts.report), tell) if metric is None else ()
     tell(f"candidates are compared on {counted(len(choosing), 'selection sample')}; {len(parts.report):,} others report")
 
     def outputs(name: str, path: Path) -> dict[str, np.ndarray]:

@@ -71,6 +71,7 @@ class Goal:
         if metric is not None:
             if samples.targets is None:
                 raise OptionError("metric= with max_drop= needs targets; give the data some, as intact.data.arrays(x, y) does")
+            accuracy.check_direction(metric, float_outputs, samples.targets)
             return accuracy.metric_drop(metric, float_outputs, outputs, samples.targets)
         if samples.labels is None and samples.targets is not None:
             raise OptionError(
@@ -144,6 +145,7 @@ class Candidate:
             "steps": list(self.network.log),
             "loss": self.loss.to_json(),
             "expected": self.expected,
+            "score": self.score,
             "bytes": len(self.model),
             "latency_ms": self.latency_ms,
             "seconds": round(self.seconds, 1),

@@ -95,7 +95,9 @@ def check(data: bytes) -> None:
     if len(data) < 8:
         raise ModelError(f"holds {len(data)} bytes, too few for a .tflite model; give a trained model file")
     if data[4:8] != b"TFL3":
-        raise ModelError("is not a .tflite file (it lacks the mark TFL3); give a .tflite, .keras, .h5 or .pt2 model")
+        raise ModelError(
+            "is not a .tflite file (it lacks the mark TFL3); intact quantize --scheme float32 makes one of other kinds of model"
+        )
     _Checker(data).table(0, "Model")
 
 

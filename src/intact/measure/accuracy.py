@@ -15,12 +15,15 @@ from intact.data import Samples
 from intact.errors import DataError
 from intact.measure.bootstrap import paired
 from intact.measure.measurement import Measurement
+from intact.wording import counted
 
 Bools: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 #: A user's own figure: (outputs, labels) -> number. ``outputs`` is one array ``[n, ...]``, or a dict by name of several.
 Metric: TypeAlias = Callable[[Any, Any], float]
 
 _Z: Final = float(norm.ppf(0.975))
+#: The part of itself by which a metric must grow for that to be no chance.
+_CLEARLY: Final = 0.05
 
 
 # ---- which class ----------------------------------------------------------------------------------------------------------
@@ -155,7 +158,7 @@ def drop(float_right: Bools, int_right: Bools, name: str = "accuracy drop") -> M
         raise DataError(f"{n} samples of one network and {len(int_right)} of the other are not paired")
     b, c = _discordant(float_right, int_right)
     low, high = tango(b, c, n)
-    how = f"paired: {b} samples lost and {c} gained of {n}, Tango score interval"
+    how = f"paired: {counted(b, 'sample')} lost and {c} gained of {n}, Tango score interval"
     return Measurement(name, 100 * (b - c) / n, "percentage points", 100 * low, 100 * high, how, n)
 
 
@@ -286,6 +289,17 @@ def metric_value(metric: Metric, outputs: Mapping[str, np.ndarray], labels: np.n
 
     interval = paired(value, n)
     return Measurement(name, value(np.arange(n)), "", interval.low, interval.high, f"{_called(metric)}, {interval.how}", n)
+
+
+def check_direction(metric: Metric, outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> None:
+    """DataError for a ``metric`` that the labels of other samples make larger: it counts errors, and a drop is no loss."""
+    each = np.arange(_count(labels))
+    own, others = (_call(metric, outputs, labels[pick], each) for pick in (each, np.roll(each, len(each) // 2)))
+    if others > own + _CLEARLY * abs(own):
+        raise DataError(
+            f"metric {_called(metric)} is {own:.4g} for the float network, and {others:.4g} with the labels of other samples: "
+            "larger ones have to be better; return its negative"
+        )
 
 
 def metric_drop(

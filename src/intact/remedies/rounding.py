@@ -22,6 +22,7 @@ from intact.remedies.side_by_side import SideBySide
 from intact.simulate import one_per_core
 from intact.student import Student, integer_weights
 from intact.verify import concrete
+from intact.wording import counted
 
 #: Takes tensors by id through a block.
 Run: TypeAlias = Callable[[Mapping[int, Tensor]], dict[int, Tensor]]
@@ -75,7 +76,10 @@ class LearnedRounding(Remedy):
             run.learn(n, block)
         graph = network.graph
         tensors = {i: replace(graph[i], data=w.cpu().numpy()) for (i, _), w in run.rounded.items()}
-        log = (*network.log, f"learned how to round {len(tensors)} weight tensors in {len(run.blocks)} blocks: {run.summary()}")
+        log = (
+            *network.log,
+            f"learned how to round {counted(len(tensors), 'weight')} in {counted(len(run.blocks), 'block')}: {run.summary()}",
+        )
         return replace(network, graph=replace(graph, tensors={**graph.tensors, **tensors}), log=log)
 
 

@@ -26,7 +26,7 @@ def to_table(found: Diagnosis) -> Table:
         spared = "" if op.spared is None else f"{-100 * op.spared:+.0f} %"
         table.add_row(f"{100 * op.share:.1f} %", spared, *_decibels(rows.get(op.output)), escape(op.op))
     for row in () if found.ops else found.activations:
-        table.add_row(*_decibels(row), escape(row.op))
+        table.add_row(*(("rescaled", "", "") if row.rescaled else _decibels(row)), escape(row.op))
     return table
 
 
