@@ -1,5 +1,7 @@
 """What a run leaves in its folder: when it goes on, finishes, gives up, or meets what is not its own."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -143,7 +145,7 @@ def finished(run):
 
 
 def other_job(run):
-    (run.path / "job.json").write_text("{}")
+    (run.path / "job.json").write_text(json.dumps({**JOB, "settings": {"seed": 7}, "eval": "there"}))
 
 
 def garbled_job(run):
@@ -159,7 +161,7 @@ def foreign(run):
     ("state", "says"),
     [
         (finished, "holds a finished run; type --overwrite to replace it, or --out"),
-        (other_job, "holds an unfinished run of another job; type --overwrite, or --out"),
+        (other_job, r"unfinished run of another job \(.*seed 7 there, .* now.*\); type --overwrite, or --out"),
         (garbled_job, "holds an unfinished run of another job; type --overwrite, or --out"),
         (foreign, r"holds other things \(thesis\.txt\); type --out with another folder, or --overwrite"),
     ],

@@ -92,6 +92,7 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
             tell(step)
         return Recovery(network, findings=findings)
     learning, choosing, findings = for_search(parts)
+    goal.check(choosing, metric)
     if goal.kind == "drop" and metric is None:
         _check_labels(start.reference, choosing)
     findings += _too_few(goal, len(parts.report), tell) if metric is None else ()

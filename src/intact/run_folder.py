@@ -148,5 +148,30 @@ def _check_may_go_on(path: Path, held: list[str], wanted: str) -> None:
     if _JOB not in held:
         some = ", ".join(held[:3])
         raise OutputError(f"{path} holds other things ({some}); type --out with another folder, or --overwrite to write there")
-    if (path / _JOB).read_bytes() != wanted.encode():
-        raise OutputError(f"{path} holds an unfinished run of another job; type --overwrite, or --out with another folder")
+    held_job = (path / _JOB).read_bytes()
+    if held_job != wanted.encode():
+        raise OutputError(
+            f"{path} holds an unfinished run of another job{_difference(held_job, wanted)}; type --overwrite, or --out with "
+            "another folder"
+        )
+
+
+def _difference(held: bytes, wanted: str) -> str:
+    """What the two jobs do not have in common, in brackets; nothing where that cannot be said."""
+    try:
+        mine, theirs = (_flat(json.loads(job)) for job in (wanted, held))
+    except (ValueError, AttributeError):
+        return ""
+    other = [
+        f"{name} {theirs.get(name)} there, {mine.get(name)} now"
+        for name in {**mine, **theirs}
+        if mine.get(name) != theirs.get(name)
+    ]
+    return f" ({'; '.join(other)})"
+
+
+def _flat(job: dict[str, Any]) -> dict[str, Any]:
+    """The entries of a job with its settings among them."""
+    return {k: v for k, v in job.items() if not isinstance(v, dict)} | {
+        name: value for part in job.values() if isinstance(part, dict) for name, value in part.items()
+    }

@@ -68,21 +68,28 @@ class Goal:
                 )
             differ = accuracy.classes(a, cut) != accuracy.classes(b, cut)
             return accuracy.share(np.asarray(differ), "disagreement with float", "share of samples with another class")
-        if metric is not None:
-            if samples.targets is None:
-                raise OptionError("metric= with max_drop= needs targets; give the data some, as intact.data.arrays(x, y) does")
+        self.check(samples, metric)
+        if metric is not None and samples.targets is not None:
             accuracy.check_direction(metric, float_outputs, samples.targets)
             return accuracy.metric_drop(metric, float_outputs, outputs, samples.targets)
-        if samples.labels is None and samples.targets is not None:
+        labels = np.asarray(samples.labels)
+        return accuracy.drop(accuracy.correct(a, labels, cut), accuracy.correct(b, labels, cut))
+
+    def check(self, samples: Samples, metric: Metric | None) -> None:
+        """OptionError for samples that lack what a drop is measured by."""
+        if self.kind != "drop":
+            return
+        if metric is not None and samples.targets is None:
+            raise OptionError("metric= with max_drop= needs targets; give the data some, as intact.data.arrays(x, y) does")
+        if metric is None and samples.labels is None and samples.targets is not None:
             raise OptionError(
                 "--max-drop needs labels that are classes of the model, and these are not; leave it out and type --remedies, "
                 "or pass metric= in Python"
             )
-        if samples.labels is None:
+        if metric is None and samples.labels is None:
             raise OptionError(
                 "--max-drop needs labels that fit the model, and the data has none; type --min-agreement 99 instead"
             )
-        return accuracy.drop(accuracy.correct(a, samples.labels, cut), accuracy.correct(b, samples.labels, cut))
 
     def expected(self, float_outputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> float | None:
         """The drop in points that the float network's own confidence expects; None where there are no classes.

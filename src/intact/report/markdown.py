@@ -14,4 +14,4 @@ def to_markdown(document: Mapping[str, Any]) -> str:
     """The record that ``report.record`` makes, as Markdown."""
     environment = Environment(loader=PackageLoader("intact", "report"), undefined=StrictUndefined, autoescape=False)
     environment.filters |= {"number": number, "interval": lambda m: interval(m["low"], m["high"])}
-    return environment.get_template("result.md.j2").render(**document)
+    return environment.get_template("result.md.j2").render(**document) + "\n"
