@@ -28,6 +28,7 @@ from intact.remedies.bias import BiasCorrection
 from intact.remedies.equalize import Equalize, pairs
 from intact.remedies.finetune import FineTune
 from intact.remedies.ranges import RangeRefinement
+from intact.remedies.rounding import LearnedRounding
 from intact.remedies.side_by_side import SideBySide
 from intact.runtime import litert
 from intact.sensitivity import sensitivities
@@ -189,7 +190,7 @@ def test_samples_that_do_not_fit_at_first_join_where_tensors_are_smaller():
     largest = 8 * 8 * 8
     for room in (5 * largest, 1 << 20):
         student = Student(graph, network.plan)
-        both, counts = SideBySide(student, samples, 40, context, room), []
+        both, counts = SideBySide(student, graph, samples.take(np.arange(40)), context, room), []
         for n, op in enumerate(graph.ops):
             both.before(n)
             counts.append(both.count)
@@ -267,6 +268,28 @@ def test_samples_that_come_class_by_class_are_mixed(remedy):
     assert reached == {0, 1}
 
 
+def test_after_the_biases_are_corrected_the_network_is_still_to_be_like_the_float_one():
+    """Not like itself with other biases: a second correction finds nothing, and rounding has the same targets."""
+    network, samples, context = planned(rescaled_channels(chain(), np.float32([1, 2, 3, 1, 0.5, 0.4, 1, 2])), scheme="w4a8")
+    once = apply((Equalize(), BiasCorrection()), network, samples, context)
+    assert once.exact is not network.reference
+    assert_same(float_outputs(once.exact, samples), float_outputs(network.reference, samples), rtol=1e-5)
+    again = BiasCorrection().apply(once, samples, context)
+    first, second = (float(n.log[-1].rpartition(" ")[2]) for n in (once, again))
+    assert second < first / 5
+    rounded = apply((LearnedRounding(steps=150), BiasCorrection()), once, samples, context)
+    assert noise(rounded, samples) < noise(once, samples)
+
+
+@pytest.mark.parametrize("remedies", [(Equalize(), BiasCorrection()), (BiasCorrection(),)])
+def test_a_network_is_kept_with_what_it_is_to_be_like(remedies):
+    network, samples, context = planned(rescaled_channels(chain(), np.float32([1, 2, 3, 1, 0.5, 0.4, 1, 2])), scheme="w4a8")
+    made = apply(remedies, network, samples, context)
+    kept = Quantized.from_arrays(network, made.to_arrays())
+    assert_same(float_outputs(kept.exact, samples), float_outputs(made.exact, samples))
+    assert tflite.write(kept.integer()) == tflite.write(made.integer())
+
+
 def test_bias_correction_leaves_no_mean_shift():
     network, samples, context = planned(scheme="w4a8")
     better = BiasCorrection().apply(network, samples, context)
@@ -323,7 +346,7 @@ def test_fine_tuning_stops_at_the_deadline():
 
 def test_remedies_run_in_the_order_that_lets_them_work():
     mixed_up = ["finetune", "clip", "bias", "round", "ranges", "bias-analytic", "mixed", "equalize", "bias", "absorb"]
-    in_order = ["equalize", "absorb", "mixed", "clip", "ranges", "round", "bias", "bias-analytic", "finetune"]
+    in_order = ["equalize", "absorb", "mixed", "clip", "ranges", "bias", "bias-analytic", "round", "finetune"]
     assert [r.name for r in known(mixed_up)] == in_order
     with pytest.raises(OptionError, match=f"no remedy is called 'magic'; type --remedies with some of: {','.join(in_order)}"):
         known(["magic"])

@@ -102,21 +102,21 @@ def test_the_first_that_meets_the_goal_is_taken_and_nothing_is_tried_after_it(pl
 
 
 def test_every_rung_builds_on_what_lost_least(planned):
-    found = search(planned[0], tools(planned, {"bias": 5.0, "bias + finetune": 4.0, "round + bias": 0.5}))
+    found = search(planned[0], tools(planned, {"bias": 5.0, "bias + finetune": 4.0, "bias + round + bias": 0.5}))
     assert names(found) == [
         "as planned",
         "bias",
         "equalize + bias",
         "equalize + clip + bias",
         "bias + finetune",
-        "round + bias",
+        "bias + round + bias",
     ]
-    assert found[1].name == "round + bias"
+    assert found[1].name == "bias + round + bias"
     assert all(c.why for c in found[0])
 
 
 def test_what_makes_little_noise_gets_no_remedy_of_its_own(planned, monkeypatch):
-    expected = {0.9: ["bias + finetune", "round + bias"], 0.1: ["ranges + bias", "bias + finetune"]}
+    expected = {0.9: ["bias + finetune", "bias + round + bias"], 0.1: ["ranges + bias", "bias + finetune"]}
     for share, rungs in expected.items():
         monkeypatch.setattr("intact.search.weight_share", lambda *_, share=share: share)
         found = search(planned[0], tools(planned, {"bias": 5.0}, mixes=False))

@@ -19,19 +19,29 @@ from intact.plan import Plan
 class Quantized:
     """``reference`` is the float network to stay true to, ``graph`` the same with adjusted constants, ``plan`` its formats.
 
-    ``log`` says what was done to it, one sentence each.
+    ``rescaled`` is ``reference`` where remedies only gave its channels other scales, None where they did not: what every
+    activation of ``graph`` is to be like. ``log`` says what was done to it, one sentence each.
     """
 
     reference: Graph
     graph: Graph
     plan: Plan
     log: tuple[str, ...] = ()
+    rescaled: Graph | None = None
+
+    @property
+    def exact(self) -> Graph:
+        """The float network whose activations those of ``graph`` stand for, one by one."""
+        return self.rescaled or self.reference
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """What :meth:`from_arrays` needs to make this again from the network that it began as."""
         changed = {
             f"constant {t.id}": np.asarray(t.data) for t in self.graph.constants() if t.data is not self.reference[t.id].data
         }
+        if self.rescaled is not None:
+            tensors = ((t, self.reference[t.id]) for t in self.rescaled.constants())
+            changed |= {f"rescaled {t.id}": np.asarray(t.data) for t, was in tensors if t.data is not was.data}
         relus = [op.output for op, was in zip(self.graph.ops, self.reference.ops, strict=True) if op.kind != was.kind]
         text = json.dumps({"plan": self.plan.to_json(), "log": self.log})
         return changed | {"relu": np.asarray(relus, np.int64), "text": np.frombuffer(text.encode(), np.uint8)}
@@ -41,18 +51,20 @@ class Quantized:
         """``start`` with the constants, activations, plan and log in ``arrays``."""
         graph = start.reference
         about = json.loads(arrays["text"].tobytes())
-        tensors = dict(graph.tensors)
+        tensors, scaled = dict(graph.tensors), dict(graph.tensors)
         for name, data in arrays.items():
-            if name.startswith("constant "):
-                i = int(name.split()[1])
-                tensors[i] = replace(graph[i], data=data)
+            for kind, held in (("constant ", tensors), ("rescaled ", scaled)):
+                if name.startswith(kind):
+                    i = int(name.split()[1])
+                    held[i] = replace(graph[i], data=data)
         relus = set(arrays["relu"].tolist())
         ops = tuple(
             replace(op, kind=replace(op.kind, activation="relu")) if op.output in relus else op  # type: ignore[type-var]
             for op in graph.ops
         )
         plan = Plan.from_json(about["plan"])
-        return Quantized(graph, replace(graph, tensors=tensors, ops=ops), plan, tuple(about["log"]))
+        rescaled = replace(graph, tensors=scaled, ops=ops) if any(name.startswith("rescaled ") for name in arrays) else None
+        return Quantized(graph, replace(graph, tensors=tensors, ops=ops), plan, tuple(about["log"]), rescaled)
 
     def integer(self) -> Graph:
         """The network as the device runs it."""

@@ -238,10 +238,13 @@ class _Ladder:
         best = self.best
         yield f"{best.name} + finetune", "what is left takes training", best.network, (FineTune(),)
         if share > _WORTH_IT:
-            yield self._flat(f"weights make {100 * share:.0f} % of the noise", (*flat, LearnedRounding()))
+            why = f"weights make {100 * share:.0f} % of the noise"
+            yield self._flat(why, (*flat, LearnedRounding()), (BiasCorrection(),))
 
-    def _flat(self, why: str, remedies: Iterable[Remedy]) -> tuple[str, str, Quantized, tuple[Remedy, ...]]:
-        chosen = tuple(sorted(remedies, key=lambda r: r.order))
+    def _flat(
+        self, why: str, remedies: Iterable[Remedy], last: tuple[Remedy, ...] = ()
+    ) -> tuple[str, str, Quantized, tuple[Remedy, ...]]:
+        chosen = (*sorted(remedies, key=lambda r: r.order), *last)
         return " + ".join(r.name for r in chosen), why, self.start, chosen
 
     def _mix(self) -> None:
@@ -287,7 +290,8 @@ class _Ladder:
         return bool(outputs)
 
     def _keep(self, flat: Candidate, mixed: MixedPrecision, outputs: Sequence[int], how: str) -> bool:
-        remedies = tuple(sorted((*self.remedies[flat.name], mixed), key=lambda r: r.order))
+        before, after = ([r for r in self.remedies[flat.name] if (r.order < mixed.order) == first] for first in (True, False))
+        remedies = (*before, mixed, *after)
         name = f"{flat.name}, {counted(len(outputs), 'op')} {how}"
         return self._try(name, "these make most of the noise", self.start, remedies)
 

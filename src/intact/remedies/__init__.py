@@ -26,9 +26,9 @@ _ALL: Final = (
     MixedPrecision(),
     Clip(),
     RangeRefinement(),
-    LearnedRounding(),
     BiasCorrection(),
     AnalyticBiasCorrection(),
+    LearnedRounding(),
     FineTune(),
 )
 REMEDIES: Final[Mapping[str, Remedy]] = MappingProxyType({remedy.name: remedy for remedy in _ALL})

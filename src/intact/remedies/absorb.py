@@ -41,10 +41,13 @@ class Absorb(Remedy):
         moved = {p.maker.output: lowest[p.maker.output] for p in usable if (lowest[p.maker.output] > 0).any()}
         if not moved:
             return replace(network, log=(*network.log, "absorbed nothing: no channel stays above 0 on the samples"))
-        changed = verify(_absorbed(graph, [p for p in usable if p.maker.output in moved], moved))
+        taken = [p for p in usable if p.maker.output in moved]
+        changed, exact = verify(_absorbed(graph, taken, moved)), _absorbed(network.exact, taken, moved)
         channels = sum(int((c > 0).sum()) for c in moved.values())
         said = f"absorbed the least value of {channels} channels of {len(moved)} layers into the biases after them"
-        return replace(network, graph=changed, plan=context.make_plan(changed, (), ()), log=(*network.log, said))
+        return replace(
+            network, graph=changed, plan=context.make_plan(changed, (), ()), log=(*network.log, said), rescaled=exact
+        )
 
 
 def _can_move(graph: Graph, pair: Pair) -> bool:

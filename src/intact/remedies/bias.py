@@ -47,7 +47,7 @@ def _mean_shifts(network: Quantized, samples: Samples, most: int, context: Conte
     """What to add to each bias, by tensor id, every correction in effect for the ops after it; and the number of samples."""
     graph, plan = network.graph, network.plan
     student = Student(graph, plan, context.device)
-    both = SideBySide(student, samples, most, context)
+    both = SideBySide(student, network.exact, samples.drawn(most, context.seed), context)
     biases = {op.output: b for op, _, b in own_biases(graph, plan)}
     shifts: dict[int, np.ndarray] = {}
     for n, op in enumerate(graph.ops):

@@ -34,12 +34,12 @@ class AnalyticBiasCorrection(Remedy):
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
         graph, plan = network.graph, network.plan
         weighted = own_biases(graph, plan)
-        means = _means(graph, {_data(graph, op, w, b) for op, w, b in weighted}, samples, context)
+        means = _means(network.exact, {_data(graph, op, w, b) for op, w, b in weighted}, samples, context)
         tensors = {}
         for op, w, b in weighted:
             fmt = plan.at(w, op.output)
             if isinstance(fmt, Affine):
-                shift = _shift(graph, op, w, fmt, means[_data(graph, op, w, b)])
+                shift = _shift(network, op, w, fmt, means[_data(graph, op, w, b)])
                 bias = np.asarray(graph[b].data, np.float64) - shift.reshape(np.asarray(graph[b].data).shape)
                 tensors[b] = replace(graph[b], data=bias.astype(np.float32))
         said = f"corrected {len(tensors)} biases by the mean that rounded weights add"
@@ -51,11 +51,12 @@ def _data(graph: Graph, op: Op, w: int, b: int) -> int:
     return next(i for i in op.reads if i not in (w, b) and graph[i].is_float and not graph[i].is_constant)
 
 
-def _shift(graph: Graph, op: Op, w: int, fmt: Affine, mean: torch.Tensor) -> np.ndarray:
+def _shift(network: Quantized, op: Op, w: int, fmt: Affine, mean: torch.Tensor) -> np.ndarray:
     """The mean over positions of what the rounding error of the weight makes of the mean input, [c]."""
+    graph = network.graph
     data = np.asarray(graph[w].data)
     stored = np.maximum(quantize_array(data, fmt), -limits(fmt.dtype)[1])
-    known = {w: torch.from_numpy(dequantize_array(stored, fmt) - data)}
+    known = {w: torch.from_numpy(dequantize_array(stored, fmt) - np.asarray(network.exact[w].data))}
     known |= {i: torch.from_numpy(np.array(graph[i].data)) for i in op.reads if graph[i].is_constant and i != w}
     weight = op.kind.weight
     given = op.inputs if weight is None else op.inputs[: weight.bias]

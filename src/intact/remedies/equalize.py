@@ -66,7 +66,8 @@ class Equalize(Remedy):
         graph = verify(rescaled(network.graph, usable, factors))
         most = max(float(np.abs(np.log2(s)).max()) for s in factors.values())
         said = f"equalized {counted(len(usable), 'pair')} of layers, by factors up to {2**most:.3g}"
-        return replace(network, graph=graph, plan=context.make_plan(graph, (), ()), log=(*network.log, said))
+        exact = rescaled(network.exact, usable, factors)
+        return replace(network, graph=graph, plan=context.make_plan(graph, (), ()), log=(*network.log, said), rescaled=exact)
 
     def _factors(self, network: Quantized, usable: list[Pair], highest: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
         """What to divide each maker's channels by, by the id of its output."""

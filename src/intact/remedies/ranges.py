@@ -67,7 +67,7 @@ class _Run:
         self.inputs = {i: torch.as_tensor(batch[name], device=context.device) for name, i in named}
         self.student = Student(graph, network.plan, context.device)
         self.exact: dict[int, Tensor] = {}
-        program = Program(graph, context.device)
+        program = Program(network.exact, context.device)
         program(batch, lambda t, y: self.exact.update({t.id: y.clone()}) if t.id in self.ends else None)
         self.power = {i: float(y.square().mean().clamp(min=1e-12)) for i, y in self.exact.items()}
 

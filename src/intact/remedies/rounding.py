@@ -59,7 +59,7 @@ class LearnedRounding(Remedy):
     """
 
     name: ClassVar[str] = "round"
-    order: ClassVar[int] = 20
+    order: ClassVar[int] = 40
     paper: ClassVar[str] = "Nagel et al. 2020, Up or Down? Adaptive Rounding (arXiv 2004.10568)"
     samples: int = 512
     steps: int = 500
@@ -125,7 +125,7 @@ class _Run:
         self.draw = np.random.default_rng(context.seed)
         self.rounded: dict[Edge, Tensor] = {}
         self.errors: list[tuple[float, float]] = []
-        self.both = SideBySide(self.student, samples, how.samples, context)
+        self.both = SideBySide(self.student, network.exact, samples.drawn(how.samples, context.seed), context)
 
     def learn(self, n: int, block: Block) -> None:
         """Learn one block's rounding and take both networks' samples through it."""

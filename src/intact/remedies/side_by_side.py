@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from intact.data import Samples
+from intact.graph import Graph
 from intact.remedies.base import Context
 from intact.simulate import Program, one_per_core
 from intact.student import Student
@@ -25,16 +26,16 @@ Values: TypeAlias = dict[int, Tensor]
 
 @final
 class SideBySide:
-    """What both networks make of samples, for remedies that go through the ops in order and change what is behind them.
+    """What the ``exact`` network and the student make of samples, for remedies that go op by op and change what follows.
 
     ``real`` and ``stored`` hold the activations that the ops from the present one on read, by id, [count, ...] each. The
     first tensors of a network are its largest: few samples may fit there, and the others join where tensors are smaller, so
     that late ops, whose tensors have few positions, see as many samples as there are.
     """
 
-    def __init__(self, student: Student, samples: Samples, most: int, context: Context, room: int = _ROOM) -> None:
-        self.student, self.samples, self.context = student, samples.drawn(most, context.seed), context
-        self.program = Program(student.graph, context.device)
+    def __init__(self, student: Student, exact: Graph, samples: Samples, context: Context, room: int = _ROOM) -> None:
+        self.student, self.samples, self.context = student, samples, context
+        self.program = Program(exact, context.device)
         graph = student.graph
         self._last = {i: n for n, op in enumerate(graph.ops) for i in op.reads}
         largest, fits = 1, list[int]()
