@@ -157,6 +157,8 @@ class Graph:
         labels: dict[int, str] = {}
         seen = Counter[str]()
         for op in self.ops:
+            if op.output in labels:
+                continue  # a graph that is about to be refused may write a tensor twice
             name = self._named(op)
             seen[name] += 1
             labels[op.output] = name if seen[name] == 1 else f"{name} #{seen[name]}"
