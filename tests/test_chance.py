@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import intact
-from intact.chance import contradiction
+from intact.chance import _other_order, contradiction
 from intact.data import input_specs
 from intact.errors import DataError
 from nets import images, mobile
@@ -48,6 +48,13 @@ def test_labels_drawn_at_random_are_one(classes):
     found = contradiction(net, bound(net, x, np.random.default_rng(3).integers(0, classes, 400)))
     assert f"near chance for {classes} classes" in found.what
     assert found.advice.endswith("the order of the classes, or which label belongs to which sample, are wrong")
+
+
+def test_many_classes_take_no_table_of_all_against_all():
+    """Of a vocabulary it would take gigabytes, and so few samples find an order for anything."""
+    outputs = np.zeros((64, 300_000), np.float32)
+    samples = bound(mobile(seed=2), images(64, 1), np.zeros(64, np.int64))
+    assert _other_order(outputs, samples, outputs.shape[1]) == (0.0, "")
 
 
 def test_without_labels_nothing_is_said():

@@ -12,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from intact.data import Samples
 from intact.graph import Graph
 from intact.measure import accuracy
+from intact.measure.measurement import Measurement
 from intact.simulate import Batch, Program, run_batches
 from intact.verify import concrete
 
@@ -40,7 +41,7 @@ class Contradiction:
 def contradiction(graph: Graph, samples: Samples) -> Contradiction | None:
     """The contradiction between the float ``graph`` and the labels of the first 512 ``samples``; None where they fit.
 
-    Near chance is an accuracy whose interval begins below ``c + (100 - c) / 10`` per cent, c being 100 over the classes.
+    They do not where its accuracy is :func:`near_chance`.
     """
     if samples.labels is None or samples.labels.ndim != 1 or len(graph.outputs) != 1:
         return None
@@ -52,7 +53,7 @@ def contradiction(graph: Graph, samples: Samples) -> Contradiction | None:
     top = accuracy.top1(accuracy.correct(outputs, _labels(samples), accuracy.threshold(outputs)))
     classes = max(outputs.reshape(len(outputs), -1).shape[1], 2)
     chance = 100 / classes
-    if top.low is None or top.low > chance + _LEARNED * (100 - chance):
+    if not near_chance(top, classes):
         return None
     than = "near" if top.value > chance / 2 else "below"
     what = f"the float model itself is right on {top.value:.1f} % of the samples, {than} chance for {classes} classes"
@@ -65,14 +66,20 @@ def contradiction(graph: Graph, samples: Samples) -> Contradiction | None:
     return Contradiction(what, f"{causes}, the order of the classes, or which label belongs to which sample, are wrong")
 
 
+def near_chance(top: Measurement, classes: int) -> bool:
+    """Whether an accuracy's interval begins below ``c + (100 - c) / 10`` per cent, c being 100 over the classes."""
+    chance = 100 / classes
+    return top.low is not None and top.low <= chance + _LEARNED * (100 - chance)
+
+
 def _other_order(outputs: np.ndarray, samples: Samples, classes: int) -> tuple[float, str]:
     """On how many per cent the network is right with the classes in the best order, and which that is."""
     made, labels = accuracy.classes(outputs, accuracy.threshold(outputs)), _labels(samples)
+    if classes * _EACH > len(labels):  # so few find an order for anything
+        return 0.0, ""
     together = np.zeros((classes, classes), np.int64)
     np.add.at(together, (labels, made), 1)
     order = linear_sum_assignment(together, maximize=True)[1]
-    if classes * _EACH > len(labels):  # so few find an order for anything
-        return 0.0, ""
     right = 100 * float(together[np.arange(classes), order].sum()) / len(labels)
     moved = [f"{label} is the model's {own}" for label, own in enumerate(order) if label != own and together[label].any()]
     return right, f"right on {right:.1f} % if label {', '.join(moved[:_SHOWN])}{', and so on' if len(moved) > _SHOWN else ''}"

@@ -141,7 +141,7 @@ def quantize(
         result = main_job(model, data, evaluation, settings, preprocessing, plan, folder, overwrite, output)
         if result.verdict is not None:
             verdict = result.verdict
-            output.console.print(f"verdict: {verdict}: {verdict.loss}, and {verdict.limit:g} are allowed", soft_wrap=True)
+            output.console.print(f"verdict: {verdict.in_full}", soft_wrap=True)
             if verdict.status == "fail" or (strict and verdict.status != "pass"):
                 raise typer.Exit(1)
 

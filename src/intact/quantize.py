@@ -16,7 +16,7 @@ import numpy as np
 from intact import data as samples_of
 from intact import files, options
 from intact.calibrate import observe
-from intact.chance import contradiction
+from intact.chance import contradiction, near_chance
 from intact.clean import clean
 from intact.data import Data, Finding, Parts, Samples
 from intact.errors import DataError, OptionError, UnsupportedError, located
@@ -90,7 +90,7 @@ class Result:
         width = max((len(r.of) for r in self.readings), default=0)
         lines = [f"{r.of:<{width}}  {r.measurement}" for r in self.readings]
         if self.verdict is not None:
-            lines.append(f"verdict: {self.verdict}: {self.verdict.loss}, and {self.verdict.limit:g} are allowed")
+            lines.append(f"verdict: {self.verdict.in_full}")
         return "\n".join((*lines, *(f"note: {f.message}" for f in self.findings)))
 
 
@@ -279,11 +279,13 @@ class Job:
         """What may be wrong with the samples, or with how the outputs are read, if anything is measured."""
         if not readings or self.metric is not None:
             return ()
-        found = contradiction(graph, parts.report)
+        classes = samples_of.class_count(graph) or 0
+        top = next((r.measurement for r in readings if (r.of, r.measurement.name) == ("float", "top-1 accuracy")), None)
+        # Only then is the float network run again, by the simulator: to say what would fit better.
+        found = contradiction(graph, parts.report) if top is not None and near_chance(top, max(classes, 2)) else None
         if found is not None:
             return (Finding("contradiction", f"{found.what}: {found.advice}"),)
-        one = len(graph.outputs) == 1 and samples_of.class_count(graph) == 1 and parts.report.labels is None
-        if one and any(r.measurement.name == "agreement with float" for r in readings):
+        if classes == 1 and top is None and any(r.measurement.name == "agreement with float" for r in readings):
             said = "the one output is read as a yes or no, which agreement compares; for a regression only the SQNR counts"
             return (Finding("read as a class", said),)
         return ()
