@@ -181,14 +181,12 @@ class _Draft:
             if op.output not in self.kept and op.kind.name in kinds and self._weight_is_constant(op):
                 integer.add(op.output)
             elif not target.float_islands:
+                why, way = f"has no {dtype} kernel", "change the model"
                 if op.output in self.kept:
-                    raise UnsupportedError(
-                        f"{self.graph.label(op)} was kept float, and target {target.name} runs integers only; "
-                        "leave --keep-float out, or type --target cpu"
-                    )
+                    why, way = "was kept float", "leave --keep-float out"
                 raise UnsupportedError(
-                    f"{self.graph.label(op)} has no {dtype} kernel, and target {target.name} runs integers only; "
-                    "change the model, or type --target cpu, where it can stay in float"
+                    f"{self.graph.label(op)} {why}, and target {target.name} runs integers only; "
+                    f"{way}, or type --target cpu, where it can stay in float"
                 )
         return integer
 
