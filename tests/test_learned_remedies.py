@@ -1,5 +1,6 @@
 """Remedies that learn from samples: each does what its paper says, survives interruption, and says what it did."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +21,8 @@ from intact.remedies.absorb import Absorb
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.bias_analytic import AnalyticBiasCorrection
 from intact.remedies.clip import Clip
-from intact.remedies.finetune import FineTune, _Clock, _Run
+from intact.remedies.clock import Clock
+from intact.remedies.finetune import FineTune, _Run
 from intact.remedies.mixed import MixedPrecision
 from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding, blocks
@@ -70,6 +72,30 @@ def test_without_time_weights_round_to_the_nearest():
     network, samples, context = planned(scheme="w4a8")
     late = LearnedRounding().apply(network, samples, replace(context, deadline=0.0))
     assert bytes_of(late) == bytes_of(network)
+
+
+def test_where_time_is_short_every_block_takes_fewer_steps(monkeypatch):
+    """A clock that leaves time for 60 steps of each block, and remembers which part of the time left each was given."""
+    network, samples, context = planned(scheme="w4a8", weights="per-tensor")
+    ends = []
+
+    class Short(Clock):
+        def steps_that_fit(self, step):
+            if step == 1:
+                ends.append((self.deadline - self.before) / (deadline - self.before))
+            return 60
+
+    deadline = time.monotonic() + 600
+    monkeypatch.setattr("intact.remedies.rounding.Clock", Short)
+    steps = []
+    context = replace(context, deadline=deadline, progress=lambda _what, done, total: steps.append(done / total))
+    learned = LearnedRounding(layers=1).apply(network, samples, context)
+    assert 0.5 * noise(network, samples) < noise(learned, samples) < noise(network, samples)
+    assert len(steps) == 60 * len(ends)
+    assert steps == sorted(steps)
+    assert 0.2 < ends[0] < 0.5
+    assert ends[1] < 0.999
+    assert ends[-1] == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 99])
@@ -364,8 +390,8 @@ def test_an_epoch_that_is_worse_goes_back_and_slows_down():
 
 def test_the_clock_counts_the_steps_that_fit(monkeypatch):
     now = iter(range(0, 1000, 2))
-    monkeypatch.setattr("intact.remedies.finetune.time.monotonic", lambda: float(next(now)))
-    clock = _Clock(deadline=112.0)
+    monkeypatch.setattr("intact.remedies.clock.time.monotonic", lambda: float(next(now)))
+    clock = Clock(deadline=112.0)
     counts = [clock.steps_that_fit(step) for step in range(1, 8)]
     assert counts[0] > 10**9  # not known yet
     assert counts[5] == 6 + int(0.85 * 100 / 2)  # at 12 s, 2 s a step

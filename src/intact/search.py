@@ -33,6 +33,8 @@ from intact.wording import counted
 
 #: Below this part of the noise, a cause is not worth a remedy of its own.
 _WORTH_IT: Final = 0.25
+#: From this part of the noise on, what weights make comes first: learned rounding is quicker than fine-tuning.
+_MOST: Final = 0.5
 #: Standard deviations from end to end of a 95 % interval.
 _INTERVAL: Final = 2 * 1.96
 #: The standard deviation of an expected loss, as a part of itself.
@@ -235,11 +237,15 @@ class _Ladder:
         share = weight_share(self.best.network, self.tools.learning, self.context.device)
         if 1 - share > _WORTH_IT:
             yield self._flat(f"activations make {100 * (1 - share):.0f} % of the noise", (*flat, RangeRefinement()))
+        if share > _MOST:
+            yield self._rounded(flat, share)
         best = self.best
         yield f"{best.name} + finetune", "what is left takes training", best.network, (FineTune(),)
-        if share > _WORTH_IT:
-            why = f"weights make {100 * share:.0f} % of the noise"
-            yield self._flat(why, (*flat, LearnedRounding()), (BiasCorrection(),))
+        if _WORTH_IT < share <= _MOST:
+            yield self._rounded(flat, share)
+
+    def _rounded(self, flat: tuple[Remedy, ...], share: float) -> tuple[str, str, Quantized, tuple[Remedy, ...]]:
+        return self._flat(f"weights make {100 * share:.0f} % of the noise", (*flat, LearnedRounding()), (BiasCorrection(),))
 
     def _flat(
         self, why: str, remedies: Iterable[Remedy], last: tuple[Remedy, ...] = ()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, TypeAlias, final
@@ -21,6 +19,7 @@ from intact.errors import ResourceError, UnsupportedError
 from intact.plan import Edge
 from intact.quantized import Quantized
 from intact.remedies.base import Context, Remedy
+from intact.remedies.clock import Clock
 from intact.remedies.unfinished import Unfinished
 from intact.sensitivity import before_softmax, divergence
 from intact.simulate import Program, one_per_core
@@ -31,10 +30,6 @@ Gradients: TypeAlias = tuple[Tensor | None, ...]
 
 #: Into how many parts a batch is split, whatever the number of cores.
 _PARTS: Final = 4
-#: Steps after which the time that one takes is known.
-_TIMED: Final = 6
-#: The part of the time left that training may take; judging and writing take the rest.
-_OF_TIME: Final = 0.85
 #: What the learning rate is multiplied with after an epoch that made things worse.
 _SLOWER: Final = 0.3
 
@@ -121,7 +116,7 @@ class _Run:
             best, state, step, worse = kept["best"], kept["state"], kept["step"], kept["worse"]
         else:
             self.context.keep(self.network)
-        clock = _Clock(self.context.deadline)
+        clock = Clock(self.context.deadline)
         order = self.learning
         while step < self.total and worse < self.how.patience:
             if step % self.steps == 0:
@@ -321,23 +316,6 @@ class _Run:
         self.schedule.load_state_dict(kept["schedule"])
         self.draw.bit_generator.state = kept["draw"]
         self.total, self.slowed = kept["total"], kept["slowed"]
-
-
-@final
-class _Clock:
-    """How many steps the deadline leaves time for, once a few were timed."""
-
-    def __init__(self, deadline: float) -> None:
-        self.deadline, self.seconds, self.before = deadline, list[float](), time.monotonic()
-
-    def steps_that_fit(self, step: int) -> int:
-        """The number of steps to stop at, ``step`` of which are done."""
-        now = time.monotonic()
-        self.seconds.append(now - self.before)
-        self.before = now
-        if math.isinf(self.deadline) or len(self.seconds) < _TIMED:
-            return step if now >= self.deadline else sys.maxsize
-        return step + max(0, int(_OF_TIME * (self.deadline - now) / float(np.median(self.seconds[1:]))))
 
 
 def _is_out_of_memory(error: Exception) -> bool:

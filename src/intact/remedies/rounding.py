@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -18,6 +19,7 @@ from intact.graph import Graph, Op
 from intact.plan import Edge
 from intact.quantized import Quantized
 from intact.remedies.base import Context, Remedy
+from intact.remedies.clock import Clock
 from intact.remedies.side_by_side import SideBySide
 from intact.simulate import one_per_core
 from intact.student import Student, integer_weights
@@ -54,7 +56,8 @@ class LearnedRounding(Remedy):
     float network makes of its own; a growing penalty drives h to 0 or 1, and the weights end on their grid.
 
     Loss: the squared error of the block's outputs over that of rounding to nearest, plus
-    ``penalty * mean(1 - |2 h - 1|^beta)`` with beta falling from 20 to 2 after a fifth of the steps.
+    ``penalty * mean(1 - |2 h - 1|^beta)`` with beta falling from 20 to 2 after a fifth of the steps. Where time is short, every
+    block takes fewer steps, in proportion to its work.
     Source: Nagel et al. 2020, AdaRound (arXiv 2004.10568); blocks of several layers: Li et al. 2021, BRECQ (arXiv 2102.05426).
     """
 
@@ -125,6 +128,7 @@ class _Run:
         self.draw = np.random.default_rng(context.seed)
         self.rounded: dict[Edge, Tensor] = {}
         self.errors: list[tuple[float, float]] = []
+        self.work = [self._work(block) for block in self.blocks]
         self.both = SideBySide(self.student, network.exact, samples.drawn(how.samples, context.seed), context)
 
     def learn(self, n: int, block: Block) -> None:
@@ -144,7 +148,7 @@ class _Run:
         return f"mean relative error of a block's output {before:.3g} -> {after:.3g}"
 
     def _optimize(self, n: int, block: Block, weights: Sequence[Edge], targets: Mapping[int, Tensor]) -> None:
-        how, total = self.how, len(self.blocks) * self.how.steps
+        how = self.how
         soft = {w: _Soft(*self._grid(w)) for w in weights}
         power = {i: float(targets[i].float().var().clamp(min=1e-12)) for i in block.outputs if targets[i].is_floating_point()}
         if not power:
@@ -153,19 +157,23 @@ class _Run:
         largest = max(prod(concrete(self.network.graph[i])) for op in block.ops for i in op.outputs)
         split = largest * min(how.batch, self.both.count) > _WORTH_SPLITTING
         optimizer = torch.optim.Adam([s.v for s in soft.values()], lr=how.rate)
-        for step in range(how.steps):
-            if self.context.out_of_time():
-                break
-            self.context.progress("learn rounding", n * how.steps + step, total)
+        now = time.monotonic()
+        clock = Clock(now + (self.context.deadline - now) * self.work[n] / sum(self.work[n:]))
+        step, total = 0, how.steps
+        while step < total:
+            done = round(how.steps * step / total)
+            self.context.progress("learn rounding", n * how.steps + done, len(self.blocks) * how.steps)
             index = self.draw.permutation(self.both.count)[: how.batch]
             given = {w: s.weight().detach().requires_grad_() for w, s in soft.items()}
             parts = np.array_split(index, min(_PARTS, len(index)) if split else 1)
             gradients = self._gradients(block, targets, power, given, parts)
-            penalty = how.penalty * self._undecided(soft, step / how.steps)
+            penalty = how.penalty * self._undecided(soft, step / total)
             through = sum((s.weight() * gradients[w]).sum() for w, s in soft.items()) / max(before, 1e-12)
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(through + penalty)
             optimizer.step()
+            step += 1
+            total = min(total, clock.steps_that_fit(step))
         hard = {w: s.hard() for w, s in soft.items()}
         self.student.given.update(hard.items())
         after = self._error(block, targets, power)
@@ -198,6 +206,13 @@ class _Run:
 
         made = list(one_per_core(of_part, parts, self.context.device))
         return {w: torch.stack([grads[n] for grads in made]).sum(0) for n, w in enumerate(given)}
+
+    def _work(self, block: Block) -> int:
+        """About what a step of the block takes: the numbers it makes and learns; 0 if there is nothing to learn."""
+        graph = self.network.graph
+        learned = sum(prod(concrete(graph[self.weights[op.output][0]])) for op in block.ops if op.output in self.weights)
+        made = sum(prod(concrete(graph[i])) for op in block.ops for i in op.outputs)
+        return learned + self.how.batch * made if learned else 0
 
     def _undecided(self, soft: Mapping[Edge, _Soft], done: float) -> Tensor:
         if done < 0.2:
