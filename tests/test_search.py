@@ -59,13 +59,14 @@ def tools(planned, losses, *, limit=1.0, **changes):
         kept = int(name.split(", ")[1].split()[0]) if " in float" in name else None
         return loss(losses.get(name, losses.get(kept, 9.0))), None
 
+    kept = changes.pop("kept", [])
     made = Tools(
         goal=Goal("drop", limit),
         judge=judge,
         time=lambda _: 1.0,
         remember=lambda _name, _base, make: (make(), 0.0),
         tell=changes.pop("told", []).append,
-        keep=changes.pop("kept", []).append,
+        keep=lambda model, about: kept.append((model, about)),
         learning=samples,
         context=Context(plan, deadline=time.monotonic() + 600),
         mixes=True,
@@ -76,7 +77,7 @@ def tools(planned, losses, *, limit=1.0, **changes):
 def test_the_best_file_so_far_is_kept_each_time_a_better_one_is_found(planned):
     kept = []
     tried, taken = search(planned[0], tools(planned, {"as planned": 5.0, "bias": 7.0, "equalize + bias": 0.9}, kept=kept))
-    assert kept == [tried[0].model] * 2  # before the second and the third are made
+    assert kept == [(tried[0].model, str(tried[0]))] * 2  # before the second and the third are made
     assert taken is tried[2]
 
 
@@ -88,7 +89,7 @@ def test_what_was_tried_before_an_interruption_does_not_replace_the_best(planned
         planned[0],
         tools(planned, losses, kept=kept, remember=lambda name, _, make: (done[name], 9.0) if name in done else (make(), 0.0)),
     )
-    assert kept == [whole[1].model]
+    assert [model for model, _ in kept] == [whole[1].model]
 
 
 def names(found):

@@ -83,9 +83,13 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
     goal = settings.goal
     if goal is None:
         learning, findings = for_learning(parts)
-        context = replace(context, keep=lambda network: folder.keep(tflite.write(network.integer())))
+
+        def keep(network: Quantized) -> None:
+            folder.keep(tflite.write(network.integer()), "; ".join(network.log) or "as planned")
+
+        context = replace(context, keep=keep)
         if not folder.keeps:
-            context.keep(start)
+            keep(start)
         arrays = folder.arrays("remedies", lambda: apply(known(settings.remedies), start, learning, context).to_arrays())
         network = Quantized.from_arrays(start, arrays)
         for step in network.log:

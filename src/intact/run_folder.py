@@ -28,6 +28,7 @@ RESULTS: Final = ("model.tflite", "plan.json", "result.md", "result.json")
 SO_FAR: Final = "best-so-far.tflite"
 _JOB: Final = "job.json"
 _STAGES: Final = ".stages"
+_ABOUT: Final = "best-so-far.txt"
 
 
 @final
@@ -66,9 +67,10 @@ class RunFolder:
         path.mkdir(exist_ok=True)
         return path
 
-    def keep(self, model: bytes) -> None:
-        """Let ``model`` be what is there to use should the run be interrupted."""
+    def keep(self, model: bytes, about: str) -> None:
+        """Let ``model`` be what is there to use should the run be interrupted; ``about`` says how good it is."""
         files.write_bytes(self.path / SO_FAR, model)
+        files.write_text(self.path / _STAGES / _ABOUT, about)
 
     @property
     def keeps(self) -> bool:
@@ -94,7 +96,7 @@ class RunFolder:
             yield
         except (KeyboardInterrupt, ResourceError):
             if self.keeps:
-                tell(f"the best network so far is {self.path / SO_FAR}")
+                tell(f"the best network so far is {self.path / SO_FAR} ({self.file(_ABOUT, bytes).read_text()})")
             raise
         except IntactError:
             self.abandon()

@@ -179,8 +179,8 @@ def front(candidates: Sequence[Candidate]) -> tuple[str, ...]:
 @final
 @dataclass(frozen=True)
 class Tools:
-    """What the search is given: how to judge a file, time it, remember a step and keep the best file so far; the samples that
-    remedies learn from.
+    """What the search is given: how to judge a file, time it, remember a step and keep the best file so far, with what to
+    say of it; the samples that remedies learn from.
 
     ``remember`` gives back the network and the seconds that it took before an interruption, 0 if it was made just now.
     ``mixes``: whether the target takes a mixture of precisions.
@@ -191,7 +191,7 @@ class Tools:
     time: Callable[[bytes], float]
     remember: Callable[[str, Quantized, Callable[[], Quantized]], tuple[Quantized, float]]
     tell: Callable[[str], None]
-    keep: Callable[[bytes], None]
+    keep: Callable[[bytes, str], None]
     learning: Samples
     context: Context
     mixes: bool
@@ -331,7 +331,7 @@ class _Ladder:
 
     def _keep_best(self) -> None:
         if self.tried:
-            self.tools.keep(self.best.model)
+            self.tools.keep(self.best.model, str(self.best))
 
     def _over(self) -> bool:
         return self.context.out_of_time()
