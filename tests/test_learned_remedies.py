@@ -13,6 +13,7 @@ from intact.affine import Affine, affine_from_range, dequantize_array, fake_quan
 from intact.data import input_specs
 from intact.errors import OptionError, ResourceError, UnsupportedError
 from intact.formats import tflite
+from intact.ops.activation import Softmax
 from intact.ops.convolution import Conv2D
 from intact.plan import Entry
 from intact.quantized import Quantized
@@ -26,7 +27,7 @@ from intact.remedies.finetune import FineTune, _Run
 from intact.remedies.mixed import MixedPrecision
 from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding, blocks
-from intact.sensitivity import sensitivities, weight_share, without_softmax
+from intact.sensitivity import before_softmax, sensitivities, weight_share, without_softmax
 from intact.simulate import Program, device_named
 from intact.student import integer_weights
 from nets import mobile
@@ -139,6 +140,14 @@ def test_refined_ranges_never_lose_on_the_samples_they_saw():
     network, samples, context = planned(weights="per-tensor")
     refined = RangeRefinement().apply(network, samples, context)
     assert divergence(refined, samples) <= divergence(network, samples)
+
+
+def test_only_a_softmax_of_beta_1_gives_way_to_what_it_reads():
+    graph = mobile()
+    *ops, softmax = graph.ops
+    sharp = replace(graph, ops=(*ops, replace(softmax, kind=Softmax(beta=0.5))))
+    assert before_softmax(graph, softmax.output) == softmax.inputs[0]
+    assert before_softmax(sharp, softmax.output) == softmax.output
 
 
 def divergence(network, samples):

@@ -113,9 +113,11 @@ def only(graph: Graph, network: Quantized, ops: Iterable[Op], *, constants: bool
 
 
 def before_softmax(graph: Graph, output: int) -> int:
-    """The tensor to compare instead of an output: what a SOFTMAX that makes it reads; itself where none does."""
+    """The tensor to compare instead of an output: what a SOFTMAX (of beta 1) that makes it reads; itself where none does."""
     op = graph.producers().get(output)
-    return op.inputs[0] if op is not None and isinstance(op.kind, Softmax) and op.inputs[0] is not None else output
+    if op is None or not isinstance(op.kind, Softmax) or op.kind.beta != 1 or op.inputs[0] is None:
+        return output
+    return op.inputs[0]
 
 
 def divergence(exact: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
