@@ -29,7 +29,7 @@ from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding, blocks
 from intact.sensitivity import before_softmax, sensitivities, weight_share, without_softmax
 from intact.simulate import Program, device_named
-from intact.student import integer_weights, own_biases
+from intact.student import integer_weights
 from nets import mobile
 from small_graphs import baked_batch
 from test_remedies import chain, float_outputs, mean_of_logits, noise, planned
@@ -60,15 +60,6 @@ def test_learned_weights_lie_on_their_grid_next_to_where_they_were():
         assert (np.abs(after - before) <= step * (1 + 1e-5))[inside].all()
         changed += int((quantize_array(after, fmt) != quantize_array(before, fmt)).sum())
     assert changed > 0
-
-
-def test_learned_biases_take_more_of_the_noise():
-    network, samples, context = planned(scheme="w4a8", weights="per-tensor")
-    fixed, free = (LearnedRounding(bias_rate=rate).apply(network, samples, context) for rate in (0.0, 4e-2))
-    biases = [b for _, _, b in own_biases(network.graph, network.plan)]
-    assert all(np.array_equal(fixed.graph[b].data, network.graph[b].data) for b in biases)
-    assert not any(np.array_equal(free.graph[b].data, network.graph[b].data) for b in biases)
-    assert noise(free, samples) < 0.8 * noise(fixed, samples)
 
 
 def test_learned_rounding_beats_nearest_and_repeats_itself():

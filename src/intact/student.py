@@ -178,10 +178,6 @@ class Student(torch.nn.Module):
         weight: Tensor = self.weights[str(i)] * self._units[i]
         return weight
 
-    def unit(self, i: int) -> Tensor:
-        """What the parameter of the weight or bias ``i`` counts in."""
-        return self._units[i]
-
     def assign(self, i: int, real: Tensor) -> None:
         """Let the weight or bias ``i`` be ``real``, of its own shape."""
         self.weights[str(i)].data = real / self._units[i]

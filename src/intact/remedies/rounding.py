@@ -22,7 +22,7 @@ from intact.remedies.base import Context, Remedy
 from intact.remedies.clock import Clock
 from intact.remedies.side_by_side import SideBySide
 from intact.simulate import one_per_core
-from intact.student import Student, integer_weights, own_biases
+from intact.student import Student, integer_weights
 from intact.verify import concrete
 from intact.wording import counted
 
@@ -53,14 +53,12 @@ class Block:
 @dataclass(frozen=True)
 class LearnedRounding(Remedy):
     """``w_q = s (floor(w / s) + h(v))`` with v learned so that the block makes of the integer network's activations what the
-    float network makes of its own; a growing penalty drives h to 0 or 1, and the weights end on their grid. Biases are learned
-    beside them.
+    float network makes of its own; a growing penalty drives h to 0 or 1, and the weights end on their grid.
 
     Loss: the squared error of the block's outputs over that of rounding to nearest, plus
     ``penalty * mean(1 - |2 h - 1|^beta)`` with beta falling from 20 to 2 after a fifth of the steps. Where time is short, every
     block takes fewer steps, in proportion to its work.
-    Source: Nagel et al. 2020, AdaRound (arXiv 2004.10568); blocks of several layers: Li et al. 2021, BRECQ (arXiv 2102.05426);
-    biases: Hubara et al. 2020, AdaQuant (arXiv 2006.10518).
+    Source: Nagel et al. 2020, AdaRound (arXiv 2004.10568); blocks of several layers: Li et al. 2021, BRECQ (arXiv 2102.05426).
     """
 
     name: ClassVar[str] = "round"
@@ -70,8 +68,6 @@ class LearnedRounding(Remedy):
     steps: int = 500
     batch: int = 32
     rate: float = 1e-2
-    #: Of the biases, in steps of what their ops make; it falls to 0.
-    bias_rate: float = 4e-2
     penalty: float = 1.0
     layers: int = 3
 
@@ -82,10 +78,12 @@ class LearnedRounding(Remedy):
                 break
             run.learn(n, block)
         graph = network.graph
-        tensors = {i: replace(graph[i], data=x.cpu().numpy()) for (i, _), x in run.learned.items()}
-        weights = counted(sum(edge in run.learned for edge in run.weights.values()), "weight")
-        said = f"learned how to round {weights} in {counted(len(run.blocks), 'block')}: {run.summary()}"
-        return replace(network, graph=replace(graph, tensors={**graph.tensors, **tensors}), log=(*network.log, said))
+        tensors = {i: replace(graph[i], data=w.cpu().numpy()) for (i, _), w in run.rounded.items()}
+        log = (
+            *network.log,
+            f"learned how to round {counted(len(tensors), 'weight')} in {counted(len(run.blocks), 'block')}: {run.summary()}",
+        )
+        return replace(network, graph=replace(graph, tensors={**graph.tensors, **tensors}), log=log)
 
 
 def blocks(graph: Graph, weighted: set[int], most: int) -> tuple[Block, ...]:
@@ -125,11 +123,10 @@ class _Run:
         readers = graph.consumers()
         alone = [(op, w) for op, w, _ in integer_weights(graph, plan) if len(readers[w]) == 1 and w not in graph.outputs]
         self.weights: dict[int, Edge] = {op.output: (w, op.output) for op, w in alone}
-        self.biases: dict[int, Edge] = {op.output: (b, op.output) for op, _, b in own_biases(graph, plan)}
         self.blocks = blocks(graph, set(self.weights), how.layers)
         self.student = Student(graph, plan, context.device).requires_grad_(requires_grad=False)
         self.draw = np.random.default_rng(context.seed)
-        self.learned: dict[Edge, Tensor] = {}
+        self.rounded: dict[Edge, Tensor] = {}
         self.errors: list[tuple[float, float]] = []
         self.work = [self._work(block) for block in self.blocks]
         self.both = SideBySide(self.student, network.exact, samples.drawn(how.samples, context.seed), context)
@@ -153,16 +150,13 @@ class _Run:
     def _optimize(self, n: int, block: Block, weights: Sequence[Edge], targets: Mapping[int, Tensor]) -> None:
         how = self.how
         soft = {w: _Soft(*self._grid(w)) for w in weights}
-        free = {b: _Free(self.student, b[0]) for _, output in weights if (b := self.biases.get(output))}
-        learned: dict[Edge, _Soft | _Free] = {**soft, **free}
         power = {i: float(targets[i].float().var().clamp(min=1e-12)) for i in block.outputs if targets[i].is_floating_point()}
         if not power:
             return
         before = self._error(block, targets, power)
         largest = max(prod(concrete(self.network.graph[i])) for op in block.ops for i in op.outputs)
         split = largest * min(how.batch, self.both.count) > _WORTH_SPLITTING
-        optimizer = torch.optim.Adam([{"params": [s.v for s in soft.values()]}], lr=how.rate)
-        optimizer.add_param_group({"params": [s.v for s in free.values()], "lr": how.bias_rate})
+        optimizer = torch.optim.Adam([s.v for s in soft.values()], lr=how.rate)
         now = time.monotonic()
         clock = Clock(now + (self.context.deadline - now) * self.work[n] / sum(self.work[n:]))
         step, total = 0, how.steps
@@ -170,25 +164,24 @@ class _Run:
             done = round(how.steps * step / total)
             self.context.progress("learn rounding", n * how.steps + done, len(self.blocks) * how.steps)
             index = self.draw.permutation(self.both.count)[: how.batch]
-            given = {edge: s.real().detach().requires_grad_() for edge, s in learned.items()}
+            given = {w: s.weight().detach().requires_grad_() for w, s in soft.items()}
             parts = np.array_split(index, min(_PARTS, len(index)) if split else 1)
             gradients = self._gradients(block, targets, power, given, parts)
             penalty = how.penalty * self._undecided(soft, step / total)
-            through = sum((s.real() * gradients[edge]).sum() for edge, s in learned.items()) / max(before, 1e-12)
+            through = sum((s.weight() * gradients[w]).sum() for w, s in soft.items()) / max(before, 1e-12)
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(through + penalty)
             optimizer.step()
             step += 1
             total = min(total, clock.steps_that_fit(step))
-            optimizer.param_groups[1]["lr"] = how.bias_rate * (1 - step / total)
-        hard = {edge: s.hard() for edge, s in learned.items()}
+        hard = {w: s.hard() for w, s in soft.items()}
         self.student.given.update(hard.items())
         after = self._error(block, targets, power)
         if after < before:
-            self.learned |= hard
+            self.rounded |= hard
         else:
-            for edge in learned:
-                self.student.given.pop(edge)
+            for w in weights:
+                self.student.given.pop(w)
         self.errors.append((before, min(before, after)))
 
     def _gradients(
@@ -269,24 +262,9 @@ class _Soft:
     def up(self) -> Tensor:
         return (_STRETCH * torch.sigmoid(self.v) + _SHIFT).clamp(0, 1)
 
-    def real(self) -> Tensor:
+    def weight(self) -> Tensor:
         return (self.floor + self.up()).clamp(-self.largest, self.largest) * self.scale
 
     def hard(self) -> Tensor:
         with torch.no_grad():
             return (self.floor + (self.up() >= 0.5)).clamp(-self.largest, self.largest) * self.scale
-
-
-@final
-class _Free:
-    """A bias, which has bits enough to be any number, and its change in steps of what the op makes."""
-
-    def __init__(self, student: Student, bias: int) -> None:
-        self.before, self.unit = student.real(bias).detach(), student.unit(bias)
-        self.v = torch.zeros_like(self.before).requires_grad_()
-
-    def real(self) -> Tensor:
-        return self.before + self.v * self.unit
-
-    def hard(self) -> Tensor:
-        return self.real().detach()
