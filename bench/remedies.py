@@ -42,7 +42,6 @@ COLUMNS = (
     ("round", ("round",)),
     ("bias", ("bias",)),
     ("bias-analytic", ("bias-analytic",)),
-    ("bias+round", ("bias", "round")),
     ("equalize+bias", ("equalize", "bias")),
     ("equalize+clip+bias", ("equalize", "clip", "bias")),
     ("equalize+bias+finetune", ("equalize", "bias", "finetune")),
