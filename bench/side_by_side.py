@@ -143,7 +143,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=500, help="training images given to everyone")
     parser.add_argument("--networks", default="", help="only networks whose title holds this text")
     parser.add_argument("--only", choices=tuple(WEIGHTS), help="only this scheme")
-    parser.add_argument("--remedies", default="equalize,bias", help="Intact's remedies, with commas")
+    parser.add_argument("--remedies", default="equalize,clip,bias", help="Intact's remedies, with commas")
     parser.add_argument("--nncf-python", default=os.environ.get("INTACT_NNCF_PYTHON", ""), help="interpreter that has NNCF")
     parser.add_argument("--seed", type=int, default=0, help="draws the samples")
     options = parser.parse_args()
