@@ -95,8 +95,10 @@ class RunFolder:
         try:
             yield
         except (KeyboardInterrupt, ResourceError):
+            about = self.path / _STAGES / _ABOUT
             if self.keeps:
-                tell(f"the best network so far is {self.path / SO_FAR} ({self.file(_ABOUT, bytes).read_text()})")
+                said = f" ({about.read_bytes().decode()})" if about.exists() else ""
+                tell(f"the best network so far is {self.path / SO_FAR}{said}")
             raise
         except IntactError:
             self.abandon()

@@ -296,8 +296,9 @@ class _Ladder:
         return bool(outputs)
 
     def _keep(self, flat: Candidate, mixed: MixedPrecision, outputs: Sequence[int], how: str) -> bool:
-        before, after = ([r for r in self.remedies[flat.name] if (r.order < mixed.order) == first] for first in (True, False))
-        remedies = (*before, mixed, *after)
+        others = self.remedies[flat.name]
+        at = sum(r.order < mixed.order for r in others)
+        remedies = (*others[:at], mixed, *others[at:])
         name = f"{flat.name}, {counted(len(outputs), 'op')} {how}"
         return self._try(name, "these make most of the noise", self.start, remedies)
 
