@@ -1,7 +1,7 @@
 # make demo    install what the demo needs, then the whole main job on real data; the last lines say where to look
 # make test    every test            make lint    format, style and types
-# make bench   the figures of README that take minutes (needs the models and data of bench/common.py); those of recovery take
-#              hours, each by the command above its table
+# make bench   the figures of README that take minutes (needs the models and data of bench/common.py); the others by the
+#              commands beside them, some of which take hours
 # make clean   remove the environment and everything made by these commands
 # On a fresh machine: Python 3.11 or newer, make, and nothing else. Another interpreter: make PYTHON=python3.12 demo
 
