@@ -15,7 +15,19 @@ SRC = ROOT / "src" / "intact"
 #: A module imports only from those before it. A package is one entry; a module of a package may have an earlier entry of
 #: its own if it is a leaf. A new module gets a place here.
 ORDER = (
-    *("errors", "wording", "files", "run_folder", "affine", "fixed_point", "requantize", "xnnpack"),
+    *(
+        "lazy",
+        "installed",
+        "errors",
+        "wording",
+        "choices",
+        "files",
+        "run_folder",
+        "affine",
+        "fixed_point",
+        "requantize",
+        "xnnpack",
+    ),
     *("ops", "graph", "verify", "view", "folds", "rewrites", "clean", "lower"),
     *("runtime.child", "runtime.keras_export"),  # leaves: how to start a process, and what one is told
     *(
@@ -23,6 +35,7 @@ ORDER = (
         "data",
         "schemes",
         "targets",
+        "request",
         "ranges",
         "plan",
         "sharing",
@@ -55,12 +68,13 @@ ORDER = (
         "report",
         "demo",
         "",
+        "commands",
         "cli",
         "__main__",
     ),  # "": the public list, intact/__init__.py
 )
 LONGEST = 430  # lines in a module: a few screens
-BUDGET = 18_000  # lines in all of src; raise it on purpose, or delete something
+BUDGET = 19_500  # lines in all of src; raise it on purpose, or delete something
 
 MODULES = {
     ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix("__init__").removesuffix("."): path

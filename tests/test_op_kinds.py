@@ -21,7 +21,8 @@ from intact.integers import IntegerProgram
 from intact.lower import LOWERINGS, lower
 from intact.ops import KINDS
 from intact.ops.base import SameAsInput
-from intact.planner import Request, make_plan
+from intact.planner import make_plan
+from intact.request import Request
 from intact.schemes import scheme
 from intact.settings import Settings
 from intact.simulate import Program

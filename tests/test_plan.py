@@ -15,8 +15,9 @@ from intact.ops.activation import Logistic, Relu, Square
 from intact.ops.elementwise import Mul
 from intact.ops.shaping import Concatenation
 from intact.plan import Plan
-from intact.planner import Request, make_plan
+from intact.planner import make_plan
 from intact.ranges import MinMax
+from intact.request import Request
 from intact.schemes import SCHEMES, scheme
 from intact.simulate import Program
 from intact.targets import target

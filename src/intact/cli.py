@@ -1,45 +1,24 @@
-"""The ``intact`` command: parse, call, render. Exit codes: 0 done, 1 target missed, 2 bad input."""
+"""The ``intact`` command: parse, then call. Exit codes: 0 done, 1 target missed, 2 bad input.
+
+Help and refusals must come at once, so that nothing here loads numpy or torch: ``commands`` does, once options and paths are
+found good.
+"""
 
 from __future__ import annotations
 
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from intact import data as samples_of
-from intact import files, options
-from intact.data import Preprocessing
-from intact.demo import train_digits
-from intact.diagnose import diagnose as what_is_wrong
-from intact.diagnose import diagnose_file
-from intact.errors import IntactError, OptionError
-from intact.formats import tflite
-from intact.formats.load import load
-from intact.measure import accuracy, cost
-from intact.measure.figures import Reading, fidelity
-from intact.measure.latency import latency, speedup
-from intact.measure.memory import peak
-from intact.measure.run_outputs import outputs_of
-from intact.measure.size import size
-from intact.plan import Plan, describe
-from intact.quantize import Job, Result
-from intact.remedies import REMEDIES
-from intact.report.diagnosis import to_table
-from intact.report.markdown import to_markdown
-from intact.report.record import record, to_json
-from intact.report.terminal import Output
-from intact.run_folder import RunFolder, open_run
-from intact.runtime import litert
-from intact.runtime.litert import KERNEL_NAMES
+from intact import choices, options
+from intact.data import paths
+from intact.errors import IntactError, OptionError, located
+from intact.formats import recognize
 from intact.schemes import INTEGER
 from intact.schemes import scheme as scheme_named
 from intact.settings import Settings
@@ -52,6 +31,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from intact.installed import __version__  # noqa: PLC0415
+
+        sys.stdout.write(f"intact {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def intact(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Takes a trained float network and gives back the integer network for an edge device, proven on the real runtime."""
+    del version
 
 
 Data = Annotated[
@@ -97,7 +94,7 @@ def quantize(
     ] = None,
     time_budget: Annotated[str, typer.Option(help="How long to try: 90s, 15m, 1h.")] = "15m",
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 when a limit is met by the estimate only.")] = False,
-    remedies: Annotated[str | None, typer.Option(help=f"Instead of a limit: some of {','.join(REMEDIES)}.")] = None,
+    remedies: Annotated[str | None, typer.Option(help=f"Instead of a limit: some of {','.join(choices.REMEDIES)}.")] = None,
     device: Annotated[str, typer.Option(help="Where remedies learn: auto, cpu or cuda.")] = "auto",
     seed: Annotated[int, typer.Option(help="Decides the split and the calibration samples.")] = 0,
     input_shape: Annotated[
@@ -122,7 +119,7 @@ def quantize(
             scheme=scheme,
             target=target,
             ranges=ranges,
-            weights=options.granularity(weights),
+            weights=choices.granularity(weights),
             keep_float=tuple(keep_float or ()),
             input_type=input_type,
             output_type=output_type,
@@ -136,60 +133,17 @@ def quantize(
             device=device,
         )
         preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
-        folder = out or Path(f"{model.stem}_{scheme}")
-        output = Output(quiet, as_json)
-        result = main_job(model, data, evaluation, settings, preprocessing, plan, folder, overwrite, output)
+        text = None if plan is None else _text(plan)
+        _check(model, data, evaluation)
+        from intact import commands  # noqa: PLC0415
+
+        output, folder = commands.output_for(quiet, as_json), out or Path(f"{model.stem}_{scheme}")
+        result = commands.quantize(model, data, evaluation, settings, preprocessing, text, folder, overwrite, output)
         if result.verdict is not None:
             verdict = result.verdict
             output.console.print(f"verdict: {verdict.in_full}", soft_wrap=True)
             if verdict.status == "fail" or (strict and verdict.status != "pass"):
                 raise typer.Exit(1)
-
-
-def main_job(
-    model: Path,
-    data: Path,
-    evaluation: Path | None,
-    settings: Settings,
-    preprocessing: Preprocessing,
-    plan: Path | None,
-    out: Path,
-    overwrite: bool,
-    output: Output,
-) -> Result:
-    """``intact quantize`` after its options are understood: run the job in its folder and write what it gives."""
-    replayed = None if plan is None else Plan.from_json(_text(plan))
-    source = samples_of.load(data, preprocessing)
-    reporting = None if evaluation is None else samples_of.load(evaluation, preprocessing)
-    _check_model(model)
-    job = {
-        "model": files.sha256(model) if model.is_file() else str(model.resolve()),
-        "data": str(data.resolve()),
-        "eval": None if evaluation is None else str(evaluation.resolve()),
-        "settings": asdict(settings) | {"keep_float": list(settings.keep_float)},
-        "preprocessing": preprocessing.to_json(),
-        "plan": None if replayed is None else replayed.to_json(),
-    }
-    folder = open_run(out, job, overwrite=overwrite)
-    with folder.while_working(output.line), output.progress() as progress:
-        result = Job(model, source, reporting, settings, replayed, None, folder, progress, output.line).run()
-    document = record(result)
-    folder.finish(
-        {
-            "model.tflite": result.model,
-            "plan.json": result.plan.to_json().encode(),
-            "result.md": to_markdown(document).encode(),
-            "result.json": to_json(document).encode(),
-        }
-    )
-    output.readings(f"{model.name} as {settings.scheme} for {settings.target}", result.readings)
-    for finding in result.findings:
-        output.console.print(f"note: {escape(finding.message)}", soft_wrap=True)
-    output.console.print(
-        f"\n{out / 'model.tflite'} is the model; {out / 'result.md'} is the account in a page.", soft_wrap=True
-    )
-    output.document(document)
-    return result
 
 
 @app.command()
@@ -209,31 +163,12 @@ def evaluate(
 ) -> None:
     """Measure a .tflite file's accuracy in the real runtime, alone or against another file."""
     with _reported(debug):
-        graph = tflite.read(model)
-        source = samples_of.load(data, options.preprocessing(pixels, mean, std, channels, resize))
-        samples = source.bind(samples_of.input_specs(graph), samples_of.class_count(graph))
-        output, device = Output(quiet, as_json), target_named(target)
-        with output.progress() as progress:
-            outputs = [
-                outputs_of(path, samples, device, lambda done, path=path: progress(f"run {path.name}", done, len(samples)))  # type: ignore[misc]
-                for path in (model, *([] if against is None else [against]))
-            ]
-        if against is not None:
-            readings = fidelity(outputs[1], outputs[0], samples, None)
-            names = {"float": against.name, "quantized": model.name, "difference": f"{model.name} against {against.name}"}
-            readings = tuple(replace(r, of=names[r.of]) for r in readings)
-        elif samples.labels is not None:
-            first = next(iter(outputs[0].values()))
-            right = accuracy.correct(first, samples.labels, accuracy.threshold(first))
-            readings = (Reading(model.name, accuracy.top1(right)),)
-        else:
-            raise OptionError(
-                "the data has no labels that fit the model; type --against with the float .tflite to compare with"
-            )
-        output.readings(f"{len(samples):,} samples, {KERNEL_NAMES[device.kernels]}", readings)
-        for finding in samples.findings:
-            output.console.print(f"note: {escape(finding.message)}", soft_wrap=True)
-        output.document({"measurements": [r.to_json() for r in readings]})
+        device, preprocessing = target_named(target), options.preprocessing(pixels, mean, std, channels, resize)
+        _check_files(model, against)
+        paths.check(data)
+        from intact import commands  # noqa: PLC0415
+
+        commands.evaluate(model, data, against, device, preprocessing, commands.output_for(quiet, as_json))
 
 
 @app.command()
@@ -257,23 +192,17 @@ def diagnose(
     debug: Debug = False,
 ) -> None:
     """Say which ops the loss comes from and what looks wrong, in simulation and in the real runtime; writes nothing."""
-    with _reported(debug), tempfile.TemporaryDirectory(prefix="intact-") as folder:
-        settings = Settings(scheme=scheme, target=target, ranges=ranges, weights=options.granularity(weights))
+    with _reported(debug):
+        settings = Settings(scheme=scheme, target=target, ranges=ranges, weights=choices.granularity(weights))
         if not scheme_named(scheme).is_integer:
             raise OptionError(f"--scheme {scheme} computes in float; type --scheme with one of: {', '.join(INTEGER)}")
-        samples = samples_of.load(data, options.preprocessing(pixels, mean, std, channels, resize))
-        output = Output(quiet, as_json)
-        _check_model(model)
-        with output.progress() as progress:
-            if against is not None:
-                found = diagnose_file(model, samples, against=against, target=target, progress=progress)
-            else:
-                _, start, parts = Job(model, samples, None, settings, None, None, RunFolder(Path(folder)), progress).start()
-                found = what_is_wrong(start, parts.calibration, progress)
-        output.wide(to_table(found))
-        for said in found.symptoms or ("nothing looks wrong; what is lost is rounding noise",):
-            output.console.print(f"note: {escape(str(said))}", soft_wrap=True)
-        output.document({"schema": "intact-diagnosis/1", **found.to_json()})
+        preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
+        _check(model, data)
+        if against is not None:
+            _check(against, data)
+        from intact import commands  # noqa: PLC0415
+
+        commands.diagnose(model, data, against, settings, preprocessing, commands.output_for(quiet, as_json))
 
 
 @app.command()
@@ -288,19 +217,11 @@ def benchmark(
 ) -> None:
     """Time a .tflite file on this machine, alone or taking turns with another."""
     with _reported(debug):
-        kernels, output = target_named(target).kernels, Output(quiet, as_json)
-        paths = {model.name: model} if against is None else {"model": model, "against": against}
-        for path in paths.values():
-            tflite.read(path)
-        with output.progress() as progress:
-            times = litert.latency(paths, kernels=kernels, threads=threads, progress=lambda a, b: progress("time", a, b))
-        how = f"{threads} thread{'s' if threads > 1 else ''}, {KERNEL_NAMES[kernels]}"
-        readings = tuple(Reading(name, latency(t.samples_ms, how)) for name, t in times.items())
-        if against is not None:
-            ratio = speedup(times["model"].samples_ms, times["against"].samples_ms, how)
-            readings += (Reading("model against the other", ratio),)
-        output.readings(how, readings)
-        output.document({"measurements": [r.to_json() for r in readings]})
+        device = target_named(target)
+        _check_files(model, against)
+        from intact import commands  # noqa: PLC0415
+
+        commands.benchmark(model, against, device, threads, commands.output_for(quiet, as_json))
 
 
 @app.command()
@@ -312,35 +233,10 @@ def inspect(
 ) -> None:
     """Say what a model is made of: inputs, outputs, ops with their cost, memory."""
     with _reported(debug):
-        output = Output(quiet, as_json)
-        with output.progress() as progress:
-            progress("read", 0, 0)
-            graph = load(model)
-        ports = [
-            {"side": side, "name": name, "shape": list(graph[i].shape), "format": describe(graph[i].format)}
-            for side, names, ids in (("input", graph.input_names, graph.inputs), ("output", graph.output_names, graph.outputs))
-            for name, i in zip(names, ids, strict=True)
-        ]
-        for port in ports:
-            output.console.print(
-                f"{port['side']} {port['name']!r} {port['shape']} {port['format']}".replace("None", "n"), markup=False
-            )
-        table = Table(box=None, pad_edge=False)
-        for column in ("op", "output", "shape", "multiply-accumulates", "parameters"):
-            table.add_column(column, justify="right" if column in ("multiply-accumulates", "parameters") else "left")
-        rows = cost.costs(graph)
-        for op, row in zip(graph.ops, rows, strict=True):
-            shape = str(list(graph[op.output].shape)).replace("None", "n")
-            table.add_row(row.kind, escape(_tail(graph[op.output].name)), escape(shape), f"{row.macs:,}", f"{row.parameters:,}")
-        output.console.print(table)
-        readings = (
-            *((Reading("model", size(graph, model.stat().st_size)),) if model.suffix == ".tflite" else ()),
-            *(Reading("model", m) for m in (cost.parameters(graph), cost.macs(graph), peak(graph))),
-        )
-        output.readings("", readings)
-        if graph.is_quantized:
-            output.console.print("The model is quantized.")
-        output.document({"ports": ports, "ops": [asdict(row) for row in rows], "measurements": [r.to_json() for r in readings]})
+        _check(model)
+        from intact import commands  # noqa: PLC0415
+
+        commands.inspect(model, commands.output_for(quiet, as_json))
 
 
 @app.command()
@@ -354,14 +250,9 @@ def demo(
 ) -> None:
     """Train a small network on handwritten digits, quantize it and measure it: the whole main job on real data."""
     with _reported(debug):
-        output = Output(quiet, as_json)
-        with output.progress() as progress:
-            made = train_digits(out, seed, progress=lambda done, total: progress("train", done, total))
-        output.console.print(f"Trained {made.model} on scikit-learn's handwritten digits. Now as a user would:\n")
-        command = f"intact quantize {made.model} --data {made.train} --eval {made.test} --pixels=-1,1 --out {out / 'run'}"
-        output.console.print(f"$ {command}\n", soft_wrap=True, markup=False)
-        preprocessing = replace(Preprocessing(), pixels=(-1.0, 1.0))
-        main_job(made.model, made.train, made.test, Settings(seed=seed), preprocessing, None, out / "run", overwrite, output)
+        from intact import commands  # noqa: PLC0415
+
+        commands.demo(out, seed, overwrite, commands.output_for(quiet, as_json))
 
 
 # ---- helpers ------------------------------------------------------------------------------------------------------------
@@ -393,10 +284,31 @@ def _fail(message: str) -> NoReturn:
     raise typer.Exit(2)
 
 
-def _check_model(model: Path) -> None:
-    """A missing model is said before anything is written."""
-    if not model.exists():
-        raise OptionError(f"{model}: there is no such file; check the path")
+def _check(model: Path, *data: Path | None) -> None:
+    """What is missing or foreign is said at once, and before anything is written."""
+    with located(str(model)):
+        recognize.check(model)
+    for path in data:
+        if path is not None:
+            paths.check(path)
+    if model.suffix.lower() == ".tflite":
+        _read(model)
+
+
+def _check_files(*models: Path | None) -> None:
+    """The same for .tflite files by any name."""
+    for model in models:
+        if model is not None:
+            with located(str(model)):
+                recognize.check_tflite(model)
+            _read(model)
+
+
+def _read(model: Path) -> None:
+    """What is corrupt inside is found by reading it, which takes torch, but not all the rest."""
+    from intact.formats import tflite  # noqa: PLC0415
+
+    tflite.read(model)
 
 
 def _text(path: Path) -> str:
@@ -404,13 +316,6 @@ def _text(path: Path) -> str:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"{path} cannot be read as a plan; give --plan a plan.json from a run folder") from error
-
-
-_TAIL: Final = 48
-
-
-def _tail(name: str) -> str:
-    return name if len(name) <= _TAIL else "…" + name[-_TAIL + 1 :]
 
 
 def main() -> None:

@@ -9,8 +9,9 @@ from intact.affine import Affine
 from intact.graph import Graph, Op
 from intact.ops.base import SameAsInput
 from intact.plan import Edge, Entry, Plan
-from intact.planner import Request, make_plan
+from intact.planner import make_plan
 from intact.ranges import Range
+from intact.request import Request
 from intact.schemes import Scheme
 from intact.targets import Target
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from intact import data as samples_of
 from intact.data import Preprocessing
 from intact.errors import OptionError
-from intact.planner import Granularity
 
 
 def preprocessing(pixels: str, mean: str | None, std: str | None, channels: str | None, resize: str) -> Preprocessing:
@@ -53,10 +52,3 @@ def seconds(text: str) -> float:
 def names(text: str | None) -> tuple[str, ...]:
     """``"equalize, bias"`` -> the two names; nothing -> none."""
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
-
-
-def granularity(text: str) -> Granularity:
-    """The value of --weights."""
-    if text not in ("per-channel", "per-tensor"):
-        raise OptionError(f"no weight granularity is called {text!r}; type --weights per-channel or per-tensor")
-    return "per-tensor" if text == "per-tensor" else "per-channel"

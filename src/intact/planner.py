@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Final, Literal, TypeAlias, final
+from typing import Final
 
 import numpy as np
 
@@ -15,11 +15,8 @@ from intact.graph import Graph, Op, short_name
 from intact.ops.base import SameAsInput, Weight
 from intact.plan import Edge, Entry, Plan
 from intact.ranges import Range, least_squared_error
-from intact.schemes import Scheme
+from intact.request import Request
 from intact.sharing import Groups, share_scales
-from intact.targets import Target
-
-Granularity: TypeAlias = Literal["per-channel", "per-tensor"]
 
 #: Weights and constants with fewer elements stay float32 in ``float16`` and ``dynamic``: the extra op would cost more bytes.
 _WORTH_IT: Final = 256
@@ -31,32 +28,6 @@ _LARGEST_MULTIPLIER: Final = 2.0**6
 _LARGEST_BIAS: Final[Mapping[str, int]] = {"int8": 2**30, "int16": 2**46}
 
 _FLOAT: Final = Entry(Float(), "stays float32")
-
-
-@final
-@dataclass(frozen=True)
-class Request:
-    """What was asked for: formats, device, and which ops stay float. Types that are None: the scheme's own default."""
-
-    scheme: Scheme
-    target: Target
-    weights: Granularity = "per-channel"
-    keep_float: tuple[str, ...] = ()
-    #: First outputs of the ops that stay in float besides those that ``keep_float`` names.
-    float_ops: tuple[int, ...] = ()
-    #: First outputs of the ops whose weights have 8 bits, though the scheme has 4.
-    wide_weights: tuple[int, ...] = ()
-    input_type: str | None = None
-    output_type: str | None = None
-    ranges_from: str = "calibration"
-
-    def __post_init__(self) -> None:
-        takes = ", ".join(self.scheme.io)
-        for option, wanted in (("--input-type", self.input_type), ("--output-type", self.output_type)):
-            if wanted is not None and wanted not in self.scheme.io:
-                raise OptionError(f"{option} {wanted} cannot be had with --scheme {self.scheme.name}; type one of: {takes}")
-        if self.weights not in ("per-channel", "per-tensor"):
-            raise OptionError(f"no weight granularity is called {self.weights!r}; type --weights per-channel or per-tensor")
 
 
 def make_plan(graph: Graph, ranges: Mapping[int, Range], request: Request) -> Plan:

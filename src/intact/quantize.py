@@ -17,6 +17,7 @@ from intact import data as samples_of
 from intact import files, options
 from intact.calibrate import observe
 from intact.chance import contradiction, near_chance
+from intact.choices import Granularity
 from intact.clean import clean
 from intact.data import Data, Finding, Parts, Samples
 from intact.errors import DataError, OptionError, UnsupportedError, located
@@ -30,7 +31,7 @@ from intact.measure.figures import Reading, compare
 from intact.measure.run_outputs import outputs_of
 from intact.ops.quantization import Dequantize, Quantize
 from intact.plan import Plan
-from intact.planner import Granularity, make_plan
+from intact.planner import make_plan
 from intact.quantized import Quantized
 from intact.ranges import Observed, Range, estimator
 from intact.recover import Recovery, recover

@@ -10,8 +10,8 @@ from typing import ClassVar, Final, TypeAlias, final
 
 import numpy as np
 
+from intact import choices
 from intact.affine import limits
-from intact.errors import OptionError
 
 #: (low, high) of the real numbers a tensor takes
 Range: TypeAlias = tuple[float, float]
@@ -156,9 +156,7 @@ ESTIMATORS: Final[Mapping[str, Estimator]] = MappingProxyType({e.name: e for e i
 
 def estimator(name: str, dtype: str = "int8") -> Estimator:
     """The estimator called ``name`` for numbers stored as ``dtype``; OptionError lists the names there are."""
-    if name not in ESTIMATORS:
-        raise OptionError(f"no range estimator is called {name!r}; type --ranges with one of: {', '.join(ESTIMATORS)}")
-    return replace(ESTIMATORS[name], dtype=dtype)
+    return replace(ESTIMATORS[choices.estimator(name)], dtype=dtype)
 
 
 def _histogram(seen: Observed) -> tuple[np.ndarray, np.ndarray]:

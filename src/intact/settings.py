@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, final
 
+from intact import choices
+from intact.choices import Granularity
 from intact.errors import OptionError
-from intact.planner import Granularity, Request
-from intact.ranges import estimator
-from intact.remedies import known
+from intact.request import Request
 from intact.runtime.keras_export import InputShape
 from intact.schemes import INTEGER
 from intact.schemes import scheme as scheme_named
-from intact.search import Goal
-from intact.simulate import device_named
 from intact.targets import target as target_named
+
+if TYPE_CHECKING:
+    from intact.search import Goal
 
 
 @final
@@ -44,7 +45,7 @@ class Settings:
     def __post_init__(self) -> None:
         self.request()
         self._check_recovery()
-        estimator(self.ranges)
+        choices.estimator(self.ranges)
         if self.calibration_samples < 1:
             raise OptionError(f"--calibration-samples {self.calibration_samples} must be at least 1; the default is 500")
 
@@ -63,18 +64,24 @@ class Settings:
     @property
     def goal(self) -> Goal | None:
         """The limit to meet, if one was asked for."""
+        from intact.search import Goal  # noqa: PLC0415  # loads torch, which whoever types a wrong option need not wait for
+
         if self.max_drop is not None:
             return Goal("drop", self.max_drop)
         return None if self.min_agreement is None else Goal("disagreement", round(100.0 - self.min_agreement, 9))
 
     def _check_recovery(self) -> None:
-        known(self.remedies)
-        device_named(self.device)
-        if (self.remedies or self.goal) and not scheme_named(self.scheme).is_integer:
+        choices.remedies(self.remedies)
+        if choices.device(self.device) == "cuda":
+            from intact.simulate import device_named  # noqa: PLC0415  # only torch knows
+
+            device_named(self.device)
+        limited = self.max_drop is not None or self.min_agreement is not None
+        if (self.remedies or limited) and not scheme_named(self.scheme).is_integer:
             raise OptionError(f"--scheme {self.scheme} computes in float; remedies and limits are for {', '.join(INTEGER)}")
         if self.max_drop is not None and self.min_agreement is not None:
             raise OptionError("--max-drop and --min-agreement are two limits; type one of them")
-        if self.goal and self.remedies:
+        if limited and self.remedies:
             raise OptionError("--remedies says what to do and a limit lets Intact choose; type one of them")
         if self.max_drop is not None and not 0 <= self.max_drop < 100:
             raise OptionError(f"--max-drop {self.max_drop:g} must be percentage points from 0 to 100, such as --max-drop 0.5")

@@ -16,6 +16,7 @@ from typing import TypeAlias, TypeVar, final
 import numpy as np
 import torch
 
+from intact import choices
 from intact.affine import Affine, dequantize, fake_quantize
 from intact.errors import DataError, ModelError, OptionError, located
 from intact.graph import Graph, Op, Tensor
@@ -33,9 +34,7 @@ Item = TypeVar("Item")
 def device_named(name: str) -> str:
     """``"cuda"`` or ``"cpu"`` for ``"auto"`` (the former where there is one) or itself; OptionError for anything else."""
     has_cuda = torch.cuda.is_available()
-    if name not in ("auto", "cpu", "cuda"):
-        raise OptionError(f"no device is called {name!r}; type --device with one of: auto, cpu, cuda")
-    if name == "cuda" and not has_cuda:
+    if choices.device(name) == "cuda" and not has_cuda:
         raise OptionError("--device cuda needs a GPU and a torch built for it, and there is none here; type --device cpu")
     return "cuda" if has_cuda and name != "cpu" else "cpu"
 

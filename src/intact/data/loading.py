@@ -8,18 +8,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, final
 
+from intact.data import paths
 from intact.data.archives import npy, npz
 from intact.data.base import Data
-from intact.data.images import SUFFIXES, image_folder
+from intact.data.images import image_folder
 from intact.data.preprocessing import Preprocessing
 from intact.data.samples import Samples
 from intact.data.spec import Finding, InputSpec
-from intact.errors import DataError
 
-_READERS: Final[Mapping[str, Callable[[Path], Data]]] = MappingProxyType({".npz": npz, ".npy": npy})
+READERS: Final[Mapping[str, Callable[[Path], Data]]] = MappingProxyType({".npz": npz, ".npy": npy})
 #: Stretched to the model's size, 0..255 to 0..1.
 DEFAULT: Final = Preprocessing()
-_ACCEPTED: Final = "a folder with one folder of images for each class, a folder of images, an .npz with x and y, or an .npy"
 
 
 def load(path: Path, preprocessing: Preprocessing = DEFAULT) -> Data:
@@ -27,17 +26,9 @@ def load(path: Path, preprocessing: Preprocessing = DEFAULT) -> Data:
 
     ``preprocessing`` is for images; arrays go in as they are, and a preprocessing given for them becomes a finding.
     """
-    if path.is_dir():
+    if paths.check(path).is_dir():
         return image_folder(path, preprocessing)
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder; give {_ACCEPTED}")
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        more = (
-            f"a single image is not enough: give its folder, {path.parent}, or " if path.suffix.lower() in SUFFIXES else "give "
-        )
-        raise DataError(f"{path}: not data that can be read; {more}{_ACCEPTED}")
-    data = reader(path)
+    data = READERS[path.suffix.lower()](path)
     return data if preprocessing == DEFAULT else _Unused(data, preprocessing)
 
 

@@ -6,12 +6,15 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final, TypeAlias, final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
-import numpy as np
-
-from intact.data.spec import InputSpec
 from intact.errors import DataError, OptionError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from intact.data.spec import InputSpec
 
 Size: TypeAlias = tuple[int, int]
 
@@ -19,6 +22,11 @@ _CHANNELS: Final = ("rgb", "bgr", "gray")
 _METHODS: Final = ("bilinear", "bicubic", "nearest")
 _RESIZE: Final = re.compile(r"stretch|none|crop(:[1-9][0-9]{0,4})?")
 _LAYOUTS: Final = ("nhwc", "nchw", "nhw")
+#: Lowest and highest value of the integers that inputs are made of. numpy knows them too, but takes long to load.
+_INTEGERS: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
+    {f"{'u' * (low == 0)}int{bits}": (low, low + 2**bits - 1) for bits in (8, 16, 32, 64) for low in (0, -(2 ** (bits - 1)))}
+    | {"bool": (0, 1)}
+)
 
 
 @final
@@ -119,8 +127,8 @@ class Preprocessing:
             raise OptionError(f"resize {self.resize} leaves less than {spec} takes; give at least crop:{max(size)}")
         fitted = replace(self, channels=channels, size=size, layout=layout)
         if not spec.dtype.startswith("float") and not fitted.fits_integer(spec.dtype):
-            limits = np.iinfo(spec.dtype)
-            hint = "-128,127" if limits.min < 0 and limits.max < 255 else "0,255"
+            lowest, highest = _INTEGERS[spec.dtype]
+            hint = "-128,127" if lowest < 0 and highest < 255 else "0,255"
             raise OptionError(f"{spec} takes {spec.dtype}, not fractions; say what 0..255 maps to with --pixels={hint}")
         return fitted
 
@@ -129,11 +137,13 @@ class Preprocessing:
         low, high = self.pixels
         if self.normalizes or high - low != 255 or low != int(low):
             return False
-        limits = np.iinfo(dtype)
-        return bool(limits.min <= low and high <= limits.max)
+        lowest, highest = _INTEGERS[dtype]
+        return lowest <= low and high <= highest
 
     def apply(self, images: np.ndarray, dtype: str) -> np.ndarray:
         """Decoded images, uint8 ``[n, h, w, planes]`` in RGB or gray, to what the model reads."""
+        import numpy as np  # noqa: PLC0415  # the value alone is made while options are read, which must not take long
+
         x = images.astype(np.float32)
         if self.channels == "bgr":
             x = x[..., ::-1]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from intact.errors import MissingExtraError, ModelError, UnsupportedError
+from intact.errors import MissingExtraError, UnsupportedError
 from intact.formats.conversion import converted
 from intact.runtime import keras_export
 
@@ -17,7 +16,6 @@ Model: TypeAlias = Any
 _WHAT: Final = "Reading a Keras model"
 _EXTRA: Final = "keras"
 _SCRIPT: Final = "convert_keras.py"
-_HDF5: Final = b"\x89HDF\r\n\x1a\n"
 
 
 def is_model(source: object) -> bool:
@@ -29,10 +27,6 @@ def is_model(source: object) -> bool:
 
 def file_to_tflite(source: Path, input_shape: keras_export.InputShape | None) -> bytes:
     """A ``.keras``, ``.h5`` or ``.hdf5`` file, of Keras 3 or 2. Nothing of it runs: custom objects and Lambdas are refused."""
-    with source.open("rb") as file:
-        start = file.read(len(_HDF5))
-    if start != _HDF5 and not zipfile.is_zipfile(source):
-        raise ModelError("the file is truncated or no Keras model: it is neither a zip archive (.keras) nor HDF5 (.h5)")
     return _convert(source, input_shape)
 
 

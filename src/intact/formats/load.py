@@ -4,42 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
 
 import torch
 
 from intact import files
-from intact.errors import ModelError, OptionError, UnsupportedError, located
-from intact.formats import keras, tflite
+from intact.errors import OptionError, located
+from intact.formats import keras, recognize, tflite
 from intact.formats import torch as pytorch
+from intact.formats.recognize import ACCEPTED
 from intact.graph import Graph
 from intact.runtime.keras_export import InputShape
 from intact.verify import verify
 
-_ACCEPTED: Final = (
-    "a .tflite, .keras, .h5, .hdf5 or .pt2 file, a TensorFlow SavedModel folder, a Keras model, a torch module with a sample "
-    "input, or a torch.export program"
-)
-_TORCH_PICKLE: Final = (
-    "a {suffix} file is a Python pickle, which can run any code, and often holds weights only; load it in Python and save the "
-    "program: torch.export.save(torch.export.export(module.eval(), (sample,)), 'model.pt2')"
-)
-#: File kinds that people have and we do not read, with the way out.
-_REFUSED: Final[Mapping[str, str]] = {
-    ".pt": _TORCH_PICKLE.format(suffix=".pt"),
-    ".pth": _TORCH_PICKLE.format(suffix=".pth"),
-    ".ckpt": _TORCH_PICKLE.format(suffix=".ckpt"),
-    ".bin": _TORCH_PICKLE.format(suffix=".bin"),
-    ".safetensors": "a .safetensors file holds weights without the network; load them into it and pass the model itself",
-    ".onnx": "ONNX is not supported yet; give the PyTorch or Keras model that it was exported from, or convert it with onnx2tf",
-    ".pb": "a frozen TensorFlow graph is not supported; give the SavedModel folder that holds saved_model.pb, or a .tflite",
-    ".pkl": "a pickle can run any code; save the model as .keras, .pt2 or .tflite",
-    ".json": "a .json file holds no weights; save the whole model as .keras",
-}
-
 
 def load(source: object, sample: pytorch.Sample | None = None, *, input_shape: InputShape | None = None) -> Graph:
-    """The verified Graph of ``source``: see :data:`Source kinds <_ACCEPTED>`, the bytes of a .tflite, or a Graph as it is.
+    """The verified Graph of ``source``: :data:`intact.formats.recognize.ACCEPTED`, the bytes of a .tflite, or a Graph as it is.
 
     ``sample`` is for torch modules: a tensor, an array, or several in order or by name, images NCHW. ``input_shape`` is
     for Keras models that leave sizes open: sizes without the batch, (96, 96, 3), or by input name. The graph's images are
@@ -87,7 +66,7 @@ def _converted(source: object, sample: pytorch.Sample | None, input_shape: Input
     if isinstance(source, torch.nn.Module):
         return pytorch.module_to_tflite(source, sample)
     advice = "; a state dict holds weights only: load it into its module and pass that" if isinstance(source, Mapping) else ""
-    raise OptionError(f"cannot load a model from {type(source).__name__}; give {_ACCEPTED}{advice}")
+    raise OptionError(f"cannot load a model from {type(source).__name__}; give {ACCEPTED}{advice}")
 
 
 def _check_options(source: object, sample: pytorch.Sample | None, input_shape: InputShape | None) -> None:
@@ -107,31 +86,5 @@ def _from_path(path: Path, input_shape: InputShape | None) -> bytes:
         ".hdf5": lambda file: keras.file_to_tflite(file, input_shape),
         ".pt2": pytorch.file_to_tflite,
     }
-    if path.is_dir():
-        if not (path / "saved_model.pb").is_file():
-            raise ModelError(f"it is a folder, but no TensorFlow SavedModel: it holds no saved_model.pb; give {_ACCEPTED}")
-        return keras.folder_to_tflite(path)
-    suffix = path.suffix.lower()
-    if path.exists() and suffix in _REFUSED:
-        raise UnsupportedError(_REFUSED[suffix])
-    _readable(path)
-    if suffix not in readers:
-        raise UnsupportedError(
-            f"{f'a {suffix} file' if suffix else 'a file without a suffix'} is no known model; give {_ACCEPTED}"
-        )
-    return readers[suffix](path)
-
-
-def _readable(path: Path) -> Path:
-    """``path``, when it is a file that can be opened and is not empty."""
-    try:
-        if path.is_dir():
-            raise ModelError("it is a folder, not a file")
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise ModelError("the file is empty")
-    except FileNotFoundError as error:
-        raise ModelError("there is no such file; check the path") from error
-    except OSError as error:
-        raise ModelError(f"the file cannot be read ({error.strerror or error})") from error
-    return path
+    recognize.check(path)
+    return keras.folder_to_tflite(path) if path.is_dir() else readers[path.suffix.lower()](path)

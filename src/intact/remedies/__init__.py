@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from intact import choices
 from intact.data import Samples
-from intact.errors import OptionError, UnsupportedError
+from intact.errors import UnsupportedError
 from intact.quantized import Quantized
 from intact.remedies.absorb import Absorb
 from intact.remedies.base import Context, Remedy
@@ -36,12 +37,7 @@ REMEDIES: Final[Mapping[str, Remedy]] = MappingProxyType({remedy.name: remedy fo
 
 def known(names: Iterable[str]) -> tuple[Remedy, ...]:
     """The remedies called ``names``, each once, in the order that lets them work together. OptionError for unknown names."""
-    chosen = []
-    for name in dict.fromkeys(names):
-        if name not in REMEDIES:
-            raise OptionError(f"no remedy is called {name!r}; type --remedies with some of: {','.join(REMEDIES)}")
-        chosen.append(REMEDIES[name])
-    return tuple(sorted(chosen, key=lambda remedy: remedy.order))
+    return tuple(sorted((REMEDIES[name] for name in choices.remedies(names)), key=lambda remedy: remedy.order))
 
 
 def apply(remedies: Iterable[Remedy], network: Quantized, samples: Samples, context: Context) -> Quantized:

@@ -1,0 +1,122 @@
+"""What a model's path holds, by its name and first bytes alone: what cannot be read is refused before anything is loaded."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from intact.errors import ModelError, UnsupportedError
+from intact.formats import flatbuffer
+
+ACCEPTED: Final = (
+    "a .tflite, .keras, .h5, .hdf5 or .pt2 file, a TensorFlow SavedModel folder, a Keras model, a torch module with a sample "
+    "input, or a torch.export program"
+)
+_TORCH_PICKLE: Final = (
+    "a {suffix} file is a Python pickle, which can run any code, and often holds weights only; load it in Python and save the "
+    "program: torch.export.save(torch.export.export(module.eval(), (sample,)), 'model.pt2')"
+)
+#: File kinds that people have and we do not read, with the way out.
+REFUSED: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        ".pt": _TORCH_PICKLE.format(suffix=".pt"),
+        ".pth": _TORCH_PICKLE.format(suffix=".pth"),
+        ".ckpt": _TORCH_PICKLE.format(suffix=".ckpt"),
+        ".bin": _TORCH_PICKLE.format(suffix=".bin"),
+        ".safetensors": "a .safetensors file holds weights without the network; load them into it and pass the model itself",
+        ".onnx": "ONNX is not supported yet; give the PyTorch or Keras model it was exported from, or convert it with onnx2tf",
+        ".pb": "a frozen TensorFlow graph is not supported; give the SavedModel folder that holds saved_model.pb, or a .tflite",
+        ".pkl": "a pickle can run any code; save the model as .keras, .pt2 or .tflite",
+        ".json": "a .json file holds no weights; save the whole model as .keras",
+    }
+)
+_HDF5: Final = b"\x89HDF\r\n\x1a\n"
+#: Bytes in which every version of its superblock says where the file ends.
+_SUPERBLOCK: Final = 52
+
+
+def check(path: Path) -> Path:
+    """``path``, when it looks like a model that Intact reads. Raises ModelError or UnsupportedError."""
+    if path.is_dir():
+        if not (path / "saved_model.pb").is_file():
+            raise ModelError(f"it is a folder, but no TensorFlow SavedModel: it holds no saved_model.pb; give {ACCEPTED}")
+        return path
+    suffix = path.suffix.lower()
+    if path.exists() and suffix in REFUSED:
+        raise UnsupportedError(REFUSED[suffix])
+    _openable(path)
+    if suffix not in _CHECKS:
+        raise UnsupportedError(
+            f"{f'a {suffix} file' if suffix else 'a file without a suffix'} is no known model; give {ACCEPTED}"
+        )
+    _CHECKS[suffix](path)
+    return path
+
+
+def check_tflite(path: Path) -> Path:
+    """``path``, when it holds a .tflite whose every offset leads somewhere, whatever it is called."""
+    _tflite(_openable(path))
+    return path
+
+
+def _openable(path: Path) -> Path:
+    try:
+        if path.is_dir():
+            raise ModelError("it is a folder, not a file")
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise ModelError("the file is empty")
+    except FileNotFoundError:
+        raise ModelError("there is no such file; check the path") from None
+    except OSError as error:
+        raise ModelError(f"the file cannot be read ({error.strerror or error})") from error
+    return path
+
+
+def _tflite(path: Path) -> None:
+    flatbuffer.check(path.read_bytes())
+
+
+def _keras(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(_SUPERBLOCK)
+    if start[:8] == _HDF5:
+        _hdf5(start, path.stat().st_size)
+        return
+    if not zipfile.is_zipfile(path):
+        raise ModelError("the file is truncated or no Keras model: it is neither a zip archive (.keras) nor HDF5 (.h5)")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+        raise ModelError(f"the file is truncated or no Keras model ({error})") from error
+    if "config.json" not in names:
+        raise ModelError("it is a zip archive, but not a Keras model: it holds no config.json")
+
+
+def _hdf5(start: bytes, size: int) -> None:
+    """The superblock says where the file ends: at byte 40 (version 0), 44 (1) or 28 (2 and 3).
+
+    Only addresses of 8 bytes are known here, and their size stands at byte 13 (versions 0 and 1) or 9; HDF5 reads others.
+    Source: HDF5 File Format Specification 3.0, II.A.
+    """
+    end_at, width_at = {0: (40, 13), 1: (44, 13), 2: (28, 9), 3: (28, 9)}.get(start[8] if len(start) > 8 else -1, (0, 0))
+    if end_at == 0 or len(start) < end_at + 8 or start[width_at] != 8:
+        return
+    (end,) = struct.unpack_from("<Q", start, end_at)
+    if end > size:
+        raise ModelError(f"the file is corrupt (truncated: it holds {size:,} of {end:,} bytes); copy it again")
+
+
+def _pt2(path: Path) -> None:
+    if not zipfile.is_zipfile(path):
+        raise ModelError("the file is truncated, corrupt or no .pt2 archive: it is no zip archive")
+
+
+_CHECKS: Final[Mapping[str, Callable[[Path], None]]] = MappingProxyType(
+    {".tflite": _tflite, ".keras": _keras, ".h5": _keras, ".hdf5": _keras, ".pt2": _pt2}
+)
