@@ -16,7 +16,7 @@ SRC = ROOT / "src" / "intact"
 #: its own if it is a leaf. A new module gets a place here.
 ORDER = (
     *("errors", "wording", "files", "run_folder", "affine", "fixed_point", "requantize", "xnnpack"),
-    *("ops", "graph", "verify", "view", "folds", "rewrites", "clean", "lower"),
+    *("ops", "graph", "verify", "view", "folds", "rewrites", "clean", "moves", "lower"),
     *("runtime.child", "runtime.keras_export"),  # leaves: how to start a process, and what one is told
     *(
         "formats",

@@ -22,7 +22,7 @@ from intact.ops.base import as_tuple
 from intact.ops.convolution import Conv2D
 from intact.ops.logic import Less, SelectV2
 from intact.ops.quantization import Quantize
-from intact.ops.shaping import Gather
+from intact.ops.shaping import Gather, StridedSlice
 from intact.settings import Settings
 from intact.simulate import Program
 from intact.targets import TARGETS
@@ -238,9 +238,14 @@ def test_every_other_scheme_gives_a_file_that_runs(tmp_path, scheme):
     assert "not run on device" not in {f.kind for f in result.findings}
 
 
+@needs_tflm
 def test_a_refusal_comes_before_anything_is_written(tmp_path):
     path = tmp_path / "net.tflite"
-    path.write_bytes(tflite.write(picks()))
-    x = np.zeros((8, 2), np.int32)
-    with pytest.raises(UnsupportedError, match=r"SELECT_V2 .* does not run in TensorFlow Lite Micro"):
+    ends, every = [1, 4, 4, 4, 4], [1, 2, 1, 1, 1]
+    path.write_bytes(
+        tflite.write(draft((4, 4, 4, 4), lambda d, x: d(StridedSlice(begin_mask=1, end_mask=1), x, [0] * 5, ends, every)))
+    )
+    x = np.random.default_rng(0).normal(size=(8, 4, 4, 4, 4)).astype(np.float32)
+    with pytest.raises(UnsupportedError, match=r"STRIDED_SLICE .* does not run in TensorFlow Lite Micro \("):
         quantize(path, samples_of.arrays(x), target="mcu")
+    assert list(tmp_path.iterdir()) == [path]
