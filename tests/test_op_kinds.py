@@ -204,7 +204,7 @@ OUTSIDE = {
     "cpu": dict.fromkeys((*COMPARISONS, "CAST", "DIV", "NEG", "POW", "SQUARE"), "default"),
     "mcu": {
         **dict.fromkeys((*COMPARISONS, "CAST", "DIV", "EXP", "GELU", "LOG", "POW", "REDUCE_PROD", "RELU_0_TO_1"), "tflm"),
-        **dict.fromkeys(("SELECT", "SPACE_TO_BATCH_ND", "SQRT", "SQUARE", "TILE"), "tflm"),
+        **dict.fromkeys(("SPACE_TO_BATCH_ND", "SQRT", "SQUARE"), "tflm"),
         "ELU": "reference",  # that stand for the target in measurements
     },
 }

@@ -62,7 +62,7 @@ Std = Annotated[str | None, typer.Option(help="Per channel, in units of 0..1: --
 Channels = Annotated[str | None, typer.Option(help="rgb (default for three channels), bgr or gray.")]
 Resize = Annotated[str, typer.Option(help="stretch, crop, crop:256 (shorter side to 256, then the centre) or none.")]
 TargetName = Annotated[
-    str, typer.Option("--target", help="cpu (LiteRT with XNNPACK) or mcu (microcontrollers, integers only).")
+    str, typer.Option("--target", help="cpu (LiteRT with XNNPACK) or mcu (microcontrollers: TensorFlow Lite Micro).")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")]

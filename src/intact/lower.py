@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from math import prod
 from typing import Final, TypeAlias
 
@@ -11,13 +12,18 @@ import numpy as np
 
 from intact.affine import Index
 from intact.graph import Graph, Op, Tensor, constant, rebuild
+from intact.moves import select_as_sum, select_as_v2, tile_as_concatenation, transpose_within
 from intact.ops.activation import HardSwish, Neg, Relu, Relu6, ReluN1To1
 from intact.ops.base import Activation, same_padding
 from intact.ops.convolution import DepthwiseConv2D
 from intact.ops.elementwise import Add, Mul, SquaredDifference, Sub
+from intact.ops.logic import Select, SelectV2
 from intact.ops.pooling import AveragePool2D
 from intact.ops.reduction import ArgMax, Mean, Sum
+from intact.ops.shaping import Reshape, Tile, Transpose
+from intact.rewrites import REWRITES
 from intact.verify import concrete, verify
+from intact.view import View
 
 #: Given the graph, an op and a free tensor id: the ops in its place, and the tensors they need.
 Lowering: TypeAlias = Callable[[Graph, Op, int], tuple[list[Op], list[Tensor]]]
@@ -123,6 +129,18 @@ LOWERINGS: Final[Mapping[tuple[str, str, str], Lowering]] = {
         )
     },
     ("mcu", "int16", Relu6.name): _clamp("relu6"),
+    # How many axes the kernels of TRANSPOSE take, and moves that TensorFlow Lite Micro has no kernels for.
+    **{("cpu", stored, Transpose.name): partial(transpose_within, 6) for stored in ("float32", "int8", "int16")},
+    **{
+        ("mcu", stored, kind): lowering
+        for stored in ("float32", "int8", "int16")
+        for kind, lowering in (
+            (Transpose.name, partial(transpose_within, 5)),
+            (Tile.name, tile_as_concatenation),
+            (Select.name, select_as_v2),
+            (SelectV2.name, select_as_sum),
+        )
+    },
 }
 
 
@@ -130,13 +148,27 @@ def lower(graph: Graph, target: str, activations: str) -> Graph:
     """``graph`` as ``target`` likes it for activations stored as ``activations`` (``"int8"``, ``"float32"``)."""
     ops: list[Op] = []
     made: list[Tensor] = []
+    touched: set[int] = set()
     for op in graph.ops:
         lowering = LOWERINGS.get((target, activations, op.kind.name))
         new_ops, tensors = ([op], []) if lowering is None else lowering(graph, op, graph.next_id + len(made))
         ops += new_ops
         made += tensors
-    lowered = rebuild(graph, ops, made)
+        touched.update(() if new_ops == [op] else (*op.outputs, *(t.id for t in tensors)))
+    lowered = _tidy(rebuild(graph, ops, made), touched)
     return verify(lowered if activations == "float32" else _with_biases(lowered))
+
+
+def _tidy(graph: Graph, touched: set[int]) -> Graph:
+    """Without the RESHAPEs between which a lowering has put its own."""
+    view = View(graph)
+    for op in graph.ops:
+        if isinstance(op.kind, Reshape) and touched.intersection((*op.reads, *op.outputs)):
+            for name in ("merge reshapes", "drop identity"):
+                changed = REWRITES[name](view, op)
+                if changed is not None:
+                    return _tidy(changed, touched)
+    return graph
 
 
 def _with_biases(graph: Graph) -> Graph:

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias, final
 import numpy as np
 
 from intact import data as samples_of
-from intact import files, options
+from intact import files, micro, options
 from intact.calibrate import observe
 from intact.chance import contradiction, near_chance
 from intact.choices import Granularity
@@ -181,6 +181,7 @@ class Job:
         graph = start.reference
         recovery = self._recover(start, parts, source)
         plan, integer = recovery.network.plan, recovery.network.integer()
+        device = micro.check(integer, self.settings.target)
         written = self.folder.file("model.tflite", lambda: tflite.write(integer))
         readings: tuple[Reading, ...] = ()
         verdict: Verdict | None = None
@@ -198,6 +199,7 @@ class Job:
                 *parts.calibration.findings,
                 *parts.findings,
                 *recovery.findings,
+                *device,
                 *_float_islands(integer, self.settings),
                 *_great_loss(readings, self.settings),
                 *self._doubts(graph, readings, parts),
@@ -216,7 +218,9 @@ class Job:
         with located(str(self.model) if isinstance(self.model, (str, Path)) else "the model"):
             graph = prepare(tflite.read(source.read_bytes()), self.settings)
         parts = self._split(graph)
-        return source, Quantized(graph, graph, self._plan(graph, parts)), parts
+        start = Quantized(graph, graph, self._plan(graph, parts))
+        micro.check(start.integer(), self.settings.target)  # what is refused is better refused before an hour of remedies
+        return source, start, parts
 
     def _convert(self) -> Path:
         self.progress("convert", 0, 0)

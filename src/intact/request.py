@@ -30,6 +30,7 @@ class Request:
     ranges_from: str = "calibration"
 
     def __post_init__(self) -> None:
+        self.target.check(self.scheme.name)
         takes = ", ".join(self.scheme.io)
         for option, wanted in (("--input-type", self.input_type), ("--output-type", self.output_type)):
             if wanted is not None and wanted not in self.scheme.io:

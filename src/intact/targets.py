@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal, final
 
@@ -62,7 +62,8 @@ class Target:
     take int8 weights with float activations. ``per_channel``: kinds whose weights may have a scale per output channel.
     ``int4``: kinds whose weights may be int4; depthwise weights stay int8, as they are few and lose most.
     ``float_islands``: whether an op without an integer kernel may stay in float between DEQUANTIZE and QUANTIZE.
-    ``kernels``: which LiteRT kernel set stands for the device in measurements.
+    ``kernels``: which LiteRT kernel set stands for the device in measurements. ``micro``: TensorFlow Lite Micro runs its
+    files, and is asked about each before it is written. ``refuses``: schemes that its runtime has no kernels for, and why.
     """
 
     name: str
@@ -74,6 +75,16 @@ class Target:
     per_channel: frozenset[str]
     int4: frozenset[str]
     float_islands: bool
+    micro: bool = False
+    refuses: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self, scheme: str) -> None:
+        """OptionError where the runtime cannot run what ``scheme`` makes."""
+        if scheme in self.refuses:
+            raise OptionError(
+                f"--scheme {scheme} cannot be had with --target {self.name}: {self.refuses[scheme]}; "
+                f"type --scheme int8 for {self.name}, or --target cpu for {scheme}"
+            )
 
     def kinds(self, activations: str) -> frozenset[str]:
         """The op kinds with kernels for activations stored as ``activations``."""
@@ -97,7 +108,7 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
             ),
             Target(
                 name="mcu",
-                summary="microcontrollers: TensorFlow Lite Micro, integers only",
+                summary="microcontrollers: TensorFlow Lite Micro, all in integers or all in float32",
                 kernels="reference",
                 integer=(_MOVES | _COMPUTES) - _NOT_ON_MCU,
                 integer16=(_MOVES | _COMPUTES) - _NOT_16 - _NOT_ON_MCU_16,
@@ -107,6 +118,12 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 per_channel=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}),
                 int4=frozenset({"CONV_2D", "FULLY_CONNECTED"}),
                 float_islands=False,
+                micro=True,
+                # float32 it runs, as it is: the float network beside which an integer one is judged on the device.
+                refuses={
+                    "float16": "TensorFlow Lite Micro has no DEQUANTIZE of float16",
+                    "dynamic": "TensorFlow Lite Micro has no kernels for int8 weights with float32 activations",
+                },
             ),
         )
     }
