@@ -16,7 +16,7 @@ SRC = ROOT / "src" / "intact"
 #: its own if it is a leaf. A new module gets a place here.
 ORDER = (
     *("errors", "wording", "files", "run_folder", "affine", "fixed_point", "requantize", "xnnpack"),
-    *("ops", "graph", "verify", "view", "folds", "rewrites", "clean", "lower"),
+    *("ops", "graph", "verify", "view", "folds", "rewrites", "clean", "lower", "channels"),
     *("runtime.child", "runtime.keras_export"),  # leaves: how to start a process, and what one is told
     *(
         "formats",
@@ -60,7 +60,7 @@ ORDER = (
     ),  # "": the public list, intact/__init__.py
 )
 LONGEST = 430  # lines in a module: a few screens
-BUDGET = 18_000  # lines in all of src; raise it on purpose, or delete something
+BUDGET = 19_000  # lines in all of src; raise it on purpose, or delete something
 
 MODULES = {
     ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix("__init__").removesuffix("."): path
