@@ -10,6 +10,7 @@ import intact
 from compare import assert_same
 from intact.affine import Affine, dequantize_array, quantize_array, symmetric_from_absmax
 from intact.calibrate import observe
+from intact.channels import free_channels
 from intact.data import input_specs
 from intact.errors import OptionError
 from intact.formats import tflite
@@ -25,7 +26,7 @@ from intact.ranges import least_squared_error
 from intact.remedies import apply, known
 from intact.remedies.base import Context
 from intact.remedies.bias import BiasCorrection
-from intact.remedies.equalize import Equalize, pairs
+from intact.remedies.equalize import Equalize
 from intact.remedies.finetune import FineTune
 from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding
@@ -230,8 +231,9 @@ def test_equalization_of_per_tensor_weights_makes_weight_ranges_alike():
 
 
 def test_a_residual_is_no_pair_and_an_output_neither():
-    assert [p.maker.kind.name for p in pairs(mobile(side=SIDE))] == []
-    assert [p.maker.kind.name for p in pairs(chain())] == ["CONV_2D", "DEPTHWISE_CONV_2D"]
+    assert free_channels(mobile(side=SIDE)).made == {}
+    graph = chain()
+    assert [graph.producers()[i].kind.name for i in free_channels(graph).made] == ["CONV_2D", "DEPTHWISE_CONV_2D"]
 
 
 @pytest.mark.parametrize(("gain", "left"), [(0.05, "relu"), (20.0, "relu6")])

@@ -14,6 +14,7 @@ from intact import fixed_point as fixed
 from intact.affine import Affine
 from intact.errors import ModelError
 from intact.ops.base import Activation, Call, Fixed, OpKind, RangeRule, present
+from intact.ops.scales import Passed, unscaled
 from intact.requantize import Output, float_ratio
 
 #: LOGISTIC and SOFTMAX give [0, 1) in 1/256 steps. Source: LiteRT activations.cc; int16 in 1/32768 steps.
@@ -35,6 +36,9 @@ class Relu(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return F.relu(present(inputs[0], "x"))
+
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return (present(marks[0], "x"),)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         return (_clamped(call, "relu"),)
@@ -93,6 +97,9 @@ class LeakyRelu(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return F.leaky_relu(present(inputs[0], "x"), self.alpha)
 
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return (present(marks[0], "x"),)
+
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         return (call.arithmetic.leaky_relu(call.tensor(0), call.format(0), call.output(), self.alpha),)
 
@@ -107,6 +114,9 @@ class PRelu(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         x, alpha = present(inputs[0], "x"), present(inputs[1], "alpha")
         return torch.where(x > 0, x, alpha * x)
+
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return (present(marks[0], "x"),) if unscaled(marks[1]) else None
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         x, alpha, out = call.centered(0), call.centered(1), call.output()
@@ -282,6 +292,9 @@ class Abs(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.abs(present(inputs[0], "x"))
 
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return (present(marks[0], "x"),)
+
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         x, out = call.centered(0).abs(), call.output()
         scaled = fixed.rescale(x, float_ratio(call.format(0).scale[0], over=out.scale))
@@ -297,6 +310,9 @@ class Neg(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return -present(inputs[0], "x")
+
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return (present(marks[0], "x"),)
 
 
 @final

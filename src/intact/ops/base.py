@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from intact.affine import Affine, Format, storage
 from intact.errors import ModelError, UnsupportedError
 from intact.fixed_point import wrap
+from intact.ops.scales import Passed
 from intact.requantize import Arithmetic, Output, centered
 
 Activation: TypeAlias = Literal["none", "relu", "relu6", "relu_n1_to_1", "relu_0_to_1", "tanh"]
@@ -126,6 +127,14 @@ class OpKind(abc.ABC):
         """The step in which an integer kernel sums before it requantizes, for the steps of its operands; 0: it has no such."""
         return 0.0 if self.weight is None else prod(scales)
 
+    def passes(self, *marks: Tensor | None) -> Passed:
+        """Which scale each output element takes on: ``f(s x) = t f(x)`` for every x and all positive s; None: not so.
+
+        ``marks``: of the floats, which scale every element carries (:mod:`intact.ops.scales`); integer constants as they are.
+        """
+        del marks
+        return None
+
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         """Multiply-accumulates for one call, from the shapes of its inputs and first output."""
         del inputs, output
@@ -133,9 +142,32 @@ class OpKind(abc.ABC):
 
 
 class Moves(OpKind):
-    """An op that only moves numbers: input and output share one scale."""
+    """An op that only moves numbers, or puts zeros between them: input and output share one scale."""
 
     range_rule: ClassVar[RangeRule] = SameAsInput()
+
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return as_tuple(self.compute(*marks))
+
+
+class Weighted(OpKind):
+    """An op that sums inputs times constant weights, per output channel: the last axis of its output."""
+
+    activation: Activation
+
+    @abc.abstractmethod
+    def entering(self, channels: Tensor, weight: Shape) -> Tensor:
+        """``channels`` [c_in], in the order in which the op counts what it reads, as they meet each element of the weight:
+        of a shape that broadcasts to ``weight``. Source: the op's own equation.
+        """
+
+    @abc.abstractmethod
+    def reads(self, x: Shape, weight: Shape) -> int:
+        """How many input channels the op counts: the input, as [-1, channels], has one of them in each column."""
+
+    @abc.abstractmethod
+    def is_uniform(self, weight: Shape) -> bool:
+        """Whether channels that are constant over all positions give such channels: no position reads less than another."""
 
 
 def affine(fmt: Format) -> Affine:

@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from intact.ops.base import (
     Activation,
     Call,
-    OpKind,
     Padding,
     Shape,
     Weight,
+    Weighted,
     accumulate,
     activate,
     bounded,
@@ -49,7 +49,7 @@ def _padded(
 
 @final
 @dataclass(frozen=True)
-class Conv2D(OpKind):
+class Conv2D(Weighted):
     """``activation(conv(x, w) + b)``: x [n, h, w, c_in], w [c_out, kh, kw, c_in / groups], b [c_out]."""
 
     name: ClassVar[str] = "CONV_2D"
@@ -76,13 +76,27 @@ class Conv2D(OpKind):
     def _groups(x: Tensor, w: Tensor) -> int:
         return max(x.shape[3] // max(w.shape[3], 1), 1)
 
+    def entering(self, channels: Tensor, weight: Shape) -> Tensor:
+        groups = max(len(channels) // max(weight[3], 1), 1)
+        if groups == 1:
+            return channels
+        # Output channel o reads the input channels of group o // (c_out / groups).
+        return channels.reshape(groups, -1).repeat_interleave(weight[0] // groups, 0).reshape(weight[0], 1, 1, weight[3])
+
+    def reads(self, x: Shape, weight: Shape) -> int:
+        del weight
+        return x[-1]
+
+    def is_uniform(self, weight: Shape) -> bool:
+        return self.padding == "valid" or weight[1:3] == (1, 1)
+
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         return prod(output) * prod(inputs[1][1:])
 
 
 @final
 @dataclass(frozen=True)
-class DepthwiseConv2D(OpKind):
+class DepthwiseConv2D(Weighted):
     """``activation(conv(x, w) + b)`` channel by channel: x [n, h, w, c], w [1, kh, kw, c * m], b [c * m], m = multiplier."""
 
     name: ClassVar[str] = "DEPTHWISE_CONV_2D"
@@ -105,13 +119,23 @@ class DepthwiseConv2D(OpKind):
         acc, x, w = accumulate(replace(self, activation="none"), call)
         return (call.arithmetic.depthwise(acc, x, w, call.output(self.activation)),)
 
+    def entering(self, channels: Tensor, weight: Shape) -> Tensor:
+        return channels.repeat_interleave(weight[3] // len(channels))
+
+    def reads(self, x: Shape, weight: Shape) -> int:
+        del weight
+        return x[-1]
+
+    def is_uniform(self, weight: Shape) -> bool:
+        return self.padding == "valid" or weight[1:3] == (1, 1)
+
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         return prod(output) * inputs[1][1] * inputs[1][2]
 
 
 @final
 @dataclass(frozen=True)
-class TransposeConv(OpKind):
+class TransposeConv(Weighted):
     """``activation(transposed_conv(x, w) + b)``: inputs (shape [4], w [c_out, kh, kw, c_in], x [n, h, w, c_in], b).
 
     Each input pixel adds its kernel into the output at ``stride`` steps; SAME cuts the margin as a SAME convolution of the
@@ -140,6 +164,18 @@ class TransposeConv(OpKind):
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         acc, x, w = accumulate(replace(self, activation="none"), call)
         return (call.arithmetic.product(acc, x, w, call.output(self.activation)),)
+
+    def entering(self, channels: Tensor, weight: Shape) -> Tensor:
+        del weight
+        return channels
+
+    def reads(self, x: Shape, weight: Shape) -> int:
+        del weight
+        return x[-1]
+
+    def is_uniform(self, weight: Shape) -> bool:
+        del weight
+        return False
 
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         del output

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from intact import fixed_point as fixed
-from intact.ops.base import Activation, Call, OpKind, RangeRule, SameAsInput, activate, present
+from intact.ops.base import CLAMPS, Activation, Call, OpKind, RangeRule, SameAsInput, activate, present
+from intact.ops.scales import ONE, Passed, alike, homogeneous, times, unscaled
 from intact.requantize import aligned
 
 
@@ -25,6 +26,9 @@ class Add(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return activate(present(inputs[0], "a") + present(inputs[1], "b"), self.activation)
+
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return alike(present(marks[0], "a"), present(marks[1], "b")) if homogeneous(CLAMPS, self.activation) else None
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         formats = (call.format(0), call.format(1))
@@ -45,6 +49,9 @@ class Sub(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return activate(present(inputs[0], "a") - present(inputs[1], "b"), self.activation)
 
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return alike(present(marks[0], "a"), present(marks[1], "b")) if homogeneous(CLAMPS, self.activation) else None
+
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         formats = (call.format(0), call.format(1))
         return (call.arithmetic.add(call.tensor(0), call.tensor(1), formats, call.output(self.activation), sign=-1),)
@@ -64,6 +71,9 @@ class Mul(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return activate(present(inputs[0], "a") * present(inputs[1], "b"), self.activation)
 
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return times(present(marks[0], "a"), present(marks[1], "b")) if homogeneous(CLAMPS, self.activation) else None
+
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         products = call.centered(0) * call.centered(1)
         return (call.arithmetic.multiply(products, call.format(0), call.format(1), call.output(self.activation)),)
@@ -82,6 +92,11 @@ class Div(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return activate(present(inputs[0], "a") / present(inputs[1], "b"), self.activation)
+
+    def passes(self, *marks: Tensor | None) -> Passed:
+        if not unscaled(marks[1]) or not homogeneous(CLAMPS, self.activation):
+            return None
+        return times(present(marks[0], "a"), torch.full_like(present(marks[1], "b"), ONE))
 
 
 @final
@@ -124,6 +139,9 @@ class Maximum(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.maximum(present(inputs[0], "a"), present(inputs[1], "b"))
 
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return alike(present(marks[0], "a"), present(marks[1], "b"))
+
 
 @final
 @dataclass(frozen=True)
@@ -135,3 +153,6 @@ class Minimum(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.minimum(present(inputs[0], "a"), present(inputs[1], "b"))
+
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return alike(present(marks[0], "a"), present(marks[1], "b"))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from intact.ops.base import Moves, OpKind, present
+from intact.ops.scales import Passed, alike
 
 
 @final
@@ -123,6 +124,9 @@ class Select(Moves):
             chosen = chosen.reshape(-1, *[1] * (a.dim() - 1))
         return torch.where(chosen, a, b)
 
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return alike(present(marks[1], "a"), present(marks[2], "b"))
+
 
 @final
 @dataclass(frozen=True)
@@ -133,3 +137,6 @@ class SelectV2(Moves):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.where(present(inputs[0], "condition"), present(inputs[1], "a"), present(inputs[2], "b"))
+
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return alike(present(marks[1], "a"), present(marks[2], "b"))

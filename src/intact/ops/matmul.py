@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from intact.fixed_point import wrap
-from intact.ops.base import Activation, Call, OpKind, Shape, Weight, accumulate, activate, exact_float, present
+from intact.ops.base import Activation, Call, OpKind, Shape, Weight, Weighted, accumulate, activate, exact_float, present
 
 
 @final
 @dataclass(frozen=True)
-class FullyConnected(OpKind):
+class FullyConnected(Weighted):
     """``activation(x w^T + b)``: x [..., in], w [out, in], b [out]; x is flattened to [n, in] unless ``keep_dims``."""
 
     name: ClassVar[str] = "FULLY_CONNECTED"
@@ -37,6 +37,17 @@ class FullyConnected(OpKind):
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         acc, x, w = accumulate(replace(self, activation="none"), call)
         return (call.arithmetic.dense(acc, x, w, call.output(self.activation), count=call.tensor(1).shape[1]),)
+
+    def entering(self, channels: Tensor, weight: Shape) -> Tensor:
+        del weight
+        return channels
+
+    def reads(self, x: Shape, weight: Shape) -> int:
+        return x[-1] if self.keep_dims else weight[1]
+
+    def is_uniform(self, weight: Shape) -> bool:
+        del weight
+        return True
 
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         return prod(output) * inputs[1][1]

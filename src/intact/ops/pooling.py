@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from intact.errors import ModelError
 from intact.ops.base import (
+    CLAMPS,
     Activation,
     Call,
     OpKind,
@@ -23,6 +24,7 @@ from intact.ops.base import (
     same_padding,
 )
 from intact.ops.convolution import to_nchw, to_nhwc
+from intact.ops.scales import Passed, averaged, homogeneous, picked
 
 
 def _pads(x: Tensor, filter_size: tuple[int, int], stride: tuple[int, int], padding: Padding) -> list[int]:
@@ -56,6 +58,10 @@ class AveragePool2D(OpKind):
             y = y / F.avg_pool2d(ones, self.filter, self.stride)
         return activate(to_nhwc(y), self.activation)
 
+    def passes(self, *marks: Tensor | None) -> Passed:
+        plain = replace(self, activation="none")
+        return averaged(plain.compute, present(marks[0], "x")) if homogeneous(CLAMPS, self.activation) else None
+
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         x = call.tensor(0)
         total, count = self._sums(x.to(torch.float32)), self._sums(torch.ones_like(x[:1, ..., :1], dtype=torch.float32))
@@ -85,6 +91,10 @@ class MaxPool2D(OpKind):
         pads = _pads(x, self.filter, self.stride, self.padding)
         padded = F.pad(to_nchw(x), pads, value=float("-inf")) if any(pads) else to_nchw(x)
         return activate(to_nhwc(F.max_pool2d(padded, self.filter, self.stride)), self.activation)
+
+    def passes(self, *marks: Tensor | None) -> Passed:
+        plain = replace(self, activation="none")
+        return picked(plain.compute, present(marks[0], "x")) if homogeneous(CLAMPS, self.activation) else None
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         (y,) = move(replace(self, activation="none"), call)

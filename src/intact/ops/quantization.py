@@ -10,6 +10,7 @@ from torch import Tensor
 
 from intact.affine import Affine, dequantize
 from intact.ops.base import Call, OpKind, present
+from intact.ops.scales import Passed
 
 
 @final
@@ -21,6 +22,9 @@ class Quantize(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x")
+
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return (present(marks[0], "x"),)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         source = call.formats[0]
@@ -38,6 +42,9 @@ class Dequantize(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x").to(torch.float32)
+
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return (present(marks[0], "x"),)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         return (dequantize(call.tensor(0), call.format(0)),)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from intact.ops.base import Call, OpKind, RangeRule, SameAsInput, integers, present
+from intact.ops.scales import Passed, averaged, picked
 
 
 def _axes(inputs: tuple[Tensor | None, ...]) -> tuple[int, ...]:
@@ -34,6 +35,9 @@ class Mean(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x").mean(_axes(inputs), keepdim=self.keep_dims)
 
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return averaged(lambda m: self.compute(m, marks[1]), present(marks[0], "x"))
+
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         total, count = _total(call, self.keep_dims)
         return (call.arithmetic.mean(total, count, call.format(0), call.output()),)
@@ -49,6 +53,9 @@ class Sum(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x").sum(_axes(inputs), keepdim=self.keep_dims)
+
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return averaged(lambda m: self.compute(m, marks[1]), present(marks[0], "x"))
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         total, count = _total(call, self.keep_dims)
@@ -82,6 +89,9 @@ class ReduceMax(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.amax(present(inputs[0], "x"), _axes(inputs), keepdim=self.keep_dims)
 
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return picked(lambda m: self.compute(m, marks[1]), present(marks[0], "x"))
+
 
 @final
 @dataclass(frozen=True)
@@ -94,6 +104,9 @@ class ReduceMin(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.amin(present(inputs[0], "x"), _axes(inputs), keepdim=self.keep_dims)
+
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return picked(lambda m: self.compute(m, marks[1]), present(marks[0], "x"))
 
 
 @final

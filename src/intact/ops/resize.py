@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from intact.ops.base import Call, OpKind, RangeRule, SameAsInput, bounded, integers, present
+from intact.ops.scales import Passed, averaged
 
 
 def _positions(size: int, new: int, align_corners: bool, half_pixel: bool) -> Tensor:
@@ -43,6 +44,9 @@ class ResizeBilinear(OpKind):
             x = x.index_select(axis, low) * (1 - part) + x.index_select(axis, high) * part
         return x
 
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return averaged(lambda m: self.compute(m, marks[1]), present(marks[0], "x"))
+
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         x = call.tensor(0).to(torch.int64)
         for axis, new in zip((1, 2), integers(call.inputs[1], "size"), strict=True):
@@ -74,3 +78,6 @@ class ResizeNearestNeighbor(OpKind):
             index = ((at + 0.5).floor() if self.align_corners else at.floor()).long().clamp(0, size - 1)
             x = x.index_select(axis, index.to(x.device))
         return x
+
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return (self.compute(*marks),)

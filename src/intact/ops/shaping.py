@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from intact.errors import ModelError, UnsupportedError
-from intact.ops.base import Activation, Call, Moves, OpKind, activate, bounded, integers, move, present
+from intact.ops.base import CLAMPS, Activation, Call, Moves, OpKind, activate, bounded, integers, move, present
+from intact.ops.scales import Passed, homogeneous, unscaled
 
 
 @final
@@ -97,6 +98,9 @@ class PadV2(Moves):
         inside = F.pad(torch.ones_like(x, dtype=torch.bool), pads)
         return torch.where(inside, F.pad(x, pads), value.reshape(()))
 
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return (self.compute(*marks),) if unscaled(marks[2]) else None
+
 
 @final
 @dataclass(frozen=True)
@@ -135,6 +139,9 @@ class Concatenation(Moves):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return activate(torch.cat([present(x, "value") for x in inputs], self.axis), self.activation)
+
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return (self.compute(*marks),) if homogeneous(CLAMPS, self.activation) else None
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         if self.activation != "none":

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import prod
 from typing import ClassVar, final
 
 import numpy as np
 
+from intact.channels import Channels, bias_of, data_input, free_channels, weight_of
 from intact.data import Samples
 from intact.graph import Graph, Op, Tensor
-from intact.ops.convolution import Conv2D, DepthwiseConv2D
-from intact.ops.matmul import FullyConnected
+from intact.ops.base import Weighted
+from intact.ops.scales import ONE
 from intact.quantized import Quantized
-from intact.remedies.base import Context, Remedy, look_at
-from intact.remedies.equalize import Pair, pairs
+from intact.remedies.base import Context, Remedy, changed_output, look_at
 from intact.verify import concrete, verify
 
 
@@ -36,61 +36,74 @@ class Absorb(Remedy):
 
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
         graph = network.graph
-        usable = [p for p in pairs(graph) if _can_move(graph, p)]
-        lowest = _channel_minima(graph, {p.maker.output for p in usable}, samples, context)
-        moved = {p.maker.output: lowest[p.maker.output] for p in usable if (lowest[p.maker.output] > 0).any()}
-        if not moved:
+        channels = free_channels(graph)
+        movable = _movable(channels)
+        lowest = _channel_minima(graph, set(movable), samples, context)
+        shifts = np.zeros(channels.count)
+        for i in movable:
+            shifts[channels.made[i]] = np.maximum(lowest[i], 0.0)
+        if not shifts.any():
             return replace(network, log=(*network.log, "absorbed nothing: no channel stays above 0 on the samples"))
-        taken = [p for p in usable if p.maker.output in moved]
-        changed, exact = verify(_absorbed(graph, taken, moved)), _absorbed(network.exact, taken, moved)
-        channels = sum(int((c > 0).sum()) for c in moved.values())
-        said = f"absorbed the least value of {channels} channels of {len(moved)} layers into the biases after them"
+        changed, exact = verify(_absorbed(channels, graph, shifts)), _absorbed(channels, network.exact, shifts)
+        undone = changed_output(graph, changed, samples, context)
+        if undone is not None:
+            return replace(network, log=(*network.log, f"left undone: absorb, {undone}"))
+        layers = sum(bool(shifts[channels.made[i]].any()) for i in movable)
+        said = f"absorbed the least value of {np.count_nonzero(shifts)} channels of {layers} layers into the biases after them"
         return replace(
             network, graph=changed, plan=context.make_plan(changed, (), ()), log=(*network.log, said), rescaled=exact
         )
 
 
-def _can_move(graph: Graph, pair: Pair) -> bool:
-    """A RELU that reaches its readers directly, all of which have a bias and no padding that would not be moved too."""
-    if getattr(pair.maker.kind, "activation", "none") != "relu" or _bias(pair.maker) is None:
+def _movable(channels: Channels) -> tuple[int, ...]:
+    """Outputs of RELUs that reach their readers directly, all of which have a bias and no padding that would not move too."""
+    graph, readers = channels.graph, channels.graph.consumers()
+    return tuple(
+        op.output
+        for op in channels.ops()
+        if op.output in channels.made
+        and isinstance(op.kind, Weighted)
+        and op.kind.activation == "relu"
+        and (channels.made[op.output] > ONE).all()
+        and _own_bias(graph, op, readers)
+        and all(_takes_up(channels, op.output, reader) and _own_bias(graph, reader, readers) for reader in readers[op.output])
+    )
+
+
+def _takes_up(channels: Channels, i: int, reader: Op) -> bool:
+    """Whether ``reader`` adds the same to every position of its output when a channel of ``i``, which it reads, is shifted."""
+    graph = channels.graph
+    if not isinstance(reader.kind, Weighted) or reader.output not in channels.taken or data_input(graph, reader) != i:
         return False
-    return all(t.inputs[0] == pair.maker.output and _bias(t) is not None and not _pads(graph, t) for t in pair.takers)
+    return reader.kind.is_uniform(weight_of(graph, reader).shape)
 
 
-def _bias(op: Op) -> int | None:
-    return op.inputs[2] if len(op.inputs) > 2 else None
+def _own_bias(graph: Graph, op: Op, readers: Mapping[int, list[Op]]) -> bool:
+    b = bias_of(op)
+    return b is not None and graph[b].is_constant and len(readers[b]) == 1
 
 
-def _pads(graph: Graph, op: Op) -> bool:
-    if not isinstance(op.kind, (Conv2D, DepthwiseConv2D)):
-        return False
-    return op.kind.padding == "same" and concrete(graph[op.inputs[1] or 0])[1:3] != (1, 1)
-
-
-def _absorbed(graph: Graph, moving: list[Pair], least: dict[int, np.ndarray]) -> Graph:
+def _absorbed(channels: Channels, graph: Graph, shifts: np.ndarray) -> Graph:
+    """``graph`` with every mark's channels lowered by its shift, and ``W2 c`` added to the biases of what reads them."""
+    held = replace(channels, graph=graph)
     tensors: dict[int, Tensor] = dict(graph.tensors)
 
-    def add(b: int | None, shift: np.ndarray) -> None:
-        t = tensors[b or 0]
+    def add(op: Op, shift: np.ndarray) -> None:
+        t = tensors[bias_of(op) or 0]
         tensors[t.id] = replace(t, data=(np.asarray(t.data, np.float64) + shift.reshape(concrete(t))).astype(np.float32))
 
-    for pair in moving:
-        c = np.maximum(least[pair.maker.output], 0.0)
-        add(_bias(pair.maker), -c)
-        for taker in pair.takers:
-            add(_bias(taker), _reads(graph, taker, c))
+    for op in held.ops():
+        made, met = channels.made.get(op.output), held.entering(op)
+        if made is not None and shifts[made].any():
+            add(op, -shifts[made])
+        if met is not None and shifts[met].any():
+            read = np.moveaxis(weight_of(graph, op).astype(np.float64) * shifts[met], _out_axis(op), 0)
+            add(op, read.reshape(len(read), -1).sum(1))
     return replace(graph, tensors=tensors)
 
 
-def _reads(graph: Graph, taker: Op, c: np.ndarray) -> np.ndarray:
-    """``W2 c``: what a constant c in every channel adds to each output channel."""
-    w = np.asarray(graph[taker.inputs[1] or 0].data, np.float64)
-    if isinstance(taker.kind, DepthwiseConv2D):
-        added: np.ndarray = w.reshape(-1, w.shape[3]).sum(0) * np.repeat(c, w.shape[3] // len(c))
-        return added
-    if isinstance(taker.kind, FullyConnected):
-        return np.asarray(w.reshape(len(w), -1, len(c)).sum(1) @ c)
-    return np.asarray(w.reshape(len(w), prod(w.shape[1:3]), len(c)).sum(1) @ c)
+def _out_axis(op: Op) -> int:
+    return 0 if op.kind.weight is None else op.kind.weight.axis
 
 
 def _channel_minima(graph: Graph, wanted: set[int], samples: Samples, context: Context) -> dict[int, np.ndarray]:

@@ -9,18 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final, TypeAlias, final
 
+import numpy as np
 import torch
 
 from intact.data import Samples
 from intact.graph import Graph, Tensor
 from intact.plan import Plan
 from intact.quantized import Quantized
-from intact.simulate import Batch, Program, map_batches
+from intact.simulate import Batch, Program, map_batches, run_batches
 
 #: Calibrates a float graph and plans it, given first outputs of ops to keep precise, and of ops with weights of 8 bits.
 MakePlan: TypeAlias = Callable[[Graph, tuple[int, ...], tuple[int, ...]], Plan]
 
 _BATCH: Final = 32
+#: On so many samples, a rewrite may change the float output by this part of its spread: rounding, and no more.
+_FEW: Final = 16
+_UNCHANGED: Final = 1e-3
+#: Rounding may change this part of the integers in an output, which are indices of the largest of nearly equal numbers.
+_OTHER_INTEGERS: Final = 0.01
 
 
 def _unkept(network: Quantized) -> None:
@@ -72,6 +78,21 @@ def look_at(
 
     parts = list(map_batches(seen, (batch for batch, _ in samples.batches(_BATCH)), context.device))
     return {i: torch.stack([part[i] for part in parts]) for i in wanted}
+
+
+def changed_output(before: Graph, after: Graph, samples: Samples, context: Context) -> str | None:
+    """How a rewrite that is to keep the float output changed it on a few samples, in words; None: it did not."""
+    batches = [batch for batch, _ in samples.spread(_FEW).batches(_FEW)]
+    exact, made = (run_batches(Program(graph, context.device), batches) for graph in (before, after))
+    for name, y in exact.items():
+        if y.dtype.kind != "f":
+            if (differ := float((made[name] != y).mean())) > _OTHER_INTEGERS:
+                return f"which would change {100 * differ:.3g} % of the integers in the output {name!r}"
+            continue
+        spread, gap = float(np.ptp(y)), float(np.abs(made[name] - y).max())
+        if not gap <= _UNCHANGED * max(spread, float(np.abs(y).max()) * _UNCHANGED):
+            return f"which would change the float output {name!r} by {gap:.3g} of {spread:.3g}"
+    return None
 
 
 class Remedy(abc.ABC):
