@@ -60,7 +60,7 @@ ORDER = (
     ),  # "": the public list, intact/__init__.py
 )
 LONGEST = 430  # lines in a module: a few screens
-BUDGET = 18_000  # lines in all of src; raise it on purpose, or delete something
+BUDGET = 20_000  # lines in all of src; raise it on purpose, or delete something
 
 MODULES = {
     ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix("__init__").removesuffix("."): path
