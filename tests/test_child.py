@@ -247,3 +247,26 @@ def wait_for(condition, seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
+
+
+def test_a_conversation_keeps_what_the_child_loaded_and_survives_its_death(script):
+    path = script("""
+        import os
+        seen = []
+        def main(request, progress):
+            seen.append(request["x"])
+            if request["x"] == "die":
+                os.abort()
+            return {"seen": seen, "pid": os.getpid()}
+    """)
+    talk = child.Conversation(path, what="the test")
+    first, second = (talk.ask({"x": x}, 60.0) for x in (1, 2))
+    assert (first["seen"], second["seen"]) == ([1], [1, 2])
+    assert first["pid"] == second["pid"]
+    with pytest.raises(ChildError, match="SIGABRT"):
+        talk.ask({"x": "die"}, 60.0)
+    assert talk.ask({"x": 3}, 60.0)["seen"] == [3]
+    pid = talk.ask({"x": 4}, 60.0)["pid"]
+    del talk
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

@@ -51,7 +51,7 @@ class Float:
 @final
 @dataclass(frozen=True)
 class Index:
-    """Whole numbers (or bools) that mean themselves: shapes, axes, paddings. Never quantized."""
+    """Numbers that mean themselves: whole ones (shapes, axes, paddings), bools, complex ones. Never quantized."""
 
     dtype: str = "int32"
 

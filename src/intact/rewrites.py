@@ -43,7 +43,7 @@ _LOWEST: Final = float(np.finfo(np.float32).min)
 def _fold_constants(view: View, op: Op) -> Graph | None:
     """An op whose inputs are all constant is a constant, unless that would grow the file."""
     data = [view.data(i) for i in op.inputs]
-    if not data or any(d is None for d, i in zip(data, op.inputs, strict=True) if i is not None):
+    if not op.kind.repeatable or not data or any(d is None for d, i in zip(data, op.inputs, strict=True) if i is not None):
         return None
     size = sum(prod(view.shape(i)) for i in op.outputs)
     if size > max(_FOLD_LIMIT, sum(d.size for d in data if d is not None)) or view.graph.is_quantized:

@@ -12,7 +12,7 @@ import torch
 from intact.affine import Affine, Format, bias_format, limits
 from intact.errors import ModelError, located
 from intact.graph import Graph, Op, Tensor
-from intact.ops.base import Fixed, SameAsInput, Shape, infer_shapes
+from intact.ops.base import Fixed, SameAsInput, Shape, as_tuple, infer_shapes
 
 _STORED: Final = {"int4": "int8"}
 
@@ -48,7 +48,8 @@ def infer_values(graph: Graph, batch: int = 1, *, recorded: bool = True) -> dict
     for op in graph.ops:
         with located(f"op {graph.label(op)}"):
             inputs = [None if i is None else values[i] for i in op.inputs]
-            if any(x is not None and not x.is_meta for x in inputs) and all(x is None or not x.is_meta for x in inputs):
+            known = any(x is not None and not x.is_meta for x in inputs) and all(x is None or not x.is_meta for x in inputs)
+            if known and op.kind.repeatable:
                 computed = op.kind.compute(*inputs)
                 outputs = list(computed) if isinstance(computed, tuple) else [computed]
             else:
@@ -98,10 +99,12 @@ def concrete(tensor: Tensor, batch: int = 1) -> Shape:
 
 def _on_meta(graph: Graph, op: Op, inputs: list[torch.Tensor | None]) -> list[torch.Tensor]:
     # Floats that stem from shapes are known numbers; beside tensors without data they count by their shape alone.
-    inputs = [x.to("meta") if x is not None and x.is_floating_point() else x for x in inputs]
+    inputs = [
+        x.to("meta") if x is not None and (x.is_floating_point() or not op.kind.repeatable) else x for x in inputs
+    ]
+    if op.kind.of_shapes:
+        return list(as_tuple(op.kind.compute(*inputs)))
     shapes = infer_shapes(op.kind, inputs)
-    if op.kind.name == "SHAPE" and inputs[0] is not None:
-        return [torch.tensor(tuple(inputs[0].shape), dtype=torch.int32)]
     dtypes = (_meta_dtype(graph[i].format) for i in op.outputs)
     return [torch.empty(shape, device="meta", dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=False)]
 

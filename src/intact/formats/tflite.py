@@ -14,12 +14,13 @@ from ai_edge_litert import schema_py_generated as schema
 
 from intact.affine import Affine, Float, Format, Index
 from intact.errors import ModelError, UnsupportedError, located
-from intact.formats import flatbuffer
-from intact.formats.tflite_ops import CODES, DTYPES, NAMES, UNIONS, Choice, Ints, Number, OptionField, Pair, row, version
+from intact.formats import flatbuffer, opaque
+from intact.formats.tflite_ops import CODES, DTYPES, NAMES, UNIONS, Choice, Ints, Number, OptionField, Pair, Triple, row, version
 from intact.graph import Graph, Op, Signature, Tensor
 from intact.ops import KINDS
 from intact.ops.base import OpKind
 from intact.ops.blocks import SpaceToBatchNd
+from intact.ops.opaque import Opaque
 from intact.verify import concrete, infer, open_batch, verify
 
 _CORRUPT: Final = (struct.error, ValueError, IndexError, TypeError, OverflowError, UnicodeDecodeError, AttributeError)
@@ -53,7 +54,8 @@ def _parse(data: bytes, kernels: bool) -> Graph:
         graph = _Reader(data).graph()
     except _CORRUPT as error:
         raise ModelError(f"is corrupt: {error}") from error
-    return verify(open_batch(graph), kernels=kernels)
+    with_kernels = opaque.with_kernels(graph, lambda alone: write(alone, kernels=False))
+    return verify(open_batch(with_kernels), kernels=kernels)
 
 
 class _Reader:
@@ -152,13 +154,10 @@ class _Reader:
         inputs = tuple(None if i == -1 else self._known(i, tensors) for i in _ints(op.InputsAsNumpy()))
         if not outputs:
             raise ModelError(f"is corrupt: op {name} has no output")
-        if name not in KINDS:
-            shown = f"custom op {_text(code.CustomCode())!r}" if name == "CUSTOM" else f"op {name}"
-            raise UnsupportedError(
-                f"{shown} with output {tensors[outputs[0]].name!r} is not one that Intact knows; "
-                "cut the model before it, or replace the layer that makes it"
-            )
-        return Op(_kind(KINDS[name], op), inputs, outputs)
+        if name in KINDS:
+            return Op(_kind(KINDS[name], op), inputs, outputs)
+        with located(f"op {name} with output {tensors[outputs[0]].name!r}"):
+            return Op(opaque.read(op, code, self.data, tensors, (inputs, outputs)), inputs, outputs)
 
     def _signatures(self, tensors: Mapping[int, Tensor]) -> Iterator[Signature]:
         for i in range(self.model.SignatureDefsLength()):
@@ -234,6 +233,8 @@ def _option(options: Any, spec: OptionField, name: str) -> Any:
             return getattr(options, field)()
         case Pair(height, width):
             return getattr(options, height)(), getattr(options, width)()
+        case Triple(depth, height, width):
+            return tuple(getattr(options, field)() for field in (depth, height, width))
         case Ints(field):
             return tuple(_ints(getattr(options, f"{field}AsNumpy")()))
         case Choice(field, values):
@@ -258,7 +259,7 @@ class _Writer:
         self.builder = flatbuffers.Builder(1 << 20)
         self._vectors: dict[tuple[str, bytes, int], int] = {}
         self._buffers: dict[bytes, int] = {b"": 0}
-        self._codes: dict[tuple[str, int], int] = {}
+        self._codes: dict[tuple[int, int, bytes], int] = {}
         self.index = {i: n for n, i in enumerate(graph.tensors)}
 
     def model(self) -> bytes:
@@ -358,17 +359,27 @@ class _Writer:
         )
 
     def _op(self, op: Op) -> int:
-        name = op.kind.name
-        formats = _formats(self.graph, op)
-        code = self._codes.setdefault((name, version(name, formats)), len(self._codes))
-        options, union = self._options(op.kind, formats)
+        slots = self._opaque(op.kind) if isinstance(op.kind, Opaque) else self._known(op)
         # A bias that is left out is not listed: CONV_2D refuses the -1 that FULLY_CONNECTED takes.
-        given = max((n for n, i in enumerate(op.inputs, 1) if i is not None), default=0)
+        known = max((n for n, i in enumerate(op.inputs, 1) if i is not None), default=0)
+        given = len(op.inputs) if isinstance(op.kind, Opaque) else known
         inputs = self._vector(np.asarray([-1 if i is None else self.index[i] for i in op.inputs[:given]], np.int32))
         outputs = self._vector(np.asarray([self.index[i] for i in op.outputs], np.int32))
-        return self._table(
-            "Operator", OpcodeIndex=code, Inputs=inputs, Outputs=outputs, BuiltinOptionsType=union, BuiltinOptions=options
-        )
+        return self._table("Operator", Inputs=inputs, Outputs=outputs, **slots)
+
+    def _known(self, op: Op) -> dict[str, int]:
+        name, formats = op.kind.name, _formats(self.graph, op)
+        options, union = self._options(op.kind, formats)
+        code = self._code_index(CODES[name], version(name, formats), b"")
+        return {"OpcodeIndex": code, "BuiltinOptionsType": union, "BuiltinOptions": options}
+
+    def _opaque(self, kind: Opaque) -> dict[str, int]:
+        spelling = kind.spelling
+        code = self._code_index(spelling.code, spelling.version, spelling.custom)
+        return {"OpcodeIndex": code, **opaque.write(self.builder, spelling)}
+
+    def _code_index(self, code: int, op_version: int, custom: bytes) -> int:
+        return self._codes.setdefault((code, op_version, custom), len(self._codes))
 
     def _options(self, kind: OpKind, formats: str) -> tuple[int, int]:
         spec = row(kind.name)
@@ -382,15 +393,18 @@ class _Writer:
                     slots[field] = value
                 case Pair(height, width):
                     slots[height], slots[width] = value
+                case Triple(depth, height, width):
+                    slots[depth], slots[height], slots[width] = value
                 case Ints(field):
                     slots[field] = self._vector(np.asarray(value, np.int32)) if value else 0
                 case Choice(field, values):
                     slots[field] = next(code for code, word in values.items() if word == value)
         return self._table(spec.options, **slots), UNIONS[spec.options]
 
-    def _code(self, name: str, op_version: int) -> int:
-        code = CODES[name]
-        return self._table("OperatorCode", DeprecatedBuiltinCode=min(code, 127), Version=op_version, BuiltinCode=code)
+    def _code(self, code: int, op_version: int, custom: bytes) -> int:
+        name = int(self.builder.CreateString(custom)) if custom else 0
+        known = min(code, 127)
+        return self._table("OperatorCode", DeprecatedBuiltinCode=known, CustomCode=name, Version=op_version, BuiltinCode=code)
 
     def _signature(self, signature: Signature) -> int:
         inputs, outputs = (

@@ -32,6 +32,16 @@ class Pair:
 
 @final
 @dataclass(frozen=True)
+class Triple:
+    """A (depth, height, width) triple kept in three fields."""
+
+    depth: str
+    height: str
+    width: str
+
+
+@final
+@dataclass(frozen=True)
 class Choice:
     """A field that holds an enum; ``values`` maps its numbers to our words."""
 
@@ -47,7 +57,7 @@ class Ints:
     name: str
 
 
-OptionField: TypeAlias = Number | Pair | Choice | Ints
+OptionField: TypeAlias = Number | Pair | Triple | Choice | Ints
 
 DTYPES: Final[Mapping[int, str]] = MappingProxyType(
     {
@@ -61,6 +71,10 @@ DTYPES: Final[Mapping[int, str]] = MappingProxyType(
         schema.TensorType.INT32: "int32",
         schema.TensorType.INT64: "int64",
         schema.TensorType.BOOL: "bool",
+        schema.TensorType.UINT16: "uint16",
+        schema.TensorType.UINT32: "uint32",
+        schema.TensorType.UINT64: "uint64",
+        schema.TensorType.COMPLEX64: "complex64",
     }
 )
 
@@ -106,6 +120,15 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
             {"int8": 4, "hybrid": 9, "int4": 10, "int16": 7},
         ),
         "BATCH_MATMUL": Row("BatchMatMulOptions", {"adj_x": Number("AdjX"), "adj_y": Number("AdjY"), **_ASYMMETRIC}),
+        "CONV_3D": Row(
+            "Conv3DOptions",
+            {
+                "stride": Triple("StrideD", "StrideH", "StrideW"),
+                "dilation": Triple("DilationDFactor", "DilationHFactor", "DilationWFactor"),
+                "padding": _PADDING,
+                **_FUSED,
+            },
+        ),
         "ADD": Row("AddOptions", _FUSED, always={"int16": _ANY_SCALE}),
         "SUB": Row("SubOptions", _FUSED, {"int16": 5}, {"int16": _ANY_SCALE}),
         "MUL": Row("MulOptions", _FUSED, {"int16": 4}),
@@ -117,6 +140,11 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
         "REDUCE_PROD": Row("ReducerOptions", _KEEP),
         "REDUCE_MAX": Row("ReducerOptions", _KEEP),
         "REDUCE_MIN": Row("ReducerOptions", _KEEP),
+        "REDUCE_ANY": Row("ReducerOptions", _KEEP),
+        "REDUCE_ALL": Row("ReducerOptions", _KEEP),
+        "CUMSUM": Row("CumsumOptions", {"exclusive": Number("Exclusive"), "reverse": Number("Reverse")}),
+        "ONE_HOT": Row("OneHotOptions", {"axis": Number("Axis")}),
+        "ARG_MIN": Row("ArgMinOptions", {"dtype": Choice("OutputType", DTYPES)}, {"int16": 1}),
         "ARG_MAX": Row("ArgMaxOptions", {"dtype": Choice("OutputType", DTYPES)}, {"int16": 1}),
         "MIRROR_PAD": Row("MirrorPadOptions", {"mode": Choice("Mode", {0: "reflect", 1: "symmetric"})}),
         "CONCATENATION": Row("ConcatenationOptions", {"axis": Number("Axis"), **_FUSED}),

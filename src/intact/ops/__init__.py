@@ -12,13 +12,16 @@ from intact.ops import (
     blocks,
     convolution,
     elementwise,
+    indexing,
     logic,
     matmul,
     pooling,
     quantization,
     reduction,
     resize,
+    rounding,
     shaping,
+    volume,
 )
 from intact.ops.base import OpKind
 
@@ -27,13 +30,16 @@ _FAMILIES: Final = (
     blocks,
     convolution,
     elementwise,
+    indexing,
     logic,
     matmul,
     pooling,
     quantization,
     reduction,
     resize,
+    rounding,
     shaping,
+    volume,
 )
 KINDS: Final[Mapping[str, type[OpKind]]] = MappingProxyType(
     {

@@ -328,6 +328,28 @@ class Sqrt(OpKind):
 
 @final
 @dataclass(frozen=True)
+class Sin(OpKind):
+    """Sine, of radians."""
+
+    name: ClassVar[str] = "SIN"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.sin(present(inputs[0], "x"))
+
+
+@final
+@dataclass(frozen=True)
+class Cos(OpKind):
+    """Cosine, of radians."""
+
+    name: ClassVar[str] = "COS"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return torch.cos(present(inputs[0], "x"))
+
+
+@final
+@dataclass(frozen=True)
 class Rsqrt(OpKind):
     """``1 / sqrt(x)``."""
 

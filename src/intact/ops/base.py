@@ -105,6 +105,10 @@ class OpKind(abc.ABC):
     name: ClassVar[str]
     range_rule: ClassVar[RangeRule] = Free()
     weight: ClassVar[Weight | None] = None
+    #: Whether the same inputs always give the same outputs, so that an op of constants is a constant.
+    repeatable: ClassVar[bool] = True
+    #: Whether the output follows from the inputs' shapes alone, so that it is known before any number is.
+    of_shapes: ClassVar[bool] = False
 
     @abc.abstractmethod
     def compute(self, *inputs: Tensor | None) -> Tensor | tuple[Tensor, ...]:

@@ -101,6 +101,20 @@ class Div(OpKind):
 
 @final
 @dataclass(frozen=True)
+class AddN(OpKind):
+    """The sum of any number of tensors of one shape, from the first on."""
+
+    name: ClassVar[str] = "ADD_N"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        total = present(inputs[0], "value")
+        for x in inputs[1:]:
+            total = total + present(x, "value")
+        return total
+
+
+@final
+@dataclass(frozen=True)
 class SquaredDifference(OpKind):
     """``(a - b)^2``."""
 

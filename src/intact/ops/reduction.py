@@ -111,6 +111,71 @@ class ReduceMin(OpKind):
 
 @final
 @dataclass(frozen=True)
+class ArgMin(OpKind):
+    """The index of the smallest along one axis, which the second input holds."""
+
+    name: ClassVar[str] = "ARG_MIN"
+    dtype: str = "int64"
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        (axis,) = integers(inputs[1], "axis")
+        return torch.argmin(present(inputs[0], "x"), axis).to(getattr(torch, self.dtype))
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (self.compute(*call.inputs),)
+
+
+@final
+@dataclass(frozen=True)
+class ReduceAny(OpKind):
+    """Whether any bool over axes is true."""
+
+    name: ClassVar[str] = "REDUCE_ANY"
+    keep_dims: bool = False
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        y = present(inputs[0], "x")
+        for axis in reversed(_axes(inputs)):
+            y = torch.any(y, axis, keepdim=self.keep_dims)
+        return y
+
+
+@final
+@dataclass(frozen=True)
+class ReduceAll(OpKind):
+    """Whether every bool over axes is true."""
+
+    name: ClassVar[str] = "REDUCE_ALL"
+    keep_dims: bool = False
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        y = present(inputs[0], "x")
+        for axis in reversed(_axes(inputs)):
+            y = torch.all(y, axis, keepdim=self.keep_dims)
+        return y
+
+
+@final
+@dataclass(frozen=True)
+class Cumsum(OpKind):
+    """Sums of all elements so far along the axis in the second input: without the element itself if ``exclusive``, from the
+    end if ``reverse``."""
+
+    name: ClassVar[str] = "CUMSUM"
+    exclusive: bool = False
+    reverse: bool = False
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        x, (axis,) = present(inputs[0], "x"), integers(inputs[1], "axis")
+        x = x.flip(axis) if self.reverse else x
+        if self.exclusive and x.shape[axis]:
+            x = torch.cat([torch.zeros_like(x.narrow(axis, 0, 1)), x.narrow(axis, 0, x.shape[axis] - 1)], axis)
+        y = torch.cumsum(x, axis, dtype=x.dtype)
+        return y.flip(axis) if self.reverse else y
+
+
+@final
+@dataclass(frozen=True)
 class ArgMax(OpKind):
     """The index of the largest along one axis, which the second input holds."""
 

@@ -264,12 +264,27 @@ class Gather(Moves):
     batch_dims: int = 0
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        if self.batch_dims:
-            raise UnsupportedError("GATHER with batch dimensions is not supported; gather sample by sample instead")
         x, index = present(inputs[0], "x"), present(inputs[1], "indices")
         axis = self.axis % x.dim()
+        if self.batch_dims:
+            return _gather_in_batches(x, index.to(device=x.device, dtype=torch.int64), axis, self.batch_dims % index.dim())
         flat = x.index_select(axis, index.reshape(-1).to(device=x.device, dtype=torch.int64))
         return flat.reshape((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
+
+
+def _gather_in_batches(x: Tensor, index: Tensor, axis: int, batch: int) -> Tensor:
+    """``y[b..., m..., k..., r...] = x[b..., m..., index[b..., k...], r...]`` with ``batch`` dimensions b before and axis after m."""
+    lead, middle, picked = x.shape[:batch], x.shape[batch:axis], index.shape[batch:]
+    rows = x.movedim(axis, batch).flatten(batch + 1) if x.dim() > batch + 1 else x.unsqueeze(-1)
+    flat = index.reshape(*lead, -1, 1)
+    y = rows.gather(batch, flat.expand(*flat.shape[:-1], rows.shape[-1]))
+    y = y.reshape(*lead, *picked, *middle, *x.shape[axis + 1 :])
+    return y.permute(
+        *range(batch),
+        *(batch + len(picked) + a for a in range(len(middle))),
+        *(batch + a for a in range(len(picked))),
+        *range(batch + len(picked) + len(middle), y.dim()),
+    )
 
 
 @final
@@ -313,6 +328,7 @@ class ShapeOf(OpKind):
     """The shape of x as integers."""
 
     name: ClassVar[str] = "SHAPE"
+    of_shapes: ClassVar[bool] = True
     dtype: str = "int32"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:

@@ -10,7 +10,9 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +60,55 @@ def call(  # noqa: PLR0913  # three of them have defaults
     garbage; everything the child printed is in the error's notes, which a traceback shows. Any exception here, Ctrl-C
     included, ends the child and its own children first; the child also ends when this process is killed.
     """
+    talk = _start(script, what, on_progress, env)
+    try:
+        return talk.finish(request, timeout)
+    finally:
+        talk.close()
+
+
+@final
+class Conversation:
+    """A child that answers one request after another, so that what it loaded is loaded once; safe to ask from several threads.
+
+    ``script`` and ``what`` as in :func:`call`. The child starts at the first request and ends with :meth:`close`, with this
+    object, with this process, or with a request that fails; the next request starts another.
+    """
+
+    def __init__(self, script: Path | str, *, what: str) -> None:
+        self._script, self._what = script, what
+        self._lock = threading.Lock()
+        self._talk: _Talk | None = None
+
+    def ask(self, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        """The answer; ChildError as :func:`call` raises it."""
+        with self._lock:
+            if self._talk is not None and self._talk.process.poll() is not None:
+                self._end()  # Linux ends a child with the thread that started it
+            if self._talk is None:
+                self._talk = _start(self._script, self._what)
+                weakref.finalize(self, self._talk.close)
+            try:
+                return self._talk.finish(request, timeout)
+            except BaseException:
+                self._end()
+                raise
+
+    def close(self) -> None:
+        """End the child, if there is one."""
+        with self._lock:
+            self._end()
+
+    def _end(self) -> None:
+        if self._talk is not None:
+            self._talk.close()
+            self._talk = None
+
+
+def _start(
+    script: Path | str, what: str, on_progress: Progress | None = None, env: Mapping[str, str] | None = None
+) -> _Talk:
+    """A fresh process that waits for a request."""
     read_end, write_end = os.pipe()
     try:
         process = subprocess.Popen(
@@ -74,17 +125,13 @@ def call(  # noqa: PLR0913  # three of them have defaults
         raise ChildError(f"{what} could not be started ({error}); is {sys.executable} still there?") from error
     finally:
         os.close(write_end)
-    talk = _Talk(what, process, read_end, on_progress)
-    try:
-        return talk.finish(request, timeout)
-    finally:
-        talk.close()
+    return _Talk(what, process, read_end, on_progress)
 
 
 @final
 @dataclass
 class _Talk:
-    """One conversation with one child; mutable, alive within :func:`call` only."""
+    """What is said with one child; mutable, owned by :func:`call` or a :class:`Conversation`."""
 
     what: str
     process: subprocess.Popen[bytes]
@@ -93,8 +140,10 @@ class _Talk:
     printed: bytearray = field(default_factory=bytearray)
     pending: bytearray = field(default_factory=bytearray)
     answer: dict[str, Any] = field(default_factory=dict)
+    closed: bool = False
 
     def finish(self, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        self.answer = {}
         self._listen((json.dumps(request) + "\n").encode(), timeout)
         if isinstance(result := self.answer.get("result"), dict):
             return result
@@ -191,7 +240,10 @@ class _Talk:
         return f"; its last words: {_shorten(lines[-1])!r}" if lines else ""
 
     def close(self) -> None:
-        """End the child with everything that it started, and leave no descriptor open."""
+        """End the child with everything that it started, and leave no descriptor open; twice is once."""
+        if self.closed:
+            return
+        self.closed = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()

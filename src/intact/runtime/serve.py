@@ -1,8 +1,9 @@
 """The child's side of :mod:`intact.runtime.child`; run by file path, standard library only.
 
-``python serve.py SCRIPT FD`` reads one JSON request from stdin, calls ``main(request, progress)`` of SCRIPT and writes JSON
-lines to file descriptor FD: ``{"progress": [done, total]}`` any number of times, then ``{"result": {...}}`` or
-``{"error": "ValueError: ..."}``. stdout and stderr stay free for whatever native code prints.
+``python serve.py SCRIPT FD`` reads JSON requests from stdin, a line each, calls ``main(request, progress)`` of SCRIPT and writes
+JSON lines to file descriptor FD: ``{"progress": [done, total]}`` any number of times, then ``{"result": {...}}``, after which the
+next request may come, or ``{"error": "ValueError: ..."}``, after which it ends. stdout and stderr stay free for whatever native
+code prints.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import ctypes
 import importlib.util
 import json
 import os
+import queue
 import signal
 import sys
 import threading
@@ -22,25 +24,25 @@ from types import ModuleType
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(following: queue.Queue[bytes]) -> None:
     """End this process when the parent ends, however it ends: its side of our stdin closes then, on every system.
 
     Native code that holds the interpreter lock would keep the watching thread from seeing it, so Linux is asked to kill us too.
+    What the thread reads meanwhile are the ``following`` requests.
     """
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
     def watch() -> None:
-        while os.read(0, 4096):
-            pass
-        os._exit(1)
+        while True:
+            following.put(_read_line())
 
     threading.Thread(target=watch, daemon=True).start()
 
 
 def _read_line() -> bytes:
-    """One line from stdin without buffering, so that the watching thread owns the rest."""
+    """One line from stdin without buffering, so that the watching thread owns the rest; the end of stdin ends this process."""
     chunks: list[bytes] = []
     while not (chunks and chunks[-1].endswith(b"\n")):
         chunk = os.read(0, 1 << 16)
@@ -62,10 +64,11 @@ def _load(script: Path) -> ModuleType:
 
 
 def serve(script: Path, fd: int) -> int:
-    """Answer the one request; the exit status."""
+    """Answer one request after the other until one fails; the exit status."""
     os.set_inheritable(fd, False)
-    request = json.loads(_read_line())
-    _die_with_parent()
+    request = _read_line()
+    following: queue.Queue[bytes] = queue.Queue()
+    _die_with_parent(following)
     channel = os.fdopen(fd, "w", encoding="utf-8")
     lock = threading.Lock()
 
@@ -76,12 +79,14 @@ def serve(script: Path, fd: int) -> int:
             channel.flush()
 
     try:
-        send("result", _load(script).main(request, lambda done, total: send("progress", [int(done), int(total)])))
+        answer = _load(script).main
+        while True:
+            send("result", answer(json.loads(request), lambda done, total: send("progress", [int(done), int(total)])))
+            request = following.get()
     except BaseException as error:  # the parent must hear of everything, SystemExit too
         traceback.print_exc()
         send("error", "".join(traceback.format_exception_only(error)).strip())
         return 1
-    return 0
 
 
 if __name__ == "__main__":
