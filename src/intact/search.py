@@ -18,6 +18,7 @@ from intact.formats import tflite
 from intact.measure import accuracy
 from intact.measure.accuracy import Metric
 from intact.measure.measurement import Measurement
+from intact.measure.task import Task
 from intact.quantized import Quantized
 from intact.remedies import apply
 from intact.remedies.base import Context, Remedy
@@ -57,24 +58,21 @@ class Goal:
         outputs: Mapping[str, np.ndarray],
         samples: Samples,
         metric: Metric | None = None,
+        tasks: Mapping[str, Task] | None = None,
     ) -> Measurement:
-        """How much is lost, with its interval: of accuracy in points, or of ``metric`` in its own unit."""
+        """How much is lost, with its interval: of accuracy in points, or of ``metric`` in its own unit.
+
+        ``tasks`` says what each output is; without it the first one is taken for classes if its numbers can be.
+        """
         name = next(iter(float_outputs))
         a, b = float_outputs[name], outputs[name]
-        cut = accuracy.threshold(a)
         if self.kind == "disagreement":
-            if why := accuracy.why_no_classes(a, samples):
-                raise OptionError(
-                    f"--min-agreement compares classes, and {why}; leave it out (--remedies need no limit, and the result "
-                    "gives the SQNR), or give targets and pass metric= with max_drop= in Python"
-                )
-            differ = accuracy.classes(a, cut) != accuracy.classes(b, cut)
-            return accuracy.share(np.asarray(differ), "disagreement with float", "share of samples with another class")
+            return _disagreement(float_outputs, outputs, samples, tasks)
         self.check(samples, metric)
         if metric is not None and samples.targets is not None:
             accuracy.check_direction(metric, float_outputs, samples.targets)
             return accuracy.metric_drop(metric, float_outputs, outputs, samples.targets)
-        labels = np.asarray(samples.labels)
+        labels, cut = np.asarray(samples.labels), accuracy.threshold(a)
         return accuracy.drop(accuracy.correct(a, labels, cut), accuracy.correct(b, labels, cut))
 
     def check(self, samples: Samples, metric: Metric | None) -> None:
@@ -116,6 +114,31 @@ class Goal:
             return None
         # The upper end of an interval around nothing goes with 1 / n.
         return math.ceil(count * loss.high / self.limit) if self.limit > 0 else sys.maxsize
+
+
+def _disagreement(
+    float_outputs: Mapping[str, np.ndarray],
+    outputs: Mapping[str, np.ndarray],
+    samples: Samples,
+    tasks: Mapping[str, Task] | None,
+) -> Measurement:
+    """The share of samples that get another class in any output of classes; OptionError where there is none."""
+    if tasks is None:
+        name = next(iter(float_outputs))
+        chosen, why = [name], accuracy.why_no_classes(float_outputs[name], samples)
+    else:
+        chosen = [name for name, task in tasks.items() if task.are_classes]
+        why = "" if chosen else next(iter(tasks.values())).why
+    if why:
+        raise OptionError(
+            f"--min-agreement compares classes, and {why}; leave it out (--remedies need no limit, and the result "
+            "gives the SQNR), or give targets and type --metric with --max-drop"
+        )
+    differ = np.zeros(len(samples), np.bool_)
+    for name in chosen:
+        cut = accuracy.threshold(float_outputs[name])
+        differ |= accuracy.classes(float_outputs[name], cut) != accuracy.classes(outputs[name], cut)
+    return accuracy.share(differ, "disagreement with float", "share of samples with another class")
 
 
 @final
