@@ -291,7 +291,7 @@ def test_the_command_writes_and_measures_it(tmp_path):
     assert figures["quantized", "identical stored integers (float simulator)"] > 90  # the exact arithmetic is int8's
     written = tflite.read(tmp_path / "run" / "model.tflite")
     assert {written[i].format.dtype for i in (*written.inputs, *written.outputs)} == {"int16"}
-    assert figures["quantized", "peak activation memory"] == activation_memory(written).live_bytes
+    assert figures["quantized", "peak live activations"] == activation_memory(written).live_bytes
 
 
 @pytest.mark.parametrize("remedies", [("equalize", "ranges", "round", "bias"), ("finetune",)])

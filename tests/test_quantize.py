@@ -65,7 +65,7 @@ def test_every_figure_that_is_promised_is_there(result):
         ("quantized", "levels used"),
         ("float", "file size"),
         ("quantized", "file size"),
-        ("quantized", "peak activation memory"),
+        ("quantized", "peak live activations"),
         ("float", "multiply-accumulates"),
         ("quantized", "latency"),
         ("difference", "speed-up"),

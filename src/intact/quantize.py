@@ -354,7 +354,7 @@ class Job:
             files={"float": source, "quantized": written},
             float_graph=graph,
             graph=integer,
-            kernels=target.kernels,
+            target=target,
             progress=self.progress,
         )
         return _Measured(readings, said, tasks, outputs.fidelities)

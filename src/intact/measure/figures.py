@@ -13,6 +13,7 @@ from intact.data import Finding, Samples
 from intact.formats import tflite
 from intact.graph import Graph
 from intact.measure import accuracy, cost
+from intact.measure.arena import arena
 from intact.measure.latency import latency, speedup
 from intact.measure.measurement import Measurement
 from intact.measure.memory import peak
@@ -22,6 +23,7 @@ from intact.measure.size import size
 from intact.measure.task import Task
 from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES, Kernels
+from intact.targets import Target
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 
@@ -108,17 +110,19 @@ def compare(  # noqa: PLR0913  # all by keyword
     files: Mapping[str, Path],
     float_graph: Graph,
     graph: Graph,
-    kernels: Kernels,
+    target: Target,
     progress: Progress,
 ) -> tuple[tuple[Reading, ...], tuple[Finding, ...]]:
     """Every figure, the float model's own first: it shows whether preprocessing is right; and what they say by themselves."""
     readings = [*fidelity(outputs, report, metric)]
     progress("simulate", 0, 0)
-    same = parity(graph, outputs.made, report, kernels)
+    same = parity(graph, outputs.made, report, target.kernels)
     readings += [Reading("quantized", m) for m in same.measurements]
     graphs = {"float": float_graph, "quantized": graph}
     readings += [Reading(name, size(tflite.read(path), path.stat().st_size)) for name, path in files.items()]
     readings += [Reading(name, peak(graphs[name])) for name in graphs]
+    if not target.float_islands:
+        readings += [Reading("quantized", m) for m in arena(files["quantized"], graph)]
     readings += [Reading("float", cost.parameters(float_graph)), Reading("float", cost.macs(float_graph))]
     said = (Finding("simulator differs", same.said),) if same.said else ()
-    return (*readings, *speed(files, kernels, progress)), said
+    return (*readings, *speed(files, target.kernels, progress)), said

@@ -59,7 +59,7 @@ def parity(graph: Graph, ran: Mapping[str, np.ndarray], report: Samples, kernels
         program = IntegerProgram(graph, kernels)
         outputs, count = _run(program, report)
     except UnsupportedError as error:
-        return _approximate(graph, ran, report, kernels, error.message)
+        return _approximate(graph, ran, report, kernels, str(error))
     return exact(graph, outputs, {name: y[:count] for name, y in ran.items()}, report, kernels)
 
 
@@ -121,7 +121,7 @@ def _first_difference(graph: Graph, samples: Samples, kernels: Kernels) -> str:
             ran = litert.run(path, given, kernels=kernels, raw=True)
             made = run_batches(IntegerProgram(shown, kernels), [given])
     except (ModelError, ChildError, DataError, UnsupportedError) as error:
-        return f"where it begins cannot be seen ({error.message})"
+        return f"where it begins cannot be seen ({error})"
     for op in graph.ops:
         for name in (f"t{i}" for i in op.outputs):
             if name in ran and ran[name].shape == made[name].shape and not np.array_equal(ran[name], made[name]):
