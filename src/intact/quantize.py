@@ -28,6 +28,7 @@ from intact.lower import lower
 from intact.measure.accuracy import Metric, Verdict
 from intact.measure.accuracy import verdict as judge
 from intact.measure.figures import Reading, compare
+from intact.measure.machine import cpu
 from intact.measure.outputs import OutputFidelity, look
 from intact.measure.run_outputs import outputs_of
 from intact.measure.task import Task
@@ -383,7 +384,7 @@ class Job:
                 "preprocessing": parts.report.preprocessing.to_json(),
             },
             "versions": {name: version(name) for name in ("intact", "torch", "numpy", "ai-edge-litert")}
-            | {"python": platform.python_version(), "machine": platform.machine()},
+            | {"python": platform.python_version(), "machine": platform.machine(), "cpu": str(cpu())},
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from intact.graph import Graph
 from intact.measure import accuracy, cost
 from intact.measure.arena import arena
 from intact.measure.latency import latency, speedup
+from intact.measure.machine import cpu
 from intact.measure.measurement import Measurement
 from intact.measure.memory import peak
 from intact.measure.outputs import Outputs
@@ -24,12 +26,15 @@ from intact.measure.task import Task
 from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES, Kernels
 from intact.targets import Target
+from intact.wording import counted
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 #: Blocks of invocations that both files are timed over, and the most seconds that may take.
 _ROUNDS: Final = 40
 _LATENCY_SECONDS: Final = 12.0
+#: Kinds of ops that are told of a slow file.
+_KINDS: Final = 6
 
 
 @final
@@ -94,7 +99,7 @@ def speed(files: Mapping[str, Path], kernels: Kernels, progress: Progress, threa
         max_seconds=_LATENCY_SECONDS,
         progress=lambda done, total: progress("time", done, total),
     )
-    how = f"{threads} thread{'s' if threads > 1 else ''}, {KERNEL_NAMES[kernels]}"
+    how = f"{counted(threads, 'thread')}, {KERNEL_NAMES[kernels]}, {cpu()}"
     samples = {name: t.samples_ms for name, t in times.items()}
     return (
         *(Reading(name, latency(ms, how)) for name, ms in samples.items()),
@@ -125,4 +130,26 @@ def compare(  # noqa: PLR0913  # all by keyword
         readings += [Reading("quantized", m) for m in arena(files["quantized"], graph)]
     readings += [Reading("float", cost.parameters(float_graph)), Reading("float", cost.macs(float_graph))]
     said = (Finding("simulator differs", same.said),) if same.said else ()
-    return (*readings, *speed(files, target.kernels, progress)), said
+    times = speed(files, target.kernels, progress)
+    return (*readings, *times), (*said, *_slower(times, files, target, graph))
+
+
+def _slower(times: tuple[Reading, ...], files: Mapping[str, Path], target: Target, graph: Graph) -> tuple[Finding, ...]:
+    """An integer file that is surely slower than float on the device's own kernels, with the reason."""
+    gained = next(r.measurement for r in times if r.of == "difference")
+    if gained.high is None or gained.high >= 1 or target.kernels != "default" or not graph.is_quantized:
+        return ()
+    exact, made = (litert.describe(files[name]) for name in ("float", "quantized"))
+    kinds = Counter(made.outside)
+    reasons = []
+    if kinds:
+        left = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(_KINDS))
+        parts = counted(made.partitions, "part")
+        reasons.append(f"XNNPACK leaves {left} to slower kernels: {parts} instead of {exact.partitions:,}")
+    if cpu().dot_products is False:
+        reasons.append(
+            "this processor has no instructions for dot products of bytes, which others have; float does not need them"
+        )
+    why = "; ".join(reasons) or "XNNPACK runs every op of it; at so little work per op, what surrounds an op counts more"
+    said = f"the integer file takes {1 / gained.value:.2f} times as long as float on {cpu()}: {why}"
+    return (Finding("slower than float", said),)
