@@ -24,6 +24,7 @@ from intact.measure.figures import Reading, fidelity
 from intact.measure.latency import latency, speedup
 from intact.measure.machine import cpu
 from intact.measure.memory import peak
+from intact.measure.metrics import METRICS
 from intact.measure.outputs import look
 from intact.measure.run_outputs import outputs_of
 from intact.measure.size import size
@@ -72,7 +73,8 @@ def quantize(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
     }
     folder = open_run(out, job, overwrite=overwrite)
     with folder.while_working(output.line), output.progress() as progress:
-        result = Job(model, source, reporting, settings, replayed, None, folder, progress, output.line).run()
+        metric = None if settings.metric is None else METRICS[settings.metric]
+        result = Job(model, source, reporting, settings, replayed, metric, folder, progress, output.line).run()
     document = record(result)
     folder.finish(
         {

@@ -12,8 +12,8 @@ from typing import Any, Final, TypeAlias, final
 
 import numpy as np
 
+from intact import choices, files, findings, micro, options
 from intact import data as samples_of
-from intact import files, findings, micro, options
 from intact.calibrate import observe
 from intact.chance import contradiction, near_chance
 from intact.choices import Granularity
@@ -25,10 +25,12 @@ from intact.formats.load import to_float_tflite
 from intact.graph import Graph
 from intact.helps import what_helps
 from intact.lower import lower
+from intact.measure import accuracy
 from intact.measure.accuracy import Metric, Verdict
 from intact.measure.accuracy import verdict as judge
 from intact.measure.figures import Reading, compare
 from intact.measure.machine import cpu
+from intact.measure.metrics import METRICS
 from intact.measure.outputs import OutputFidelity, look
 from intact.measure.run_outputs import outputs_of
 from intact.measure.task import Task
@@ -117,15 +119,15 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     time_budget: float | str = 900.0,
     device: str = "auto",
     plan: Plan | None = None,
-    metric: Metric | None = None,
+    metric: Metric | str | None = None,
     measure: bool = True,
     progress: Progress | None = None,
 ) -> Result:
     """Quantize ``model`` (anything that :func:`intact.load` takes) and measure what it costs, on the written file.
 
     ``data`` is split by ``seed`` into calibration and evaluation samples, unless ``evaluation`` is given. ``metric`` is any
-    function of outputs and labels, larger being better. ``input_shape`` is for Keras models that leave sizes open:
-    (96, 96, 3), or by input name. ``remedies`` are applied as named; ``max_drop`` (percentage points, or in the unit of
+    function of outputs and labels, larger being better, or one of "mse", "mae", "auc" and "iou". ``input_shape`` is for Keras
+    models that leave sizes open: (96, 96, 3), or by input name. ``remedies`` are applied as named; ``max_drop`` (percentage points, or in the unit of
     ``metric``) or ``min_agreement`` (per cent) lets a search of at most ``time_budget`` (seconds, or "15m") choose; they learn
     on ``device``: "cpu", "cuda", or "auto". ``plan`` replays a plan made before.
     ``measure=False`` leaves out all figures.
@@ -147,9 +149,11 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
         min_agreement=min_agreement,
         time_budget=options.seconds(time_budget) if isinstance(time_budget, str) else time_budget,
         device=device,
+        metric=None if metric is None else choices.metric(metric) if isinstance(metric, str) else accuracy.called(metric),
     )
+    measured_by = METRICS[metric] if isinstance(metric, str) else metric
     with tempfile.TemporaryDirectory(prefix="intact-") as folder:
-        job = Job(model, data, evaluation, settings, plan, metric, RunFolder(Path(folder)), progress or _silent)
+        job = Job(model, data, evaluation, settings, plan, measured_by, RunFolder(Path(folder)), progress or _silent)
         return job.run(measure=measure)
 
 
@@ -258,6 +262,10 @@ class Job:
         if evaluation is not None:
             data = replace(data, findings=(*data.findings, *(f for f in evaluation.findings if f not in data.findings)))
         parts = samples_of.partition(data, evaluation, self.settings.seed, self.settings.calibration_samples)
+        if self.metric is not None and parts.report.targets is None:
+            raise OptionError(
+                "a metric needs targets; give the data some, as an .npz with x and y or intact.data.arrays(x, y) does"
+            )
         self.folder.claim("data", f"{parts.calibration.fingerprint()} {parts.report.fingerprint()}")
         return parts
 

@@ -15,7 +15,7 @@ import numpy as np
 from intact.data import Samples
 from intact.errors import OptionError, ResourceError, UnsupportedError
 from intact.formats import tflite
-from intact.measure import accuracy
+from intact.measure import accuracy, metrics
 from intact.measure.accuracy import Metric
 from intact.measure.measurement import Measurement
 from intact.measure.task import Task
@@ -72,8 +72,7 @@ class Goal:
             return _disagreement(float_outputs, outputs, samples, tasks)
         self.check(samples, metric)
         if metric is not None and samples.targets is not None:
-            accuracy.check_direction(metric, float_outputs, samples.targets)
-            return accuracy.metric_drop(metric, float_outputs, outputs, samples.targets)
+            return metrics.drop(metric, float_outputs, outputs, samples.targets)
         labels, cut = np.asarray(samples.labels), accuracy.threshold(a)
         return accuracy.drop(accuracy.correct(a, labels, cut), accuracy.correct(b, labels, cut))
 
@@ -82,11 +81,11 @@ class Goal:
         if self.kind != "drop":
             return
         if metric is not None and samples.targets is None:
-            raise OptionError("metric= with max_drop= needs targets; give the data some, as intact.data.arrays(x, y) does")
+            raise OptionError("a metric needs targets; give the data some, as an .npz with x and y does, or arrays(x, y)")
         if metric is None and samples.labels is None and samples.targets is not None:
             raise OptionError(
                 "--max-drop needs labels that are classes of the model, and these are not; leave it out and type --remedies, "
-                "or pass metric= in Python"
+                "or name a --metric that they are for"
             )
         if metric is None and samples.labels is None:
             raise OptionError(

@@ -306,7 +306,7 @@ def metric_value(metric: Metric, outputs: Mapping[str, np.ndarray], labels: np.n
         return _call(metric, outputs, labels, pick)
 
     interval = paired(value, n)
-    return Measurement(name, value(np.arange(n)), "", interval.low, interval.high, f"{_called(metric)}, {interval.how}", n)
+    return Measurement(name, value(np.arange(n)), "", interval.low, interval.high, f"{called(metric)}, {interval.how}", n)
 
 
 def check_direction(metric: Metric, outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> None:
@@ -315,7 +315,7 @@ def check_direction(metric: Metric, outputs: Mapping[str, np.ndarray], labels: n
     own, others = (_call(metric, outputs, labels[pick], each) for pick in (each, np.roll(each, len(each) // 2)))
     if others > own + _CLEARLY * abs(own):
         raise DataError(
-            f"metric {_called(metric)} is {own:.4g} for the float network, and {others:.4g} with the labels of other samples: "
+            f"metric {called(metric)} is {own:.4g} for the float network, and {others:.4g} with the labels of other samples: "
             "larger ones have to be better; return its negative"
         )
 
@@ -337,11 +337,12 @@ def metric_drop(
         return _call(metric, float_outputs, labels, pick) - _call(metric, int_outputs, labels, pick)
 
     interval = paired(value, n)
-    how = f"{_called(metric)} of float less that of integer, paired, {interval.how}"
+    how = f"{called(metric)} of float less that of integer, paired, {interval.how}"
     return Measurement(name, value(np.arange(n)), "", interval.low, interval.high, how, n)
 
 
-def _called(metric: Metric) -> str:
+def called(metric: Metric) -> str:
+    """A metric's name."""
     return str(getattr(metric, "__name__", type(metric).__name__))
 
 
@@ -352,5 +353,5 @@ def _call(metric: Metric, outputs: Mapping[str, np.ndarray], labels: np.ndarray,
         return float(metric(given, labels[pick]))
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError) as error:
         raise DataError(
-            f"metric {_called(metric)} fails on these outputs and labels ({type(error).__name__}: {error})"
+            f"metric {called(metric)} fails on these outputs and labels ({type(error).__name__}: {error})"
         ) from error

@@ -13,7 +13,7 @@ import numpy as np
 from intact.data import Finding, Samples
 from intact.formats import tflite
 from intact.graph import Graph
-from intact.measure import accuracy, cost
+from intact.measure import accuracy, cost, metrics
 from intact.measure.arena import arena
 from intact.measure.latency import latency, speedup
 from intact.measure.machine import cpu
@@ -57,9 +57,9 @@ def fidelity(outputs: Outputs, report: Samples, metric: accuracy.Metric | None) 
     name = next(iter(outputs.exact))
     if metric is not None and report.targets is not None:
         readings += [
-            Reading("float", accuracy.metric_value(metric, outputs.exact, report.targets)),
-            Reading("quantized", accuracy.metric_value(metric, outputs.made, report.targets)),
-            Reading("difference", accuracy.metric_drop(metric, outputs.exact, outputs.made, report.targets)),
+            Reading("float", metrics.value(metric, outputs.exact, report.targets)),
+            Reading("quantized", metrics.value(metric, outputs.made, report.targets)),
+            Reading("difference", metrics.drop(metric, outputs.exact, outputs.made, report.targets)),
         ]
     elif report.labels is not None and len(outputs.exact) == 1 and outputs.tasks[name].are_classes:
         cut = accuracy.threshold(outputs.exact[name])
