@@ -70,6 +70,8 @@ ORDER = (
     "options",
     "settings",
     "recover",
+    "findings",
+    "helps",
     "quantize",
     "report",
     "demo",

@@ -155,29 +155,20 @@ def test_four_bit_weights_are_packed():
 # ---- parity -----------------------------------------------------------------------------------------------------------------
 
 
-def figures(found):
-    return {m.name: m.value for m in found.measurements}
-
-
-def test_parity_counts_steps():
+def test_the_float_simulator_is_compared_in_steps():
     fmt = Affine((0.5,), (0,))
     simulated = np.array([[0.0, 1.0, 3.0], [2.0, 1.0, 0.0]], np.float32)
     ran = np.array([[0.0, 1.0, 3.0], [2.0, 2.5, 0.5]], np.float32)
-    (found,) = parity.parity({"y": simulated}, {"y": ran}, {"y": fmt}, "reference kernels")
-    values = figures(found)
-    assert values["same class in simulator and runtime"] == 50
+    values = {m.name: m.value for m in parity.approximate(simulated, ran, fmt)}
     assert values["identical stored integers"] == pytest.approx(100 * 4 / 6)
     assert values["largest difference"] == 3
-    assert (found.output, found.kernels) == ("y", "reference kernels")
-    assert all("reference kernels" in m.how for m in found.measurements)
 
 
 def test_elements_of_one_sample_err_together():
     """Half the samples are off in all of their 100 elements: the interval is that of 40 samples, not of 4,000 elements."""
     y = np.zeros((40, 100), np.float32)
     y[::2] = 1
-    (found,) = parity.parity({"y": np.zeros_like(y)}, {"y": y}, {"y": Affine((1.0,), (0,))}, "k")
-    m = next(m for m in found.measurements if m.name == "identical stored integers")
+    m = next(iter(parity.approximate(np.zeros_like(y), y, Affine((1.0,), (0,)))))
     assert m.value == 50
     assert m.low < 40
     assert m.high > 60
@@ -185,18 +176,17 @@ def test_elements_of_one_sample_err_together():
 
 def test_identical_integers_are_not_claimed_with_certainty():
     y = np.zeros((40, 10), np.float32)
-    (found,) = parity.parity({"y": y}, {"y": y}, {"y": Affine((1.0,), (0,))}, "k")
-    m = next(m for m in found.measurements if m.name == "identical stored integers")
+    m = next(iter(parity.approximate(y, y, Affine((1.0,), (0,)))))
     assert (m.value, m.high) == (100, 100)
     assert m.low == pytest.approx(100 * 40 / (40 + 1.96**2), abs=0.01)
 
 
-def test_parity_of_equal_outputs_and_of_maps():
+def test_the_simulator_and_equal_maps():
     y = np.random.default_rng(0).normal(size=(5, 4, 4, 2)).astype(np.float32)
-    (found,) = parity.parity({"y": y}, {"y": y}, {"y": Float()}, "k")
-    assert figures(found) == {"SQNR of runtime against simulator": np.inf}
+    found = parity.approximate(y, y, Float())
+    assert {m.name: m.value for m in found} == {"SQNR of runtime against simulator": np.inf}
 
 
-def test_parity_of_other_shapes_is_refused():
+def test_the_simulator_and_other_shapes_are_refused():
     with pytest.raises(DataError, match=r"shapes \[2, 3\] and \[2, 4\]"):
-        parity.parity({"y": np.zeros((2, 3))}, {"y": np.zeros((2, 4))}, {"y": Float()}, "k")
+        parity.approximate(np.zeros((2, 3)), np.zeros((2, 4)), Float())

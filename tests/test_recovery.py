@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import intact
-from intact import options
+from intact import findings, options
 from intact.cli import app
 from intact.errors import DataError, OptionError
 from intact.formats import tflite
@@ -252,7 +252,7 @@ def test_python_takes_what_the_command_takes():
 
 
 def test_a_great_loss_is_not_passed_over(monkeypatch):
-    monkeypatch.setattr(importlib.import_module("intact.quantize"), "_GREAT", -100.0)
+    monkeypatch.setattr(findings, "GREAT", -100.0)
     net, x, y = labelled(120)
     findings = intact.quantize(net, intact.data.arrays(x, y)).findings
     assert any("--max-drop 1 searches for a network that keeps them" in f.message for f in findings)

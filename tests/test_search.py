@@ -233,11 +233,58 @@ def test_a_lucky_estimate_is_not_believed(planned):
         ((0.30, 0.20, 0.40), 3.0, 0.30),  # labels that are sure decide
         ((0.30, 0.20, 0.40), None, 0.30),
         ((0.0, 0.0, 0.0), 0.0, 0.0),
+        ((27.46, 26.2, 28.7), 0.19, 26.2),  # a network that is sure of its mistakes expects to lose nothing
+        ((0.80, -2.75, 4.46), 0.1, 0.45),  # and a little that is expected is no surer than what was measured
+        ((2.0, 1.0, 3.0), 0.0, 1.0),
+        ((-2.0, -3.0, -1.0), -0.2, -1.1),
     ],
 )
 def test_measured_and_expected_losses_are_weighed_by_how_sure_they_are(planned, measured, expected, score):
     lost = Measurement("accuracy drop", measured[0], "percentage points", *measured[1:], "made up", 80)
     assert Candidate("a", "", planned[0], b"", lost, expected, 1.0, 0.0).score == pytest.approx(score, abs=0.006)
+
+
+@pytest.mark.parametrize("expected", [0.0, 0.01, 0.19, 5.0, 60.0])
+@pytest.mark.parametrize("value", [-3.0, 0.5, 27.46])
+def test_no_score_is_below_what_the_measured_interval_allows(planned, value, expected):
+    candidate = Candidate("a", "", planned[0], b"", loss(value), expected, 1.0, 0.0)
+    assert candidate.score >= candidate.loss.low
+    assert candidate.score >= min(value, expected)
+
+
+def measured(value, half, n=125, unit="percentage points"):
+    return Measurement("accuracy drop", value, unit, value - half, value + half, "made up", n)
+
+
+@pytest.mark.parametrize(
+    ("lost", "limit", "few"),
+    [
+        (measured(0.80, 3.6), 1.0, True),
+        (measured(0.80, 3.6), 10.0, False),  # 125 samples show a loss of nothing to be below 3.1
+        (measured(-0.48, 1.2, 1250), 0.5, False),
+        (measured(0.80, 3.6, unit=""), 1.0, True),  # a metric of one's own
+        (measured(0.80, 1.0, unit=""), 1.0, False),
+        (measured(0.80, 3.6), 0.0, False),  # no number of samples would do
+    ],
+)
+def test_few_samples_are_known_by_what_they_leave_open(lost, limit, few):
+    assert Goal("drop", limit).are_few(lost) == few
+
+
+def test_with_few_samples_the_search_goes_on_while_there_is_something_to_try(planned):
+    """0.80 [-2.8, 4.4] is within a limit of 1 by the estimate only: three rungs further nothing is lost."""
+    losses = {"as planned": 0.8, "bias": 0.8, "equalize + bias": 1.6, "equalize + clip + bias": 0.0}
+
+    def judge(name, _model):
+        return measured(losses.get(name, 9.0), 3.6), None
+
+    found = search(planned[0], replace(tools(planned, {}), judge=judge))
+    assert names(found) == list(losses)
+    assert found[1].name == "equalize + clip + bias"
+    losses["equalize + clip + bias"] = 0.9
+    found = search(planned[0], replace(tools(planned, {}), judge=judge))
+    assert found[1].name == "as planned"  # of two that lose as little the cheaper
+    assert len(found[0]) > 4
 
 
 def test_what_is_expected_to_be_lost_is_worked_out():

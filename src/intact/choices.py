@@ -17,6 +17,8 @@ GRANULARITIES: Final[tuple[Granularity, ...]] = ("per-channel", "per-tensor")
 RANGES: Final = ("minmax", "moving", "percentile", "mse")
 #: :data:`intact.remedies.REMEDIES`.
 REMEDIES: Final = ("equalize", "absorb", "mixed", "clip", "ranges", "bias", "bias-analytic", "round", "finetune")
+#: What outputs and targets are compared by, :data:`intact.measure.metrics.METRICS`.
+METRICS: Final = ("mse", "mae", "auc", "iou")
 #: Where remedies learn.
 DEVICES: Final = ("auto", "cpu", "cuda")
 
@@ -49,4 +51,13 @@ def device(name: str) -> str:
     """``name``, when it is one of :data:`DEVICES`; whether the machine has it is another matter."""
     if name not in DEVICES:
         raise OptionError(f"no device is called {name!r}; type --device with one of: {', '.join(DEVICES)}")
+    return name
+
+
+def metric(name: str) -> str:
+    """``name``, when a metric is called so."""
+    if name not in METRICS:
+        raise OptionError(
+            f"no metric is called {name!r}; type --metric with one of: {', '.join(METRICS)}, or pass a function in Python"
+        )
     return name

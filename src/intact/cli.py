@@ -89,6 +89,9 @@ def quantize(
     max_drop: Annotated[
         float | None, typer.Option(help="Recover accuracy until at most this many percentage points are lost.")
     ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="mse, mae, auc or iou of outputs and targets; --max-drop is then in its unit.")
+    ] = None,
     min_agreement: Annotated[
         float | None, typer.Option(help="Without labels: until the classes agree on at least this per cent of samples.")
     ] = None,
@@ -131,6 +134,7 @@ def quantize(
             min_agreement=min_agreement,
             time_budget=options.seconds(time_budget),
             device=device,
+            metric=None if metric is None else choices.metric(metric),
         )
         preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
         text = None if plan is None else _text(plan)

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from intact import data as samples_of
-from intact import files
+from intact import files, findings
 from intact.data import Preprocessing
 from intact.demo import train_digits
 from intact.diagnose import diagnose as what_is_wrong
@@ -22,9 +22,13 @@ from intact.formats.load import load
 from intact.measure import accuracy, cost
 from intact.measure.figures import Reading, fidelity
 from intact.measure.latency import latency, speedup
+from intact.measure.machine import cpu
 from intact.measure.memory import peak
+from intact.measure.metrics import METRICS
+from intact.measure.outputs import look
 from intact.measure.run_outputs import outputs_of
 from intact.measure.size import size
+from intact.measure.task import tasks as tasks_of
 from intact.plan import Plan, describe
 from intact.quantize import Job, Result
 from intact.report.diagnosis import to_table
@@ -36,6 +40,7 @@ from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES
 from intact.settings import Settings
 from intact.targets import Target
+from intact.wording import counted
 
 
 def output_for(quiet: bool, as_json: bool) -> Output:
@@ -68,7 +73,8 @@ def quantize(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
     }
     folder = open_run(out, job, overwrite=overwrite)
     with folder.while_working(output.line), output.progress() as progress:
-        result = Job(model, source, reporting, settings, replayed, None, folder, progress, output.line).run()
+        metric = None if settings.metric is None else METRICS[settings.metric]
+        result = Job(model, source, reporting, settings, replayed, metric, folder, progress, output.line).run()
     document = record(result)
     folder.finish(
         {
@@ -78,7 +84,7 @@ def quantize(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
             "result.json": to_json(document).encode(),
         }
     )
-    output.readings(f"{model.name} as {settings.scheme} for {settings.target}", result.readings)
+    output.readings(f"{model.name} as {settings.scheme} for {settings.target}, timed on {cpu()}", result.readings)
     for finding in result.findings:
         output.console.print(f"note: {escape(finding.message)}", soft_wrap=True)
     output.console.print(
@@ -100,8 +106,12 @@ def evaluate(  # noqa: PLR0913, PLR0917  # likewise
             outputs_of(path, samples, device, lambda done, path=path: progress(f"run {path.name}", done, len(samples)))  # type: ignore[misc]
             for path in (model, *([] if against is None else [against]))
         ]
+    notes = list(samples.findings)
     if against is not None:
-        readings = fidelity(outputs[1], outputs[0], samples, None)
+        outputs[0] = dict(zip(outputs[1], outputs[0].values(), strict=True))  # converters name outputs as they like
+        compared = look(outputs[1], outputs[0], tasks_of(graph, outputs[1], samples))
+        readings = fidelity(compared, samples, None)
+        notes += [finding for _, finding in findings.poor(compared.fidelities, graph)]
         names = {"float": against.name, "quantized": model.name, "difference": f"{model.name} against {against.name}"}
         readings = tuple(replace(r, of=names[r.of]) for r in readings)
     elif samples.labels is not None:
@@ -111,9 +121,10 @@ def evaluate(  # noqa: PLR0913, PLR0917  # likewise
     else:
         raise OptionError("the data has no labels that fit the model; type --against with the float .tflite to compare with")
     output.readings(f"{len(samples):,} samples, {KERNEL_NAMES[device.kernels]}", readings)
-    for finding in samples.findings:
+    for finding in notes:
         output.console.print(f"note: {escape(finding.message)}", soft_wrap=True)
-    output.document({"measurements": [r.to_json() for r in readings]})
+    found = [{"kind": f.kind, "message": f.message} for f in notes]
+    output.document({"measurements": [r.to_json() for r in readings], "findings": found})
 
 
 def diagnose(  # noqa: PLR0913, PLR0917  # likewise
@@ -141,7 +152,7 @@ def benchmark(model: Path, against: Path | None, device: Target, threads: int, o
         tflite.read(path)
     with output.progress() as progress:
         times = litert.latency(paths, kernels=kernels, threads=threads, progress=lambda a, b: progress("time", a, b))
-    how = f"{threads} thread{'s' if threads > 1 else ''}, {KERNEL_NAMES[kernels]}"
+    how = f"{counted(threads, 'thread')}, {KERNEL_NAMES[kernels]}, {cpu()}"
     readings = tuple(Reading(name, latency(t.samples_ms, how)) for name, t in times.items())
     if against is not None:
         ratio = speedup(times["model"].samples_ms, times["against"].samples_ms, how)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -13,8 +12,8 @@ from typing import Any, Final, TypeAlias, final
 
 import numpy as np
 
+from intact import choices, files, findings, micro, options
 from intact import data as samples_of
-from intact import files, micro, options
 from intact.calibrate import observe
 from intact.chance import contradiction, near_chance
 from intact.choices import Granularity
@@ -24,12 +23,18 @@ from intact.errors import DataError, OptionError, UnsupportedError, located
 from intact.formats import tflite
 from intact.formats.load import to_float_tflite
 from intact.graph import Graph
+from intact.helps import what_helps
 from intact.lower import lower
+from intact.measure import accuracy
 from intact.measure.accuracy import Metric, Verdict
 from intact.measure.accuracy import verdict as judge
 from intact.measure.figures import Reading, compare
+from intact.measure.machine import cpu
+from intact.measure.metrics import METRICS
+from intact.measure.outputs import OutputFidelity, look
 from intact.measure.run_outputs import outputs_of
-from intact.ops.quantization import Dequantize, Quantize
+from intact.measure.task import Task
+from intact.measure.task import tasks as tasks_of
 from intact.plan import Plan
 from intact.planner import make_plan
 from intact.quantized import Quantized
@@ -39,17 +44,13 @@ from intact.run_folder import RunFolder
 from intact.runtime.keras_export import InputShape
 from intact.schemes import scheme as scheme_named
 from intact.search import Candidate
-from intact.sensitivity import sensitivities
 from intact.settings import Settings
 from intact.targets import target as target_named
-from intact.wording import counted
 
 #: Told the step, how much of it is done and how much there is (0: not known).
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 _BATCH: Final = 32
-#: Points of accuracy, or per cent of samples with another class, that call for a word.
-_GREAT: Final = 5.0
 
 
 @final
@@ -57,7 +58,8 @@ _GREAT: Final = 5.0
 class Result:
     """The quantized model with its plan and every figure. ``float_graph`` is the network that was quantized.
 
-    ``taken`` names the candidate that a search chose, ``steps`` say what remedies did to the network.
+    ``taken`` names the candidate that a search chose, ``steps`` say what remedies did to the network, ``tasks`` what each
+    output, by name, was taken for.
     """
 
     model: bytes = field(repr=False)
@@ -72,6 +74,7 @@ class Result:
     taken: str | None = None
     steps: tuple[str, ...] = ()
     verdict: Verdict | None = None
+    tasks: Mapping[str, Task] = field(default_factory=dict)
 
     def save(self, path: str | Path) -> Path:
         """Write the .tflite, whole or not at all."""
@@ -116,15 +119,15 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     time_budget: float | str = 900.0,
     device: str = "auto",
     plan: Plan | None = None,
-    metric: Metric | None = None,
+    metric: Metric | str | None = None,
     measure: bool = True,
     progress: Progress | None = None,
 ) -> Result:
     """Quantize ``model`` (anything that :func:`intact.load` takes) and measure what it costs, on the written file.
 
     ``data`` is split by ``seed`` into calibration and evaluation samples, unless ``evaluation`` is given. ``metric`` is any
-    function of outputs and labels, larger being better. ``input_shape`` is for Keras models that leave sizes open:
-    (96, 96, 3), or by input name. ``remedies`` are applied as named; ``max_drop`` (percentage points, or in the unit of
+    function of outputs and labels, larger being better, or one of "mse", "mae", "auc" and "iou". ``input_shape`` is for Keras
+    models that leave sizes open: (96, 96, 3), or by input name. ``remedies`` are applied as named; ``max_drop`` (percentage points, or in the unit of
     ``metric``) or ``min_agreement`` (per cent) lets a search of at most ``time_budget`` (seconds, or "15m") choose; they learn
     on ``device``: "cpu", "cuda", or "auto". ``plan`` replays a plan made before.
     ``measure=False`` leaves out all figures.
@@ -146,9 +149,11 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
         min_agreement=min_agreement,
         time_budget=options.seconds(time_budget) if isinstance(time_budget, str) else time_budget,
         device=device,
+        metric=None if metric is None else choices.metric(metric) if isinstance(metric, str) else accuracy.called(metric),
     )
+    measured_by = METRICS[metric] if isinstance(metric, str) else metric
     with tempfile.TemporaryDirectory(prefix="intact-") as folder:
-        job = Job(model, data, evaluation, settings, plan, metric, RunFolder(Path(folder)), progress or _silent)
+        job = Job(model, data, evaluation, settings, plan, measured_by, RunFolder(Path(folder)), progress or _silent)
         return job.run(measure=measure)
 
 
@@ -158,6 +163,17 @@ def _unheard(line: str) -> None:
 
 def _silent(step: str, done: int, total: int) -> None:
     del step, done, total
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """All figures, what they say by themselves, and what each output is and how true it is."""
+
+    readings: tuple[Reading, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    tasks: Mapping[str, Task] = field(default_factory=dict)
+    seen: tuple[OutputFidelity, ...] = ()
 
 
 @final
@@ -183,28 +199,31 @@ class Job:
         plan, integer = recovery.network.plan, recovery.network.integer()
         device = micro.check(integer, self.settings.target)
         written = self.folder.file("model.tflite", lambda: tflite.write(integer))
-        readings: tuple[Reading, ...] = ()
+        measured = _Measured()
         verdict: Verdict | None = None
         if measure:
-            readings = self._measure(source, written, graph, integer, parts)
-            verdict = self._verdict(source, written, parts)
+            measured = self._measure(source, written, graph, integer, parts)
+            verdict = self._verdict(source, written, parts, measured.tasks)
         return Result(
             model=written.read_bytes(),
             graph=integer,
             float_graph=graph,
             plan=plan,
             settings=self.settings,
-            readings=readings,
+            readings=measured.readings,
             findings=(
                 *parts.calibration.findings,
                 *parts.findings,
                 *recovery.findings,
                 *device,
-                *_float_islands(integer, self.settings),
-                *_great_loss(readings, self.settings),
-                *self._doubts(graph, readings, parts),
-                *self._advice(verdict, recovery, parts),
+                *findings.float_islands(integer, self.settings),
+                *measured.findings,
+                *findings.great_loss(measured.readings, self.settings),
+                *self._doubts(graph, measured.readings, parts),
+                *self._poor(source, recovery.network, measured.seen, parts),
+                *findings.missed(verdict, recovery, parts, self.progress),
             ),
+            tasks=measured.tasks,
             candidates=recovery.candidates,
             taken=recovery.taken,
             steps=recovery.network.log,
@@ -243,6 +262,10 @@ class Job:
         if evaluation is not None:
             data = replace(data, findings=(*data.findings, *(f for f in evaluation.findings if f not in data.findings)))
         parts = samples_of.partition(data, evaluation, self.settings.seed, self.settings.calibration_samples)
+        if self.metric is not None and parts.report.targets is None:
+            raise OptionError(
+                "a metric needs targets; give the data some, as an .npz with x and y or intact.data.arrays(x, y) does"
+            )
         self.folder.claim("data", f"{parts.calibration.fingerprint()} {parts.report.fingerprint()}")
         return parts
 
@@ -273,47 +296,21 @@ class Job:
             tell=self.tell,
         )
 
-    def _verdict(self, source: Path, written: Path, parts: Parts) -> Verdict | None:
+    def _verdict(self, source: Path, written: Path, parts: Parts, tasks: Mapping[str, Task]) -> Verdict | None:
         goal = self.settings.goal
         if goal is None:
             return None
         outputs = self._outputs("float", source, parts.report), self._outputs("quantized", written, parts.report)
-        return judge(goal.loss(*outputs, parts.report, self.metric), goal.limit)
+        return judge(goal.loss(*outputs, parts.report, self.metric, tasks), goal.limit)
 
     def _doubts(self, graph: Graph, readings: tuple[Reading, ...], parts: Parts) -> tuple[Finding, ...]:
-        """What may be wrong with the samples, or with how the outputs are read, if anything is measured."""
-        if not readings or self.metric is not None:
-            return ()
-        classes = samples_of.class_count(graph) or 0
+        """What may be wrong with the samples, if anything is measured."""
         top = next((r.measurement for r in readings if (r.of, r.measurement.name) == ("float", "top-1 accuracy")), None)
         # Only then is the float network run again, by the simulator: to say what would fit better.
-        found = contradiction(graph, parts.report) if top is not None and near_chance(top, max(classes, 2)) else None
-        if found is not None:
-            return (Finding("contradiction", f"{found.what}: {found.advice}"),)
-        if classes == 1 and top is None and any(r.measurement.name == "agreement with float" for r in readings):
-            said = "the one output is read as a yes or no, which agreement compares; for a regression only the SQNR counts"
-            return (Finding("read as a class", said),)
-        return ()
-
-    def _advice(self, verdict: Verdict | None, recovery: Recovery, parts: Parts) -> tuple[Finding, ...]:
-        """What a limit that was not met, or not surely, calls for."""
-        if verdict is None or verdict.status == "pass":
+        if top is None or self.metric is not None or not near_chance(top, max(samples_of.class_count(graph) or 0, 2)):
             return ()
-        if verdict.status == "inconclusive":
-            needed = "" if verdict.needs_about_n is None else f" about {verdict.needs_about_n:,} samples would settle it;"
-            said = f"the limit is met by the estimate, not by all of its interval:{needed} {len(parts.report):,} reported"
-            return (Finding("inconclusive", said),)
-        rows = sensitivities(recovery.network, parts.calibration, progress=self.progress)
-        worst = "; ".join(f"{row.op} makes {100 * row.share:.0f} % of the noise" for row in rows[:3])
-        taken = next(c for c in recovery.candidates if c.name == recovery.taken)
-        if taken.score <= verdict.limit:
-            said = f"the limit is not met, though {taken.name} met it on the {taken.loss.n:,} selection samples, where the "
-            said += "search stopped. What may help: more samples under --data"
-            said += ", or a tighter limit, so that the search goes on" if verdict.limit > 0 else ", or a limit above 0"
-        else:
-            said = "the limit is not met; the network that loses least of those tried is written. What may help: more samples "
-            said += "under --data, a larger --time-budget, or a wider --scheme"
-        return (Finding("limit missed", f"{said}. {worst or 'No op stands out'}"),)
+        found = contradiction(graph, parts.report)
+        return () if found is None else (Finding("contradiction", f"{found.what}: {found.advice}"),)
 
     def _calibrate(self, graph: Graph, calibration: Samples, *, histogram: bool) -> dict[int, Observed]:
         def make() -> dict[str, np.ndarray]:
@@ -335,21 +332,41 @@ class Job:
             yield batch
         self.progress(step, len(samples), len(samples))
 
-    def _measure(self, source: Path, written: Path, graph: Graph, integer: Graph, parts: Parts) -> tuple[Reading, ...]:
-        target = target_named(self.settings.target)
+    def _poor(self, source: Path, network: Quantized, seen: tuple[OutputFidelity, ...], parts: Parts) -> tuple[Finding, ...]:
+        """The outputs that came out badly, in words, and what would mend them."""
+        found = findings.poor(seen, network.reference)
+        if not found:
+            return ()
+        self.progress("look for what helps", 0, 0)
+
+        def prepared(settings: Settings) -> Graph:
+            return prepare(tflite.read(source.read_bytes()), settings)
+
+        named = {name for name, _ in found}
+        poor = [one for one in seen if one.name in named and one.finite]
+        if not poor:  # infinite numbers are no noise
+            return tuple(finding for _, finding in found)
+        helps = what_helps(network, self.settings, parts.calibration, poor, prepared)
+        return (*(finding for _, finding in found), Finding("what helps", helps))
+
+    def _measure(self, source: Path, written: Path, graph: Graph, integer: Graph, parts: Parts) -> _Measured:
+        target, goal = target_named(self.settings.target), self.settings.goal
         float_outputs = self._outputs("float", source, parts.report)
         int_outputs = self._outputs("quantized", written, parts.report)
-        return compare(
-            float_outputs=float_outputs,
-            int_outputs=int_outputs,
+        asked = goal is not None and goal.kind == "disagreement"
+        tasks = tasks_of(graph, float_outputs, parts.report, asked=asked, metric=self.metric is not None)
+        outputs = look(float_outputs, int_outputs, tasks)
+        readings, said = compare(
+            outputs=outputs,
             report=parts.report,
             metric=self.metric,
             files={"float": source, "quantized": written},
             float_graph=graph,
             graph=integer,
-            kernels=target.kernels,
+            target=target,
             progress=self.progress,
         )
+        return _Measured(readings, said, tasks, outputs.fidelities)
 
     def _outputs(self, name: str, path: Path, report: Samples) -> dict[str, np.ndarray]:
         def make() -> dict[str, np.ndarray]:
@@ -375,7 +392,7 @@ class Job:
                 "preprocessing": parts.report.preprocessing.to_json(),
             },
             "versions": {name: version(name) for name in ("intact", "torch", "numpy", "ai-edge-litert")}
-            | {"python": platform.python_version(), "machine": platform.machine()},
+            | {"python": platform.python_version(), "machine": platform.machine(), "cpu": str(cpu())},
         }
 
 
@@ -390,35 +407,3 @@ def prepare(graph: Graph, settings: Settings) -> Graph:
             "intact evaluate, intact benchmark, intact inspect and intact diagnose --against FLOAT_MODEL work on it as it is"
         )
     return lower(clean(graph), settings.target, scheme_named(settings.scheme).activations)
-
-
-def _great_loss(readings: tuple[Reading, ...], settings: Settings) -> tuple[Finding, ...]:
-    """A loss that nobody wants and nobody asked about, said with what to do."""
-    lost = next((r.measurement for r in readings if (r.of, r.measurement.name) == ("difference", "accuracy drop")), None)
-    differ = next((r.measurement for r in readings if r.measurement.name == "agreement with float"), None)
-    points = lost.value if lost is not None else 0.0 if differ is None else 100 - differ.value
-    if settings.goal is not None or points < _GREAT:
-        return ()
-    what = f"{points:.1f} points are lost" if lost is not None else f"{points:.1f} % of the samples get another class"
-    how = "--max-drop 1" if lost is not None else "--min-agreement 99"
-    said = f"{what}: {how} searches for a network that keeps them, and intact diagnose says which ops cost them"
-    return (Finding("great-loss", said),)
-
-
-def _float_islands(graph: Graph, settings: Settings) -> tuple[Finding, ...]:
-    """What stays in float in an integer network, which costs time there and forbids integer-only devices."""
-    if not scheme_named(settings.scheme).is_integer:
-        return ()
-    ops = [
-        op
-        for op in graph.ops
-        if not isinstance(op.kind, (Quantize, Dequantize)) and any(graph[i].is_float for i in (*op.reads, *op.outputs))
-    ]
-    if not ops:
-        return ()
-    kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(op.kind.name for op in ops).most_common())
-    message = (
-        f"{len(ops)} of {counted(len(graph.ops), 'op')} in float ({kinds}): kept so, or {settings.target} has no "
-        f"{settings.scheme} kernel for them; the first is {graph.label(ops[0])}"
-    )
-    return (Finding("float ops", message),)

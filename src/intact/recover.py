@@ -22,6 +22,7 @@ from intact.graph import Graph
 from intact.measure.accuracy import Metric
 from intact.measure.measurement import Measurement
 from intact.measure.run_outputs import outputs_of
+from intact.measure.task import tasks as tasks_of
 from intact.mixing import mixed_plan
 from intact.plan import Plan
 from intact.planner import make_plan
@@ -118,7 +119,8 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
         def judge(name: str, model: bytes) -> tuple[Measurement, float | None]:
             exact, made = outputs("float", source), outputs(name, written(model))
             expected = None if metric is not None else goal.expected(exact, made)
-            return goal.loss(exact, made, choosing, metric), expected
+            tasks = tasks_of(start.reference, exact, choosing, asked=goal.kind == "disagreement", metric=metric is not None)
+            return goal.loss(exact, made, choosing, metric, tasks), expected
 
         def latency(model: bytes) -> float:
             file = {"candidate": written(model)}

@@ -15,9 +15,10 @@ import numpy as np
 from intact.data import Samples
 from intact.errors import OptionError, ResourceError, UnsupportedError
 from intact.formats import tflite
-from intact.measure import accuracy
+from intact.measure import accuracy, metrics
 from intact.measure.accuracy import Metric
 from intact.measure.measurement import Measurement
+from intact.measure.task import Task
 from intact.quantized import Quantized
 from intact.remedies import apply
 from intact.remedies.base import Context, Remedy
@@ -39,6 +40,8 @@ _MOST: Final = 0.5
 _INTERVAL: Final = 2 * 1.96
 #: The standard deviation of an expected loss, as a part of itself.
 _TRUST: Final = 0.5
+#: An interval that reaches further than so many limits leaves what was measured open.
+_WIDE: Final = 2.0
 #: The part of the time left that one remedy that learns may take, so that there is some for what comes after it.
 _OF_TIME: Final = 0.6
 
@@ -57,24 +60,20 @@ class Goal:
         outputs: Mapping[str, np.ndarray],
         samples: Samples,
         metric: Metric | None = None,
+        tasks: Mapping[str, Task] | None = None,
     ) -> Measurement:
-        """How much is lost, with its interval: of accuracy in points, or of ``metric`` in its own unit."""
+        """How much is lost, with its interval: of accuracy in points, or of ``metric`` in its own unit.
+
+        ``tasks`` says what each output is; without it the first one is taken for classes if its numbers can be.
+        """
         name = next(iter(float_outputs))
         a, b = float_outputs[name], outputs[name]
-        cut = accuracy.threshold(a)
         if self.kind == "disagreement":
-            if why := accuracy.why_no_classes(a, samples):
-                raise OptionError(
-                    f"--min-agreement compares classes, and {why}; leave it out (--remedies need no limit, and the result "
-                    "gives the SQNR), or give targets and pass metric= with max_drop= in Python"
-                )
-            differ = accuracy.classes(a, cut) != accuracy.classes(b, cut)
-            return accuracy.share(np.asarray(differ), "disagreement with float", "share of samples with another class")
+            return _disagreement(float_outputs, outputs, samples, tasks)
         self.check(samples, metric)
         if metric is not None and samples.targets is not None:
-            accuracy.check_direction(metric, float_outputs, samples.targets)
-            return accuracy.metric_drop(metric, float_outputs, outputs, samples.targets)
-        labels = np.asarray(samples.labels)
+            return metrics.drop(metric, float_outputs, outputs, samples.targets)
+        labels, cut = np.asarray(samples.labels), accuracy.threshold(a)
         return accuracy.drop(accuracy.correct(a, labels, cut), accuracy.correct(b, labels, cut))
 
     def check(self, samples: Samples, metric: Metric | None) -> None:
@@ -82,11 +81,11 @@ class Goal:
         if self.kind != "drop":
             return
         if metric is not None and samples.targets is None:
-            raise OptionError("metric= with max_drop= needs targets; give the data some, as intact.data.arrays(x, y) does")
+            raise OptionError("a metric needs targets; give the data some, as an .npz with x and y does, or arrays(x, y)")
         if metric is None and samples.labels is None and samples.targets is not None:
             raise OptionError(
                 "--max-drop needs labels that are classes of the model, and these are not; leave it out and type --remedies, "
-                "or pass metric= in Python"
+                "or name a --metric that they are for"
             )
         if metric is None and samples.labels is None:
             raise OptionError(
@@ -108,6 +107,17 @@ class Goal:
         p = accuracy.probabilities(scores)
         return 100 * float((p[row, old] - p[row, new]).mean())
 
+    def are_few(self, loss: Measurement) -> bool:
+        """Whether the samples behind ``loss`` are too few for it to mean much: its interval reaches two limits further.
+
+        Of classes besides: they could not even show a network that loses nothing to be within the limit. Worked, for a limit of
+        1: 0.80 [-2.75, 4.46] on 125 samples are few; -0.48 [-1.72, 0.74] on 1,250 are not.
+        """
+        if loss.high is None or loss.high - loss.value <= _WIDE * self.limit:
+            return False
+        of_classes = loss.unit in {"percentage points", "%"}
+        return not of_classes or (self.limit > 0 and self.samples_for(loss.n) is not None)
+
     def samples_for(self, count: int) -> int | None:
         """How many samples it takes to show a network that loses nothing to be within the limit, if ``count`` are too few."""
         same = np.ones(count, np.bool_)
@@ -116,6 +126,31 @@ class Goal:
             return None
         # The upper end of an interval around nothing goes with 1 / n.
         return math.ceil(count * loss.high / self.limit) if self.limit > 0 else sys.maxsize
+
+
+def _disagreement(
+    float_outputs: Mapping[str, np.ndarray],
+    outputs: Mapping[str, np.ndarray],
+    samples: Samples,
+    tasks: Mapping[str, Task] | None,
+) -> Measurement:
+    """The share of samples that get another class in any output of classes; OptionError where there is none."""
+    if tasks is None:
+        name = next(iter(float_outputs))
+        chosen, why = [name], accuracy.why_no_classes(float_outputs[name], samples)
+    else:
+        chosen = [name for name, task in tasks.items() if task.are_classes]
+        why = "" if chosen else next(iter(tasks.values())).why
+    if why:
+        raise OptionError(
+            f"--min-agreement compares classes, and {why}; leave it out (--remedies need no limit, and the result "
+            "gives the SQNR), or give targets and type --metric with --max-drop"
+        )
+    differ = np.zeros(len(samples), np.bool_)
+    for name in chosen:
+        cut = accuracy.threshold(float_outputs[name])
+        differ |= accuracy.classes(float_outputs[name], cut) != accuracy.classes(outputs[name], cut)
+    return accuracy.share(differ, "disagreement with float", "share of samples with another class")
 
 
 @final
@@ -139,13 +174,17 @@ class Candidate:
     def score(self) -> float:
         """What the search goes by: measured and expected loss, each weighed by how sure it is.
 
-        The measured one by its interval; the expected one, which trusts the float network's confidence, to half of itself.
-        Worked: -0.48 [-1.72, 0.74] measured and 1.5 expected give 0.34; -0.32 [-2.14, 1.50] and 5.0 give 0.32.
+        The measured one by its interval; the expected one, which trusts the float network's confidence, to half of itself, and
+        never more than the measured one: a network that is sure of its mistakes expects to lose nothing. And no less than what
+        the measured interval allows. Worked: -0.48 [-1.72, 0.74] measured and 1.5 expected give 0.34; -0.32 [-2.14, 1.50] and
+        5.0 give 0.32; 27.46 [26.2, 28.7] and 0.19 give 26.2; 0.80 [-2.75, 4.46] and 0.1 give 0.45.
         """
-        if not self.expected or self.loss.low is None or self.loss.high is None or self.loss.high <= self.loss.low:
+        if self.expected is None or self.loss.low is None or self.loss.high is None or self.loss.high <= self.loss.low:
             return self.loss.value
-        deviations = np.array([(self.loss.high - self.loss.low) / _INTERVAL, _TRUST * self.expected])
-        return float(np.average([self.loss.value, self.expected], weights=deviations**-2.0))
+        measured = (self.loss.high - self.loss.low) / _INTERVAL
+        deviations = np.array([measured, max(_TRUST * abs(self.expected), measured)])
+        weighed = float(np.average([self.loss.value, self.expected], weights=deviations**-2.0))
+        return max(weighed, self.loss.low)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -198,7 +237,11 @@ class Tools:
 
 
 def search(start: Quantized, tools: Tools) -> tuple[tuple[Candidate, ...], Candidate]:
-    """Everything tried, in order, and the one to take: the cheapest that meets the goal, else the one that loses least."""
+    """Everything tried, in order, and the one to take: the cheapest that meets the goal, else the one that loses least.
+
+    Where the selection samples are few (:meth:`Goal.are_few`), to meet the goal by the estimate ends nothing: the search goes
+    on until nothing measurable is lost, nothing is left to try or time is up, and the one that loses least is taken.
+    """
     ladder = _Ladder(start, tools)
     ladder.climb()
     return tuple(ladder.tried), ladder.met or ladder.best
@@ -326,9 +369,16 @@ class _Ladder:
         self.tried.append(candidate)
         self.remedies[name] = remedies
         tools.tell(f"{candidate}, before the interruption" if earlier else str(candidate))
-        if candidate.score <= tools.goal.limit:
+        met = self._meets(candidate)
+        if met:
             self.met = candidate
-        return candidate.score <= tools.goal.limit
+        return met
+
+    def _meets(self, candidate: Candidate) -> bool:
+        """Whether nothing better need be looked for: the goal is met, and not by a hope."""
+        loss, goal = candidate.loss, self.tools.goal
+        nothing_lost = loss.value <= 0 and candidate.score <= 0
+        return candidate.score <= goal.limit and (nothing_lost or not goal.are_few(loss))
 
     def _keep_best(self) -> None:
         if self.tried:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Settings:
     """Everything besides model and data that decides what comes out. OptionError for values that cannot be.
 
-    ``max_drop`` is in percentage points, ``min_agreement`` in per cent, ``time_budget`` in seconds.
+    ``max_drop`` is in percentage points, or in the unit of ``metric`` where one is named; ``min_agreement`` in per cent,
+    ``time_budget`` in seconds.
     """
 
     scheme: str = "int8"
@@ -41,6 +42,7 @@ class Settings:
     min_agreement: float | None = None
     time_budget: float = 900.0
     device: str = "auto"
+    metric: str | None = None
 
     def __post_init__(self) -> None:
         self.request()
@@ -83,7 +85,9 @@ class Settings:
             raise OptionError("--max-drop and --min-agreement are two limits; type one of them")
         if limited and self.remedies:
             raise OptionError("--remedies says what to do and a limit lets Intact choose; type one of them")
-        if self.max_drop is not None and not 0 <= self.max_drop < 100:
+        if self.max_drop is not None and self.max_drop < 0:
+            raise OptionError(f"--max-drop {self.max_drop:g} must be at least 0")
+        if self.metric is None and self.max_drop is not None and self.max_drop >= 100:
             raise OptionError(f"--max-drop {self.max_drop:g} must be percentage points from 0 to 100, such as --max-drop 0.5")
         if self.min_agreement is not None and not 1 < self.min_agreement <= 100:  # 0.99 is a share, typed by mistake
             raise OptionError(f"--min-agreement {self.min_agreement:g} must be a percentage, such as --min-agreement 99")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from intact.data.spec import InputSpec as InputSpec
     from intact.data.spec import class_count as class_count
     from intact.data.spec import input_specs as input_specs
+    from intact.data.spec import units as units
     from intact.data.splits import Parts as Parts
     from intact.data.splits import for_learning as for_learning
     from intact.data.splits import for_search as for_search
@@ -58,5 +59,6 @@ else:
             "partition": "splits",
             "split": "splits",
             "stratified_order": "splits",
+            "units": "spec",
         },
     )

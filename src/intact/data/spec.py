@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-from intact.affine import Affine
+from intact.affine import Affine, Index
 from intact.graph import Dim, Graph
 
 
@@ -49,9 +50,18 @@ def input_specs(graph: Graph) -> tuple[InputSpec, ...]:
     )
 
 
+def units(shape: Sequence[Dim]) -> int | None:
+    """The length of the one vector that an output ``[n, ...]`` is for each sample; None where it is none.
+
+    Axes of length 1 do not count, and what has no other is one number: ``[n, 1, 1, 10] -> 10``, ``[n, 1] -> 1``,
+    ``[n, 8, 8, 2] -> None``.
+    """
+    kept = [size for size in shape[1:] if size != 1] or [1]
+    return kept[0] if len(kept) == 1 else None
+
+
 def class_count(graph: Graph) -> int | None:
-    """The number of classes when the only output is one vector per sample, ``[n, classes]``; else None."""
-    if len(graph.outputs) != 1:
+    """The numbers that the only output has for each sample, if it is one vector of real numbers; else None."""
+    if len(graph.outputs) != 1 or isinstance(graph[graph.outputs[0]].format, Index):
         return None
-    shape = graph[graph.outputs[0]].shape
-    return shape[1] if len(shape) == 2 else None
+    return units(graph[graph.outputs[0]].shape)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 
-from intact.data import Samples
+from intact.data import Samples, units
 from intact.errors import DataError
 from intact.measure.bootstrap import paired
 from intact.measure.measurement import Measurement
@@ -31,14 +31,15 @@ _CLEARLY: Final = 0.05
 
 def probabilities(scores: np.ndarray) -> np.ndarray:
     """Scores [n, classes] as probabilities: as they are where each row is one already, else their softmax."""
-    if _are_probabilities(scores):
+    if are_probabilities(scores):
         return scores
     largest = scores.max(1, keepdims=True)
     odds: np.ndarray = np.exp(scores - largest)
     return np.asarray(odds / odds.sum(1, keepdims=True))
 
 
-def _are_probabilities(scores: np.ndarray) -> bool:
+def are_probabilities(scores: np.ndarray) -> bool:
+    """Whether each row of ``[n, c]`` adds up to 1 and holds nothing below 0."""
     return bool(scores.min() >= 0 and np.allclose(scores.sum(1), 1, atol=0.02))
 
 
@@ -57,6 +58,8 @@ def classes(output: np.ndarray, cut: float = 0.5) -> np.ndarray:
     class, as a device's argmax does. Raises DataError for outputs with more than one axis of scores.
     """
     scores = _scores(output)
+    if output.dtype in (np.int32, np.int64):  # an ARG_MAX chose already
+        return np.asarray(scores[:, 0], np.int64)
     if scores.shape[1] == 1:
         return (scores[:, 0] > cut).astype(np.int64)
     return np.asarray(scores.argmax(axis=1), np.int64)
@@ -68,37 +71,27 @@ def why_no_classes(output: np.ndarray, samples: Samples) -> str:
     One number for each sample is a class where it goes to both sides of :func:`threshold`; as many numbers as an input
     has are a copy of it, unless there are labels or they are probabilities.
     """
-    kept = _sizes(output)
-    if len(kept) > 1:
+    count = units(output.shape)
+    if count is None:
         return f"an output of shape {['n', *output.shape[1:]]} is not one score for each class"
     if samples.labels is not None:
         return ""
-    if kept == [1] and (samples.targets is not None or len(np.unique(classes(output, threshold(output)))) < 2):
+    if count == 1 and (samples.targets is not None or len(np.unique(classes(output, threshold(output)))) < 2):
         return "one number for each sample that is always on one side of its threshold, or has other labels, is no class"
-    like_input = kept != [1] and any(spec.sample == tuple(output.shape[1:]) for spec in samples.inputs)
-    if like_input and not _are_probabilities(_scores(output)):
+    like_input = count != 1 and any(spec.sample == tuple(output.shape[1:]) for spec in samples.inputs)
+    if like_input and not are_probabilities(_scores(output)):
         return f"an output of shape {['n', *output.shape[1:]]}, which is an input's, is a copy of it rather than scores"
     return ""
 
 
-def class_count(output: np.ndarray) -> int:
-    """How many classes :func:`classes` tells apart; a single unit tells two."""
-    return max(int(_scores(output).shape[1]), 2)
-
-
-def _sizes(output: np.ndarray) -> list[int]:
-    """The axes of one sample's output but those of length 1; a number alone has one of 1."""
-    return [size for size in output.shape[1:] if size != 1] or [1]
-
-
 def _scores(output: np.ndarray) -> np.ndarray:
-    kept = _sizes(output)
-    if len(kept) > 1:
+    count = units(output.shape)
+    if count is None:
         raise DataError(
             f"an output of shape {['n', *output.shape[1:]]} is not one score per class; leave out --max-drop and "
             "--min-agreement (--remedies need neither), or pass metric= in Python"
         )
-    return output.reshape(len(output), kept[0])
+    return output.reshape(len(output), count)
 
 
 def correct(output: np.ndarray, labels: np.ndarray, cut: float = 0.5) -> Bools:
@@ -106,7 +99,7 @@ def correct(output: np.ndarray, labels: np.ndarray, cut: float = 0.5) -> Bools:
 
     Raises DataError when labels and outputs are not equally many, or a label is no class of the output.
     """
-    wanted = _labels(labels, class_count(output))
+    wanted = _labels(labels, max(_scores(output).shape[1], 2))
     if len(wanted) != len(output):
         raise DataError(f"{len(wanted)} labels for {len(output)} samples")
     return np.asarray(classes(output, cut) == wanted)
@@ -217,6 +210,17 @@ def _count(hits: np.ndarray) -> int:
     return len(hits)
 
 
+def same_numbers(a: np.ndarray, b: np.ndarray, name: str) -> Measurement:
+    """The share of equal numbers in ``[n, ...]`` in per cent; its interval is over samples, whose numbers err together."""
+    same = np.asarray(a == b).reshape(_count(a), -1)
+    if same.all() or not same.any():  # resampling would claim certainty
+        return share(np.asarray(same.all(axis=1)), name, "share of numbers")
+    each = same.mean(axis=1)
+    interval = paired(lambda pick: 100 * float(each[pick].mean()), len(each))
+    how = f"share of numbers, {interval.how}"
+    return Measurement(name, 100 * float(each.mean()), "%", interval.low, interval.high, how, len(each))
+
+
 # ---- the verdict ----------------------------------------------------------------------------------------------------------
 
 
@@ -279,15 +283,19 @@ def sqnr(reference: np.ndarray, actual: np.ndarray, name: str = "SQNR") -> Measu
     """
     n = _count(reference)
     x, y = (a.reshape(n, -1).astype(np.float64) for a in (reference, actual))
-    signal, noise = (x**2).sum(axis=1), ((x - y) ** 2).sum(axis=1)
+    return decibels(name, (x**2).sum(axis=1), ((x - y) ** 2).sum(axis=1), "signal power over squared error")
 
-    def decibel(pick: np.ndarray) -> float:
+
+def decibels(name: str, signal: np.ndarray, noise: np.ndarray, how: str) -> Measurement:
+    """``10 log10(sum signal / sum noise)`` of the powers ``[n]`` of samples, with a bootstrap interval over them."""
+    n = _count(signal)
+
+    def value(pick: np.ndarray) -> float:
         s, e = float(signal[pick].sum()), float(noise[pick].sum())
         return math.inf if e == 0 else -math.inf if s == 0 else 10 * math.log10(s / e)
 
-    interval = paired(decibel, n)
-    how = f"signal power over squared error, {interval.how}"
-    return Measurement(name, decibel(np.arange(n)), "dB", interval.low, interval.high, how, n)
+    interval = paired(value, n)
+    return Measurement(name, value(np.arange(n)), "dB", interval.low, interval.high, f"{how}, {interval.how}", n)
 
 
 def metric_value(metric: Metric, outputs: Mapping[str, np.ndarray], labels: np.ndarray, name: str = "metric") -> Measurement:
@@ -298,7 +306,7 @@ def metric_value(metric: Metric, outputs: Mapping[str, np.ndarray], labels: np.n
         return _call(metric, outputs, labels, pick)
 
     interval = paired(value, n)
-    return Measurement(name, value(np.arange(n)), "", interval.low, interval.high, f"{_called(metric)}, {interval.how}", n)
+    return Measurement(name, value(np.arange(n)), "", interval.low, interval.high, f"{called(metric)}, {interval.how}", n)
 
 
 def check_direction(metric: Metric, outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> None:
@@ -307,7 +315,7 @@ def check_direction(metric: Metric, outputs: Mapping[str, np.ndarray], labels: n
     own, others = (_call(metric, outputs, labels[pick], each) for pick in (each, np.roll(each, len(each) // 2)))
     if others > own + _CLEARLY * abs(own):
         raise DataError(
-            f"metric {_called(metric)} is {own:.4g} for the float network, and {others:.4g} with the labels of other samples: "
+            f"metric {called(metric)} is {own:.4g} for the float network, and {others:.4g} with the labels of other samples: "
             "larger ones have to be better; return its negative"
         )
 
@@ -329,11 +337,12 @@ def metric_drop(
         return _call(metric, float_outputs, labels, pick) - _call(metric, int_outputs, labels, pick)
 
     interval = paired(value, n)
-    how = f"{_called(metric)} of float less that of integer, paired, {interval.how}"
+    how = f"{called(metric)} of float less that of integer, paired, {interval.how}"
     return Measurement(name, value(np.arange(n)), "", interval.low, interval.high, how, n)
 
 
-def _called(metric: Metric) -> str:
+def called(metric: Metric) -> str:
+    """A metric's name."""
     return str(getattr(metric, "__name__", type(metric).__name__))
 
 
@@ -344,5 +353,5 @@ def _call(metric: Metric, outputs: Mapping[str, np.ndarray], labels: np.ndarray,
         return float(metric(given, labels[pick]))
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError) as error:
         raise DataError(
-            f"metric {_called(metric)} fails on these outputs and labels ({type(error).__name__}: {error})"
+            f"metric {called(metric)} fails on these outputs and labels ({type(error).__name__}: {error})"
         ) from error

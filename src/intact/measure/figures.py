@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,28 +10,31 @@ from typing import Any, Final, TypeAlias, final
 
 import numpy as np
 
-from intact.data import Samples
+from intact.data import Finding, Samples
 from intact.formats import tflite
 from intact.graph import Graph
-from intact.measure import accuracy, cost
+from intact.measure import accuracy, cost, metrics
+from intact.measure.arena import arena
 from intact.measure.latency import latency, speedup
+from intact.measure.machine import cpu
 from intact.measure.measurement import Measurement
 from intact.measure.memory import peak
-from intact.measure.parity import SAME_CLASS, parity
+from intact.measure.outputs import Outputs
+from intact.measure.parity import parity
 from intact.measure.size import size
+from intact.measure.task import Task
 from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES, Kernels
-from intact.simulate import Program, run_batches
+from intact.targets import Target
+from intact.wording import counted
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 
-#: Report samples that the simulator runs too, to say how far it agrees with the runtime.
-_SIMULATED: Final = 200
 #: Blocks of invocations that both files are timed over, and the most seconds that may take.
 _ROUNDS: Final = 40
 _LATENCY_SECONDS: Final = 12.0
-#: Vectors longer than this are embeddings or reconstructions, not classes.
-_MOST_CLASSES: Final = 100_000
+#: Kinds of ops that are told of a slow file.
+_KINDS: Final = 6
 
 
 @final
@@ -45,57 +49,44 @@ class Reading:
         return {"of": self.of, **self.measurement.to_json()}
 
 
-def fidelity(
-    float_outputs: Mapping[str, np.ndarray],
-    int_outputs: Mapping[str, np.ndarray],
-    report: Samples,
-    metric: accuracy.Metric | None,
-) -> tuple[Reading, ...]:
-    """Accuracy and its drop where there are labels, the metric's where there is one; agreement and SQNR in any case."""
-    name = next(iter(float_outputs))
-    a, b = float_outputs[name], int_outputs[name]
+def fidelity(outputs: Outputs, report: Samples, metric: accuracy.Metric | None) -> tuple[Reading, ...]:
+    """What ``metric`` or the labels say of both files and their difference; agreement of what is a class; and how true each
+    output's numbers are.
+    """
     readings: list[Reading] = []
-    one_score_each = len(float_outputs) == 1 and _are_classes(a, report)
-    cut = accuracy.threshold(a)
+    name = next(iter(outputs.exact))
     if metric is not None and report.targets is not None:
         readings += [
-            Reading("float", accuracy.metric_value(metric, float_outputs, report.targets)),
-            Reading("quantized", accuracy.metric_value(metric, int_outputs, report.targets)),
-            Reading("difference", accuracy.metric_drop(metric, float_outputs, int_outputs, report.targets)),
+            Reading("float", metrics.value(metric, outputs.exact, report.targets)),
+            Reading("quantized", metrics.value(metric, outputs.made, report.targets)),
+            Reading("difference", metrics.drop(metric, outputs.exact, outputs.made, report.targets)),
         ]
-    elif report.labels is not None and one_score_each:
-        right = accuracy.correct(a, report.labels, cut), accuracy.correct(b, report.labels, cut)
+    elif report.labels is not None and len(outputs.exact) == 1 and outputs.tasks[name].are_classes:
+        cut = accuracy.threshold(outputs.exact[name])
+        a, b = (accuracy.correct(y[name], report.labels, cut) for y in (outputs.exact, outputs.made))
         readings += [
-            Reading("float", accuracy.top1(right[0])),
-            Reading("quantized", accuracy.top1(right[1])),
-            Reading("difference", accuracy.drop(*right)),
+            Reading("float", accuracy.top1(a)),
+            Reading("quantized", accuracy.top1(b)),
+            Reading("difference", accuracy.drop(a, b)),
         ]
-    if one_score_each and metric is None:
-        readings.append(Reading("quantized", accuracy.agreement(accuracy.classes(a, cut), accuracy.classes(b, cut))))
-    for output, reference in float_outputs.items():
-        label = "SQNR" if len(float_outputs) == 1 else f"SQNR of {output}"
-        readings.append(Reading("quantized", accuracy.sqnr(reference, int_outputs[output], label)))
+    numbers = {one.name: one.measurements for one in outputs.fidelities}
+    for name, reference in outputs.exact.items():
+        found = (*_shares(reference, outputs.made[name], outputs.tasks[name]), *numbers.get(name, ()))
+        readings += [Reading("quantized", m.named(f"{m.name} of {name}") if len(outputs.exact) > 1 else m) for m in found]
     return tuple(readings)
 
 
-def _are_classes(output: np.ndarray, report: Samples) -> bool:
-    return output.size // len(output) <= _MOST_CLASSES and not accuracy.why_no_classes(output, report)
-
-
-def simulated(graph: Graph, int_outputs: Mapping[str, np.ndarray], report: Samples, kernels: Kernels) -> tuple[Reading, ...]:
-    """How far the simulator of ``graph`` and the runtime agree, on the first samples of the report."""
-    count = min(_SIMULATED, len(report))
-    batches = (report.batch(np.arange(at, min(at + 50, count)))[0] for at in range(0, count, 50))
-    outputs = run_batches(Program(graph), batches)
-    ran = {name: values[:count] for name, values in int_outputs.items()}
-    formats = {name: graph[i].format for name, i in zip(graph.output_names, graph.outputs, strict=True)}
-    several = len(ran) > 1
-    return tuple(
-        Reading("quantized", m.named(f"{m.name} of {p.output}") if several else m)
-        for p in parity(outputs, ran, formats, KERNEL_NAMES[kernels])
-        for m in p.measurements
-        if m.name != SAME_CLASS or _are_classes(ran[p.output], report)
-    )
+def _shares(reference: np.ndarray, made: np.ndarray, task: Task) -> tuple[Measurement, ...]:
+    """How often two networks say the same, of what says one thing of many: a class, a pixel's class, a whole number."""
+    if task.are_classes:
+        cut = accuracy.threshold(reference)
+        return (accuracy.agreement(accuracy.classes(reference, cut), accuracy.classes(made, cut)),)
+    if reference.shape != made.shape:
+        return ()
+    if task.kind == "masks":
+        a, b = (x if x.dtype.kind in "iu" else x.argmax(-1) for x in (reference, made))
+        return (accuracy.same_numbers(a, b, "pixels of the same class"),)
+    return (accuracy.same_numbers(reference, made, "equal numbers"),) if reference.dtype.kind in "iub" else ()
 
 
 def speed(files: Mapping[str, Path], kernels: Kernels, progress: Progress, threads: int = 1) -> tuple[Reading, ...]:
@@ -108,7 +99,7 @@ def speed(files: Mapping[str, Path], kernels: Kernels, progress: Progress, threa
         max_seconds=_LATENCY_SECONDS,
         progress=lambda done, total: progress("time", done, total),
     )
-    how = f"{threads} thread{'s' if threads > 1 else ''}, {KERNEL_NAMES[kernels]}"
+    how = f"{counted(threads, 'thread')}, {KERNEL_NAMES[kernels]}, {cpu()}"
     samples = {name: t.samples_ms for name, t in times.items()}
     return (
         *(Reading(name, latency(ms, how)) for name, ms in samples.items()),
@@ -118,22 +109,47 @@ def speed(files: Mapping[str, Path], kernels: Kernels, progress: Progress, threa
 
 def compare(  # noqa: PLR0913  # all by keyword
     *,
-    float_outputs: Mapping[str, np.ndarray],
-    int_outputs: Mapping[str, np.ndarray],
+    outputs: Outputs,
     report: Samples,
     metric: accuracy.Metric | None,
     files: Mapping[str, Path],
     float_graph: Graph,
     graph: Graph,
-    kernels: Kernels,
+    target: Target,
     progress: Progress,
-) -> tuple[Reading, ...]:
-    """Every figure, the float model's own first: it shows whether preprocessing is right."""
-    readings = [*fidelity(float_outputs, int_outputs, report, metric)]
+) -> tuple[tuple[Reading, ...], tuple[Finding, ...]]:
+    """Every figure, the float model's own first: it shows whether preprocessing is right; and what they say by themselves."""
+    readings = [*fidelity(outputs, report, metric)]
     progress("simulate", 0, 0)
-    readings += simulated(graph, int_outputs, report, kernels)
+    same = parity(graph, outputs.made, report, target.kernels)
+    readings += [Reading("quantized", m) for m in same.measurements]
     graphs = {"float": float_graph, "quantized": graph}
     readings += [Reading(name, size(tflite.read(path), path.stat().st_size)) for name, path in files.items()]
     readings += [Reading(name, peak(graphs[name])) for name in graphs]
+    if not target.float_islands:
+        readings += [Reading("quantized", m) for m in arena(files["quantized"], graph)]
     readings += [Reading("float", cost.parameters(float_graph)), Reading("float", cost.macs(float_graph))]
-    return (*readings, *speed(files, kernels, progress))
+    said = (Finding("simulator differs", same.said),) if same.said else ()
+    times = speed(files, target.kernels, progress)
+    return (*readings, *times), (*said, *_slower(times, files, target, graph))
+
+
+def _slower(times: tuple[Reading, ...], files: Mapping[str, Path], target: Target, graph: Graph) -> tuple[Finding, ...]:
+    """An integer file that is surely slower than float on the device's own kernels, with the reason."""
+    gained = next(r.measurement for r in times if r.of == "difference")
+    if gained.high is None or gained.high >= 1 or target.kernels != "default" or not graph.is_quantized:
+        return ()
+    exact, made = (litert.describe(files[name]) for name in ("float", "quantized"))
+    kinds = Counter(made.outside)
+    reasons = []
+    if kinds:
+        left = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(_KINDS))
+        parts = counted(made.partitions, "part")
+        reasons.append(f"XNNPACK leaves {left} to slower kernels: {parts} instead of {exact.partitions:,}")
+    if cpu().dot_products is False:
+        reasons.append(
+            "this processor has no instructions for dot products of bytes, which others have; float does not need them"
+        )
+    why = "; ".join(reasons) or "XNNPACK runs every op of it; at so little work per op, what surrounds an op counts more"
+    said = f"the integer file takes {1 / gained.value:.2f} times as long as float on {cpu()}: {why}"
+    return (Finding("slower than float", said),)

@@ -102,9 +102,9 @@ def itemsize(dtype: str) -> int:
     return 1 if dtype == "int4" else np.dtype(dtype).itemsize
 
 
-def peak(graph: Graph, name: str = "peak activation memory") -> Measurement:
-    """The most bytes of activations alive at once for one sample, as a figure that names the op."""
+def peak(graph: Graph, name: str = "peak live activations") -> Measurement:
+    """The most bytes of activations alive at once for one sample, as a figure that names the op: no runtime takes less."""
     memory = activation_memory(graph)
     at = memory.at if len(memory.at) <= _LABEL else f"{memory.at[:_LABEL]}…"
-    how = f"from tensor lifetimes, batch 1, at {at}; a greedy-by-size arena takes {memory.arena_bytes:,} bytes"
+    how = f"from tensor lifetimes, batch 1, at {at}; laid out greedily by size they take {memory.arena_bytes:,} bytes"
     return Measurement(name, memory.live_bytes, "bytes", None, None, how, len(graph.ops))

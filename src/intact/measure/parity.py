@@ -1,71 +1,164 @@
-"""How far the simulator and the runtime agree on the same integer network and the same samples."""
+"""How far the simulator and the runtime agree on the same integer network and the same samples: bit for bit, if they do."""
 
 from __future__ import annotations
 
+import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, final
 
 import numpy as np
 
-from intact.affine import Affine, Format
-from intact.errors import DataError
-from intact.measure.accuracy import agreement, classes, share, sqnr, threshold
-from intact.measure.bootstrap import paired
+from intact.affine import Affine, Float, Format
+from intact.data import Samples
+from intact.errors import ChildError, DataError, ModelError, UnsupportedError
+from intact.formats import tflite
+from intact.graph import Graph
+from intact.integers import IntegerProgram, exposed
+from intact.measure.accuracy import same_numbers, sqnr
 from intact.measure.measurement import Measurement
+from intact.ops.quantization import Dequantize
+from intact.runtime import litert
+from intact.runtime.litert import KERNEL_NAMES, Kernels
+from intact.simulate import Program, run_batches
+from intact.wording import counted
 
-#: What the share of samples with the same class is called; it means nothing for outputs that are no classes.
-SAME_CLASS: Final = "same class in simulator and runtime"
+BIT_FOR_BIT: Final = "simulator = runtime, bit for bit"
+#: Where an op in float makes an output.
+NEARLY: Final = "simulator = runtime, to float32's rounding"
+#: Report samples that are compared, and the seconds after which those that are done are enough.
+_SAMPLES: Final = 200
+_SECONDS: Final = 10.0
+_BATCH: Final = 16
+#: Samples that are compared op by op where an output differs.
+_FEW: Final = 4
+#: Relative to the largest number: what float32 sums in another order may differ by, where an output is not of integers.
+_ROUNDING: Final = 1e-5
 
 
 @final
 @dataclass(frozen=True)
 class Parity:
-    """The figures of one output against one set of kernels."""
+    """The figures of one run against one set of kernels, and what there is to say of a difference (empty: there is none)."""
 
-    output: str
-    kernels: str
     measurements: tuple[Measurement, ...]
+    said: str = ""
 
 
-def parity(
-    simulated: Mapping[str, np.ndarray], ran: Mapping[str, np.ndarray], formats: Mapping[str, Format], kernels: str
-) -> tuple[Parity, ...]:
-    """Compare outputs ``[n, ...]`` in real numbers by name; ``formats`` tells how the file stores each.
+def parity(graph: Graph, ran: Mapping[str, np.ndarray], report: Samples, kernels: Kernels) -> Parity:
+    """Compare the exact integer arithmetic of ``graph`` with the outputs ``[n, ...]`` that its file gave, in real numbers.
 
-    For every output: the share of samples with the same class (outputs of scores only), the share of identical stored
-    integers and the most steps between two (Affine outputs only), and the SQNR of the runtime against the simulator.
+    On the first 200 samples, or as many as take ten seconds. Where the exact arithmetic of an op is not known, the float
+    simulator is compared instead, and says so.
     """
-    return tuple(Parity(name, kernels, _compare(simulated[name], ran[name], formats[name], kernels)) for name in ran)
+    if not any(isinstance(graph[i].format, Affine) for op in graph.ops for i in op.outputs):
+        return _approximate(graph, ran, report, kernels, "nothing that it computes is stored as integers")
+    try:
+        program = IntegerProgram(graph, kernels)
+        outputs, count = _run(program, report)
+    except UnsupportedError as error:
+        return _approximate(graph, ran, report, kernels, str(error))
+    return exact(graph, outputs, {name: y[:count] for name, y in ran.items()}, report, kernels)
 
 
-def _compare(simulated: np.ndarray, ran: np.ndarray, fmt: Format, kernels: str) -> tuple[Measurement, ...]:
+def exact(
+    graph: Graph, outputs: Mapping[str, np.ndarray], ran: Mapping[str, np.ndarray], report: Samples, kernels: Kernels
+) -> Parity:
+    """The figures of exactly computed ``outputs``, stored integers, beside those that ``ran``, real numbers, ``[n, ...]``."""
+    formats = {name: graph[i].format for name, i in zip(graph.output_names, graph.outputs, strict=True)}
+    gaps = {name: _steps(outputs[name], ran[name], formats[name]) for name in ran}
+    elements, same = sum(g.size for g in gaps.values()), sum(int((g == 0).sum()) for g in gaps.values())
+    n = len(next(iter(gaps.values())))
+    unit = f"of {elements:,} stored numbers"
+    how = f"{counted(n, 'sample')} by the exact integer arithmetic of {KERNEL_NAMES[kernels]}"
+    makers = graph.producers()
+    floats = [i for i in graph.outputs if isinstance(graph[i].format, Float) and i in makers]
+    name = BIT_FOR_BIT if all(isinstance(makers[i].kind, Dequantize) for i in floats) else NEARLY
+    found = (Measurement(name, same, unit, None, None, how, n),)
+    if same == elements:
+        return Parity(found)
+    largest = max(float(g.max()) for g in gaps.values())
+    steps = Measurement("largest difference", largest, "steps", None, None, f"of stored numbers; {how}", elements)
+    worst = np.flatnonzero(sum((g.reshape(n, -1) != 0).any(1) for g in gaps.values()))[:_FEW]
+    said = f"simulator and runtime differ in {elements - same:,} of {elements:,} output numbers, by at most {largest:.3g} steps"
+    return Parity((*found, steps), f"{said}; {_first_difference(graph, report.take(worst), kernels)}")
+
+
+def _run(program: IntegerProgram | Program, report: Samples) -> tuple[dict[str, np.ndarray], int]:
+    """Outputs of the first samples, and how many they are."""
+    parts: list[dict[str, np.ndarray]] = []
+    most, at, began = min(_SAMPLES, len(report)), 0, time.monotonic()
+    while at < most and (at == 0 or time.monotonic() - began < _SECONDS):
+        end = min(most, at + (_FEW if at == 0 else 4 * _BATCH))
+        starts = range(at, end, _BATCH)
+        parts.append(run_batches(program, (report.batch(np.arange(i, min(i + _BATCH, end)))[0] for i in starts)))
+        at = end
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, at
+
+
+def _steps(stored: np.ndarray, ran: np.ndarray, fmt: Format) -> np.ndarray:
+    """How many steps each number ``[n, ...]`` is off; numbers that are not stored as steps are equal (0) or not (1)."""
+    if stored.shape != ran.shape:
+        raise DataError(f"simulator and runtime give shapes {list(stored.shape)} and {list(ran.shape)}")
+    x, y = stored.astype(np.float64), ran.astype(np.float64)
+    if isinstance(fmt, Affine):
+        return np.asarray(np.abs(np.rint(y / fmt.scale[0]) + fmt.zero_point[0] - x))
+    largest = float(np.abs(y).max(initial=0.0)) if isinstance(fmt, Float) else 0.0
+    return np.asarray(np.abs(x - y) > _ROUNDING * largest, np.float64)
+
+
+def _first_difference(graph: Graph, samples: Samples, kernels: Kernels) -> str:
+    """The first op whose numbers differ, when the runtime is made to show all of them."""
+    shown = exposed(graph)
+    try:
+        with tempfile.TemporaryDirectory(prefix="intact-") as folder:
+            path = Path(folder) / "shown.tflite"
+            path.write_bytes(tflite.write(shown, kernels=False))
+            batch, _ = samples.batch(np.arange(len(samples)))
+            given = {f"t{i}": batch[name] for name, i in zip(graph.input_names, graph.inputs, strict=True)}
+            ran = litert.run(path, given, kernels=kernels, raw=True)
+            made = run_batches(IntegerProgram(shown, kernels), [given])
+    except (ModelError, ChildError, DataError, UnsupportedError) as error:
+        return f"where it begins cannot be seen ({error})"
+    for op in graph.ops:
+        for name in (f"t{i}" for i in op.outputs):
+            if name in ran and ran[name].shape == made[name].shape and not np.array_equal(ran[name], made[name]):
+                gap = np.abs(ran[name].astype(np.float64) - made[name])
+                if isinstance(graph[int(name[1:])].format, Float) and gap.max() <= _ROUNDING * np.abs(ran[name]).max():
+                    continue
+                off = int((gap != 0).sum())
+                return f"it begins at {graph.label(op)}: {off:,} of {gap.size:,} numbers, by at most {gap.max():.3g} steps"
+    return "with every activation shown, the same file gives equal numbers"
+
+
+def _approximate(graph: Graph, ran: Mapping[str, np.ndarray], report: Samples, kernels: Kernels, why: str) -> Parity:
+    outputs, count = _run(Program(graph), report)
+    formats = {name: graph[i].format for name, i in zip(graph.output_names, graph.outputs, strict=True)}
+    found: list[Measurement] = []
+    for name, y in ran.items():
+        of = f" of {name}" if len(ran) > 1 else ""
+        for m in approximate(outputs[name], y[:count], formats[name]):
+            how = f"{m.how}; by the float simulator, since {why}; {KERNEL_NAMES[kernels]}"
+            found.append(Measurement(f"{m.name} (float simulator){of}", m.value, m.unit, m.low, m.high, how, m.n))
+    return Parity(tuple(found))
+
+
+def approximate(simulated: np.ndarray, ran: np.ndarray, fmt: Format) -> tuple[Measurement, ...]:
+    """Compare an output ``[n, ...]`` in real numbers with the float simulator's.
+
+    The share of identical stored integers and the most steps between two (Affine outputs only), and the SQNR of the runtime
+    against the simulator.
+    """
     if simulated.shape != ran.shape:
         raise DataError(f"simulator and runtime give shapes {list(simulated.shape)} and {list(ran.shape)}")
     figures = []
-    try:
-        cut = threshold(simulated)
-        figures.append(agreement(classes(simulated, cut), classes(ran, cut), SAME_CLASS))
-    except DataError:  # not scores of classes: a segmentation map, boxes
-        pass
     if isinstance(fmt, Affine):
         steps = np.abs(np.rint((simulated.astype(np.float64) - ran.astype(np.float64)) / fmt.scale[0]))
-        figures.append(_identical(steps.reshape(len(steps), -1) == 0))
+        figures.append(same_numbers(steps, np.zeros_like(steps), "identical stored integers"))
         how = f"largest difference of stored integers, scale {fmt.scale[0]:.4g}"
         figures.append(Measurement("largest difference", float(steps.max()), "steps", None, None, how, steps.size))
-    figures.append(sqnr(simulated, ran, "SQNR of runtime against simulator"))
-    return tuple(_with(m, kernels) for m in figures)
-
-
-def _identical(same: np.ndarray) -> Measurement:
-    """The share of True in ``[n, elements]``. Elements of one sample err together, so the interval is over samples."""
-    name, how = "identical stored integers", "share of output elements"
-    if same.all() or not same.any():  # resampling would claim certainty
-        return share(np.asarray(same.all(axis=1)), name, how)
-    each = same.mean(axis=1)
-    interval = paired(lambda pick: 100 * float(each[pick].mean()), len(each))
-    return Measurement(name, 100 * float(each.mean()), "%", interval.low, interval.high, f"{how}, {interval.how}", len(each))
-
-
-def _with(m: Measurement, kernels: str) -> Measurement:
-    return Measurement(m.name, m.value, m.unit, m.low, m.high, f"{m.how}; {kernels}", m.n)
+    if ran.dtype.kind == "f":
+        figures.append(sqnr(simulated, ran, "SQNR of runtime against simulator"))
+    return tuple(figures)

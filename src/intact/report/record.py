@@ -19,6 +19,7 @@ def record(result: Result) -> dict[str, Any]:
         "schema": SCHEMA,
         "settings": asdict(result.settings),
         **result.about,
+        "tasks": {name: task.to_json() for name, task in result.tasks.items()},
         "measurements": [reading.to_json() for reading in result.readings],
         "verdict": None if result.verdict is None else _verdict(result.verdict),
         "candidates": [candidate.to_json() for candidate in result.candidates],

@@ -1,0 +1,137 @@
+"""Metrics by name, for whoever types a command: each a function of outputs and targets, errors counted as what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, final
+
+import numpy as np
+from scipy.stats import rankdata
+
+from intact.errors import DataError
+from intact.measure import accuracy
+from intact.measure.accuracy import Metric
+from intact.measure.measurement import Measurement
+
+
+@final
+@dataclass(frozen=True)
+class Named:
+    """A metric with a name. Called, it is larger for the better network; ``error``: what it shows is larger for the worse."""
+
+    name: str
+    compute: Callable[[np.ndarray, np.ndarray], float]
+    error: bool = False
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    def __call__(self, outputs: object, targets: np.ndarray) -> float:
+        if not isinstance(outputs, np.ndarray):
+            raise DataError(f"--metric {self.name} is of one output, and the model has several; pass metric= in Python")
+        value = self.compute(outputs.astype(np.float64), targets)
+        return -value if self.error else value
+
+    def shown(self, value: Measurement) -> Measurement:
+        """A figure of this metric under its own name and sign."""
+        if not self.error:
+            return value.named(self.name)
+        low, high = (None if end is None else -end for end in (value.high, value.low))
+        return Measurement(self.name, -value.value, value.unit, low, high, value.how, value.n)
+
+
+def value(metric: Metric, outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> Measurement:
+    """``metric`` of one network's outputs, called by its name if it has one here, else "metric"."""
+    found = accuracy.metric_value(metric, outputs, targets)
+    return metric.shown(found) if isinstance(metric, Named) else found
+
+
+def drop(
+    metric: Metric, float_outputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray], targets: np.ndarray
+) -> Measurement:
+    """What the integer network loses of ``metric``: how much it falls, or an error grows."""
+    if not isinstance(metric, Named):
+        accuracy.check_direction(metric, float_outputs, targets)
+        return accuracy.metric_drop(metric, float_outputs, outputs, targets)
+    name = f"{metric.name} {'increase' if metric.error else 'drop'}"
+    return accuracy.metric_drop(metric, float_outputs, outputs, targets, name)
+
+
+def _alike(outputs: np.ndarray, targets: np.ndarray, name: str) -> np.ndarray:
+    """The targets in the outputs' shape: axes of length 1 may differ."""
+    kept = [tuple(size for size in x.shape[1:] if size != 1) for x in (outputs, targets)]
+    if kept[0] != kept[1]:
+        raise DataError(
+            f"--metric {name} compares numbers one by one, and outputs of shape {['n', *outputs.shape[1:]]} have targets of "
+            f"shape {['n', *targets.shape[1:]]}; give targets of the outputs' shape"
+        )
+    return targets.reshape(outputs.shape).astype(np.float64)
+
+
+def _mse(outputs: np.ndarray, targets: np.ndarray) -> float:
+    """``mean (y - t)^2``."""
+    return float(np.square(outputs - _alike(outputs, targets, "mse")).mean())
+
+
+def _mae(outputs: np.ndarray, targets: np.ndarray) -> float:
+    """``mean |y - t|``."""
+    return float(np.abs(outputs - _alike(outputs, targets, "mae")).mean())
+
+
+def _auc(outputs: np.ndarray, targets: np.ndarray) -> float:
+    """The area under the ROC curve: how often a positive sample scores higher than a negative one, ties counting half.
+
+    One score, or the second of two less the first, with targets 0 and 1; scores of several classes with class numbers, or of
+    several labels with rows of 0 and 1: the mean over those that have both. Source: Hanley and McNeil (1982), Radiology 143.
+    """
+    scores = outputs.reshape(len(outputs), -1)
+    wanted = targets.reshape(len(targets), -1)
+    if scores.shape[1] == 2 and wanted.shape[1] == 1:
+        scores = scores[:, 1:] - scores[:, :1]
+    if wanted.shape[1] == 1 and scores.shape[1] > 1:
+        wanted = wanted == np.arange(scores.shape[1])
+    if wanted.shape != scores.shape or not np.isin(wanted, (0, 1)).all():
+        raise DataError(f"--metric auc takes targets 0 and 1, or class numbers, and got {list(targets.shape)} of other numbers")
+    areas = [_area(s, w > 0) for s, w in zip(scores.T, wanted.T, strict=True) if 0 < w.sum() < len(w)]
+    if not areas:
+        raise DataError("--metric auc needs samples that are positive and samples that are not")
+    return float(np.mean(areas))
+
+
+def _area(scores: np.ndarray, positive: np.ndarray) -> float:
+    """The rank sum of the positive samples, from 0 to 1 (Mann and Whitney)."""
+    p, n = int(positive.sum()), int((~positive).sum())
+    return float((rankdata(scores)[positive].sum() - p * (p + 1) / 2) / (p * n))
+
+
+def _iou(outputs: np.ndarray, targets: np.ndarray) -> float:
+    """Mean over classes of ``|A and B| / |A or B|`` of the pixels that are said to be one and that are.
+
+    Outputs [n, ..., c] are scores whose largest counts, [n, ...] or [n, ..., 1] yes where they exceed their threshold, whose
+    two classes count both; targets [n, ...] are class numbers. Classes that neither has do not count.
+    """
+    wanted = targets.reshape(targets.shape[:-1]) if targets.shape[-1] == 1 and targets.ndim > 2 else targets
+    if outputs.ndim == wanted.ndim + 1 and outputs.shape[-1] > 1:
+        made, count = outputs.argmax(-1), outputs.shape[-1]
+    else:
+        made, count = (outputs > accuracy.threshold(outputs)).astype(np.int64).reshape(outputs.shape[: wanted.ndim]), 2
+    if made.shape != wanted.shape:
+        raise DataError(
+            f"--metric iou takes a class number for each place of an output, and outputs {['n', *outputs.shape[1:]]} have "
+            f"targets {['n', *targets.shape[1:]]}"
+        )
+    pairs = ((made == c, wanted == c) for c in range(count))
+    found = [float((a & b).sum() / either) for a, b in pairs if (either := int((a | b).sum()))]
+    return float(np.mean(found)) if found else float("nan")
+
+
+#: By the name that :data:`intact.choices.METRICS` lists.
+METRICS: Final[Mapping[str, Named]] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (Named("mse", _mse, error=True), Named("mae", _mae, error=True), Named("auc", _auc), Named("iou", _iou))
+    }
+)

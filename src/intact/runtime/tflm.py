@@ -1,0 +1,43 @@
+"""TensorFlow Lite Micro in a child process, where its wheel is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, final
+
+from intact.errors import ModelError, located
+from intact.runtime import child
+
+#: Seconds for one bisection: some thirty attempts of milliseconds.
+_SECONDS: Final = 120.0
+
+
+@final
+@dataclass(frozen=True)
+class Arena:
+    """The least bytes that a file allocates in on this machine (64-bit pointers), and its parts as TFLM prints them.
+
+    ``activations`` and ``persistent`` need not add up to ``bytes``: allocating takes some for a moment.
+    """
+
+    bytes: int
+    activations: int | None
+    persistent: int | None
+    version: str
+
+
+def available() -> bool:
+    """Whether the tflite-micro wheel is installed."""
+    return importlib.util.find_spec("tflite_micro") is not None
+
+
+def arena(model: Path, guess: int) -> Arena:
+    """The arena of a file. ``guess``: where to begin, in bytes. ModelError if it does not allocate, ChildError if TFLM dies."""
+    request = {"task": "arena", "model": str(model.resolve()), "guess": guess}
+    with located(model.name):
+        answer = child.call("tflm_worker.py", request, what="TensorFlow Lite Micro", timeout=_SECONDS)
+        if not answer["allocates"]:
+            raise ModelError(f"TensorFlow Lite Micro cannot allocate it: {answer['said']}")
+    return Arena(answer["bytes"], answer["activations"], answer["persistent"], answer["version"])

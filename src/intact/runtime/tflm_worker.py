@@ -1,0 +1,89 @@
+"""Child process: what TensorFlow Lite Micro makes of a .tflite file. Needs the tflite_micro wheel only.
+
+``main(request, progress)`` picks the task by ``request["task"]``. A file that it cannot allocate is an answer, not an error; it
+may end this process all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+#: Named at run time, since no type checker finds it where the wheel is not installed.
+runtime: Any = importlib.import_module("tflite_micro").runtime
+#: No microcontroller has more; a file that does not allocate in it does not for another reason.
+LARGEST = 1 << 28
+#: What arenas are aligned to (micro/arena_allocator: MicroArenaBufferAlignment).
+ALIGNMENT = 16
+#: Printing what was allocated takes some of the arena too.
+_MORE = 1 << 20
+
+
+def main(request: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
+    """Do one task; see the functions of the same names."""
+    del progress
+    tasks: dict[str, Callable[..., dict[str, Any]]] = {"allocate": allocate, "arena": arena}
+    return tasks[request.pop("task")](**request)
+
+
+def allocate(*, model: str, size: int = LARGEST) -> dict[str, Any]:
+    """Whether the file allocates in an arena of ``size`` bytes, and the last things that were printed if it does not."""
+    allocates, printed = _attempt(Path(model).read_bytes(), size)
+    return {"allocates": allocates, "said": _last(printed)}
+
+
+def arena(*, model: str, guess: int = 1 << 14) -> dict[str, Any]:
+    """The least arena that the file allocates in, by bisection, rounded up to the alignment; with its two parts as printed.
+
+    The total that is printed is not always enough: what is needed for a moment while allocating is not in it.
+    """
+    data = Path(model).read_bytes()
+    low, high = 0, max(min(guess, LARGEST), ALIGNMENT)
+    while not _attempt(data, high)[0]:
+        if high >= LARGEST:
+            return {"allocates": False, "said": _last(_attempt(data, high)[1])}
+        low, high = high, min(2 * high, LARGEST)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _attempt(data, middle)[0] else (middle, high)
+    size = -(-high // ALIGNMENT) * ALIGNMENT
+    parts = dict(re.findall(r"Arena allocation (head|tail) (\d+) bytes", _attempt(data, size + _MORE)[1]))
+    return {
+        "allocates": True,
+        "bytes": size,
+        "activations": int(parts["head"]) if "head" in parts else None,
+        "persistent": int(parts["tail"]) if "tail" in parts else None,
+        "version": version("tflite-micro"),
+    }
+
+
+def _attempt(data: bytes, size: int) -> tuple[bool, str]:
+    """Whether the file allocates in ``size`` bytes, and what C code printed: in a process of its own, as too small an arena
+    ends it (SIGSEGV at 384 bytes, and at 1,536 for a network that takes 4,000)."""
+    with tempfile.TemporaryFile() as file:
+        process = os.fork()
+        if process == 0:
+            status = 1
+            with contextlib.suppress(RuntimeError):
+                os.dup2(file.fileno(), 2)
+                runtime.Interpreter.from_bytes(data, arena_size=size).print_allocations()
+                status = 0
+            os._exit(status)
+        _, status = os.waitpid(process, 0)
+        file.seek(0)
+        printed = file.read().decode(errors="replace")
+    if os.WIFSIGNALED(status):
+        printed += f"\nit died of signal {os.WTERMSIG(status)}"
+    return status == 0, printed
+
+
+def _last(printed: str) -> str:
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    return lines[-1] if lines else "it gave no reason"

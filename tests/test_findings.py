@@ -1,0 +1,207 @@
+"""No bad result without a word: what is measured of an output, from where on it is said, and what is told to do."""
+
+import itertools
+import shlex
+
+import numpy as np
+import pytest
+
+import intact
+from drafts import draft, normal
+from intact import findings
+from intact.measure.levels import levels
+from intact.measure.outputs import look
+from intact.measure.task import Task
+from intact.ops.activation import Logistic
+from intact.ops.matmul import FullyConnected
+from intact.ops.shaping import Concatenation
+
+VALUES = Task("values", "made up")
+GRAPH = draft((4,), lambda d, x: d(FullyConnected(), x, normal(4, 4), normal(4)))
+NAME = GRAPH.output_names[0]
+
+
+def fidelity(x, y, task=VALUES):
+    (one,) = look({NAME: x}, {NAME: y}, {NAME: task}).fidelities
+    return one
+
+
+def said(x, y, task=VALUES, graph=GRAPH):
+    """The finding that outputs ``y`` for the float ``x`` call for, or None."""
+    found = findings.poor(look({NAME: x}, {NAME: y}, {NAME: task}).fidelities, graph)
+    return found[0][1] if found else None
+
+
+def noisy(x, decibels, seed=1):
+    """``x`` with so many dB of noise in each channel, the mean left out of the signal."""
+    draw = np.random.default_rng(seed).normal(size=x.shape)
+    return (x + draw * x.std(0) * 10 ** (-decibels / 20)).astype(np.float32)
+
+
+def drawn(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+# ---- what is measured -------------------------------------------------------------------------------------------------------
+
+
+def test_the_mean_makes_an_output_look_fine():
+    """x is 10 and a little: an error of 0.1 is 40 dB below it, and 0 dB below what varies."""
+    x = 10 + 0.1 * drawn(4000, 3)
+    one = fidelity(x, x + 0.1 * drawn(4000, 3, seed=2))
+    assert one.sqnr.value == pytest.approx(40, abs=0.3)
+    assert one.varying.value == pytest.approx(0, abs=0.3)
+    assert one.varying.low < one.varying.value < one.varying.high
+
+
+def test_the_mean_of_few_samples_takes_nothing_away():
+    """With n / (n - 1) the signal of three samples is on average that of many."""
+    found = [10 ** (fidelity(x, x + 0.1).varying.value / 10) for x in (drawn(3, 50, seed=s) for s in range(60))]
+    assert np.mean(found) == pytest.approx(100, rel=0.05)
+
+
+def test_the_worst_channel_is_found_where_channels_have_units_of_their_own():
+    x = drawn(500, 3) * np.float32([700, 0.5, 0.2])
+    y = noisy(x, 30)
+    y[:, 1] = x[:, 1] + 0.5 * drawn(500, seed=3)
+    one = fidelity(x, y)
+    assert one.varying.value == pytest.approx(30, abs=0.5)
+    assert (one.worst.number, one.worst.of) == (1, 3)
+    assert one.worst.decibels.value == pytest.approx(0, abs=0.5)
+
+
+@pytest.mark.parametrize("shape", [(60, 9, 9, 4), (60, 200, 4), (60, 4, 200), (60, 1, 1, 4)])
+def test_channels_are_found_whatever_the_layout(shape):
+    x = drawn(*shape)
+    axis = 1 if shape == (60, 4, 200) else -1
+    y = noisy(x, 30)
+    np.moveaxis(y, axis, -1)[..., 2] = 0
+    one = fidelity(x, y)
+    assert (one.worst.number, one.worst.of, one.worst.constant) == (2, 4, True)
+
+
+def test_one_dead_channel_of_many_is_no_news():
+    x = drawn(60, 64)
+    x[:, 5] *= 1e-4
+    y = noisy(x, 30)
+    y[:, 5] = 0
+    assert fidelity(x, y).worst.number != 5
+    x[:, 5:] *= 1e-4  # most are so: then it is a matter of units
+    assert fidelity(x, np.where(np.arange(64) >= 5, 0, x).astype(np.float32)).worst.constant
+
+
+def test_levels_are_counted():
+    x = drawn(200, 2)
+    found = levels(x, np.round(x))
+    assert (found.used, found.in_float, found.count) == (len(np.unique(np.round(x))), 400, 400)
+    assert levels(drawn(300, 300), drawn(300, 300)) is None  # no integers
+
+
+def test_an_output_that_does_not_vary_in_float_cannot_tell():
+    x = np.full((50, 3), 0.7, np.float32)
+    assert fidelity(x, x + 0.1).varying is None
+    assert fidelity(drawn(1, 3), drawn(1, 3)).varying is None
+
+
+# ---- what is said -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("decibels", "kind"), [(16.0, None), (14.0, "low fidelity"), (-8.0, "low fidelity")])
+@pytest.mark.parametrize("task", [VALUES, Task("classes", ""), Task("boxes", "")])
+def test_below_15_decibels_it_is_said(decibels, kind, task):
+    x = drawn(800, 10)
+    found = said(x, noisy(x, decibels), task)
+    assert (None if found is None else found.kind) == kind
+
+
+def test_a_channel_below_6_decibels_is_said_unless_they_are_classes():
+    x = drawn(800, 6) * np.float32([100, 1, 1, 1, 1, 1])
+    y = noisy(x, 30)
+    y[:, 4] = noisy(x, 5)[:, 4]
+    found = said(x, y)
+    assert found.kind == "low channel"
+    assert "its channel 4 of 6 is 5." in found.message
+    assert said(x, y, Task("classes", "")) is None
+    y[:, 4] = 0
+    assert said(x, y).kind == "constant channel"
+
+
+def test_a_constant_output_is_said():
+    x = drawn(60, 5)
+    found = said(x, np.full_like(x, 0.2))
+    assert found.kind == "constant output"
+    assert "is the same for every sample, where the float network's lies in" in found.message
+    assert said(np.ones_like(x), np.ones_like(x)) is None
+
+
+def test_scores_that_never_answer_ask_for_other_samples():
+    graph = draft((4,), lambda d, x: d(Logistic(), x))
+    x = np.random.default_rng(0).uniform(0, 1e-3, (60, 4)).astype(np.float32)
+    found = findings.poor(
+        look({graph.output_names[0]: x}, {graph.output_names[0]: 0 * x}, {graph.output_names[0]: VALUES}).fidelities, graph
+    )
+    assert "give samples that it answers to" in found[0][1].message
+
+
+def test_scores_of_two_levels_are_said_and_those_that_have_two_are_not():
+    x = np.random.default_rng(0).uniform(0, 1, (500, 3)).astype(np.float32)
+    found = said(x, np.round(x))
+    assert found.kind == "few levels"
+    assert "takes 2 different values" in found.message
+    two = np.round(x) + np.float32(1e-3) * drawn(500, 3)
+    assert said(two, np.round(two)) is None  # saturated scores
+
+
+def test_infinite_numbers_are_said():
+    x = drawn(50, 3)
+    y = x.copy()
+    y[3, 1] = np.inf
+    assert said(x, y).kind == "not finite"
+    assert said(np.where(np.isinf(y), np.inf, x), y) is None  # the float network's own
+
+
+# ---- what is told to do -----------------------------------------------------------------------------------------------------
+
+
+def unlike():
+    """Eight numbers of thousands beside eight of one, in one tensor, of which only the small ones count."""
+
+    def build(d, x):
+        large = d(FullyConnected(), x, 2000 * normal(8, 8), normal(8))
+        small = d(Logistic(), d(FullyConnected(), x, normal(8, 8, seed=1), normal(8)))
+        weights = np.concatenate([1e-5 * normal(3, 8, seed=2), normal(3, 8, seed=3)], 1)
+        return d(FullyConnected(), d(Concatenation(-1), large, small), weights, normal(3))
+
+    return draft((8,), build)
+
+
+@pytest.fixture(scope="module")
+def ruined():
+    x = drawn(300, 8, seed=7)
+    return {
+        target: intact.quantize(unlike(), intact.data.arrays(x), target=target, measure=True) for target in ("cpu", "mcu")
+    }, x
+
+
+def advice(result):
+    return next(f.message for f in result.findings if f.kind == "what helps")
+
+
+def test_a_ruined_regression_is_told_with_what_mends_it(ruined):
+    results, x = ruined
+    result = results["cpu"]
+    assert result.reading("SQNR without the mean").measurement.value < 15
+    assert any(f.kind == "constant output" for f in result.findings)
+    assert "most of it comes from CONCATENATION" in advice(result)
+    words = shlex.split(advice(result))
+    kept = [after for word, after in itertools.pairwise(words) if word == "--keep-float"]
+    assert "--output-type float32" in advice(result)
+    again = intact.quantize(unlike(), intact.data.arrays(x), keep_float=kept, output_type="float32")
+    assert again.reading("SQNR without the mean").measurement.value > 25
+    assert not any(f.kind == "what helps" for f in again.findings)
+
+
+def test_a_target_of_integers_is_not_told_to_keep_floats(ruined):
+    told = advice(ruined[0]["mcu"])
+    assert "--keep-float" not in told
+    assert "in simulation on" in told
