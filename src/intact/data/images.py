@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import struct
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
@@ -21,6 +20,7 @@ from intact.data.preprocessing import Preprocessing
 from intact.data.samples import CACHE_BYTES, Samples, Source, parallel
 from intact.data.spec import Finding, InputSpec
 from intact.errors import DataError, located
+from intact.spool import Records
 
 #: Optional listings of the classes in the model's order, one name a line, beside the class folders.
 LISTINGS: Final = ("classes.txt", "labels.txt")
@@ -121,15 +121,14 @@ class _Folder(Data):
 
 @final
 class _Images(Source):
-    """Files that are decoded when asked for, and kept as uint8 while there is room."""
+    """Files that are decoded when asked for, and kept as uint8 on disk while there is room."""
 
     def __init__(self, files: tuple[Path, ...], spec: InputSpec, preprocessing: Preprocessing) -> None:
         self._files = files
         self._spec = spec
         self._preprocessing = preprocessing
-        self._decoded: dict[int, np.ndarray] = {}
-        self._room = CACHE_BYTES
-        self._lock = threading.Lock()
+        height, width = preprocessing.size or (0, 0)
+        self._decoded = Records(height * width * preprocessing.planes, CACHE_BYTES)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -143,11 +142,15 @@ class _Images(Source):
     def fetch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         fresh = [int(i) for i in dict.fromkeys(indices.tolist()) if i not in self._decoded]
         images = dict(zip(fresh, self._decode_all(fresh), strict=True))
-        self._keep(images)
+        for i, image in images.items():
+            self._decoded.put(i, image)
         height, width = self._preprocessing.size or (0, 0)
         stack = np.empty((len(indices), height, width, self._preprocessing.planes), np.uint8)
         for row, i in enumerate(indices.tolist()):
-            stack[row] = images[i] if i in images else self._decoded[i]
+            if i in images:
+                stack[row] = images[i]
+            else:
+                self._decoded.get(i, stack[row])
         return {self._spec.name: self._preprocessing.apply(stack, self._spec.dtype)}
 
     def _decode_all(self, indices: list[int]) -> list[np.ndarray]:
@@ -161,13 +164,6 @@ class _Images(Source):
         path = self._files[index]
         with located(str(path)):
             return decode(_read(path), self._preprocessing)
-
-    def _keep(self, images: dict[int, np.ndarray]) -> None:
-        with self._lock:
-            for i, image in images.items():
-                if i not in self._decoded and image.nbytes <= self._room:
-                    self._decoded[i] = image
-                    self._room -= image.nbytes
 
 
 def decode(data: bytes, preprocessing: Preprocessing) -> np.ndarray:
