@@ -21,6 +21,7 @@ ORDER = (
     "wording",
     "choices",
     "files",
+    "spool",
     "run_folder",
     "affine",
     "fixed_point",

@@ -18,7 +18,7 @@ from images import image_folder, pixels, write_image
 from intact import data
 from intact.affine import Affine, Float, Index
 from intact.data import InputSpec, Preprocessing
-from intact.data.images import decode
+from intact.data.pictures import decode
 from intact.errors import DataError, OptionError
 from intact.graph import Graph, Signature, Tensor
 

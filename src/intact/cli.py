@@ -60,7 +60,13 @@ Mean = Annotated[
 ]
 Std = Annotated[str | None, typer.Option(help="Per channel, in units of 0..1: --std=0.229,0.224,0.225.")]
 Channels = Annotated[str | None, typer.Option(help="rgb (default for three channels), bgr or gray.")]
-Resize = Annotated[str, typer.Option(help="stretch, crop, crop:256 (shorter side to 256, then the centre) or none.")]
+Resize = Annotated[
+    str,
+    typer.Option(
+        help="stretch (each side on its own), letterbox (proportions kept, borders of 114, as detectors are trained), crop, "
+        "crop:256 (shorter side to 256, then the centre) or none."
+    ),
+]
 TargetName = Annotated[
     str, typer.Option("--target", help="cpu (LiteRT with XNNPACK) or mcu (microcontrollers: TensorFlow Lite Micro).")
 ]

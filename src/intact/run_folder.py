@@ -7,10 +7,11 @@ finished.
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from intact import files
+from intact import files, spool
 from intact.errors import IntactError, OutputError, ResourceError
 
 #: What a finished run leaves besides ``job.json``.
@@ -46,20 +47,18 @@ class RunFolder:
         return path
 
     def arrays(self, name: str, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """The arrays of a finished step by name, made now if they are not there yet, or not whole."""
-
-        def pack() -> bytes:
-            arrays, buffer = dict(make()), io.BytesIO()
+        """The arrays of a finished step by name, made now if they are not there yet, or not whole. Large ones are mapped."""
+        path = self.path / _STAGES / f"{name}.npz"
+        if path.exists():
+            try:
+                return _unpacked(path)
+            except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error, struct.error):
+                path.unlink()
+        arrays = dict(make())
+        with files.writing(path) as file:
             # By position, after their names: savez would take an output called "file" for its own argument.
-            np.savez(buffer, np.array(list(arrays), np.str_), *arrays.values(), allow_pickle=False)
-            return buffer.getvalue()
-
-        path = self.file(f"{name}.npz", pack)
-        try:
-            return _unpacked(path)
-        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile):
-            path.unlink()
-            return _unpacked(self.file(path.name, pack))
+            np.savez(file, np.array(list(arrays), np.str_), *arrays.values(), allow_pickle=False)
+        return _unpacked(path)
 
     def unfinished(self) -> Path:
         """A folder for the state of a step that is not finished yet; it goes with the steps."""
@@ -117,8 +116,8 @@ class RunFolder:
 
 
 def _unpacked(path: Path) -> dict[str, np.ndarray]:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # np.load leaves a damaged file open
-        return {str(name): archive[f"arr_{n}"] for n, name in enumerate(archive["arr_0"], 1)}
+    held = spool.npz(path, "c")
+    return {str(name): held[f"arr_{n}"] for n, name in enumerate(held["arr_0"], 1)}
 
 
 def open_run(path: Path, job: Mapping[str, Any], *, overwrite: bool = False) -> RunFolder:

@@ -13,6 +13,7 @@ from typing import Final, final
 
 import numpy as np
 
+from intact import spool
 from intact.data.array import ArrayData, as_array
 from intact.data.base import Data
 from intact.data.samples import Samples
@@ -94,9 +95,10 @@ class _Npz(Data):
     def bind(self, inputs: tuple[InputSpec, ...], classes: int | None) -> Samples:
         with located(str(self.path)):
             x_keys, y_key = self._choose(tuple(s.name for s in inputs))
-        with _opened(self.path) as archive:
-            x = {name: archive[key] for name, key in x_keys.items()}
-            y = None if y_key is None else archive[y_key]
+        with located(str(self.path)), _readable():
+            held = spool.npz(self.path, names={*x_keys.values(), y_key or ""})
+            x = {name: as_array(held[key], repr(key)) for name, key in x_keys.items()}
+            y = None if y_key is None else as_array(held[y_key], repr(y_key))
         rest = [k for k in self.keys if k not in (*x_keys.values(), y_key)]
         found: tuple[Finding, ...] = ()
         if rest:

@@ -16,6 +16,7 @@ from intact.data.preprocessing import Preprocessing
 from intact.data.samples import Samples, Source, array_digest
 from intact.data.spec import Finding, InputSpec
 from intact.errors import DataError, located
+from intact.spool import forget
 
 #: Elements that are checked for NaN at a time.
 _CHECK: Final = 1 << 22
@@ -114,7 +115,10 @@ class ArraySource(Source):
         return array_digest(np.concatenate(parts))
 
     def fetch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        return {spec.name: _placed(array[indices], spec, move) for spec, array, move in self._rows}
+        batch = {spec.name: _placed(array[indices], spec, move) for spec, array, move in self._rows}
+        for _, array, _ in self._rows:
+            forget(array)
+        return batch
 
 
 def _placed(rows: np.ndarray, spec: InputSpec, move: Move) -> np.ndarray:
@@ -197,6 +201,7 @@ def _check_values(array: np.ndarray, spec: InputSpec, name: Callable[[int], str]
         if not good.all():
             bad = start + int(np.argmin(good))
             raise DataError(f"{name(bad)} {why}; remove or repair it")
+        forget(array)
 
 
 def _remarks(array: np.ndarray, spec: InputSpec, move: Move) -> tuple[Finding, ...]:

@@ -20,7 +20,9 @@ Size: TypeAlias = tuple[int, int]
 
 _CHANNELS: Final = ("rgb", "bgr", "gray")
 _METHODS: Final = ("bilinear", "bicubic", "nearest")
-_RESIZE: Final = re.compile(r"stretch|none|crop(:[1-9][0-9]{0,4})?")
+_RESIZE: Final = re.compile(r"stretch|none|crop(:[1-9][0-9]{0,4})?|letterbox(:(1?[0-9]?[0-9]|2[0-4][0-9]|25[0-5]))?")
+#: What fills the borders of a letterbox, as detectors are trained.
+GRAY: Final = 114
 _LAYOUTS: Final = ("nhwc", "nchw", "nhw")
 #: Lowest and highest value of the integers that inputs are made of. numpy knows them too, but takes long to load.
 _INTEGERS: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
@@ -40,7 +42,8 @@ class Preprocessing:
 
     ``resize`` is ``stretch`` (each side on its own, as Keras does by default), ``crop`` (the shorter side to the model's
     size, then the centre), ``crop:256`` (the shorter side to 256, then the centre, as torchvision's evaluation
-    does) or ``none`` (every image must have the model's size). ``method`` is Pillow's filter, which
+    does), ``letterbox`` (the whole image, its proportions kept, in the middle of gray, 114, as detectors are trained;
+    ``letterbox:0`` for black) or ``none`` (every image must have the model's size). ``method`` is Pillow's filter, which
     averages when it shrinks. ``channels`` None means rgb for three channels, gray for one.
 
     ``size``, ``layout`` and ``shapes`` are filled in by :meth:`fit` and :meth:`for_arrays`, not by users: the model's
@@ -83,7 +86,8 @@ class Preprocessing:
             raise OptionError(f"channels {self.channels!r} is not one of {', '.join(_CHANNELS)}")
         if not _RESIZE.fullmatch(self.resize):
             raise OptionError(
-                f"resize {self.resize!r} is not one of stretch, crop, crop:N (N the shorter side in pixels), none"
+                f"resize {self.resize!r} is not one of stretch, crop, crop:N (N the shorter side in pixels), letterbox, "
+                "letterbox:N (N the borders' value, 0 to 255), none"
             )
         if self.method not in _METHODS:
             raise OptionError(f"method {self.method!r} is not one of {', '.join(_METHODS)}")
@@ -122,8 +126,8 @@ class Preprocessing:
         for name, value in (("mean", self.mean), ("std", self.std)):
             if value is not None and len(value) not in (1, planes):
                 raise OptionError(f"{name} has {len(value)} numbers, but {spec} has 1 channel; give one number")
-        side = self.resize.partition(":")[2]
-        if side and int(side) < max(size):
+        how, _, side = self.resize.partition(":")
+        if how == "crop" and side and int(side) < max(size):
             raise OptionError(f"resize {self.resize} leaves less than {spec} takes; give at least crop:{max(size)}")
         fitted = replace(self, channels=channels, size=size, layout=layout)
         if not spec.dtype.startswith("float") and not fitted.fits_integer(spec.dtype):

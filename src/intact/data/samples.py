@@ -23,8 +23,8 @@ T = TypeVar("T")
 _CHUNK: Final = 16
 #: Samples between two calls of a progress function.
 _STEP: Final = 1024
-#: Decoded images are kept up to this many bytes, so that calibration and several models decode each image once.
-CACHE_BYTES: Final = 1 << 30
+#: Decoded images are kept on disk up to this many bytes, so that calibration and several models decode each image once.
+CACHE_BYTES: Final = 8 << 30
 
 
 class Source(abc.ABC):

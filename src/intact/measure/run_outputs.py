@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from intact import spool
 from intact.data import Samples
 from intact.errors import DataError
-from intact.runtime.litert import run
+from intact.runtime.litert import Batches, run
 from intact.targets import Target
 
-#: Samples go to the runtime in pieces of at most this many bytes.
+#: Samples go to the runtime in pieces of at most this many bytes, which lie on disk meanwhile.
 _PIECE: Final = 256 << 20
+#: Samples that are in memory at a time.
+_BATCH: Final = 32
 
 
 def outputs_of(path: Path, samples: Samples, target: Target, progress: Callable[[int], None]) -> dict[str, np.ndarray]:
-    """Outputs ``[n, ...]`` by name of a file in the real runtime, piece by piece so that any number of samples fits."""
+    """Outputs ``[n, ...]`` by name of a file in the real runtime, on disk and mapped, so that any number of samples fits."""
     size = sum(int(np.prod(spec.sample)) * 4 for spec in samples.inputs)
     step = max(_PIECE // max(size, 1), 1)
-    parts = []
+    columns: dict[str, spool.Column] = {}
     for start in range(0, len(samples), step):
-        piece, _ = samples.batch(np.arange(start, min(start + step, len(samples))))
-        parts.append(run(path, piece, kernels=target.kernels, progress=_from(start, progress)))
-    if not parts:
+        stop = min(start + step, len(samples))
+        piece = Batches(stop - start, _inputs(samples, start, stop))
+        made = run(path, piece, kernels=target.kernels, progress=_from(start, progress))
+        for name, values in made.items():
+            if name not in columns:
+                columns[name] = spool.Column(values.shape[1:], values.dtype)
+            columns[name].add(values)
+    if not columns:
         raise DataError("there are no samples to evaluate on; give --eval or --data more samples")
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: column.joined("c") for name, column in columns.items()}
+
+
+def _inputs(samples: Samples, start: int, stop: int) -> Iterator[Mapping[str, np.ndarray]]:
+    for at in range(start, stop, _BATCH):
+        yield samples.batch(np.arange(at, min(at + _BATCH, stop)))[0]
 
 
 def _from(start: int, progress: Callable[[int], None]) -> Callable[[int, int], None]:

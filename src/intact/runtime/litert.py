@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, final
+from typing import IO, Any, Final, Literal, TypeAlias, final
 
 import numpy as np
 
+from intact import spool
 from intact.errors import DataError, ModelError, OutputError, located
 from intact.runtime import child
 from intact.runtime.child import Progress
@@ -88,9 +90,18 @@ class Memory:
     reason: str = ""
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """``count`` samples that come in batches by input name, one shape and dtype each; they need not fit memory together."""
+
+    count: int
+    batches: Iterable[Mapping[str, np.ndarray]]
+
+
 def run(  # noqa: PLR0913  # all but two have defaults
     model: Path,
-    inputs: Mapping[str, np.ndarray],
+    inputs: Mapping[str, np.ndarray] | Batches,
     *,
     kernels: Kernels = "default",
     threads: int | None = None,
@@ -106,7 +117,7 @@ def run(  # noqa: PLR0913  # all but two have defaults
 
 def execute(  # noqa: PLR0913  # all but two have defaults
     model: Path,
-    inputs: Mapping[str, np.ndarray],
+    inputs: Mapping[str, np.ndarray] | Batches,
     *,
     kernels: Kernels = "default",
     threads: int | None = None,
@@ -128,11 +139,9 @@ def execute(  # noqa: PLR0913  # all but two have defaults
     Raises DataError for samples that do not fit, ModelError for a file that LiteRT refuses, ChildError when the runtime dies.
     """
     with tempfile.TemporaryDirectory(prefix="intact-") as scratch, located(model.name):
-        _check_counts(inputs)
-        paths = {name: str(Path(scratch) / f"input{number}.npy") for number, name in enumerate(inputs)}
+        batches = inputs if isinstance(inputs, Batches) else _one(inputs)
         try:
-            for name, path in paths.items():
-                np.save(path, inputs[name], allow_pickle=False)
+            paths = _written(batches, Path(scratch))
         except OSError as error:
             why = error.strerror or error
             raise OutputError(f"no room for its samples in {scratch} ({why}); set TMPDIR to a folder with more") from error
@@ -219,6 +228,27 @@ def _ask(script: str, request: Mapping[str, Any], timeout: float, progress: Prog
     if "data_error" in answer:
         raise DataError(answer["data_error"])
     return answer
+
+
+def _one(inputs: Mapping[str, np.ndarray]) -> Batches:
+    _check_counts(inputs)
+    return Batches(len(next(iter(inputs.values()))), [inputs])
+
+
+def _written(batches: Batches, folder: Path) -> dict[str, str]:
+    """An ``.npy`` file for each input, written batch by batch; by input name."""
+    paths: dict[str, str] = {}
+    with contextlib.ExitStack() as stack:
+        open_files: dict[str, IO[bytes]] = {}
+        for batch in batches.batches:
+            for number, (name, values) in enumerate(batch.items()):
+                if name not in open_files:
+                    paths[name] = str(folder / f"input{number}.npy")
+                    open_files[name] = stack.enter_context(Path(paths[name]).open("wb"))
+                    spool.write_header(open_files[name], (batches.count, *values.shape[1:]), values.dtype)
+                for block in spool.blocks(values):
+                    open_files[name].write(np.ascontiguousarray(block).tobytes())
+    return paths
 
 
 def _check_counts(inputs: Mapping[str, np.ndarray]) -> None:

@@ -1,0 +1,190 @@
+"""Arrays that live on disk, so that memory does not grow with the number of samples."""
+
+from __future__ import annotations
+
+import mmap
+import shutil
+import struct
+import sys
+import tempfile
+import threading
+import weakref
+import zipfile
+from collections.abc import Container, Iterable
+from pathlib import Path
+from typing import IO, Any, Final, Literal, TypeAlias, final
+
+import numpy as np
+
+#: Bytes that are copied or read at a time.
+BLOCK: Final = 8 << 20
+#: The part of the free disk space that a cache may take.
+_OF_DISK: Final = 4
+#: Of an .npz, arrays of fewer bytes are simply read.
+_SMALL: Final = 1 << 20
+_LOCAL_HEADER: Final = 30
+#: "r": read only; "c": may be changed, in memory alone.
+Mode: TypeAlias = Literal["r", "c"]
+
+
+@final
+class Records:
+    """A cache on disk of records of ``size`` bytes by number, of at most ``most`` bytes and a quarter of what is free there.
+
+    Records are read and written, not mapped, so that the pages belong to the system and not to this process. Where nothing
+    can be written nothing is kept. Safe to use from several threads.
+    """
+
+    def __init__(self, size: int, most: int) -> None:
+        self._size = size
+        self._slots: dict[int, int] = {}
+        self._lock = threading.Lock()
+        try:
+            self._file: IO[bytes] = tempfile.TemporaryFile(prefix="intact-")  # noqa: SIM115  # open as long as this lives
+            weakref.finalize(self, self._file.close)
+            free = shutil.disk_usage(tempfile.gettempdir()).free
+        except OSError:
+            most = free = 0
+        self._room = min(most, free // _OF_DISK) // max(size, 1)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._slots
+
+    def put(self, number: int, record: np.ndarray) -> None:
+        """Keep a record while there is room."""
+        with self._lock:
+            slot = len(self._slots)
+            if number in self._slots or slot >= self._room:
+                return
+            try:
+                self._file.seek(slot * self._size)
+                self._file.write(record.tobytes())
+                self._file.flush()
+            except OSError:  # the disk is full after all
+                self._room = slot
+                return
+            self._slots[number] = slot
+
+    def get(self, number: int, into: np.ndarray) -> None:
+        """Fill ``into``, contiguous, with a record that is kept."""
+        with self._lock:
+            self._file.seek(self._slots[number] * self._size)
+            data = self._file.read(self._size)
+        into[...] = np.frombuffer(data, into.dtype).reshape(into.shape)
+
+
+@final
+class Column:
+    """Arrays ``[k, ...]`` of one dtype and sample shape, one after the other in a temporary file that has no name."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype = shape, dtype
+        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="intact-")  # noqa: SIM115  # open as long as this lives
+        weakref.finalize(self, self._file.close)
+        self._count = 0
+
+    @property
+    def nbytes(self) -> int:
+        return self._file.tell()
+
+    def add(self, rows: np.ndarray) -> None:
+        """Append ``rows``, a block at a time; OSError when the disk is full."""
+        for block in blocks(rows):
+            self._file.write(np.ascontiguousarray(block).data if block.size else b"")
+        self._count += len(rows)
+
+    def joined(self, mode: Mode = "r") -> np.ndarray:
+        """All rows, ``[n, ...]``, mapped. The file goes when the array does."""
+        self._file.flush()
+        total = (self._count, *self.shape)
+        if not self.nbytes:
+            return np.empty(total, self.dtype)
+        return np.memmap(self._file, self.dtype, mode, shape=total).view(np.ndarray)
+
+
+def blocks(array: np.ndarray) -> Iterable[np.ndarray]:
+    """``array`` in pieces of about BLOCK bytes along axis 0; of a mapped one, pages are given back as it goes."""
+    step = max(1, BLOCK * len(array) // max(array.nbytes, 1)) if array.ndim else 1
+    for start in range(0, len(array), step):
+        yield array[start : start + step]
+        forget(array)
+
+
+def forget(array: np.ndarray) -> None:
+    """Let the pages of a read-only mapped array go, which the disk has too; nothing for others."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    # Of a private mapping that can be written to, changes would be lost. Only Linux drops pages at once.
+    if isinstance(base, mmap.mmap) and not array.flags.writeable and sys.platform == "linux":
+        base.madvise(mmap.MADV_DONTNEED)
+
+
+def npz(path: Path, mode: Mode = "r", names: Container[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz``, all or those called ``names``.
+
+    Large ones are mapped where they lie in the file, or unpacked to disk if they are compressed.
+    Every byte is checked against the archive's checksums. Raises what zipfile and numpy raise for files that are not whole
+    or hold objects.
+    """
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        return {
+            info.filename.removesuffix(".npy"): _member(path, file, archive, info, mode)
+            for info in archive.infolist()
+            if info.filename.endswith(".npy") and (names is None or info.filename.removesuffix(".npy") in names)
+        }
+
+
+def _member(path: Path, file: IO[bytes], archive: zipfile.ZipFile, info: zipfile.ZipInfo, mode: Mode) -> np.ndarray:
+    if info.file_size < _SMALL:
+        with archive.open(info) as member:
+            return np.asarray(np.lib.format.read_array(member, allow_pickle=False))
+    with archive.open(info) as member:
+        shape, fortran, dtype = _header(member)
+        if dtype.hasobject:
+            raise ValueError("Object arrays cannot be loaded: they hold Python objects")
+        start = member.tell()
+        if info.file_size - start != dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
+            raise ValueError(f"{info.filename} does not hold as many numbers as it says")
+        if info.compress_type != zipfile.ZIP_STORED or fortran:
+            whole = _unpacked(member, dtype, int(np.prod(shape, dtype=np.int64)), mode)
+            return whole.reshape(shape[::-1]).T if fortran else whole.reshape(shape)
+        while member.read(BLOCK):
+            pass  # to the end, where zipfile compares the checksum
+    file.seek(info.header_offset)
+    name, extra = struct.unpack("<HH", file.read(_LOCAL_HEADER)[-4:])
+    offset = info.header_offset + _LOCAL_HEADER + name + extra + start
+    return np.memmap(path, dtype, mode, offset, shape).view(np.ndarray)
+
+
+def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(member)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(member)
+    return tuple(shape), bool(fortran), dtype
+
+
+def _unpacked(member: IO[bytes], dtype: np.dtype[Any], count: int, mode: Mode) -> np.ndarray:
+    step = max(BLOCK // dtype.itemsize, 1) * dtype.itemsize
+    column = Column((), dtype)
+    while data := _exactly(member, step):
+        column.add(np.frombuffer(data, dtype))
+    whole = column.joined(mode)
+    if len(whole) != count:
+        raise ValueError("it ends early")
+    return whole
+
+
+def _exactly(member: IO[bytes], size: int) -> bytes:
+    """``size`` bytes, or what is left of them: one read of a member may give fewer."""
+    parts: list[bytes] = []
+    while size and (part := member.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def write_header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """What an ``.npy`` begins with; its rows follow in C order."""
+    about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, about)
