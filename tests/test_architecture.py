@@ -49,6 +49,7 @@ ORDER = (
     "planner",
     "mixing",
     "emit",
+    "lanes",
     "simulate",
     "integers",
     "calibrate",
