@@ -16,7 +16,9 @@ from intact.affine import (
     limits,
     quantize,
     quantize_array,
+    quantize_weight,
     symmetric_from_absmax,
+    weight_limits,
 )
 
 RANGES = st.tuples(st.floats(-1e4, 1e4, width=32), st.floats(-1e4, 1e4, width=32)).map(sorted)
@@ -129,3 +131,10 @@ def test_impossible_formats_are_refused(scale, zero_point, axis, says):
 @pytest.mark.parametrize(("dtype", "low", "high"), [("int4", -8, 7), ("int8", -128, 127), ("uint8", 0, 255)])
 def test_limits(dtype, low, high):
     assert limits(dtype) == (low, high)
+
+
+def test_a_clipped_weight_is_stored_as_the_least_that_weights_use():
+    for dtype, least in (("int4", -7), ("int8", -127)):
+        fmt = symmetric_from_absmax(np.array([1.0]), dtype)
+        assert weight_limits(dtype) == (least, -least)
+        assert_same(quantize_weight(np.array([-3.0, -1.0, 3.0], np.float32), fmt), np.array([least, least, -least], np.int8))

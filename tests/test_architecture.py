@@ -50,6 +50,7 @@ ORDER = (
     "planner",
     "mixing",
     "emit",
+    "lanes",
     "simulate",
     "integers",
     "calibrate",

@@ -11,12 +11,11 @@ import intact
 from compare import assert_same
 from intact.affine import Affine, affine_from_range, dequantize_array, fake_quantize, quantize_array
 from intact.data import input_specs
-from intact.errors import OptionError, ResourceError, UnsupportedError
+from intact.errors import OptionError, ResourceError
 from intact.formats import tflite
 from intact.ops.activation import Softmax
 from intact.ops.convolution import Conv2D
 from intact.plan import Entry
-from intact.quantized import Quantized
 from intact.remedies import apply, known
 from intact.remedies.absorb import Absorb
 from intact.remedies.bias import BiasCorrection
@@ -31,7 +30,6 @@ from intact.sensitivity import before_softmax, sensitivities, weight_share, with
 from intact.simulate import Program, device_named
 from intact.student import integer_weights
 from nets import mobile
-from small_graphs import baked_batch
 from test_remedies import chain, float_outputs, mean_of_logits, noise, planned
 
 
@@ -406,14 +404,7 @@ def test_the_clock_counts_the_steps_that_fit(monkeypatch):
     assert counts[5] == 6 + int(0.85 * 100 / 2)  # at 12 s, 2 s a step
 
 
-# ---- what remedies need ---------------------------------------------------------------------------------------------------
-
-
-def test_a_network_of_one_sample_at_a_time_is_refused_in_words():
-    graph = baked_batch()
-    assert not graph.takes_batches
-    with pytest.raises(UnsupportedError, match="--remedies bias needs a model that takes several samples at once"):
-        apply(known(["bias"]), Quantized(graph, graph, None), None, None)
+# ---- devices ------------------------------------------------------------------------------------------------------------
 
 
 def test_devices():

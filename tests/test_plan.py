@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from compare import assert_same
+from drafts import draft, normal
 from intact.affine import Affine, Float, affine_from_range
 from intact.calibrate import observe
 from intact.emit import emit
@@ -13,12 +14,14 @@ from intact.formats import tflite
 from intact.graph import Graph, Op, Tensor
 from intact.ops.activation import Logistic, Relu, Square
 from intact.ops.elementwise import Mul
+from intact.ops.matmul import FullyConnected
 from intact.ops.shaping import Concatenation
 from intact.plan import Plan
 from intact.planner import make_plan
 from intact.ranges import MinMax
 from intact.request import Request
 from intact.schemes import SCHEMES, scheme
+from intact.settings import Settings
 from intact.simulate import Program
 from intact.targets import target
 from nets import images, mobile
@@ -227,3 +230,32 @@ def test_histograms_count_every_value(net):
     seen = observe(net, lambda: [{"image": images(6)}, {"image": images(4, 1)}], histogram=True)
     assert seen[0].counts.sum() == 10 * 8 * 8 * 3
     assert len(seen[0].lows) == 10
+
+
+# ---- what set a scale ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "bias", "why"),
+    [
+        (1.0, 1.0, "largest |weight| of each output channel"),
+        (1e-9, 5e4, "so wide that the bias fits the accumulator"),
+        (1e-13, 0.0, "so wide that kernels take the multiplier"),
+        (0.0, 0.0, "all zeros: any scale holds them"),
+    ],
+)
+def test_a_plan_says_what_set_the_scale_of_a_weight(size, bias, why):
+    w = (normal(3, 4) * size).astype(np.float32)
+    net = draft((4,), lambda d, x: d(FullyConnected(), x, w, np.full(3, bias, np.float32)))
+    plan = make_plan(net, {0: (-1.0, 1.0), 3: (-1.0, 1e3)}, Settings().request())
+    assert plan.tensors[1].why == why
+    fmt = plan.tensors[1].format
+    assert (max(fmt.scale) * 127 > 2 * np.abs(w).max()) == (why != "largest |weight| of each output channel")
+
+
+def test_a_plan_says_in_how_many_channels_a_bias_set_the_scale():
+    net = draft((4,), lambda d, x: d(FullyConnected(), x, normal(3, 4), np.array([0, 1e9, 0], np.float32)))
+    plan = make_plan(net, {0: (-1.0, 1.0), 3: (-1.0, 1e3)}, Settings().request())
+    assert plan.tensors[1].why == (
+        "largest |weight| of each output channel; so wide that the bias fits the accumulator in 1 of 3 channels"
+    )

@@ -32,7 +32,7 @@ from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding
 from intact.remedies.side_by_side import SideBySide
 from intact.runtime import litert
-from intact.sensitivity import sensitivities
+from intact.sensitivity import only, sensitivities
 from intact.settings import Settings
 from intact.simulate import Program
 from intact.student import Student, _FakeQuantize, integer_weights
@@ -403,3 +403,19 @@ def test_w4a8_packs_what_has_kernels_and_runs(tmp_path):
     assert np.abs(ran - made).max() <= 2 / 256
     assert isinstance(network.plan.own(3), Affine)
     assert isinstance(network.graph.ops[0].kind, Conv2D)
+
+
+def test_one_op_alone_has_the_weights_that_the_file_has():
+    """Weights clipped by the least squared error end at -7 in the file; -8 would be another network."""
+    network, _, _ = planned(scheme="w4a8")
+    alone = only(network.graph, network, network.graph.ops, activations=False)
+    held = {t.id: t for t in network.integer().constants()}
+    clipped = 0
+    for op in network.graph.ops:
+        w = None if op.kind.weight is None else op.inputs[op.kind.weight.input]
+        if w is not None and held[w].format.dtype == "int4":
+            assert_same(alone[w].data, dequantize_array(held[w].data, held[w].format))
+            steps = np.asarray(network.graph[w].data).reshape(len(held[w].data), -1) / np.asarray(held[w].format.scale)[:, None]
+            clipped += int((steps < -7.5).sum())
+            assert held[w].data.min() >= -7
+    assert clipped

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compare import assert_same
+from golden_graphs import int4
 from intact.affine import Affine
 from intact.clean import clean, clean_with_log
 from intact.emit import emit
@@ -167,3 +168,11 @@ def test_a_sound_graph_passes_and_is_clean_already():
 @pytest.mark.parametrize(("size", "kernel", "stride", "pads"), [(32, 3, 2, (0, 1)), (33, 3, 2, (1, 1)), (8, 5, 1, (2, 2))])
 def test_same_padding_puts_the_odd_zero_after(size, kernel, stride, pads):
     assert same_padding(size, kernel, stride, 1) == pads
+
+
+@pytest.mark.parametrize("change", [lambda payload: payload + b"\0", lambda payload: payload[:-1]], ids=["long", "short"])
+def test_an_int4_buffer_of_another_length_is_refused(monkeypatch, change):
+    encode = tflite._encode
+    monkeypatch.setattr(tflite, "_encode", lambda t: change(encode(t)) if t.format.dtype == "int4" else encode(t))
+    with pytest.raises(ModelError, match=r"holds \d+ bytes, which is not int4"):
+        tflite.read(tflite.write(int4()))

@@ -93,6 +93,15 @@ def limits(dtype: str) -> tuple[int, int]:
     return _LIMITS[dtype]
 
 
+def weight_limits(dtype: str) -> tuple[int, int]:
+    """Lowest and highest integer of a weight: the type's lowest stays unused, ``int8 -> (-127, 127)``, ``int4 -> (-7, 7)``.
+
+    Source: the LiteRT int8 quantization specification, "symmetric vs asymmetric".
+    """
+    highest = limits(dtype)[1]
+    return -highest, highest
+
+
 def storage(dtype: str) -> torch.dtype:
     """How torch holds ``dtype``: int4 has an int8 each."""
     return _TORCH[dtype]
@@ -119,11 +128,11 @@ def affine_from_range(low: float, high: float, dtype: str = "int8") -> Affine:
 def symmetric_from_absmax(absmax: np.ndarray, dtype: str = "int8", axis: int | None = None) -> Affine:
     """The symmetric format with zero point 0 that covers [-absmax, absmax] in ``[-qmax, qmax]``; shape ``[c]`` or ``[1]``.
 
-    The lowest integer stays unused ([-127, 127] for int8), as the LiteRT int8 specification asks. An all-zero channel
-    takes the largest scale of its neighbours (1 when all are zero): any scale stores zeros, and this one keeps
-    ``scale_in * scale / scale_out`` within what kernels accept.
+    The lowest integer stays unused, as in :func:`weight_limits`. An all-zero channel takes the largest scale of its neighbours
+    (1 when all are zero): any scale stores zeros, and this one keeps ``scale_in * scale / scale_out`` within what kernels
+    accept.
     """
-    qmax = limits(dtype)[1]
+    qmax = weight_limits(dtype)[1]
     scale = np.atleast_1d(np.asarray(absmax, np.float64)) / qmax
     fallback = scale.max() if scale.max() > 0 else 1.0
     scale = np.where(scale > 0, np.maximum(scale, np.finfo(np.float32).tiny), fallback)
@@ -178,6 +187,11 @@ def fake_quantize(real: Tensor, fmt: Affine) -> Tensor:
 def quantize_array(real: np.ndarray, fmt: Affine) -> np.ndarray:
     """:func:`quantize` for a numpy constant."""
     return quantize(torch.from_numpy(np.array(real)), fmt).numpy()
+
+
+def quantize_weight(real: np.ndarray, fmt: Affine) -> np.ndarray:
+    """:func:`quantize_array` for a weight: a clipped one is stored as -127 or -7, never -128 or -8."""
+    return np.asarray(np.maximum(quantize_array(real, fmt), weight_limits(fmt.dtype)[0]))
 
 
 def dequantize_array(q: np.ndarray, fmt: Affine) -> np.ndarray:

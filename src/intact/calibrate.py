@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import torch
@@ -14,59 +14,57 @@ from intact.ranges import Observed
 from intact.simulate import Batch, Program, map_batches
 
 _BINS: Final = 2048
+#: Samples whose extremes are kept each; of more, the first entry has those of all before the last.
+_KEPT: Final = 1024
 
 #: Gives the calibration batches anew each time it is called: one pass finds the extremes, another fills the histograms.
-Batches = Callable[[], Iterable[Batch]]
+Batches: TypeAlias = Callable[[], Iterable[Batch]]
+#: The lowest and the highest value of each sample, [n] each.
+Extremes: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 
 def observe(graph: Graph, batches: Batches, *, histogram: bool = False, device: str = "cpu") -> dict[int, Observed]:
     """Per-sample extremes of every float activation, by tensor id, and a histogram of 2048 bins when asked for.
 
+    Memory does not grow with the samples: of more than 1,024, the first entry of the extremes has those of all the earlier.
     Raises DataError naming the tensor when samples drive an activation to NaN or infinity, or when there are no samples.
     """
     program = Program(graph, device)
-
-    def extremes(batch: Batch) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
-        found: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-
-        def note(tensor: Tensor, y: torch.Tensor) -> None:
-            rows = y.reshape(len(y), -1) if tensor.shape[:1] == (None,) else y.reshape(1, -1)
-            # Not aminmax(dim=1), which is not vectorized: 5.9 ms against 2.4 ms for [64, 98304] on four cores.
-            found[tensor.id] = (rows.amin(1).cpu(), rows.amax(1).cpu())
-
-        program(batch, note)
-        return found
-
-    parts = list(map_batches(extremes, batches(), device))
-    seen = {
-        i: Observed(*(torch.cat([part[i][end] for part in parts]).numpy() for end in (0, 1)))
-        for i in (parts[0] if parts else ())
-    }
+    seen: dict[int, Extremes] = {}
+    for part in map_batches(lambda batch: program.look(batch, _extremes), batches(), device):
+        seen = {i: _joined(seen.get(i), new) for i, new in part.items()}
     if not seen:
         raise DataError("there are no calibration samples; give --data more samples")
-    for i, o in seen.items():
-        if not (np.isfinite(o.lows).all() and np.isfinite(o.highs).all()):
+    for i, (lows, highs) in seen.items():
+        if not (np.isfinite(lows).all() and np.isfinite(highs).all()):
             with located(f"tensor {graph[i].origin!r}"):
                 raise DataError("becomes NaN or infinite on the calibration samples; check --pixels, --mean and --std")
-    return _with_histograms(program, batches, seen) if histogram else seen
+    found = {i: Observed(*extremes) for i, extremes in seen.items()}
+    return _with_histograms(program, batches, found) if histogram else found
+
+
+def _extremes(tensor: Tensor, y: torch.Tensor) -> Extremes:
+    del tensor
+    rows = y.reshape(len(y), -1)
+    # Not aminmax(dim=1), which is not vectorized: 5.9 ms against 2.4 ms for [64, 98304] on four cores.
+    return rows.amin(1).cpu().numpy(), rows.amax(1).cpu().numpy()
+
+
+def _joined(before: Extremes | None, new: Extremes) -> Extremes:
+    lows, highs = new if before is None else (np.concatenate(pair) for pair in zip(before, new, strict=True))
+    early = max(len(lows) - _KEPT + 1, 1)
+    return np.append(lows[:early].min(), lows[early:]), np.append(highs[:early].max(), highs[early:])
 
 
 def _with_histograms(program: Program, batches: Batches, seen: Mapping[int, Observed]) -> dict[int, Observed]:
-    def histograms(batch: Batch) -> dict[int, np.ndarray]:
-        found: dict[int, np.ndarray] = {}
-
-        def count(tensor: Tensor, y: torch.Tensor) -> None:
-            low, high = seen[tensor.id].extremes
-            if high > low:
-                found[tensor.id] = torch.histc(y.reshape(-1).cpu(), _BINS, low, high).numpy()
-            else:
-                found[tensor.id] = np.eye(1, _BINS)[0] * y.numel()
-
-        program(batch, count)
-        return found
+    def count(tensor: Tensor, y: torch.Tensor) -> np.ndarray:
+        low, high = seen[tensor.id].extremes
+        if high > low:
+            return np.asarray(torch.histc(y.reshape(-1).cpu(), _BINS, low, high).numpy())
+        return np.asarray(np.eye(1, _BINS)[0] * y.numel())
 
     counts = {i: np.zeros(_BINS) for i in seen}
-    for part in map_batches(histograms, batches(), program.device):
+    for part in map_batches(lambda batch: program.look(batch, count), batches(), program.device):
         for i, found in part.items():
             counts[i] += found
     return {i: Observed(o.lows, o.highs, counts[i]) for i, o in seen.items()}

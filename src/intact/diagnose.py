@@ -22,7 +22,7 @@ from intact.matching import Match, identical, match
 from intact.ops.base import Free
 from intact.quantized import Quantized
 from intact.sensitivity import Sensitivity, sensitivities
-from intact.simulate import Batch, Program, map_batches
+from intact.simulate import Program, map_batches
 from intact.symptom import Symptom
 from intact.targets import target as target_named
 
@@ -170,23 +170,15 @@ def _magnitudes(graph: Graph, samples: Samples) -> tuple[dict[int, np.ndarray], 
     """The largest magnitude of each channel, [c], and of each sample, [n], of every activation that an op makes."""
     program, made = Program(graph), {op.output for op in graph.ops}
 
-    def look(batch: Batch) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
-        channels: dict[int, np.ndarray] = {}
-        rows: dict[int, np.ndarray] = {}
+    def look(tensor: Tensor, y: torch.Tensor) -> tuple[np.ndarray, np.ndarray] | None:
+        if tensor.id not in made or y.dim() < 2:
+            return None
+        size = y.abs()
+        return size.reshape(-1, y.shape[-1]).amax(0).numpy(), size.reshape(len(y), -1).amax(1).numpy()
 
-        def note(tensor: Tensor, y: torch.Tensor) -> None:
-            if tensor.id in made and y.dim() > 1:
-                size = y.abs()
-                channels[tensor.id] = size.reshape(-1, y.shape[-1]).amax(0).numpy()
-                rows[tensor.id] = size.reshape(len(y), -1).amax(1).numpy()
-
-        program(batch, note)
-        return channels, rows
-
-    parts = list(map_batches(look, (batch for batch, _ in samples.batches(_BATCH))))
-    ids = parts[0][0]
-    return {i: np.max([c[i] for c, _ in parts], axis=0) for i in ids}, {
-        i: np.concatenate([r[i] for _, r in parts]) for i in ids
+    parts = list(map_batches(lambda batch: program.look(batch, look), (batch for batch, _ in samples.batches(_BATCH))))
+    return {i: np.max([part[i][0] for part in parts], axis=0) for i in parts[0]}, {
+        i: np.concatenate([part[i][1] for part in parts]) for i in parts[0]
     }
 
 

@@ -7,7 +7,7 @@ from typing import final
 
 import numpy as np
 
-from intact.affine import Affine, Float, Format, limits, quantize_array
+from intact.affine import Affine, Float, Format, limits, quantize_array, quantize_weight
 from intact.graph import Graph, Op, Tensor
 from intact.ops.base import OpKind
 from intact.ops.quantization import Dequantize, Quantize
@@ -33,7 +33,7 @@ class _Emitter:
         self.ops: list[Op] = []
         self.next_id = graph.next_id
         self._converted: dict[tuple[int, Format], int] = {}
-        self._weights = {op.inputs[op.kind.weight.input] for op in graph.ops if op.kind.weight is not None}
+        self._weights = weights_of(graph)
 
     def graph(self) -> Graph:
         inputs = {i: self._enter(i) for i in self.source.inputs}
@@ -88,7 +88,7 @@ class _Emitter:
         if key in self._converted:
             return self._converted[key]
         if constant:
-            made = _stored(source, wanted, symmetric=i in self._weights)
+            made = stored(source, wanted, self._weights)
             new = i if i not in self.tensors else self._new(made)
             self.tensors[new] = replace(made, id=new)
         else:
@@ -131,11 +131,17 @@ def _conversion(wanted: Format) -> OpKind:
     return Dequantize() if isinstance(wanted, Float) else Quantize()
 
 
-def _stored(t: Tensor, wanted: Format, *, symmetric: bool) -> Tensor:
-    """The constant with its data in the format ``wanted``; a ``symmetric`` one leaves the lowest integer unused."""
+def weights_of(graph: Graph) -> frozenset[int]:
+    """The tensors that an op reads as its weight."""
+    reads = (op.inputs[op.kind.weight.input] for op in graph.ops if op.kind.weight is not None)
+    return frozenset(i for i in reads if i is not None)
+
+
+def stored(t: Tensor, wanted: Format, weights: frozenset[int]) -> Tensor:
+    """The constant with its data in the format ``wanted``, as the file of a graph with these ``weights`` holds it."""
     if t.data is None or not t.is_float:
         return t
     if not isinstance(wanted, Affine):
         return replace(t, format=wanted, data=t.data.astype(np.dtype(wanted.dtype)))
-    data = quantize_array(t.data, wanted)
-    return replace(t, format=wanted, data=np.maximum(data, -limits(wanted.dtype)[1]) if symmetric else data)
+    data = quantize_weight(t.data, wanted) if t.id in weights else quantize_array(t.data, wanted)
+    return replace(t, format=wanted, data=data)

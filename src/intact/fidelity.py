@@ -162,7 +162,8 @@ class _Comparison:
     def __init__(self, match: Match) -> None:
         self.match = match
         self.exact, self.simulator = Program(match.reference), Program(match.graph)
-        self.rows = _ROWS if self.exact.batches and self.simulator.batches else 1
+        together = max(self.exact.lanes.size, self.simulator.lanes.size)
+        self.rows = max(together, _ROWS // together * together)
 
     def __call__(self, batch: Batch) -> dict[int, Seen]:
         match, graph = self.match, self.match.graph
@@ -170,8 +171,8 @@ class _Comparison:
         stored = {int(name[1:]): torch.from_numpy(np.array(x)) for name, x in batch.items()}
         stored |= {i: _entered(graph[i], x) for i, x in inputs.items()}
         gave = {i: _real(graph[i], q) for i, q in stored.items()}
-        exact = _activations(self.exact, [inputs[i] for i, _ in self._inputs()], [j for _, j in self._inputs()])
-        simulated = _activations(self.simulator, list(inputs.values()), list(inputs))
+        exact = _activations(self.exact, {self.match.same[i]: x for i, x in inputs.items()})
+        simulated = _activations(self.simulator, inputs)
         found: dict[int, Seen] = {}
         own = self._own(gave)
         for i, j in match.same.items():
@@ -179,9 +180,6 @@ class _Comparison:
                 one = _seen(graph[i], stored[i], gave[i], simulated[i], exact[j])
                 found[i] = replace(one, own=_alone(graph[i], own.get(i), gave[i]))
         return found
-
-    def _inputs(self) -> list[tuple[int, int]]:
-        return [(i, self.match.same[i]) for i in self.match.graph.inputs]
 
     def _own(self, gave: Mapping[int, torch.Tensor]) -> dict[int, torch.Tensor]:
         """What each op's float twin makes of the inputs that the op had."""
@@ -191,8 +189,10 @@ class _Comparison:
             if isinstance(op.kind, CONVERSIONS) and op.reads[0] in gave:
                 made[op.output] = gave[op.reads[0]]
             elif pair is not None and all(i in gave for i in pair.inputs.values()):
-                values = {j: gave[i] for j, i in pair.inputs.items()}
-                made |= zip(op.outputs, self.exact.compute(pair.like, values), strict=True)
+                exact, count = self.exact, len(next(iter(gave.values())))
+                values = {j: exact.lanes.enter(exact.graph[j], gave[i]) for j, i in pair.inputs.items()}
+                twins = zip(pair.like.outputs, exact.compute(pair.like, values), strict=True)
+                made |= zip(op.outputs, (exact.lanes.leave(exact.graph[j], y, count) for j, y in twins), strict=True)
         return made
 
 
@@ -204,16 +204,16 @@ def _real(t: Tensor, stored: torch.Tensor) -> torch.Tensor:
     return dequantize(stored, t.format) if isinstance(t.format, Affine) else stored
 
 
-def _activations(program: Program, inputs: list[torch.Tensor], ids: list[int]) -> dict[int, torch.Tensor]:
-    """Every activation of real numbers by id; a network without a batch axis gives them one by one."""
-    parts: dict[int, list[torch.Tensor]] = {}
-    names = dict(zip(program.graph.inputs, program.graph.input_names, strict=True))
+def _activations(program: Program, inputs: Mapping[int, torch.Tensor]) -> dict[int, torch.Tensor]:
+    """Every activation of real numbers by id, as the runtime gives it, for inputs by id."""
+    graph, count = program.graph, len(next(iter(inputs.values())))
+    names = dict(zip(graph.inputs, graph.input_names, strict=True))
 
-    def note(t: Tensor, y: torch.Tensor) -> None:
-        parts.setdefault(t.id, []).append(y.clone())  # a fused activation or a reshape may share memory
+    def look(t: Tensor, y: torch.Tensor) -> torch.Tensor:
+        # a fused activation or a reshape may share memory
+        return (program.lanes.leave(t, y, count) if program.lanes.size == 1 else y).clone()
 
-    program({names[i]: x for i, x in zip(ids, inputs, strict=True)}, note)
-    return {i: torch.cat(part) if part[0].dim() else part[0] for i, part in parts.items()}
+    return program.look({names[i]: x for i, x in inputs.items()}, look)
 
 
 def _seen(t: Tensor, stored: torch.Tensor, gave: torch.Tensor, simulated: torch.Tensor, exact: torch.Tensor) -> Seen:

@@ -16,7 +16,8 @@ import torch
 from intact.affine import Affine, Float, quantize
 from intact.errors import DataError, OptionError, UnsupportedError, located
 from intact.graph import Graph, Op, Tensor
-from intact.ops.base import Call, as_tuple
+from intact.lanes import Lanes
+from intact.ops.base import Call
 from intact.requantize import Arithmetic, Micro, Reference
 from intact.simulate import Engine
 from intact.xnnpack import Default
@@ -57,14 +58,18 @@ class IntegerProgram(Engine):
         formats = tuple(Float() if i is None else self.graph[i].format for i in op.inputs)
         outs = tuple(self.graph[i].format for i in op.outputs)
         if not any(isinstance(f, Affine) for f in (*formats, *outs)):
-            return as_tuple(op.kind.compute(*inputs))
+            return self.lanes.compute(op, op.kind, inputs)
         with located(f"op {self.graph.label(op)}"):
             self._check(op)
-            return op.kind.compute_integers(Call(inputs, formats, outs, self.arithmetic))
+
+            def computed(*given: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+                return op.kind.compute_integers(Call(given, formats, outs, self.arithmetic))
+
+            return self.lanes.one_by_one(op, computed, inputs)
 
     def stored(self, i: int, x: np.ndarray | torch.Tensor) -> torch.Tensor:
         """A graph input as the network reads it, by its tensor's id."""
-        return self._entered(self.graph[i], torch.as_tensor(x, device=self.device))
+        return self._entered(self.graph[i], self.lanes.enter(self.graph[i], torch.as_tensor(x, device=self.device)))
 
     def _check(self, op: Op) -> None:
         """Only what was compared with the runtime is called exact."""
@@ -78,8 +83,12 @@ class IntegerProgram(Engine):
 
 
 def exposed(graph: Graph) -> Graph:
-    """``graph`` with every activation as an output, named ``t<id>``: how the runtime shows what it computes on the way."""
+    """``graph`` with every activation as an output, named ``t<id>``: how the runtime shows what it computes on the way.
+
+    Those are left out that the runtime could not cut into samples.
+    """
+    lanes = Lanes(graph)
     activations = dict.fromkeys((*graph.inputs, *(i for op in graph.ops for i in op.outputs)))
     shown = {i: replace(graph[i], name=f"t{i}") for i in activations}
-    outputs = tuple(i for op in graph.ops for i in op.outputs if graph[i].shape[:1] in {(None,), (1,)})
+    outputs = tuple(i for op in graph.ops for i in op.outputs if lanes.tells_samples_apart(graph[i]))
     return replace(graph, tensors={**graph.tensors, **shown}, outputs=outputs, signatures=())

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from intact.affine import Affine, Float, Format, affine_from_range, bias_format, limits, symmetric_from_absmax
+from intact.affine import Affine, Float, Format, affine_from_range, bias_format, limits, symmetric_from_absmax, weight_limits
 from intact.errors import ModelError, OptionError, UnsupportedError
 from intact.graph import Graph, Op, short_name
 from intact.ops.base import SameAsInput, Weight
@@ -135,7 +135,7 @@ class _Draft:
                 continue
             low, high = groups.range(i) if i in groups else self._range(i)
             is_weight = weight is not None and n == weight.input
-            qmax = limits(self.request.scheme.weights)[1]
+            qmax = weight_limits(self.request.scheme.weights)[1]
             steps.append(max(-low, high) / qmax if is_weight else affine_from_range(low, high, dtype).scale[0])
         least = op.kind.unit(steps) / _LARGEST_MULTIPLIER
         if affine_from_range(*groups.range(op.output), dtype).scale[0] < least:
@@ -207,11 +207,13 @@ class _Draft:
         if weight_id is None or not isinstance(activation, Affine) or not isinstance(output, Affine):
             raise TypeError(f"{self.graph.label(op)} has no integer input, weight or output")
         absmax, axis, why = self._weight_absmax(self._values(weight_id), op, weight)
-        floor = np.full(absmax.shape, _LEAST_MULTIPLIER * output.scale[0] / activation.scale[0])
+        multiplier = np.full(absmax.shape, _LEAST_MULTIPLIER * output.scale[0] / activation.scale[0])
+        bias = np.zeros(absmax.shape)
         if bias_id is not None:
             values = np.abs(self._values(bias_id).reshape(-1).astype(np.float64))
-            bias = values / (activation.scale[0] * _LARGEST_BIAS[activation.dtype])
-            floor = np.maximum(floor, bias if axis is not None else bias.max(initial=0.0))
+            least = values / (activation.scale[0] * _LARGEST_BIAS[activation.dtype])
+            bias = least if axis is not None else np.full(absmax.shape, least.max(initial=0.0))
+        floor = np.maximum(multiplier, bias)
         dtype = self.request.scheme.weights
         if dtype == "int4" and (op.kind.name not in self.request.target.int4 or op.output in self.request.wide_weights):
             dtype = "int8"
@@ -220,9 +222,10 @@ class _Draft:
                 least_squared_error(self._values(weight_id), absmax, dtype, axis),
                 "least squared error of the weights",
             )
-        qmax = limits(dtype)[1]
+        qmax = weight_limits(dtype)[1]
         if not absmax.any():  # any scale holds zeros; this one makes the multiplier 1
-            absmax = np.full(absmax.shape, qmax * output.scale[0] / activation.scale[0])
+            absmax, why = np.full(absmax.shape, qmax * output.scale[0] / activation.scale[0]), "all zeros: any scale holds them"
+        why = _why_scales(why, np.asarray(symmetric_from_absmax(absmax, dtype, axis).scale), bias, multiplier)
         absmax = np.where(absmax > 0, np.maximum(absmax, floor * qmax), absmax)
         scales = np.asarray(symmetric_from_absmax(absmax, dtype, axis).scale)
         # The second maximum is for an all-zero channel with a large bias, whose scale came from its neighbours.
@@ -279,6 +282,18 @@ class _Draft:
         if i not in self.ranges:
             raise ModelError(f"no range was calibrated for {self.graph[i].origin!r}")
         return self.ranges[i]
+
+
+def _why_scales(why: str, wanted: np.ndarray, bias: np.ndarray, multiplier: np.ndarray) -> str:
+    """``why`` the scales of a weight are as ``wanted``, and in how many channels kernels need wider ones."""
+    said = []
+    causes = (("the bias fits the accumulator", bias, multiplier), ("kernels take the multiplier", multiplier, bias))
+    for cause, floor, other in causes:
+        count = int(((floor > wanted * (1 + 1e-6)) & (floor >= other)).sum())
+        if count == wanted.size:
+            return f"so wide that {cause}"
+        said += [f"so wide that {cause} in {count} of {wanted.size} channels"] if count else []
+    return "; ".join((why, *said))
 
 
 def _outside(inside: Format, wanted: str, seen: Range) -> Format:

@@ -11,7 +11,7 @@ from typing import ClassVar, Final, TypeAlias, final
 import numpy as np
 
 from intact import choices
-from intact.affine import limits
+from intact.affine import limits, weight_limits
 
 #: (low, high) of the real numbers a tensor takes
 Range: TypeAlias = tuple[float, float]
@@ -138,7 +138,7 @@ def least_squared_error(weight: np.ndarray, absmax: np.ndarray, dtype: str, axis
 
     With few bits, clipping the largest weights costs less than coarser steps for all the others. Searched over 40 steps.
     """
-    qmax = limits(dtype)[1]
+    qmax = weight_limits(dtype)[1]
     others = tuple(a for a in range(weight.ndim) if a != axis) if axis is not None else None
     shape = [-1 if a == axis else 1 for a in range(weight.ndim)] if axis is not None else [1] * weight.ndim
     best, least = absmax.astype(np.float64), np.full(absmax.shape, np.inf)

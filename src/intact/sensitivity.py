@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from intact.affine import Affine, Float, dequantize_array, quantize_array
+from intact.affine import Affine, Float, dequantize_array
 from intact.data import Samples
+from intact.emit import stored, weights_of
 from intact.graph import Graph, Op, Tensor
 from intact.ops.activation import Softmax
 from intact.quantized import Quantized
@@ -101,6 +102,7 @@ def weight_share(network: Quantized, samples: Samples, device: str = "cpu") -> f
 def only(graph: Graph, network: Quantized, ops: Iterable[Op], *, constants: bool = True, activations: bool = True) -> Graph:
     """The float ``graph`` with nothing but the constants and outputs of ``ops`` rounded as the plan stores them."""
     tensors: dict[int, Tensor] = dict(graph.tensors)
+    weights = weights_of(graph)
     for op in ops:
         for i in op.outputs if activations else ():
             if isinstance(network.plan.own(i), Affine):
@@ -108,7 +110,8 @@ def only(graph: Graph, network: Quantized, ops: Iterable[Op], *, constants: bool
         for i in op.reads if constants else ():
             fmt, t = network.plan.at(i, op.output), graph[i]
             if t.data is not None and isinstance(fmt, Affine):
-                tensors[i] = replace(t, data=dequantize_array(quantize_array(t.data, fmt), fmt), format=Float())
+                data = stored(t, fmt, weights).data
+                tensors[i] = replace(t, data=dequantize_array(np.asarray(data), fmt), format=Float())
     return replace(graph, tensors=tensors)
 
 

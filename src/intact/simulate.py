@@ -20,10 +20,11 @@ from intact import choices
 from intact.affine import Affine, dequantize, fake_quantize
 from intact.errors import DataError, ModelError, OptionError, located
 from intact.graph import Graph, Op, Tensor
-from intact.ops.base import as_tuple
+from intact.lanes import Lanes
 from intact.verify import concrete
 
-#: Called with every activation as it is made, graph inputs too.
+#: Called once with every activation as it is made, graph inputs too, and all samples of it: axis 0 counts them. It is 1 where
+#: the inputs do not matter, and counts lanes where they do not tell samples apart (:mod:`intact.lanes`).
 Observer: TypeAlias = Callable[[Tensor, torch.Tensor], None]
 #: Samples by input name, [n, ...] each.
 Batch: TypeAlias = Mapping[str, np.ndarray]
@@ -45,7 +46,7 @@ class Engine(abc.ABC):
     def __init__(self, graph: Graph, device: str | torch.device = "cpu") -> None:
         self.graph = graph
         self.device = torch.device(device)
-        self.batches = graph.takes_batches
+        self.lanes = Lanes(graph)
         self.constants = {t.id: self._constant(t) for t in graph.constants()}
         last = {i: n for n, op in enumerate(graph.ops) for i in op.reads}
         self._dead_after = {
@@ -68,14 +69,52 @@ class Engine(abc.ABC):
     def _seen(self, t: Tensor, y: torch.Tensor) -> bool:
         """Whether an observer is told of this tensor."""
 
+    @property
+    def batches(self) -> bool:
+        """Whether the graph takes any number of samples at once, rather than in lanes."""
+        return self.lanes.open
+
     def __call__(
         self, inputs: Mapping[str, np.ndarray | torch.Tensor], observe: Observer | None = None
     ) -> dict[str, torch.Tensor]:
         """Outputs by name, [n, ...], for inputs by name, [n, ...]. DataError when they do not fit."""
-        values = {i: self._input(name, i, inputs) for name, i in zip(self.graph.input_names, self.graph.inputs, strict=True)}
-        if not self.batches:
-            return self._one_by_one(values, observe)
-        return self._run(values, observe)
+        values, graph = self.entered(inputs), self.graph
+        count = len(inputs[graph.input_names[0]])
+        rows = self._rows(values) if observe is not None and self.lanes.size > 1 else frozenset[int]()
+
+        def noted(i: int, y: torch.Tensor) -> None:
+            if observe is not None and self._seen(graph[i], y):
+                observe(graph[i], self.lanes.shown(graph[i], y, count, rows=i in rows))
+
+        made = self._run(values, noted)
+        outputs = zip(graph.output_names, graph.outputs, strict=True)
+        return {name: self.lanes.leave(graph[i], made[i], count) for name, i in outputs}
+
+    def look(
+        self, inputs: Mapping[str, np.ndarray | torch.Tensor], look: Callable[[Tensor, torch.Tensor], Made | None]
+    ) -> dict[int, Made]:
+        """What ``look`` says of each activation, by id, where that is not None.
+
+        It is asked as an observer is, once for each activation and all samples: nothing that it saw can be overwritten.
+        """
+        found: dict[int, Made] = {}
+
+        def note(tensor: Tensor, y: torch.Tensor) -> None:
+            said = look(tensor, y)
+            if said is not None:
+                found[tensor.id] = said
+
+        self(inputs, note)
+        return found
+
+    def entered(self, inputs: Mapping[str, np.ndarray | torch.Tensor]) -> dict[int, torch.Tensor]:
+        """The graph inputs as ops read them, by id. DataError when they do not fit."""
+        graph = self.graph
+        values = {i: self._input(name, i, inputs) for name, i in zip(graph.input_names, graph.inputs, strict=True)}
+        if not self.batches and len({len(x) for x in values.values()}) > 1:
+            shapes = ", ".join(f"{name!r} {list(graph[i].shape)}" for name, i in zip(graph.input_names, values, strict=True))
+            raise DataError(f"inputs of different batch sizes ({shapes}) cannot be run sample by sample")
+        return values
 
     def _input(self, name: str, i: int, inputs: Mapping[str, np.ndarray | torch.Tensor]) -> torch.Tensor:
         if name not in inputs:
@@ -84,32 +123,31 @@ class Engine(abc.ABC):
         wanted = concrete(self.graph[i])
         if tuple(x.shape[1:]) != wanted[1:]:
             raise DataError(f"input {name!r} has shape {list(x.shape)}, and the model takes {['n', *wanted[1:]]}")
-        return self._entered(self.graph[i], x)
+        return self._entered(self.graph[i], self.lanes.enter(self.graph[i], x))
 
-    def _one_by_one(self, values: Mapping[int, torch.Tensor], observe: Observer | None) -> dict[str, torch.Tensor]:
-        step = concrete(self.graph[self.graph.inputs[0]])[0]
-        count = len(values[self.graph.inputs[0]])
-        starts = range(0, count, step)
+    def _rows(self, values: Mapping[int, torch.Tensor]) -> frozenset[int]:
+        """The tensors whose axis 0 is the samples of a lane: they turn when the samples of the first lane do."""
+        seen: list[dict[int, torch.Tensor]] = []
+        for turns in (0, 1):
+            made: dict[int, torch.Tensor] = {}
+            self._run({i: x[:1].roll(turns, 1) for i, x in values.items()}, made.__setitem__)
+            seen.append(made)
+        alike = (i for i, y in seen[0].items() if i in self.lanes.carried and tuple(y.shape[1:2]) == (self.lanes.size,))
+        return frozenset(i for i in alike if torch.allclose(seen[0][i].roll(1, 1).double(), seen[1][i].double(), atol=1e-6))
 
-        def taken(v: torch.Tensor, at: int) -> torch.Tensor:
-            """The samples of one batch; the first ones again fill up the last."""
-            return v[at : at + step] if at + step <= count else v[torch.arange(at, at + step, device=v.device) % len(v)]
-
-        parts = [self._run({i: taken(v, at) for i, v in values.items()}, observe) for at in starts]
-        # An output may be one number without an axis.
-        made = {name: torch.cat([p[name].reshape(p[name].shape or (1,)) for p in parts]) for name in self.graph.output_names}
-        return {name: y[:count] if len(y) == len(starts) * step else y for name, y in made.items()}
-
-    def _run(self, inputs: Mapping[int, torch.Tensor], observe: Observer | None) -> dict[str, torch.Tensor]:
+    def _run(self, inputs: Mapping[int, torch.Tensor], noted: Callable[[int, torch.Tensor], None]) -> dict[int, torch.Tensor]:
+        """The outputs by id; ``noted`` is told every activation once, as ops read it."""
         values = dict(self.constants)
         for i, x in inputs.items():
-            values[i] = self._noted(i, x, observe)
+            noted(i, x)
+            values[i] = x
         for n, op in enumerate(self.graph.ops):
             for i, y in zip(op.outputs, self.compute(op, values), strict=True):
-                values[i] = self._noted(i, y, observe)
+                noted(i, y)
+                values[i] = y
             for i in self._dead_after[n]:
                 values.pop(i, None)
-        return {name: values[i] for name, i in zip(self.graph.output_names, self.graph.outputs, strict=True)}
+        return {i: values[i] for i in self.graph.outputs}
 
     def compute(self, op: Op, values: Mapping[int, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """What one op makes of ``values`` by tensor id; constants need not be among them."""
@@ -123,11 +161,6 @@ class Engine(abc.ABC):
     def run(self, ops: Sequence[Op], values: Mapping[int, torch.Tensor], wanted: Iterable[int]) -> dict[int, torch.Tensor]:
         """The tensors ``wanted`` that ``ops`` make of ``values`` by id; no more ops than that takes."""
         return run_ops(ops, values, wanted, self.compute)
-
-    def _noted(self, i: int, y: torch.Tensor, observe: Observer | None) -> torch.Tensor:
-        if observe is not None and self._seen(self.graph[i], y):
-            observe(self.graph[i], y)
-        return y
 
 
 @final
@@ -146,7 +179,7 @@ class Program(Engine):
         return self._rounded(t, x.to(torch.float32) if t.is_float or isinstance(t.format, Affine) else x)
 
     def _computed(self, op: Op, inputs: tuple[torch.Tensor | None, ...]) -> tuple[torch.Tensor, ...]:
-        made = zip(op.outputs, as_tuple(op.kind.compute(*inputs)), strict=True)
+        made = zip(op.outputs, self.lanes.compute(op, op.kind, inputs), strict=True)
         return tuple(self._rounded(self.graph[i], y) for i, y in made)
 
     def _seen(self, t: Tensor, y: torch.Tensor) -> bool:

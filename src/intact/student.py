@@ -5,6 +5,7 @@ Source of the gradient of a step size: Esser et al. 2020, Learned Step Size Quan
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, final
@@ -13,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from intact.affine import Affine, Format, bias_format, limits
+from intact.affine import Affine, Format, bias_format, limits, weight_limits
 from intact.graph import Graph, Op
+from intact.lanes import Lanes
 from intact.ops.activation import HardSwish
-from intact.ops.base import CLAMPS, Moves, OpKind, SameAsInput, Weight, as_tuple
+from intact.ops.base import CLAMPS, Moves, OpKind, SameAsInput, Weight, fused
 from intact.ops.elementwise import Add, Mul, Sub
 from intact.plan import Edge, Entry, Plan
 from intact.simulate import one_per_core, run_ops
@@ -102,6 +104,7 @@ class Student(torch.nn.Module):
         self.graph = graph
         self.plan = plan
         self.device = device
+        self.lanes = Lanes(graph)
         weights, biases = _weights(graph, plan)
         self._sums = _sums(graph, plan)
         self._slots = slots(graph, plan)
@@ -125,7 +128,7 @@ class Student(torch.nn.Module):
         self._fixed = {edge: self._constant(*edge) for edge in edges if self.slot(*edge) is None}
 
     def forward(self, inputs: Mapping[int, Tensor], wanted: Iterable[int]) -> dict[int, Tensor]:
-        """The tensors ``wanted``, by id, for graph inputs by id, [n, ...] each."""
+        """The tensors ``wanted``, by id, for graph inputs by id as a Program's ``entered`` gives them."""
         return self.run(self.graph.ops, {i: self.store(x, i) for i, x in inputs.items()}, wanted)
 
     def run(self, ops: Sequence[Op], stored: Mapping[int, Tensor], wanted: Iterable[int]) -> dict[int, Tensor]:
@@ -135,12 +138,16 @@ class Student(torch.nn.Module):
     def _compute(self, op: Op, values: Mapping[int, Tensor]) -> tuple[Tensor, ...]:
         kind, clamp = self._kinds[op.output]
         read = [self.read(i, op, values) for i in op.inputs]
-        made = as_tuple(kind.compute(*read))
+        made = self.lanes.compute(op, kind, tuple(read))
         if op.output in self._moved:
             return made
-        how = _Made(clamp, kind.compute, tuple(read)) if isinstance(kind, _CHEAP) else _Made(clamp)
+        how = _Made(clamp, functools.partial(self._again, op, kind), tuple(read)) if isinstance(kind, _CHEAP) else _Made(clamp)
         stored = zip(op.outputs, made, strict=True)
         return tuple(self.store(y, i, made=how) if y.is_floating_point() else y for i, y in stored)
+
+    def _again(self, op: Op, kind: OpKind, *read: Tensor | None) -> Tensor:
+        """The one output of a cheap op."""
+        return self.lanes.compute(op, kind, read)[0]
 
     def read(self, i: int | None, op: Op, values: Mapping[int, Tensor]) -> Tensor | None:
         """Tensor ``i`` as the op reads it."""
@@ -195,8 +202,7 @@ class Student(torch.nn.Module):
         fmt = self.plan.own(i) if reader is None else self.plan.at(i, reader)
         if not isinstance(fmt, Affine):
             return x
-        low, high = limits(fmt.dtype)
-        low, zero = max(low, -high) if symmetric else low, fmt.zero_point[0]
+        (low, high), zero = weight_limits(fmt.dtype) if symmetric else limits(fmt.dtype), fmt.zero_point[0]
         scale = self._steps(i, reader)
         scale = scale.reshape([-1 if axis == fmt.axis else 1 for axis in range(x.dim())] if fmt.axis is not None else ())
         ends = float(low - zero), float(high - zero)
@@ -259,7 +265,7 @@ class Student(torch.nn.Module):
 
 def _unclamped(op: Op, plan: Plan) -> tuple[OpKind, tuple[float, float] | None]:
     """The op without its fused activation, and the ends that clamp its output instead where that is stored as integers."""
-    clamp = CLAMPS[getattr(op.kind, "activation", "none")]
+    clamp = CLAMPS[fused(op.kind)]
     if clamp is None or clamp == CLAMPS["none"] or not isinstance(plan.own(op.output), Affine):
         return op.kind, None
     return replace(op.kind, activation="none"), clamp  # type: ignore[type-var]

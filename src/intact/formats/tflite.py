@@ -203,14 +203,15 @@ def _format(q: Any, dtype: str, shape: tuple[int, ...]) -> Format:
 def _decode(payload: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
     """The stored values; int4 comes two to a byte, low half first, and goes one to an int8."""
     count = int(np.prod(shape, dtype=np.float64))
+    fits = len(payload) == (count + 1) // 2 if dtype == "int4" else len(payload) == count * np.dtype(dtype).itemsize
+    if not fits:
+        raise ModelError(f"holds {len(payload)} bytes, which is not {dtype} {list(shape)}")
     if dtype == "int4":
         packed = np.frombuffer(payload, np.uint8)
         halves = np.stack([packed & 15, packed >> 4], -1).reshape(-1)[:count].astype(np.int8)
         values = np.where(halves > 7, halves - 16, halves).astype(np.int8)
     else:
-        values = np.frombuffer(payload, dtype) if len(payload) % np.dtype(dtype).itemsize == 0 else np.empty(0, dtype)
-    if values.size != count:
-        raise ModelError(f"holds {len(payload)} bytes, which is not {dtype} {list(shape)}")
+        values = np.frombuffer(payload, dtype)
     return values.reshape(shape).copy()
 
 

@@ -235,6 +235,12 @@ def activate(x: Tensor, activation: Activation) -> Tensor:
     return F.hardtanh(x, low, high) if x.requires_grad else x.clamp_(low, high)
 
 
+def fused(kind: OpKind) -> Activation:
+    """The activation that the op's options say is fused into it."""
+    activation: Activation = getattr(kind, "activation", "none")
+    return activation
+
+
 def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
     """Zeros before and after so that the output has ceil(size / stride) elements; the odd one goes after.
 

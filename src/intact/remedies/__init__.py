@@ -9,6 +9,7 @@ from typing import Final
 from intact import choices
 from intact.data import Samples
 from intact.errors import UnsupportedError
+from intact.lanes import Lanes
 from intact.quantized import Quantized
 from intact.remedies.absorb import Absorb
 from intact.remedies.base import Context, Remedy
@@ -43,9 +44,11 @@ def known(names: Iterable[str]) -> tuple[Remedy, ...]:
 def apply(remedies: Iterable[Remedy], network: Quantized, samples: Samples, context: Context) -> Quantized:
     """``network`` after ``remedies``, in the order given; :func:`known` makes them of names."""
     for remedy in remedies:
-        if not network.graph.takes_batches:
+        together = Lanes(network.graph).size
+        if together > 1 and remedy.needs_single_samples:
             raise UnsupportedError(
-                f"--remedies {remedy.name} needs a model that takes several samples at once, and this one takes one at a time"
+                f"--remedies {remedy.name} learns from samples one by one, and this model takes {together} together: "
+                f"export it with a batch of 1 or an open batch, or leave {remedy.name} out"
             )
         network = remedy.apply(network, samples, context)
     return network

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import numpy as np
+import torch
 
 from intact.channels import Channels, bias_of, data_input, free_channels, weight_of
 from intact.data import Samples
@@ -108,5 +109,7 @@ def _out_axis(op: Op) -> int:
 
 def _channel_minima(graph: Graph, wanted: set[int], samples: Samples, context: Context) -> dict[int, np.ndarray]:
     """The least value of every channel of the tensors ``wanted`` on the samples."""
-    seen = look_at(graph, wanted, samples, context, lambda y: y.reshape(-1, y.shape[-1]).amin(0).double())
-    return {i: least.amin(0).numpy() for i, least in seen.items()}
+    lowest = look_at(
+        graph, wanted, samples, context, lambda y: y.reshape(-1, y.shape[-1]).amin(0).double().cpu(), torch.minimum
+    )
+    return {i: least.numpy() for i, least in lowest.items()}

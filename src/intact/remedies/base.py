@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import abc
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final, TypeAlias, final
+from typing import ClassVar, Final, TypeAlias, TypeVar, final
 
 import numpy as np
 import torch
 
 from intact.data import Samples
-from intact.graph import Graph, Tensor
+from intact.graph import Graph
 from intact.plan import Plan
 from intact.quantized import Quantized
 from intact.simulate import Batch, Program, map_batches, run_batches
 
 #: Calibrates a float graph and plans it, given first outputs of ops to keep precise, and of ops with weights of 8 bits.
 MakePlan: TypeAlias = Callable[[Graph, tuple[int, ...], tuple[int, ...]], Plan]
+
+Said = TypeVar("Said")
 
 _BATCH: Final = 32
 #: On so many samples, a rewrite may change the float output by this part of its spread: rounding, and no more.
@@ -60,24 +63,25 @@ class Context:
         return time.monotonic() >= self.deadline
 
 
-def look_at(
-    graph: Graph, wanted: set[int], samples: Samples, context: Context, look: Callable[[torch.Tensor], torch.Tensor]
-) -> dict[int, torch.Tensor]:
-    """What ``look`` says of each of the activations ``wanted``, by id: [batches, ...], on the CPU."""
+def look_at(  # noqa: PLR0913, PLR0917  # what to look at, and how to look
+    graph: Graph,
+    wanted: set[int],
+    samples: Samples,
+    context: Context,
+    look: Callable[[torch.Tensor], Said],
+    fold: Callable[[Said, Said], Said],
+) -> dict[int, Said]:
+    """What ``look`` says of each of the activations ``wanted``, by id, as if it were asked of all samples at once.
+
+    It is asked of some samples at a time, along axis 0, and ``fold`` makes one answer of two, so that no more are kept.
+    """
     program = Program(graph, context.device)
 
-    def seen(batch: Batch) -> dict[int, torch.Tensor]:
-        found: dict[int, torch.Tensor] = {}
+    def seen(batch: Batch) -> dict[int, Said]:
+        return program.look(batch, lambda tensor, y: look(y) if tensor.id in wanted else None)
 
-        def note(tensor: Tensor, y: torch.Tensor) -> None:
-            if tensor.id in wanted:
-                found[tensor.id] = look(y).cpu()
-
-        program(batch, note)
-        return found
-
-    parts = list(map_batches(seen, (batch for batch, _ in samples.batches(_BATCH)), context.device))
-    return {i: torch.stack([part[i] for part in parts]) for i in wanted}
+    parts = map_batches(seen, (batch for batch, _ in samples.batches(_BATCH)), context.device)
+    return functools.reduce(lambda all_, part: {i: fold(all_[i], part[i]) for i in all_}, parts)
 
 
 def changed_output(before: Graph, after: Graph, samples: Samples, context: Context) -> str | None:
@@ -98,12 +102,14 @@ def changed_output(before: Graph, after: Graph, samples: Samples, context: Conte
 class Remedy(abc.ABC):
     """``apply`` maps a Quantized to a better one and mutates nothing. ``name`` is what ``--remedies`` calls it.
 
-    ``order``: lower ones run first. A remedy that calibrates anew has to run before those whose result that would undo.
+    ``needs_single_samples``: it cannot do with a model whose batch is fixed at more than 1. ``order``: lower ones run first. A
+    remedy that calibrates anew has to run before those whose result that would undo.
     """
 
     name: ClassVar[str]
     order: ClassVar[int]
     paper: ClassVar[str]
+    needs_single_samples: ClassVar[bool] = False
 
     @abc.abstractmethod
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:

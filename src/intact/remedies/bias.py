@@ -30,6 +30,7 @@ class BiasCorrection(Remedy):
     name: ClassVar[str] = "bias"
     order: ClassVar[int] = 30
     paper: ClassVar[str] = "Nagel et al. 2019, Data-Free Quantization (arXiv 1906.04721)"
+    needs_single_samples: ClassVar[bool] = True
     samples: int = 512
 
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
@@ -54,13 +55,13 @@ def _mean_shifts(network: Quantized, samples: Samples, most: int, context: Conte
         context.progress("correct biases", n, len(graph.ops))
         both.before(n)
         if op.output in biases:
-            b, kind = biases[op.output], _linear(op)
+            b, kind, lanes = biases[op.output], _linear(op), student.lanes
             known = both.program.constants | both.real
-            exact = kind.compute(*(None if i is None else known[i] for i in op.inputs))
-            rounded = kind.compute(*(student.read(i, op, both.stored) for i in op.inputs))
+            (exact,) = lanes.compute(op, kind, tuple(None if i is None else known[i] for i in op.inputs))
+            (rounded,) = lanes.compute(op, kind, tuple(student.read(i, op, both.stored) for i in op.inputs))
             shift = (exact - rounded).reshape(-1, concrete(graph[op.output])[-1]).mean(0)
-            shifts[b] = shift.cpu().numpy().reshape(graph[b].shape)
-            student.assign(b, student.real(b) + shift.reshape(graph[b].shape))
+            shifts[b] = shift.cpu().numpy().reshape(concrete(graph[b]))
+            student.assign(b, student.real(b) + shift.reshape(concrete(graph[b])))
         both.real |= both.program.run([op], both.real, op.outputs)
         both.stored |= student.run([op], both.stored, op.outputs)
     return shifts, both.count

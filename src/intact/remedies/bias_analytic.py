@@ -8,12 +8,13 @@ from typing import Any, ClassVar, final
 import numpy as np
 import torch
 
-from intact.affine import Affine, dequantize_array, limits, quantize_array
+from intact.affine import Affine, dequantize_array, quantize_weight
 from intact.data import Samples
 from intact.graph import Graph, Op
 from intact.quantized import Quantized
 from intact.remedies.base import Context, Remedy, look_at
 from intact.student import own_biases
+from intact.verify import concrete
 
 
 @final
@@ -55,8 +56,7 @@ def _shift(network: Quantized, op: Op, w: int, fmt: Affine, mean: torch.Tensor) 
     """The mean over positions of what the rounding error of the weight makes of the mean input, [c]."""
     graph = network.graph
     data = np.asarray(graph[w].data)
-    stored = np.maximum(quantize_array(data, fmt), -limits(fmt.dtype)[1])
-    known = {w: torch.from_numpy(dequantize_array(stored, fmt) - np.asarray(network.exact[w].data))}
+    known = {w: torch.from_numpy(dequantize_array(quantize_weight(data, fmt), fmt) - np.asarray(network.exact[w].data))}
     known |= {i: torch.from_numpy(np.array(graph[i].data)) for i in op.reads if graph[i].is_constant and i != w}
     weight = op.kind.weight
     given = op.inputs if weight is None else op.inputs[: weight.bias]
@@ -67,6 +67,10 @@ def _shift(network: Quantized, op: Op, w: int, fmt: Affine, mean: torch.Tensor) 
 
 
 def _means(graph: Graph, wanted: set[int], samples: Samples, context: Context) -> dict[int, torch.Tensor]:
-    """The mean over samples of the tensors ``wanted``, [1, ...]."""
-    seen = look_at(graph, wanted, samples, context, lambda y: y.double().sum(0, keepdim=True))
-    return {i: (sums.sum(0) / len(samples)).float() for i, sums in seen.items()}
+    """The mean over samples of the tensors ``wanted``, as an op reads one sample."""
+
+    def summed(y: torch.Tensor) -> tuple[torch.Tensor, int]:
+        return y.double().sum(0).cpu(), len(y)
+
+    seen = look_at(graph, wanted, samples, context, summed, lambda a, b: (a[0] + b[0], a[1] + b[1]))
+    return {i: (total / count).float().reshape(-1, *concrete(graph[i])[1:]) for i, (total, count) in seen.items()}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Final, final
 
 import numpy as np
+import torch
 
 from intact.affine import Affine
 from intact.channels import Channels, columns, data_input, free_channels, rescaled
@@ -165,8 +166,8 @@ def _unclipped(channels: Channels, highest: Mapping[int, np.ndarray]) -> np.ndar
 def _made_maxima(channels: Channels, samples: Samples, context: Context) -> dict[int, np.ndarray]:
     """The largest magnitude of every output channel of what gives scales, by its id."""
     wanted = set(channels.made)
-    seen = look_at(channels.graph, wanted, samples, context, lambda y: y.reshape(-1, y.shape[-1]).abs().amax(0))
-    return {i: seen[i].amax(0).numpy() for i in wanted}
+    seen = look_at(channels.graph, wanted, samples, context, _channel_maxima, torch.maximum)
+    return {i: highest.numpy() for i, highest in seen.items()}
 
 
 def _read_maxima(channels: Channels, samples: Samples, context: Context) -> dict[int, np.ndarray]:
@@ -176,6 +177,10 @@ def _read_maxima(channels: Channels, samples: Samples, context: Context) -> dict
         for op in channels.ops()
         if (channels.taken.get(op.output, _NONE) == ONE).any() and (i := data_input(channels.graph, op)) is not None
     }
-    seen = look_at(channels.graph, set(inputs.values()), samples, context, lambda y: y.abs().amax(0))
+    seen = look_at(channels.graph, set(inputs.values()), samples, context, lambda y: y.abs().amax(0).cpu(), torch.maximum)
     counts = {i: len(channels.taken[i]) for i in inputs}
-    return {i: seen[x].amax(0).reshape(-1, counts[i]).amax(0).numpy() for i, x in inputs.items()}
+    return {i: seen[x].reshape(-1, counts[i]).amax(0).numpy() for i, x in inputs.items()}
+
+
+def _channel_maxima(y: torch.Tensor) -> torch.Tensor:
+    return y.reshape(-1, y.shape[-1]).abs().amax(0).cpu()

@@ -51,6 +51,7 @@ class FineTune(Remedy):
     name: ClassVar[str] = "finetune"
     order: ClassVar[int] = 50
     paper: ClassVar[str] = "Esser et al. 2020, Learned Step Size Quantization (arXiv 1902.08153)"
+    needs_single_samples: ClassVar[bool] = True
     epochs: int = 8
     batch: int = 50
     #: Of the weights and biases, in steps of their scales.
@@ -247,8 +248,7 @@ class _Run:
         """The mean loss over a part of a batch."""
         graph = self.network.reference
         taught = self._taught(part.inputs)
-        by_id = {i: part.inputs[name].float() for name, i in zip(graph.input_names, graph.inputs, strict=True)}
-        made = self.student(by_id, self.targets.values())
+        made = self.student(self.teacher.entered(part.inputs), self.targets.values())
         losses = [
             divergence(taught[t], made[t]) if t != i else _relative_error(taught[t], made[t], self.power[t])
             for i, t in self.targets.items()
@@ -262,11 +262,9 @@ class _Run:
 
     def _taught(self, inputs: dict[str, Tensor]) -> dict[int, Tensor]:
         """What the float network makes of the targets."""
-        taught: dict[int, Tensor] = {}
         wanted = set(self.targets.values())
         with torch.no_grad():
-            self.teacher(inputs, lambda tensor, y: taught.update({tensor.id: y}) if tensor.id in wanted else None)
-        return taught
+            return self.teacher.look(inputs, lambda tensor, y: y if tensor.id in wanted else None)
 
     def _powers(self) -> dict[int, float]:
         """The variance of every target over the held-out samples, as the float network makes it."""

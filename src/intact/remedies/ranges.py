@@ -45,6 +45,7 @@ class RangeRefinement(Remedy):
     name: ClassVar[str] = "ranges"
     order: ClassVar[int] = 15
     paper: ClassVar[str] = "Wu et al. 2020, EasyQuant (arXiv 2006.16669)"
+    needs_single_samples: ClassVar[bool] = True
     samples: int = 256
     narrower: float = 0.75
     nearer: float = 0.87
@@ -63,12 +64,10 @@ class _Run:
         largest = max(prod(concrete(t)) for t in graph.tensors.values() if not t.is_constant)
         self.count = max(2 * _PARTS, min(how.samples, len(samples), _LARGEST // largest))
         batch, _ = samples.drawn(len(samples), context.seed).batch(np.arange(self.count) % len(samples))
-        named = zip(graph.input_names, graph.inputs, strict=True)
-        self.inputs = {i: torch.as_tensor(batch[name], device=context.device) for name, i in named}
         self.student = Student(graph, network.plan, context.device)
-        self.exact: dict[int, Tensor] = {}
         program = Program(network.exact, context.device)
-        program(batch, lambda t, y: self.exact.update({t.id: y.clone()}) if t.id in self.ends else None)
+        self.inputs = program.entered(batch)
+        self.exact: dict[int, Tensor] = program.look(batch, lambda t, y: y.clone() if t.id in self.ends else None)
         self.power = {i: float(y.square().mean().clamp(min=1e-12)) for i, y in self.exact.items()}
 
     def refined(self) -> Quantized:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from intact.affine import Affine, limits
+from intact.affine import Affine, weight_limits
 from intact.data import Samples
 from intact.graph import Graph, Op
 from intact.plan import Edge
@@ -64,6 +64,7 @@ class LearnedRounding(Remedy):
     name: ClassVar[str] = "round"
     order: ClassVar[int] = 40
     paper: ClassVar[str] = "Nagel et al. 2020, Up or Down? Adaptive Rounding (arXiv 2004.10568)"
+    needs_single_samples: ClassVar[bool] = True
     samples: int = 512
     steps: int = 500
     batch: int = 32
@@ -229,7 +230,7 @@ class _Run:
             raise TypeError(f"weight {weight[0]} is not quantized")
         scale = torch.tensor(fmt.scale, device=data.device)
         shape = [-1 if axis == fmt.axis else 1 for axis in range(data.dim())]
-        return data, scale.reshape(shape), float(limits(fmt.dtype)[1])
+        return data, scale.reshape(shape), float(weight_limits(fmt.dtype)[1])
 
     def _error(self, block: Block, targets: Mapping[int, Tensor], power: Mapping[int, float]) -> float:
         made = self._through(block, self.both.stored, lambda part: self._integer(block, part))

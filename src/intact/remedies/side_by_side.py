@@ -69,8 +69,7 @@ class SideBySide:
         """What op ``n`` and those after it read of these samples, from both networks."""
         graph = self.student.graph
         batch, _ = self.samples.batch(np.asarray(index))
-        named = zip(graph.input_names, graph.inputs, strict=True)
-        inputs = {i: torch.as_tensor(batch[name], device=self.context.device) for name, i in named}
+        inputs = self.program.entered(batch)
         made = {i for op in graph.ops[:n] for i in op.outputs}
         wanted = {i for i in (*inputs, *made) if self._last.get(i, -1) >= n}
         with torch.no_grad():
