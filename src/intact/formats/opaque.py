@@ -44,7 +44,9 @@ def name_of(code: int, custom: bytes) -> str:
     return NAMES.get(code, f"BUILTIN {code}")
 
 
-def read(op: Any, code: Any, data: bytes, tensors: Mapping[int, Tensor], ids: tuple[tuple[int | None, ...], tuple[int, ...]]) -> Opaque:
+def read(
+    op: Any, code: Any, data: bytes, tensors: Mapping[int, Tensor], ids: tuple[tuple[int | None, ...], tuple[int, ...]]
+) -> Opaque:
     """The op of a file as an :class:`Opaque`; ``ids`` are of what it reads and writes.
 
     Raises UnsupportedError for one that is more than a function of its tensors: that calls other subgraphs or keeps state.
@@ -171,13 +173,14 @@ class _Kernel:
     def __call__(self, runs: Sequence[Sequence[torch.Tensor]]) -> list[list[torch.Tensor]]:
         with tempfile.TemporaryDirectory(prefix="intact-") as scratch, located(f"op {self._label}"):
             given, made = Path(scratch) / "inputs.npz", Path(scratch) / "outputs.npz"
-            np.savez(given, **{f"{r}.{i}": x.numpy() for r, xs in enumerate(runs) for i, x in enumerate(xs)})
+            arrays: dict[str, Any] = {f"{r}.{i}": x.numpy() for r, xs in enumerate(runs) for i, x in enumerate(xs)}
+            np.savez(given, **arrays)
             request = {"model": str(self._model), "inputs": str(given), "outputs": str(made), "runs": len(runs)}
             answer = self._runtime.talk.ask(request, _SILENCE)
             if "model_error" in answer:
                 raise _refused(answer["model_error"])
-            with np.load(made, allow_pickle=False) as arrays:
-                outputs = {tuple(map(int, key.split("."))): torch.from_numpy(arrays[key]) for key in arrays.files}
+            with np.load(made, allow_pickle=False) as found:
+                outputs = {tuple(map(int, key.split("."))): torch.from_numpy(found[key]) for key in found.files}
         count = len(outputs) // max(len(runs), 1)
         return [[outputs[r, o] for o in range(count)] for r in range(len(runs))]
 
