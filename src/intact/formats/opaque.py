@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias, final
 
@@ -126,10 +130,10 @@ def with_kernels(graph: Graph, write_graph: Writer) -> Graph:
         return graph
     runtime = _Runtime()
     ops = tuple(
-        replace(op, kind=replace(op.kind, kernel=_Kernel(runtime, graph.label(op), write_graph(alone(graph, op)))))
+        replace(op, kind=replace(op.kind, kernel=_Kernel(runtime, n, graph.label(op), partial(write_graph, alone(graph, op)))))
         if isinstance(op.kind, Opaque)
         else op
-        for op in graph.ops
+        for n, op in enumerate(graph.ops)
     )
     return replace(graph, ops=ops)
 
@@ -147,35 +151,39 @@ def alone(graph: Graph, op: Op) -> Graph:
 
 @final
 class _Runtime:
-    """The child process that computes the opaque ops of one network, and the folder of their files."""
+    """The child process that computes the opaque ops of one network, and the folder of their files, made at the first need."""
 
     def __init__(self) -> None:
         self.talk = Conversation("one_op_worker.py", what="LiteRT")
-        self._folder = tempfile.TemporaryDirectory(prefix="intact-")
-        self._count = 0
+        self._folder: Path | None = None
+        self._lock = threading.Lock()
 
-    def file(self, data: bytes) -> Path:
-        """A new file that holds ``data``."""
-        self._count += 1
-        path = Path(self._folder.name) / f"{self._count}.tflite"
-        path.write_bytes(data)
-        return path
+    def file(self, number: int, data: Callable[[], bytes]) -> Path:
+        """File ``number``, which holds ``data``."""
+        with self._lock:
+            if self._folder is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="intact-"))
+                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            path = self._folder / f"{number}.tflite"
+            if not path.exists():
+                path.write_bytes(data())
+            return path
 
 
 @final
 class _Kernel:
-    """One op as LiteRT computes it."""
+    """One op as LiteRT computes it: number ``number`` of its network."""
 
-    def __init__(self, runtime: _Runtime, label: str, model: bytes) -> None:
-        self._runtime, self._label = runtime, label
-        self._model = runtime.file(model)
+    def __init__(self, runtime: _Runtime, number: int, label: str, model: Callable[[], bytes]) -> None:
+        self._runtime, self._number, self._label, self._model = runtime, number, label, model
 
     def __call__(self, runs: Sequence[Sequence[torch.Tensor]]) -> list[list[torch.Tensor]]:
         with tempfile.TemporaryDirectory(prefix="intact-") as scratch, located(f"op {self._label}"):
             given, made = Path(scratch) / "inputs.npz", Path(scratch) / "outputs.npz"
             arrays: dict[str, Any] = {f"{r}.{i}": x.numpy() for r, xs in enumerate(runs) for i, x in enumerate(xs)}
             np.savez(given, **arrays)
-            request = {"model": str(self._model), "inputs": str(given), "outputs": str(made), "runs": len(runs)}
+            model = self._runtime.file(self._number, self._model)
+            request = {"model": str(model), "inputs": str(given), "outputs": str(made), "runs": len(runs)}
             answer = self._runtime.talk.ask(request, _SILENCE)
             if "model_error" in answer:
                 raise _refused(answer["model_error"])
