@@ -19,6 +19,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from intact.errors import IntactError, ModelError, UnsupportedError, located
 from intact.formats.tflite_ops import CODES, NAMES, UNIONS
+from intact.formats.tflite_values import ints
 from intact.graph import Graph, Op, Signature, Tensor
 from intact.ops.opaque import Opaque, Port, Spelling, leads_with_a_sample
 from intact.runtime.child import Conversation
@@ -58,7 +59,7 @@ def read(
     number, custom = max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), code.CustomCode() or b""
     name = name_of(number, custom)
     options = _options(op, name)
-    if name in _NO_OPS or op.IntermediatesLength() or any(_ints(op.MutatingVariableInputsAsNumpy())):
+    if name in _NO_OPS or op.IntermediatesLength() or any(ints(op.MutatingVariableInputsAsNumpy())):
         raise UnsupportedError("keeps state or intermediate results; export the model without it, or cut the model before it")
     reads, makes = (tuple(None if i is None else _port(tensors[i]) for i in part) for part in ids)
     made = tuple(p for p in makes if p is not None)
@@ -68,10 +69,6 @@ def read(
 
 def _port(t: Tensor) -> Port:
     return Port(concrete(t), t.format, t.is_constant)
-
-
-def _ints(array: Any) -> list[int]:
-    return [] if isinstance(array, int) else [int(v) for v in array]
 
 
 def _options(op: Any, name: str) -> tuple[str, bytes] | None:
