@@ -45,6 +45,7 @@ ORDER = (
     "request",
     "ranges",
     "plan",
+    "exactness",
     "sharing",
     "planner",
     "mixing",
