@@ -46,6 +46,7 @@ ORDER = (
     "request",
     "ranges",
     "plan",
+    "exactness",
     "sharing",
     "planner",
     "mixing",

@@ -19,7 +19,7 @@ from intact.ops.convolution import DepthwiseConv2D
 from intact.ops.elementwise import Add, Mul, SquaredDifference, Sub
 from intact.ops.logic import Select, SelectV2
 from intact.ops.pooling import AveragePool2D
-from intact.ops.reduction import ArgMax, Mean, Sum
+from intact.ops.reduction import ArgMax, ArgMin, Mean, Sum
 from intact.ops.shaping import Reshape, Tile, Transpose
 from intact.rewrites import REWRITES
 from intact.verify import concrete, verify
@@ -80,11 +80,13 @@ def _sum(graph: Graph, op: Op, free: int) -> tuple[list[Op], list[Tensor]]:
 
 
 def _short_index(graph: Graph, op: Op, free: int) -> tuple[list[Op], list[Tensor]]:
-    """ARG_MAX as int32: microcontrollers' kernels give nothing else."""
+    """ARG_MAX and ARG_MIN as int32: microcontrollers' kernels give nothing else."""
     del free
-    if op.kind == ArgMax("int32"):
+    if not isinstance(op.kind, (ArgMax, ArgMin)):
+        raise TypeError(op.kind.name)
+    if op.kind.dtype == "int32":
         return [op], []
-    return [replace(op, kind=ArgMax("int32"))], [replace(graph[op.output], format=Index("int32"))]
+    return [replace(op, kind=replace(op.kind, dtype="int32"))], [replace(graph[op.output], format=Index("int32"))]
 
 
 def _average_pool(graph: Graph, op: Op, free: int) -> tuple[list[Op], list[Tensor]]:
@@ -116,6 +118,7 @@ LOWERINGS: Final[Mapping[tuple[str, str, str], Lowering]] = {
     ("mcu", "int8", ReluN1To1.name): _clamp("relu_n1_to_1"),
     ("mcu", "int8", Sum.name): _sum,
     ("mcu", "int8", ArgMax.name): _short_index,
+    ("mcu", "int8", ArgMin.name): _short_index,
     # No runtime has these for int16 as they are, or TensorFlow Lite Micro's RELU6 clamps without requantizing.
     **{
         (target, "int16", kind): lowering

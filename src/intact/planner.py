@@ -11,6 +11,7 @@ import numpy as np
 
 from intact.affine import Affine, Float, Format, affine_from_range, bias_format, limits, symmetric_from_absmax, weight_limits
 from intact.errors import ModelError, OptionError, UnsupportedError
+from intact.exactness import exact
 from intact.graph import Graph, Op, short_name
 from intact.ops.base import SameAsInput, Weight
 from intact.plan import Edge, Entry, Plan
@@ -27,6 +28,7 @@ _LEAST_MULTIPLIER: Final = 2.0**-30
 _LARGEST_MULTIPLIER: Final = 2.0**6
 _LARGEST_BIAS: Final[Mapping[str, int]] = {"int8": 2**30, "int16": 2**46}
 
+_AS_INT32: Final = "let them enter the model as int32 (in Keras: Input(shape, dtype='int32'))"
 _FLOAT: Final = Entry(Float(), "stays float32")
 
 
@@ -83,6 +85,8 @@ class _Draft:
     kept: set[int]
     tensors: dict[int, Entry] = field(default_factory=dict)
     edges: dict[Edge, Entry] = field(default_factory=dict)
+    #: Activations that whole numbers are read from: they stay float32.
+    exact: frozenset[int] = frozenset()
     boundary: dict[int, Entry] = field(default_factory=dict)
 
     def plan_weights_only(self) -> None:
@@ -110,10 +114,11 @@ class _Draft:
 
     def plan_integers(self) -> None:
         """Activations, weights and biases as integers wherever the target has a kernel for it."""
+        self.exact = exact(self.graph)
         integer_ops = self._integer_ops()
         ranges = {i: self._range(i) for i, t in self.graph.tensors.items() if t.is_float}
         dtype = self.request.scheme.activations
-        groups = share_scales(self.graph, ranges, integer_ops, dtype)
+        groups = share_scales(self.graph, ranges, integer_ops, dtype, self.exact)
         for op in self.graph.ops:
             if op.output in groups and not groups.is_fixed(op.output):
                 self._coarsen(op, groups)
@@ -149,12 +154,16 @@ class _Draft:
         for op in self.graph.ops:
             if not any(self.graph[i].is_float for i in (*op.reads, *op.outputs)):
                 continue
-            if op.output not in self.kept and op.kind.name in kinds and self._weight_is_constant(op):
+            must_be_exact = not self.exact.isdisjoint(op.outputs)
+            known = op.kind.name in kinds and self._weight_is_constant(op)
+            if known and op.output not in self.kept and not must_be_exact:
                 integer.add(op.output)
             elif not target.float_islands:
                 why, way = f"has no {dtype} kernel", "change the model"
                 if op.output in self.kept:
                     why, way = "was kept float", "leave --keep-float out"
+                elif must_be_exact or not self.exact.isdisjoint(op.reads):
+                    why, way = "makes whole numbers of real ones, which rounding would change", _AS_INT32
                 raise UnsupportedError(
                     f"{self.graph.label(op)} {why}, and target {target.name} runs integers only; "
                     f"{way}, or type --target cpu, where it can stay in float"
@@ -252,9 +261,21 @@ class _Draft:
             for i in ids:
                 if self.graph[i].is_float and not self.graph[i].is_constant:
                     inside = self._own(i)
+                    if i in self.exact and i in self.graph.inputs:
+                        self._check_exact_input(i)
+                        continue
                     outside = _outside(inside.format, wanted, self._range(i))
                     if outside != inside.format:
                         self.boundary[i] = Entry(outside, f"{wanted} was asked for", inside.range)
+
+    def _check_exact_input(self, i: int) -> None:
+        wanted = self.request.input_type
+        if wanted not in (None, "float32"):
+            name = self.graph.input_names[self.graph.inputs.index(i)]
+            raise OptionError(
+                f"--input-type {wanted} would round input {name!r}, from which whole numbers are read (ids, or a mask); "
+                f"leave it out, or {_AS_INT32}"
+            )
 
     def _require(self, tensor: int, op: Op, entry: Entry) -> None:
         """``op`` reads the constant ``tensor`` in this format: its own if it is the first to ask, else an edge."""

@@ -78,15 +78,16 @@ class Groups:
         return entries
 
 
-def share_scales(graph: Graph, ranges: Mapping[int, Range], integer_ops: set[int], dtype: str) -> Groups:
+def share_scales(graph: Graph, ranges: Mapping[int, Range], integer_ops: set[int], dtype: str, exact: frozenset[int]) -> Groups:
     """The groups of every activation that an integer op makes, and of every graph input that one reads.
 
-    ``ranges`` covers all float tensors, constants too; ``integer_ops`` are first outputs; ``dtype`` stores activations.
+    ``ranges`` covers all float tensors, constants too; ``integer_ops`` are first outputs; ``dtype`` stores activations. Those
+    that are ``exact`` stay real.
     """
     groups = Groups()
     consumers = graph.consumers()
     for i in graph.inputs:
-        if graph[i].is_float and any(op.output in integer_ops for op in consumers[i]):
+        if graph[i].is_float and i not in exact and any(op.output in integer_ops for op in consumers[i]):
             groups.add(i, ranges[i])
     for op in graph.ops:
         if op.output not in integer_ops:

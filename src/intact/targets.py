@@ -12,10 +12,10 @@ from intact.errors import OptionError
 # fmt: off
 _MOVES: Final = frozenset(
     {
-        "BATCH_TO_SPACE_ND", "BROADCAST_TO", "CONCATENATION", "DEPTH_TO_SPACE", "EXPAND_DIMS", "GATHER", "MIRROR_PAD", "PACK",
-        "PAD", "PADV2", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "REVERSE_V2", "SELECT", "SELECT_V2", "SHAPE",
-        "SLICE", "SPACE_TO_BATCH_ND", "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE", "TILE", "TRANSPOSE",
-        "UNPACK",
+        "BATCH_TO_SPACE_ND", "BROADCAST_TO", "CONCATENATION", "DEPTH_TO_SPACE", "EMBEDDING_LOOKUP", "EXPAND_DIMS", "FILL",
+        "GATHER", "GATHER_ND", "MIRROR_PAD", "PACK", "PAD", "PADV2", "RANK", "RESHAPE", "RESIZE_BILINEAR",
+        "RESIZE_NEAREST_NEIGHBOR", "REVERSE_V2", "SELECT", "SELECT_V2", "SHAPE", "SLICE", "SPACE_TO_BATCH_ND",
+        "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE", "TILE", "TOPK_V2", "TRANSPOSE", "UNPACK",
     }
 )
 #: Not among them: DIV, whose kernels fail where a divisor is a stored zero; comparisons, which requantize to steps of 1/256
@@ -23,7 +23,7 @@ _MOVES: Final = frozenset(
 #: kernels are right but whose exact arithmetic is not written down.
 _COMPUTES: Final = frozenset(
     {
-        "ABS", "ADD", "ARG_MAX", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "ELU", "EXP",
+        "ABS", "ADD", "ARG_MAX", "ARG_MIN", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "ELU", "EXP",
         "FULLY_CONNECTED", "GELU", "HARD_SWISH", "L2_NORMALIZATION", "LEAKY_RELU", "LOG", "LOGISTIC", "LOG_SOFTMAX",
         "MAXIMUM", "MAX_POOL_2D", "MEAN", "MINIMUM", "MUL", "PRELU", "REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "RELU_0_TO_1",
         "RSQRT", "SOFTMAX", "SQUARED_DIFFERENCE", "SUB", "SUM", "TANH", "TRANSPOSE_CONV",
@@ -33,21 +33,24 @@ _COMPUTES: Final = frozenset(
 #: steps off, PRELU gives nonsense, and so does SUM in the reference kernels.
 _NOT_16: Final = frozenset(
     {
-        "ARG_MAX", "DEPTH_TO_SPACE", "ELU", "EXP", "GELU", "HARD_SWISH", "L2_NORMALIZATION", "LOG", "LOG_SOFTMAX", "PRELU",
-        "RELU_0_TO_1", "RSQRT", "SPACE_TO_DEPTH", "SQUARED_DIFFERENCE", "SUM",
+        "ARG_MAX", "ARG_MIN", "DEPTH_TO_SPACE", "ELU", "EXP", "GELU", "HARD_SWISH", "L2_NORMALIZATION", "LOG", "LOG_SOFTMAX",
+        "PRELU", "RELU_0_TO_1", "RSQRT", "SPACE_TO_DEPTH", "SQUARED_DIFFERENCE", "SUM",
     }
 )
 #: No int8 kernel in TensorFlow Lite Micro, or one that differs: its RELU6 clamps without requantizing, its SPACE_TO_BATCH_ND
 #: pads with the stored 0. ELU and SUM it has, but LiteRT's reference kernels, which stand for it in measurements, have no ELU
 #: and read SUM's int8 as uint8.
 _NOT_ON_MCU: Final = frozenset(
-    {"ELU", "EXP", "GELU", "LOG", "RELU6", "RELU_0_TO_1", "SELECT", "SPACE_TO_BATCH_ND", "SUM", "TILE"}
+    {
+        "ELU", "EXP", "FILL", "GELU", "LOG", "RANK", "RELU6", "RELU_0_TO_1", "SELECT", "SPACE_TO_BATCH_ND", "SUM", "TILE",
+        "TOPK_V2",
+    }
 )
 #: The same for int16.
 _NOT_ON_MCU_16: Final = frozenset(
     {
-        "BATCH_TO_SPACE_ND", "GATHER", "MIRROR_PAD", "REDUCE_MAX", "REDUCE_MIN", "RELU6", "RESIZE_BILINEAR", "SELECT",
-        "SPACE_TO_BATCH_ND", "TILE",
+        "BATCH_TO_SPACE_ND", "EMBEDDING_LOOKUP", "FILL", "GATHER", "GATHER_ND", "MIRROR_PAD", "RANK", "REDUCE_MAX",
+        "REDUCE_MIN", "RELU6", "RESIZE_BILINEAR", "SELECT", "SPACE_TO_BATCH_ND", "TILE", "TOPK_V2",
     }
 )
 # fmt: on

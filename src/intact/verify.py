@@ -99,9 +99,7 @@ def concrete(tensor: Tensor, batch: int = 1) -> Shape:
 
 def _on_meta(graph: Graph, op: Op, inputs: list[torch.Tensor | None]) -> list[torch.Tensor]:
     # Floats that stem from shapes are known numbers; beside tensors without data they count by their shape alone.
-    inputs = [
-        x.to("meta") if x is not None and (x.is_floating_point() or not op.kind.repeatable) else x for x in inputs
-    ]
+    inputs = [x.to("meta") if x is not None and (x.is_floating_point() or not op.kind.repeatable) else x for x in inputs]
     if op.kind.of_shapes:
         return list(as_tuple(op.kind.compute(*inputs)))
     shapes = infer_shapes(op.kind, inputs)

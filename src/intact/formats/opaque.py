@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias, final
 
@@ -15,6 +19,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from intact.errors import IntactError, ModelError, UnsupportedError, located
 from intact.formats.tflite_ops import CODES, NAMES, UNIONS
+from intact.formats.tflite_values import ints
 from intact.graph import Graph, Op, Signature, Tensor
 from intact.ops.opaque import Opaque, Port, Spelling, leads_with_a_sample
 from intact.runtime.child import Conversation
@@ -44,7 +49,9 @@ def name_of(code: int, custom: bytes) -> str:
     return NAMES.get(code, f"BUILTIN {code}")
 
 
-def read(op: Any, code: Any, data: bytes, tensors: Mapping[int, Tensor], ids: tuple[tuple[int | None, ...], tuple[int, ...]]) -> Opaque:
+def read(
+    op: Any, code: Any, data: bytes, tensors: Mapping[int, Tensor], ids: tuple[tuple[int | None, ...], tuple[int, ...]]
+) -> Opaque:
     """The op of a file as an :class:`Opaque`; ``ids`` are of what it reads and writes.
 
     Raises UnsupportedError for one that is more than a function of its tensors: that calls other subgraphs or keeps state.
@@ -52,7 +59,7 @@ def read(op: Any, code: Any, data: bytes, tensors: Mapping[int, Tensor], ids: tu
     number, custom = max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), code.CustomCode() or b""
     name = name_of(number, custom)
     options = _options(op, name)
-    if name in _NO_OPS or op.IntermediatesLength() or any(_ints(op.MutatingVariableInputsAsNumpy())):
+    if name in _NO_OPS or op.IntermediatesLength() or any(ints(op.MutatingVariableInputsAsNumpy())):
         raise UnsupportedError("keeps state or intermediate results; export the model without it, or cut the model before it")
     reads, makes = (tuple(None if i is None else _port(tensors[i]) for i in part) for part in ids)
     made = tuple(p for p in makes if p is not None)
@@ -62,10 +69,6 @@ def read(op: Any, code: Any, data: bytes, tensors: Mapping[int, Tensor], ids: tu
 
 def _port(t: Tensor) -> Port:
     return Port(concrete(t), t.format, t.is_constant)
-
-
-def _ints(array: Any) -> list[int]:
-    return [] if isinstance(array, int) else [int(v) for v in array]
 
 
 def _options(op: Any, name: str) -> tuple[str, bytes] | None:
@@ -124,10 +127,10 @@ def with_kernels(graph: Graph, write_graph: Writer) -> Graph:
         return graph
     runtime = _Runtime()
     ops = tuple(
-        replace(op, kind=replace(op.kind, kernel=_Kernel(runtime, graph.label(op), write_graph(alone(graph, op)))))
+        replace(op, kind=replace(op.kind, kernel=_Kernel(runtime, n, graph.label(op), partial(write_graph, alone(graph, op)))))
         if isinstance(op.kind, Opaque)
         else op
-        for op in graph.ops
+        for n, op in enumerate(graph.ops)
     )
     return replace(graph, ops=ops)
 
@@ -145,39 +148,44 @@ def alone(graph: Graph, op: Op) -> Graph:
 
 @final
 class _Runtime:
-    """The child process that computes the opaque ops of one network, and the folder of their files."""
+    """The child process that computes the opaque ops of one network, and the folder of their files, made at the first need."""
 
     def __init__(self) -> None:
         self.talk = Conversation("one_op_worker.py", what="LiteRT")
-        self._folder = tempfile.TemporaryDirectory(prefix="intact-")
-        self._count = 0
+        self._folder: Path | None = None
+        self._lock = threading.Lock()
 
-    def file(self, data: bytes) -> Path:
-        """A new file that holds ``data``."""
-        self._count += 1
-        path = Path(self._folder.name) / f"{self._count}.tflite"
-        path.write_bytes(data)
-        return path
+    def file(self, number: int, data: Callable[[], bytes]) -> Path:
+        """File ``number``, which holds ``data``."""
+        with self._lock:
+            if self._folder is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="intact-"))
+                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            path = self._folder / f"{number}.tflite"
+            if not path.exists():
+                path.write_bytes(data())
+            return path
 
 
 @final
 class _Kernel:
-    """One op as LiteRT computes it."""
+    """One op as LiteRT computes it: number ``number`` of its network."""
 
-    def __init__(self, runtime: _Runtime, label: str, model: bytes) -> None:
-        self._runtime, self._label = runtime, label
-        self._model = runtime.file(model)
+    def __init__(self, runtime: _Runtime, number: int, label: str, model: Callable[[], bytes]) -> None:
+        self._runtime, self._number, self._label, self._model = runtime, number, label, model
 
     def __call__(self, runs: Sequence[Sequence[torch.Tensor]]) -> list[list[torch.Tensor]]:
         with tempfile.TemporaryDirectory(prefix="intact-") as scratch, located(f"op {self._label}"):
             given, made = Path(scratch) / "inputs.npz", Path(scratch) / "outputs.npz"
-            np.savez(given, **{f"{r}.{i}": x.numpy() for r, xs in enumerate(runs) for i, x in enumerate(xs)})
-            request = {"model": str(self._model), "inputs": str(given), "outputs": str(made), "runs": len(runs)}
+            arrays: dict[str, Any] = {f"{r}.{i}": x.numpy() for r, xs in enumerate(runs) for i, x in enumerate(xs)}
+            np.savez(given, **arrays)
+            model = self._runtime.file(self._number, self._model)
+            request = {"model": str(model), "inputs": str(given), "outputs": str(made), "runs": len(runs)}
             answer = self._runtime.talk.ask(request, _SILENCE)
             if "model_error" in answer:
                 raise _refused(answer["model_error"])
-            with np.load(made, allow_pickle=False) as arrays:
-                outputs = {tuple(map(int, key.split("."))): torch.from_numpy(arrays[key]) for key in arrays.files}
+            with np.load(made, allow_pickle=False) as found:
+                outputs = {tuple(map(int, key.split("."))): torch.from_numpy(found[key]) for key in found.files}
         count = len(outputs) // max(len(runs), 1)
         return [[outputs[r, o] for o in range(count)] for r in range(len(runs))]
 

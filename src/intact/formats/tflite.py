@@ -12,10 +12,24 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from intact.affine import Affine, Float, Format, Index
+from intact.affine import Affine
 from intact.errors import ModelError, UnsupportedError, located
 from intact.formats import flatbuffer, opaque
-from intact.formats.tflite_ops import CODES, DTYPES, NAMES, UNIONS, Choice, Ints, Number, OptionField, Pair, Triple, row, version
+from intact.formats.tflite_ops import (
+    CODES,
+    DTYPES,
+    NAMES,
+    UNIONS,
+    Choice,
+    Ints,
+    Number,
+    OptionField,
+    Pair,
+    Triple,
+    row,
+    version,
+)
+from intact.formats.tflite_values import decode, encode, ints, number_format, text
 from intact.graph import Graph, Op, Signature, Tensor
 from intact.ops import KINDS
 from intact.ops.base import OpKind
@@ -25,7 +39,6 @@ from intact.verify import concrete, infer, open_batch, verify
 
 _CORRUPT: Final = (struct.error, ValueError, IndexError, TypeError, OverflowError, UnicodeDecodeError, AttributeError)
 _TYPES: Final = {dtype: code for code, dtype in DTYPES.items()}
-_FLOATS: Final = ("float32", "float16", "float64")
 
 
 # ---- reading ------------------------------------------------------------------------------------------------------------
@@ -70,16 +83,16 @@ class _Reader:
                 f"holds {count} subgraphs (loops, branches or several functions); Intact takes one: export the inference alone"
             )
         self.subgraph = self.model.Subgraphs(0)
-        self.inputs = _ints(self.subgraph.InputsAsNumpy())
+        self.inputs = ints(self.subgraph.InputsAsNumpy())
         self.open: set[int] = set()
         #: Whether the shapes that the file leaves open are open in the batch alone, so that what it records for 1 holds.
         self.settled = True
 
     def graph(self) -> Graph:
-        outputs = {int(i) for op in self._operators() for i in _ints(op.OutputsAsNumpy())}
+        outputs = {int(i) for op in self._operators() for i in ints(op.OutputsAsNumpy())}
         tensors = {i: self._tensor(i, i in outputs) for i in range(self.subgraph.TensorsLength())}
         inputs, results = (
-            tuple(self._known(i, tensors) for i in _ints(ids))
+            tuple(self._known(i, tensors) for i in ints(ids))
             for ids in (self.subgraph.InputsAsNumpy(), self.subgraph.OutputsAsNumpy())
         )
         ops = tuple(self._op(op, tensors) for op in self._operators())
@@ -91,7 +104,7 @@ class _Reader:
             outputs=results,
             signatures=tuple(self._signatures(tensors)),
             metadata=tuple(self._metadata()),
-            description=_text(self.model.Description()),
+            description=text(self.model.Description()),
         )
         if self.settled and not any(isinstance(op.kind, SpaceToBatchNd) for op in ops):
             return graph
@@ -109,7 +122,7 @@ class _Reader:
 
     def _tensor(self, i: int, computed: bool) -> Tensor:
         t = self.subgraph.Tensors(i)
-        name = _text(t.Name())
+        name = text(t.Name())
         with located(f"tensor {name!r}"):
             if t.IsVariable():
                 raise UnsupportedError("is a variable that keeps state between calls; export the model without state")
@@ -117,10 +130,10 @@ class _Reader:
                 raise UnsupportedError("is stored sparse; export the model with dense weights")
             if t.Type() not in DTYPES:
                 raise UnsupportedError(f"has element type {t.Type()}, which Intact does not know; use numbers")
-            shape = tuple(_ints(t.ShapeAsNumpy()))
+            shape = tuple(ints(t.ShapeAsNumpy()))
             if any(n < 0 for n in shape):
                 raise ModelError(f"has the impossible shape {list(shape)}")
-            signature = _ints(t.ShapeSignatureAsNumpy())
+            signature = ints(t.ShapeSignatureAsNumpy())
             if i in self.inputs and any(n < 0 for n in signature[1:]):
                 raise UnsupportedError(
                     f"has the open shape {signature}; export the model with a fixed input size (open batch is fine)"
@@ -130,8 +143,8 @@ class _Reader:
                 self.settled &= all(n >= 0 for n in signature[1:])
             dtype = DTYPES[t.Type()]
             payload = self._buffer(t.Buffer())
-            data = None if computed or (not payload and 0 not in shape) else _decode(payload, dtype, shape)
-            return Tensor(i, name, shape, _format(t.Quantization(), dtype, shape), data)
+            data = None if computed or (not payload and 0 not in shape) else decode(payload, dtype, shape)
+            return Tensor(i, name, shape, number_format(t.Quantization(), dtype, shape), data)
 
     def _buffer(self, index: int) -> bytes:
         """What a buffer holds: inside the flatbuffer, or outside at (offset, size)."""
@@ -150,8 +163,8 @@ class _Reader:
             raise ModelError("is corrupt: an op has no operator code")
         code = self.model.OperatorCodes(op.OpcodeIndex())
         name = NAMES.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "an unknown builtin")
-        outputs = tuple(self._known(i, tensors) for i in _ints(op.OutputsAsNumpy()))
-        inputs = tuple(None if i == -1 else self._known(i, tensors) for i in _ints(op.InputsAsNumpy()))
+        outputs = tuple(self._known(i, tensors) for i in ints(op.OutputsAsNumpy()))
+        inputs = tuple(None if i == -1 else self._known(i, tensors) for i in ints(op.InputsAsNumpy()))
         if not outputs:
             raise ModelError(f"is corrupt: op {name} has no output")
         if name in KINDS:
@@ -163,56 +176,15 @@ class _Reader:
         for i in range(self.model.SignatureDefsLength()):
             s = self.model.SignatureDefs(i)
             pairs = [
-                tuple((_text(m.Name()), self._known(m.TensorIndex(), tensors)) for m in (at(j) for j in range(count)))
+                tuple((text(m.Name()), self._known(m.TensorIndex(), tensors)) for m in (at(j) for j in range(count)))
                 for at, count in ((s.Inputs, s.InputsLength()), (s.Outputs, s.OutputsLength()))
             ]
-            yield Signature(_text(s.SignatureKey()), *pairs)
+            yield Signature(text(s.SignatureKey()), *pairs)
 
     def _metadata(self) -> Iterator[tuple[str, bytes]]:
         for i in range(self.model.MetadataLength()):
             entry = self.model.Metadata(i)
-            yield _text(entry.Name()), self._buffer(entry.Buffer())
-
-
-def _text(raw: bytes | None) -> str:
-    return "" if raw is None else raw.decode("utf-8", "replace")
-
-
-def _ints(array: Any) -> list[int]:
-    """A vector accessor's answer, which is 0 where the vector is absent."""
-    return [] if isinstance(array, int) else [int(v) for v in array]
-
-
-def _format(q: Any, dtype: str, shape: tuple[int, ...]) -> Format:
-    if dtype in _FLOATS:
-        return Float(dtype)
-    if q is None or q.ScaleLength() == 0:
-        return Index(dtype)
-    scale = q.ScaleAsNumpy()
-    zero = q.ZeroPointAsNumpy() if q.ZeroPointLength() else np.zeros(len(scale), np.int64)
-    if len(zero) == 1:
-        zero = np.repeat(zero, len(scale))
-    if not (np.isfinite(scale).all() and (scale > 0).all()):
-        raise ModelError("has a scale that is not a positive number")
-    axis = int(q.QuantizedDimension()) if len(scale) > 1 else None
-    if axis is None and len(shape) > 0 and len(scale) == 1:
-        return Affine((float(scale[0]),), (int(zero[0]),), dtype)
-    return Affine(tuple(map(float, scale)), tuple(map(int, zero)), dtype, axis)
-
-
-def _decode(payload: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The stored values; int4 comes two to a byte, low half first, and goes one to an int8."""
-    count = int(np.prod(shape, dtype=np.float64))
-    fits = len(payload) == (count + 1) // 2 if dtype == "int4" else len(payload) == count * np.dtype(dtype).itemsize
-    if not fits:
-        raise ModelError(f"holds {len(payload)} bytes, which is not {dtype} {list(shape)}")
-    if dtype == "int4":
-        packed = np.frombuffer(payload, np.uint8)
-        halves = np.stack([packed & 15, packed >> 4], -1).reshape(-1)[:count].astype(np.int8)
-        values = np.where(halves > 7, halves - 16, halves).astype(np.int8)
-    else:
-        values = np.frombuffer(payload, dtype)
-    return values.reshape(shape).copy()
+            yield text(entry.Name()), self._buffer(entry.Buffer())
 
 
 def _kind(kind: type[OpKind], op: Any) -> OpKind:
@@ -237,7 +209,7 @@ def _option(options: Any, spec: OptionField, name: str) -> Any:
         case Triple(depth, height, width):
             return tuple(getattr(options, field)() for field in (depth, height, width))
         case Ints(field):
-            return tuple(_ints(getattr(options, f"{field}AsNumpy")()))
+            return tuple(ints(getattr(options, f"{field}AsNumpy")()))
         case Choice(field, values):
             code = getattr(options, field)()
             if code not in values:
@@ -265,7 +237,7 @@ class _Writer:
 
     def model(self) -> bytes:
         b = self.builder
-        constants = {t.id: self._buffer_index(_encode(t)) for t in self.graph.constants()}
+        constants = {t.id: self._buffer_index(encode(t)) for t in self.graph.constants()}
         metadata = [(name, self._buffer_index(payload)) for name, payload in self.graph.metadata]
         buffers = self._tables([self._write_buffer(payload) for payload in self._buffers])
         tensors = self._tables([self._tensor(t, constants.get(t.id, 0)) for t in self.graph.tensors.values()])
@@ -360,24 +332,25 @@ class _Writer:
         )
 
     def _op(self, op: Op) -> int:
-        slots = self._opaque(op.kind) if isinstance(op.kind, Opaque) else self._known(op)
+        code, options = self._opaque(op.kind) if isinstance(op.kind, Opaque) else self._known(op)
         # A bias that is left out is not listed: CONV_2D refuses the -1 that FULLY_CONNECTED takes.
         known = max((n for n, i in enumerate(op.inputs, 1) if i is not None), default=0)
         given = len(op.inputs) if isinstance(op.kind, Opaque) else known
         inputs = self._vector(np.asarray([-1 if i is None else self.index[i] for i in op.inputs[:given]], np.int32))
         outputs = self._vector(np.asarray([self.index[i] for i in op.outputs], np.int32))
-        return self._table("Operator", Inputs=inputs, Outputs=outputs, **slots)
+        return self._table("Operator", OpcodeIndex=code, Inputs=inputs, Outputs=outputs, **options)
 
-    def _known(self, op: Op) -> dict[str, int]:
+    def _known(self, op: Op) -> tuple[int, dict[str, int]]:
+        """The operator code, and the slots that hold the options."""
         name, formats = op.kind.name, _formats(self.graph, op)
         options, union = self._options(op.kind, formats)
         code = self._code_index(CODES[name], version(name, formats), b"")
-        return {"OpcodeIndex": code, "BuiltinOptionsType": union, "BuiltinOptions": options}
+        return code, {"BuiltinOptionsType": union, "BuiltinOptions": options}
 
-    def _opaque(self, kind: Opaque) -> dict[str, int]:
+    def _opaque(self, kind: Opaque) -> tuple[int, dict[str, int]]:
         spelling = kind.spelling
         code = self._code_index(spelling.code, spelling.version, spelling.custom)
-        return {"OpcodeIndex": code, **opaque.write(self.builder, spelling)}
+        return code, opaque.write(self.builder, spelling)
 
     def _code_index(self, code: int, op_version: int, custom: bytes) -> int:
         return self._codes.setdefault((code, op_version, custom), len(self._codes))
@@ -413,15 +386,6 @@ class _Writer:
             for pairs in (signature.inputs, signature.outputs)
         )
         return self._table("SignatureDef", Inputs=inputs, Outputs=outputs, SignatureKey=self._string(signature.key))
-
-
-def _encode(t: Tensor) -> bytes:
-    data = np.ascontiguousarray(t.data)
-    if t.format.dtype != "int4":
-        return data.tobytes()
-    halves = (data.reshape(-1).astype(np.uint8)) & 15
-    padded = np.append(halves, np.uint8(0)) if halves.size % 2 else halves
-    return (padded[::2] | (padded[1::2] << 4)).astype(np.uint8).tobytes()
 
 
 def _formats(graph: Graph, op: Op) -> str:

@@ -171,6 +171,8 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
         "SQUEEZE": Row("SqueezeOptions", {"axes": Ints("SqueezeDims")}, {"int8": 1, "int16": 1}),
         "RELU_0_TO_1": Row(versions={"int8": 1}),
         "RELU_N1_TO_1": Row(versions={"int8": 1}),
+        "RANK": Row(versions={"int8": 1, "int16": 1}),
+        "TOPK_V2": Row(versions={"int16": 3}),
         "SHAPE": Row("ShapeOptions", {"dtype": Choice("OutType", DTYPES)}, {"int8": 1, "int16": 1}),
         "CAST": Row("CastOptions", {"dtype": Choice("OutDataType", DTYPES)}, {"int8": 1}),
         "SOFTMAX": Row("SoftmaxOptions", {"beta": Number("Beta")}),

@@ -109,6 +109,8 @@ class OpKind(abc.ABC):
     repeatable: ClassVar[bool] = True
     #: Whether the output follows from the inputs' shapes alone, so that it is known before any number is.
     of_shapes: ClassVar[bool] = False
+    #: Whether the output jumps where an input passes some number, so that ids and codes are read by it.
+    discerns: ClassVar[bool] = False
 
     @abc.abstractmethod
     def compute(self, *inputs: Tensor | None) -> Tensor | tuple[Tensor, ...]:

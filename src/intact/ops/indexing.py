@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from intact.errors import ModelError
-from intact.ops.base import Moves, OpKind, bounded, integers, present
+from intact.ops.base import Call, Moves, OpKind, bounded, integers, present
 
 
 @final
@@ -80,6 +80,9 @@ class TopK(Moves):
             raise ModelError(f"the {k} largest of {x.shape[-1]}")
         return values[..., :k], order[..., :k].to(torch.int32)
 
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return self.compute(*call.inputs)
+
 
 @final
 @dataclass(frozen=True)
@@ -147,6 +150,9 @@ class Rank(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.tensor(present(inputs[0], "x").dim(), dtype=torch.int32)
 
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (self.compute(*call.inputs),)
+
 
 @final
 @dataclass(frozen=True)
@@ -156,5 +162,5 @@ class BroadcastArgs(OpKind):
     name: ClassVar[str] = "BROADCAST_ARGS"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        both = torch.broadcast_shapes(integers(inputs[0], "shape"), integers(inputs[1], "shape"))
-        return torch.tensor(both, dtype=present(inputs[0], "shape").dtype)
+        a, b = (torch.empty(bounded(integers(x, "shape")), device="meta") for x in inputs)
+        return torch.tensor(tuple((a + b).shape), dtype=present(inputs[0], "shape").dtype)

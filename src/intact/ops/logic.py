@@ -18,6 +18,7 @@ class Greater(OpKind):
     """``a > b`` as bools."""
 
     name: ClassVar[str] = "GREATER"
+    discerns: ClassVar[bool] = True
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "a") > present(inputs[1], "b")
@@ -29,6 +30,7 @@ class GreaterEqual(OpKind):
     """``a >= b`` as bools."""
 
     name: ClassVar[str] = "GREATER_EQUAL"
+    discerns: ClassVar[bool] = True
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "a") >= present(inputs[1], "b")
@@ -40,6 +42,7 @@ class Less(OpKind):
     """``a < b`` as bools."""
 
     name: ClassVar[str] = "LESS"
+    discerns: ClassVar[bool] = True
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "a") < present(inputs[1], "b")
@@ -51,6 +54,7 @@ class LessEqual(OpKind):
     """``a <= b`` as bools."""
 
     name: ClassVar[str] = "LESS_EQUAL"
+    discerns: ClassVar[bool] = True
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "a") <= present(inputs[1], "b")
@@ -62,6 +66,7 @@ class Equal(OpKind):
     """``a == b`` as bools."""
 
     name: ClassVar[str] = "EQUAL"
+    discerns: ClassVar[bool] = True
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "a") == present(inputs[1], "b")
@@ -73,6 +78,7 @@ class NotEqual(OpKind):
     """``a != b`` as bools."""
 
     name: ClassVar[str] = "NOT_EQUAL"
+    discerns: ClassVar[bool] = True
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "a") != present(inputs[1], "b")

@@ -56,6 +56,7 @@ class Cast(OpKind):
     """The same number as another type: ``float32``, ``int32``, …"""
 
     name: ClassVar[str] = "CAST"
+    discerns: ClassVar[bool] = True
     dtype: str = "float32"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:

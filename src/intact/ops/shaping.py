@@ -267,13 +267,14 @@ class Gather(Moves):
         x, index = present(inputs[0], "x"), present(inputs[1], "indices")
         axis = self.axis % x.dim()
         if self.batch_dims:
-            return _gather_in_batches(x, index.to(device=x.device, dtype=torch.int64), axis, self.batch_dims % index.dim())
+            batch = self.batch_dims + (index.dim() if self.batch_dims < 0 else 0)
+            return _gather_in_batches(x, index.to(device=x.device, dtype=torch.int64), axis, batch)
         flat = x.index_select(axis, index.reshape(-1).to(device=x.device, dtype=torch.int64))
         return flat.reshape((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
 
 
 def _gather_in_batches(x: Tensor, index: Tensor, axis: int, batch: int) -> Tensor:
-    """``y[b..., m..., k..., r...] = x[b..., m..., index[b..., k...], r...]`` with ``batch`` dimensions b before and axis after m."""
+    """``y[b..., m..., k..., r...] = x[b..., m..., index[b..., k...], r...]`` with batch dimensions b, and axis after m."""
     lead, middle, picked = x.shape[:batch], x.shape[batch:axis], index.shape[batch:]
     rows = x.movedim(axis, batch).flatten(batch + 1) if x.dim() > batch + 1 else x.unsqueeze(-1)
     flat = index.reshape(*lead, -1, 1)

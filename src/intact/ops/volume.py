@@ -37,9 +37,7 @@ class Conv3D(OpKind):
             pads = [same_padding(x.shape[1 + i], w.shape[i], self.stride[i], self.dilation[i]) for i in (0, 1, 2)]
             x = F.pad(x, (0, 0, *(p for pair in reversed(pads) for p in pair)))
         groups = max(x.shape[4] // max(w.shape[3], 1), 1)
-        y = F.conv3d(
-            x.permute(0, 4, 1, 2, 3), w.permute(4, 3, 0, 1, 2), bias, self.stride, 0, self.dilation, groups
-        )
+        y = F.conv3d(x.permute(0, 4, 1, 2, 3), w.permute(4, 3, 0, 1, 2), bias, self.stride, 0, self.dilation, groups)
         return activate(y.permute(0, 2, 3, 4, 1).contiguous(), self.activation)
 
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:

@@ -105,9 +105,7 @@ class Conversation:
             self._talk = None
 
 
-def _start(
-    script: Path | str, what: str, on_progress: Progress | None = None, env: Mapping[str, str] | None = None
-) -> _Talk:
+def _start(script: Path | str, what: str, on_progress: Progress | None = None, env: Mapping[str, str] | None = None) -> _Talk:
     """A fresh process that waits for a request."""
     read_end, write_end = os.pipe()
     try:

@@ -1,9 +1,9 @@
 """The child's side of :mod:`intact.runtime.child`; run by file path, standard library only.
 
-``python serve.py SCRIPT FD`` reads JSON requests from stdin, a line each, calls ``main(request, progress)`` of SCRIPT and writes
-JSON lines to file descriptor FD: ``{"progress": [done, total]}`` any number of times, then ``{"result": {...}}``, after which the
-next request may come, or ``{"error": "ValueError: ..."}``, after which it ends. stdout and stderr stay free for whatever native
-code prints.
+``python serve.py SCRIPT FD`` reads JSON requests from stdin, a line each, calls ``main(request, progress)`` of SCRIPT and
+writes JSON lines to file descriptor FD: ``{"progress": [done, total]}`` any number of times, then ``{"result": {...}}``, after
+which the next request may come, or ``{"error": "ValueError: ..."}``, after which it ends. stdout and stderr stay free for
+whatever native code prints.
 """
 
 from __future__ import annotations

@@ -1,0 +1,325 @@
+"""Ops that Intact does not know: kept as their file spells them, computed by the runtime, in float between integers."""
+
+import contextlib
+import gc
+
+import flatbuffers
+import numpy as np
+import pytest
+import torch
+from ai_edge_litert import schema_py_generated as schema
+
+import intact
+import run_files
+from compare import assert_same
+from intact import data
+from intact.affine import Affine
+from intact.clean import clean
+from intact.errors import ModelError, UnsupportedError
+from intact.formats import tflite
+from intact.ops.opaque import Opaque
+from intact.simulate import Program
+
+BUILTIN, TYPE = schema.BuiltinOperator, schema.TensorType
+DTYPES = {"float32": TYPE.FLOAT32, "int32": TYPE.INT32, "int64": TYPE.INT64, "bool": TYPE.BOOL, "complex64": TYPE.COMPLEX64}
+CODES = {n: c for n, c in vars(BUILTIN).items() if n[0] != "_"}
+UNIONS = {n: c for n, c in vars(schema.BuiltinOptions).items() if n[0] != "_"}
+
+
+def tensor(name, shape, dtype="float32", data=None, *, buffers=None):
+    t = schema.TensorT()
+    t.name, t.shape, t.type, t.buffer = name.encode(), list(shape), DTYPES[dtype], 0
+    if data is not None:
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(np.asarray(data, dtype).tobytes(), np.uint8)
+        buffers.append(buffer)
+        t.buffer = len(buffers) - 1
+    return t
+
+
+def op_table(index, inputs, outputs, options=None, custom=None):
+    op = schema.OperatorT()
+    op.opcodeIndex, op.inputs, op.outputs = index, list(inputs), list(outputs)
+    if options is not None:
+        op.builtinOptions, op.builtinOptionsType = options, UNIONS[type(options).__name__.removesuffix("T")]
+    if custom is not None:
+        op.customOptions = np.frombuffer(custom, np.uint8)
+    return op
+
+
+def code(name, version=1, custom=None):
+    made = schema.OperatorCodeT()
+    made.builtinCode = CODES[name]
+    made.deprecatedBuiltinCode, made.version, made.customCode = min(CODES[name], 127), version, custom
+    return made
+
+
+def model(build):
+    """A .tflite written by the schema's own object API: ``build(buffers)`` gives tensors, ops, codes, inputs and outputs."""
+    m, graph = schema.ModelT(), schema.SubGraphT()
+    m.version, m.buffers = 3, [schema.BufferT()]
+    graph.tensors, graph.operators, m.operatorCodes, graph.inputs, graph.outputs = build(m.buffers)
+    m.subgraphs = [graph]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(m.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def one(name, inputs, outputs, *, options=None, custom=None, custom_code=None, version=1):
+    """The op by itself: inputs and outputs are (shape, dtype) or (shape, dtype, data)."""
+
+    def build(buffers):
+        reads = [tensor(f"x{i}", *given, buffers=buffers) for i, given in enumerate(inputs)]
+        makes = [tensor(f"y{i}", *given) for i, given in enumerate(outputs)]
+        flows = [i for i, given in enumerate(inputs) if len(given) == 2]
+        ids = range(len(inputs), len(inputs) + len(outputs))
+        ops = [op_table(0, range(len(inputs)), ids, options, custom)]
+        return reads + makes, ops, [code(name, version, custom_code)], flows, list(ids)
+
+    return model(build)
+
+
+def local_response():
+    options = schema.LocalResponseNormalizationOptionsT()
+    options.radius, options.bias, options.alpha, options.beta = 2, 1.5, 0.25, 0.75
+    return options
+
+
+def buckets():
+    options = schema.BucketizeOptionsT()
+    options.boundaries = np.float32([-1.0, 0.0, 0.5])
+    return options
+
+
+def pool():
+    options = schema.Pool2DOptionsT()
+    options.filterHeight, options.filterWidth, options.strideH, options.strideW, options.padding = 2, 3, 2, 1, 1
+    return options
+
+
+def sequence():
+    options = schema.ReverseSequenceOptionsT()
+    options.seqDim, options.batchDim = 1, 0
+    return options
+
+
+F, N = "float32", "int32"
+BOXES = np.random.default_rng(0).uniform(0, 1, (6, 4)).astype(np.float32)
+#: Builtin ops that have no kind: with options of numbers, vectors and none, several outputs, other types.
+FILES = {
+    "LOCAL_RESPONSE_NORMALIZATION": one(
+        "LOCAL_RESPONSE_NORMALIZATION", [((1, 3, 3, 8), F)], [((1, 3, 3, 8), F)], options=local_response()
+    ),
+    "BUCKETIZE": one("BUCKETIZE", [((1, 7), F)], [((1, 7), N)], options=buckets()),
+    "L2_POOL_2D": one("L2_POOL_2D", [((1, 6, 7, 2), F)], [((1, 3, 5, 2), F)], options=pool()),
+    "REVERSE_SEQUENCE": one("REVERSE_SEQUENCE", [((1, 5, 2), F), ((1,), N, [3])], [((1, 5, 2), F)], options=sequence()),
+    "ATAN2": one("ATAN2", [((1, 5), F), ((1, 5), F)], [((1, 5), F)], options=schema.ATan2OptionsT()),
+    "MATRIX_DIAG": one("MATRIX_DIAG", [((1, 3), F)], [((1, 3, 3), F)], options=schema.MatrixDiagOptionsT()),
+    "RFFT2D": one("RFFT2D", [((1, 8, 8), F), ((2,), N, [8, 8])], [((1, 8, 5), "complex64")], options=schema.Rfft2dOptionsT()),
+    "NON_MAX_SUPPRESSION_V5": one(
+        "NON_MAX_SUPPRESSION_V5",
+        [((6, 4), F, BOXES), ((6,), F), ((), N, 4), ((), F, 0.5), ((), F, 0.1), ((), F, 0.0)],
+        [((4,), N), ((4,), F), ((), N)],
+        options=schema.NonMaxSuppressionV5OptionsT(),
+    ),
+}
+
+
+def random_inputs(graph, seed=0):
+    draw = np.random.default_rng(seed)
+    return [draw.normal(0, 1, [n or 1 for n in graph[i].shape]).astype(np.float32) for i in graph.inputs]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """By name: what LiteRT makes of the file, and of the file that Intact wrote of it."""
+    graphs = [tflite.read(file) for file in FILES.values()]
+    given = [random_inputs(graph) for graph in graphs]
+    folder = tmp_path_factory.mktemp("opaque")
+    both = [*FILES.values(), *map(tflite.write, graphs)]
+    made = run_files.outputs(both, [*given, *given], folder, "default")
+    return {name: (made[n], made[n + len(FILES)]) for n, name in enumerate(FILES)}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_runtime_makes_the_same_of_the_file_that_is_written_back(ran, name):
+    before, after = ran[name]
+    assert not isinstance(before, str), before
+    for x, y in zip(before, after, strict=True):
+        assert_same(y, x)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_reading_what_was_written_and_writing_it_again_gives_the_same_bytes(name):
+    written = tflite.write(tflite.read(FILES[name]))
+    assert tflite.write(tflite.read(written)) == written
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_simulator_asks_the_runtime(ran, name):
+    graph = tflite.read(FILES[name])
+    with torch.inference_mode():
+        made = Program(graph)(dict(zip(graph.input_names, random_inputs(graph), strict=True)))
+    for i, y, expected in zip(graph.outputs, made.values(), ran[name][0], strict=True):
+        assert_same(y.numpy().reshape(expected.shape), expected)
+        assert graph[i].shape[1:] == expected.shape[1:]
+
+
+def test_samples_are_taken_one_by_one_where_the_op_has_one_of_each():
+    graph = tflite.read(FILES["LOCAL_RESPONSE_NORMALIZATION"])
+    assert graph.takes_batches
+    x = np.random.default_rng(1).normal(0, 1, (5, 3, 3, 8)).astype(np.float32)
+    with torch.inference_mode():
+        together = Program(graph)({"x0": x})["y0"].numpy()
+        alone = [Program(graph)({"x0": x[i : i + 1]})["y0"].numpy() for i in range(5)]
+    assert_same(together, np.concatenate(alone))
+
+
+def test_a_graph_whose_op_has_no_sample_axis_runs_one_by_one():
+    graph = tflite.read(FILES["NON_MAX_SUPPRESSION_V5"])
+    assert not graph.takes_batches
+
+
+# ---- custom ops ---------------------------------------------------------------------------------------------------------
+
+
+def custom(name=b"NobodysOp", options=b"\x00\x01\xffopaque"):
+    return one("CUSTOM", [((1, 6), F)], [((1, 6), F)], custom=options, custom_code=name, version=3)
+
+
+def spelled(raw):
+    m = schema.Model.GetRootAs(raw, 0)
+    op, made = m.Subgraphs(0).Operators(0), m.OperatorCodes(0)
+    return bytes(op.CustomOptionsAsNumpy()), made.CustomCode(), made.Version(), made.BuiltinCode()
+
+
+def test_a_custom_op_is_written_back_with_its_bytes():
+    raw = custom()
+    assert spelled(tflite.write(tflite.read(raw))) == spelled(raw) == (b"\x00\x01\xffopaque", b"NobodysOp", 3, BUILTIN.CUSTOM)
+
+
+def test_a_custom_op_that_the_runtime_lacks_is_named_with_what_to_do():
+    graph = tflite.read(custom())
+    with pytest.raises(UnsupportedError, match=r"op CUSTOM NobodysOp 'y0': LiteRT cannot run it \(.*cut the model before it"):
+        Program(graph)({"x0": np.zeros((1, 6), np.float32)})
+
+
+def test_control_characters_in_a_custom_name_do_not_reach_a_terminal():
+    (op,) = tflite.read(custom(b"\x1b[31mred")).ops
+    assert op.kind.name == "CUSTOM ?[31mred"
+
+
+# ---- what cannot stand alone --------------------------------------------------------------------------------------------
+
+
+def test_an_op_that_runs_another_subgraph_is_refused():
+    options = schema.CallOnceOptionsT()
+    options.initSubgraphIndex = 1
+    file = one("CALL_ONCE", [((1, 6), F)], [((1, 6), F)], options=options)
+    with pytest.raises(UnsupportedError, match="op CALL_ONCE with output 'y0': CALL_ONCE runs other subgraphs"):
+        tflite.read(file)
+
+
+@pytest.mark.parametrize("at", range(0, 400, 3))
+def test_a_damaged_file_gives_a_graph_or_an_error_of_ours(at):
+    raw = bytearray(FILES["BUCKETIZE"])
+    raw[at % len(raw)] ^= 0xFF
+    with contextlib.suppress(intact.IntactError):
+        assert tflite.read(bytes(raw)).ops
+
+
+# ---- in a network -------------------------------------------------------------------------------------------------------
+
+
+def network(middle="LOCAL_RESPONSE_NORMALIZATION"):
+    """fully connected, the op, fully connected."""
+    rng = np.random.default_rng(3)
+
+    def build(buffers):
+        weights = [rng.normal(0, 0.5, s).astype(np.float32) for s in ((8, 6), (3, 8))]
+        tensors = [
+            tensor("x", (1, 6)),
+            tensor("w", (8, 6), data=weights[0], buffers=buffers),
+            tensor("a", (1, 8)),
+            tensor("b", (1, 8)),
+            tensor("v", (3, 8), data=weights[1], buffers=buffers),
+            tensor("y", (1, 3)),
+        ]
+        dense = [op_table(0, ids, out, schema.FullyConnectedOptionsT()) for ids, out in (((0, 1), (2,)), ((3, 4), (5,)))]
+        inner = op_table(1, (2, 2) if middle == "ATAN2" else (2,), (3,), schema.ATan2OptionsT() if middle == "ATAN2" else None)
+        if middle == "CUSTOM":
+            inner = op_table(1, (2,), (3,), custom=b"")
+        codes = [code("FULLY_CONNECTED"), code(middle, custom=b"NobodysOp" if middle == "CUSTOM" else None)]
+        return tensors, [dense[0], inner, dense[1]], codes, [0], [5]
+
+    return model(build)
+
+
+def samples(n=40):
+    return data.arrays(np.random.default_rng(4).normal(0, 1, (n, 6)).astype(np.float32))
+
+
+def test_what_is_around_an_unknown_op_is_quantized_and_the_op_stays_in_float():
+    result = intact.quantize(network("ATAN2"), samples(), measure=False)
+    kinds = [op.kind.name for op in result.graph.ops]
+    assert kinds == ["FULLY_CONNECTED", "DEQUANTIZE", "ATAN2", "QUANTIZE", "FULLY_CONNECTED"]
+    dense = [op for op in result.graph.ops if op.kind.name == "FULLY_CONNECTED"]
+    assert all(isinstance(result.graph[i].format, Affine) for op in dense for i in (*op.reads, *op.outputs))
+    (said,) = [f.message for f in result.findings if "in float" in f.message]
+    assert "1 ATAN2" in said
+
+
+def test_keep_float_names_an_unknown_op():
+    result = intact.quantize(network("ATAN2"), samples(), measure=False, keep_float=("ATAN2",))
+    assert "ATAN2" in [op.kind.name for op in result.graph.ops]
+
+
+def test_a_target_of_integers_refuses_an_unknown_op_by_name():
+    with pytest.raises(UnsupportedError, match="ATAN2 'b' has no int8 kernel, and target mcu runs integers only"):
+        intact.quantize(network("ATAN2"), samples(), target="mcu", measure=False)
+
+
+def test_an_unknown_op_that_the_runtime_lacks_is_named_when_it_would_be_calibrated():
+    with pytest.raises(UnsupportedError, match="CUSTOM NobodysOp 'b': LiteRT cannot run it"):
+        intact.quantize(network("CUSTOM"), samples(), measure=False)
+
+
+def test_nothing_is_folded_through_an_unknown_op():
+    """It may give another result each time."""
+    file = one(
+        "ATAN2", [((1, 5), F, np.ones((1, 5))), ((1, 5), F, np.ones((1, 5)))], [((1, 5), F)], options=schema.ATan2OptionsT()
+    )
+    assert [op.kind.name for op in clean(tflite.read(file)).ops] == ["ATAN2"]
+
+
+def test_the_child_ends_with_the_graph():
+    graph = tflite.read(FILES["ATAN2"])
+    Program(graph)(dict(zip(graph.input_names, random_inputs(graph), strict=True)))
+    (kind,) = [op.kind for op in graph.ops]
+    talk = kind.kernel._runtime.talk._talk
+    assert talk.process.poll() is None
+    del graph, kind
+    gc.collect()
+    assert talk.process.poll() is not None
+
+
+def test_kinds_are_compared_by_their_spelling():
+    a, b = (tflite.read(FILES["BUCKETIZE"]).ops[0].kind for _ in range(2))
+    assert isinstance(a, Opaque)
+    assert a == b
+    assert a != tflite.read(FILES["ATAN2"]).ops[0].kind
+
+
+def test_options_newer_than_the_schema_are_refused():
+    raw = bytearray(FILES["ATAN2"])
+    op = schema.Model.GetRootAs(bytes(raw), 0).Subgraphs(0).Operators(0)
+    at = op._tab.Pos + op._tab.Offset(10)
+    assert raw[at] == UNIONS["ATan2Options"]
+    raw[at] = 250
+    with pytest.raises(UnsupportedError, match="options that are newer"):
+        tflite.read(bytes(raw))
+
+
+def test_a_cut_off_file_is_named():
+    with pytest.raises(ModelError):
+        tflite.read(FILES["BUCKETIZE"][:200])
