@@ -114,6 +114,8 @@ class _Draft:
     tensors: dict[int, Entry] = field(default_factory=dict)
     edges: dict[Edge, Entry] = field(default_factory=dict)
     boundary: dict[int, Entry] = field(default_factory=dict)
+    #: Ranges that the type of what is read sets: no byte is outside 0 to 255, whatever was seen.
+    whole: dict[int, Range] = field(default_factory=dict)
 
     def plan_weights_only(self) -> None:
         """float32, float16 and dynamic: activations stay float32; large constants are stored smaller."""
@@ -141,6 +143,10 @@ class _Draft:
     def plan_integers(self) -> None:
         """Activations, weights and biases as integers wherever the target has a kernel for it."""
         integer_ops = self._integer_ops()
+        for op in self.graph.ops:
+            if op.output in integer_ops and (bytes_ := self._whole(op)) is not None:
+                low, high = limits(bytes_.dtype)
+                self.whole[op.output] = (float(low), float(high))
         ranges = {i: self._range(i) for i, t in self.graph.tensors.items() if t.is_float}
         dtype = self.request.scheme.activations
         groups = share_scales(self.graph, ranges, integer_ops, dtype)
@@ -151,6 +157,8 @@ class _Draft:
         for op in self.graph.ops:
             if op.output in integer_ops:
                 self._plan_integer_op(op)
+                if (whole := self._whole(op)) is not None:
+                    self.tensors[op.reads[0]] = Entry(whole, "whole numbers that stand for themselves")
         for op in self.graph.ops:  # once it is known which constants the integer ops store
             if op.output not in integer_ops:
                 self._plan_float_op(op)
@@ -179,7 +187,8 @@ class _Draft:
         for op in self.graph.ops:
             if not any(self.graph[i].is_float for i in (*op.reads, *op.outputs)):
                 continue
-            if op.output not in self.kept and op.kind.name in kinds and self._weight_is_constant(op):
+            computes = op.kind.name in kinds or (dtype == "int8" and self._whole(op) is not None)
+            if op.output not in self.kept and computes and self._weight_is_constant(op):
                 integer.add(op.output)
             elif not target.float_islands:
                 why, way = f"has no {dtype} kernel", "change the model"
@@ -190,6 +199,15 @@ class _Draft:
                     f"{way}, or type --target cpu, where it can stay in float"
                 )
         return integer
+
+    def _whole(self, op: Op) -> Affine | None:
+        """The format of a graph input whose whole numbers the op makes real ones of, as every other reader of it does."""
+        i = op.reads[0] if op.reads else -1
+        if i not in self.graph.inputs or self.graph[i].is_float or i in self.graph.outputs:
+            return None
+        readers = [reader for reader in self.graph.ops if i in reader.reads]
+        stored = [reader.kind.as_stored(self.graph[i].format) for reader in readers if reader.output not in self.kept]
+        return stored[0][1] if len(stored) == len(readers) and stored[0] is not None and None not in stored else None
 
     def _weight_is_constant(self, op: Op) -> bool:
         weight = op.kind.weight
@@ -306,6 +324,8 @@ class _Draft:
             data = self._values(i)
             finite = data[np.isfinite(data)]  # a pad value of -inf becomes the lowest integer there is
             return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        if i in self.whole:
+            return self.whole[i]
         if i not in self.ranges:
             raise ModelError(f"no range was calibrated for {self.graph[i].origin!r}")
         return self.ranges[i]
