@@ -23,6 +23,7 @@ ORDER = (
         "data",
         "schemes",
         "targets",
+        "islands",
         "ranges",
         "plan",
         "sharing",

@@ -12,6 +12,7 @@ import numpy as np
 from intact.affine import Affine, Float, Format, affine_from_range, bias_format, limits, symmetric_from_absmax
 from intact.errors import ModelError, OptionError, UnsupportedError
 from intact.graph import Graph, Op, short_name
+from intact.islands import float_islands
 from intact.ops.base import SameAsInput, Weight
 from intact.plan import Edge, Entry, Plan
 from intact.ranges import Range, least_squared_error
@@ -198,7 +199,7 @@ class _Draft:
                     f"{self.graph.label(op)} {why}, and target {target.name} runs integers only; "
                     f"{way}, or type --target cpu, where it can stay in float"
                 )
-        return integer
+        return integer - float_islands(self.graph, target, integer, self.kept) if dtype == "int8" else integer
 
     def _whole(self, op: Op) -> Affine | None:
         """The format of a graph input whose whole numbers the op makes real ones of, as every other reader of it does."""
