@@ -47,6 +47,7 @@ ORDER = (
     "ranges",
     "plan",
     "exactness",
+    "islands",
     "sharing",
     "planner",
     "mixing",

@@ -39,7 +39,7 @@ class _Emitter:
         inputs = {i: self._enter(i) for i in self.source.inputs}
         for op in self.source.ops:
             reads = tuple(None if i is None else self._as(i, self._at(i, op)) for i in op.inputs)
-            self.ops.append(replace(op, inputs=reads))
+            self.ops.append(replace(op, kind=self._kind(op), inputs=reads))
             for i in op.outputs:
                 self.tensors[i] = replace(self.source[i], format=self._own(i))
         outputs = {i: self._leave(i) for i in self.source.outputs}
@@ -110,13 +110,24 @@ class _Emitter:
         return new
 
     def _own(self, i: int) -> Format:
-        return self.plan.own(i) if self.source[i].is_float else self.source[i].format
+        return self.plan.own(i) if self._planned(i) else self.source[i].format
 
     def _outside(self, i: int) -> Format:
-        return self.plan.outside(i) if self.source[i].is_float else self.source[i].format
+        return self.plan.outside(i) if self._planned(i) else self.source[i].format
 
     def _at(self, i: int, op: Op) -> Format:
-        return self.plan.at(i, op.output) if self.source[i].is_float else self.source[i].format
+        return self.plan.at(i, op.output) if self._planned(i) else self.source[i].format
+
+    def _planned(self, i: int) -> bool:
+        """Whether the plan says how ``i`` is stored: real numbers, and whole ones that stand for such."""
+        return self.source[i].is_float or i in self.plan.tensors
+
+    def _kind(self, op: Op) -> OpKind:
+        """The op as it runs on what the plan stores."""
+        stored = [
+            op.kind.as_stored(self.source[i].format) for i in op.reads if not self.source[i].is_float and self._planned(i)
+        ]
+        return next((kind for kind, _ in filter(None, stored)), op.kind)
 
 
 def _between(made: Format, wanted: Format) -> Affine | None:

@@ -123,8 +123,8 @@ def float_islands(graph: Graph, settings: Settings) -> tuple[Finding, ...]:
         return ()
     kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(op.kind.name for op in ops).most_common())
     message = (
-        f"{len(ops)} of {counted(len(graph.ops), 'op')} in float ({kinds}): kept so, or {settings.target} has no "
-        f"{settings.scheme} kernel for them; the first is {graph.label(ops[0])}"
+        f"{len(ops)} of {counted(len(graph.ops), 'op')} in float ({kinds}): kept so, faster so, or {settings.target} "
+        f"has no {settings.scheme} kernel for them; the first is {graph.label(ops[0])}"
     )
     return (Finding("float ops", message),)
 

@@ -13,6 +13,7 @@ from intact.affine import Affine, Float, Format, affine_from_range, bias_format,
 from intact.errors import ModelError, OptionError, UnsupportedError
 from intact.exactness import exact
 from intact.graph import Graph, Op, short_name
+from intact.islands import float_islands
 from intact.ops.base import SameAsInput, Weight
 from intact.plan import Edge, Entry, Plan
 from intact.ranges import Range, least_squared_error
@@ -88,6 +89,8 @@ class _Draft:
     #: Activations that whole numbers are read from: they stay float32.
     exact: frozenset[int] = frozenset()
     boundary: dict[int, Entry] = field(default_factory=dict)
+    #: Ranges that the type of what is read sets: no byte is outside 0 to 255, whatever was seen.
+    whole: dict[int, Range] = field(default_factory=dict)
 
     def plan_weights_only(self) -> None:
         """float32, float16 and dynamic: activations stay float32; large constants are stored smaller."""
@@ -116,6 +119,10 @@ class _Draft:
         """Activations, weights and biases as integers wherever the target has a kernel for it."""
         self.exact = exact(self.graph)
         integer_ops = self._integer_ops()
+        for op in self.graph.ops:
+            if op.output in integer_ops and (bytes_ := self._whole(op)) is not None:
+                low, high = limits(bytes_.dtype)
+                self.whole[op.output] = (float(low), float(high))
         ranges = {i: self._range(i) for i, t in self.graph.tensors.items() if t.is_float}
         dtype = self.request.scheme.activations
         groups = share_scales(self.graph, ranges, integer_ops, dtype, self.exact)
@@ -126,6 +133,8 @@ class _Draft:
         for op in self.graph.ops:
             if op.output in integer_ops:
                 self._plan_integer_op(op)
+                if (whole := self._whole(op)) is not None:
+                    self.tensors[op.reads[0]] = Entry(whole, "whole numbers that stand for themselves")
         for op in self.graph.ops:  # once it is known which constants the integer ops store
             if op.output not in integer_ops:
                 self._plan_float_op(op)
@@ -155,7 +164,8 @@ class _Draft:
             if not any(self.graph[i].is_float for i in (*op.reads, *op.outputs)):
                 continue
             must_be_exact = not self.exact.isdisjoint(op.outputs)
-            known = op.kind.name in kinds and self._weight_is_constant(op)
+            computes = op.kind.name in kinds or (dtype == "int8" and self._whole(op) is not None)
+            known = computes and self._weight_is_constant(op)
             if known and op.output not in self.kept and not must_be_exact:
                 integer.add(op.output)
             elif not target.float_islands:
@@ -168,7 +178,16 @@ class _Draft:
                     f"{self.graph.label(op)} {why}, and target {target.name} runs integers only; "
                     f"{way}, or type --target cpu, where it can stay in float"
                 )
-        return integer
+        return integer - float_islands(self.graph, target, integer, self.kept) if dtype == "int8" else integer
+
+    def _whole(self, op: Op) -> Affine | None:
+        """The format of a graph input whose whole numbers the op makes real ones of, as every other reader of it does."""
+        i = op.reads[0] if op.reads else -1
+        if i not in self.graph.inputs or self.graph[i].is_float or i in self.graph.outputs:
+            return None
+        readers = [reader for reader in self.graph.ops if i in reader.reads]
+        stored = [reader.kind.as_stored(self.graph[i].format) for reader in readers if reader.output not in self.kept]
+        return stored[0][1] if len(stored) == len(readers) and stored[0] is not None and None not in stored else None
 
     def _weight_is_constant(self, op: Op) -> bool:
         weight = op.kind.weight
@@ -300,6 +319,8 @@ class _Draft:
             data = self._values(i)
             finite = data[np.isfinite(data)]  # a pad value of -inf becomes the lowest integer there is
             return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        if i in self.whole:
+            return self.whole[i]
         if i not in self.ranges:
             raise ModelError(f"no range was calibrated for {self.graph[i].origin!r}")
         return self.ranges[i]

@@ -53,6 +53,13 @@ _NOT_ON_MCU_16: Final = frozenset(
         "REDUCE_MIN", "RELU6", "RESIZE_BILINEAR", "SELECT", "SPACE_TO_BATCH_ND", "TILE", "TOPK_V2",
     }
 )
+#: int8 kernels that lie outside XNNPACK and are slower than a float island inside it, which is as exact or more so; how much
+#: slower: bench/lowerings.py. AVERAGE_POOL_2D: what is no depthwise convolution, as windows over the border are not whole.
+_FLOAT_INSIDE: Final = frozenset(
+    {"AVERAGE_POOL_2D", "BATCH_MATMUL", "L2_NORMALIZATION", "RSQRT", "SOFTMAX", "SQUARED_DIFFERENCE"}
+)
+#: Kinds that cost about what a conversion to and from integers costs.
+_LIGHT: Final = frozenset({"ABS", "ADD", "MAXIMUM", "MEAN", "MINIMUM", "MUL", "RSQRT", "SQUARED_DIFFERENCE", "SUB", "SUM"})
 # fmt: on
 
 
@@ -65,6 +72,8 @@ class Target:
     take int8 weights with float activations. ``per_channel``: kinds whose weights may have a scale per output channel.
     ``int4``: kinds whose weights may be int4; depthwise weights stay int8, as they are few and lose most.
     ``float_islands``: whether an op without an integer kernel may stay in float between DEQUANTIZE and QUANTIZE.
+    ``float_inside``: kinds that stay in float though they have an int8 kernel, as it is slower; ``light``: kinds that an
+    island of float takes in rather than convert before or after them (:mod:`intact.islands`).
     ``kernels``: which LiteRT kernel set stands for the device in measurements. ``micro``: TensorFlow Lite Micro runs its
     files, and is asked about each before it is written. ``refuses``: schemes that its runtime has no kernels for, and why.
     """
@@ -78,6 +87,8 @@ class Target:
     per_channel: frozenset[str]
     int4: frozenset[str]
     float_islands: bool
+    float_inside: frozenset[str] = frozenset()
+    light: frozenset[str] = frozenset()
     micro: bool = False
     refuses: Mapping[str, str] = field(default_factory=dict)
 
@@ -108,6 +119,8 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 per_channel=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"}),
                 int4=frozenset({"CONV_2D", "FULLY_CONNECTED"}),
                 float_islands=True,
+                float_inside=_FLOAT_INSIDE,
+                light=_LIGHT,
             ),
             Target(
                 name="mcu",

@@ -129,6 +129,11 @@ class OpKind(abc.ABC):
             raise UnsupportedError(f"the exact integer arithmetic of {self.name} is not known")
         return move(self, call)
 
+    def as_stored(self, given: Format) -> tuple[OpKind, Affine] | None:
+        """The op of an integer network where this makes real numbers of whole ones, and how that reads ``given``; else None."""
+        del given
+        return None
+
     def unit(self, scales: Sequence[float]) -> float:
         """The step in which an integer kernel sums before it requantizes, for the steps of its operands; 0: it has no such."""
         return 0.0 if self.weight is None else prod(scales)

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from intact.affine import Affine, dequantize
+from intact.affine import Affine, Format, Index, dequantize
 from intact.ops.base import Call, OpKind, present
 from intact.ops.scales import Passed
 
@@ -61,3 +61,9 @@ class Cast(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x").to(getattr(torch, self.dtype))
+
+    def as_stored(self, given: Format) -> tuple[OpKind, Affine] | None:
+        """QUANTIZE, of bytes that stand for themselves: 200 is 200 steps of 1."""
+        if self.dtype != "float32" or given not in (Index("int8"), Index("uint8")):
+            return None
+        return Quantize(), Affine((1.0,), (0,), given.dtype)

@@ -1,0 +1,63 @@
+"""Which ops of an integer network stay in float because that is faster and no less exact, and how islands of them grow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
+
+from intact.graph import Graph, Op
+from intact.ops.base import SameAsInput
+from intact.targets import Target
+
+
+def float_islands(graph: Graph, target: Target, integer: Set[int], kept: Set[int]) -> set[int]:
+    """First outputs of those ops among ``integer`` that compute in float all the same; ``kept`` are in float by wish.
+
+    Every kind of ``target.float_inside`` whose result another op reads; from these, and from ops without an integer kernel,
+    islands grow: over a light op that reads an island or that only islands read, as a conversion is dearer and less exact
+    than the op, and over a move between two islands. Worked: layer norm between two convolutions is one island, not three.
+    """
+    if not target.float_inside:
+        return set()
+    ops = [op for op in graph.ops if any(graph[i].is_float for i in (*op.reads, *op.outputs))]
+    sea = _Sea(graph, target)
+    lacking = {op.output for op in ops if op.output not in integer and op.output not in kept}
+    island = lacking | {op.output for op in ops if op.kind.name in target.float_inside and sea.is_read(op)} - kept
+    while True:
+        grown = {op.output for op in ops if op.output in integer and op.output not in island and sea.joins(op, island)}
+        if not grown:
+            return island & integer
+        island |= grown
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Sea:
+    """The graph around islands."""
+
+    graph: Graph
+    target: Target
+
+    @cached_property
+    def made_by(self) -> Mapping[int, Op]:
+        return self.graph.producers()
+
+    @cached_property
+    def read_by(self) -> Mapping[int, list[Op]]:
+        return self.graph.consumers()
+
+    def is_read(self, op: Op) -> bool:
+        """Whether other ops alone read it: a network's last op gains nothing, as no partition comes after it."""
+        return not set(self.graph.outputs).intersection(op.outputs)
+
+    def joins(self, op: Op, island: Set[int]) -> bool:
+        flows = [i for i in op.reads if self.graph[i].is_float and not self.graph[i].is_constant]
+        before = [i in self.made_by and self.made_by[i].output in island for i in flows]
+        after = [reader.output in island for i in op.outputs for reader in self.read_by[i]]
+        if not before or not after or not self.is_read(op):
+            return False
+        if op.kind.name in self.target.light:
+            return any(before) or all(after)
+        return isinstance(op.kind.range_rule, SameAsInput) and all(before) and all(after)
