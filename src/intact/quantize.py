@@ -127,9 +127,9 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
 
     ``data`` is split by ``seed`` into calibration and evaluation samples, unless ``evaluation`` is given. ``metric`` is any
     function of outputs and labels, larger being better, or one of "mse", "mae", "auc" and "iou". ``input_shape`` is for Keras
-    models that leave sizes open: (96, 96, 3), or by input name. ``remedies`` are applied as named; ``max_drop`` (percentage points, or
-    in the unit of ``metric``) or ``min_agreement`` (per cent) lets a search of at most ``time_budget`` (seconds, or "15m") choose; they learn
-    on ``device``: "cpu", "cuda", or "auto". ``plan`` replays a plan made before.
+    models that leave sizes open: (96, 96, 3), or by input name. ``remedies`` are applied as named; ``max_drop`` (percentage
+    points, or in the unit of ``metric``) or ``min_agreement`` (per cent) lets a search of at most ``time_budget`` (seconds, or
+    "15m") choose; they learn on ``device``: "cpu", "cuda", or "auto". ``plan`` replays a plan made before.
     ``measure=False`` leaves out all figures.
     Raises IntactError with one sentence that says what to do.
     """

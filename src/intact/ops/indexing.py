@@ -11,6 +11,7 @@ from torch import Tensor
 
 from intact.errors import ModelError
 from intact.ops.base import Call, Moves, OpKind, bounded, integers, present
+from intact.ops.scales import ONE, Passed, picked
 
 
 @final
@@ -79,6 +80,14 @@ class TopK(Moves):
         if not 0 <= k <= x.shape[-1]:
             raise ModelError(f"the {k} largest of {x.shape[-1]}")
         return values[..., :k], order[..., :k].to(torch.int32)
+
+    def passes(self, *marks: Tensor | None) -> Passed:
+        one = picked(lambda m: m.amax(-1, keepdim=True), present(marks[0], "x"))
+        (k,) = integers(marks[1], "k")
+        if one is None:
+            return None
+        mark = one[0].expand(*one[0].shape[:-1], k)
+        return mark, torch.full_like(mark, ONE)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         return self.compute(*call.inputs)
