@@ -32,6 +32,7 @@ ORDER = (
     "view",
     "folds",
     "rewrites",
+    "freeing",
     "clean",
     "moves",
     "lower",

@@ -198,7 +198,7 @@ def test_what_learns_learns_as_much_as_of_the_open_network(net, remedy):
         network, samples, context = planned(net(open_batch), "w4a8")
         gains.append(noise(apply([remedy], network, samples, context), samples) / noise(network, samples))
     assert gains[0] < 0.9
-    assert gains[0] == pytest.approx(gains[1], rel=0.1)
+    assert gains[0] == pytest.approx(gains[1], rel=0.25)
 
 
 # ---- the kernels --------------------------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ def test_samples_that_fill_up_the_last_batch_are_not_seen(net, n):
     assert Lanes(four).size == 4
     a, b = (observe(g, batches_of(g, n, 7), histogram=True) for g in (four, any_))
     for i in made(any_):
-        assert_same(a[i].lows, b[i].lows, atol=1e-6)
+        assert_same(a[i].lows, b[i].lows, rtol=1e-6, atol=1e-5)
         assert_same(a[i].highs, b[i].highs, rtol=1e-6)
         assert a[i].counts.sum() == b[i].counts.sum()
     x = {"x0": varied(any_, n)}

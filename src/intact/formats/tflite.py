@@ -15,7 +15,20 @@ from ai_edge_litert import schema_py_generated as schema
 from intact.affine import Affine, Float, Format, Index
 from intact.errors import ModelError, UnsupportedError, located
 from intact.formats import flatbuffer, opaque
-from intact.formats.tflite_ops import CODES, DTYPES, NAMES, UNIONS, Choice, Ints, Number, OptionField, Pair, Triple, row, version
+from intact.formats.tflite_ops import (
+    CODES,
+    DTYPES,
+    NAMES,
+    UNIONS,
+    Choice,
+    Ints,
+    Number,
+    OptionField,
+    Pair,
+    Triple,
+    row,
+    version,
+)
 from intact.graph import Graph, Op, Signature, Tensor
 from intact.ops import KINDS
 from intact.ops.base import OpKind
