@@ -33,6 +33,7 @@ ORDER = (
     "view",
     "folds",
     "rewrites",
+    "freeing",
     "clean",
     "moves",
     "lower",

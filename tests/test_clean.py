@@ -12,31 +12,36 @@ from compare import assert_same
 from drafts import draft, normal
 from intact.affine import Affine
 from intact.clean import clean, clean_with_log
+from intact.formats import tflite
 from intact.graph import Graph
-from intact.ops.activation import Exp, LeakyRelu, Relu, Relu6, ReluN1To1, Tanh
+from intact.ops.activation import Exp, LeakyRelu, Relu, Relu6, ReluN1To1, Softmax, Tanh
 from intact.ops.blocks import BatchToSpaceNd, SpaceToBatchNd
 from intact.ops.convolution import Conv2D, DepthwiseConv2D, TransposeConv
 from intact.ops.elementwise import Add, Div, Mul, Sub
 from intact.ops.logic import Greater, Select
-from intact.ops.matmul import FullyConnected
+from intact.ops.matmul import BatchMatMul, FullyConnected
 from intact.ops.pooling import AveragePool2D, MaxPool2D
 from intact.ops.quantization import Cast
 from intact.ops.reduction import Mean, Sum
 from intact.ops.resize import ResizeBilinear, ResizeNearestNeighbor
 from intact.ops.shaping import (
     BroadcastTo,
+    Concatenation,
     ExpandDims,
     Pack,
     Pad,
     PadV2,
     Reshape,
+    ReverseV2,
     ShapeOf,
+    Slice,
     Squeeze,
     StridedSlice,
     Tile,
     Transpose,
 )
 from intact.rewrites import REWRITES
+from intact.runtime import litert
 from intact.simulate import Program
 from intact.verify import verify
 from small_graphs import mixes_batch
@@ -851,6 +856,60 @@ def test_a_reshape_to_one_sample_is_freed():
     assert_computes_the_same(cleaned, net)
 
 
+def sliced(d, x):
+    """[1, 4, 6, 3] to [1, 2, 6, 3], each time by another spelling of axis 0."""
+    return {
+        "SLICE": lambda: d(Slice(), x, [0, 1, 0, 0], [1, 2, 6, 3]),
+        "SLICE to the end": lambda: d(Slice(), x, [0, 2, 0, 0], [1, -1, 6, -1]),
+        "STRIDED_SLICE": lambda: d(StridedSlice(), x, [0, 1, 0, 0], [1, 3, 6, 3], [1, 1, 1, 1]),
+        "STRIDED_SLICE with masks": lambda: d(
+            StridedSlice(begin_mask=13, end_mask=12), x, [7, 1, 0, 0], [1, 3, 0, 0], [1, 1, 1, 1]
+        ),
+        "STRIDED_SLICE from behind": lambda: d(StridedSlice(), x, [-1, 1, 0, 0], [1, 3, 6, 3], [1, 1, 1, 1]),
+        "STRIDED_SLICE by twos": lambda: d(StridedSlice(), x, [0, 0, 0, 0], [1, 4, 6, 3], [1, 2, 1, 1]),
+    }
+
+
+OPENED = {
+    **{name: (lambda d, x, name=name: conv(d, sliced(d, x)[name]())) for name in sliced(None, None)},
+    "the one sample": lambda d, x: d(Add(), x, d(StridedSlice(), x, [0, 0, 0, 0], [1, 4, 6, 3], [1, 1, 1, 1])),
+    "a step that goes": lambda d, x: dense(
+        d, d(StridedSlice(shrink_axis_mask=2), x, [0, 2, 0, 0], [1, 3, 6, 3], [1, 1, 1, 1]), keep_dims=True
+    ),
+    "RESHAPE with options": lambda d, x: dense(d, d(Reshape((1, 72)), conv(d, x, 3))),
+    "RESHAPE with options and -1": lambda d, x: dense(d, d(Reshape((1, -1)), conv(d, x, 3))),
+    "products of flows": lambda d, x: d(
+        Transpose(), d(BatchMatMul(adj_y=True), d(Reshape(), x, [1, 2, 12, 3]), d(Reshape((1, 2, 12, 3)), x)), [0, 2, 1, 3]
+    ),
+    "product with a constant": lambda d, x: d(BatchMatMul(), d(Reshape((1, 24, 3)), x), normal(1, 3, 5)),
+    "shuffle": lambda d, x: d(
+        Reshape((1, 4, 6, 6)), d(Transpose(), d(Reshape(), conv(d, x, 6), [1, 4, 6, 2, 3]), [0, 1, 2, 4, 3])
+    ),
+    "parts put together": lambda d, x: d(
+        Concatenation(1),
+        d(Slice(), x, [0, 2, 0, 0], [1, 2, 6, 3]),
+        d(StridedSlice(), x, [0, 0, 0, 0], [1, 2, 6, 3], [1, 1, 1, 1]),
+    ),
+}
+
+
+@pytest.mark.parametrize("build", OPENED.values(), ids=OPENED)
+def test_what_says_that_the_batch_is_one_is_freed(build, tmp_path):
+    net = closed(build)
+    cleaned = clean(net)
+    assert Program(cleaned).batches
+    assert_computes_the_same(cleaned, net)
+    x = np.random.default_rng(0).normal(0, 1, (5, 4, 6, 3)).astype(np.float32)
+    alone = [next(iter(Program(net)({"x0": x[n : n + 1]}).values())) for n in range(5)]
+    assert_same(next(iter(Program(cleaned)({"x0": x}).values())), np.concatenate(alone), rtol=1e-6)
+    for name, graph in {"before": net, "after": cleaned}.items():
+        (tmp_path / name).write_bytes(tflite.write(graph))
+    before, after = (litert.describe(tmp_path / name) for name in ("before", "after"))
+    assert len(after.outside) <= len(before.outside)  # nothing leaves the delegate
+    (y,) = litert.run(tmp_path / "after", {"x0": x[:1]}).values()
+    assert_same(y, alone[0], rtol=1e-5)
+
+
 def test_the_batch_is_freed_once_a_rewrite_made_room():
     """A TRANSPOSE that takes a batch of 1 for any axis of length 1 hides, until it is gone, that the batch may be open."""
     net = draft((1, 6), lambda d, x: dense(d, d(Reshape(), d(Transpose(), x, [1, 0, 2]), [1, 6])), open_batch=False)
@@ -865,9 +924,12 @@ def test_the_batch_is_freed_once_a_rewrite_made_room():
         mixes_batch(),
         closed(lambda d, x: d(Sub(), x, d(Mean(keep_dims=True), x, [0]))),
         closed(lambda d, x: d(Add(), x, d(Sum(), x, [0, 1, 2, 3]))),
-        closed(lambda d, x: d(Add(), x, d(StridedSlice(), x, [0, 0, 0, 0], [1, 4, 6, 3], [1, 1, 1, 1]))),
         closed(lambda d, x: dense(d, d(Reshape(), x, [4, 18]))),
         closed(lambda d, x: d(Transpose(), x, [3, 1, 2, 0])),
+        closed(lambda d, x: d(ReverseV2(), x, [0])),
+        closed(lambda d, x: d(StridedSlice(begin_mask=1, end_mask=1), x, [0, 0, 0, 0], [0, 4, 6, 3], [-1, 1, 1, 1])),
+        draft((), lambda d, x: d(Softmax(), x), open_batch=False),
+        draft((3,), lambda d, x: d(Add(), x, d(Mean(), x, [1])), open_batch=False),  # 3 samples fit 3 columns
     ],
 )
 def test_what_would_mix_samples_stays_closed(net):

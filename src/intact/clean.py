@@ -9,12 +9,13 @@ from typing import Final, final
 import numpy as np
 
 from intact.affine import Index
+from intact.freeing import free_batch
 from intact.graph import Graph, Op, Tensor, constant, rebuild
 from intact.ops.base import OpKind
 from intact.ops.convolution import TransposeConv
 from intact.ops.shaping import Reshape
 from intact.rewrites import REWRITES
-from intact.verify import infer_values, open_batch, verify
+from intact.verify import infer_values, verify
 from intact.view import View
 
 
@@ -34,12 +35,12 @@ def clean(graph: Graph) -> Graph:
 
 def clean_with_log(graph: Graph) -> tuple[Graph, tuple[Applied, ...]]:
     """:func:`clean`, and what it did in order."""
-    graph, log = _free_batch(verify(_constant_shapes(graph))), list[Applied]()
+    graph, log = free_batch(verify(_constant_shapes(graph))), list[Applied]()
     while True:
         while (step := _first(graph)) is not None:
             graph, applied = step
             log.append(applied)
-        freed = _free_batch(graph)  # what stood in its way may be gone
+        freed = free_batch(graph)  # what stood in its way may be gone
         if freed is graph:
             return verify(graph), tuple(log)
         graph = freed
@@ -108,24 +109,3 @@ def _without_dead(graph: Graph) -> Graph:
             ops.append(op)
             needed.update(op.reads)
     return rebuild(graph, reversed(ops))
-
-
-def _free_batch(graph: Graph) -> Graph:
-    """RESHAPE to [1, k] becomes [-1, k] everywhere, if that opens the batch of the graph; else nothing changes."""
-    if all(graph[i].shape[:1] == (None,) for i in graph.inputs):
-        return graph
-    ops, tensors = list[Op](), list[Tensor]()
-    for op in graph.ops:
-        shape = (
-            graph[op.inputs[1]].data
-            if isinstance(op.kind, Reshape) and len(op.inputs) > 1 and op.inputs[1] is not None
-            else None
-        )
-        if shape is not None and shape.size and shape[0] == 1:
-            free = np.asarray((-1, *graph[op.output].shape[1:]), shape.dtype)
-            tensors.append(constant(graph.next_id + len(tensors), free, like=graph[op.output], name="", made_by="free_batch"))
-            ops.append(replace(op, inputs=(op.inputs[0], tensors[-1].id)))
-        else:
-            ops.append(op)
-    opened = open_batch(rebuild(graph, ops, tensors))
-    return opened if all(opened[i].shape[:1] == (None,) for i in opened.inputs) else graph

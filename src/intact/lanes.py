@@ -77,6 +77,8 @@ class Lanes:
         """What ``kind``, with the inputs of ``op``, makes of them in real numbers."""
         if not self._has_lanes(op):
             return as_tuple(kind.compute(*inputs))
+        if not kind.repeatable:
+            return self.one_by_one(op, kind.compute, inputs)
         plain, activation = kind, fused(kind)
         if CLAMPS[activation] != CLAMPS["none"]:  # clamps in place, which vmap does one lane after the other
             plain = replace(kind, activation="none")  # type: ignore[type-var]

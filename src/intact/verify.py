@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final, TypeAlias
 
@@ -14,6 +14,10 @@ from intact.errors import ModelError, located
 from intact.graph import Graph, Op, Tensor
 from intact.ops.base import Fixed, SameAsInput, Shape, as_tuple, infer_shapes
 
+#: Batches that a graph is tried with: a dimension that is 2 by chance is not 5.
+_BATCHES: Final = (2, 5)
+#: Numbers in what an op reads and makes, up to which it is tried whether it keeps samples apart.
+_WORTH_TRYING: Final = 1 << 20
 _STORED: Final = {"int4": "int8"}
 
 
@@ -68,7 +72,7 @@ def open_batch(graph: Graph) -> Graph:
     """``graph`` with axis 0 symbolic wherever it follows the batch of inputs whose leading dimension is 1.
 
     Only when every op fits a larger batch, no other dimension changes with it and no op takes samples together, such as a
-    mean over axis 0; else ``graph`` as it is.
+    mean over axis 0 or a reversal of it; else ``graph`` as it is.
     """
     if all(graph[i].shape[:1] == (None,) for i in graph.inputs):
         return graph
@@ -77,19 +81,59 @@ def open_batch(graph: Graph) -> Graph:
         return graph
     opened = replace(graph, tensors={**graph.tensors, **{t.id: t for t in inputs}})
     try:
-        values, three = infer_values(opened, 1, recorded=False), infer(opened, 3, recorded=False)
+        values, *larger = (infer_values(opened, n, recorded=False) for n in (1, *_BATCHES))
     except ModelError:
         return graph
     one = {i: tuple(v.shape) for i, v in values.items()}
-    moves = {i for i in one if one[i] != three[i]}
-    if any((one[i][:1], three[i]) != ((1,), (3, *one[i][1:])) for i in moves) or not moves.issuperset(graph.outputs):
-        return graph
+    moves = {i for i in one if one[i] != tuple(larger[0][i].shape)}
+    for n, made in zip(_BATCHES, larger, strict=True):
+        if any((one[i][:1], tuple(made[i].shape)) != ((1,), (n, *one[i][1:])) for i in moves):
+            return graph
     computed = {i for op in graph.ops if moves.intersection(op.reads) for i in op.outputs if values[i].is_meta}
-    if not computed <= moves:
+    if not moves.issuperset(graph.outputs) or not computed <= moves:
+        return graph
+    if not all(_keeps_apart(op, moves, values, larger[0]) for op in graph.ops if moves.intersection(op.reads)):
         return graph
     return replace(
         graph, tensors={i: replace(t, shape=(None, *t.shape[1:])) if i in moves else t for i, t in graph.tensors.items()}
     )
+
+
+def _keeps_apart(op: Op, moves: set[int], one: Mapping[int, torch.Tensor], larger: Mapping[int, torch.Tensor]) -> bool:
+    """Whether row n of what the op makes of a larger batch is what it makes of sample n alone.
+
+    Sizes tell of all ops but those that can name an axis, or take a vector for one: these are tried on random numbers. Of huge
+    tensors the sizes have to do.
+    """
+    names_an_axis = bool({"axis", "axes"} & vars(op.kind).keys()) or any(not one[i].is_meta for i in op.reads)
+    flat = any(i in moves and one[i].dim() == 1 for i in op.reads)
+    size = sum(larger[i].numel() for i in (*op.reads, *op.outputs))
+    if not (names_an_axis or flat) or not op.kind.repeatable or size > _WORTH_TRYING or not one[op.output].is_meta:
+        return True
+    draw = torch.Generator().manual_seed(0)
+    together = {i: _numbers(larger[i], draw) for i in op.reads}
+    alone = [
+        together | {i: together[i][n : n + 1] if i in moves else together[i] if one[i].is_meta else one[i] for i in op.reads}
+        for n in range(_BATCHES[0])
+    ]
+    try:
+        whole, *rows = (
+            as_tuple(op.kind.compute(*(None if i is None else given[i] for i in op.inputs))) for given in (together, *alone)
+        )
+    except (ModelError, RuntimeError, IndexError, ValueError):
+        return False
+    return all(_alike(y, torch.cat(parts)) for y, *parts in zip(whole, *rows, strict=True))
+
+
+def _alike(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return torch.equal(a, b) or torch.allclose(a.double(), b.double(), equal_nan=True)  # equal is far faster
+
+
+def _numbers(x: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
+    """What a tensor may hold: what it does hold where that is known, else random numbers, and zeros for indices."""
+    if not x.is_meta:
+        return x
+    return torch.rand(x.shape, generator=draw) if x.is_floating_point() else torch.zeros(x.shape, dtype=x.dtype)
 
 
 def concrete(tensor: Tensor, batch: int = 1) -> Shape:
