@@ -346,7 +346,7 @@ class Job:
         poor = [one for one in seen if one.name in named and one.finite]
         if not poor:  # infinite numbers are no noise
             return tuple(finding for _, finding in found)
-        helps = what_helps(network, self.settings, parts.calibration, poor, prepared)
+        helps = what_helps(network, self.settings, parts, poor, prepared)
         return (*(finding for _, finding in found), Finding("what helps", helps))
 
     def _measure(self, source: Path, written: Path, graph: Graph, integer: Graph, parts: Parts) -> _Measured:
