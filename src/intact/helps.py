@@ -35,6 +35,7 @@ from intact.wording import counted
 #: Seconds for everything that is tried, and for one run of the float network: as many samples as fit, 8 to 64.
 _SECONDS: Final = 40.0
 _RUN_SECONDS: Final = 1.0
+_FIRST: Final = 2
 _LEAST: Final = 8
 _MOST: Final = 64
 _BATCH: Final = 8
@@ -123,12 +124,12 @@ class _Trials:
         self.network, self.settings, self.outputs, self.prepared = network, settings, outputs, prepared
         self.deadline = time.monotonic() + _SECONDS
         self.blame = ""
-        began = time.monotonic()
-        few = calibration.spread(_LEAST)
         program = Program(network.reference)
-        run_batches(program, self._cut(few))
-        fits = int(_LEAST * _RUN_SECONDS / max(time.monotonic() - began, 1e-3))
-        self.samples = calibration.spread(min(max(fits, _LEAST), _MOST))
+        began = time.monotonic()
+        run_batches(program, self._cut(calibration.spread(_FIRST)))
+        each = (time.monotonic() - began) / _FIRST
+        self.samples = calibration.spread(min(max(int(_RUN_SECONDS / max(each, 1e-6)), _LEAST), _MOST))
+        self.seconds = each * len(self.samples)
         self.count = len(self.samples)
         self.batches = list(self._cut(self.samples))
         self.exact = run_batches(program, self.batches)
@@ -232,6 +233,8 @@ class _Trials:
     def _ranked(self) -> list[tuple[float, str, tuple[Op, ...]]]:
         """Margin when only this is rounded, what it is, and the ops to keep in float for it: the worst first."""
         graph, plan = self.network.graph, self.network.plan
+        if time.monotonic() + self.seconds * len(graph.ops) > self.deadline:
+            return []
         found: list[tuple[float, str, tuple[Op, ...]]] = []
         for i in graph.inputs:
             if isinstance(plan.own(i), Affine):
