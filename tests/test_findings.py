@@ -9,12 +9,16 @@ import pytest
 import intact
 from drafts import draft, normal
 from intact import findings
+from intact.helps import what_helps
+from intact.measure.figures import Reading
 from intact.measure.levels import levels
+from intact.measure.measurement import Measurement
 from intact.measure.outputs import look
 from intact.measure.task import Task
 from intact.ops.activation import Logistic
 from intact.ops.matmul import FullyConnected
 from intact.ops.shaping import Concatenation
+from intact.settings import Settings
 
 VALUES = Task("values", "made up")
 GRAPH = draft((4,), lambda d, x: d(FullyConnected(), x, normal(4, 4), normal(4)))
@@ -131,7 +135,8 @@ def test_a_constant_output_is_said():
     found = said(x, np.full_like(x, 0.2))
     assert found.kind == "constant output"
     assert "is the same for every sample, where the float network's lies in" in found.message
-    assert said(np.ones_like(x), np.ones_like(x)) is None
+    assert said(np.ones_like(x), np.ones_like(x)).kind == "constant in float"
+    assert said(x[:1], x[:1]) is None  # one sample cannot tell
 
 
 def test_scores_that_never_answer_ask_for_other_samples():
@@ -205,3 +210,22 @@ def test_a_target_of_integers_is_not_told_to_keep_floats(ruined):
     told = advice(ruined[0]["mcu"])
     assert "--keep-float" not in told
     assert "in simulation on" in told
+
+
+def test_samples_beyond_what_calibrated_are_told_apart_from_bad_options():
+    """Those that report are thirty times as large: no option mends that."""
+    x = drawn(300, 4, seed=8)
+    result = intact.quantize(GRAPH, intact.data.arrays(x), evaluation=intact.data.arrays(30 * drawn(100, 4, seed=9)))
+    assert any(f.kind == "low fidelity" for f in result.findings)
+    assert "those that report go beyond the ranges that 300 samples showed" in advice(result)
+
+
+@pytest.mark.parametrize(("scheme", "wider"), [("dynamic", "float16"), ("float16", "float32")])
+def test_schemes_in_float_are_told_the_wider_one_and_no_limit(scheme, wider):
+    helps = what_helps(None, Settings(scheme=scheme), None, (), None)
+    assert helps == f"type --scheme {wider}"
+    agreed = Reading("quantized", Measurement("agreement with float", 80.0, "%", 70.0, 90.0, "", 100))
+    (found,) = findings.great_loss((agreed,), Settings(scheme=scheme))
+    assert found.message == f"20.0 % of the samples get another class: type --scheme {wider}"
+    assert "--min-agreement" in findings.great_loss((agreed,), Settings())[0].message
+    assert findings.great_loss((agreed,), Settings(min_agreement=99)) == ()

@@ -7,12 +7,14 @@ import intact
 from drafts import draft, normal
 from intact.data import class_count, input_specs, units
 from intact.errors import OptionError
+from intact.graph import Op, Tensor
 from intact.measure.task import maker, tasks
 from intact.ops.activation import Logistic, Softmax
 from intact.ops.matmul import FullyConnected
 from intact.ops.reduction import ArgMax
 from intact.ops.shaping import Reshape
 from intact.search import Goal
+from small_graphs import graph as graph_of
 
 
 def head(width, *after, inputs=8):
@@ -163,8 +165,9 @@ def test_how_many_classes_is_one_fact():
     assert [units(s) for s in ((None, 10), (None, 1, 1, 10), (4, 1), (None,), (None, 8, 8, 2), (None, None))] == [
         *(10, 10, 1, 1, None, None)
     ]
-    graph = head(5, as_map(1, 1, 5))
-    assert class_count(graph) == 5
+    assert class_count(head(5, as_map(1, 1, 5))) == 5
+    alone = graph_of((Tensor(0, "x", (7,)), Tensor(1, "y", (7,))), [Op(Logistic(), (0,), (1,))], (0,), (1,))
+    assert class_count(alone) is None  # seven numbers of no sample in particular
 
 
 def test_a_classifier_of_n_1_1_c_takes_labels():

@@ -53,6 +53,13 @@ def _poor(one: OutputFidelity, name: str, made_by: str) -> Finding | None:
     if not one.finite:
         said = f"{name} holds infinite or undefined numbers where the float network's are finite; --scheme float32 "
         return Finding("not finite", said + "shows whether it is the weights' rounding, and intact diagnose where it begins")
+    if one.flat:
+        said = (
+            f"{name} of the float network is the same for every sample, so that nothing can be told of the file's: look at how "
+        )
+        return Finding(
+            "constant in float", said + "the samples are scaled (--pixels, --mean, --std), and at the network itself"
+        )
     if varying is None:
         return None
     if levels is not None and levels.used == 1 and levels.in_float > 1:

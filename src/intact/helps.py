@@ -12,7 +12,7 @@ import numpy as np
 
 from intact.affine import Affine
 from intact.calibrate import observe
-from intact.data import Samples
+from intact.data import Parts, Samples
 from intact.emit import emit
 from intact.errors import ResourceError, UnsupportedError
 from intact.findings import LOW, LOW_CHANNEL, WIDER
@@ -35,6 +35,7 @@ from intact.wording import counted
 #: Seconds for everything that is tried, and for one run of the float network: as many samples as fit, 8 to 64.
 _SECONDS: Final = 40.0
 _RUN_SECONDS: Final = 1.0
+_FIRST: Final = 2
 _LEAST: Final = 8
 _MOST: Final = 64
 _BATCH: Final = 8
@@ -61,7 +62,7 @@ class _Way:
 def what_helps(
     network: Quantized,
     settings: Settings,
-    calibration: Samples,
+    parts: Parts,
     seen: Sequence[OutputFidelity],
     prepared: Callable[[Settings], Graph],
 ) -> str:
@@ -73,11 +74,10 @@ def what_helps(
     if not scheme.is_integer:
         wider = WIDER.get(settings.scheme)
         return "the float network as it was read gives the same" if wider is None else f"type --scheme {wider}"
-    trials = _Trials(network, settings, calibration, tuple(one.name for one in seen), prepared)
+    trials = _Trials(network, settings, parts.calibration, tuple(one.name for one in seen), prepared)
     base = trials.of_plan(network.graph, network.plan)
     if base[1] >= 0 and base[1] >= _margin(seen) + _APART:
-        said = f"the simulator expects {base[0]:.1f} dB, so that it is the kernels, or samples unlike those of calibration; "
-        return said + "intact diagnose compares the two op by op"
+        return trials.elsewhere(base[0], _margin(seen), parts)
     ways: list[_Way] = []
     for way in trials.ways():
         ways.append(way)
@@ -124,12 +124,12 @@ class _Trials:
         self.network, self.settings, self.outputs, self.prepared = network, settings, outputs, prepared
         self.deadline = time.monotonic() + _SECONDS
         self.blame = ""
-        began = time.monotonic()
-        few = calibration.spread(_LEAST)
         program = Program(network.reference)
-        run_batches(program, self._cut(few))
-        fits = int(_LEAST * _RUN_SECONDS / max(time.monotonic() - began, 1e-3))
-        self.samples = calibration.spread(min(max(fits, _LEAST), _MOST))
+        began = time.monotonic()
+        run_batches(program, self._cut(calibration.spread(_FIRST)))
+        each = (time.monotonic() - began) / _FIRST
+        self.samples = calibration.spread(min(max(int(_RUN_SECONDS / max(each, 1e-6)), _LEAST), _MOST))
+        self.seconds = each * len(self.samples)
         self.count = len(self.samples)
         self.batches = list(self._cut(self.samples))
         self.exact = run_batches(program, self.batches)
@@ -147,7 +147,7 @@ class _Trials:
         scheme = self.settings.scheme
         if scheme == "w4a8":
             yield from self._tried("--scheme int8", replace(self.settings, scheme="int8"))
-        if not (self.settings.remedies or self.settings.goal) and self.network.graph.takes_batches:
+        if not (self.settings.remedies or self.settings.goal):
             yield from self._remedies(_REMEDIES)
             if not target_named(self.settings.target).float_islands:
                 yield from self._remedies(("mixed",))
@@ -169,6 +169,19 @@ class _Trials:
 
     def of_plan(self, graph: Graph, plan: Plan) -> tuple[float, float]:
         return self.of_graph(emit(graph, plan))
+
+    def elsewhere(self, decibels: float, measured: float, parts: Parts) -> str:
+        """What to do where the samples that calibrated come out well: others do not, or the kernels differ."""
+        network = self.network
+        self.batches = list(self._cut(parts.report.spread(self.count)))
+        self.exact = run_batches(Program(network.reference), self.batches)
+        made = self.of_plan(network.graph, network.plan)
+        if made[1] >= measured + _APART:
+            said = f"the simulator expects {made[0]:.1f} dB on the samples that report: it is the kernels; intact diagnose "
+            return said + "compares simulator and runtime op by op"
+        said = f"the samples that calibrated come out at {decibels:.1f} dB, and those that report go beyond the ranges that "
+        said += f"{counted(len(parts.calibration), 'sample')} showed: give more samples under --data, and such as those of use"
+        return said
 
     # ---- ways -----------------------------------------------------------------------------------------------------------
 
@@ -220,6 +233,8 @@ class _Trials:
     def _ranked(self) -> list[tuple[float, str, tuple[Op, ...]]]:
         """Margin when only this is rounded, what it is, and the ops to keep in float for it: the worst first."""
         graph, plan = self.network.graph, self.network.plan
+        if time.monotonic() + self.seconds * len(graph.ops) > self.deadline:
+            return []
         found: list[tuple[float, str, tuple[Op, ...]]] = []
         for i in graph.inputs:
             if isinstance(plan.own(i), Affine):

@@ -343,10 +343,10 @@ class Job:
             return prepare(tflite.read(source.read_bytes()), settings)
 
         named = {name for name, _ in found}
-        poor = [one for one in seen if one.name in named and one.finite]
-        if not poor:  # infinite numbers are no noise
+        poor = [one for one in seen if one.name in named and one.varying is not None]
+        if not poor:  # infinite numbers, or none that vary: there is no noise to be mended
             return tuple(finding for _, finding in found)
-        helps = what_helps(network, self.settings, parts.calibration, poor, prepared)
+        helps = what_helps(network, self.settings, parts, poor, prepared)
         return (*(finding for _, finding in found), Finding("what helps", helps))
 
     def _measure(self, source: Path, written: Path, graph: Graph, integer: Graph, parts: Parts) -> _Measured:

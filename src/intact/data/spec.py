@@ -64,4 +64,7 @@ def class_count(graph: Graph) -> int | None:
     """The numbers that the only output has for each sample, if it is one vector of real numbers; else None."""
     if len(graph.outputs) != 1 or isinstance(graph[graph.outputs[0]].format, Index):
         return None
-    return units(graph[graph.outputs[0]].shape)
+    shape = graph[graph.outputs[0]].shape
+    return (
+        units(shape) if len(shape) > 1 or shape in {(None,), (1,)} else None
+    )  # [7] are seven numbers of no sample in particular

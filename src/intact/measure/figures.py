@@ -131,10 +131,10 @@ def compare(  # noqa: PLR0913  # all by keyword
     readings += [Reading("float", cost.parameters(float_graph)), Reading("float", cost.macs(float_graph))]
     said = (Finding("simulator differs", same.said),) if same.said else ()
     times = speed(files, target.kernels, progress)
-    return (*readings, *times), (*said, *_slower(times, files, target, graph))
+    return (*readings, *times), (*said, *slower(times, files, target, graph))
 
 
-def _slower(times: tuple[Reading, ...], files: Mapping[str, Path], target: Target, graph: Graph) -> tuple[Finding, ...]:
+def slower(times: tuple[Reading, ...], files: Mapping[str, Path], target: Target, graph: Graph) -> tuple[Finding, ...]:
     """An integer file that is surely slower than float on the device's own kernels, with the reason."""
     gained = next(r.measurement for r in times if r.of == "difference")
     if gained.high is None or gained.high >= 1 or target.kernels != "default" or not graph.is_quantized:

@@ -49,7 +49,7 @@ class OutputFidelity:
     ``sqnr``: signal to noise in dB. ``varying``: the same with each element's mean over samples taken out of the signal,
     ``10 log10(n / (n - 1) sum (x - mean_n x)^2 / sum (x - y)^2)``: what is left of what the network says of a sample,
     where an output that hardly varies is mostly its mean. ``worst``: the least of that over channels. ``finite``: whether
-    the file gives finite numbers wherever the float network does.
+    the file gives finite numbers wherever the float network does. ``flat``: its own are the same for all samples.
     """
 
     name: str
@@ -59,6 +59,7 @@ class OutputFidelity:
     worst: Channel | None
     levels: Levels | None
     finite: bool
+    flat: bool = False
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
@@ -95,7 +96,8 @@ def _look(name: str, x: np.ndarray, y: np.ndarray, task: Task) -> OutputFidelity
         return OutputFidelity(name, task, None, None, None, None, finite)
     x, y = _by_channel(x), _by_channel(y)
     varying, worst = _without_mean(x, y)
-    return OutputFidelity(name, task, accuracy.sqnr(x, y), varying, worst, levels(x, y), finite)
+    flat = varying is None and len(x) > 1
+    return OutputFidelity(name, task, accuracy.sqnr(x, y), varying, worst, levels(x, y), finite, flat)
 
 
 def _by_channel(x: np.ndarray) -> np.ndarray:
