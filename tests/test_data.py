@@ -754,7 +754,7 @@ def test_preprocessing_is_used_for_images_and_reported_for_arrays(tmp_path):
     ("name", "says"),
     [
         ("nothing", "nothing: no such file or folder; give a folder with one folder of images"),
-        ("a.csv", "a.csv: not data that can be read; give a folder"),
+        ("a.xyz", "a.xyz: not data that can be read; give a folder"),
         ("a.png", "a single image is not enough: give its folder"),
         ("a.pkl", "a.pkl: not data that can be read"),
     ],

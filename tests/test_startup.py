@@ -13,8 +13,6 @@ import pytest
 
 import intact
 from intact import choices
-from intact.data import paths
-from intact.data.loading import READERS
 from intact.formats import recognize, tflite
 from intact.ranges import ESTIMATORS
 from intact.remedies import REMEDIES
@@ -195,7 +193,6 @@ def test_other_submodules_and_values_are_set_as_usual(monkeypatch):
 def test_choices_are_those_there_are():
     assert tuple(REMEDIES) == choices.REMEDIES
     assert tuple(ESTIMATORS) == choices.RANGES
-    assert tuple(READERS) == paths.FILES
 
 
 def test_a_foreign_file_is_refused_in_python_as_in_the_shell(folder):

@@ -52,7 +52,15 @@ def intact(
 
 
 Data = Annotated[
-    Path, typer.Option("--data", help="Class folders of images, a flat folder of images, an .npz with x and y, or an .npy.")
+    Path,
+    typer.Option(
+        "--data",
+        help="Class folders of images, a folder of images (masks beside it), an .npz with x and y, an .npy, a .csv, or a "
+        "detector's data.yaml.",
+    ),
+]
+Label = Annotated[
+    str | None, typer.Option(help="The column of a .csv with the labels, by name or number; else label, class, y or the last.")
 ]
 Pixels = Annotated[str, typer.Option(help="What 0..255 maps to: --pixels=0,1, --pixels=-1,1 or --pixels=0,255. Images only.")]
 Mean = Annotated[
@@ -110,6 +118,7 @@ def quantize(
         list[str] | None, typer.Option(help="Sizes that a Keras model leaves open: 96,96,3, or image=96,96,3 for each input.")
     ] = None,
     plan: Annotated[Path | None, typer.Option(help="Replay the plan.json of an earlier run.")] = None,
+    label: Label = None,
     pixels: Pixels = "0,1",
     mean: Mean = None,
     std: Std = None,
@@ -148,7 +157,7 @@ def quantize(
         from intact import commands  # noqa: PLC0415
 
         output, folder = commands.output_for(quiet, as_json), out or Path(f"{model.stem}_{scheme}")
-        result = commands.quantize(model, data, evaluation, settings, preprocessing, text, folder, overwrite, output)
+        result = commands.quantize(model, data, evaluation, settings, preprocessing, text, folder, overwrite, output, label)
         if result.verdict is not None:
             verdict = result.verdict
             output.console.print(f"verdict: {verdict.in_full}", soft_wrap=True)
@@ -162,6 +171,7 @@ def evaluate(
     data: Data,
     against: Annotated[Path | None, typer.Option(help="Another .tflite file to compare with on the same samples.")] = None,
     target: TargetName = "cpu",
+    label: Label = None,
     pixels: Pixels = "0,1",
     mean: Mean = None,
     std: Std = None,
@@ -178,7 +188,7 @@ def evaluate(
         paths.check(data)
         from intact import commands  # noqa: PLC0415
 
-        commands.evaluate(model, data, against, device, preprocessing, commands.output_for(quiet, as_json))
+        commands.evaluate(model, data, against, device, preprocessing, commands.output_for(quiet, as_json), label)
 
 
 @app.command()
@@ -192,6 +202,7 @@ def diagnose(
     target: TargetName = "cpu",
     ranges: Annotated[str, typer.Option(help="minmax, moving, percentile or mse.")] = "minmax",
     weights: Annotated[str, typer.Option(help="per-channel or per-tensor.")] = "per-channel",
+    label: Label = None,
     pixels: Pixels = "0,1",
     mean: Mean = None,
     std: Std = None,
@@ -212,7 +223,7 @@ def diagnose(
             _check(against, data)
         from intact import commands  # noqa: PLC0415
 
-        commands.diagnose(model, data, against, settings, preprocessing, commands.output_for(quiet, as_json))
+        commands.diagnose(model, data, against, settings, preprocessing, commands.output_for(quiet, as_json), label)
 
 
 @app.command()

@@ -58,17 +58,19 @@ def quantize(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
     out: Path,
     overwrite: bool,
     output: Output,
+    label: str | None = None,
 ) -> Result:
     """Run the job in its folder and write what it gives."""
     replayed = None if plan is None else Plan.from_json(plan)
-    source = samples_of.load(data, preprocessing)
-    reporting = None if evaluation is None else samples_of.load(evaluation, preprocessing)
+    source = samples_of.load(data, preprocessing, label=label)
+    reporting = None if evaluation is None else samples_of.load(evaluation, preprocessing, label=label, use="eval")
     job = {
         "model": files.sha256(model) if model.is_file() else str(model.resolve()),
         "data": str(data.resolve()),
         "eval": None if evaluation is None else str(evaluation.resolve()),
         "settings": asdict(settings) | {"keep_float": list(settings.keep_float)},
         "preprocessing": preprocessing.to_json(),
+        "label": label,
         "plan": None if replayed is None else replayed.to_json(),
     }
     folder = open_run(out, job, overwrite=overwrite)
@@ -95,11 +97,17 @@ def quantize(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
 
 
 def evaluate(  # noqa: PLR0913, PLR0917  # likewise
-    model: Path, data: Path, against: Path | None, device: Target, preprocessing: Preprocessing, output: Output
+    model: Path,
+    data: Path,
+    against: Path | None,
+    device: Target,
+    preprocessing: Preprocessing,
+    output: Output,
+    label: str | None,
 ) -> None:
     """Accuracy of a file in the real runtime, alone or against another file."""
     graph = tflite.read(model)
-    source = samples_of.load(data, preprocessing)
+    source = samples_of.load(data, preprocessing, label=label, use="eval")
     samples = source.bind(samples_of.input_specs(graph), samples_of.class_count(graph))
     with output.progress() as progress:
         outputs = [
@@ -128,10 +136,16 @@ def evaluate(  # noqa: PLR0913, PLR0917  # likewise
 
 
 def diagnose(  # noqa: PLR0913, PLR0917  # likewise
-    model: Path, data: Path, against: Path | None, settings: Settings, preprocessing: Preprocessing, output: Output
+    model: Path,
+    data: Path,
+    against: Path | None,
+    settings: Settings,
+    preprocessing: Preprocessing,
+    output: Output,
+    label: str | None,
 ) -> None:
     """Which ops the loss comes from and what looks wrong."""
-    samples = samples_of.load(data, preprocessing)
+    samples = samples_of.load(data, preprocessing, label=label)
     with tempfile.TemporaryDirectory(prefix="intact-") as folder, output.progress() as progress:
         if against is not None:
             found = diagnose_file(model, samples, against=against, target=settings.target, progress=progress)

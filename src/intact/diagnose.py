@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from intact.chance import contradiction
-from intact.data import Data, Samples, class_count, input_specs
+from intact.data import Samples, class_count, input_specs, samples_from
 from intact.errors import ChildError, ModelError, OptionError, located
 from intact.faults import faults
 from intact.fidelity import Fidelity, Traced, trace
@@ -75,7 +75,7 @@ def diagnose(network: Quantized, samples: Samples, progress: Progress | None = N
 
 
 def diagnose_file(
-    model: str | Path, data: Data, *, against: str | Path, target: str = "cpu", progress: Progress | None = None
+    model: str | Path, data: object, *, against: str | Path, target: str = "cpu", progress: Progress | None = None
 ) -> Diagnosis:
     """The diagnosis of an integer .tflite file, whoever made it, beside the float model ``against`` that it was made from.
 
@@ -89,7 +89,7 @@ def diagnose_file(
     reference = load(against)
     if reference.is_quantized:
         raise OptionError(f"{against} is quantized itself; give --against the float model that {model} was made from")
-    samples = data.bind(input_specs(graph), class_count(graph)).spread(_MANY)
+    samples = samples_from(data).bind(input_specs(graph), class_count(graph)).spread(_MANY)
     twins = match(graph, reference)
     refused: tuple[Symptom, ...] = ()
     try:

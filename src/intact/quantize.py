@@ -19,9 +19,9 @@ from intact.chance import contradiction, near_chance
 from intact.choices import Granularity
 from intact.clean import clean
 from intact.data import Data, Finding, Parts, Samples
-from intact.errors import DataError, OptionError, UnsupportedError, located
+from intact.errors import OptionError, UnsupportedError, located
 from intact.formats import tflite
-from intact.formats.load import to_float_tflite
+from intact.formats.load import example_for, to_float_tflite
 from intact.graph import Graph
 from intact.helps import what_helps
 from intact.lower import lower
@@ -100,9 +100,9 @@ class Result:
 
 def quantize(  # noqa: PLR0913  # all but two have defaults
     model: object,
-    data: Data,
+    data: object,
     *,
-    evaluation: Data | None = None,
+    evaluation: object = None,
     scheme: str = "int8",
     target: str = "cpu",
     ranges: str = "minmax",
@@ -125,11 +125,13 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
 ) -> Result:
     """Quantize ``model`` (anything that :func:`intact.load` takes) and measure what it costs, on the written file.
 
-    ``data`` is split by ``seed`` into calibration and evaluation samples, unless ``evaluation`` is given. ``metric`` is any
-    function of outputs and labels, larger being better, or one of "mse", "mae", "auc" and "iou". ``input_shape`` is for Keras
-    models that leave sizes open: (96, 96, 3), or by input name. ``remedies`` are applied as named; ``max_drop`` (percentage
-    points, or in the unit of ``metric``) or ``min_agreement`` (per cent) lets a search of at most ``time_budget`` (seconds, or
-    "15m") choose; they learn on ``device``: "cpu", "cuda", or "auto". ``plan`` replays a plan made before.
+    ``data`` and ``evaluation`` are samples in whatever form they come: see :func:`intact.data.samples_from`; a torch module is
+    traced on the first of them. ``data`` is split by ``seed`` into calibration and evaluation samples, unless ``evaluation``
+    is given. ``metric`` is any function of outputs and labels, larger being better, or one of "mse", "mae", "auc" and "iou".
+    ``input_shape`` is for Keras models that leave sizes open: (96, 96, 3), or by input name. ``remedies`` are applied as named;
+    ``max_drop`` (percentage points, or in the unit of ``metric``) or ``min_agreement`` (per cent) lets a search of at most
+    ``time_budget`` (seconds, or "15m") choose; they learn on ``device``: "cpu", "cuda", or "auto". ``plan`` replays a plan
+    made before.
     ``measure=False`` leaves out all figures.
     Raises IntactError with one sentence that says what to do.
     """
@@ -153,7 +155,9 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     )
     measured_by = METRICS[metric] if isinstance(metric, str) else metric
     with tempfile.TemporaryDirectory(prefix="intact-") as folder:
-        job = Job(model, data, evaluation, settings, plan, measured_by, RunFolder(Path(folder)), progress or _silent)
+        samples = samples_of.samples_from(data)
+        reporting = None if evaluation is None else samples_of.samples_from(evaluation, "evaluation")
+        job = Job(model, samples, reporting, settings, plan, measured_by, RunFolder(Path(folder)), progress or _silent)
         return job.run(measure=measure)
 
 
@@ -247,7 +251,8 @@ class Job:
         def make() -> bytes:
             with tempfile.TemporaryDirectory(prefix="intact-") as scratch:
                 out = Path(scratch) / "float.tflite"
-                return to_float_tflite(self.model, out, input_shape=self.settings.input_shape).read_bytes()
+                sample = example_for(self.model, self.data.examples)
+                return to_float_tflite(self.model, out, sample, input_shape=self.settings.input_shape).read_bytes()
 
         return self.folder.file("float.tflite", make)
 
@@ -255,8 +260,6 @@ class Job:
         self.progress("read samples", 0, 0)
         specs = samples_of.input_specs(graph)
         classes = None if self.metric is not None else samples_of.class_count(graph)
-        if not isinstance(self.data, Data) or not isinstance(self.evaluation, Data | None):
-            raise DataError("samples must be intact.data.arrays(x, labels), intact.data.folder(path) or another of intact.data")
         data = self.data.bind(specs, classes)
         evaluation = None if self.evaluation is None else self.evaluation.bind(specs, classes)
         if evaluation is not None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from intact.lazy import lazily as _lazily
 
 if TYPE_CHECKING:
+    from intact.data.anything import samples_from as samples_from
     from intact.data.archives import npy as npy
     from intact.data.archives import npz as npz
     from intact.data.array import arrays as arrays
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from intact.data.images import folder as folder
     from intact.data.iterables import iterable as iterable
     from intact.data.loading import load as load
+    from intact.data.loading import yolo as yolo
+    from intact.data.pictured import huggingface as huggingface
+    from intact.data.pictured import pil as pil
     from intact.data.preprocessing import Preprocessing as Preprocessing
     from intact.data.preprocessing import parse_mean as parse_mean
     from intact.data.preprocessing import parse_pixels as parse_pixels
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
     from intact.data.splits import partition as partition
     from intact.data.splits import split as split
     from intact.data.splits import stratified_order as stratified_order
+    from intact.data.tables import csv as csv
+    from intact.data.tables import frame as frame
 else:
     # What stands above, loaded when asked for: type checkers read the one, Python the other, a test compares them.
     __getattr__, __dir__ = _lazily(
@@ -43,9 +49,12 @@ else:
             "Samples": "samples",
             "arrays": "array",
             "class_count": "spec",
+            "csv": "tables",
             "folder": "images",
             "for_learning": "splits",
             "for_search": "splits",
+            "frame": "tables",
+            "huggingface": "pictured",
             "input_specs": "spec",
             "iterable": "iterables",
             "leaks": "splits",
@@ -57,8 +66,11 @@ else:
             "parse_pixels": "preprocessing",
             "parse_std": "preprocessing",
             "partition": "splits",
+            "pil": "pictured",
+            "samples_from": "anything",
             "split": "splits",
             "stratified_order": "splits",
             "units": "spec",
+            "yolo": "loading",
         },
     )

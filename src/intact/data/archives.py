@@ -6,16 +6,16 @@ import contextlib
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 
 from intact import spool
-from intact.data.array import ArrayData, as_array
-from intact.data.base import Data
+from intact.data.array import ArrayData, array_examples, as_array
+from intact.data.base import Data, Example
 from intact.data.samples import Samples
 from intact.data.spec import Finding, InputSpec
 from intact.errors import DataError, located
@@ -94,7 +94,7 @@ class _Npz(Data):
 
     def bind(self, inputs: tuple[InputSpec, ...], classes: int | None) -> Samples:
         with located(str(self.path)):
-            x_keys, y_key = self._choose(tuple(s.name for s in inputs))
+            x_keys, y_key = choose(self.keys, tuple(s.name for s in inputs))
         with located(str(self.path)), _readable():
             held = spool.npz(self.path, names={*x_keys.values(), y_key or ""})
             x = {name: as_array(held[key], repr(key)) for name, key in x_keys.items()}
@@ -106,22 +106,50 @@ class _Npz(Data):
             found = (Finding("unused-arrays", f"{self.path.name}: took {took}; left {', '.join(rest)}"),)
         return ArrayData(x, y, self.path.name, found).bind(inputs, classes)
 
-    def _choose(self, names: tuple[str, ...]) -> tuple[dict[str, str], str | None]:
-        by_name = {k.lower(): k for k in self.keys}
-        if all(n in self.keys for n in names):
-            label = next((by_name[k] for k in _LABEL_KEYS if k in by_name and by_name[k] not in names), None)
-            return {n: n for n in names}, label
-        if len(names) == 1:
-            for x, y in PAIRS:
-                if x in by_name and (y in by_name or (x, y) in (PAIRS[0], PAIRS[4])):
-                    return {names[0]: by_name[x]}, by_name.get(y)
-            label = next((by_name[k] for k in _LABEL_KEYS if k in by_name), None)
-            samples = [k for k in self.keys if k != label]
-            if len(samples) == 1:
-                return {names[0]: samples[0]}, label
-        wanted = " and ".join(repr(n) for n in names)
-        usual = ", x and y, x_test and y_test, or images and labels" if len(names) == 1 else " (the model's input names) and y"
-        raise DataError(f"holds {', '.join(self.keys) or 'no arrays'}; name the arrays {wanted}{usual}")
+    def examples(self) -> tuple[Example, ...]:
+        with located(str(self.path)), _readable():
+            x_keys, _ = choose(self.keys, ("",))
+            return array_examples(spool.npz(self.path, names=set(x_keys.values()))[x_keys[""]])
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class NamedData(Data):
+    """Arrays by name, labels among them, chosen once the model's input names are known."""
+
+    arrays: Mapping[str, Any]
+
+    def bind(self, inputs: tuple[InputSpec, ...], classes: int | None) -> Samples:
+        x_keys, y_key = choose(tuple(self.arrays), tuple(s.name for s in inputs))
+        x = {name: as_array(self.arrays[key], f"the array {key!r}") for name, key in x_keys.items()}
+        y = None if y_key is None else as_array(self.arrays[y_key], f"the array {y_key!r}")
+        return ArrayData(x, y, "the arrays").bind(inputs, classes)
+
+    def examples(self) -> tuple[Example, ...]:
+        label = next((k for k in self.arrays if k.lower() in _LABEL_KEYS), None)
+        named = {k: as_array(v, f"the array {k!r}") for k, v in self.arrays.items() if k != label}
+        if len(named) == 1:
+            return array_examples(next(iter(named.values())))
+        return ({k: v[:1] for k, v in named.items()},)
+
+
+def choose(keys: tuple[str, ...], names: tuple[str, ...]) -> tuple[dict[str, str], str | None]:
+    """Which of ``keys`` feeds which of the inputs ``names``, and which holds the labels. DataError lists the keys found."""
+    by_name = {k.lower(): k for k in keys}
+    if all(n in keys for n in names):
+        label = next((by_name[k] for k in _LABEL_KEYS if k in by_name and by_name[k] not in names), None)
+        return {n: n for n in names}, label
+    if len(names) == 1:
+        for x, y in PAIRS:
+            if x in by_name and (y in by_name or (x, y) in (PAIRS[0], PAIRS[4])):
+                return {names[0]: by_name[x]}, by_name.get(y)
+        label = next((by_name[k] for k in _LABEL_KEYS if k in by_name), None)
+        samples = [k for k in keys if k != label]
+        if len(samples) == 1:
+            return {names[0]: samples[0]}, label
+    wanted = " and ".join(repr(n) for n in names)
+    usual = ", x and y, x_test and y_test, or images and labels" if len(names) == 1 else " (the model's input names) and y"
+    raise DataError(f"holds {', '.join(keys) or 'no arrays'}; name the arrays {wanted}{usual}")
 
 
 @contextlib.contextmanager

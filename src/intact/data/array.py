@@ -10,7 +10,7 @@ from typing import Any, Final, final
 import numpy as np
 import torch
 
-from intact.data.base import Data
+from intact.data.base import Data, Example
 from intact.data.labels import check_targets, class_labels
 from intact.data.preprocessing import Preprocessing
 from intact.data.samples import Samples, Source, array_digest
@@ -78,6 +78,18 @@ class ArrayData(Data):
             targets,
             findings=(*self.findings, *findings, *found),
         )
+
+    def examples(self) -> tuple[Example, ...]:
+        return array_examples(self.x) if isinstance(self.x, np.ndarray) else ({k: v[:1] for k, v in self.x.items()},)
+
+
+def array_examples(x: np.ndarray) -> tuple[Example, ...]:
+    """One sample of ``[n, ...]`` for a torch module: as it is, or channels first where they may be last."""
+    one = np.array(x[:1]) if x.ndim else np.array(x)
+    if one.ndim == 4 and one.shape[-1] in (1, 3):
+        moved = np.moveaxis(one, -1, 1)
+        return (one, moved)
+    return (one,)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import abc
+from typing import Any, TypeAlias
 
 from intact.data.samples import Samples
 from intact.data.spec import InputSpec
+
+#: One array or tensor with a batch of one, a tuple of them in order, or a mapping by name.
+Example: TypeAlias = Any
 
 
 class Data(abc.ABC):
@@ -17,3 +21,7 @@ class Data(abc.ABC):
 
         Raises DataError that names the sample, the shape found and the shape expected.
         """
+
+    @abc.abstractmethod
+    def examples(self) -> tuple[Example, ...]:
+        """What a torch module may be called with, likeliest first: one sample in the module's own layout. Empty: not known."""

@@ -10,8 +10,9 @@ from typing import Final, final
 
 import numpy as np
 
-from intact.data.base import Data
+from intact.data.base import Data, Example
 from intact.data.labels import class_labels
+from intact.data.layouts import Masked, beside
 from intact.data.paths import IMAGES
 from intact.data.pictures import decode
 from intact.data.preprocessing import Preprocessing
@@ -85,6 +86,9 @@ class _Folder(Data):
             self.classes,
             (*self.findings, *found),
         )
+
+    def examples(self) -> tuple[Example, ...]:
+        return ()  # their size is the model's
 
     def _labels(self, classes: int | None, source: Source) -> tuple[np.ndarray | None, tuple[Finding, ...]]:
         if self.labels is None:
@@ -162,8 +166,17 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _scan(root: Path, preprocessing: Preprocessing) -> _Folder:
+def image_files(root: Path, files: tuple[Path, ...], preprocessing: Preprocessing, findings: tuple[Finding, ...] = ()) -> Data:
+    """Image files without labels; ``root`` is how messages call them together."""
+    return _Folder(root, files, (), None, preprocessing, findings)
+
+
+def _scan(root: Path, preprocessing: Preprocessing) -> Data:
     folders, images, others = _listing(root)
+    found = None if images else beside(root, folders)
+    if found is not None:
+        flat = image_files(root, found.images, preprocessing, _ignored(others))
+        return Masked(flat, found.masks, preprocessing) if found.masks else flat
     if not folders:
         if not images:
             raise DataError(f"holds no images{_instead(others)}; give a folder with one folder of images for each class")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from intact.data.array import ArrayData, as_array, move_axes
-from intact.data.base import Data
+from intact.data.base import Data, Example
 from intact.data.samples import Samples
 from intact.data.spec import InputSpec
 from intact.errors import DataError
@@ -32,7 +32,7 @@ class _TensorFlowDataset(Protocol):
 
 
 @runtime_checkable
-class _Numbered(Protocol):
+class Numbered(Protocol):
     """What a Keras PyDataset and a torch map-style dataset are: items by number."""
 
     def __len__(self) -> int: ...
@@ -40,7 +40,7 @@ class _Numbered(Protocol):
     def __getitem__(self, index: int) -> Any: ...
 
 
-def iterable(it: Iterable[Any] | _Numbered, *, labels: Any = None, limit: int | None = None) -> Data:
+def iterable(it: Iterable[Any] | Numbered, *, labels: Any = None, limit: int | None = None) -> Data:
     """Samples, batches, or pairs of either with their labels; each a numpy array or tensor, or a mapping by input name.
 
     Whether an element is one sample or a batch is read off the model's input shape: an element that has it is a
@@ -48,7 +48,7 @@ def iterable(it: Iterable[Any] | _Numbered, *, labels: Any = None, limit: int | 
     after so many elements. Everything is read once, now, into a temporary file, in the order it comes: shuffling gives other
     samples in another run. Raises DataError for elements that do not agree, and for an endless dataset without a limit.
     """
-    if isinstance(it, (str, bytes, Mapping)) or not isinstance(it, (Iterable, _Numbered)):
+    if isinstance(it, (str, bytes, Mapping)) or not isinstance(it, (Iterable, Numbered)):
         raise DataError(
             f"a {type(it).__name__} is not an iterable of samples; for files use load, for a mapping of arrays use arrays"
         )
@@ -126,6 +126,18 @@ class _Iterated(Data):
         x = {n: a if batched else _unjoined(a, lengths) for n, (a, lengths) in columns.items()}
         return ArrayData(x, self._all_labels(batched), "the iterable").bind(inputs, classes)
 
+    def examples(self) -> tuple[Example, ...]:
+        """The first element as a batch, or as a sample with a batch axis; labels tell, else the number of axes does."""
+        firsts = {n: np.array(a[: self.lengths[n][0]]) for n, a in self.x.items()}
+        batch = _one_of_each(firsts)
+        sample = _one_of_each({n: a[None] for n, a in firsts.items()})
+        lead = next(iter(self.lengths.values()))[0]
+        if self.labels:
+            is_sample = self.labels[0].ndim == 0 or (lead not in self.labels[0].shape[:1])
+        else:
+            is_sample = next(iter(firsts.values())).ndim < 4 and len(set(next(iter(self.lengths.values())))) == 1
+        return (sample, batch) if is_sample else (batch, sample)
+
     def _by_name(self, inputs: tuple[InputSpec, ...]) -> dict[str, tuple[np.ndarray, tuple[int, ...]]]:
         """Columns by input name; inputs given as a tuple go by position."""
         names = list(self.x)
@@ -146,6 +158,14 @@ class _Iterated(Data):
             raise DataError(f"the labels of the iterable's elements do not agree in shape ({error})") from error
 
 
+def _one_of_each(named: Mapping[str, np.ndarray]) -> Example:
+    """A batch of one of each input: alone, in order or by name."""
+    ones = {name: array[:1] for name, array in named.items()}
+    if list(ones) == [""]:
+        return ones[""]
+    return tuple(ones.values()) if list(ones) == [str(i) for i in range(len(ones))] else ones
+
+
 def _append(columns: dict[str, _Column], i: int, x: Any) -> None:
     """One more element: an array, a mapping by input name, or a tuple by input position."""
     named = x if isinstance(x, Mapping) else dict(enumerate(x)) if isinstance(x, tuple) else {"": x}
@@ -162,7 +182,7 @@ def _append(columns: dict[str, _Column], i: int, x: Any) -> None:
         columns[name].add(i, value)
 
 
-def _elements(it: Iterable[Any] | _Numbered, limit: int | None) -> Iterator[Any]:
+def _elements(it: Iterable[Any] | Numbered, limit: int | None) -> Iterator[Any]:
     if isinstance(it, _TensorFlowDataset):
         if limit is None and int(it.cardinality()) == _ENDLESS:
             raise DataError("the dataset repeats without end; leave out .repeat(), or give limit= in elements")

@@ -15,9 +15,12 @@ IMAGES: Final = frozenset(
         *("ppm", "pgm", "pbm", "pnm", "tga", "jp2", "avif", "qoi"),
     )
 )
-#: Files that hold samples; :data:`intact.data.loading.READERS` reads them.
-FILES: Final = (".npz", ".npy")
-ACCEPTED: Final = "a folder with one folder of images for each class, a folder of images, an .npz with x and y, or an .npy"
+#: Files that hold samples, or say where they are; :mod:`intact.data.loading` reads them.
+FILES: Final = (".npz", ".npy", ".csv", ".tsv", ".yaml", ".yml")
+ACCEPTED: Final = (
+    "a folder with one folder of images for each class, a folder of images, an .npz with x and y, an .npy, a .csv, or the "
+    "data.yaml of a detector"
+)
 
 
 def check(path: Path) -> Path:

@@ -58,29 +58,36 @@ def converted(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     return np.asarray(resized).reshape(*size, preprocessing.planes)
 
 
-def decode_mask(data: bytes, preprocessing: Preprocessing) -> np.ndarray:
+def decode_mask(data: bytes, preprocessing: Preprocessing, *, binary: bool = False) -> np.ndarray:
     """A mask's bytes as class numbers, uint8 ``[height, width]``, placed as :func:`decode` places its image.
 
-    A palette's indices and gray values are class numbers; nearest neighbours are taken; NO_CLASS where there is no image.
-    Raises DataError for masks in colours.
+    A palette's indices and gray values are class numbers; in a ``binary`` mask all but 0 is class 1. Nearest neighbours are
+    taken; NO_CLASS where there is no image. Raises DataError for masks in colours.
     """
     size = preprocessing.size
     assert size is not None, "preprocessing is not fitted"
     with _opened(data) as opened:
-        image = ImageOps.exif_transpose(opened)
-        if image.mode == "1":
-            image = image.convert("L")
-        if image.mode.startswith("I"):
-            values = np.asarray(image).astype(np.int64)
-            if values.size and (values.min() < 0 or values.max() > NO_CLASS):
-                raise DataError(f"holds class {values.max()} in 16 bits; class numbers go up to {NO_CLASS}")
-            image = Image.fromarray(values.astype(np.uint8))
-        if image.mode not in ("L", "P"):
-            raise DataError(
-                f"is a mask in colours ({image.mode}); save class numbers as gray values, or as the indices of a palette"
-            )
-        image = Image.fromarray(np.asarray(image))  # a palette would map NO_CLASS to a colour
+        values = _class_numbers(opened)
+        image = Image.fromarray((values > 0).astype(np.uint8) if binary else values)
         return np.asarray(_resized(image, preprocessing.resize, size, Image.Resampling.NEAREST, NO_CLASS)).reshape(size)
+
+
+def mask_values(data: bytes) -> list[int]:
+    """The class numbers that a mask's bytes hold."""
+    with _opened(data) as opened:
+        return [int(value) for value in np.unique(_class_numbers(opened))]
+
+
+def _class_numbers(image: Image.Image) -> np.ndarray:
+    image = ImageOps.exif_transpose(image)
+    if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
+        raise DataError(
+            f"is a mask in colours ({image.mode}); save class numbers as gray values, or as the indices of a palette"
+        )
+    values = np.asarray(image).astype(np.int64)
+    if values.size and (values.min() < 0 or values.max() > NO_CLASS):
+        raise DataError(f"holds class {values.max()} in 16 bits; class numbers go up to {NO_CLASS}")
+    return values.astype(np.uint8)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -46,6 +46,13 @@ def to_float_tflite(
             data = _converted(source, sample, input_shape)
     files.write_bytes(out, data)
     return out
+
+
+def example_for(source: object, examples: Callable[[], Iterable[pytorch.Sample]]) -> pytorch.Sample | None:
+    """What a torch module is traced on, of ``examples``, the likeliest first; None for models that say what they take."""
+    if not isinstance(source, torch.nn.Module) or keras.is_model(source):
+        return None
+    return pytorch.first_that_fits(source, examples())
 
 
 def _name(source: object) -> str:

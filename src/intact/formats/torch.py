@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -63,6 +63,22 @@ def module_to_tflite(module: torch.nn.Module, sample: Sample | None) -> bytes:
                 f"torch.export cannot trace the module on inputs of shape {_shapes(args, kwargs)} ({reason[:300]})"
             ) from error
     return program_to_tflite(program)
+
+
+def first_that_fits(module: torch.nn.Module, examples: Iterable[Sample]) -> Sample | None:
+    """The first of ``examples`` that the module computes something for, else the first; None where there are none."""
+    found = list(examples)
+    with _evaluating(module), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain = _plain(module)
+        for example in found:
+            args, kwargs = _first(example)
+            try:
+                plain(*args, **kwargs)
+            except Exception:  # a stranger's code may raise anything; tracing says what is wrong
+                continue
+            return example
+    return found[0] if found else None
 
 
 def _first(sample: Sample) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
