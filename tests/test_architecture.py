@@ -45,6 +45,7 @@ ORDER = (
     "targets",
     "request",
     "ranges",
+    "masks",
     "plan",
     "exactness",
     "islands",
