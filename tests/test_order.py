@@ -13,7 +13,7 @@ from torch import nn
 import intact
 from compare import assert_same
 from intact.data import input_specs
-from intact.errors import DataError
+from intact.errors import DataError, UnsupportedError
 from intact.formats import tflite
 from intact.formats.load import load, to_float_tflite
 from intact.formats.order import ordered
@@ -128,11 +128,21 @@ def tensors(*order):
 def test_torch_by_position_and_by_name(tmp_path):
     assert_order(load(Weighted(), (torch.zeros(2, 4),) * 3))
     assert_order(load(Weighted(), tensors("mid", "zeta", "alpha")))
-    program = torch.export.export(Weighted(), (torch.zeros(1, 4),) * 2, {"mid": torch.zeros(1, 4)})
+    program = torch.export.export(Weighted(), (torch.zeros(1, 4), torch.zeros(1, 4)), {"mid": torch.zeros(1, 4)})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.export.save(program, tmp_path / "model.pt2")
     assert_order(tflite.read(to_float_tflite(tmp_path / "model.pt2", tmp_path / "float.tflite")))
+
+
+@needs_torch
+@pytest.mark.xdist_group("torch")
+def test_a_program_whose_sample_was_one_tensor_twice():
+    """torch.export gives 10 alpha + alpha for it, without a word."""
+    x = torch.zeros(1, 4)
+    program = torch.export.export(Weighted(), (x, x), {"mid": torch.zeros(1, 4)})
+    with pytest.raises(UnsupportedError, match=r"one tensor for the inputs 'zeta' and 'alpha', .* with a tensor for each"):
+        load(program)
 
 
 @needs_torch

@@ -149,7 +149,23 @@ def _sample(program: Foreign) -> _Call:
     call = _Call(tuple(args), dict(kwargs))
     if not call.tensors or not all(isinstance(x, torch.Tensor) for x in call.tensors):
         raise _RefusedError("its inputs are not plain tensors; wrap the module so that forward takes tensors, and export again")
+    if twin := _taken_for_one(program, call):
+        raise _RefusedError(
+            f"it was exported with one tensor for the inputs {twin[0]!r} and {twin[1]!r}, which torch.export took for one; "
+            "export it again with a tensor for each"
+        )
     return call.over([x.detach().clone() for x in call.tensors])
+
+
+def _taken_for_one(program: Foreign, call: _Call) -> tuple[str, str] | None:
+    """Two inputs that share memory, of which one is used for both."""
+    unused = {node.name for node in program.graph.nodes if node.op == "placeholder" and not node.users}
+    seen: dict[int, str] = {}
+    for name, x in zip(program.graph_signature.user_inputs, call.tensors, strict=False):
+        other = seen.setdefault(x.data_ptr(), name)
+        if x.numel() and other != name and unused & {name, other}:
+            return other, name
+    return None
 
 
 def _input_names(program: Foreign, call: _Call) -> list[str | None]:

@@ -97,8 +97,11 @@ def _avg_pool2d(  # noqa: PLR0913, PLR0917  # the operator's own arguments
     if count_include_pad or not any(padding) or divisor is not None:
         return nn.avg_pool2d(x, kernel, steps, padding, ceil_mode, count_include_pad, divisor)
     y = nn.avg_pool2d(x, kernel, steps, padding, ceil_mode)
-    part = nn.avg_pool2d(torch.ones(1, 1, *x.shape[2:]), kernel, steps, padding, ceil_mode)
-    return y * (1 / part)
+    larger = [
+        [(min(i * s - p + k, n + p) - (i * s - p)) / (min(i * s - p + k, n) - max(i * s - p, 0)) for i in range(count)]
+        for count, n, k, s, p in zip(y.shape[2:], x.shape[2:], kernel, steps, padding, strict=True)
+    ]
+    return y * torch.tensor([[h * w for w in larger[1]] for h in larger[0]])
 
 
 def _windows(size: int, count: int) -> list[tuple[int, int]]:
