@@ -17,7 +17,7 @@ def normal(*shape, seed=0):
 class Draft:
     """Call it with an op kind and its inputs: ids (int), None, or anything else as a constant; it gives the output's id.
 
-    Whole numbers become int32 and real numbers float32. Shapes are read off the op, computed for two batch sizes.
+    Whole numbers become int32, real numbers float32; bools stay. Shapes are read off the op, computed for two batch sizes.
     """
 
     def __init__(self, open_batch: bool):
@@ -38,7 +38,7 @@ class Draft:
 
     def constant(self, data):
         data = np.asarray(data)
-        data = data.astype(np.float32 if data.dtype.kind == "f" else np.int32)
+        data = data.astype({"f": np.float32, "b": np.bool_}.get(data.dtype.kind, np.int32))
         return self.add((torch.from_numpy(data.copy()),) * 2, data)
 
     def add(self, pair, data=None):

@@ -46,6 +46,7 @@ ORDER = (
     "targets",
     "request",
     "ranges",
+    "masks",
     "plan",
     "exactness",
     "islands",

@@ -73,6 +73,20 @@ def test_an_in_memory_model_with_a_layer_of_its_own(keras):
         assert_same(y[name].numpy(), np.asarray(expected), rtol=1e-5)
 
 
+def test_functions_of_keras_ops_in_both_kinds_of_file(keras, tmp_path):
+    ops = keras.ops
+    x = image = keras.Input((8, 8, 3), name="image")
+    x = ops.relu(keras.layers.Conv2D(4, 3)(x)) * 2.0
+    x = ops.mean(x, axis=(1, 2))
+    x = keras.layers.Multiply()([x, ops.concatenate([x, ops.tanh(x)], axis=-1)[:, 1:5]])
+    model = keras.Model(image, ops.softmax(keras.layers.Dense(3)(x)))
+    x = np.random.default_rng(0).standard_normal((2, 8, 8, 3), np.float32)
+    for name in ("model.h5", "model.keras"):
+        model.save(tmp_path / name)
+        (y,) = Program(clean(load(tmp_path / name)))({"image": x}).values()
+        assert_same(y.numpy(), np.asarray(model(x)), rtol=1e-5)
+
+
 def test_open_sizes_need_an_input_shape(keras, tmp_path):
     layers = [keras.Input((None, None, 3), name="photo"), keras.layers.Conv2D(2, 3), keras.layers.GlobalAveragePooling2D()]
     model = keras.Sequential(layers)
@@ -126,6 +140,74 @@ def test_a_saved_model_folder_and_one_that_writes_files(tmp_path):
     (tmp_path / "plain" / "saved_model.pb").write_bytes(b"\xff" * 100)
     with pytest.raises(ModelError, match=r"plain: its saved_model\.pb is truncated or corrupt"):
         load(tmp_path / "plain")
+
+
+@pytest.mark.usefixtures("keras")
+def test_a_saved_model_of_a_trained_module_with_its_optimizer(tmp_path):
+    """Its variables are frozen under the signature's names; the optimizer's slots, which TensorFlow cannot load, are left."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    class Trained(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = tf.Variable(np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32))
+            self.optimizer = tf.compat.v1.train.MomentumOptimizer(0.1, 0.9)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 6], tf.float32, name=name) for name in ("right", "left")])
+        def compute(self, right, left):
+            return {"score": tf.matmul(right - left, self.weight), "again": right * 2.0}
+
+    module, x = Trained(), np.random.default_rng(1).normal(size=(2, 3, 6)).astype(np.float32)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(module.compute(*x)["score"])
+    module.optimizer.apply_gradients([(tape.gradient(loss, module.weight), module.weight)])
+    tf.saved_model.save(module, tmp_path / "model", signatures=module.compute)
+    with pytest.raises(AttributeError, match="'_UserObject' object has no attribute 'add_slot'"):
+        tf.saved_model.load(tmp_path / "model")
+    graph = clean(load(tmp_path / "model"))
+    assert graph.input_names == ("right", "left")
+    assert kinds(graph) <= {"SUB", "FULLY_CONNECTED", "MUL"}
+    outputs = Program(graph)({"right": x[0], "left": x[1]})
+    for name, expected in module.compute(*x).items():
+        assert_same(outputs[name].numpy(), expected.numpy(), rtol=1e-5)
+
+
+def test_a_saved_model_of_keras_by_tensorflow_itself(keras, tmp_path):
+    import tensorflow as tf  # noqa: PLC0415
+
+    layers = [keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization(), keras.layers.ReLU(), keras.layers.Flatten()]
+    model = keras.Sequential([keras.Input((6, 6, 3), name="image"), *layers, keras.layers.Dense(2, name="score")])
+    model.compile("adam", "mse")
+    x = np.random.default_rng(0).normal(size=(8, 6, 6, 3)).astype(np.float32)
+    model.fit(x, np.zeros((8, 2)), verbose=0)
+    tf.saved_model.save(model, tmp_path / "model")
+    graph = clean(load(tmp_path / "model"))
+    assert kinds(graph) == kinds(clean(load(model)))
+    (y,) = Program(graph)({graph.input_names[0]: x}).values()
+    assert_same(y.numpy(), np.asarray(model(x)), rtol=1e-4)
+
+
+@pytest.mark.usefixtures("keras")
+def test_a_saved_model_whose_signatures_have_other_names(tmp_path):
+    import tensorflow as tf  # noqa: PLC0415
+
+    class Other(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])
+        def compute(self, x):
+            return {"y": tf.nn.relu(x)}
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])
+        def invert(self, x):
+            return {"z": -x}
+
+    module = Other()
+    kinds_of = {"one": {"encode": module.compute}, "serving": {"serving_default": module.compute, "back": module.invert}}
+    for folder, signatures in kinds_of.items():
+        tf.saved_model.save(module, tmp_path / folder, signatures=signatures)
+        assert load(tmp_path / folder).output_names == ("y",)
+    tf.saved_model.save(module, tmp_path / "two", signatures={"encode": module.compute, "back": module.invert})
+    with pytest.raises(UnsupportedError, match=r"two: it has no signature called 'serving_default' \(back, encode\); save it"):
+        load(tmp_path / "two")
 
 
 def test_a_truncated_h5(tmp_path):

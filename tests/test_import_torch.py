@@ -1,6 +1,7 @@
 """PyTorch modules and programs come through litert-torch with their numbers, names and NHWC images."""
 
 import importlib.util
+import re
 import warnings
 
 import numpy as np
@@ -11,9 +12,11 @@ from torch import nn
 from compare import assert_same
 from intact.clean import clean
 from intact.errors import MissingExtraError, UnsupportedError
-from intact.formats import conversion
+from intact.formats import conversion, tflite
 from intact.formats.load import load
+from intact.runtime.conversion_check import disagreement
 from intact.simulate import Program
+from small_graphs import fully_connected
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("litert_torch") is None, reason="needs the extra [torch]"),
@@ -91,9 +94,37 @@ def test_an_operator_that_the_converter_does_not_know():
 
 
 def test_a_conversion_that_computes_something_else():
-    resize = nn.Upsample(size=(11, 13), mode="nearest")
-    with pytest.raises(UnsupportedError, match=r"'output_0' differs by .* after conversion: the converter gets a layer wrong"):
-        load(resize, torch.zeros(1, 3, 6, 8))
+    graph = fully_connected(signature=True)
+    x = {"features": np.random.default_rng(0).normal(size=(1, 6)).astype(np.float32)}
+    right = {name: y.numpy() for name, y in Program(graph)(x).items()}
+    assert disagreement(tflite.write(graph), x, right) == ""
+    wrong = disagreement(tflite.write(graph), x, {"scores": right["scores"] * 1.01})
+    assert re.match(r"its output 'scores' differs by .* after conversion: the converter gets a layer wrong", wrong)
+
+
+class Viewed(nn.Module):
+    """Flattened with ``view``, as most published classifiers are: a photo, a gray image, and one that goes in unseen."""
+
+    def __init__(self):
+        super().__init__()
+        self.photo, self.gray = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(1, 4, 3, 2, 1)
+        self.dense, self.plain = nn.Linear(4 * 3 * 2, 5), nn.Linear(6 * 4, 5)
+
+    def forward(self, photo, gray):
+        x, y = self.photo(photo).relu(), self.gray(gray).relu()
+        return {
+            "size": self.dense(x.view(x.size(0), -1)),
+            "number": self.dense(y.view(-1, 4 * 3 * 2)),
+            "plain": self.plain(gray.view(gray.size(0), -1)),
+        }
+
+
+def test_view_flattens_in_the_order_of_the_module_and_adds_no_op():
+    torch.manual_seed(0)
+    module = Viewed()
+    graph = clean(load(module, (torch.zeros(1, 3, 6, 4), torch.zeros(1, 1, 6, 4))))
+    assert_computes_the_same(graph, module.eval(), {"photo": torch.randn(2, 3, 6, 4), "gray": torch.randn(2, 1, 6, 4)})
+    assert {op.kind.name for op in graph.ops} <= {"PAD", "CONV_2D", "DEPTHWISE_CONV_2D", "RESHAPE", "FULLY_CONNECTED"}
 
 
 def test_a_missing_extra_is_a_line_to_type(monkeypatch):

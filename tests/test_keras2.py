@@ -15,7 +15,12 @@ ARGUMENTS = {
     "Lambda": {"name", "function"},
     "TimeDistributed": {"name", "layer"},
     "BatchNormalization": {"name", "axis"},
+    "Multiply": {"name"},
 }
+
+
+def operation(kind):
+    return {"Mean": "keras.src.ops.numpy", "Multiply": "keras.src.ops.numpy"}.get(kind)
 
 
 def accepted(kind):
@@ -34,7 +39,7 @@ def functional(*layers, outputs):
 
 
 def modern_layers(*layers, outputs=()):
-    return modernize(functional(*layers, outputs=list(outputs)), accepted, legacy=True)["config"]["layers"][1:]
+    return modernize(functional(*layers, outputs=list(outputs)), accepted, operation, legacy=True)["config"]["layers"][1:]
 
 
 def tensor(name, call=0, index=0):
@@ -95,7 +100,7 @@ def test_python_code_is_refused_in_keras_3_files_too():
         "config": {"layers": [{"class_name": "Lambda", "config": inner}]},
     }
     with pytest.raises(RefusedError, match="'l' is a Lambda holding Python code"):
-        modernize(document, accepted, legacy=False)
+        modernize(document, accepted, operation, legacy=False)
 
 
 def test_calls_take_tensors_and_constants_anywhere():
@@ -132,7 +137,7 @@ def test_names_with_slashes_are_renamed_wherever_they_are_called():
         layer("Activation", [["a/b", 0, 0, {}]], name="c", activation="relu"),
         outputs=[["a/b", 0, 0], ["c", 0, 0]],
     )
-    config = modernize(document, accepted, legacy=True)["config"]
+    config = modernize(document, accepted, operation, legacy=True)["config"]
     assert [layer["config"]["name"] for layer in config["layers"]] == ["x", "a_b", "c"]
     assert config["layers"][2]["inbound_nodes"] == [{"args": [tensor("a_b")], "kwargs": {}}]
     assert config["output_layers"] == [["a_b", 0, 0], ["c", 0, 0]]
@@ -144,7 +149,7 @@ def test_calls_of_nested_models_are_counted_as_keras_3_does():
     chain = {"class_name": "Sequential", "name": "chain", "config": {"name": "chain", "layers": []}}
     chain["inbound_nodes"] = [[["graph", 1, 0, {}]]]
     document = functional(graph, chain, outputs=[["graph", 1, 0], ["chain", 1, 0]])
-    config = modernize(document, accepted, legacy=True)["config"]
+    config = modernize(document, accepted, operation, legacy=True)["config"]
     assert config["layers"][2]["inbound_nodes"] == [{"args": [tensor("graph", 0)], "kwargs": {}}]
     assert config["output_layers"] == [["graph", 1, 0], ["chain", 0, 0]]
 
@@ -152,7 +157,7 @@ def test_calls_of_nested_models_are_counted_as_keras_3_does():
 def test_a_sequential_that_starts_with_a_shape_gets_an_input_layer():
     first = {"class_name": "Conv2D", "config": {"name": "c", "filters": 2, "batch_input_shape": [None, 8, 8, 3]}}
     document = {"class_name": "Sequential", "config": [first]}
-    layers = modernize(document, accepted, legacy=True)["config"]["layers"]
+    layers = modernize(document, accepted, operation, legacy=True)["config"]["layers"]
     assert [each["class_name"] for each in layers] == ["InputLayer", "Conv2D"]
     assert layers[0]["config"]["batch_shape"] == [None, 8, 8, 3]
     assert layers[1]["config"] == {"name": "c", "filters": 2}
@@ -172,7 +177,7 @@ def test_hard_sigmoid_keeps_the_slope_it_had():
 def test_a_document_is_not_edited():
     document = functional(layer("LeakyReLU", [["x", 0, 0, {}]], alpha=0.2), outputs=[["leakyrelu", 0, 0]])
     before = repr(document)
-    modernize(document, accepted, legacy=True)
+    modernize(document, accepted, operation, legacy=True)
     assert repr(document) == before
 
 
@@ -186,3 +191,16 @@ def test_keras_2_is_told_by_version_or_form(version, document, legacy):
 
 def test_no_listed_function_reaches_the_outside():
     assert not {name for name in FUNCTIONS if name.split(".")[0] in ("io", "raw_ops", "data", "py_function", "numpy_function")}
+
+
+def test_an_operation_of_keras_3_gets_its_module_and_the_layer_of_that_name_does_not():
+    def node(kind, **config):
+        return {"class_name": kind, "config": {"name": kind.lower(), **config}, "name": kind.lower(), "inbound_nodes": []}
+
+    layers = [node("Multiply"), node("Multiply", trainable=True, dtype="float32"), node("Mean", axis=1)]
+    document = {"class_name": "Functional", "config": {"layers": layers}}
+    made = modernize(document, accepted, operation, legacy=False)["config"]["layers"]
+    assert [layer.get("module") for layer in made] == ["keras.src.ops.numpy", None, "keras.src.ops.numpy"]
+    assert made[2]["registered_name"] == "Mean"
+    with pytest.raises(RefusedError, match="layer 'scan' is of the class 'Scan', which is not one of Keras' own"):
+        modernize({**document, "config": {"layers": [node("Scan", trainable=True)]}}, accepted, operation, legacy=False)

@@ -10,6 +10,7 @@ import torch
 
 from intact.errors import DataError, located
 from intact.graph import Graph, Tensor
+from intact.masks import Masks
 from intact.ranges import Observed
 from intact.simulate import Batch, Program, map_batches
 
@@ -26,12 +27,17 @@ Extremes: TypeAlias = tuple[np.ndarray, np.ndarray]
 def observe(graph: Graph, batches: Batches, *, histogram: bool = False, device: str = "cpu") -> dict[int, Observed]:
     """Per-sample extremes of every float activation, by tensor id, and a histogram of 2048 bins when asked for.
 
+    Masks and the margins of max pools are seen as :class:`intact.masks.Masks` says.
     Memory does not grow with the samples: of more than 1,024, the first entry of the extremes has those of all the earlier.
     Raises DataError naming the tensor when samples drive an activation to NaN or infinity, or when there are no samples.
     """
-    program = Program(graph, device)
+    program, masks = Program(graph, device), Masks(graph)
     seen: dict[int, Extremes] = {}
-    for part in map_batches(lambda batch: program.look(batch, _extremes), batches(), device):
+
+    def extremes(tensor: Tensor, y: torch.Tensor) -> Extremes:
+        return _extremes(masks.seen(tensor, y))
+
+    for part in map_batches(lambda batch: program.look(batch, extremes), batches(), device):
         seen = {i: _joined(seen.get(i), new) for i, new in part.items()}
     if not seen:
         raise DataError("there are no calibration samples; give --data more samples")
@@ -43,8 +49,7 @@ def observe(graph: Graph, batches: Batches, *, histogram: bool = False, device: 
     return _with_histograms(program, batches, found) if histogram else found
 
 
-def _extremes(tensor: Tensor, y: torch.Tensor) -> Extremes:
-    del tensor
+def _extremes(y: torch.Tensor) -> Extremes:
     rows = y.reshape(len(y), -1)
     # Not aminmax(dim=1), which is not vectorized: 5.9 ms against 2.4 ms for [64, 98304] on four cores.
     return rows.amin(1).cpu().numpy(), rows.amax(1).cpu().numpy()
@@ -57,10 +62,12 @@ def _joined(before: Extremes | None, new: Extremes) -> Extremes:
 
 
 def _with_histograms(program: Program, batches: Batches, seen: Mapping[int, Observed]) -> dict[int, Observed]:
+    masks = Masks(program.graph)
+
     def count(tensor: Tensor, y: torch.Tensor) -> np.ndarray:
         low, high = seen[tensor.id].extremes
         if high > low:
-            return np.asarray(torch.histc(y.reshape(-1).cpu(), _BINS, low, high).numpy())
+            return np.asarray(torch.histc(masks.seen(tensor, y).reshape(-1).cpu(), _BINS, low, high).numpy())
         return np.asarray(np.eye(1, _BINS)[0] * y.numel())
 
     counts = {i: np.zeros(_BINS) for i in seen}

@@ -91,7 +91,7 @@ def merge_constants(view: View, op: Op) -> Graph | None:
     if c is None or flow is None:
         return None
     merged = np.asarray(c * d if isinstance(op.kind, Mul) else c + d)
-    if merged.size > max(c.size, d.size) or merged.dtype != c.dtype:
+    if np.isnan(merged).any() or merged.size > max(c.size, d.size) or merged.dtype != c.dtype:
         return None
     both = view.constant(merged, op.output, "merge_constants")
     return view.swap([before, op], [replace(op, inputs=(flow, both.id))], [both])
@@ -115,7 +115,13 @@ def scale_before_shift(view: View, op: Op) -> Graph | None:
         return None
     _, c = _constant_operand(view, before, any_producer=True)
     x = next((i for i in before.inputs if view.data(i) is None), None)
-    if c is None or x is None or (c * s).size > max(c.size, s.size) or view.shape(x) != view.shape(op.output):
+    if (
+        c is None
+        or x is None
+        or not np.isfinite(c).all()
+        or (c * s).size > max(c.size, s.size)
+        or view.shape(x) != view.shape(op.output)
+    ):
         return None
     factor = next(i for i in op.inputs if view.data(i) is not None)
     shift = view.constant(np.asarray(c * s), op.output, "scale_before_shift")

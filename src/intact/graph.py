@@ -17,6 +17,9 @@ from intact.ops.base import OpKind
 #: Names up to this long are shown whole.
 _LONG_NAME: Final = 64
 
+#: The metadata entry of a network whose inputs have names, and an order that a converter made up.
+BY_NAME: Final = "intact_inputs_by_name"
+
 #: None only on axis 0: a symbolic batch.
 Dim: TypeAlias = int | None
 
@@ -115,6 +118,11 @@ class Graph:
         """What users call the outputs: the first signature's names, else the tensors' names."""
         names = {i: n for n, i in self.signatures[0].outputs} if self.signatures else {}
         return tuple(names.get(i, self[i].name) for i in self.outputs)
+
+    @property
+    def order_is_known(self) -> bool:
+        """Whether the inputs are in the order of the model that they come from; else their names alone tell them apart."""
+        return len(self.inputs) < 2 or all(name != BY_NAME for name, _ in self.metadata)
 
     @property
     def is_quantized(self) -> bool:

@@ -14,6 +14,7 @@ from intact.errors import ModelError, OptionError, UnsupportedError
 from intact.exactness import exact
 from intact.graph import Graph, Op, short_name
 from intact.islands import float_islands
+from intact.masks import Masks, is_bounded
 from intact.ops.base import SameAsInput, Weight
 from intact.plan import Edge, Entry, Plan
 from intact.ranges import Range, least_squared_error
@@ -91,6 +92,8 @@ class _Draft:
     boundary: dict[int, Entry] = field(default_factory=dict)
     #: Ranges that the type of what is read sets: no byte is outside 0 to 255, whatever was seen.
     whole: dict[int, Range] = field(default_factory=dict)
+    #: Ranges of masks, constants too, which end where their sums saturate.
+    masks: Mapping[int, Range] = field(default_factory=dict)
 
     def plan_weights_only(self) -> None:
         """float32, float16 and dynamic: activations stay float32; large constants are stored smaller."""
@@ -123,6 +126,7 @@ class _Draft:
             if op.output in integer_ops and (bytes_ := self._whole(op)) is not None:
                 low, high = limits(bytes_.dtype)
                 self.whole[op.output] = (float(low), float(high))
+        self.masks = Masks(self.graph).bounded(self.ranges)
         ranges = {i: self._range(i) for i, t in self.graph.tensors.items() if t.is_float}
         dtype = self.request.scheme.activations
         groups = share_scales(self.graph, ranges, integer_ops, dtype, self.exact)
@@ -224,6 +228,7 @@ class _Draft:
         if self.graph[i].is_constant and seen == (0.0, 0.0) and isinstance(output.format, Affine):
             return Entry(Affine(output.format.scale, (0,), dtype), "all zeros: any scale holds them", seen)
         why = "lowest and highest value of the constant" if self.graph[i].is_constant else self.request.ranges_from
+        why = "a mask, down to where its sum saturates" if i in self.masks else why
         return Entry(affine_from_range(*seen, dtype), why, seen)
 
     def _plan_weight(self, op: Op, weight: Weight) -> None:
@@ -315,9 +320,11 @@ class _Draft:
         return data
 
     def _range(self, i: int) -> Range:
+        if i in self.masks:
+            return self.masks[i]
         if self.graph[i].is_constant:
             data = self._values(i)
-            finite = data[np.isfinite(data)]  # a pad value of -inf becomes the lowest integer there is
+            finite = data[is_bounded(data)]  # a pad value of -inf becomes the lowest integer there is
             return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
         if i in self.whole:
             return self.whole[i]

@@ -252,7 +252,7 @@ def _fold_affine(view: View, op: Op, kind: type[Mul] | type[Add], name: str) -> 
     w = None if weight is None else view.data(before.inputs[weight.input])
     given = before.inputs[weight.bias] if weight is not None and len(before.inputs) > weight.bias else None
     bias = view.data(given)
-    if weight is None or w is None or values is None or (bias is None) != (given is None):
+    if weight is None or w is None or values is None or (bias is None) != (given is None) or not np.isfinite(values).all():
         return None
     channels = w.shape[weight.axis]
     if values.size not in (1, channels) or (values.size > 1 and values.shape[-1] != channels):

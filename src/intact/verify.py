@@ -142,13 +142,17 @@ def concrete(tensor: Tensor, batch: int = 1) -> Shape:
 
 
 def _on_meta(graph: Graph, op: Op, inputs: list[torch.Tensor | None]) -> list[torch.Tensor]:
-    # Floats that stem from shapes are known numbers; beside tensors without data they count by their shape alone.
-    inputs = [x.to("meta") if x is not None and (x.is_floating_point() or not op.kind.repeatable) else x for x in inputs]
+    # Floats that stem from shapes, and bools, which are masks, are known; beside tensors without data their shape counts.
+    inputs = [x.to("meta") if x is not None and (_is_value(x) or not op.kind.repeatable) else x for x in inputs]
     if op.kind.of_shapes:
         return list(as_tuple(op.kind.compute(*inputs)))
     shapes = infer_shapes(op.kind, inputs)
     dtypes = (_meta_dtype(graph[i].format) for i in op.outputs)
     return [torch.empty(shape, device="meta", dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=False)]
+
+
+def _is_value(x: torch.Tensor) -> bool:
+    return x.is_floating_point() or x.dtype == torch.bool
 
 
 def _meta_dtype(fmt: Format) -> torch.dtype:
@@ -185,19 +189,15 @@ def _ops_are_in_order(graph: Graph) -> Iterator[str]:
 
 
 def _constants_hold_what_they_say(graph: Graph) -> Iterator[str]:
+    damaged = {i for op in graph.ops if not op.kind.takes_infinity for i in op.reads}
     for t in graph.constants():
         data = np.asarray(t.data)
         stored = _STORED.get(t.format.dtype, t.format.dtype)
         if tuple(data.shape) != t.shape or str(data.dtype) != stored:
             yield f"constant {t.name!r} holds {data.dtype} {list(data.shape)} and says {t.format.dtype} {list(t.shape)}"
-        elif data.dtype.kind == "f" and not (np.isfinite(data).all() or _is_marker(data)):
+        elif data.dtype.kind == "f" and (np.isnan(data) | (np.isinf(data) & (t.id in damaged and data.size > 1))).any():
             count = int((~np.isfinite(data)).sum())
             yield f"weight {t.origin!r} holds {count} values that are NaN or infinite; train or export the model again"
-
-
-def _is_marker(data: np.ndarray) -> bool:
-    """A lone infinity is no damaged weight: front ends pad with it before a max pool."""
-    return data.size == 1 and bool(np.isinf(data).all())
 
 
 def _formats_are_valid(graph: Graph) -> Iterator[str]:

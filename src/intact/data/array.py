@@ -14,7 +14,7 @@ from intact.data.base import Data, Example
 from intact.data.labels import check_targets, class_labels
 from intact.data.preprocessing import Preprocessing
 from intact.data.samples import Samples, Source, array_digest
-from intact.data.spec import Finding, InputSpec
+from intact.data.spec import Finding, InputSpec, names_by_position
 from intact.errors import DataError, located
 from intact.spool import forget
 
@@ -23,13 +23,26 @@ _CHECK: Final = 1 << 22
 
 
 def arrays(x: Any, y: Any = None) -> Data:
-    """Samples ``x``, ``[n, ...]``, numpy or torch, or a mapping from input name to such; labels ``y``, ``[n]`` or rows.
+    """Samples ``x``, ``[n, ...]``, numpy or torch, or several: by input name, or a tuple in the model's order; labels ``y``.
 
     Shapes fit when they equal the model's, when moving the channel axis makes them equal (``[n, 3, h, w]`` for
     ``[n, h, w, 3]``), or when they differ by axes of length 1 only.
     """
-    named = {str(k): as_array(v, f"input {k!r}") for k, v in x.items()} if isinstance(x, Mapping) else as_array(x, "x")
-    return ArrayData(named, None if y is None else as_array(y, "y"), "the arrays")
+    given: np.ndarray | tuple[np.ndarray, ...] | Mapping[str, np.ndarray]
+    if isinstance(x, Mapping):
+        given = {str(k): as_array(v, f"input {k!r}") for k, v in x.items()}
+    elif isinstance(x, tuple):
+        given = tuple(as_array(v, f"input {i}") for i, v in enumerate(x))
+    else:
+        given = as_array(x, "x")
+    return ArrayData(given, None if y is None else as_array(y, "y"), "the arrays")
+
+
+def is_several(x: object) -> bool:
+    """Whether ``x`` is one array for each input: a tuple, or a list of arrays; a list of numbers is one array."""
+    return isinstance(x, tuple) or (
+        isinstance(x, list) and bool(x) and all(isinstance(v, (np.ndarray, torch.Tensor)) for v in x)
+    )
 
 
 def as_array(value: Any, what: str) -> np.ndarray:
@@ -50,9 +63,9 @@ def as_array(value: Any, what: str) -> np.ndarray:
 @final
 @dataclass(frozen=True, eq=False)
 class ArrayData(Data):
-    """Arrays and labels. ``x`` by input name, or one array for a model with one input; ``where`` as messages call it."""
+    """Arrays and labels. ``x`` by input name or in the model's order, or one array for one input; ``where`` for messages."""
 
-    x: np.ndarray | Mapping[str, np.ndarray]
+    x: np.ndarray | tuple[np.ndarray, ...] | Mapping[str, np.ndarray]
     y: np.ndarray | None
     where: str
     findings: tuple[Finding, ...] = ()
@@ -138,8 +151,14 @@ def _placed(rows: np.ndarray, spec: InputSpec, move: Move) -> np.ndarray:
     return np.ascontiguousarray(moved.reshape(len(rows), *spec.sample), spec.dtype)
 
 
-def _by_input(x: np.ndarray | Mapping[str, np.ndarray], inputs: tuple[InputSpec, ...]) -> dict[str, np.ndarray]:
+def _by_input(
+    x: np.ndarray | tuple[np.ndarray, ...] | Mapping[str, np.ndarray], inputs: tuple[InputSpec, ...]
+) -> dict[str, np.ndarray]:
     names = [s.name for s in inputs]
+    if isinstance(x, tuple):
+        if len(names) == 1 and len(x) > 1:
+            return {names[0]: as_array(x, "x")}  # samples one by one
+        return dict(zip(names_by_position(inputs, len(x)), x, strict=True))
     if isinstance(x, np.ndarray):
         if len(names) > 1:
             raise DataError(f"one array, but the model has {len(names)} inputs; give a mapping with {', '.join(names)}")

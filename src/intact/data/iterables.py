@@ -12,10 +12,10 @@ from typing import IO, Any, Final, Protocol, final, runtime_checkable
 import numpy as np
 import torch
 
-from intact.data.array import ArrayData, as_array, move_axes
+from intact.data.array import ArrayData, as_array, is_several, move_axes
 from intact.data.base import Data, Example
 from intact.data.samples import Samples
-from intact.data.spec import InputSpec
+from intact.data.spec import InputSpec, names_by_position
 from intact.errors import DataError
 
 #: An iterable that gives more than this is taken to be endless.
@@ -141,8 +141,8 @@ class _Iterated(Data):
     def _by_name(self, inputs: tuple[InputSpec, ...]) -> dict[str, tuple[np.ndarray, tuple[int, ...]]]:
         """Columns by input name; inputs given as a tuple go by position."""
         names = list(self.x)
-        if names == [str(i) for i in range(len(inputs))] and not set(names) & {s.name for s in inputs}:
-            names = [s.name for s in inputs]
+        if len(names) > 1 and names == [str(i) for i in range(len(names))] and not set(names) & {s.name for s in inputs}:
+            names = list(names_by_position(inputs, len(names)))
         return {new: (self.x[old], self.lengths[old]) for new, old in zip(names, self.x, strict=True)}
 
     def _all_labels(self, batched: bool) -> np.ndarray | None:
@@ -168,7 +168,7 @@ def _one_of_each(named: Mapping[str, np.ndarray]) -> Example:
 
 def _append(columns: dict[str, _Column], i: int, x: Any) -> None:
     """One more element: an array, a mapping by input name, or a tuple by input position."""
-    named = x if isinstance(x, Mapping) else dict(enumerate(x)) if isinstance(x, tuple) else {"": x}
+    named = x if isinstance(x, Mapping) else dict(enumerate(x)) if is_several(x) else {"": x}
     values = {str(name): as_array(value, f"element {i}") for name, value in named.items()}
     if not values:
         raise DataError(f"element {i} is empty")

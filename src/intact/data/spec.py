@@ -7,17 +7,22 @@ from dataclasses import dataclass
 from typing import final
 
 from intact.affine import Affine, Index
+from intact.errors import DataError
 from intact.graph import Dim, Graph
 
 
 @final
 @dataclass(frozen=True)
 class InputSpec:
-    """One model input: its name, its shape with the batch on axis 0 (any size), and the dtype that samples arrive in."""
+    """One model input: its name, its shape with the batch on axis 0 (any size), and the dtype that samples arrive in.
+
+    ``placed``: whether its place among the inputs is the model's own; else it goes by its name alone.
+    """
 
     name: str
     shape: tuple[Dim, ...]
     dtype: str = "float32"
+    placed: bool = True
 
     @property
     def sample(self) -> tuple[int, ...]:
@@ -45,7 +50,7 @@ def input_specs(graph: Graph) -> tuple[InputSpec, ...]:
     """
     tensors = (graph[i] for i in graph.inputs)
     return tuple(
-        InputSpec(name, t.shape, "float32" if isinstance(t.format, Affine) else t.format.dtype)
+        InputSpec(name, t.shape, "float32" if isinstance(t.format, Affine) else t.format.dtype, graph.order_is_known)
         for name, t in zip(graph.input_names, tensors, strict=True)
     )
 
@@ -58,6 +63,20 @@ def units(shape: Sequence[Dim]) -> int | None:
     """
     kept = [size for size in shape[1:] if size != 1] or [1]
     return kept[0] if len(kept) == 1 else None
+
+
+def names_by_position(inputs: tuple[InputSpec, ...], count: int) -> tuple[str, ...]:
+    """The names of ``count`` inputs that were given without names, in the model's order. DataError where it has none."""
+    names = tuple(spec.name for spec in inputs)
+    if count != len(names):
+        raise DataError(f"{count} inputs are given, but the model takes {len(names)}: {', '.join(names)}")
+    if not all(spec.placed for spec in inputs):
+        some = ", ".join(f"{name!r}: ..." for name in names)
+        raise DataError(
+            "inputs are given in an order, but this model's file knows them by name alone (a SavedModel signature has no "
+            f"order); give a dictionary: {{{some}}}"
+        )
+    return names
 
 
 def class_count(graph: Graph) -> int | None:

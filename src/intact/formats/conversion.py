@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from intact.errors import ChildError, MissingExtraError, ModelError, UnsupportedError
+from intact.formats.order import ordered
 from intact.runtime import child
 
 #: Converting the largest network that still fits a phone takes minutes.
@@ -17,6 +18,7 @@ _LIMIT_SECONDS: Final = 3600.0
 def converted(script: str, request: Mapping[str, Any], what: str, extra: str) -> bytes:
     """Run ``runtime/<script>`` on ``request`` plus ``out`` and ``scratch``; return the float .tflite it writes.
 
+    Inputs and outputs are in the order that the script's answer names them in.
     ``what`` and ``extra`` name the missing extra, as in "Reading a Keras model", "keras".
     """
     with tempfile.TemporaryDirectory(prefix="intact-") as folder:
@@ -33,4 +35,4 @@ def converted(script: str, request: Mapping[str, Any], what: str, extra: str) ->
             raise UnsupportedError(str(answer["refused"]))
         if not out.is_file():
             raise ChildError(f"{what} failed: the converter wrote nothing")
-        return out.read_bytes()
+        return ordered(out.read_bytes(), answer.get("inputs"), answer.get("outputs"))

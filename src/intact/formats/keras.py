@@ -30,9 +30,9 @@ def file_to_tflite(source: Path, input_shape: keras_export.InputShape | None) ->
     return _convert(source, input_shape)
 
 
-def folder_to_tflite(source: Path) -> bytes:
-    """A TensorFlow SavedModel folder, by its serving signature."""
-    return _convert(source, None)
+def folder_to_tflite(source: Path, order: tuple[list[str], list[str] | None] | None = None) -> bytes:
+    """A TensorFlow SavedModel folder, by its serving signature; ``order``: the names of its inputs and outputs, where known."""
+    return _convert(source, None, order)
 
 
 def model_to_tflite(model: Model, input_shape: keras_export.InputShape | None) -> bytes:
@@ -40,7 +40,7 @@ def model_to_tflite(model: Model, input_shape: keras_export.InputShape | None) -
     with tempfile.TemporaryDirectory(prefix="intact-") as folder:
         if any(cls.__module__.split(".")[0] == "tf_keras" for cls in type(model).__mro__):
             model.export(f"{folder}/saved_model")
-            return folder_to_tflite(Path(folder) / "saved_model")
+            return folder_to_tflite(Path(folder) / "saved_model", ([x.name for x in model.inputs], None))
         try:
             import keras  # noqa: PLC0415
         except ModuleNotFoundError as error:
@@ -48,13 +48,13 @@ def model_to_tflite(model: Model, input_shape: keras_export.InputShape | None) -
         if keras.backend.backend() == "tensorflow" and not _is_half(model):
             saved = Path(folder) / "saved_model"
             try:
-                keras_export.save(model, str(saved), input_shape)
+                order = keras_export.save(model, str(saved), input_shape)
             except keras_export.RefusedError as error:
                 raise UnsupportedError(str(error)) from error
             except (ValueError, TypeError, NotImplementedError) as error:
                 first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 raise UnsupportedError(f"Keras cannot export the model ({first})") from error
-            return folder_to_tflite(saved)
+            return folder_to_tflite(saved, order)
         saved = Path(folder) / "model.keras"
         model.save(saved)
         return file_to_tflite(saved, input_shape)
@@ -65,5 +65,8 @@ def _is_half(model: Model) -> bool:
     return any("float16" in str(getattr(layer, "compute_dtype", "")) for layer in model._flatten_layers())
 
 
-def _convert(source: Path, input_shape: keras_export.InputShape | None) -> bytes:
-    return converted(_SCRIPT, {"source": str(source.resolve()), "input_shape": input_shape}, _WHAT, _EXTRA)
+def _convert(
+    source: Path, input_shape: keras_export.InputShape | None, order: tuple[list[str], list[str] | None] | None = None
+) -> bytes:
+    request = {"source": str(source.resolve()), "input_shape": input_shape, "order": order}
+    return converted(_SCRIPT, request, _WHAT, _EXTRA)

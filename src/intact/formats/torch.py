@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -53,6 +54,7 @@ def module_to_tflite(module: torch.nn.Module, sample: Sample | None) -> bytes:
     if isinstance(module, torch.jit.ScriptModule):
         raise UnsupportedError("TorchScript modules cannot be converted; pass the module that it was made from")
     args, kwargs = _first(sample)
+    kwargs = {name: kwargs[name] for name in _in_order(module, kwargs)}
     with _evaluating(module), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -99,6 +101,12 @@ def _first(sample: Sample) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Te
             raise OptionError("the sample holds no elements; give a batch of at least one")
         args, kwargs = tuple(x[:1] for x in args), {name: x[:1] for name, x in kwargs.items()}
     return args, kwargs
+
+
+def _in_order(module: torch.nn.Module, names: Iterable[str]) -> list[str]:
+    """``names`` as ``forward`` lists its arguments, and then those that it does not list."""
+    listed = list(inspect.signature(module.forward).parameters)
+    return sorted(names, key=lambda name: listed.index(name) if name in listed else len(listed))
 
 
 def _tensor(value: object) -> torch.Tensor:

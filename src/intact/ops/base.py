@@ -111,6 +111,8 @@ class OpKind(abc.ABC):
     of_shapes: ClassVar[bool] = False
     #: Whether the output jumps where an input passes some number, so that ids and codes are read by it.
     discerns: ClassVar[bool] = False
+    #: Whether an infinite element among its inputs can be a neutral one: a margin that never wins, a mask.
+    takes_infinity: ClassVar[bool] = False
 
     @abc.abstractmethod
     def compute(self, *inputs: Tensor | None) -> Tensor | tuple[Tensor, ...]:
@@ -156,6 +158,7 @@ class Moves(OpKind):
     """An op that only moves numbers, or puts zeros between them: input and output share one scale."""
 
     range_rule: ClassVar[RangeRule] = SameAsInput()
+    takes_infinity: ClassVar[bool] = True
 
     def passes(self, *marks: Tensor | None) -> Passed:
         return as_tuple(self.compute(*marks))

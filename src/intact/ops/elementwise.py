@@ -22,6 +22,7 @@ class Add(OpKind):
     """``activation(a + b)``."""
 
     name: ClassVar[str] = "ADD"
+    takes_infinity: ClassVar[bool] = True
     activation: Activation = "none"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
@@ -149,6 +150,7 @@ class Maximum(OpKind):
 
     name: ClassVar[str] = "MAXIMUM"
     range_rule: ClassVar[RangeRule] = SameAsInput()
+    takes_infinity: ClassVar[bool] = True
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.maximum(present(inputs[0], "a"), present(inputs[1], "b"))
@@ -164,6 +166,7 @@ class Minimum(OpKind):
 
     name: ClassVar[str] = "MINIMUM"
     range_rule: ClassVar[RangeRule] = SameAsInput()
+    takes_infinity: ClassVar[bool] = True
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.minimum(present(inputs[0], "a"), present(inputs[1], "b"))

@@ -1,7 +1,9 @@
 """Child process: a Keras file or a SavedModel folder -> float .tflite, by TensorFlow's converter.
 
-The request: ``{"source", "out", "scratch", "input_shape"}``. The answer is ``{}``, or one of ``{"corrupt": text}``,
-``{"refused": text}`` and ``{"missing": module}``. Run by path; imports nothing of Intact but its neighbours, by plain name.
+The request: ``{"source", "out", "scratch", "input_shape", "order"}``, where ``order`` is what ``keras_export.save`` gave for
+a folder that it wrote, else None. The answer is ``{"inputs", "outputs"}``, names in the model's order or None where nothing
+tells it, or one of ``{"corrupt": text}``, ``{"refused": text}`` and ``{"missing": module}``. Run by path; imports nothing of
+Intact but its neighbours, by plain name.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import os
 import re
 import zipfile
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 #: What Keras, TensorFlow or torch make: without types here, as they are imported only when called.
 Foreign: TypeAlias = Any
@@ -29,20 +31,23 @@ def main(request: dict[str, Any], _progress: object) -> dict[str, Any]:
     export, keras2 = importlib.import_module("keras_export"), importlib.import_module("keras2")
     try:
         source, scratch = Path(request["source"]), Path(request["scratch"])
+        order = request.get("order")
         if not source.is_dir():
             model = _load(source, scratch)
             shape = request.get("input_shape")
             source = scratch / "saved_model"
-            export.save(model, str(source), shape)
-        data = _tflite(source)
+            order = export.save(model, str(source), shape)
+        saved = importlib.import_module("saved_model").checked(source, scratch)
+        data = _tflite(saved)
     except (export.RefusedError, keras2.RefusedError) as error:
         return {"refused": str(error)}
-    except _CorruptError as error:
+    except (_CorruptError, importlib.import_module("saved_model").CorruptError) as error:
         return {"corrupt": str(error)}
     except ModuleNotFoundError as error:
         return {"missing": error.name}
     Path(request["out"]).write_bytes(data)
-    return {}
+    inputs, outputs = order or (saved.inputs, saved.outputs)
+    return {"inputs": inputs, "outputs": outputs}
 
 
 def _load(source: Path, scratch: Path) -> Foreign:
@@ -112,8 +117,20 @@ def _modern(config: dict[str, Any], version: str) -> dict[str, Any]:
     keras2 = importlib.import_module("keras2")
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str) or "config" not in config:
         raise _CorruptError("its configuration is not a Keras model's")
-    modern: dict[str, Any] = keras2.modernize(config, _accepted, legacy=keras2.is_legacy(version, config))
+    modern: dict[str, Any] = keras2.modernize(config, _accepted, _operation, legacy=keras2.is_legacy(version, config))
     return modern
+
+
+def _operation(kind: str) -> str | None:
+    """The module that defines one of ``keras.ops``, by the name of its class."""
+    import keras  # noqa: PLC0415
+
+    for part in ("numpy", "nn", "math", "linalg", "image", "core"):
+        module = importlib.import_module(f"keras.src.ops.{part}")
+        found = vars(module).get(kind)
+        if inspect.isclass(found) and issubclass(found, keras.Operation) and found.__module__ == module.__name__:
+            return module.__name__
+    return None
 
 
 def _accepted(kind: str) -> frozenset[str] | None:
@@ -205,54 +222,36 @@ def _slices(spec: Foreign) -> Foreign:
     return tuple(index)
 
 
-def _tflite(folder: Path) -> bytes:
-    """The float .tflite of a SavedModel's serving signature, of LiteRT's own ops only."""
-    import tensorflow as tf  # noqa: PLC0415
-
-    if not (folder / "saved_model.pb").is_file():
-        raise _CorruptError("it is a folder, but no TensorFlow SavedModel: it holds no saved_model.pb")
-    _check_operations(folder)
+def _tflite(saved: Foreign) -> bytes:
+    """The float .tflite of a SavedModel's signature, of LiteRT's own ops only."""
     try:
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        converter.experimental_enable_resource_variables = True
-        data: bytes = converter.convert()
+        data = _from_folder(saved.folder, saved.key)
+        if saved.holds_variables(data):
+            data = _from_folder(saved.frozen(), saved.key)
     except Exception as error:  # the converter raises whatever its parts do
         raise _refused(_converter_message(str(error))) from error
-    if wrong := _disagreement(data, folder):
+    if wrong := _disagreement(data, saved):
         raise _refused(wrong)
     return data
 
 
-#: Operations that a SavedModel may run while it is loaded or folded, and that reach outside: files, Python, the network.
-_OUTSIDE: Final = re.compile(
-    r"ReadFile|WriteFile|MatchingFiles|ImmutableConst|Print(V2)?|.*(PyFunc|Dataset|Reader|Summary|Rpc|Debug).*"
-)
+def _from_folder(folder: Path, key: str) -> bytes:
+    import tensorflow as tf  # noqa: PLC0415
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[key])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    converter.experimental_enable_resource_variables = True
+    data: bytes = converter.convert()
+    return data
 
 
-def _check_operations(folder: Path) -> None:
-    """Refuse a SavedModel that does more than compute; loading one runs its initializers."""
-    from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415
-
-    saved = saved_model_pb2.SavedModel()
-    try:
-        saved.ParseFromString((folder / "saved_model.pb").read_bytes())
-    except (importlib.import_module("google.protobuf.message").DecodeError, OSError) as error:
-        raise _CorruptError("its saved_model.pb is truncated or corrupt") from error
-    for graph in saved.meta_graphs:
-        functions = graph.graph_def.library.function
-        for node in (*graph.graph_def.node, *(node for function in functions for node in function.node_def)):
-            if _OUTSIDE.fullmatch(node.op):
-                raise _refused(f"it uses the TensorFlow operation {node.op}, which reaches files, Python or the network")
-
-
-def _disagreement(data: bytes, folder: Path) -> str:
-    """What the .tflite computes otherwise than the SavedModel's serving signature, at batch 1."""
+def _disagreement(data: bytes, saved: Foreign) -> str:
+    """What the .tflite computes otherwise than the SavedModel's signature, at batch 1."""
     import tensorflow as tf  # noqa: PLC0415
 
     check = importlib.import_module("conversion_check")
-    loaded = tf.saved_model.load(str(folder))
-    run = loaded.signatures["serving_default"]
+    loaded = saved.loaded()
+    run = loaded.signatures[saved.key]
     inputs = {}
     for seed, (name, spec) in enumerate(sorted(run.structured_input_signature[1].items())):
         if spec.shape.rank is None or None in spec.shape[1:]:

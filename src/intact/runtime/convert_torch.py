@@ -1,8 +1,8 @@
 """Child process: a checked .pt2 exported program -> float .tflite, channels last, by litert-torch.
 
-The request: ``{"source", "out"}``. The answer is ``{}``, or one of ``{"corrupt": text}``, ``{"refused": text}`` and
-``{"missing": module}``. Run by path; imports nothing of Intact. The archive has been inspected before (``formats/pt2.py``);
-unpickling is switched off here once more.
+The request: ``{"source", "out"}``. The answer is ``{"inputs", "outputs"}``, names in the module's order, or one of
+``{"corrupt": text}``, ``{"refused": text}`` and ``{"missing": module}``. Run by path; imports nothing of Intact. The archive
+has been inspected before (``formats/pt2.py``); unpickling is switched off here once more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -40,15 +40,15 @@ def main(request: dict[str, Any], _progress: object) -> dict[str, Any]:
     try:
         import litert_torch  # noqa: F401, PLC0415
 
-        data = _converted(request["source"])
+        data, inputs, outputs = _converted(request["source"])
     except ModuleNotFoundError as error:
         return {"missing": error.name}
-    except _RefusedError as error:
+    except (_RefusedError, importlib.import_module("torch_ops").RefusedError) as error:
         return {"refused": str(error)}
     except _CorruptError as error:
         return {"corrupt": str(error)}
     Path(request["out"]).write_bytes(data)
-    return {}
+    return {"inputs": inputs, "outputs": outputs}
 
 
 @contextlib.contextmanager
@@ -71,7 +71,8 @@ def _no_unpickling() -> Foreign:
         torch.load, pickle.loads = load, loads
 
 
-def _converted(source: str) -> bytes:
+def _converted(source: str) -> tuple[bytes, list[str], list[str]]:
+    """The .tflite with the names of its inputs and outputs in the program's order."""
     import torch  # noqa: PLC0415
 
     with _no_unpickling():
@@ -88,9 +89,10 @@ def _converted(source: str) -> bytes:
     sample = {name: _channels_last(x) for name, x in zip(names, call.tensors, strict=True)}
     module = _channels_last_module(module, call, names)
     data = _lowered(module, sample)
-    if wrong := _disagreement(data, module, sample):
+    wrong, outputs = _disagreement(data, module, sample)
+    if wrong:
         raise _RefusedError(wrong)
-    return data
+    return data, names, outputs
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,8 @@ class _Call:
 
 
 def _evaluating(module: Foreign) -> Foreign:
-    """``module`` in evaluation mode and free of checks on its input sizes; a transposed convolution that the converter does
-    not know in the form of one that it does.
+    """``module`` in evaluation mode and free of checks on its input sizes; operators that the converter does not know or
+    spells badly in the form of ones that it does.
     """
     import torch  # noqa: PLC0415
 
@@ -122,11 +124,7 @@ def _evaluating(module: Foreign) -> Foreign:
         if getattr(hook, "__name__", "") == "_check_input_constraints_pre_hook":
             del module._forward_pre_hooks[key]
     aten = torch.ops.aten
-    replaced = {
-        aten.conv_transpose2d.input: _conv_transpose2d,
-        aten.conv_transpose1d.default: _conv_transpose1d,
-        aten.adaptive_max_pool2d.default: _adaptive_max_pool2d,
-    }
+    replaced = importlib.import_module("torch_ops").replacements()
     for node in list(module.graph.nodes):
         if node.target is aten.batch_norm.default:
             node.args = (*node.args[:5], False, *node.args[6:])
@@ -141,49 +139,6 @@ def _evaluating(module: Foreign) -> Foreign:
     return module
 
 
-_TRANSPOSED: Final = {"stride": (1, 1), "padding": (0, 0), "output_padding": (0, 0), "groups": 1, "dilation": (1, 1)}
-
-
-def _conv_transpose2d(x: Foreign, weight: Foreign, bias: Foreign = None, *options: Foreign, **named: Foreign) -> Foreign:
-    """The transposed convolution; where the converter has no padding for it, as the unpadded one, cut to size.
-
-    Output element i of the padded one is element i + padding of the unpadded one; beyond its end there is only the bias.
-    The converter takes padding none, or "same": twice the padding is what the kernel has over the stride.
-    """
-    from torch.nn import functional as F  # noqa: PLC0415
-
-    given = {**_TRANSPOSED, **dict(zip(_TRANSPOSED, options, strict=False)), **named}
-    groups = given.pop("groups")
-    stride, padding, output_padding, dilation = ([*v] * (2 // len(v)) for v in given.values())
-    spans = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True)]
-    if not any(output_padding) and all(p in (0, (k - s) / 2) for p, k, s in zip(padding, spans, stride, strict=True)):
-        return F.conv_transpose2d(x, weight, bias, stride, padding, 0, groups, dilation)
-    sizes = [
-        (n - 1) * s - 2 * p + k + o for n, s, p, k, o in zip(x.shape[2:], stride, padding, spans, output_padding, strict=True)
-    ]
-    beyond = [max(o - p, 0) for o, p in zip(output_padding, padding, strict=True)]
-    inner_bias = None if any(beyond) else bias
-    y = F.conv_transpose2d(x, weight, inner_bias, stride, 0, 0, groups, dilation)
-    y = F.pad(y, (0, beyond[1], 0, beyond[0])) if any(beyond) else y
-    y = y[:, :, padding[0] : padding[0] + sizes[0], padding[1] : padding[1] + sizes[1]]
-    return y if bias is None or inner_bias is not None else y + bias.reshape(1, -1, 1, 1)
-
-
-def _conv_transpose1d(x: Foreign, weight: Foreign, bias: Foreign = None, *options: Foreign, **named: Foreign) -> Foreign:
-    """As a two-dimensional one of height 1."""
-    given = {**_TRANSPOSED, **dict(zip(_TRANSPOSED, options, strict=False)), **named}
-    first = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1}
-    flat = {key: [first[key], list(v)[-1]] if key in first else v for key, v in given.items()}
-    return _conv_transpose2d(x.unsqueeze(2), weight.unsqueeze(2), bias, **flat).squeeze(2)
-
-
-def _adaptive_max_pool2d(x: Foreign, output_size: Sequence[int]) -> tuple[Foreign, None]:
-    """Only to one element, which is a maximum; the indices are left out."""
-    if list(output_size) != [1, 1]:
-        raise _RefusedError(f"adaptive max pooling to {list(output_size)} is not supported; use max pooling of a fixed size")
-    return x.amax((2, 3), keepdim=True), None
-
-
 def _sample(program: Foreign) -> _Call:
     """The sample that the program was exported with."""
     import torch  # noqa: PLC0415
@@ -194,7 +149,23 @@ def _sample(program: Foreign) -> _Call:
     call = _Call(tuple(args), dict(kwargs))
     if not call.tensors or not all(isinstance(x, torch.Tensor) for x in call.tensors):
         raise _RefusedError("its inputs are not plain tensors; wrap the module so that forward takes tensors, and export again")
+    if twin := _taken_for_one(program, call):
+        raise _RefusedError(
+            f"it was exported with one tensor for the inputs {twin[0]!r} and {twin[1]!r}, which torch.export took for one; "
+            "export it again with a tensor for each"
+        )
     return call.over([x.detach().clone() for x in call.tensors])
+
+
+def _taken_for_one(program: Foreign, call: _Call) -> tuple[str, str] | None:
+    """Two inputs that share memory, of which one is used for both."""
+    unused = {node.name for node in program.graph.nodes if node.op == "placeholder" and not node.users}
+    seen: dict[int, str] = {}
+    for name, x in zip(program.graph_signature.user_inputs, call.tensors, strict=False):
+        other = seen.setdefault(x.data_ptr(), name)
+        if x.numel() and other != name and unused & {name, other}:
+            return other, name
+    return None
 
 
 def _input_names(program: Foreign, call: _Call) -> list[str | None]:
@@ -237,7 +208,10 @@ def _channels_last(x: Foreign) -> Foreign:
 
 
 def _channels_first(x: Foreign) -> Foreign:
-    return x.permute(0, 3, 1, 2) if x.dim() == 4 else x
+    """NHWC to NCHW with the memory in that order, which ``view`` insists on; ``contiguous`` keeps NHWC's with one channel."""
+    import torch  # noqa: PLC0415
+
+    return torch.clone(x.permute(0, 3, 1, 2), memory_format=torch.contiguous_format) if x.dim() == 4 else x
 
 
 def _channels_last_module(module: Foreign, call: _Call, names: Sequence[str]) -> Foreign:
@@ -269,11 +243,14 @@ def _lowered(module: Foreign, sample: dict[str, Any]) -> bytes:
             path = Path(folder) / "model.tflite"
             model.export(str(path))
             return path.read_bytes()
+    except importlib.import_module("torch_ops").RefusedError:
+        raise
     except Exception as error:  # whatever its many parts raise
         raise _RefusedError(f"litert-torch cannot convert it ({_short(error)})") from error
 
 
-def _disagreement(data: bytes, module: Foreign, sample: dict[str, Foreign]) -> str:
+def _disagreement(data: bytes, module: Foreign, sample: dict[str, Foreign]) -> tuple[str, list[str]]:
+    """What is wrong with ``data``, empty for nothing, and the names of the outputs in the module's order."""
     import torch  # noqa: PLC0415
 
     check = importlib.import_module("conversion_check")
@@ -286,7 +263,7 @@ def _disagreement(data: bytes, module: Foreign, sample: dict[str, Foreign]) -> s
     narrow = {"int64": np.int32, "float64": np.float32}  # as litert-torch makes them
     inputs = {name: x.astype(narrow.get(x.dtype.name, x.dtype)) for name, x in inputs.items()}
     wrong: str = check.disagreement(data, inputs, {name: x.numpy() for name, x in outputs.items()})
-    return wrong
+    return wrong, list(outputs)
 
 
 def _short(error: BaseException) -> str:

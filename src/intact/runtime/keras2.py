@@ -7,6 +7,8 @@ Runs in a child process beside Keras, by plain name: imports only the standard l
 - calls are rewritten from ``["input_1", 0, 0, {...}]`` to the args/kwargs form, so that tensors may stand anywhere in them;
 - ``tf.add(x, 1.0)`` and ``x[:, 1:]``, which Keras 2 saved as TFOpLambda and SlicingOpLambda, become one layer
   (``TensorFlowCall``) that calls a function of a closed list;
+- calls of ``keras.ops``, which Keras 3 writes into .h5 by their bare name (``Mean``, and ``Multiply`` like the layer of that
+  name), get the module that .keras files hold;
 - ``hard_sigmoid`` was 0.2 x + 0.5 in Keras 2 and is relu6(x + 3) / 6 in Keras 3: the old one is kept.
 
 A configuration is a stranger's text and may name any Python object: only classes and functions of Keras itself pass.
@@ -95,12 +97,19 @@ class RefusedError(Exception):
     """The configuration holds what cannot or must not be loaded; the text is fit for a user."""
 
 
-def modernize(config: Config, accepted: Callable[[str], frozenset[str] | None], *, legacy: bool) -> Config:
+def modernize(
+    config: Config,
+    accepted: Callable[[str], frozenset[str] | None],
+    operation: Callable[[str], str | None],
+    *,
+    legacy: bool,
+) -> Config:
     """``config`` as Keras 3 reads it; ``legacy`` when Keras 2 wrote it. Raises :class:`RefusedError`.
 
     ``accepted`` tells the arguments of a Keras 3 layer class by name: None for a class that Keras 3 does not have, an
-    empty set for one that takes anything.
+    empty set for one that takes anything. ``operation`` tells the module of one of ``keras.ops``, None for any other name.
     """
+    config = config if legacy else _with_operations(config, operation)
     _check_objects(config, accepted)
     return _model(config, accepted) if legacy else _float32(config)
 
@@ -110,6 +119,20 @@ def is_legacy(keras_version: str, config: Config) -> bool:
     if keras_version:
         return keras_version.split(".", maxsplit=1)[0] in ("1", "2")
     return "module" not in config
+
+
+def _with_operations(node: Json, operation: Callable[[str], str | None]) -> Json:
+    """The same document with a module for every call of ``keras.ops``: what has calls and is no layer, which can be trained."""
+    if isinstance(node, list):
+        return [_with_operations(item, operation) for item in node]
+    if not isinstance(node, dict):
+        return node
+    node = {key: _with_operations(item, operation) for key, item in node.items()}
+    kind, inner = node.get("class_name"), node.get("config")
+    if "module" in node or "inbound_nodes" not in node or not isinstance(inner, dict) or "trainable" in inner:
+        return node
+    module = operation(str(kind))
+    return node if module is None else {**node, "module": module, "registered_name": kind}
 
 
 def _check_objects(node: object, accepted: Callable[[str], frozenset[str] | None]) -> None:

@@ -7,7 +7,7 @@ nothing else of Intact. Problems that a user can solve are :class:`RefusedError`
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 #: What Keras, TensorFlow or torch make: without types here, as they are imported only when called.
@@ -21,8 +21,10 @@ class RefusedError(Exception):
     """The model cannot be converted as it is; the text is fit for a user."""
 
 
-def save(model: Foreign, folder: str, input_shape: InputShape | None) -> None:
+def save(model: Foreign, folder: str, input_shape: InputShape | None) -> tuple[list[str], list[str]]:
     """Write ``model`` to ``folder`` with one signature: batch 1, every other size fixed by the model or ``input_shape``.
+
+    Gives the names of its inputs and of its outputs in the model's order, which the signature does not keep.
 
     With an open batch the converter leaves chains of SHAPE, STRIDED_SLICE and PACK around each reshape, TILE chains for
     nearest upsampling and SPACE_TO_BATCH_ND around dilated convolutions; the reader opens the batch again.
@@ -39,39 +41,60 @@ def save(model: Foreign, folder: str, input_shape: InputShape | None) -> None:
         raise RefusedError(
             "the model has not been built, so its input shape is unknown; call it once on a sample, or give input_shape=(...)"
         )
-    specs = _signature(model, input_shape)
+    specs, inputs = _signature(model, input_shape)
     names = _output_names(model)
+    outputs: list[str] = []
 
     def call(*arguments: Foreign) -> dict[str, Any]:
-        outputs = model(*arguments, training=False)
-        if isinstance(outputs, dict):
-            return outputs
-        flat = tf.nest.flatten(outputs)
-        keys = names if len(names) == len(flat) else [f"output_{i}" for i in range(len(flat))]
-        return dict(zip(keys, flat, strict=True))
+        made = model(*arguments, training=False)
+        if not isinstance(made, dict):
+            flat = tf.nest.flatten(made)
+            keys = names if len(names) == len(flat) else [f"output_{i}" for i in range(len(flat))]
+            made = dict(zip(keys, flat, strict=True))
+        outputs[:] = made
+        return made
 
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serving_default", call, input_signature=specs)
     archive.write_out(folder, verbose=False)
+    return inputs, outputs
 
 
-def _signature(model: Foreign, input_shape: InputShape | None) -> list[Any]:
-    """What the model is called with, as the specs of ``tf.function``: one structure per positional argument."""
+def _signature(model: Foreign, input_shape: InputShape | None) -> tuple[list[Any], list[str]]:
+    """What the model is called with, as the specs of ``tf.function``: one structure per positional argument; and its names."""
     import tensorflow as tf  # noqa: PLC0415
-    from keras import tree  # noqa: PLC0415
     from keras.src.export.export_utils import get_input_signature  # noqa: PLC0415
 
-    structure = get_input_signature(model)
-    inputs = tree.flatten(structure)
-    names = [spec.name or f"input_{i}" for i, spec in enumerate(inputs)]
-    shapes = _shapes(names, [tuple(spec.shape) for spec in inputs], input_shape)
-    specs = [
-        tf.TensorSpec(shape, spec.dtype, re.sub(r"\W", "_", name, flags=re.ASCII))
-        for shape, spec, name in zip(shapes, inputs, _unique(names), strict=True)
-    ]
-    packed = tree.pack_sequence_as(structure, specs)
-    return list(packed) if isinstance(packed, (list, tuple)) else [packed]
+    structure = list(get_input_signature(model))
+    inputs = list(_leaves(structure, ""))
+    names = [key or spec.name or f"input_{i}" for i, (key, spec) in enumerate(inputs)]
+    shapes = _shapes(names, [tuple(spec.shape) for _, spec in inputs], input_shape)
+    called = [re.sub(r"\W", "_", name, flags=re.ASCII) for name in _unique(names)]
+    specs = [tf.TensorSpec(shape, spec.dtype, name) for shape, (_, spec), name in zip(shapes, inputs, called, strict=True)]
+    leaves = iter(specs)
+    return [_refilled(part, leaves) for part in structure], called
+
+
+def _leaves(structure: Foreign, key: str) -> Iterator[tuple[str, Any]]:
+    """The specs in a structure, in its own order, each with the key that it has if a dictionary holds it."""
+    if isinstance(structure, Mapping):
+        for name, part in structure.items():
+            yield from _leaves(part, str(name))
+    elif isinstance(structure, (list, tuple)):
+        for part in structure:
+            yield from _leaves(part, "")
+    else:
+        yield key, structure
+
+
+def _refilled(structure: Foreign, leaves: Iterator[Any]) -> Foreign:
+    """The same structure with other leaves, in the order of :func:`_leaves`."""
+    if isinstance(structure, Mapping):
+        return {name: _refilled(part, leaves) for name, part in structure.items()}
+    if isinstance(structure, (list, tuple)):
+        return type(structure)(_refilled(part, leaves) for part in structure)
+    return next(leaves)
 
 
 def _shapes(

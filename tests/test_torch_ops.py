@@ -1,0 +1,74 @@
+"""What stands for an operator that the converter does not know is that operator, and comes through it."""
+
+import importlib.util
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from compare import assert_same
+from intact.clean import clean
+from intact.formats.load import load
+from intact.runtime import torch_ops
+from intact.simulate import Program
+
+IMAGE = torch.randn(2, 3, 10, 7, generator=torch.Generator().manual_seed(0))
+ATEN = torch.ops.aten
+REPLACED = torch_ops.replacements()
+
+CALLS = [
+    (ATEN.avg_pool2d.default, ([3, 3], [2, 2], [1, 1], False, False)),
+    (ATEN.avg_pool2d.default, ([3, 3], [2, 2], [1, 1], True, False)),
+    (ATEN.avg_pool2d.default, ([2, 2], [], [0, 0], True, False)),
+    (ATEN.avg_pool2d.default, ([3, 2], [], [1, 1], False, True)),
+    (ATEN.avg_pool2d.default, ([3, 2],)),
+    (ATEN.adaptive_avg_pool2d.default, ([5, 7],)),
+    (ATEN.adaptive_avg_pool2d.default, ([4, 3],)),
+    (ATEN.adaptive_avg_pool2d.default, ([12, 1],)),
+    (ATEN.upsample_bicubic2d.vec, ([15, 9], False, None)),
+    (ATEN.upsample_bicubic2d.vec, (None, False, [2.0, 2.0])),
+    (ATEN.upsample_bicubic2d.vec, (None, True, [1.7, 0.6])),
+    (ATEN.upsample_nearest2d.vec, ([15, 9], None)),
+    (ATEN.upsample_nearest2d.vec, ([20, 14], None)),
+    (ATEN.upsample_nearest2d.vec, (None, [1.5, 1.3])),
+    (ATEN.im2col.default, ([3, 2], [1, 1], [1, 0], [2, 1])),
+    (ATEN.im2col.default, ([2, 2], [2, 3], [0, 0], [1, 1])),
+]
+
+
+@pytest.mark.parametrize(("operator", "arguments"), CALLS, ids=lambda v: str(v)[:60])
+def test_it_is_the_same_function(operator, arguments):
+    made = REPLACED[operator](IMAGE, *arguments)
+    assert_same(made.numpy(), operator(IMAGE, *arguments).numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [[1, 1], [5, 7], [4, 3], [12, 2]])
+def test_adaptive_maximum(size):
+    assert_same(torch_ops._adaptive_max_pool2d(IMAGE, size)[0].numpy(), F.adaptive_max_pool2d(IMAGE, size).numpy())
+
+
+def test_too_many_windows_are_refused():
+    with pytest.raises(torch_ops.RefusedError, match=r"adaptive max pooling to \[60, 60\] is not supported; use max pooling"):
+        torch_ops._adaptive_max_pool2d(torch.zeros(1, 1, 64, 64), [60, 60])
+
+
+class All(nn.Module):
+    def forward(self, x):
+        return {
+            "average": F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+            "bins": F.adaptive_avg_pool2d(x, (4, 3)),
+            "largest": F.adaptive_max_pool2d(x, (4, 3)),
+            "cubic": F.interpolate(x, scale_factor=2.0, mode="bicubic"),
+            "nearest": F.interpolate(x, size=(15, 9)),
+            "patches": F.unfold(x, 3, padding=1),
+        }
+
+
+@pytest.mark.skipif(importlib.util.find_spec("litert_torch") is None, reason="needs the extra [torch]")
+@pytest.mark.xdist_group("torch")
+def test_the_converter_takes_them():
+    graph = clean(load(All(), IMAGE))
+    for name, expected in All()(IMAGE).items():
+        y = Program(graph)({graph.input_names[0]: IMAGE.permute(0, 2, 3, 1).contiguous().numpy()})[name]
+        assert_same(y.numpy(), (expected.permute(0, 2, 3, 1) if expected.dim() == 4 else expected).numpy(), rtol=1e-5)
