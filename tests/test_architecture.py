@@ -35,6 +35,7 @@ ORDER = (
     "rewrites",
     "clean",
     "moves",
+    "fuse",
     "lower",
     "channels",
     "runtime.child",  # a leaf, as the next: how to start a process, and what one is told

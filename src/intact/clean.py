@@ -98,11 +98,11 @@ def _constant_shapes(graph: Graph) -> Graph:
 
 def _computed_indices(graph: Graph, op: Op) -> bool:
     """Whether the op reads integers that other ops compute."""
-    return any(isinstance(graph[i].format, Index) and not graph[i].is_constant and i not in graph.inputs for i in op.reads)
+    return any(isinstance(graph[i].format, Index) and not graph[i].is_constant and i not in graph.starts for i in op.reads)
 
 
 def _without_dead(graph: Graph) -> Graph:
-    needed, ops = set(graph.outputs), list[Op]()
+    needed, ops = set(graph.ends), list[Op]()
     for op in reversed(graph.ops):
         if needed.intersection(op.outputs):
             ops.append(op)
@@ -112,7 +112,7 @@ def _without_dead(graph: Graph) -> Graph:
 
 def _free_batch(graph: Graph) -> Graph:
     """RESHAPE to [1, k] becomes [-1, k] everywhere, if that opens the batch of the graph; else nothing changes."""
-    if all(graph[i].shape[:1] == (None,) for i in graph.inputs):
+    if graph.states or all(graph[i].shape[:1] == (None,) for i in graph.inputs):
         return graph
     ops, tensors = list[Op](), list[Tensor]()
     for op in graph.ops:

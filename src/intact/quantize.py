@@ -35,8 +35,8 @@ from intact.measure.outputs import OutputFidelity, look
 from intact.measure.run_outputs import outputs_of
 from intact.measure.task import Task
 from intact.measure.task import tasks as tasks_of
+from intact.mixing import first_plan
 from intact.plan import Plan
-from intact.planner import make_plan
 from intact.quantized import Quantized
 from intact.ranges import Observed, Range, estimator
 from intact.recover import Recovery, recover
@@ -51,6 +51,8 @@ from intact.targets import target as target_named
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 _BATCH: Final = 32
+#: Calls of a network with states that count as one sample: neighbours are alike, and states go slowly to their extremes.
+_CALLS: Final = 10
 
 
 @final
@@ -261,7 +263,9 @@ class Job:
         evaluation = None if self.evaluation is None else self.evaluation.bind(specs, classes)
         if evaluation is not None:
             data = replace(data, findings=(*data.findings, *(f for f in evaluation.findings if f not in data.findings)))
-        parts = samples_of.partition(data, evaluation, self.settings.seed, self.settings.calibration_samples)
+        in_order = bool(graph.states)
+        wanted = self.settings.calibration_samples * (_CALLS if in_order else 1)
+        parts = samples_of.partition(data, evaluation, self.settings.seed, wanted, in_order=in_order)
         if self.metric is not None and parts.report.targets is None:
             raise OptionError(
                 "a metric needs targets; give the data some, as an .npz with x and y or intact.data.arrays(x, y) does"
@@ -278,7 +282,7 @@ class Job:
             estimate = estimator(self.settings.ranges, scheme.activations)
             seen = self._calibrate(graph, parts.calibration, histogram=estimate.needs_histogram)
             ranges = {i: estimate.estimate(o) for i, o in seen.items()}
-        return make_plan(graph, ranges, self.settings.request())
+        return first_plan(graph, ranges, self.settings.request())
 
     def _recover(self, start: Quantized, parts: Parts, source: Path) -> Recovery:
         if not (self.settings.remedies or self.settings.goal):
@@ -314,7 +318,8 @@ class Job:
 
     def _calibrate(self, graph: Graph, calibration: Samples, *, histogram: bool) -> dict[int, Observed]:
         def make() -> dict[str, np.ndarray]:
-            seen = observe(graph, lambda: self._batches("calibrate", calibration), histogram=histogram)
+            size = len(calibration) if graph.states else _BATCH  # states begin anew with every batch
+            seen = observe(graph, lambda: self._batches("calibrate", calibration, size), histogram=histogram)
             stored: dict[str, np.ndarray] = {}
             for i, o in seen.items():
                 stored |= {f"{i} lows": o.lows, f"{i} highs": o.highs}
@@ -326,9 +331,9 @@ class Job:
         ids = [int(key.split()[0]) for key in stored if key.endswith(" lows")]
         return {i: Observed(stored[f"{i} lows"], stored[f"{i} highs"], stored.get(f"{i} counts")) for i in ids}
 
-    def _batches(self, step: str, samples: Samples) -> Iterator[Mapping[str, np.ndarray]]:
-        for n, (batch, _) in enumerate(samples.batches(_BATCH)):
-            self.progress(step, min(n * _BATCH, len(samples)), len(samples))
+    def _batches(self, step: str, samples: Samples, size: int) -> Iterator[Mapping[str, np.ndarray]]:
+        for n, (batch, _) in enumerate(samples.batches(size)):
+            self.progress(step, min(n * size, len(samples)), len(samples))
             yield batch
         self.progress(step, len(samples), len(samples))
 
