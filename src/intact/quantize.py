@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from typing import Any, Final, TypeAlias, final
 
@@ -46,6 +47,7 @@ from intact.schemes import scheme as scheme_named
 from intact.search import Candidate
 from intact.settings import Settings
 from intact.targets import target as target_named
+from intact.verify import infer
 
 #: Told the step, how much of it is done and how much there is (0: not known).
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -53,6 +55,8 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 _BATCH: Final = 32
 #: Calls of a network with states that count as one sample: neighbours are alike, and states go slowly to their extremes.
 _CALLS: Final = 10
+#: Numbers that all activations of all those calls may come to: they are looked at together.
+_HELD: Final = 1 << 27
 
 
 @final
@@ -263,8 +267,10 @@ class Job:
         evaluation = None if self.evaluation is None else self.evaluation.bind(specs, classes)
         if evaluation is not None:
             data = replace(data, findings=(*data.findings, *(f for f in evaluation.findings if f not in data.findings)))
-        in_order = bool(graph.states)
-        wanted = self.settings.calibration_samples * (_CALLS if in_order else 1)
+        wanted, in_order = self.settings.calibration_samples, bool(graph.states)
+        if in_order:
+            held = sum(prod(shape) for i, shape in infer(graph).items() if not graph[i].is_constant)
+            wanted *= min(_CALLS, max(1, _HELD // (wanted * held)))
         parts = samples_of.partition(data, evaluation, self.settings.seed, wanted, in_order=in_order)
         if self.metric is not None and parts.report.targets is None:
             raise OptionError(
@@ -318,8 +324,7 @@ class Job:
 
     def _calibrate(self, graph: Graph, calibration: Samples, *, histogram: bool) -> dict[int, Observed]:
         def make() -> dict[str, np.ndarray]:
-            size = len(calibration) if graph.states else _BATCH  # states begin anew with every batch
-            seen = observe(graph, lambda: self._batches("calibrate", calibration, size), histogram=histogram)
+            seen = observe(graph, lambda: self._batches("calibrate", calibration), histogram=histogram)
             stored: dict[str, np.ndarray] = {}
             for i, o in seen.items():
                 stored |= {f"{i} lows": o.lows, f"{i} highs": o.highs}
@@ -331,9 +336,9 @@ class Job:
         ids = [int(key.split()[0]) for key in stored if key.endswith(" lows")]
         return {i: Observed(stored[f"{i} lows"], stored[f"{i} highs"], stored.get(f"{i} counts")) for i in ids}
 
-    def _batches(self, step: str, samples: Samples, size: int) -> Iterator[Mapping[str, np.ndarray]]:
-        for n, (batch, _) in enumerate(samples.batches(size)):
-            self.progress(step, min(n * size, len(samples)), len(samples))
+    def _batches(self, step: str, samples: Samples) -> Iterator[Mapping[str, np.ndarray]]:
+        for n, (batch, _) in enumerate(samples.batches(_BATCH)):
+            self.progress(step, min(n * _BATCH, len(samples)), len(samples))
             yield batch
         self.progress(step, len(samples), len(samples))
 

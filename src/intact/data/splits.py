@@ -88,6 +88,8 @@ def partition(
     ``in_order``: samples are calls that follow each other, as a network with states takes them: each part is one stretch of
     ``data``, and equal samples are no leak.
     """
+    if in_order:
+        data, evaluation = replace(data, in_order=True), None if evaluation is None else replace(evaluation, in_order=True)
     if calibration_samples < 1:
         raise OptionError(f"--calibration-samples {calibration_samples} must be at least 1; the default is 500")
     if evaluation is None:
