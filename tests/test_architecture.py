@@ -36,6 +36,7 @@ ORDER = (
     "freeing",
     "clean",
     "moves",
+    "fuse",
     "lower",
     "channels",
     "runtime.child",  # a leaf, as the next: how to start a process, and what one is told

@@ -14,7 +14,7 @@ from intact import data as samples_of
 from intact import micro, quantize
 from intact.affine import Affine, Index, dequantize_array
 from intact.errors import ChildError, OptionError, UnsupportedError
-from intact.formats import tflite
+from intact.formats import tflite, tflite_write
 from intact.graph import Op, Tensor
 from intact.micro import KERNELS, refusals, require, types
 from intact.ops import KINDS
@@ -119,7 +119,7 @@ def test_every_kind_of_the_target_is_in_the_table():
 @needs_tflm
 def test_op_versions_do_not_matter_to_the_runtime(monkeypatch):
     net = planned(fully_connected())
-    monkeypatch.setattr(tflite, "version", lambda *_: 99)
+    monkeypatch.setattr(tflite_write, "version", lambda *_: 99)
     assert require(net, tflite.write(net)).asked
 
 

@@ -9,8 +9,9 @@ from drafts import draft, normal
 from intact.affine import Affine, Float, Index
 from intact.emit import emit
 from intact.errors import ModelError, UnsupportedError
-from intact.graph import Op, Tensor
+from intact.graph import Op, State, Tensor
 from intact.ops.activation import Relu, Softmax
+from intact.ops.elementwise import Add
 from intact.ops.quantization import Cast
 from intact.ops.shaping import Concatenation, Pack, Reshape, ShapeOf, StridedSlice
 from intact.verify import RULES, infer, open_batch, verify
@@ -56,6 +57,17 @@ def int4(data):
     )
 
 
+def summed(read=1, write=2, initial=None):
+    """y = x + what y was in the call before."""
+    tensors = (Tensor(0, "x", (1, 4)), Tensor(1, "before", (1, 4)), Tensor(2, "y", (1, 4)), Tensor(3, "flat", (4,)))
+    ops = [Op(Add(), (0, 1), (2,)), Op(Reshape((4,)), (2,), (3,))]
+    initial = np.zeros((1, 4)) if initial is None else initial
+    whole = replace(graph(tensors, ops, (0,), (2, 3)), states=(State("sum", 1, 2, np.zeros((1, 4))),))
+    assert verify(whole) is whole
+    also = () if read == 1 else whole.states  # what is read else would be made by nothing
+    return replace(whole, states=(State("sum", read, write, initial), *also))
+
+
 def joined(second):
     """CONCATENATION of a and b in int8, b in the format ``second``."""
     first = Affine((0.1,), (3,))
@@ -89,6 +101,9 @@ BROKEN = [
     ("constants hold what they say", int4(np.zeros(3, np.int8)), r"'w' holds int8 \[3\] and says int4 \[3, 2\]"),
     ("constants hold what they say", with_data(NET, 1, 5, np.nan), "weight 'w1' holds 1 values that are NaN or infinite"),
     ("constants hold what they say", with_data(NET, 5, [0, 3], -np.inf), "weight 'w5' holds 2 values that are NaN or inf"),
+    ("states fit", summed(read=0), "state 'sum' is read from 'x', which is something else"),
+    ("states fit", summed(write=3), r"state 'sum' is read as .*float32.* \[1, 4\] and kept as .* \[4\]"),
+    ("states fit", summed(initial=np.zeros((1, 5))), r"state 'sum' of shape \[1, 4\] begins with \[1, 5\]"),
     ("formats are valid", with_tensor(NET, 0, format=Affine((-1.0,), (0,))), "has a scale that is not a positive number"),
     (
         "formats are valid",

@@ -117,7 +117,7 @@ def free_channels(graph: Graph) -> Channels:
     walk = _Walk(graph)
     for op in graph.ops:
         walk.step(op)
-    for i in graph.outputs:
+    for i in graph.ends:
         walk.pin(walk.marks[i])
     names = np.arange(walk.next)
     names[sorted(walk.pinned)] = int(ONE)
@@ -141,7 +141,7 @@ class _Walk:
         self.taken: dict[int, np.ndarray] = {}
         self.marks: dict[int, Values | None] = dict.fromkeys(graph.tensors)
         last = {i: n for n, op in enumerate(graph.ops) for i in op.reads}
-        self.dead_after = {n: [i for i in last if last[i] == n and i not in graph.outputs] for n in set(last.values())}
+        self.dead_after = {n: [i for i in last if last[i] == n and i not in graph.ends] for n in set(last.values())}
         self.at = 0
 
     def pin(self, marks: Values | None) -> None:
@@ -221,7 +221,7 @@ class _Walk:
             if i is None:
                 continue
             data = self.graph[i].data
-            alone = len(self.readers[i]) == 1 and op.inputs.count(i) == 1 and i not in self.graph.outputs
+            alone = len(self.readers[i]) == 1 and op.inputs.count(i) == 1 and i not in self.graph.ends
             if data is None or not (alone or (i != ids[0] and not np.any(data))):
                 return False
         return bool(ids) and ids[0] is not None and prod(concrete(self.graph[ids[0]])) > 0

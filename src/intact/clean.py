@@ -99,11 +99,11 @@ def _constant_shapes(graph: Graph) -> Graph:
 
 def _computed_indices(graph: Graph, op: Op) -> bool:
     """Whether the op reads integers that other ops compute."""
-    return any(isinstance(graph[i].format, Index) and not graph[i].is_constant and i not in graph.inputs for i in op.reads)
+    return any(isinstance(graph[i].format, Index) and not graph[i].is_constant and i not in graph.starts for i in op.reads)
 
 
 def _without_dead(graph: Graph) -> Graph:
-    needed, ops = set(graph.outputs), list[Op]()
+    needed, ops = set(graph.ends), list[Op]()
     for op in reversed(graph.ops):
         if needed.intersection(op.outputs):
             ops.append(op)

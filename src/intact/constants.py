@@ -154,7 +154,7 @@ class Constants:
     def _taken_back(self, i: int, factors: np.ndarray) -> _TakenBack | None:
         """How weights take ``factors`` of the channels of tensor ``i`` back, if they do so everywhere."""
         found, left = {i: factors}, 0.0
-        if i in self.graph.outputs:
+        if i in self.graph.ends:
             return None
         for op in self.readers[i]:
             channels = {**self.supposed, **self.rescaled, **found}

@@ -37,18 +37,22 @@ class _Emitter:
 
     def graph(self) -> Graph:
         inputs = {i: self._enter(i) for i in self.source.inputs}
+        for state in self.source.states:
+            self.tensors[state.read] = replace(self.source[state.read], format=self._own(state.read))
         for op in self.source.ops:
             reads = tuple(None if i is None else self._as(i, self._at(i, op)) for i in op.inputs)
             self.ops.append(replace(op, kind=self._kind(op), inputs=reads))
             for i in op.outputs:
                 self.tensors[i] = replace(self.source[i], format=self._own(i))
         outputs = {i: self._leave(i) for i in self.source.outputs}
+        states = tuple(replace(state, write=self._as(state.write, self._own(state.read))) for state in self.source.states)
         return replace(
             self.source,
             tensors=self.tensors,
             ops=tuple(self.ops),
             inputs=tuple(inputs.values()),
             outputs=tuple(outputs[i] for i in self.source.outputs),
+            states=states,
             signatures=tuple(
                 replace(
                     s,

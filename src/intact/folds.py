@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from intact.graph import Graph, Op
+from intact.graph import Graph, Op, rebuild
 from intact.ops.activation import Exp
 from intact.ops.base import Weight
 from intact.ops.blocks import BatchToSpaceNd, SpaceToBatchNd
@@ -150,6 +150,58 @@ def bounded_exponential(view: View, op: Op) -> Graph | None:
         return None
     lower = view.made(x, view.graph[x].shape, "bounded_exponential")
     return view.swap([maker], [Op(Minimum(), (x, zero), (lower.id,)), Op(Exp(), (lower.id,), maker.outputs)], [lower])
+
+
+def bias_before_sum(view: View, op: Op) -> Graph | None:
+    """ADD(ADD(FC(x), y), c) = ADD(ADD(FC(x), c), y), after which the constant goes into the bias: so recurrent cells come."""
+    inner, c = _constant_operand(view, op)
+    if not isinstance(op.kind, Add) or inner is None or c is None or inner.kind != Add():
+        return None
+    for a, b in (inner.inputs, inner.inputs[::-1]):
+        maker = view.sole_producer(a)
+        if maker is None or a is None or not isinstance(maker.kind, (Conv2D, DepthwiseConv2D, FullyConnected)):
+            continue
+        shape = view.shape(a)
+        if maker.kind.activation != "none" or shape != view.shape(op.output) or c.size not in (1, shape[-1]):
+            continue
+        shifted = view.made(op.output, view.graph[a].shape, "bias_before_sum")
+        constant = next(i for i in op.inputs if view.data(i) is not None)
+        ops = [Op(Add(), (a, constant), (shifted.id,)), Op(op.kind, (shifted.id, b), op.outputs)]
+        return view.swap([inner, op], ops, [shifted])
+    return None
+
+
+def broadcast_as_it_is(view: View, op: Op) -> Graph | None:
+    """ADD(x, RESHAPE(y)) = ADD(x, y) where y only loses leading axes of length 1, which broadcasting gives back."""
+    if not isinstance(op.kind, (Add, Sub, Mul)):
+        return None
+    for n, i in enumerate(op.inputs):
+        before = view.made_by.get(-1 if i is None else i)
+        if i is None or before is None or not isinstance(before.kind, Reshape):
+            continue
+        y, flat, whole = before.inputs[0], view.shape(i), view.shape(before.inputs[0])
+        lost = len(whole) - len(flat)
+        if y is None or lost <= 0 or whole != (*[1] * lost, *flat) or len(whole) > len(view.shape(op.output)):
+            continue
+        inputs = tuple(y if m == n else j for m, j in enumerate(op.inputs))
+        return view.swap(view.unread_without(before, op), [replace(op, inputs=inputs)])
+    return None
+
+
+def nothing_to_add(view: View, op: Op) -> Graph | None:
+    """ADD(MUL(x, 0), y) = y: the first step of a cell, whose state is all zeros."""
+    if not isinstance(op.kind, Add) or op.kind.activation != "none" or op.output in view.graph.ends:
+        return None
+    for i, y in (op.inputs, op.inputs[::-1]):
+        product = view.sole_producer(i)
+        if product is None or y is None or not isinstance(product.kind, Mul):
+            continue
+        factor = next((d for j in product.inputs if (d := view.data(j)) is not None), None)
+        if factor is None or factor.any() or view.graph[y].shape != view.graph[op.output].shape:
+            continue
+        kept = [o for o in view.graph.ops if o is not op and o is not product]
+        return rebuild(view.graph, [replace(o, inputs=tuple(y if j == op.output else j for j in o.inputs)) for o in kept])
+    return None
 
 
 def _constant_operand(view: View, op: Op, *, any_producer: bool = False) -> tuple[Op | None, np.ndarray | None]:

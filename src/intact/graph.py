@@ -90,8 +90,25 @@ class Signature:
 
 @final
 @dataclass(frozen=True, eq=False)
+class State:
+    """A value that a network keeps from call to call: ``read`` is, in one call, what ``write`` was in the call before.
+
+    In the first call it is ``initial``, real numbers. Nothing makes ``read``; ``write`` may have any maker.
+    """
+
+    name: str
+    read: int
+    write: int
+    initial: np.ndarray = field(repr=False)
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class Graph:
-    """Tensors by id, ops in an order in which every op comes after the ops it reads from, inputs and outputs by id."""
+    """Tensors by id, ops in an order in which every op comes after the ops it reads from, inputs and outputs by id.
+
+    A graph with ``states`` is called once per sample, in order: samples that follow each other are calls that do.
+    """
 
     tensors: Mapping[int, Tensor]
     ops: tuple[Op, ...]
@@ -100,12 +117,23 @@ class Graph:
     signatures: tuple[Signature, ...] = ()
     metadata: tuple[tuple[str, bytes], ...] = ()
     description: str = ""
+    states: tuple[State, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
 
     def __getitem__(self, tensor_id: int) -> Tensor:
         return self.tensors[tensor_id]
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """What a call begins with: inputs, and what states hold."""
+        return (*self.inputs, *(state.read for state in self.states))
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """What a call leaves behind: outputs, and what states hold from then on."""
+        return (*self.outputs, *(state.write for state in self.states))
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -139,8 +167,8 @@ class Graph:
 
     @property
     def takes_batches(self) -> bool:
-        """Whether every input leaves the number of samples open."""
-        return all(self[i].shape[:1] == (None,) for i in self.inputs)
+        """Whether every input leaves the number of samples open, and no sample depends on the one before."""
+        return not self.states and all(self[i].shape[:1] == (None,) for i in self.inputs)
 
     def consumers(self) -> dict[int, list[Op]]:
         """The ops that read each tensor, once per op; every tensor has an entry."""
@@ -191,7 +219,7 @@ def rebuild(graph: Graph, ops: Iterable[Op], tensors: Iterable[Tensor] = ()) -> 
     """``graph`` with other ops and added or replaced tensors, less every tensor that nothing uses any more."""
     ops = tuple(ops)
     known = dict(graph.tensors) | {t.id: t for t in tensors}
-    used = set(graph.inputs) | set(graph.outputs)
+    used = {*graph.starts, *graph.ends}
     used.update(i for op in ops for i in (*op.reads, *op.outputs))
     return replace(graph, tensors={i: t for i, t in known.items() if i in used}, ops=ops)
 

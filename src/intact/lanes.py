@@ -33,6 +33,8 @@ class Lanes:
         self.open: Final = graph.takes_batches
         self.size: Final = max((concrete(graph[i]) or (1,))[0] for i in graph.inputs) if graph.inputs and not self.open else 1
         self.carried: Final = _carried(graph)
+        #: Lanes come one after the other, as calls do: ops are given one, without an axis for it.
+        self._in_turn: Final = bool(graph.states)
 
     def enter(self, t: GraphTensor, x: Tensor) -> Tensor:
         """``x`` as ops read it: samples ``[n, *shape[1:]]``, or ``[n, *shape]`` of a tensor without a batch axis."""
@@ -98,14 +100,14 @@ class Lanes:
         return tuple(torch.stack(parts) for parts in zip(*(as_tuple(work(*lane)) for lane in lanes), strict=True))
 
     def _has_lanes(self, op: Op) -> bool:
-        return not self.open and not self.carried.isdisjoint(op.reads)
+        return not self.open and not self._in_turn and not self.carried.isdisjoint(op.reads)
 
     def _axes(self, op: Op) -> tuple[int | None, ...]:
         return tuple(0 if i in self.carried else None for i in op.inputs)
 
 
 def _carried(graph: Graph) -> frozenset[int]:
-    found = set(graph.inputs)
+    found = set(graph.starts)
     for op in graph.ops:
         if not found.isdisjoint(op.reads):
             found.update(op.outputs)

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from intact.affine import Index
+from intact.fuse import fuse_cells
 from intact.graph import Graph, Op, Tensor, constant, rebuild
 from intact.moves import select_as_sum, select_as_v2, tile_as_concatenation, transpose_within
 from intact.ops.activation import HardSwish, Neg, Relu, Relu6, ReluN1To1
@@ -149,6 +150,7 @@ LOWERINGS: Final[Mapping[tuple[str, str, str], Lowering]] = {
 
 def lower(graph: Graph, target: str, activations: str) -> Graph:
     """``graph`` as ``target`` likes it for activations stored as ``activations`` (``"int8"``, ``"float32"``)."""
+    graph = fuse_cells(graph) if activations == "int8" and graph.states else graph
     ops: list[Op] = []
     made: list[Tensor] = []
     touched: set[int] = set()

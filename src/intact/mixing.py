@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from intact.affine import Affine
 from intact.graph import Graph, Op
 from intact.ops.base import SameAsInput
+from intact.ops.elementwise import Add, Maximum, Minimum, Mul, Sub
+from intact.ops.logic import Select, SelectV2
 from intact.plan import Edge, Entry, Plan
 from intact.planner import make_plan
 from intact.ranges import Range
@@ -34,6 +37,7 @@ def mixed_plan(graph: Graph, ranges: Mapping[int, Range], request: Request, outp
     plans = {op.output: wide if op.output in ops else narrow for op in graph.ops}
     # A tensor is stored as its maker wants it, a constant as its first reader does.
     makers = dict.fromkeys(graph.inputs, narrow)
+    makers |= {state.read: plans.get(state.write, narrow) for state in graph.states}
     for op in graph.ops:
         makers |= dict.fromkeys(op.outputs, plans[op.output])
         makers |= {i: plans[op.output] for i in op.reads if i not in makers}
@@ -53,6 +57,31 @@ def mixed_plan(graph: Graph, ranges: Mapping[int, Range], request: Request, outp
     return replace(narrow, tensors=tensors, edges=dict(sorted(edges.items())), boundary=boundary, names=names)
 
 
+def first_plan(graph: Graph, ranges: Mapping[int, Range], request: Request) -> Plan:
+    """The plan for ``request`` as it is, except that states which add up (:func:`accumulators`) have 16 bits in an int8 plan:
+    at 8 bits an increment below half a step is lost in every call.
+    """
+    sums = accumulators(graph) if request.scheme.activations == "int8" else ()
+    return mixed_plan(graph, ranges, request, sums) if sums else make_plan(graph, ranges, request)
+
+
+#: Ops that give each element from the same element of what they read: what they keep of a state stays where it is.
+_ELEMENTWISE: Final = (Add, Sub, Mul, Maximum, Minimum, Select, SelectV2)
+
+
+def accumulators(graph: Graph) -> tuple[int, ...]:
+    """What is written to states whose new value comes element by element from the old one: an LSTM's cell, a GRU's state."""
+    found = []
+    for state in graph.states:
+        reached = {state.read}
+        for op in graph.ops:
+            if isinstance(op.kind, _ELEMENTWISE) and reached.intersection(op.reads):
+                reached.update(op.outputs)
+        if state.write in reached and state.write != state.read:
+            found.append(state.write)
+    return tuple(found)
+
+
 def wide_ops(graph: Graph, target: Target, outputs: Iterable[int]) -> set[int]:
     """First outputs of the ops that make or read one of ``outputs``, where all of them have int16 kernels.
 
@@ -63,6 +92,7 @@ def wide_ops(graph: Graph, target: Target, outputs: Iterable[int]) -> set[int]:
     for output in outputs:
         around: dict[int, Op] = {}
         waiting = [output] if output in makers else []
+        waiting += [state.read for state in graph.states if state.write == output]
         while waiting:
             i = waiting.pop()
             for op in (makers[i], *readers[i]) if i in makers else readers[i]:

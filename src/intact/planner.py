@@ -134,6 +134,7 @@ class _Draft:
             if op.output in groups and not groups.is_fixed(op.output):
                 self._coarsen(op, groups)
         self.tensors.update(groups.entries(dtype, self.request.ranges_from))
+        self._plan_results(integer_ops)
         for op in self.graph.ops:
             if op.output in integer_ops:
                 self._plan_integer_op(op)
@@ -143,6 +144,21 @@ class _Draft:
             if op.output not in integer_ops:
                 self._plan_float_op(op)
         self._plan_boundary()
+
+    def _plan_results(self, integer_ops: set[int]) -> None:
+        """Outputs whose formats their op says itself, and the states that they are."""
+        for op in self.graph.ops:
+            first = self._own(op.output).format
+            if op.output not in integer_ops or not isinstance(first, Affine) or len(op.outputs) == 1:
+                continue
+            said = op.kind.results(first, [self.ranges.get(i, (0.0, 0.0)) for i in op.outputs])
+            for n, fmt in said.items():
+                self.tensors[op.outputs[n]] = Entry(
+                    fmt, f"as the kernel of {op.kind.name} takes it", self.ranges[op.outputs[n]]
+                )
+        for state in self.graph.states:
+            if state.read in self.tensors and state.write in self.tensors:
+                self.tensors[state.read] = self.tensors[state.write]
 
     def _coarsen(self, op: Op, groups: Groups) -> None:
         """A step for the output that kernels take: too fine a one comes of calibration that saw nothing but zeros."""
@@ -169,11 +185,12 @@ class _Draft:
                 continue
             must_be_exact = not self.exact.isdisjoint(op.outputs)
             computes = op.kind.name in kinds or (dtype == "int8" and self._whole(op) is not None)
-            known = computes and self._weight_is_constant(op)
+            form = op.kind.why_not_integer([i is not None for i in op.inputs])
+            known = computes and self._weight_is_constant(op) and not form
             if known and op.output not in self.kept and not must_be_exact:
                 integer.add(op.output)
             elif not target.float_islands:
-                why, way = f"has no {dtype} kernel", "change the model"
+                why, way = f"has no {dtype} kernel{form and ' for '}{form}", "change the model"
                 if op.output in self.kept:
                     why, way = "was kept float", "leave --keep-float out"
                 elif must_be_exact or not self.exact.isdisjoint(op.reads):
@@ -206,6 +223,7 @@ class _Draft:
     def _plan_integer_op(self, op: Op) -> None:
         weight = op.kind.weight
         special = () if weight is None else tuple(op.inputs[p] for p in (weight.input, weight.bias) if p < len(op.inputs))
+        special += self._plan_operands(op)
         for i in dict.fromkeys(op.reads):
             if i in special or not self.graph[i].is_float:
                 continue
@@ -216,6 +234,23 @@ class _Draft:
                 self.edges[i, op.output] = needed
         if weight is not None:
             self._plan_weight(op, weight)
+
+    def _plan_operands(self, op: Op) -> tuple[int, ...]:
+        """Constants whose formats the op says itself."""
+        formats = {n: fmt for n, i in enumerate(op.inputs) if i is not None and isinstance(fmt := self._own(i).format, Affine)}
+        constants = {
+            n: self._values(i)
+            for n, i in enumerate(op.inputs)
+            if i is not None and self.graph[i].is_constant and self.graph[i].is_float
+        }
+        said = op.kind.operands(formats, constants) if constants else {}
+        planned = []
+        for n, fmt in said.items():
+            i = op.inputs[n]
+            if i is not None:
+                self._require(i, op, Entry(fmt, f"as the kernel of {op.kind.name} takes it"))
+                planned.append(i)
+        return tuple(planned)
 
     def _needed(self, i: int, op: Op) -> Entry:
         """The format in which the integer op ``op`` must read the activation or constant operand ``i``."""

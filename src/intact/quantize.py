@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from typing import Any, Final, TypeAlias, final
 
@@ -35,8 +36,8 @@ from intact.measure.outputs import OutputFidelity, look
 from intact.measure.run_outputs import outputs_of
 from intact.measure.task import Task
 from intact.measure.task import tasks as tasks_of
+from intact.mixing import first_plan
 from intact.plan import Plan
-from intact.planner import make_plan
 from intact.quantized import Quantized
 from intact.ranges import Observed, Range, estimator
 from intact.recover import Recovery, recover
@@ -46,11 +47,16 @@ from intact.schemes import scheme as scheme_named
 from intact.search import Candidate
 from intact.settings import Settings
 from intact.targets import target as target_named
+from intact.verify import infer
 
 #: Told the step, how much of it is done and how much there is (0: not known).
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 _BATCH: Final = 32
+#: Calls of a network with states that count as one sample: neighbours are alike, and states go slowly to their extremes.
+_CALLS: Final = 10
+#: Numbers that all activations of all those calls may come to: they are looked at together.
+_HELD: Final = 1 << 27
 
 
 @final
@@ -264,7 +270,11 @@ class Job:
         evaluation = None if self.evaluation is None else self.evaluation.bind(specs, classes)
         if evaluation is not None:
             data = replace(data, findings=(*data.findings, *(f for f in evaluation.findings if f not in data.findings)))
-        parts = samples_of.partition(data, evaluation, self.settings.seed, self.settings.calibration_samples)
+        wanted, in_order = self.settings.calibration_samples, bool(graph.states)
+        if in_order:
+            held = sum(prod(shape) for i, shape in infer(graph).items() if not graph[i].is_constant)
+            wanted *= min(_CALLS, max(1, _HELD // (wanted * held)))
+        parts = samples_of.partition(data, evaluation, self.settings.seed, wanted, in_order=in_order)
         if self.metric is not None and parts.report.targets is None:
             raise OptionError(
                 "a metric needs targets; give the data some, as an .npz with x and y or intact.data.arrays(x, y) does"
@@ -281,7 +291,7 @@ class Job:
             estimate = estimator(self.settings.ranges, scheme.activations)
             seen = self._calibrate(graph, parts.calibration, histogram=estimate.needs_histogram)
             ranges = {i: estimate.estimate(o) for i, o in seen.items()}
-        return make_plan(graph, ranges, self.settings.request())
+        return first_plan(graph, ranges, self.settings.request())
 
     def _recover(self, start: Quantized, parts: Parts, source: Path) -> Recovery:
         if not (self.settings.remedies or self.settings.goal):

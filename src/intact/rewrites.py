@@ -15,9 +15,12 @@ import torch
 
 from intact.errors import IntactError
 from intact.folds import (
+    bias_before_sum,
     bounded_exponential,
+    broadcast_as_it_is,
     dilated_convolution,
     merge_constants,
+    nothing_to_add,
     scale_before_shift,
     scale_in_next_weights,
     sub_to_add,
@@ -56,7 +59,7 @@ def _fold_constants(view: View, op: Op) -> Graph | None:
         replace(view.graph[i], data=np.ascontiguousarray(y.numpy()), shape=tuple(y.shape), made_by="fold_constants")
         for i, y in zip(op.outputs, made, strict=True)
     ]
-    if any(t.id in view.graph.outputs or str(np.asarray(t.data).dtype) != t.format.dtype for t in folded):
+    if any(t.id in view.graph.ends or str(np.asarray(t.data).dtype) != t.format.dtype for t in folded):
         return None
     return rebuild(view.graph, [o for o in view.graph.ops if o is not op], folded)
 
@@ -64,7 +67,7 @@ def _fold_constants(view: View, op: Op) -> Graph | None:
 def _drop_identity(view: View, op: Op) -> Graph | None:
     """A RESHAPE, TRANSPOSE or PAD that changes nothing: its readers read its input."""
     x = op.inputs[0]
-    if x is None or op.output in view.graph.outputs or not isinstance(op.kind, (Reshape, Transpose, Pad)):
+    if x is None or op.output in view.graph.ends or not isinstance(op.kind, (Reshape, Transpose, Pad)):
         return None
     if view.graph[x].shape != view.graph[op.output].shape:
         return None
@@ -387,4 +390,7 @@ REWRITES: Final[Mapping[str, Rewrite]] = {
     "scale before shift": scale_before_shift,
     "scale in next weights": scale_in_next_weights,
     "bounded exponential": bounded_exponential,
+    "broadcast as it is": broadcast_as_it_is,
+    "nothing to add": nothing_to_add,
+    "bias before sum": bias_before_sum,
 }

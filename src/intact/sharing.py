@@ -86,7 +86,7 @@ def share_scales(graph: Graph, ranges: Mapping[int, Range], integer_ops: set[int
     """
     groups = Groups()
     consumers = graph.consumers()
-    for i in graph.inputs:
+    for i in graph.starts:
         if graph[i].is_float and i not in exact and any(op.output in integer_ops for op in consumers[i]):
             groups.add(i, ranges[i])
     for op in graph.ops:
@@ -111,7 +111,15 @@ def share_scales(graph: Graph, ranges: Mapping[int, Range], integer_ops: set[int
                 groups.join(outputs[0], i, why)
             elif not groups.is_fixed(i) and _may_widen(groups, i, op, consumers, dtype):
                 groups.join(i, outputs[0], why)
+    _join_states(groups, graph)
     return groups
+
+
+def _join_states(groups: Groups, graph: Graph) -> None:
+    """What a state keeps is stored as it is read."""
+    for state in graph.states:
+        if state.read in groups and state.write in groups and not groups.is_fixed(state.read):
+            groups.join(state.read, state.write, f"is what {graph[state.write].origin!r} was in the call before")
 
 
 def _may_widen(groups: Groups, tensor: int, op: Op, consumers: Mapping[int, list[Op]], dtype: str) -> bool:

@@ -19,7 +19,7 @@ import torch
 from intact import choices
 from intact.affine import Affine, dequantize, fake_quantize
 from intact.errors import DataError, ModelError, OptionError, located
-from intact.graph import Graph, Op, Tensor
+from intact.graph import Graph, Op, State, Tensor
 from intact.lanes import Lanes
 from intact.verify import concrete
 
@@ -50,7 +50,7 @@ class Engine(abc.ABC):
         self.constants = {t.id: self._constant(t) for t in graph.constants()}
         last = {i: n for n, op in enumerate(graph.ops) for i in op.reads}
         self._dead_after = {
-            n: tuple(i for i in op.reads if last[i] == n and i not in graph.outputs) for n, op in enumerate(graph.ops)
+            n: tuple(i for i in op.reads if last[i] == n and i not in graph.ends) for n, op in enumerate(graph.ops)
         }
 
     @abc.abstractmethod
@@ -77,16 +77,17 @@ class Engine(abc.ABC):
     def __call__(
         self, inputs: Mapping[str, np.ndarray | torch.Tensor], observe: Observer | None = None
     ) -> dict[str, torch.Tensor]:
-        """Outputs by name, [n, ...], for inputs by name, [n, ...]. DataError when they do not fit."""
+        """Outputs by name, [n, ...], for inputs by name, [n, ...]; states begin anew. DataError when they do not fit."""
         values, graph = self.entered(inputs), self.graph
         count = len(inputs[graph.input_names[0]])
-        rows = self._rows(values) if observe is not None and self.lanes.size > 1 else frozenset[int]()
+        together = observe is not None and self.lanes.size > 1 and not graph.states
+        rows = self._rows(values) if together else frozenset[int]()
 
         def noted(i: int, y: torch.Tensor) -> None:
             if observe is not None and self._seen(graph[i], y):
                 observe(graph[i], self.lanes.shown(graph[i], y, count, rows=i in rows))
 
-        made = self._run(values, noted)
+        made = self._in_turn(values, noted) if graph.states else self._run(values, noted)
         outputs = zip(graph.output_names, graph.outputs, strict=True)
         return {name: self.lanes.leave(graph[i], made[i], count) for name, i in outputs}
 
@@ -135,8 +136,31 @@ class Engine(abc.ABC):
         alike = (i for i, y in seen[0].items() if i in self.lanes.carried and tuple(y.shape[1:2]) == (self.lanes.size,))
         return frozenset(i for i in alike if torch.allclose(seen[0][i].roll(1, 1).double(), seen[1][i].double(), atol=1e-6))
 
+    def _in_turn(
+        self, inputs: Mapping[int, torch.Tensor], noted: Callable[[int, torch.Tensor], None]
+    ) -> dict[int, torch.Tensor]:
+        """Lane after lane, each a call that finds what the one before left in the states; otherwise like :meth:`_run`."""
+        graph, parts = self.graph, dict[int, list[torch.Tensor]]()
+        held = {state.read: self._begun(state) for state in graph.states}
+
+        def note(i: int, y: torch.Tensor) -> None:
+            parts.setdefault(i, []).append(y)
+
+        made = list[dict[int, torch.Tensor]]()
+        for at in range(len(next(iter(inputs.values())))):
+            ends = self._run({**{i: x[at] for i, x in inputs.items()}, **held}, note)
+            held = {state.read: ends[state.write] for state in graph.states}
+            made.append({i: ends[i] for i in graph.outputs})
+        for i, seen in parts.items():
+            noted(i, torch.stack(seen) if i in self.lanes.carried else seen[0])
+        return {i: torch.stack([call[i] for call in made]) if i in self.lanes.carried else made[0][i] for i in graph.outputs}
+
+    def _begun(self, state: State) -> torch.Tensor:
+        """What a state holds before the first call."""
+        return self._entered(self.graph[state.read], torch.from_numpy(np.array(state.initial)).to(self.device))
+
     def _run(self, inputs: Mapping[int, torch.Tensor], noted: Callable[[int, torch.Tensor], None]) -> dict[int, torch.Tensor]:
-        """The outputs by id; ``noted`` is told every activation once, as ops read it."""
+        """What a call leaves behind, by id; ``noted`` is told every activation once, as ops read it."""
         values = dict(self.constants)
         for i, x in inputs.items():
             noted(i, x)
@@ -147,7 +171,7 @@ class Engine(abc.ABC):
                 values[i] = y
             for i in self._dead_after[n]:
                 values.pop(i, None)
-        return {i: values[i] for i in self.graph.outputs}
+        return {i: values[i] for i in self.graph.ends}
 
     def compute(self, op: Op, values: Mapping[int, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """What one op makes of ``values`` by tensor id; constants need not be among them."""

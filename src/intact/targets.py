@@ -26,7 +26,7 @@ _COMPUTES: Final = frozenset(
         "ABS", "ADD", "ARG_MAX", "ARG_MIN", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "ELU", "EXP",
         "FULLY_CONNECTED", "GELU", "HARD_SWISH", "L2_NORMALIZATION", "LEAKY_RELU", "LOG", "LOGISTIC", "LOG_SOFTMAX",
         "MAXIMUM", "MAX_POOL_2D", "MEAN", "MINIMUM", "MUL", "PRELU", "REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "RELU_0_TO_1",
-        "RSQRT", "SOFTMAX", "SQUARED_DIFFERENCE", "SUB", "SUM", "TANH", "TRANSPOSE_CONV",
+        "RSQRT", "SOFTMAX", "SQUARED_DIFFERENCE", "SUB", "SUM", "TANH", "TRANSPOSE_CONV", "UNIDIRECTIONAL_SEQUENCE_LSTM",
     }
 )
 #: No int16 kernel among LiteRT's default or reference kernels, or a bad one: the tables of EXP, GELU and RSQRT are 26 to 109
@@ -34,7 +34,7 @@ _COMPUTES: Final = frozenset(
 _NOT_16: Final = frozenset(
     {
         "ARG_MAX", "ARG_MIN", "DEPTH_TO_SPACE", "ELU", "EXP", "GELU", "HARD_SWISH", "L2_NORMALIZATION", "LOG", "LOG_SOFTMAX",
-        "PRELU", "RELU_0_TO_1", "RSQRT", "SPACE_TO_DEPTH", "SQUARED_DIFFERENCE", "SUM",
+        "PRELU", "RELU_0_TO_1", "RSQRT", "SPACE_TO_DEPTH", "SQUARED_DIFFERENCE", "SUM", "UNIDIRECTIONAL_SEQUENCE_LSTM",
     }
 )
 #: No int8 kernel in TensorFlow Lite Micro, or one that differs: its RELU6 clamps without requantizing, its SPACE_TO_BATCH_ND

@@ -47,7 +47,7 @@ def infer_values(graph: Graph, batch: int = 1, *, recorded: bool = True) -> dict
     for i, t in graph.tensors.items():
         if t.data is not None and not t.is_float and not isinstance(t.format, Affine):
             values[i] = torch.from_numpy(np.array(t.data))
-        elif t.data is not None or i in graph.inputs:
+        elif t.data is not None or i in graph.starts:
             values[i] = torch.empty(concrete(t, batch), device="meta", dtype=_meta_dtype(t.format))
     for op in graph.ops:
         with located(f"op {graph.label(op)}"):
@@ -74,7 +74,7 @@ def open_batch(graph: Graph) -> Graph:
     Only when every op fits a larger batch, no other dimension changes with it and no op takes samples together, such as a
     mean over axis 0 or a reversal of it; else ``graph`` as it is.
     """
-    if all(graph[i].shape[:1] == (None,) for i in graph.inputs):
+    if graph.states or all(graph[i].shape[:1] == (None,) for i in graph.inputs):
         return graph
     inputs = [replace(graph[i], shape=(None, *graph[i].shape[1:])) for i in graph.inputs if graph[i].shape[:1] == (1,)]
     if len(inputs) != len(graph.inputs):
@@ -165,7 +165,7 @@ Rule: TypeAlias = Callable[[Graph], Iterator[str]]
 
 
 def _ids_are_known(graph: Graph) -> Iterator[str]:
-    for i in (*graph.inputs, *graph.outputs, *(i for op in graph.ops for i in (*op.reads, *op.outputs))):
+    for i in (*graph.starts, *graph.ends, *(i for op in graph.ops for i in (*op.reads, *op.outputs))):
         if i not in graph.tensors:
             yield f"tensor {i} is used and does not exist"
     for i, t in graph.tensors.items():
@@ -174,7 +174,7 @@ def _ids_are_known(graph: Graph) -> Iterator[str]:
 
 
 def _ops_are_in_order(graph: Graph) -> Iterator[str]:
-    ready = set(graph.inputs) | {t.id for t in graph.constants()}
+    ready = set(graph.starts) | {t.id for t in graph.constants()}
     for op in graph.ops:
         for i in op.reads:
             if i not in ready:
@@ -183,9 +183,22 @@ def _ops_are_in_order(graph: Graph) -> Iterator[str]:
             if i in ready:
                 yield f"op {graph.label(op)} writes {graph[i].name!r}, which something else already holds"
             ready.add(i)
-    for i in graph.outputs:
+    for i in graph.ends:
         if i not in ready:
             yield f"output {graph[i].name!r} is made by nothing"
+
+
+def _states_fit(graph: Graph) -> Iterator[str]:
+    """A state holds one kind of value: what is kept is what is read, and what it begins as."""
+    for state in graph.states:
+        read, write = graph[state.read], graph[state.write]
+        if read.is_constant or state.read in graph.inputs:
+            yield f"state {state.name!r} is read from {read.name!r}, which is something else"
+        if concrete(read) != concrete(write) or read.format != write.format:
+            kept = f"{write.format} {list(write.shape)}"
+            yield f"state {state.name!r} is read as {read.format} {list(read.shape)} and kept as {kept}"
+        if tuple(state.initial.shape) != concrete(read):
+            yield f"state {state.name!r} of shape {list(read.shape)} begins with {list(state.initial.shape)}"
 
 
 def _constants_hold_what_they_say(graph: Graph) -> Iterator[str]:
@@ -262,6 +275,7 @@ RULES: Final[tuple[tuple[str, Rule], ...]] = (
     ("only the batch is open", _batch_is_axis_0),
     ("ops are in order", _ops_are_in_order),
     ("constants hold what they say", _constants_hold_what_they_say),
+    ("states fit", _states_fit),
     ("formats are valid", _formats_are_valid),
     ("kernels agree", _kernels_agree),
 )

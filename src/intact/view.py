@@ -45,7 +45,7 @@ class View:
     def sole_reader(self, i: int) -> Op | None:
         """The one op that reads ``i``, when nothing else does and it is no output."""
         readers = self.read_by[i]
-        return readers[0] if len(readers) == 1 and i not in self.graph.outputs else None
+        return readers[0] if len(readers) == 1 and i not in self.graph.ends else None
 
     def sole_producer(self, i: int | None) -> Op | None:
         """The op that makes ``i`` for one reader alone."""

@@ -54,6 +54,7 @@ class Samples:
     ``index`` picks and orders samples of ``source``; the other arrays are already in that order. ``labels`` are class
     numbers, int64 ``[n]``, or None where there are none or they are not classes of the model; ``targets`` is what came
     with the samples, in any shape ``[n, ...]``, for a ``metric=`` function. ``class_names`` are those of class folders.
+    ``in_order``: they are calls that follow each other, of a network that keeps states: one batch, from the first on.
     """
 
     source: Source
@@ -64,6 +65,7 @@ class Samples:
     targets: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    in_order: bool = False
     # digests by source index, a cache that every subset shares
     _known: dict[int, bytes] = field(default_factory=dict, repr=False)
 
@@ -76,15 +78,20 @@ class Samples:
         return self.source.fetch(self.index[at]), None if self.labels is None else self.labels[at]
 
     def batches(self, size: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray | None]]:
-        """All samples in order, ``size`` at a time; the last batch may be smaller."""
+        """All samples in order, ``size`` at a time; the last batch may be smaller. Calls are one batch."""
+        size = max(len(self), 1) if self.in_order else size
         return (self.batch(np.arange(i, min(i + size, len(self)))) for i in range(0, len(self), size))
 
     def spread(self, most: int) -> Samples:
-        """At most so many samples, evenly from all of them: neighbours may be of one class."""
+        """At most so many samples, evenly from all of them: neighbours may be of one class. Of calls, the first."""
+        if self.in_order:
+            return self.take(np.arange(min(most, len(self))))
         return self.take(np.linspace(0, len(self) - 1, min(most, len(self))).round().astype(np.int64))
 
     def drawn(self, most: int, seed: int) -> Samples:
         """At most so many samples in an order drawn by ``seed``, so that any number of the first ones is like all of them."""
+        if self.in_order:
+            return self.spread(most)
         return self.take(np.random.default_rng(seed).permutation(len(self))[:most])
 
     def take(self, indices: Indices) -> Samples:

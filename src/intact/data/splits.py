@@ -37,8 +37,15 @@ def stratified_order(n: int, labels: np.ndarray | None, seed: int) -> np.ndarray
     return np.lexsort((np.arange(n), classes, keys))
 
 
-def split(n: int, labels: np.ndarray | None, seed: int, shares: Mapping[str, float] = SHARES) -> dict[str, np.ndarray]:
-    """``0..n-1`` divided into disjoint parts: consecutive stretches of :func:`stratified_order`, cut at the rounded shares.
+def _order(n: int, labels: np.ndarray | None, seed: int, in_order: bool) -> np.ndarray:
+    return np.arange(n) if in_order else stratified_order(n, labels, seed)
+
+
+def split(
+    n: int, labels: np.ndarray | None, seed: int, shares: Mapping[str, float] = SHARES, *, in_order: bool = False
+) -> dict[str, np.ndarray]:
+    """``0..n-1`` divided into disjoint parts: consecutive stretches of :func:`stratified_order`, cut at the rounded shares;
+    of ``0..n-1`` itself where samples stay ``in_order``.
 
     Worked: 10 samples in shares 0.25, 0.25, 0.5 are cut at 2 and 5, into 2, 3 and 5. The first k of a
     part are themselves stratified. Raises DataError when a part stays empty, OptionError for shares that do not sum to 1.
@@ -53,7 +60,7 @@ def split(n: int, labels: np.ndarray | None, seed: int, shares: Mapping[str, flo
         raise DataError(
             f"too few samples: {n} cannot be split into {wanted}; give at least {least}, or report on other data with --eval"
         )
-    order = stratified_order(n, labels, seed)
+    order = _order(n, labels, seed, in_order)
     return {name: order[a:b] for name, a, b in zip(shares, cuts[:-1], cuts[1:], strict=True)}
 
 
@@ -68,7 +75,9 @@ class Parts:
     findings: tuple[Finding, ...]
 
 
-def partition(data: Samples, evaluation: Samples | None, seed: int, calibration_samples: int = 500) -> Parts:
+def partition(
+    data: Samples, evaluation: Samples | None, seed: int, calibration_samples: int = 500, *, in_order: bool = False
+) -> Parts:
     """Calibration, selection and report samples, disjoint within ``data``.
 
     With ``evaluation``, all of it reports: the first ``calibration_samples`` of the stratified order of ``data``
@@ -76,17 +85,21 @@ def partition(data: Samples, evaluation: Samples | None, seed: int, calibration_
     25/25/50 and the first ``calibration_samples`` of the first part calibrate. A sample that both calibrates and reports
     is a finding, and so are fewer calibration samples than asked for. Whoever selects on ``selection`` asks
     :func:`leaks` about it: it may be a whole training set, which is not read before it is needed.
+    ``in_order``: samples are calls that follow each other, as a network with states takes them: each part is one stretch of
+    ``data``, and equal samples are no leak.
     """
+    if in_order:
+        data, evaluation = replace(data, in_order=True), None if evaluation is None else replace(evaluation, in_order=True)
     if calibration_samples < 1:
         raise OptionError(f"--calibration-samples {calibration_samples} must be at least 1; the default is 500")
     if evaluation is None:
-        parts = split(len(data), data.labels, seed)
+        parts = split(len(data), data.labels, seed, in_order=in_order)
         part, source = parts["calibration"], f"a quarter of {len(data)} samples"
         selection, report = data.take(parts["selection"]), data.take(parts["report"])
     else:
         if not len(evaluation) or not len(data):
             raise DataError("too few samples: there are none; give at least 1")
-        part, source = stratified_order(len(data), data.labels, seed), "all there are"
+        part, source = _order(len(data), data.labels, seed, in_order), "all there are"
         selection, report = data.take(part[calibration_samples:]), evaluation
     calibration = data.take(part[:calibration_samples])
     found: tuple[Finding, ...] = ()
@@ -97,7 +110,7 @@ def partition(data: Samples, evaluation: Samples | None, seed: int, calibration_
                 f"calibration uses {len(calibration)} samples of the {calibration_samples} asked for: {source}",
             ),
         )
-    return Parts(calibration, selection, report, found + leaks(calibration, report, "calibration"))
+    return Parts(calibration, selection, report, found if in_order else found + leaks(calibration, report, "calibration"))
 
 
 def for_learning(parts: Parts, most: int = 2000) -> tuple[Samples, tuple[Finding, ...]]:

@@ -8,18 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import flatbuffers
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from intact.affine import Affine
+from intact.affine import Index
 from intact.errors import ModelError, UnsupportedError, located
-from intact.formats import flatbuffer, opaque
+from intact.formats import control, flatbuffer, loops, opaque
 from intact.formats.tflite_ops import (
-    CODES,
     DTYPES,
     NAMES,
-    UNIONS,
     Choice,
     Ints,
     Number,
@@ -27,21 +23,25 @@ from intact.formats.tflite_ops import (
     Pair,
     Triple,
     row,
-    version,
 )
-from intact.formats.tflite_values import decode, encode, ints, number_format, text
+from intact.formats.tflite_states import fused_states
+from intact.formats.tflite_values import decode, ints, number_format, text
+from intact.formats.tflite_write import write as write  # noqa: PLC0414  # one format, one module to its callers
 from intact.graph import Graph, Op, Signature, Tensor
 from intact.ops import KINDS
 from intact.ops.base import OpKind
 from intact.ops.blocks import SpaceToBatchNd
-from intact.ops.opaque import Opaque
-from intact.verify import concrete, infer, open_batch, verify
+from intact.verify import infer, open_batch, verify
 
 _CORRUPT: Final = (struct.error, ValueError, IndexError, TypeError, OverflowError, UnicodeDecodeError, AttributeError)
-_TYPES: Final = {dtype: code for code, dtype in DTYPES.items()}
-
-
-# ---- reading ------------------------------------------------------------------------------------------------------------
+#: A variable's handle: no numbers, and gone once the file is read.
+_RESOURCE: Final = schema.TensorType.RESOURCE
+_CONTROL_OPTIONS: Final = {
+    "WHILE": "WhileOptions",
+    "IF": "IfOptions",
+    "CALL_ONCE": "CallOnceOptions",
+    "VAR_HANDLE": "VarHandleOptions",
+}
 
 
 def read(source: Path | bytes, *, kernels: bool = True) -> Graph:
@@ -64,31 +64,41 @@ def read(source: Path | bytes, *, kernels: bool = True) -> Graph:
 def _parse(data: bytes, kernels: bool) -> Graph:
     flatbuffer.check(data)
     try:
-        graph = _Reader(data).graph()
+        graph = _read(data)
     except _CORRUPT as error:
         raise ModelError(f"is corrupt: {error}") from error
     with_kernels = opaque.with_kernels(graph, lambda alone: write(alone, kernels=False))
     return verify(open_batch(with_kernels), kernels=kernels)
 
 
-class _Reader:
-    """One pass over a buffer that ``flatbuffer.check`` let through; indices are still to be checked here."""
+def _read(data: bytes) -> Graph:
+    """The graph of the first subgraph, with what others it runs in place of the ops that run them."""
+    reader = _Reader(data, 0)
+    block = reader.block()
+    if not block.has_control:
+        return reader.graph(block)
+    others = [_Reader(data, n).block() for n in range(1, reader.model.SubgraphsLength())]
+    return reader.graph(loops.unroll([block, *others]), inferred=True)
 
-    def __init__(self, data: bytes) -> None:
+
+class _Reader:
+    """One pass over a subgraph of a buffer that ``flatbuffer.check`` let through; indices are still to be checked here."""
+
+    def __init__(self, data: bytes, number: int) -> None:
         self.data = data
         self.model = schema.Model.GetRootAs(data, 0)
-        if self.model.SubgraphsLength() != 1:
-            count = self.model.SubgraphsLength()
-            raise UnsupportedError(
-                f"holds {count} subgraphs (loops, branches or several functions); Intact takes one: export the inference alone"
-            )
-        self.subgraph = self.model.Subgraphs(0)
+        count = self.model.SubgraphsLength()
+        if count == 0:
+            raise ModelError("is corrupt: it holds no subgraph")
+        self.number = number
+        self.subgraph = self.model.Subgraphs(number)
         self.inputs = ints(self.subgraph.InputsAsNumpy())
         self.open: set[int] = set()
+        self.variables: set[int] = set()
         #: Whether the shapes that the file leaves open are open in the batch alone, so that what it records for 1 holds.
         self.settled = True
 
-    def graph(self) -> Graph:
+    def block(self) -> control.Block:
         outputs = {int(i) for op in self._operators() for i in ints(op.OutputsAsNumpy())}
         tensors = {i: self._tensor(i, i in outputs) for i in range(self.subgraph.TensorsLength())}
         inputs, results = (
@@ -96,16 +106,26 @@ class _Reader:
             for ids in (self.subgraph.InputsAsNumpy(), self.subgraph.OutputsAsNumpy())
         )
         ops = tuple(self._op(op, tensors) for op in self._operators())
-        used = {*inputs, *results, *(i for op in ops for i in (*op.reads, *op.outputs))}
+        block = control.Block(text(self.subgraph.Name()), tensors, ops, inputs, results)
+        return fused_states(block, self.variables) if self.variables else block
+
+    def graph(self, block: control.Block, *, inferred: bool = False) -> Graph:
+        """The graph of a block without control; ``inferred``: its tensors have the shapes that ops give them."""
+        used = {*block.inputs, *block.outputs, *(i for op in block.ops for i in (*op.reads, *op.outputs))}
+        used |= {i for state in block.states for i in (state.read, state.write)}
         graph = Graph(
-            tensors={i: t for i, t in tensors.items() if i in used},
-            ops=ops,
-            inputs=inputs,
-            outputs=results,
-            signatures=tuple(self._signatures(tensors)),
+            tensors={i: t for i, t in block.tensors.items() if i in used},
+            ops=block.ops,
+            inputs=block.inputs,
+            outputs=block.outputs,
+            signatures=tuple(self._signatures(block.tensors)),
             metadata=tuple(self._metadata()),
             description=text(self.model.Description()),
+            states=block.states,
         )
+        ops = block.ops
+        if inferred:
+            return graph
         if self.settled and not any(isinstance(op.kind, SpaceToBatchNd) for op in ops):
             return graph
         shapes = infer(graph, recorded=False)  # the file leaves inner shapes open that follow from the inputs'
@@ -125,16 +145,18 @@ class _Reader:
         name = text(t.Name())
         with located(f"tensor {name!r}"):
             if t.IsVariable():
-                raise UnsupportedError("is a variable that keeps state between calls; export the model without state")
+                self.variables.add(i)
             if t.Sparsity() is not None:
                 raise UnsupportedError("is stored sparse; export the model with dense weights")
+            if t.Type() == _RESOURCE:
+                return Tensor(i, name, (), Index("int32"))
             if t.Type() not in DTYPES:
                 raise UnsupportedError(f"has element type {t.Type()}, which Intact does not know; use numbers")
             shape = tuple(ints(t.ShapeAsNumpy()))
             if any(n < 0 for n in shape):
                 raise ModelError(f"has the impossible shape {list(shape)}")
             signature = ints(t.ShapeSignatureAsNumpy())
-            if i in self.inputs and any(n < 0 for n in signature[1:]):
+            if self.number == 0 and i in self.inputs and any(n < 0 for n in signature[1:]):
                 raise UnsupportedError(
                     f"has the open shape {signature}; export the model with a fixed input size (open batch is fine)"
                 )
@@ -165,6 +187,8 @@ class _Reader:
         name = NAMES.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "an unknown builtin")
         outputs = tuple(self._known(i, tensors) for i in ints(op.OutputsAsNumpy()))
         inputs = tuple(None if i == -1 else self._known(i, tensors) for i in ints(op.InputsAsNumpy()))
+        if name in control.CONTROL:
+            return Op(control.control(name, _table_of(op, _CONTROL_OPTIONS.get(name, ""))), inputs, outputs)
         if not outputs:
             raise ModelError(f"is corrupt: op {name} has no output")
         if name in KINDS:
@@ -192,12 +216,20 @@ def _kind(kind: type[OpKind], op: Any) -> OpKind:
     spec = row(kind.name)
     if not spec.options:
         return kind()
-    raw = op.BuiltinOptions()
-    if raw is None:
+    options = _table_of(op, spec.options)
+    if options is None:
         return kind()
-    options = getattr(schema, spec.options)()
-    options.Init(raw.Bytes, raw.Pos)
     return kind(**{ours: _option(options, theirs, kind.name) for ours, theirs in spec.fields.items()})
+
+
+def _table_of(op: Any, name: str) -> Any:
+    """The options table of an op, None where the file has none."""
+    raw = op.BuiltinOptions()
+    if raw is None or not name:
+        return None
+    options = getattr(schema, name)()
+    options.Init(raw.Bytes, raw.Pos)
+    return options
 
 
 def _option(options: Any, spec: OptionField, name: str) -> Any:
@@ -215,192 +247,3 @@ def _option(options: Any, spec: OptionField, name: str) -> Any:
             if code not in values:
                 raise UnsupportedError(f"op {name} has {field} {code}, which Intact does not know")
             return values[code]
-
-
-# ---- writing ------------------------------------------------------------------------------------------------------------
-
-
-def write(graph: Graph, *, kernels: bool = True) -> bytes:
-    """The .tflite file of ``graph``: verified first, deterministic, each repeated vector, string and constant stored once."""
-    verify(graph, kernels=kernels)
-    return _Writer(graph).model()
-
-
-class _Writer:
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.builder = flatbuffers.Builder(1 << 20)
-        self._vectors: dict[tuple[str, bytes, int], int] = {}
-        self._buffers: dict[bytes, int] = {b"": 0}
-        self._codes: dict[tuple[int, int, bytes], int] = {}
-        self.index = {i: n for n, i in enumerate(graph.tensors)}
-
-    def model(self) -> bytes:
-        b = self.builder
-        constants = {t.id: self._buffer_index(encode(t)) for t in self.graph.constants()}
-        metadata = [(name, self._buffer_index(payload)) for name, payload in self.graph.metadata]
-        buffers = self._tables([self._write_buffer(payload) for payload in self._buffers])
-        tensors = self._tables([self._tensor(t, constants.get(t.id, 0)) for t in self.graph.tensors.values()])
-        ops = self._tables([self._op(op) for op in self.graph.ops])
-        inputs, outputs = (
-            self._vector(np.asarray([self.index[i] for i in ids], np.int32)) for ids in (self.graph.inputs, self.graph.outputs)
-        )
-        subgraph = self._table("SubGraph", Tensors=tensors, Inputs=inputs, Outputs=outputs, Operators=ops)
-        subgraphs = self._tables([subgraph])
-        codes = self._tables([self._code(*code) for code in self._codes])
-        entries = self._tables([self._table("Metadata", Name=self._string(name), Buffer=i) for name, i in metadata])
-        signatures = self._tables([self._signature(s) for s in self.graph.signatures])
-        description = self._string(self.graph.description)
-        b.Finish(
-            self._table(
-                "Model",
-                Version=3,
-                OperatorCodes=codes,
-                Subgraphs=subgraphs,
-                Description=description,
-                Buffers=buffers,
-                Metadata=entries,
-                SignatureDefs=signatures,
-            ),
-            b"TFL3",
-        )
-        return bytes(b.Output())
-
-    def _table(self, name: str, **slots: int | float | bool) -> int:
-        """A table; the schema's functions leave out what is its default."""
-        getattr(schema, f"{name}Start")(self.builder)
-        for slot, value in slots.items():
-            getattr(schema, f"{name}Add{slot}")(self.builder, value)
-        return int(getattr(schema, f"{name}End")(self.builder))
-
-    def _tables(self, offsets: list[int]) -> int:
-        """A vector of offsets; 0 (absent) when there are none."""
-        if not offsets:
-            return 0
-        self.builder.StartVector(4, len(offsets), 4)
-        for offset in reversed(offsets):
-            self.builder.PrependUOffsetTRelative(offset)
-        return int(self.builder.EndVector())
-
-    def _vector(self, array: np.ndarray) -> int:
-        """A vector of numbers, stored once however often it is asked for."""
-        key = (str(array.dtype), array.tobytes(), array.size)
-        if key not in self._vectors:
-            self._vectors[key] = int(self.builder.CreateNumpyVector(array))
-        return self._vectors[key]
-
-    def _string(self, text: str) -> int:
-        return int(self.builder.CreateSharedString(text)) if text else 0
-
-    def _buffer_index(self, payload: bytes) -> int:
-        return self._buffers.setdefault(payload, len(self._buffers))
-
-    def _write_buffer(self, payload: bytes) -> int:
-        """A buffer whose data starts at a multiple of 16 bytes, as kernels want to map it."""
-        data = 0
-        if payload:
-            b = self.builder
-            b.StartVector(1, len(payload), 16)
-            b.head = b.Head() - len(payload)
-            b.Bytes[b.Head() : b.Head() + len(payload)] = payload
-            data = int(b.EndVector())
-        return self._table("Buffer", Data=data)
-
-    def _tensor(self, t: Tensor, buffer: int) -> int:
-        outside = t.id in self.graph.inputs or t.id in self.graph.outputs
-        shape = self._vector(np.asarray(concrete(t), np.int32))
-        signature = 0
-        if outside and None in t.shape:
-            signature = self._vector(np.asarray([-1 if n is None else n for n in t.shape], np.int32))
-        name = self._string(t.name if outside else f"t{self.index[t.id]}")
-        quantization = 0
-        if isinstance(t.format, Affine):
-            scale = self._vector(np.asarray(t.format.scale, np.float32))
-            zero_point = self._vector(np.asarray(t.format.zero_point, np.int64))
-            quantization = self._table(
-                "QuantizationParameters", Scale=scale, ZeroPoint=zero_point, QuantizedDimension=t.format.axis or 0
-            )
-        return self._table(
-            "Tensor",
-            Shape=shape,
-            Type=_TYPES[t.format.dtype],
-            Buffer=buffer,
-            Name=name,
-            Quantization=quantization,
-            ShapeSignature=signature,
-            HasRank=True,
-        )
-
-    def _op(self, op: Op) -> int:
-        code, options = self._opaque(op.kind) if isinstance(op.kind, Opaque) else self._known(op)
-        # A bias that is left out is not listed: CONV_2D refuses the -1 that FULLY_CONNECTED takes.
-        known = max((n for n, i in enumerate(op.inputs, 1) if i is not None), default=0)
-        given = len(op.inputs) if isinstance(op.kind, Opaque) else known
-        inputs = self._vector(np.asarray([-1 if i is None else self.index[i] for i in op.inputs[:given]], np.int32))
-        outputs = self._vector(np.asarray([self.index[i] for i in op.outputs], np.int32))
-        return self._table("Operator", OpcodeIndex=code, Inputs=inputs, Outputs=outputs, **options)
-
-    def _known(self, op: Op) -> tuple[int, dict[str, int]]:
-        """The operator code, and the slots that hold the options."""
-        name, formats = op.kind.name, _formats(self.graph, op)
-        options, union = self._options(op.kind, formats)
-        code = self._code_index(CODES[name], version(name, formats), b"")
-        return code, {"BuiltinOptionsType": union, "BuiltinOptions": options}
-
-    def _opaque(self, kind: Opaque) -> tuple[int, dict[str, int]]:
-        spelling = kind.spelling
-        code = self._code_index(spelling.code, spelling.version, spelling.custom)
-        return code, opaque.write(self.builder, spelling)
-
-    def _code_index(self, code: int, op_version: int, custom: bytes) -> int:
-        return self._codes.setdefault((code, op_version, custom), len(self._codes))
-
-    def _options(self, kind: OpKind, formats: str) -> tuple[int, int]:
-        spec = row(kind.name)
-        if not spec.options:
-            return 0, 0
-        slots: dict[str, Any] = {**spec.always.get(formats, {})}
-        for ours, theirs in spec.fields.items():
-            value = getattr(kind, ours)
-            match theirs:
-                case Number(field):
-                    slots[field] = value
-                case Pair(height, width):
-                    slots[height], slots[width] = value
-                case Triple(depth, height, width):
-                    slots[depth], slots[height], slots[width] = value
-                case Ints(field):
-                    slots[field] = self._vector(np.asarray(value, np.int32)) if value else 0
-                case Choice(field, values):
-                    slots[field] = next(code for code, word in values.items() if word == value)
-        return self._table(spec.options, **slots), UNIONS[spec.options]
-
-    def _code(self, code: int, op_version: int, custom: bytes) -> int:
-        name = int(self.builder.CreateString(custom)) if custom else 0
-        known = min(code, 127)
-        return self._table("OperatorCode", DeprecatedBuiltinCode=known, CustomCode=name, Version=op_version, BuiltinCode=code)
-
-    def _signature(self, signature: Signature) -> int:
-        inputs, outputs = (
-            self._tables([self._table("TensorMap", Name=self._string(name), TensorIndex=self.index[i]) for name, i in pairs])
-            for pairs in (signature.inputs, signature.outputs)
-        )
-        return self._table("SignatureDef", Inputs=inputs, Outputs=outputs, SignatureKey=self._string(signature.key))
-
-
-def _formats(graph: Graph, op: Op) -> str:
-    """The key into an op kind's versions: what its activations and its weight are stored as."""
-    weight = op.kind.weight
-    weight_id = None if weight is None else op.inputs[weight.input]
-    stored = "float32" if weight_id is None else graph[weight_id].format.dtype
-    flows = [graph[i].format for i in (*op.reads, *op.outputs) if i != weight_id]
-    dtypes = {fmt.dtype for fmt in flows if isinstance(fmt, Affine) and fmt.dtype not in ("int32", "int64")}
-    if stored == "int4":
-        return "int4"
-    if "int16" in dtypes:
-        return "int16"
-    if dtypes:
-        return "int8"
-    if weight_id is not None and isinstance(graph[weight_id].format, Affine):
-        return "hybrid"
-    return "float16" if any(fmt.dtype == "float16" for fmt in flows) else "float"

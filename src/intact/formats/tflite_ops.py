@@ -102,6 +102,9 @@ class Row:
     fields: Mapping[str, OptionField] = field(default_factory=dict)
     versions: Mapping[str, int] = field(default_factory=dict)
     always: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+    #: Inputs that are variable tensors, which the kernel overwrites: by position, the output of ours that is their new value.
+    #: Outputs from the second on are then none in the file.
+    kept: Mapping[int, int] = field(default_factory=dict)
 
 
 #: Versions of the ops that differ from the rule in ``version``. Source: LiteRT tools/versioning/op_version.cc.
@@ -183,6 +186,19 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
         "L2_NORMALIZATION": Row("L2NormOptions"),
         "MAXIMUM": Row("MaximumMinimumOptions", versions={"int16": 4}),
         "MINIMUM": Row("MaximumMinimumOptions", versions={"int16": 4}),
+        "UNIDIRECTIONAL_SEQUENCE_LSTM": Row(
+            "UnidirectionalSequenceLSTMOptions",
+            {
+                **_FUSED,
+                **_ASYMMETRIC,
+                "cell_clip": Number("CellClip"),
+                "proj_clip": Number("ProjClip"),
+                "time_major": Number("TimeMajor"),
+                "diagonal": Number("DiagonalRecurrentTensors"),
+            },
+            {"int8": 1},
+            kept={18: 1, 19: 2},
+        ),
         "HARD_SWISH": Row("HardSwishOptions", versions={"int8": 1}),
         "EXPAND_DIMS": Row("ExpandDimsOptions", versions={"int8": 1, "int16": 1}),
         "PRELU": Row(versions={"int8": 1, "int16": 1}),

@@ -65,14 +65,14 @@ def lifetimes(graph: Graph, batch: int = 1) -> tuple[Buffer, ...]:
     """The buffer of every tensor that is no constant, in order of its first op."""
     shapes = infer(graph, batch)
     end = max(len(graph.ops) - 1, 0)
-    first = dict.fromkeys(graph.inputs, 0)
-    last = dict.fromkeys(graph.inputs, 0)
+    first = dict.fromkeys(graph.starts, 0)
+    last = dict.fromkeys(graph.starts, 0)
     for n, op in enumerate(graph.ops):
         for i in op.outputs:
             first[i] = last[i] = n
         for i in op.reads:
             last[i] = n
-    last |= dict.fromkeys(graph.outputs, end)
+    last |= dict.fromkeys(graph.ends, end)
     return tuple(
         Buffer(i, int(np.prod(shapes[i], dtype=np.int64)) * itemsize(graph[i].format.dtype), first[i], last[i])
         for i in first

@@ -83,7 +83,8 @@ def exact(
     steps = Measurement("largest difference", largest, "steps", None, None, f"of stored numbers; {how}", elements)
     worst = np.flatnonzero(sum((g.reshape(n, -1) != 0).any(1) for g in gaps.values()))[:_FEW]
     said = f"simulator and runtime differ in {elements - same:,} of {elements:,} output numbers, by at most {largest:.3g} steps"
-    return Parity((*found, steps), f"{said}; {_first_difference(graph, report.take(worst), kernels)}")
+    looked_at = report.spread(int(worst[0]) + 1) if report.in_order else report.take(worst)
+    return Parity((*found, steps), f"{said}; {_first_difference(graph, looked_at, kernels)}")
 
 
 def _run(program: IntegerProgram | Program, report: Samples) -> tuple[dict[str, np.ndarray], int]:
@@ -92,8 +93,10 @@ def _run(program: IntegerProgram | Program, report: Samples) -> tuple[dict[str, 
     most, at, began = min(_SAMPLES, len(report)), 0, time.monotonic()
     while at < most and (at == 0 or time.monotonic() - began < _SECONDS):
         end = min(most, at + (_FEW if at == 0 else 4 * _BATCH))
-        starts = range(at, end, _BATCH)
-        parts.append(run_batches(program, (report.batch(np.arange(i, min(i + _BATCH, end)))[0] for i in starts)))
+        if report.in_order:  # states begin anew with every batch
+            end = most
+        starts = range(at, end, end if report.in_order else _BATCH)
+        parts.append(run_batches(program, (report.batch(np.arange(i, min(i + starts.step, end)))[0] for i in starts)))
         at = end
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, at
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar, Final, Literal, TypeAlias, final
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -147,6 +148,24 @@ class OpKind(abc.ABC):
         """
         del marks
         return None
+
+    def why_not_integer(self, given: Sequence[bool]) -> str:
+        """What, with the inputs that are ``given``, no integer kernel of this op takes, in words; empty where one does."""
+        del given
+        return ""
+
+    def operands(self, formats: Mapping[int, Affine], constants: Mapping[int, np.ndarray]) -> Mapping[int, Affine]:
+        """How an integer kernel stores constants that are neither ``weight`` nor like activations, by position.
+
+        ``formats`` are those of the activations among the inputs, ``constants`` the values of the others.
+        """
+        del formats, constants
+        return {}
+
+    def results(self, first: Affine, seen: Sequence[tuple[float, float]]) -> Mapping[int, Affine]:
+        """The formats of outputs that follow from the first one's or from the ranges ``seen`` of all, by position."""
+        del first, seen
+        return {}
 
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         """Multiply-accumulates for one call, from the shapes of its inputs and first output."""

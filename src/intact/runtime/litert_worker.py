@@ -28,6 +28,8 @@ Pick: TypeAlias = slice | Array
 _RESOLVERS = {"default": OpResolverType.AUTO, "reference": OpResolverType.BUILTIN_REF}
 #: Lowest and highest integer of each type in float32, ready for a loop that runs thousands of times a second.
 _LIMITS = {np.dtype(t).name: np.array([np.iinfo(t).min, np.iinfo(t).max], np.float32) for t in (np.int8, np.uint8, np.int16)}
+#: Recurrent layers that keep their states in variable tensors, and take x [B, T, in] or [T, B, in] first.
+_LAYERS = {"UNIDIRECTIONAL_SEQUENCE_LSTM"}
 _PROGRESS_SECONDS = 0.1
 #: Bytes of one batch of inputs at most: batches pay for small networks, and cost memory in every thread for large ones.
 _BATCH_BYTES = 1 << 20
@@ -116,6 +118,13 @@ class Session:
             raise ModelRefusedError(f"LiteRT cannot load it ({_one_line(error)})") from error
         signatures: dict[str, dict[str, dict[str, int]]] = self._litert._get_full_signature_list()
         names: dict[str, dict[str, int]] = next(iter(signatures.values()), {"inputs": {}, "outputs": {}})
+        ops = self._litert._get_ops_details()
+        layers = [op["inputs"][0] for op in ops if op["op_name"] in _LAYERS]
+        shapes = {d["index"]: tuple(d["shape"]) for d in self._litert.get_tensor_details()}
+        #: Whether a sample is a sequence of its own, though the kernels would go on from the one before.
+        self.begins_anew = any(math.prod(shapes[i][:2]) > 1 for i in layers)
+        #: Whether a call depends on the one before.
+        self.keeps_state = any(op["op_name"] == "ASSIGN_VARIABLE" for op in ops) or (bool(layers) and not self.begins_anew)
         self.inputs = _ports(self._litert.get_input_details(), names["inputs"])
         self.outputs = _ports(self._litert.get_output_details(), names["outputs"])
 
@@ -129,6 +138,8 @@ class Session:
 
     def __call__(self, stored: Mapping[str, Array]) -> dict[str, Array]:
         self.feed(stored)
+        if self.begins_anew:
+            self._litert.reset_all_variables()
         self._litert.invoke()
         return {port.name: self._litert.get_tensor(port.index) for port in self.outputs}
 
@@ -203,8 +214,9 @@ def run(  # noqa: PLR0913  # one request, spelled out
     count = len(next(iter(samples.values())))
     started = time.process_time()
     _prepare(first, single)
-    feed = _proven(model, kernels, first, single, samples, batch)
+    feed = single if first.keeps_state or first.begins_anew else _proven(model, kernels, first, single, samples, batch)
     chunks = -(-count // feed.rows)
+    threads = 1 if first.keeps_state else threads  # samples are calls that follow each other
     sessions = [first if feed is single else _session(model, kernels, feed)]
     sessions += [_session(model, kernels, feed) for _ in range(min(threads, chunks) - 1)]
     outputs = _Outputs(Path(folder), first.outputs, count, raw)

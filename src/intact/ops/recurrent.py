@@ -1,0 +1,134 @@
+"""A whole recurrent layer in one op."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, log2
+from typing import ClassVar, Final, final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from intact.affine import Affine, symmetric_from_absmax
+from intact.errors import UnsupportedError
+from intact.ops.base import Activation, OpKind, Shape, activate, present
+
+#: Where the gates' operands are, in LiteRT's order of gates: input, forget, cell, output. Source: kernels/lstm_shared.h.
+INPUT_WEIGHTS: Final = (1, 2, 3, 4)
+RECURRENT_WEIGHTS: Final = (5, 6, 7, 8)
+_PEEPHOLES: Final = (9, 10, 11)
+BIASES: Final = (12, 13, 14, 15)
+_PROJECTION: Final = (16, 17)
+#: What calls leave to each other: the hidden state and the cell state.
+HIDDEN, CELL = 18, 19
+_LAYER_NORM: Final = (20, 21, 22, 23)
+#: The coarsest step of a cell state that kernels take, and the finest that is of use (a range of 1).
+_CELL_STEPS: Final = (-9, -15)
+
+
+@final
+@dataclass(frozen=True)
+class UnidirectionalSequenceLstm(OpKind):
+    """An LSTM over x [B, T, in] ([T, B, in] if ``time_major``): for every step, with s the logistic function,
+
+    ``i, f, o = s(W x + R h + b)``, ``g = a(W x + R h + b)``, ``c = f c + i g``, ``h = o a(c)``
+
+    with weights of its own for each gate; a is ``activation``. Without weights of the input gate ``i = 1 - f``. The states
+    h and c [B, units], inputs 18 and 19, are zeros where they are left out. Gives all h [B, T, units]; the last h and c; all c.
+
+    Integer kernels: x and h in int8, gates in int16 with fixed scales, c in int16 in a power of two of at most 1/512.
+    Source: LiteRT lstm_eval.cc, TensorFlow Lite Micro lstm_eval_common.cc.
+    """
+
+    name: ClassVar[str] = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+    activation: Activation = "tanh"
+    cell_clip: float = 0.0
+    proj_clip: float = 0.0
+    time_major: bool = False
+    asymmetric_inputs: bool = False
+    diagonal: bool = False
+
+    def compute(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
+        if self.diagonal or any(i < len(inputs) and inputs[i] is not None for i in _LAYER_NORM):
+            raise UnsupportedError("an LSTM with layer normalization or diagonal recurrent weights is not supported")
+        x = present(inputs[0], "x")
+        steps = x.unbind(0 if self.time_major else 1)
+        units, width = present(inputs[INPUT_WEIGHTS[3]], "weights").shape[0], self._width(inputs)
+        h = _state(inputs, HIDDEN, (steps[0].shape[0], width), x)
+        c = _state(inputs, CELL, (steps[0].shape[0], units), x)
+        hidden, cells = [], []
+        for step in steps:
+            h, c = self._step(inputs, step, h, c)
+            hidden.append(h)
+            cells.append(c)
+        axis = 0 if self.time_major else 1
+        return torch.stack(hidden, axis), h, c, torch.stack(cells, axis)
+
+    def _step(self, inputs: Sequence[Tensor | None], x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        forget = torch.sigmoid(self._gate(inputs, 1, x, h) + _peephole(inputs, 1, c))
+        new = activate(self._gate(inputs, 2, x, h), self.activation)
+        if inputs[INPUT_WEIGHTS[0]] is None:
+            enter = 1 - forget
+        else:
+            enter = torch.sigmoid(self._gate(inputs, 0, x, h) + _peephole(inputs, 0, c))
+        c = forget * c + enter * new
+        if self.cell_clip > 0:
+            c = c.clamp(-self.cell_clip, self.cell_clip)
+        h = torch.sigmoid(self._gate(inputs, 3, x, h) + _peephole(inputs, 2, c)) * activate(c + 0, self.activation)
+        if inputs[_PROJECTION[0]] is not None:
+            h = F.linear(h, present(inputs[_PROJECTION[0]], "projection"), inputs[_PROJECTION[1]])
+            if self.proj_clip > 0:
+                h = h.clamp(-self.proj_clip, self.proj_clip)
+        return h, c
+
+    @staticmethod
+    def _gate(inputs: Sequence[Tensor | None], n: int, x: Tensor, h: Tensor) -> Tensor:
+        w, r = present(inputs[INPUT_WEIGHTS[n]], "weights"), present(inputs[RECURRENT_WEIGHTS[n]], "recurrent weights")
+        return F.linear(x, w, inputs[BIASES[n]]) + F.linear(h, r)
+
+    @staticmethod
+    def _width(inputs: Sequence[Tensor | None]) -> int:
+        return present(inputs[RECURRENT_WEIGHTS[3]], "recurrent weights").shape[1]
+
+    def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
+        steps = output[0] * output[1]
+        weights = (*INPUT_WEIGHTS, *RECURRENT_WEIGHTS, _PROJECTION[0])
+        return steps * sum(int(np.prod(inputs[i])) for i in weights if i < len(inputs) and inputs[i])
+
+    def why_not_integer(self, given: Sequence[bool]) -> str:
+        if self.activation != "tanh":
+            return f"an LSTM with {self.activation} instead of tanh"
+        if not given[INPUT_WEIGHTS[0]] or any(given[i] for i in (*_PEEPHOLES, *_PROJECTION) if i < len(given)):
+            return "an LSTM with coupled gates, peepholes or a projection"
+        return ""
+
+    def operands(self, formats: Mapping[int, Affine], constants: Mapping[int, np.ndarray]) -> Mapping[int, Affine]:
+        """Weights with one symmetric scale each; biases in ``scale_x * scale_w`` of the gate's input weights."""
+        weights = {
+            i: symmetric_from_absmax(np.atleast_1d(np.abs(constants[i]).max())) for i in (*INPUT_WEIGHTS, *RECURRENT_WEIGHTS)
+        }
+        x = formats[0]
+        biases = {
+            b: Affine((x.scale[0] * weights[w].scale[0],), (0,), "int32") for b, w in zip(BIASES, INPUT_WEIGHTS, strict=True)
+        }
+        return weights | {i: fmt for i, fmt in biases.items() if i in constants}
+
+    def results(self, first: Affine, seen: Sequence[tuple[float, float]]) -> Mapping[int, Affine]:
+        """The last h as all of them; c in a power of two that holds what was seen, and half as much again."""
+        largest = 1.5 * max(max(-low, high) for low, high in seen[2:4])
+        power = ceil(log2(max(largest, 1e-9) / 2**15))
+        cell = Affine((2.0 ** min(max(power, _CELL_STEPS[1]), _CELL_STEPS[0]),), (0,), "int16")
+        return {1: first, 2: cell, 3: cell}
+
+
+def _state(inputs: Sequence[Tensor | None], i: int, shape: tuple[int, int], like: Tensor) -> Tensor:
+    given = inputs[i] if i < len(inputs) else None
+    return like.new_zeros(shape) if given is None else given.reshape(shape)
+
+
+def _peephole(inputs: Sequence[Tensor | None], n: int, c: Tensor) -> Tensor | int:
+    weight = inputs[_PEEPHOLES[n]]
+    return 0 if weight is None else weight * c
