@@ -37,6 +37,7 @@ ORDER = (
     "moves",
     "lower",
     "channels",
+    "mending",
     "runtime.child",  # a leaf, as the next: how to start a process, and what one is told
     "runtime.keras_export",
     "formats",
@@ -56,6 +57,7 @@ ORDER = (
     "simulate",
     "integers",
     "calibrate",
+    "unlike",
     "quantized",
     "student",
     "sensitivity",
@@ -73,6 +75,7 @@ ORDER = (
     "search",
     "options",
     "settings",
+    "begin",
     "recover",
     "findings",
     "helps",
