@@ -39,6 +39,7 @@ ORDER = (
     "fuse",
     "lower",
     "channels",
+    "mending",
     "runtime.child",  # a leaf, as the next: how to start a process, and what one is told
     "runtime.keras_export",
     "formats",
@@ -59,6 +60,7 @@ ORDER = (
     "simulate",
     "integers",
     "calibrate",
+    "unlike",
     "quantized",
     "student",
     "sensitivity",
@@ -76,6 +78,7 @@ ORDER = (
     "search",
     "options",
     "settings",
+    "begin",
     "recover",
     "findings",
     "helps",

@@ -151,7 +151,7 @@ def diagnose(  # noqa: PLR0913, PLR0917  # likewise
             found = diagnose_file(model, samples, against=against, target=settings.target, progress=progress)
         else:
             _, start, parts = Job(model, samples, None, settings, None, None, RunFolder(Path(folder)), progress).start()
-            found = what_is_wrong(start, parts.calibration, progress)
+            found = what_is_wrong(start.network, parts.calibration, progress)
     output.wide(to_table(found))
     for said in found.symptoms or ("nothing looks wrong; what is lost is rounding noise",):
         output.console.print(f"note: {escape(str(said))}", soft_wrap=True)

@@ -57,12 +57,13 @@ def mixed_plan(graph: Graph, ranges: Mapping[int, Range], request: Request, outp
     return replace(narrow, tensors=tensors, edges=dict(sorted(edges.items())), boundary=boundary, names=names)
 
 
-def first_plan(graph: Graph, ranges: Mapping[int, Range], request: Request) -> Plan:
-    """The plan for ``request`` as it is, except that states which add up (:func:`accumulators`) have 16 bits in an int8 plan:
-    at 8 bits an increment below half a step is lost in every call.
+def first_plan(graph: Graph, ranges: Mapping[int, Range], request: Request, outputs: Iterable[int] = ()) -> Plan:
+    """The plan for ``request`` with ``outputs`` as int16, and in an int8 plan the states which add up (:func:`accumulators`)
+    too: at 8 bits an increment below half a step is lost in every call.
     """
     sums = accumulators(graph) if request.scheme.activations == "int8" else ()
-    return mixed_plan(graph, ranges, request, sums) if sums else make_plan(graph, ranges, request)
+    wide = (*outputs, *sums)
+    return mixed_plan(graph, ranges, request, wide) if wide else make_plan(graph, ranges, request)
 
 
 #: Ops that give each element from the same element of what they read: what they keep of a state stays where it is.

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias, final
 from intact.affine import Affine, Float, Format, Index
 from intact.errors import OptionError
 from intact.graph import Graph
+from intact.mending import Step
 from intact.ranges import Range
 
 #: (tensor id, id of the first output of the op that reads it)
@@ -37,7 +38,10 @@ class Entry:
 @dataclass(frozen=True, eq=False)
 class Plan:
     """Formats by tensor id; ``edges`` where one consumer needs another format than the tensor's own, ``boundary`` where the
-    outside world does (an input or output type), and ``names`` of the tensors in the file that was read."""
+    outside world does (an input or output type), and ``names`` of the tensors in the file that was read.
+
+    ``steps``: rewrites of the network, made before anything else, of which its tensor ids are.
+    """
 
     scheme: str
     target: str
@@ -45,6 +49,7 @@ class Plan:
     edges: Mapping[Edge, Entry] = field(default_factory=dict)
     boundary: Mapping[int, Entry] = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("tensors", "edges", "boundary", "names"):
@@ -96,7 +101,9 @@ class Plan:
             for (i, r), e in self.edges.items()
         ]
         boundary = [{"id": i, "name": self.names.get(i, ""), **_entry_to_json(e)} for i, e in self.boundary.items()]
-        document = {"version": VERSION, "scheme": self.scheme, "target": self.target}
+        document: dict[str, Any] = {"version": VERSION, "scheme": self.scheme, "target": self.target}
+        if self.steps:
+            document["steps"] = [{**vars(step), "exponents": list(step.exponents)} for step in self.steps]
         return json.dumps(document | {"tensors": rows, "edges": edges, "boundary": boundary}, indent=1) + "\n"
 
     @staticmethod
@@ -116,6 +123,10 @@ class Plan:
                 boundary={int(row["id"]): _entry_from_json(row) for row in document["boundary"]},
                 names={int(row["id"]): str(row["name"]) for row in rows}
                 | {int(row["reader"]): str(row["reader_name"]) for row in document["edges"]},
+                steps=tuple(
+                    Step(row["kind"], int(row["tensor"]), tuple(int(k) for k in row["exponents"]))
+                    for row in document.get("steps", ())
+                ),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise OptionError(f"not a plan that Intact wrote ({error!r}); give --plan a plan.json from a run folder") from error

@@ -53,6 +53,7 @@ def make_plan(graph: Graph, ranges: Mapping[int, Range], request: Request) -> Pl
         edges=dict(sorted(draft.edges.items())),
         boundary=dict(sorted(draft.boundary.items())),
         names={i: graph[i].origin for i in sorted(named)},
+        steps=request.steps,
     )
 
 

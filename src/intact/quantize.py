@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from math import prod
@@ -15,7 +15,7 @@ import numpy as np
 
 from intact import choices, files, findings, micro, options
 from intact import data as samples_of
-from intact.calibrate import observe
+from intact.begin import Start, begin, replayed
 from intact.chance import contradiction, near_chance
 from intact.choices import Granularity
 from intact.clean import clean
@@ -36,10 +36,8 @@ from intact.measure.outputs import OutputFidelity, look
 from intact.measure.run_outputs import outputs_of
 from intact.measure.task import Task
 from intact.measure.task import tasks as tasks_of
-from intact.mixing import first_plan
 from intact.plan import Plan
 from intact.quantized import Quantized
-from intact.ranges import Observed, Range, estimator
 from intact.recover import Recovery, recover
 from intact.run_folder import RunFolder
 from intact.runtime.keras_export import InputShape
@@ -204,8 +202,8 @@ class Job:
     def run(self, *, measure: bool = True) -> Result:
         """All steps. What the folder holds already is not done again."""
         source, start, parts = self.start()
-        graph = start.reference
         recovery = self._recover(start, parts, source)
+        graph = recovery.network.reference
         plan, integer = recovery.network.plan, recovery.network.integer()
         device = micro.check(integer, self.settings.target)
         written = self.folder.file("model.tflite", lambda: tflite.write(integer))
@@ -224,6 +222,7 @@ class Job:
             findings=(
                 *parts.calibration.findings,
                 *parts.findings,
+                *(start.findings if graph is start.network.reference else ()),  # else the search began with other types
                 *recovery.findings,
                 *device,
                 *findings.float_islands(integer, self.settings),
@@ -241,14 +240,18 @@ class Job:
             about=self._about(source, written, parts),
         )
 
-    def start(self) -> tuple[Path, Quantized, Parts]:
+    def start(self) -> tuple[Path, Start, Parts]:
         """The float file, the network as planned before any remedy, and the samples by what they are for."""
         source = self._convert()
         with located(str(self.model) if isinstance(self.model, (str, Path)) else "the model"):
             graph = prepare(tflite.read(source.read_bytes()), self.settings)
         parts = self._split(graph)
-        start = Quantized(graph, graph, self._plan(graph, parts))
-        micro.check(start.integer(), self.settings.target)  # what is refused is better refused before an hour of remedies
+        if self.plan is None:
+            start = begin(graph, self.settings, parts.calibration, self.folder, self.progress)
+        else:
+            start = replayed(graph, self.plan, self.settings)
+        # What is refused is better refused before an hour of remedies.
+        micro.check(start.network.integer(), self.settings.target)
         return source, start, parts
 
     def _convert(self) -> Path:
@@ -282,25 +285,13 @@ class Job:
         self.folder.claim("data", f"{parts.calibration.fingerprint()} {parts.report.fingerprint()}")
         return parts
 
-    def _plan(self, graph: Graph, parts: Parts) -> Plan:
-        if self.plan is not None:
-            return self.plan.check(graph)
-        ranges: dict[int, Range] = {}
-        scheme = scheme_named(self.settings.scheme)
-        if scheme.is_integer:
-            estimate = estimator(self.settings.ranges, scheme.activations)
-            seen = self._calibrate(graph, parts.calibration, histogram=estimate.needs_histogram)
-            ranges = {i: estimate.estimate(o) for i, o in seen.items()}
-        return first_plan(graph, ranges, self.settings.request())
-
-    def _recover(self, start: Quantized, parts: Parts, source: Path) -> Recovery:
+    def _recover(self, start: Start, parts: Parts, source: Path) -> Recovery:
         if not (self.settings.remedies or self.settings.goal):
-            return Recovery(start)
+            return Recovery(start.network)
         if self.plan is not None:
             raise OptionError("--plan replays what was decided before; leave out --remedies, --max-drop and --min-agreement")
         return recover(
-            start,
-            self.settings,
+            self._starts(start, parts),
             parts,
             source=source,
             metric=self.metric,
@@ -308,6 +299,14 @@ class Job:
             progress=self.progress,
             tell=self.tell,
         )
+
+    def _starts(self, start: Start, parts: Parts) -> tuple[Start, ...]:
+        """``start``, and under a limit what other types of inputs and outputs, which were left open, would begin with."""
+        other = start.otherwise() if self.settings.goal else None
+        if other is None:
+            return (start,)
+        graph = prepare(tflite.read(self._convert().read_bytes()), other)
+        return start, begin(graph, other, parts.calibration, self.folder, self.progress)
 
     def _verdict(self, source: Path, written: Path, parts: Parts, tasks: Mapping[str, Task]) -> Verdict | None:
         goal = self.settings.goal
@@ -324,26 +323,6 @@ class Job:
             return ()
         found = contradiction(graph, parts.report)
         return () if found is None else (Finding("contradiction", f"{found.what}: {found.advice}"),)
-
-    def _calibrate(self, graph: Graph, calibration: Samples, *, histogram: bool) -> dict[int, Observed]:
-        def make() -> dict[str, np.ndarray]:
-            seen = observe(graph, lambda: self._batches("calibrate", calibration), histogram=histogram)
-            stored: dict[str, np.ndarray] = {}
-            for i, o in seen.items():
-                stored |= {f"{i} lows": o.lows, f"{i} highs": o.highs}
-                if o.counts is not None:
-                    stored[f"{i} counts"] = o.counts
-            return stored
-
-        stored = self.folder.arrays("calibration", make)
-        ids = [int(key.split()[0]) for key in stored if key.endswith(" lows")]
-        return {i: Observed(stored[f"{i} lows"], stored[f"{i} highs"], stored.get(f"{i} counts")) for i in ids}
-
-    def _batches(self, step: str, samples: Samples) -> Iterator[Mapping[str, np.ndarray]]:
-        for n, (batch, _) in enumerate(samples.batches(_BATCH)):
-            self.progress(step, min(n * _BATCH, len(samples)), len(samples))
-            yield batch
-        self.progress(step, len(samples), len(samples))
 
     def _poor(self, source: Path, network: Quantized, seen: tuple[OutputFidelity, ...], parts: Parts) -> tuple[Finding, ...]:
         """The outputs that came out badly, in words, and what would mend them."""

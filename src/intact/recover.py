@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias, final
@@ -13,7 +13,7 @@ from typing import Final, TypeAlias, final
 import numpy as np
 
 from intact import files
-from intact.calibrate import observe
+from intact.begin import Start, planner
 from intact.chance import contradiction
 from intact.data import Finding, Parts, Samples, for_learning, for_search
 from intact.errors import DataError
@@ -23,16 +23,12 @@ from intact.measure.accuracy import Metric
 from intact.measure.measurement import Measurement
 from intact.measure.run_outputs import outputs_of
 from intact.measure.task import tasks as tasks_of
-from intact.mixing import mixed_plan
-from intact.plan import Plan
-from intact.planner import make_plan
 from intact.quantized import Quantized
-from intact.ranges import estimator
 from intact.remedies import apply, known
-from intact.remedies.base import Context, MakePlan
+from intact.remedies.base import Context
 from intact.run_folder import RunFolder
 from intact.runtime import litert
-from intact.search import Candidate, Goal, Tools, search
+from intact.search import Candidate, Goal, Other, Tools, search
 from intact.settings import Settings
 from intact.simulate import device_named
 from intact.targets import target as target_named
@@ -57,8 +53,7 @@ class Recovery:
 
 
 def recover(  # noqa: PLR0913  # a run's own parts, from one caller
-    start: Quantized,
-    settings: Settings,
+    starts: Sequence[Start],
     parts: Parts,
     *,
     source: Path,
@@ -67,13 +62,14 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
     progress: Progress,
     tell: Callable[[str], None],
 ) -> Recovery:
-    """``start`` after the remedies that were asked for, or after a search for the limit that was set.
+    """The first of ``starts`` after the remedies that were asked for, or after a search from all for the limit that was set.
 
     ``source`` is the float file. Finished candidates are taken over from ``folder``.
     """
+    start, settings = starts[0].network, starts[0].settings
     target = target_named(settings.target)
     context = Context(
-        make_plan=_planner(settings, parts.calibration, progress),
+        make_plan=planner(starts[0], parts.calibration, progress),
         precise="in float" if target.float_islands else "at 16 bits",
         seed=settings.seed,
         device=device_named(settings.device),
@@ -148,8 +144,18 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
             context=context,
             mixes=target.float_islands or start.plan.scheme != "int16x8",
         )
-        candidates, best = search(start, tools)
+        others = [
+            Other(_called(other.settings, settings), other.network, planner(other, parts.calibration, progress))
+            for other in starts[1:]
+        ]
+        candidates, best = search(start, tools, others)
     return Recovery(best.network, candidates, findings, best.name)
+
+
+def _called(chosen: Settings, asked: Settings) -> str:
+    """The types of inputs and outputs that were chosen, in words."""
+    sides = (("input", chosen.input_type, asked.input_type), ("output", chosen.output_type, asked.output_type))
+    return ", ".join(f"{kind} {side}" for side, kind, was in sides if kind != was and kind is not None)
 
 
 def _too_few(goal: Goal, count: int, tell: Callable[[str], None]) -> tuple[Finding, ...]:
@@ -171,22 +177,3 @@ def _check_labels(graph: Graph, choosing: Samples) -> None:
     found = contradiction(graph, choosing)
     if found is not None:
         raise DataError(f"{found.what}: {found.advice}. If the network is no better than that, type --min-agreement instead")
-
-
-def _planner(settings: Settings, calibration: Samples, progress: Progress) -> MakePlan:
-    """Calibrates a graph anew and plans it as the run's settings say."""
-
-    def batches() -> Iterator[Mapping[str, np.ndarray]]:
-        progress("calibrate again", 0, 0)
-        return (batch for batch, _ in calibration.batches(_BATCH))
-
-    def plan(graph: Graph, precise: tuple[int, ...], wide_weights: tuple[int, ...]) -> Plan:
-        request = replace(settings.request(), wide_weights=wide_weights)
-        estimate = estimator(settings.ranges, request.scheme.activations)
-        seen = observe(graph, batches, histogram=estimate.needs_histogram)
-        found = {i: estimate.estimate(o) for i, o in seen.items()}
-        if request.target.float_islands or request.scheme.activations == "int16":
-            return make_plan(graph, found, replace(request, float_ops=precise))
-        return mixed_plan(graph, found, request, precise)
-
-    return plan

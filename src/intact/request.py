@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from intact import choices
 from intact.choices import Granularity
 from intact.errors import OptionError
 from intact.schemes import Scheme
 from intact.targets import Target
+
+if TYPE_CHECKING:
+    from intact.mending import Step  # loads torch, which whoever types a wrong option need not wait for
 
 
 @final
@@ -28,6 +31,8 @@ class Request:
     input_type: str | None = None
     output_type: str | None = None
     ranges_from: str = "calibration"
+    #: Rewrites that the graph has been through, for the plan to name.
+    steps: tuple[Step, ...] = ()
 
     def __post_init__(self) -> None:
         self.target.check(self.scheme.name)

@@ -21,7 +21,7 @@ from intact.measure.measurement import Measurement
 from intact.measure.task import Task
 from intact.quantized import Quantized
 from intact.remedies import apply
-from intact.remedies.base import Context, Remedy
+from intact.remedies.base import Context, MakePlan, Remedy
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.clip import Clip
 from intact.remedies.equalize import Equalize
@@ -236,20 +236,32 @@ class Tools:
     mixes: bool
 
 
-def search(start: Quantized, tools: Tools) -> tuple[tuple[Candidate, ...], Candidate]:
+@final
+@dataclass(frozen=True)
+class Other:
+    """Another network to start from, what tells it apart, and what plans it anew."""
+
+    name: str
+    network: Quantized
+    make_plan: MakePlan
+
+
+def search(start: Quantized, tools: Tools, others: Sequence[Other] = ()) -> tuple[tuple[Candidate, ...], Candidate]:
     """Everything tried, in order, and the one to take: the cheapest that meets the goal, else the one that loses least.
 
+    The ladder is climbed from that one of ``start`` and ``others`` which loses least by itself.
     Where the selection samples are few (:meth:`Goal.are_few`), to meet the goal by the estimate ends nothing: the search goes
     on until nothing measurable is lost, nothing is left to try or time is up, and the one that loses least is taken.
     """
-    ladder = _Ladder(start, tools)
+    ladder = _Ladder(start, tools, others)
     ladder.climb()
     return tuple(ladder.tried), ladder.met or ladder.best
 
 
 class _Ladder:
-    def __init__(self, start: Quantized, tools: Tools) -> None:
-        self.start, self.tools, self.context = start, tools, tools.context
+    def __init__(self, start: Quantized, tools: Tools, others: Sequence[Other]) -> None:
+        self.start, self.tools, self.context, self.others = start, tools, tools.context, others
+        self.prefix = ""
         self.tried: list[Candidate] = []
         self.remedies: dict[str, tuple[Remedy, ...]] = {}
         self.met: Candidate | None = None
@@ -272,6 +284,11 @@ class _Ladder:
     def _rungs(self) -> Iterator[tuple[str, str, Quantized, tuple[Remedy, ...]]]:
         """Name, reason, network to start from and what to do to it; each rung sees what came of those before."""
         yield "as planned", "nothing costs less", self.start, ()
+        for other in self.others:
+            yield other.name, "it keeps numbers of different size apart", other.network, ()
+            if self.best.name == other.name:
+                self.start, self.prefix = other.network, f"{other.name}: "
+                self.context = replace(self.context, make_plan=other.make_plan)
         for remedies in ((BiasCorrection(),), (Equalize(), BiasCorrection()), (Equalize(), Clip(), BiasCorrection())):
             yield self._flat("it costs seconds", remedies)
         if self._over():
@@ -294,7 +311,7 @@ class _Ladder:
         self, why: str, remedies: Iterable[Remedy], last: tuple[Remedy, ...] = ()
     ) -> tuple[str, str, Quantized, tuple[Remedy, ...]]:
         chosen = (*sorted(remedies, key=lambda r: r.order), *last)
-        return " + ".join(r.name for r in chosen), why, self.start, chosen
+        return self.prefix + " + ".join(r.name for r in chosen), why, self.start, chosen
 
     def _mix(self) -> None:
         """The fewest ops kept precise: first with weights of 8 bits, if others have 4, then with precise outputs as well."""
