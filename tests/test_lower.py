@@ -10,7 +10,7 @@ from drafts import draft, normal
 from intact.affine import Index
 from intact.graph import Op, Signature, Tensor
 from intact.lower import LOWERINGS, lower
-from intact.ops.activation import HardSwish, Neg, Relu, Relu6, ReluN1To1
+from intact.ops.activation import Abs, HardSwish, Neg, PRelu, Relu, Relu6, ReluN1To1
 from intact.ops.convolution import Conv2D, DepthwiseConv2D
 from intact.ops.elementwise import Add, SquaredDifference
 from intact.ops.matmul import FullyConnected
@@ -82,6 +82,8 @@ NETS = {
     "NEG": lambda d, x: d(Neg(), x),
     "SUM": lambda d, x: d(Sum(), x, [1, 2]),
     "SQUARED_DIFFERENCE": lambda d, x: d(SquaredDifference(), x, normal(4, 6, 3)),
+    "PRELU": lambda d, x: d(PRelu(), x, normal(1, 1, 3)),
+    "ABS": lambda d, x: d(Abs(), x),
 }
 
 
@@ -102,8 +104,37 @@ def test_every_lowering_replaces_its_op_and_computes_the_same(row):
 
 
 def test_every_lowering_is_tested():
-    elsewhere = {"SELECT", "SELECT_V2", "TILE", "TRANSPOSE"}  # test_moves.py
+    elsewhere = {"MIRROR_PAD", "SELECT", "SELECT_V2", "STRIDED_SLICE", "TILE", "TRANSPOSE"}  # test_moves.py
     assert {kind for _, _, kind in LOWERINGS} == {*NETS, "ARG_MAX", *elsewhere}
+
+
+@pytest.mark.parametrize(
+    ("slopes", "made"),
+    [
+        ([0.1, 0.5, -0.3], ["DEPTHWISE_CONV_2D", "ADD"]),
+        ([1.1, 2.0, 1.0], ["DEPTHWISE_CONV_2D", "SUB"]),
+        ([0.1, 2.0, -1.5], ["DEPTHWISE_CONV_2D", "ADD", "DEPTHWISE_CONV_2D", "SUB"]),
+        ([0.25] * 3, ["LEAKY_RELU"]),
+    ],
+)
+@pytest.mark.parametrize("activations", ["int8", "int16"])
+def test_prelu_is_what_its_slopes_allow(slopes, made, activations):
+    alpha = np.float32(slopes).reshape(1, 1, 3)
+    net = draft((4, 6, 3), lambda d, x: d(PRelu(), x, alpha))
+    lowered = lower(net, "cpu", activations)
+    assert kinds(lowered) == [kind if activations == "int8" else kind.replace("DEPTHWISE_CONV_2D", "MUL") for kind in made]
+    same_output(lowered, net)
+
+
+def test_prelu_whose_slopes_differ_from_place_to_place_is_a_product():
+    alpha = np.random.default_rng(0).uniform(-1, 2, (4, 6, 3)).astype(np.float32)
+    net = draft((4, 6, 3), lambda d, x: d(PRelu(), x, alpha))
+    lowered = lower(net, "cpu", "int8")
+    assert kinds(lowered) == ["MUL", "ADD", "MUL", "SUB"]
+    same_output(lowered, net)
+    row = draft((6,), lambda d, x: d(PRelu(), x, normal(6)))
+    assert kinds(lower(row, "cpu", "int8")) == ["MUL", "ADD", "MUL", "SUB"]
+    assert kinds(lower(net, "mcu", "int8")) == ["PRELU"]
 
 
 def test_an_index_is_int32_on_microcontrollers():

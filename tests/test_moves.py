@@ -12,7 +12,7 @@ from intact.graph import Op, Tensor
 from intact.lower import lower
 from intact.moves import merged, transpose_within
 from intact.ops.logic import Select, SelectV2
-from intact.ops.shaping import Reshape, Tile, Transpose
+from intact.ops.shaping import MirrorPad, Reshape, StridedSlice, Tile, Transpose
 from intact.simulate import Program
 from intact.verify import concrete, infer, verify
 from small_graphs import graph
@@ -162,3 +162,50 @@ def test_whole_numbers_are_chosen_by_a_sum(kind, condition, b):
     draw = np.random.default_rng(0)
     given = (draw.uniform(size=condition) < 0.5, *(draw.integers(-(2**31), 2**31, s).astype(np.int32) for s in ((3, 4), b)))
     assert_same(outputs(new, *given)[0], outputs(net, *given)[0])
+
+
+# ---- STRIDED_SLICE and MIRROR_PAD ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "strides", "masks", "made"),
+    [
+        ([0, 0, 0, 0], [0, 0, 0, 0], [1, 2, 2, 1], (15, 15), ["MAX_POOL_2D"]),
+        ([0, 1, 0, 0], [0, 0, 0, 0], [1, 2, 2, 1], (13, 15), ["STRIDED_SLICE", "MAX_POOL_2D"]),
+        ([0, 1, 2, 1], [0, 7, -1, 3], [1, 3, 1, 1], (1, 1), ["STRIDED_SLICE", "MAX_POOL_2D"]),
+        ([0, 0, 0, 0], [0, 0, 0, 0], [1, 2, 1, 2], (15, 15), ["STRIDED_SLICE"]),  # channels are no rows
+        ([0, -1, 0, 0], [0, -9, 0, 0], [1, -2, 1, 1], (13, 13), ["STRIDED_SLICE"]),  # backwards
+        ([0, 1, 0, 0], [0, 6, 0, 0], [1, 1, 1, 1], (13, 13), ["STRIDED_SLICE"]),  # every row
+    ],
+)
+def test_every_nth_row_is_a_pool(begin, end, strides, masks, made):
+    net = draft((8, 7, 4), lambda d, x: d(StridedSlice(begin_mask=masks[0], end_mask=masks[1]), x, begin, end, strides))
+    new = lower(net, "cpu", "int8")
+    assert [op.kind.name for op in new.ops] == made
+    x = numbers(3, 8, 7, 4) - 300
+    assert_same(outputs(new, x)[0], outputs(net, x)[0])
+    assert lower(net, "mcu", "int8").ops == net.ops
+
+
+def test_a_slice_that_drops_an_axis_stays():
+    def build(d, x):
+        return d(StridedSlice(begin_mask=13, end_mask=13, shrink_axis_mask=2), x, [0, 1, 0, 0], [0, 2, 0, 0], [1, 1, 2, 1])
+
+    net = draft((8, 7, 4), build)
+    assert lower(net, "cpu", "int8").ops == net.ops
+
+
+@pytest.mark.parametrize("mode", ["reflect", "symmetric"])
+@pytest.mark.parametrize("pads", [[(1, 1), (1, 1), (0, 0)], [(0, 2), (3, 0), (0, 0)], [(4, 4), (0, 0), (1, 0)]])
+def test_a_narrow_mirror_is_slices(mode, pads):
+    net = draft((6, 5, 3), lambda d, x: d(MirrorPad(mode), x, [(0, 0), *pads]))
+    new = lower(net, "cpu", "int8")
+    assert {op.kind.name for op in new.ops} == {"STRIDED_SLICE", "CONCATENATION"}
+    x = numbers(2, 6, 5, 3)
+    assert_same(outputs(new, x)[0], np.pad(x, [(0, 0), *pads], mode))
+
+
+@pytest.mark.parametrize("pads", [[(0, 0), (5, 0), (0, 0), (0, 0)], [(0, 0)] * 4])
+def test_a_wide_mirror_stays(pads):
+    net = draft((8, 5, 3), lambda d, x: d(MirrorPad(), x, pads))
+    assert lower(net, "cpu", "int8").ops == net.ops

@@ -13,15 +13,22 @@ import numpy as np
 from intact.affine import Index
 from intact.fuse import fuse_cells
 from intact.graph import Graph, Op, Tensor, constant, rebuild
-from intact.moves import select_as_sum, select_as_v2, tile_as_concatenation, transpose_within
-from intact.ops.activation import HardSwish, Neg, Relu, Relu6, ReluN1To1
+from intact.moves import (
+    mirror_as_slices,
+    select_as_sum,
+    select_as_v2,
+    slice_as_pool,
+    tile_as_concatenation,
+    transpose_within,
+)
+from intact.ops.activation import Abs, HardSwish, LeakyRelu, Neg, PRelu, Relu, Relu6, ReluN1To1
 from intact.ops.base import Activation, same_padding
 from intact.ops.convolution import DepthwiseConv2D
 from intact.ops.elementwise import Add, Mul, SquaredDifference, Sub
 from intact.ops.logic import Select, SelectV2
 from intact.ops.pooling import AveragePool2D
 from intact.ops.reduction import ArgMax, ArgMin, Mean, Sum
-from intact.ops.shaping import Reshape, Tile, Transpose
+from intact.ops.shaping import MirrorPad, Reshape, StridedSlice, Tile, Transpose
 from intact.rewrites import REWRITES
 from intact.verify import concrete, verify
 from intact.view import View
@@ -105,6 +112,42 @@ def _average_pool(graph: Graph, op: Op, free: int) -> tuple[list[Op], list[Tenso
     return [Op(convolution, (x.id, weight.id, None), op.outputs)], [weight]
 
 
+def _prelu(depthwise: bool, graph: Graph, op: Op, free: int) -> tuple[list[Op], list[Tensor]]:
+    """``x + relu((a - 1) x)`` where a < 1, ``x - relu((1 - a) x)`` where a > 1; a LEAKY_RELU where a is one number.
+
+    ``depthwise``: the products are a convolution of one element, whose weights have a scale per channel.
+    """
+    x, out, alpha = op.inputs[0], graph[op.output], graph[op.inputs[1] or 0].data
+    if alpha is None or x is None:
+        return [op], []
+    if (alpha == alpha.flat[0]).all():
+        return [Op(LeakyRelu(float(alpha.flat[0])), (x,), op.outputs)], []
+    channels = concrete(out)[-1]
+    per_channel = depthwise and len(out.shape) == 4 and alpha.shape[-1] == alpha.size == channels
+    steps = [(Add(), np.minimum(alpha - 1, 0)), (Sub(), np.minimum(1 - alpha, 0))]
+    ops, tensors, at = list[Op](), list[Tensor](), x
+    for kind, factor in ((kind, factor) for kind, factor in steps if factor.any()):
+        data = factor.reshape(1, 1, 1, -1) if per_channel else factor
+        free_now = free + len(tensors)
+        weight = constant(free_now, data.astype(np.float32), like=out, name=f"slope{free_now}", made_by="lower")
+        below = replace(out, id=free_now + 1, name=f"{out.name}/below{free_now}", made_by="lower")
+        together = replace(out, id=free_now + 2, name=f"{out.name}/sum{free_now}", made_by="lower")
+        scale = DepthwiseConv2D(activation="relu") if per_channel else Mul("relu")
+        ops += [
+            Op(scale, (x, weight.id, None) if per_channel else (x, weight.id), (below.id,)),
+            Op(kind, (at, below.id), (together.id,)),
+        ]
+        tensors += [weight, below, together]
+        at = together.id
+    return [*ops[:-1], replace(ops[-1], outputs=op.outputs)], tensors[:-1]
+
+
+def _absolute(graph: Graph, op: Op, free: int) -> tuple[list[Op], list[Tensor]]:
+    """``|x|`` as LEAKY_RELU of slope -1."""
+    del graph, free
+    return [replace(op, kind=LeakyRelu(-1.0))], []
+
+
 #: XNNPACK's int8 ops are fewer than LiteRT's: any other ends a delegate partition, which costs more than the op itself.
 #: What each row is worth: bench/lowerings.py.
 LOWERINGS: Final[Mapping[tuple[str, str, str], Lowering]] = {
@@ -113,6 +156,10 @@ LOWERINGS: Final[Mapping[tuple[str, str, str], Lowering]] = {
     ("cpu", "int8", Relu6.name): _clamp("relu6"),
     ("cpu", "int8", ReluN1To1.name): _clamp("relu_n1_to_1"),
     ("cpu", "int8", AveragePool2D.name): _average_pool,
+    ("cpu", "int8", PRelu.name): partial(_prelu, True),
+    ("cpu", "int8", Abs.name): _absolute,
+    ("cpu", "int8", StridedSlice.name): slice_as_pool,
+    ("cpu", "int8", MirrorPad.name): mirror_as_slices,
     # No runtime has an int8 NEG. A float island is as fast on a CPU; a microcontroller has none.
     ("mcu", "int8", Neg.name): _negate,
     ("mcu", "int8", Relu6.name): _clamp("relu6"),
@@ -130,6 +177,7 @@ LOWERINGS: Final[Mapping[tuple[str, str, str], Lowering]] = {
             (Neg.name, _negate),
             (Sum.name, _sum),
             (SquaredDifference.name, _squared_difference),
+            (PRelu.name, partial(_prelu, False)),
         )
     },
     ("mcu", "int16", Relu6.name): _clamp("relu6"),

@@ -1,8 +1,8 @@
-"""Ops that move or pick numbers, spelled for runtimes whose kernels take fewer axes or lack the op. Every one is exact."""
+"""Ops that move or pick numbers, spelled for kernels that take fewer axes, lack the op or are slow at it. All are exact."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import prod
 from typing import Final, TypeAlias
@@ -12,10 +12,12 @@ import numpy as np
 from intact.affine import Index
 from intact.errors import ModelError
 from intact.graph import Dim, Graph, Op, Tensor, constant
+from intact.ops.base import OpKind
 from intact.ops.elementwise import Add, Mul, Sub
 from intact.ops.logic import SelectV2
+from intact.ops.pooling import MaxPool2D
 from intact.ops.quantization import Cast
-from intact.ops.shaping import Concatenation, Reshape, Transpose
+from intact.ops.shaping import Concatenation, MirrorPad, Reshape, StridedSlice, Transpose
 from intact.verify import concrete
 
 Made: TypeAlias = tuple[list[Op], list[Tensor]]
@@ -37,7 +39,7 @@ class _Maker:
         data = np.asarray(values, np.int32)
         return self._keep(constant(self._next(), data, like=self.like, name=f"sizes{self._next()}", made_by="lower"))
 
-    def op(self, kind: Reshape | Transpose | Concatenation | Cast | Sub | Mul, reads: tuple[int, ...], made: Tensor) -> int:
+    def op(self, kind: OpKind, reads: tuple[int, ...], made: Tensor) -> int:
         """A new op whose output is shaped and stored as ``made``."""
         name = f"{self.like.name}/{kind.name.lower()}{self._next()}"
         new = self._keep(
@@ -196,6 +198,74 @@ def select_as_sum(graph: Graph, op: Op, free: int) -> Made:
     difference = made.op(Sub(), (a.id, b.id), replace(out, shape=shape))
     taken = made.op(Mul(), (difference, one), out)
     return [*made.ops, Op(Add(), (b.id, taken), op.outputs)], made.tensors
+
+
+# ---- STRIDED_SLICE and MIRROR_PAD ---------------------------------------------------------------------------------------
+
+
+def slice_as_pool(graph: Graph, op: Op, free: int) -> Made:
+    """Every n-th row and column of an image as a MAX_POOL_2D of 1 x 1 windows, after what is cut off at the edges."""
+    x, out = graph[_first(op)], graph[op.output]
+    if not isinstance(op.kind, StridedSlice) or len(x.shape) != 4 or out.shape[:1] != x.shape[:1]:
+        return [op], []
+    begins, ends, strides = (graph[i or 0].data for i in op.inputs[1:4])
+    if begins is None or ends is None or strides is None or op.kind != replace(op.kind, **_NO_AXES):
+        return [op], []
+    steps = [int(n) for n in strides.reshape(-1)]
+    if len(steps) != 4 or min(steps) < 1 or (steps[0], steps[3]) != (1, 1) or max(steps) == 1:
+        return [op], []
+    made = _Maker(out, free)
+    picked = [
+        range(n)[
+            slice(
+                None if op.kind.begin_mask >> a & 1 else int(begins.reshape(-1)[a]),
+                None if op.kind.end_mask >> a & 1 else int(ends.reshape(-1)[a]),
+            )
+        ]
+        for a, n in enumerate(concrete(x))
+    ]
+    at, shape = x.id, (x.shape[0], *(len(rows) for rows in picked[1:]))
+    if shape != x.shape:
+        ones = made.constant([1] * 4)
+        at = made.op(op.kind, (at, op.inputs[1] or 0, op.inputs[2] or 0, ones), replace(x, shape=shape))
+    made.op(MaxPool2D((1, 1), (steps[1], steps[2]), "valid"), (at,), out)
+    return made.into(op.outputs)
+
+
+#: Masks of STRIDED_SLICE that take axes away or add some.
+_NO_AXES: Final[Mapping[str, int]] = {"ellipsis_mask": 0, "new_axis_mask": 0, "shrink_axis_mask": 0}
+#: Rows on one side of a mirrored padding that are worth a slice each.
+_MOST_MIRRORED: Final = 4
+
+
+def mirror_as_slices(graph: Graph, op: Op, free: int) -> Made:
+    """A narrow MIRROR_PAD as CONCATENATION of the rows that it repeats, axis by axis."""
+    x, out = graph[_first(op)], graph[op.output]
+    pads = graph[op.inputs[1] or 0].data
+    if pads is None or not isinstance(op.kind, MirrorPad) or not 0 < pads.max(initial=0) <= _MOST_MIRRORED or pads[0].any():
+        return [op], []
+    made = _Maker(out, free)
+    at, shape, edge = x.id, x.shape, 1 if op.kind.mode == "reflect" else 0
+    for axis, (before, after) in enumerate((int(b), int(a)) for b, a in pads):
+        if not before and not after:
+            continue
+        size = concrete(replace(x, shape=shape))[axis]
+        now = replace(x, shape=shape)
+        rows = [*range(before - 1 + edge, edge - 1, -1), *range(size - 1 - edge, size - 1 - edge - after, -1)]
+        parts = [_row(made, at, now, axis, row) for row in rows]
+        shape = tuple(n if a != axis else size + before + after for a, n in enumerate(shape))
+        at = made.op(Concatenation(axis), (*parts[:before], at, *parts[before:]), replace(x, shape=shape))
+    return made.into(op.outputs)
+
+
+def _row(made: _Maker, x: int, like: Tensor, axis: int, row: int) -> int:
+    """One row of ``x`` along ``axis``."""
+    rank, bit = len(like.shape), 1 << axis
+    begins, ends = ([n if a == axis else 0 for a in range(rank)] for n in (row, row + 1))
+    others = (1 << rank) - 1 - bit
+    reads = (x, made.constant(begins), made.constant(ends), made.constant([1] * rank))
+    shape = tuple(1 if a == axis else n for a, n in enumerate(like.shape))
+    return made.op(StridedSlice(begin_mask=others, end_mask=others), reads, replace(like, shape=shape))
 
 
 def _first(op: Op) -> int:
