@@ -14,7 +14,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from intact.affine import Affine
 from intact.errors import ModelError, UnsupportedError, located
-from intact.formats import flatbuffer, opaque
+from intact.formats import archive, flatbuffer, opaque
 from intact.formats.tflite_ops import (
     CODES,
     DTYPES,
@@ -105,6 +105,7 @@ class _Reader:
             signatures=tuple(self._signatures(tensors)),
             metadata=tuple(self._metadata()),
             description=text(self.model.Description()),
+            archive=archive.split(self.data),
         )
         if self.settled and not any(isinstance(op.kind, SpaceToBatchNd) for op in ops):
             return graph
@@ -223,7 +224,7 @@ def _option(options: Any, spec: OptionField, name: str) -> Any:
 def write(graph: Graph, *, kernels: bool = True) -> bytes:
     """The .tflite file of ``graph``: verified first, deterministic, each repeated vector, string and constant stored once."""
     verify(graph, kernels=kernels)
-    return _Writer(graph).model()
+    return archive.join(_Writer(graph).model(), graph.archive)
 
 
 class _Writer:
