@@ -14,7 +14,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from intact.affine import Affine
 from intact.errors import ModelError, UnsupportedError, located
-from intact.formats import archive, flatbuffer, opaque
+from intact.formats import archive, flatbuffer, opaque, sparse
 from intact.formats.tflite_ops import (
     CODES,
     DTYPES,
@@ -95,7 +95,7 @@ class _Reader:
             tuple(self._known(i, tensors) for i in ints(ids))
             for ids in (self.subgraph.InputsAsNumpy(), self.subgraph.OutputsAsNumpy())
         )
-        ops = tuple(self._op(op, tensors) for op in self._operators())
+        ops, tensors = sparse.without_densify([self._op(op, tensors) for op in self._operators()], tensors)
         used = {*inputs, *results, *(i for op in ops for i in (*op.reads, *op.outputs))}
         graph = Graph(
             tensors={i: t for i, t in tensors.items() if i in used},
@@ -127,8 +127,6 @@ class _Reader:
         with located(f"tensor {name!r}"):
             if t.IsVariable():
                 raise UnsupportedError("is a variable that keeps state between calls; export the model without state")
-            if t.Sparsity() is not None:
-                raise UnsupportedError("is stored sparse; export the model with dense weights")
             if t.Type() not in DTYPES:
                 raise UnsupportedError(f"has element type {t.Type()}, which Intact does not know; use numbers")
             shape = tuple(ints(t.ShapeAsNumpy()))
@@ -144,8 +142,18 @@ class _Reader:
                 self.settled &= all(n >= 0 for n in signature[1:])
             dtype = DTYPES[t.Type()]
             payload = self._buffer(t.Buffer())
-            data = None if computed or (not payload and 0 not in shape) else decode(payload, dtype, shape)
+            data = None if computed or (not payload and 0 not in shape) else self._values(t, payload, dtype, shape)
             return Tensor(i, name, shape, number_format(t.Quantization(), dtype, shape), data)
+
+    @staticmethod
+    def _values(t: Any, payload: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+        """The values of a constant, dense however they are stored."""
+        if t.Sparsity() is None:
+            return decode(payload, dtype, shape)
+        if dtype == "int4":
+            raise UnsupportedError("is stored sparse in 4 bits; export the model with dense weights")
+        count = len(payload) // np.dtype(dtype).itemsize
+        return sparse.densify(decode(payload, dtype, (count,)), t.Sparsity(), shape)
 
     def _buffer(self, index: int) -> bytes:
         """What a buffer holds: inside the flatbuffer, or outside at (offset, size)."""
