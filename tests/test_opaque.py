@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import struct
 
 import flatbuffers
 import numpy as np
@@ -207,6 +208,42 @@ def test_a_custom_op_that_the_runtime_lacks_is_named_with_what_to_do():
 def test_control_characters_in_a_custom_name_do_not_reach_a_terminal():
     (op,) = tflite.read(custom(b"\x1b[31mred")).ops
     assert op.kind.name == "CUSTOM ?[31mred"
+
+
+# ---- MediaPipe's ---------------------------------------------------------------------------------------------------------
+
+IMAGE, GRID = (1, 5, 6, 4), (1, 3, 3, 4)
+KERNEL = np.random.default_rng(5).normal(0, 1, (3, 3, 2, 4)).astype(np.float32)
+
+
+def transposed(padding, stride, size):
+    """Convolution2DTransposeBias with a bias."""
+    options = struct.pack("<3i", padding, stride[1], stride[0])
+    inputs = [(IMAGE, F), (KERNEL.shape, F, KERNEL), ((3,), F, [1, -2, 3])]
+    return one("CUSTOM", inputs, [((1, *size, 3), F)], custom=options, custom_code=b"Convolution2DTransposeBias")
+
+
+@pytest.mark.parametrize(
+    ("padding", "stride", "size"),
+    [(1, (2, 2), (10, 12)), (2, (2, 2), (11, 12)), (1, (1, 1), (5, 6)), (1, (2, 1), (10, 6)), (2, (3, 2), (15, 12))],
+)
+def test_mediapipes_transposed_convolution_is_a_builtin_one(tmp_path, padding, stride, size):
+    raw = transposed(padding, stride, size)
+    graph = clean(tflite.read(raw))
+    assert [op.kind.name for op in graph.ops] == ["TRANSPOSE_CONV"]
+    x = np.random.default_rng(6).normal(0, 1, IMAGE).astype(np.float32)
+    before, after = run_files.outputs([raw, tflite.write(graph)], [[x], [x]], tmp_path, "default")
+    assert not isinstance(before, str), before
+    assert_same(after[0], before[0], rtol=1e-5)
+
+
+def test_mediapipes_pooling_with_places_runs_in_the_simulator():
+    options = struct.pack("<6i", 1, 2, 2, 2, 2, 0) + bytes(32)
+    raw = one("CUSTOM", [((1, 6, 6, 4), F)], [(GRID, F)] * 2, custom=options, custom_code=b"MaxPoolingWithArgmax2D")
+    graph = tflite.read(raw)
+    x = np.random.default_rng(7).normal(0, 1, (3, 6, 6, 4)).astype(np.float32)
+    largest, _ = Program(graph)({"x0": x}).values()
+    assert_same(largest.numpy(), x.reshape(3, 3, 2, 3, 2, 4).max((2, 4)))
 
 
 # ---- what cannot stand alone --------------------------------------------------------------------------------------------

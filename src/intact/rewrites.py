@@ -17,6 +17,7 @@ from intact.errors import IntactError
 from intact.folds import (
     bounded_exponential,
     dilated_convolution,
+    mediapipe_transpose_conv,
     merge_constants,
     scale_before_shift,
     scale_in_next_weights,
@@ -377,6 +378,7 @@ REWRITES: Final[Mapping[str, Rewrite]] = {
     "flatten of transpose": _flatten_of_transpose,
     "transpose of unflatten": _transpose_of_unflatten,
     "dilated convolution": dilated_convolution,
+    "mediapipe transposed convolution": mediapipe_transpose_conv,
     "pad in convolution": _pad_in_convolution,
     "pad in max pool": _pad_in_max_pool,
     "fuse activation": _fuse_activation,
