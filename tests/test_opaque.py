@@ -16,9 +16,10 @@ from compare import assert_same
 from intact import data
 from intact.affine import Affine
 from intact.clean import clean
-from intact.errors import ModelError, UnsupportedError
+from intact.errors import DataError, ModelError, UnsupportedError
 from intact.formats import tflite
 from intact.ops.opaque import Opaque
+from intact.runtime import litert
 from intact.simulate import Program
 
 BUILTIN, TYPE = schema.BuiltinOperator, schema.TensorType
@@ -179,6 +180,32 @@ def test_samples_are_taken_one_by_one_where_the_op_has_one_of_each():
 def test_a_graph_whose_op_has_no_sample_axis_runs_one_by_one():
     graph = tflite.read(FILES["NON_MAX_SUPPRESSION_V5"])
     assert not graph.takes_batches
+
+
+def positives():
+    """WHERE(x > 0): as many rows as there are positive numbers."""
+
+    def build(buffers):
+        tensors = [tensor("x", (1, 8)), tensor("zero", (), data=0.0, buffers=buffers), tensor("there", (1, 8), "bool")]
+        ops = [op_table(0, (0, 1), (2,), schema.GreaterOptionsT()), op_table(1, (2,), (3,), schema.WhereOptionsT())]
+        return [*tensors, tensor("y", (1, 2), "int64")], ops, [code("GREATER"), code("WHERE")], [0], [3]
+
+    return model(build)
+
+
+def test_an_output_whose_size_depends_on_the_sample_breaks_nothing(tmp_path):
+    graph = tflite.read(positives())
+    assert not graph.takes_batches
+    x = np.random.default_rng(8).normal(0, 1, (6, 8)).astype(np.float32)
+    (made,) = Program(graph)({"x": x}).values()
+    for rows, sample in zip(made.numpy(), x, strict=True):
+        count = (sample > 0).sum()
+        assert_same(rows[:count, 1], np.flatnonzero(sample > 0))
+        assert not rows[count:].any()
+    result = intact.quantize(positives(), data.arrays(x), measure=False)
+    assert [op.kind.name for op in result.graph.ops][-1] == "WHERE"
+    with pytest.raises(DataError, match=r"another shape for some samples .*cut the model before the op that makes it"):
+        litert.run(result.save(tmp_path / "model.tflite"), {"x": x})
 
 
 # ---- custom ops ---------------------------------------------------------------------------------------------------------
