@@ -356,6 +356,28 @@ def test_nothing_is_folded_through_an_unknown_op():
     assert [op.kind.name for op in clean(tflite.read(file)).ops] == ["ATAN2"]
 
 
+def ending(last="ATAN2"):
+    """fully connected, then the op."""
+
+    def build(buffers):
+        w = np.random.default_rng(3).normal(0, 0.5, (8, 6))
+        tensors = [tensor("x", (1, 6)), tensor("w", (8, 6), data=w, buffers=buffers), tensor("a", (1, 8)), tensor("b", (1, 8))]
+        ops = [op_table(0, (0, 1), (2,), schema.FullyConnectedOptionsT()), op_table(1, (2, 2), (3,), schema.ATan2OptionsT())]
+        return tensors, ops, [code("FULLY_CONNECTED"), code(last)], [0], [3]
+
+    return model(build)
+
+
+@pytest.mark.parametrize("remedy", ["bias", "clip", "mixed", "ranges", "round", "finetune"])
+@pytest.mark.parametrize("made", [ending, network], ids=["at the end", "in the middle"])
+def test_remedies_take_a_network_with_an_unknown_op(made, remedy):
+    """No gradient passes it: what comes before it learns by what it reads."""
+    raw = made() if made is ending else made("ATAN2")
+    result = intact.quantize(raw, samples(60), measure=False, remedies=(remedy,), time_budget=10)
+    assert result.steps
+    assert "ATAN2" in [op.kind.name for op in result.graph.ops]
+
+
 def test_the_child_ends_with_the_graph():
     graph = tflite.read(FILES["ATAN2"])
     Program(graph)(dict(zip(graph.input_names, random_inputs(graph), strict=True)))

@@ -111,6 +111,8 @@ class OpKind(abc.ABC):
     of_shapes: ClassVar[bool] = False
     #: Whether the output jumps where an input passes some number, so that ids and codes are read by it.
     discerns: ClassVar[bool] = False
+    #: Whether gradients pass from real outputs to real inputs.
+    differentiable: ClassVar[bool] = True
 
     @abc.abstractmethod
     def compute(self, *inputs: Tensor | None) -> Tensor | tuple[Tensor, ...]:
