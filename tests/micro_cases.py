@@ -7,7 +7,19 @@ import torch
 
 from intact.affine import Affine, Float, Format, Index, quantize_array
 from intact.graph import Graph, Op, Tensor
-from intact.ops import activation, blocks, elementwise, logic, matmul, pooling, quantization, reduction, resize, shaping
+from intact.ops import (
+    activation,
+    blocks,
+    elementwise,
+    indexing,
+    logic,
+    matmul,
+    pooling,
+    quantization,
+    reduction,
+    resize,
+    shaping,
+)
 from intact.ops.base import Fixed, OpKind, as_tuple
 
 FORMATS = {
@@ -146,6 +158,9 @@ def of_rank(rank: int) -> list[Micro]:
     if rank > 1:
         made += [
             Micro(reduction.ArgMax("int32"), (s, axis)),
+            Micro(reduction.ArgMin("int32"), (s, axis)),
+            Micro(indexing.EmbeddingLookup(), (np.int32([1, 0, 1]), s)),
+            Micro(indexing.GatherNd(), (s, np.int32([[1], [0]]))),
             Micro(shaping.Unpack(axis=0, count=s[0]), (s,)),
         ]
     if rank > 2:

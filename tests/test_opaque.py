@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import struct
 
 import flatbuffers
 import numpy as np
@@ -15,9 +16,10 @@ from compare import assert_same
 from intact import data
 from intact.affine import Affine
 from intact.clean import clean
-from intact.errors import ModelError, UnsupportedError
+from intact.errors import DataError, ModelError, UnsupportedError
 from intact.formats import tflite
 from intact.ops.opaque import Opaque
+from intact.runtime import litert
 from intact.simulate import Program
 
 BUILTIN, TYPE = schema.BuiltinOperator, schema.TensorType
@@ -180,6 +182,32 @@ def test_a_graph_whose_op_has_no_sample_axis_runs_one_by_one():
     assert not graph.takes_batches
 
 
+def positives():
+    """WHERE(x > 0): as many rows as there are positive numbers."""
+
+    def build(buffers):
+        tensors = [tensor("x", (1, 8)), tensor("zero", (), data=0.0, buffers=buffers), tensor("there", (1, 8), "bool")]
+        ops = [op_table(0, (0, 1), (2,), schema.GreaterOptionsT()), op_table(1, (2,), (3,), schema.WhereOptionsT())]
+        return [*tensors, tensor("y", (1, 2), "int64")], ops, [code("GREATER"), code("WHERE")], [0], [3]
+
+    return model(build)
+
+
+def test_an_output_whose_size_depends_on_the_sample_breaks_nothing(tmp_path):
+    graph = tflite.read(positives())
+    assert not graph.takes_batches
+    x = np.random.default_rng(8).normal(0, 1, (6, 8)).astype(np.float32)
+    (made,) = Program(graph)({"x": x}).values()
+    for rows, sample in zip(made.numpy(), x, strict=True):
+        count = (sample > 0).sum()
+        assert_same(rows[:count, 1], np.flatnonzero(sample > 0))
+        assert not rows[count:].any()
+    result = intact.quantize(positives(), data.arrays(x), measure=False)
+    assert [op.kind.name for op in result.graph.ops][-1] == "WHERE"
+    with pytest.raises(DataError, match=r"another shape for some samples .*cut the model before the op that makes it"):
+        litert.run(result.save(tmp_path / "model.tflite"), {"x": x})
+
+
 # ---- custom ops ---------------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +235,42 @@ def test_a_custom_op_that_the_runtime_lacks_is_named_with_what_to_do():
 def test_control_characters_in_a_custom_name_do_not_reach_a_terminal():
     (op,) = tflite.read(custom(b"\x1b[31mred")).ops
     assert op.kind.name == "CUSTOM ?[31mred"
+
+
+# ---- MediaPipe's ---------------------------------------------------------------------------------------------------------
+
+IMAGE, GRID = (1, 5, 6, 4), (1, 3, 3, 4)
+KERNEL = np.random.default_rng(5).normal(0, 1, (3, 3, 2, 4)).astype(np.float32)
+
+
+def transposed(padding, stride, size):
+    """Convolution2DTransposeBias with a bias."""
+    options = struct.pack("<3i", padding, stride[1], stride[0])
+    inputs = [(IMAGE, F), (KERNEL.shape, F, KERNEL), ((3,), F, [1, -2, 3])]
+    return one("CUSTOM", inputs, [((1, *size, 3), F)], custom=options, custom_code=b"Convolution2DTransposeBias")
+
+
+@pytest.mark.parametrize(
+    ("padding", "stride", "size"),
+    [(1, (2, 2), (10, 12)), (2, (2, 2), (11, 12)), (1, (1, 1), (5, 6)), (1, (2, 1), (10, 6)), (2, (3, 2), (15, 12))],
+)
+def test_mediapipes_transposed_convolution_is_a_builtin_one(tmp_path, padding, stride, size):
+    raw = transposed(padding, stride, size)
+    graph = clean(tflite.read(raw))
+    assert [op.kind.name for op in graph.ops] == ["TRANSPOSE_CONV"]
+    x = np.random.default_rng(6).normal(0, 1, IMAGE).astype(np.float32)
+    before, after = run_files.outputs([raw, tflite.write(graph)], [[x], [x]], tmp_path, "default")
+    assert not isinstance(before, str), before
+    assert_same(after[0], before[0], rtol=1e-5)
+
+
+def test_mediapipes_pooling_with_places_runs_in_the_simulator():
+    options = struct.pack("<6i", 1, 2, 2, 2, 2, 0) + bytes(32)
+    raw = one("CUSTOM", [((1, 6, 6, 4), F)], [(GRID, F)] * 2, custom=options, custom_code=b"MaxPoolingWithArgmax2D")
+    graph = tflite.read(raw)
+    x = np.random.default_rng(7).normal(0, 1, (3, 6, 6, 4)).astype(np.float32)
+    largest, _ = Program(graph)({"x0": x}).values()
+    assert_same(largest.numpy(), x.reshape(3, 3, 2, 3, 2, 4).max((2, 4)))
 
 
 # ---- what cannot stand alone --------------------------------------------------------------------------------------------
@@ -290,6 +354,28 @@ def test_nothing_is_folded_through_an_unknown_op():
         "ATAN2", [((1, 5), F, np.ones((1, 5))), ((1, 5), F, np.ones((1, 5)))], [((1, 5), F)], options=schema.ATan2OptionsT()
     )
     assert [op.kind.name for op in clean(tflite.read(file)).ops] == ["ATAN2"]
+
+
+def ending(last="ATAN2"):
+    """fully connected, then the op."""
+
+    def build(buffers):
+        w = np.random.default_rng(3).normal(0, 0.5, (8, 6))
+        tensors = [tensor("x", (1, 6)), tensor("w", (8, 6), data=w, buffers=buffers), tensor("a", (1, 8)), tensor("b", (1, 8))]
+        ops = [op_table(0, (0, 1), (2,), schema.FullyConnectedOptionsT()), op_table(1, (2, 2), (3,), schema.ATan2OptionsT())]
+        return tensors, ops, [code("FULLY_CONNECTED"), code(last)], [0], [3]
+
+    return model(build)
+
+
+@pytest.mark.parametrize("remedy", ["bias", "clip", "mixed", "ranges", "round", "finetune"])
+@pytest.mark.parametrize("made", [ending, network], ids=["at the end", "in the middle"])
+def test_remedies_take_a_network_with_an_unknown_op(made, remedy):
+    """No gradient passes it: what comes before it learns by what it reads."""
+    raw = made() if made is ending else made("ATAN2")
+    result = intact.quantize(raw, samples(60), measure=False, remedies=(remedy,), time_budget=10)
+    assert result.steps
+    assert "ATAN2" in [op.kind.name for op in result.graph.ops]
 
 
 def test_the_child_ends_with_the_graph():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -10,15 +11,18 @@ import numpy as np
 
 from intact.graph import Graph, Op, rebuild
 from intact.ops.activation import Exp
-from intact.ops.base import Weight
+from intact.ops.base import Padding, Weight
 from intact.ops.blocks import BatchToSpaceNd, SpaceToBatchNd
-from intact.ops.convolution import Conv2D, DepthwiseConv2D
+from intact.ops.convolution import Conv2D, DepthwiseConv2D, TransposeConv
 from intact.ops.elementwise import Add, Minimum, Mul, Sub
 from intact.ops.logic import Greater, GreaterEqual, Select, SelectV2
 from intact.ops.matmul import FullyConnected
+from intact.ops.opaque import Opaque
 from intact.ops.shaping import ExpandDims, Pad, Reshape
 from intact.view import View
 
+_TRANSPOSE_CONV_OPTIONS: Final = struct.Struct("<3i")
+_PADDINGS: Final[Mapping[int, Padding]] = {1: "same", 2: "valid"}
 _PLAIN: Final[Mapping[str, Any]] = {"stride": (1, 1), "dilation": (1, 1), "padding": "valid"}
 
 
@@ -79,6 +83,25 @@ def _through_reshape(view: View, i: int | None) -> tuple[Op | None, Op | None]:
     if op is not None and isinstance(op.kind, (Reshape, ExpandDims)):
         return op, view.sole_producer(op.inputs[0])
     return None, op
+
+
+def mediapipe_transpose_conv(view: View, op: Op) -> Graph | None:
+    """MediaPipe's custom Convolution2DTransposeBias(x, w, b) = TRANSPOSE_CONV(shape, w, x, b), shape being its output's.
+
+    Its options are LiteRT's TfLiteTransposeConvParams: padding (1 SAME, 2 VALID), stride over width, over height.
+    Source: LiteRT delegates/xnnpack/xnnpack_delegate.cc, VisitMediaPipeDeconvolutionNode.
+    """
+    if not isinstance(op.kind, Opaque) or op.kind.spelling.custom != b"Convolution2DTransposeBias" or len(op.inputs) != 3:
+        return None
+    options = op.kind.spelling.custom_options or b""
+    if len(options) < _TRANSPOSE_CONV_OPTIONS.size:
+        return None
+    padding, width, height = _TRANSPOSE_CONV_OPTIONS.unpack_from(options)
+    if padding not in _PADDINGS or min(width, height) < 1:
+        return None
+    x, w, b = op.inputs
+    shape = view.constant(np.asarray(view.shape(op.output), np.int32), op.output, "mediapipe_transpose_conv")
+    return view.swap([op], [Op(TransposeConv((height, width), _PADDINGS[padding]), (shape.id, w, x, b), op.outputs)], [shape])
 
 
 def merge_constants(view: View, op: Op) -> Graph | None:

@@ -118,6 +118,8 @@ class Graph:
     metadata: tuple[tuple[str, bytes], ...] = ()
     description: str = ""
     states: tuple[State, ...] = ()
+    #: A zip archive that stands behind the network in its file, with the files of its metadata; offsets from its own start.
+    archive: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))

@@ -97,13 +97,24 @@ class Lanes:
         axes = self._axes(op)
         count = next(len(x) for x, axis in zip(inputs, axes, strict=True) if x is not None and axis is not None)
         lanes = ([x if x is None or axis is None else x[n] for x, axis in zip(inputs, axes, strict=True)] for n in range(count))
-        return tuple(torch.stack(parts) for parts in zip(*(as_tuple(work(*lane)) for lane in lanes), strict=True))
+        return tuple(_stacked(parts) for parts in zip(*(as_tuple(work(*lane)) for lane in lanes), strict=True))
 
     def _has_lanes(self, op: Op) -> bool:
         return not self.open and not self._in_turn and not self.carried.isdisjoint(op.reads)
 
     def _axes(self, op: Op) -> tuple[int | None, ...]:
         return tuple(0 if i in self.carried else None for i in op.inputs)
+
+
+def _stacked(lanes: tuple[Tensor, ...]) -> Tensor:
+    """Lanes side by side; where their sizes depend on the numbers, filled up with zeros to the largest."""
+    shapes = [tuple(y.shape) for y in lanes]
+    if len(set(shapes)) == 1:
+        return torch.stack(lanes)
+    stacked = lanes[0].new_zeros((len(lanes), *(max(sizes) for sizes in zip(*shapes, strict=True))))
+    for lane, y in zip(stacked, lanes, strict=True):
+        lane[tuple(slice(n) for n in y.shape)] = y
+    return stacked
 
 
 def _carried(graph: Graph) -> frozenset[int]:

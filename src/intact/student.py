@@ -364,6 +364,18 @@ def integer_weights(graph: Graph, plan: Plan) -> list[tuple[Op, int, int | None]
     return found
 
 
+def taught(ops: Sequence[Op], outputs: Iterable[int], graph: Graph) -> tuple[int, ...]:
+    """The tensors by which what comes before them learns: the outputs that gradients pass from, and what ops read that let none
+    through."""
+    reached, cut = set[int](), list[int]()
+    for op in ops:
+        if op.kind.differentiable:
+            reached.update(i for i in op.outputs if graph[i].is_float)
+        else:
+            cut += [i for i in op.reads if i in reached]
+    return tuple(dict.fromkeys([*(i for i in outputs if i in reached), *cut]))
+
+
 def own_biases(graph: Graph, plan: Plan) -> list[tuple[Op, int, int]]:
     """Those of :func:`integer_weights` with a bias that no other op reads, so that it may be corrected for this op alone."""
     readers = graph.consumers()

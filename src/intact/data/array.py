@@ -93,7 +93,9 @@ class ArrayData(Data):
         )
 
     def examples(self) -> tuple[Example, ...]:
-        return array_examples(self.x) if isinstance(self.x, np.ndarray) else ({k: v[:1] for k, v in self.x.items()},)
+        if isinstance(self.x, np.ndarray):
+            return array_examples(self.x)
+        return (tuple(x[:1] for x in self.x) if isinstance(self.x, tuple) else {name: x[:1] for name, x in self.x.items()},)
 
 
 def array_examples(x: np.ndarray) -> tuple[Example, ...]:

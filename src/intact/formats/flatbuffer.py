@@ -78,7 +78,8 @@ SCHEMA: Final[Mapping[str, Mapping[int, FieldKind]]] = {
         8: Scalar(1),  # has_rank
     },
     "QuantizationParameters": {2: Vector(4), 3: Vector(8), 4: Scalar(1), 5: Union(), 6: Scalar(4)},
-    "Sparsity": {},
+    "Sparsity": {0: Vector(4), 1: Vector(4), 2: Tables("DimensionMetadata")},
+    "DimensionMetadata": {0: Scalar(1), 1: Scalar(4), 2: Scalar(1), 3: Union(), 4: Scalar(1), 5: Union()},
     "Operator": {0: Scalar(4), 1: Vector(4), 2: Vector(4), 3: Scalar(1), 4: Union(), 5: Vector(1), 11: Scalar(1), 12: Union()},
     "Buffer": {0: Vector(1), 1: Scalar(8), 2: Scalar(8)},
     "Metadata": {0: Vector(1), 1: Scalar(4)},

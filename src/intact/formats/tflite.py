@@ -1,4 +1,4 @@
-"""Reads .tflite files into Graphs and writes Graphs as .tflite files, through the flatbuffer schema of ai-edge-litert."""
+"""Reads .tflite files into Graphs, through the flatbuffer schema of ai-edge-litert."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from intact.affine import Index
 from intact.errors import ModelError, UnsupportedError, located
-from intact.formats import control, flatbuffer, loops, opaque
+from intact.formats import archive, control, flatbuffer, loops, opaque, sparse
 from intact.formats.tflite_ops import (
     DTYPES,
     NAMES,
@@ -105,7 +106,7 @@ class _Reader:
             tuple(self._known(i, tensors) for i in ints(ids))
             for ids in (self.subgraph.InputsAsNumpy(), self.subgraph.OutputsAsNumpy())
         )
-        ops = tuple(self._op(op, tensors) for op in self._operators())
+        ops, tensors = sparse.without_densify([self._op(op, tensors) for op in self._operators()], tensors)
         block = control.Block(text(self.subgraph.Name()), tensors, ops, inputs, results)
         return fused_states(block, self.variables) if self.variables else block
 
@@ -122,6 +123,7 @@ class _Reader:
             metadata=tuple(self._metadata()),
             description=text(self.model.Description()),
             states=block.states,
+            archive=archive.split(self.data),
         )
         ops = block.ops
         if inferred:
@@ -146,8 +148,6 @@ class _Reader:
         with located(f"tensor {name!r}"):
             if t.IsVariable():
                 self.variables.add(i)
-            if t.Sparsity() is not None:
-                raise UnsupportedError("is stored sparse; export the model with dense weights")
             if t.Type() == _RESOURCE:
                 return Tensor(i, name, (), Index("int32"))
             if t.Type() not in DTYPES:
@@ -165,8 +165,18 @@ class _Reader:
                 self.settled &= all(n >= 0 for n in signature[1:])
             dtype = DTYPES[t.Type()]
             payload = self._buffer(t.Buffer())
-            data = None if computed or (not payload and 0 not in shape) else decode(payload, dtype, shape)
+            data = None if computed or (not payload and 0 not in shape) else self._values(t, payload, dtype, shape)
             return Tensor(i, name, shape, number_format(t.Quantization(), dtype, shape), data)
+
+    @staticmethod
+    def _values(t: Any, payload: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+        """The values of a constant, dense however they are stored."""
+        if t.Sparsity() is None:
+            return decode(payload, dtype, shape)
+        if dtype == "int4":
+            raise UnsupportedError("is stored sparse in 4 bits; export the model with dense weights")
+        count = len(payload) // np.dtype(dtype).itemsize
+        return sparse.densify(decode(payload, dtype, (count,)), t.Sparsity(), shape)
 
     def _buffer(self, index: int) -> bytes:
         """What a buffer holds: inside the flatbuffer, or outside at (offset, size)."""

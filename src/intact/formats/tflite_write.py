@@ -9,7 +9,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from intact.affine import Affine
-from intact.formats import opaque
+from intact.formats import archive, opaque
 from intact.formats.tflite_ops import CODES, DTYPES, UNIONS, Choice, Ints, Number, Pair, Triple, row, version
 from intact.formats.tflite_states import Tables, Variables, stateful_operands, unseen_outputs, variable_tensors
 from intact.formats.tflite_values import encode
@@ -24,7 +24,7 @@ _TYPES: Final = {dtype: code for code, dtype in DTYPES.items()}
 def write(graph: Graph, *, kernels: bool = True) -> bytes:
     """The .tflite file of ``graph``: verified first, deterministic, each repeated vector, string and constant stored once."""
     verify(graph, kernels=kernels)
-    return _Writer(graph).model()
+    return archive.join(_Writer(graph).model(), graph.archive)
 
 
 @final
@@ -141,7 +141,7 @@ class _Writer(Tables):
         )
 
     def _op(self, op: Op) -> int:
-        slots = self._opaque(op.kind) if isinstance(op.kind, Opaque) else self._known(op)
+        code, options = self._opaque(op.kind) if isinstance(op.kind, Opaque) else self._known(op)
         # A bias that is left out is not listed: CONV_2D refuses the -1 that FULLY_CONNECTED takes.
         known = max((n for n, i in enumerate(op.inputs, 1) if i is not None), default=0)
         given = len(op.inputs) if isinstance(op.kind, Opaque) else known
@@ -149,18 +149,18 @@ class _Writer(Tables):
         writes = [self.index[i] for i in op.outputs if i in self.index]
         more = stateful_operands(self, op, reads) if row(op.kind.name).kept else {}
         inputs, outputs = (self.vector(np.asarray(ids, np.int32)) for ids in (reads, writes))
-        return self.table("Operator", Inputs=inputs, Outputs=outputs, **slots, **more)
+        return self.table("Operator", OpcodeIndex=code, Inputs=inputs, Outputs=outputs, **options, **more)
 
-    def _known(self, op: Op) -> dict[str, int]:
+    def _known(self, op: Op) -> tuple[int, dict[str, int]]:
+        """The operator code, and the slots that hold the options."""
         name, formats = op.kind.name, _formats(self.graph, op)
         options, union = self._options(op.kind, formats)
-        code = self.code(name, version(name, formats))
-        return {"OpcodeIndex": code, "BuiltinOptionsType": union, "BuiltinOptions": options}
+        return self.code(name, version(name, formats)), {"BuiltinOptionsType": union, "BuiltinOptions": options}
 
-    def _opaque(self, kind: Opaque) -> dict[str, int]:
+    def _opaque(self, kind: Opaque) -> tuple[int, dict[str, int]]:
         spelling = kind.spelling
         code = self._code_index(spelling.code, spelling.version, spelling.custom)
-        return {"OpcodeIndex": code, **opaque.write(self.builder, spelling)}
+        return code, opaque.write(self.builder, spelling)
 
     def _code_index(self, code: int, op_version: int, custom: bytes) -> int:
         return self._codes.setdefault((code, op_version, custom), len(self._codes))

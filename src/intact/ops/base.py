@@ -114,6 +114,8 @@ class OpKind(abc.ABC):
     discerns: ClassVar[bool] = False
     #: Whether an infinite element among its inputs can be a neutral one: a margin that never wins, a mask.
     takes_infinity: ClassVar[bool] = False
+    #: Whether gradients pass from real outputs to real inputs.
+    differentiable: ClassVar[bool] = True
 
     @abc.abstractmethod
     def compute(self, *inputs: Tensor | None) -> Tensor | tuple[Tensor, ...]:

@@ -59,6 +59,7 @@ class Opaque(OpKind):
     """
 
     repeatable: ClassVar[bool] = False  # nobody knows
+    differentiable: ClassVar[bool] = False
     name: str  # type: ignore[misc]  # of this op, not of a class: the operator's, or CUSTOM with its name
     spelling: Spelling
     reads: tuple[Port | None, ...]

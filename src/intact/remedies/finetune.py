@@ -23,7 +23,7 @@ from intact.remedies.clock import Clock
 from intact.remedies.unfinished import Unfinished
 from intact.sensitivity import before_softmax, divergence
 from intact.simulate import Program, one_per_core
-from intact.student import Student
+from intact.student import Student, taught
 
 #: One for each of some tensors, None where a tensor had no part in the result.
 Gradients: TypeAlias = tuple[Tensor | None, ...]
@@ -84,9 +84,8 @@ class _Run:
         self.how, self.network, self.samples, self.context = how, network, samples, context
         self.teacher = Program(network.reference, context.device)
         self.student = Student(network.graph, network.plan, context.device)
-        self.targets = {
-            i: before_softmax(network.reference, i) for i in network.reference.outputs if network.reference[i].is_float
-        }
+        reference = network.reference
+        self.targets = {i: before_softmax(reference, i) for i in taught(reference.ops, reference.outputs, reference)}
         if not self.targets:
             raise UnsupportedError("fine-tuning needs an output of real numbers, and this model gives whole numbers only")
         self.draw = np.random.default_rng(context.seed)

@@ -22,7 +22,7 @@ from intact.remedies.base import Context, Remedy
 from intact.remedies.clock import Clock
 from intact.remedies.side_by_side import SideBySide
 from intact.simulate import one_per_core
-from intact.student import Student, integer_weights
+from intact.student import Student, integer_weights, taught
 from intact.verify import concrete
 from intact.wording import counted
 
@@ -151,7 +151,8 @@ class _Run:
     def _optimize(self, n: int, block: Block, weights: Sequence[Edge], targets: Mapping[int, Tensor]) -> None:
         how = self.how
         soft = {w: _Soft(*self._grid(w)) for w in weights}
-        power = {i: float(targets[i].float().var().clamp(min=1e-12)) for i in block.outputs if targets[i].is_floating_point()}
+        learned = set(taught(block.ops, block.outputs, self.network.graph)).intersection(block.outputs)
+        power = {i: float(targets[i].float().var().clamp(min=1e-12)) for i in block.outputs if i in learned}
         if not power:
             return
         before = self._error(block, targets, power)

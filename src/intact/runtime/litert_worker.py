@@ -397,7 +397,10 @@ class _Outputs:
             file = self._files[port.name]
             if values.shape[1:] != file.shape[1:]:
                 shapes = f"{list(file.shape[1:])} and {list(values.shape[1:])}"
-                raise DataRefusedError(f"output {port.name!r} has another shape for some samples ({shapes})")
+                raise DataRefusedError(
+                    f"output {port.name!r} has another shape for some samples ({shapes}), so that it cannot be measured; "
+                    "cut the model before the op that makes it, or quantize without figures (measure=False in Python)"
+                )
             file[start:stop] = values[: stop - start]
 
     def close(self) -> dict[str, str]:

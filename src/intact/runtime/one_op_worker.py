@@ -34,8 +34,8 @@ def main(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 def _load(path: str) -> Interpreter:
-    # Without XNNPACK: it would take float32 ops for its own, whose constants it repacks at every resize.
-    net = Interpreter(path, num_threads=1, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    # With XNNPACK, which alone has MediaPipe's custom ops.
+    net = Interpreter(path, num_threads=1, experimental_op_resolver_type=OpResolverType.AUTO)
     net.allocate_tensors()
     _loaded[path] = net
     return net
