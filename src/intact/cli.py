@@ -153,7 +153,7 @@ def quantize(
         )
         preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
         text = None if plan is None else _text(plan)
-        _check(model, data, evaluation)
+        _check(model, data, evaluation, label=label)
         from intact import commands  # noqa: PLC0415
 
         output, folder = commands.output_for(quiet, as_json), out or Path(f"{model.stem}_{scheme}")
@@ -218,7 +218,7 @@ def diagnose(
         if not scheme_named(scheme).is_integer:
             raise OptionError(f"--scheme {scheme} computes in float; type --scheme with one of: {', '.join(INTEGER)}")
         preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
-        _check(model, data)
+        _check(model, data, label=label)
         if against is not None:
             _check(against, data)
         from intact import commands  # noqa: PLC0415
@@ -305,8 +305,10 @@ def _fail(message: str) -> NoReturn:
     raise typer.Exit(2)
 
 
-def _check(model: Path, *data: Path | None) -> None:
+def _check(model: Path, *data: Path | None, label: str | None = None) -> None:
     """What is missing or foreign is said at once, and before anything is written."""
+    if label is not None and not any(path is not None and path.suffix.lower() in paths.TABLES for path in data):
+        raise OptionError("--label names a column of a .csv; leave it out, or give --data a .csv")
     with located(str(model)):
         recognize.check(model)
     for path in data:
