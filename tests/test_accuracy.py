@@ -188,6 +188,15 @@ def test_the_number_of_samples_that_is_asked_for_decides():
 # ---- without classes --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("piece", [1, 7, 40, 1 << 22])
+def test_sqnr_is_the_same_in_pieces(monkeypatch, piece):
+    monkeypatch.setattr(accuracy, "_PIECE", piece)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 9, 4)).astype(np.float32)
+    expected = 10 * np.log10((x.astype(float) ** 2).sum() / ((x.astype(float) - y) ** 2).sum())
+    assert accuracy.sqnr(x, y).value == pytest.approx(expected, abs=1e-9)
+
+
 def test_sqnr_of_known_noise():
     """Noise of a tenth of the signal is 20 dB; none is infinite; twice the signal off is -6 dB."""
     rng = np.random.default_rng(0)

@@ -400,3 +400,30 @@ def test_quantize_a_module_with_its_loader():
     pytest.importorskip("litert_torch", reason="needs the extra [torch]")
     result = intact.quantize(net(), loader(batch_size=4), measure=False)
     assert result.float_graph[result.float_graph.inputs[0]].shape[1:] == (8, 8, 3)
+
+
+@pytest.mark.parametrize("given", [str, lambda path: path], ids=["texts", "paths"])
+def test_a_list_of_image_files(tmp_path, given):
+    image_folder(tmp_path)
+    files = [given(path) for path in sorted(tmp_path.rglob("*.png"))]
+    _, inputs, labels = bound(files)
+    assert_same(inputs["image"][0], pixels(0).astype(np.float32) / 255, atol=1e-6)
+    assert labels is None
+    with pytest.raises(DataError, match=r"gone\.png: no such file"):
+        samples_from([*files, "gone.png"])
+
+
+def test_channels_that_cannot_be_told_from_sides_are_asked_for():
+    intact.data.check_channels((InputSpec("x", (1, 8, 8, 3)), InputSpec("y", (1, 1, 1, 1)), InputSpec("z", (1, 3, 3))))
+    with pytest.raises(DataError, match=r"\['n', 3, 3, 3\] look alike with channels first and last; say which"):
+        intact.data.check_channels((InputSpec("x", (1, 3, 3, 3)),))
+
+
+@pytest.mark.filterwarnings("ignore")  # TensorFlow's own
+def test_tensorflows_own(monkeypatch):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    tf = pytest.importorskip("tensorflow", reason="needs the extra [keras]")
+    for source in (tf.constant(X), tf.data.Dataset.from_tensor_slices(X), tf.data.Dataset.from_tensor_slices(X).batch(5)):
+        assert_same(bound(source)[1]["image"], X)
+    for source in ((tf.constant(X), tf.constant(Y)), tf.data.Dataset.from_tensor_slices((X, Y)).batch(5)):
+        assert_same(bound(source)[2], Y.astype(np.int64))

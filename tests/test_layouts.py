@@ -2,17 +2,23 @@
 
 import builtins
 import contextlib
+import json
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 import intact
+import small_graphs
 from compare import assert_same
 from images import pixels, write_image
 from intact import data
+from intact.cli import app
 from intact.data import InputSpec, Preprocessing, paths
 from intact.errors import DataError, IntactError, MissingExtraError, OptionError
+from intact.graph import Op, Tensor
+from intact.ops.convolution import Conv2D
 
 RGB = (InputSpec("x", (1, 8, 8, 3)),)
 
@@ -184,3 +190,23 @@ def test_a_label_is_for_tables(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.zeros((2, 2)))
     with pytest.raises(OptionError, match=r"--label names a column of a \.csv"):
         data.load(tmp_path / "a.npz", label="b")
+
+
+def test_masks_make_an_iou_from_the_shell(segmented, tmp_path_factory):
+    out = tmp_path_factory.mktemp("iou")
+    w = np.random.default_rng(0).normal(size=(3, 1, 1, 3)).astype(np.float32)
+    flow = (Tensor(0, "x", (1, 8, 8, 3)), Tensor(2, "y", (1, 8, 8, 3)))
+    constants = (Tensor(1, "w", w.shape, data=w), Tensor(3, "b", (3,), data=np.zeros(3, np.float32)))
+    net = small_graphs.graph((*flow, *constants), [Op(Conv2D(), (0, 1, 3), (2,))], (0,), (2,))
+    (out / "net.tflite").write_bytes(intact.write_tflite(net))
+    options = ["--data", segmented, "--eval", segmented, "--metric", "iou", "--resize", "letterbox", "--out", out / "run"]
+    done = CliRunner().invoke(app, [str(a) for a in ("quantize", out / "net.tflite", *options, "--quiet")])
+    assert done.exit_code == 0, done.output
+    record = json.loads((out / "run" / "result.json").read_text())
+    found = {m["name"]: m["value"] for m in record["measurements"] if m["of"] == "float"}
+    samples = data.folder(segmented, resize="letterbox").bind(RGB, None)
+    x, wanted = samples.batch(range(3))[0]["x"], np.array(samples.targets)
+    made, known = (x @ w[:, 0, 0].T).argmax(-1), wanted < 3
+    each = [((made == c) & (wanted == c))[known].sum() / ((made == c) | (wanted == c))[known].sum() for c in range(3)]
+    iou = next(value for name, value in found.items() if "iou" in name.lower())
+    assert abs(iou - np.mean(each)) < 1e-3

@@ -73,6 +73,7 @@ def folder(tmp_path_factory):
         (["quantize", "net.tflite", "--data", "val.npz", "--max-drop", "500"], 2, "must be percentage points"),
         (["quantize", "net.tflite", "--data", "val.npz", "--time-budget", "soon"], 2, "is no time"),
         (["quantize", "net.tflite", "--data", "val.npz", "--plan", "no.json"], 2, "cannot be read as a plan"),
+        (["quantize", "net.tflite", "--data", "val.npz", "--label", "x"], 2, "--label names a column of a .csv"),
         (["quantize", "gone.tflite", "--data", "val.npz"], 2, "gone.tflite: there is no such file"),
         (["quantize", "net.tflite", "--data", "gone"], 2, "gone: no such file or folder"),
         (["quantize", "net.tflite", "--data", "val.npz", "--eval", "gone"], 2, "gone: no such file or folder"),

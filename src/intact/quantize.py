@@ -22,7 +22,7 @@ from intact.clean import clean
 from intact.data import Data, Finding, Parts, Samples
 from intact.errors import OptionError, UnsupportedError, located
 from intact.formats import tflite
-from intact.formats.load import example_for, to_float_tflite
+from intact.formats.load import example_for, is_module, to_float_tflite
 from intact.graph import Graph
 from intact.helps import what_helps
 from intact.lower import lower
@@ -268,6 +268,8 @@ class Job:
     def _split(self, graph: Graph) -> Parts:
         self.progress("read samples", 0, 0)
         specs = samples_of.input_specs(graph)
+        if is_module(self.model):
+            samples_of.check_channels(specs)
         classes = None if self.metric is not None else samples_of.class_count(graph)
         data = self.data.bind(specs, classes)
         evaluation = None if self.evaluation is None else self.evaluation.bind(specs, classes)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from intact.data.archives import npy as npy
     from intact.data.archives import npz as npz
     from intact.data.array import arrays as arrays
+    from intact.data.array import check_channels as check_channels
     from intact.data.base import Data as Data
     from intact.data.images import folder as folder
     from intact.data.iterables import iterable as iterable
@@ -48,6 +49,7 @@ else:
             "Preprocessing": "preprocessing",
             "Samples": "samples",
             "arrays": "array",
+            "check_channels": "array",
             "class_count": "spec",
             "csv": "tables",
             "folder": "images",

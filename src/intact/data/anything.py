@@ -17,8 +17,9 @@ from intact.data import tables
 from intact.data.archives import NamedData
 from intact.data.array import arrays, as_array, move_axes
 from intact.data.base import Data, Example
+from intact.data.images import image_files
 from intact.data.iterables import Numbered, iterable
-from intact.data.loading import load
+from intact.data.loading import DEFAULT, load
 from intact.data.pictured import Rows, huggingface, pil
 from intact.data.samples import Samples
 from intact.data.spec import InputSpec
@@ -163,6 +164,18 @@ def _without_split(value: Any) -> Data:
     raise DataError(f"a data set of several splits ({names}); give one of them: data[{next(iter(value))!r}]")
 
 
+def _are_image_files(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(part, (str, os.PathLike)) for part in value)
+
+
+def _image_files(value: list[str | os.PathLike[str]]) -> Data:
+    files = tuple(Path(part) for part in value)
+    missing = next((file for file in files if not file.is_file()), None)
+    if missing is not None:
+        raise DataError(f"{missing}: no such file; a list of texts is a list of image files")
+    return image_files(Path("the images"), files, DEFAULT)
+
+
 def _gives_pictures(value: object) -> bool:
     """A torch Dataset without a transform: numbered pairs of a Pillow image and a label."""
     if not isinstance(value, Numbered) or isinstance(value, (Mapping, tuple, str, Image.Image)) or not len(value):
@@ -242,6 +255,7 @@ _KINDS: Final[tuple[tuple[Callable[[object], bool], Callable[[Any], Data]], ...]
     (_is_split, _without_split),
     (_only(Mapping), lambda named: NamedData({str(key): value for key, value in named.items()})),
     (_gives_pictures, _pictures),
+    (_are_image_files, _image_files),
     (_is_several, _Several),
     (_is_nested, arrays),
     (_is_array, arrays),

@@ -202,6 +202,16 @@ def move_axes(sample: tuple[int, ...], spec: InputSpec) -> Move | None:
     return None
 
 
+def check_channels(inputs: tuple[InputSpec, ...]) -> None:
+    """DataError for images ``[n, k, k, k]``: torch has their channels first, the graph last, and sizes do not tell which."""
+    for spec in inputs:
+        if len(spec.sample) == 3 and len(set(spec.sample)) == 1 and spec.sample[0] > 1:
+            raise DataError(
+                f"the module's images {['n', *spec.sample]} look alike with channels first and last; say which: "
+                "graph = intact.load(module, sample), then intact.quantize(graph, x) with channels last, x.permute(0, 2, 3, 1)"
+            )
+
+
 def _fit(array: np.ndarray, spec: InputSpec) -> Move:
     move = move_axes(array.shape[1:], spec)
     if move is not None:

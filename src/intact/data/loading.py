@@ -22,26 +22,28 @@ from intact.errors import OptionError
 
 READERS: Final[Mapping[str, Callable[[Path], Data]]] = MappingProxyType({".npz": npz, ".npy": npy})
 _IMAGES_OF: Final = (".yaml", ".yml")
-_TABLES: Final = (".csv", ".tsv")
 #: Stretched to the model's size, 0..255 to 0..1.
 DEFAULT: Final = Preprocessing()
 
 
-def load(path: Path, preprocessing: Preprocessing = DEFAULT, *, label: str | None = None, use: Use = "data") -> Data:
+def load(
+    source: str | os.PathLike[str], preprocessing: Preprocessing = DEFAULT, *, label: str | None = None, use: Use = "data"
+) -> Data:
     """A folder of images, an ``.npz``, an ``.npy`` (with its labels beside it), a ``.csv`` or a YOLO ``data.yaml``.
 
     ``preprocessing`` is for images; arrays go in as they are, and a preprocessing given for them becomes a finding. ``label``
     is the column of labels of a ``.csv``; ``use`` says which part of a ``data.yaml`` is meant: ``train`` for ``data``, ``val``
     for ``eval``. Raises DataError for anything else.
     """
+    path = Path(source)
     suffix = "" if paths.check(path).is_dir() else path.suffix.lower()
-    if label is not None and suffix not in _TABLES:
+    if label is not None and suffix not in paths.TABLES:
         raise OptionError(f"--label names a column of a .csv, and {path} is none; leave it out")
     if not suffix:
         return image_folder(path, preprocessing)
     if suffix in _IMAGES_OF:
         return yolo(path, preprocessing, use=use)
-    data = csv(path, label) if suffix in _TABLES else READERS[suffix](path)
+    data = csv(path, label) if suffix in paths.TABLES else READERS[suffix](path)
     return data if preprocessing == DEFAULT else _Unused(data, preprocessing)
 
 

@@ -15,8 +15,10 @@ IMAGES: Final = frozenset(
         *("ppm", "pgm", "pbm", "pnm", "tga", "jp2", "avif", "qoi"),
     )
 )
+#: Files with named columns.
+TABLES: Final = (".csv", ".tsv")
 #: Files that hold samples, or say where they are; :mod:`intact.data.loading` reads them.
-FILES: Final = (".npz", ".npy", ".csv", ".tsv", ".yaml", ".yml")
+FILES: Final = (".npz", ".npy", *TABLES, ".yaml", ".yml")
 ACCEPTED: Final = (
     "a folder with one folder of images for each class, a folder of images, an .npz with x and y, an .npy, a .csv, or the "
     "data.yaml of a detector"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv as csv_files
 import os
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias, final, runtime_checkable
 
@@ -49,20 +51,19 @@ def csv(path: str | os.PathLike[str], label: str | None = None) -> Table:
     """
     file = Path(path)
     with located(str(file)):
-        names, rows, first, lines = _read(file)
-        columns = [_column([row[i] for row in rows]) for i in range(len(names))]
+        names, columns, first, lines = _read(file)
         found: tuple[Finding, ...] = ()
         if first and names[0] == "":
             names, columns = names[1:], columns[1:]
             found = (Finding("unused-column", f"{file.name}: left the first column, which has no name, as an index"),)
-        return Table(tuple(names), tuple(columns), _chosen(label, names), file.name, tuple(lines), found)
+        return Table(tuple(names), tuple(columns), _chosen(label, names), file.name, lines, found)
 
 
 def frame(table: Frame, label: str | None = None) -> Table:
     """Rows of a data frame of pandas or polars; ``label`` as in :func:`csv`."""
     names = [str(name) for name in table.columns]
     columns = [_values(table[name], str(name)) for name in table.columns]
-    return Table(tuple(names), tuple(columns), _chosen(label, names), "the data frame", (), ())
+    return Table(tuple(names), tuple(columns), _chosen(label, names), "the data frame", None, ())
 
 
 @final
@@ -74,8 +75,8 @@ class Table(Data):
     columns: tuple[Column, ...]
     label: int | None
     where: str
-    #: The line of each row in its file; none where it has no file.
-    lines: tuple[int, ...]
+    #: The line of each row in its file; None where it has no file.
+    lines: np.ndarray | None
     findings: tuple[Finding, ...]
 
     def bind(self, inputs: tuple[InputSpec, ...], classes: int | None) -> Samples:
@@ -122,7 +123,7 @@ class Table(Data):
             return values
         row = next(n for n, value in enumerate(values) if not _is_number(value))
         what = f"{str(values[row])[:40]!r}" if str(values[row]).strip() else "an empty cell"
-        at = f"line {self.lines[row]}" if self.lines else f"row {row}"
+        at = f"row {row}" if self.lines is None else f"line {self.lines[row]}"
         raise DataError(
             f"column {self.names[i]!r} holds {what} in {at}, where the model takes numbers; encode it as the model was "
             "trained, or leave the column out"
@@ -158,41 +159,64 @@ def _chosen(label: str | None, names: Sequence[str]) -> int | None:
     )
 
 
-def _read(file: Path) -> tuple[list[str], list[list[str]], bool, list[int]]:
-    """Names, rows of equal length, whether the names stood in the file, and the line of each row."""
+def _read(file: Path) -> tuple[list[str], list[Column], bool, np.ndarray]:
+    """Names, columns, whether the names stood in the file, and the line of each row. Only numbers are kept on the way."""
+    rows = _rows(file)
+    start = list(islice(rows, 2))
+    if not start:
+        raise DataError("holds no rows")
+    (first, names), width = start[0], len(start[0][1])
+    head = _is_header(*(cells for _, cells in start))
+    numbers, texts, lines = [array("d") for _ in range(width)], set[int](), array("q")
+    for line, cells in chain(start[head:], rows):
+        if len(cells) != width:
+            raise DataError(f"line {line} has {len(cells)} cells, line {first} has {width}; every row must have the same")
+        lines.append(line)
+        for i, cell in enumerate(cells):
+            if i not in texts and not _added(numbers[i], cell):
+                texts.add(i)
+    if not lines:
+        raise DataError("holds a line of names and no rows")
+    columns: list[Column] = [np.frombuffer(column) for column in numbers]
+    for i in texts:
+        known: dict[str, str] = {}  # labels say the same over and over
+        column = [known.setdefault(cells[i], cells[i]) for _, cells in _rows(file)]
+        columns[i] = np.array(column[head:], object)
+    return names if head else [f"column {i + 1}" for i in range(width)], columns, head, np.frombuffer(lines, np.int64)
+
+
+def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """The line and the cells of each row that is not blank."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened:
             start = opened.readline()
             opened.seek(0)
             reader = csv_files.reader(opened, delimiter=max(_DELIMITERS, key=start.count), strict=True)
-            found = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
+            for row in reader:
+                cells = [cell.strip() for cell in row]
+                if any(cells):
+                    yield reader.line_num, cells
     except FileNotFoundError:
         raise DataError("no such file") from None
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})") from error
     except (UnicodeDecodeError, csv_files.Error) as error:
         raise DataError(f"is not a table as UTF-8 text ({error}); save it again as CSV") from error
-    if not found:
-        raise DataError("holds no rows")
-    width = len(found[0][1])
-    other = next(((line, row) for line, row in found if len(row) != width), None)
-    if other is not None:
-        raise DataError(
-            f"line {other[0]} has {len(other[1])} cells, line {found[0][0]} has {width}; every row must have the same"
-        )
-    head = _is_header(found[0][1], found[1][1] if len(found) > 1 else None)
-    names = found[0][1] if head else [f"column {i + 1}" for i in range(width)]
-    rows = found[1:] if head else found
-    if not rows:
-        raise DataError("holds a line of names and no rows")
-    return names, [row for _, row in rows], head, [line for line, _ in rows]
 
 
-def _is_header(first: list[str], second: list[str] | None) -> bool:
+def _added(numbers: array[float], cell: str) -> bool:
+    try:
+        numbers.append(float(cell))
+    except ValueError:
+        return False
+    return True
+
+
+def _is_header(first: list[str], second: list[str] | None = None) -> bool:
     """Names: where no cell is a number, or one is a text above a number."""
     if not any(map(_is_number, first)):
         return True
-    return second is not None and any(not _is_number(a) and _is_number(b) for a, b in zip(first, second, strict=True))
+    return second is not None and any(not _is_number(a) and _is_number(b) for a, b in zip(first, second, strict=False))
 
 
 def _column(cells: list[str]) -> Column:

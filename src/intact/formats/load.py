@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 
@@ -50,9 +51,12 @@ def to_float_tflite(
 
 def example_for(source: object, examples: Callable[[], Iterable[pytorch.Sample]]) -> pytorch.Sample | None:
     """What a torch module is traced on, of ``examples``, the likeliest first; None for models that say what they take."""
-    if not isinstance(source, torch.nn.Module) or keras.is_model(source):
-        return None
-    return pytorch.first_that_fits(source, examples())
+    return pytorch.first_that_fits(source, examples()) if is_module(source) else None
+
+
+def is_module(source: object) -> TypeGuard[torch.nn.Module]:
+    """Whether ``source`` is a torch module, which has its channels first; on Keras' torch backend its models are such too."""
+    return isinstance(source, torch.nn.Module) and not keras.is_model(source)
 
 
 def _name(source: object) -> str:

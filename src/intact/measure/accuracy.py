@@ -21,6 +21,8 @@ Bools: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 #: A user's own figure: (outputs, labels) -> number. ``outputs`` is one array ``[n, ...]``, or a dict by name of several.
 Metric: TypeAlias = Callable[[Any, Any], float]
 
+#: Numbers that are worked on at a time, in float64.
+_PIECE: Final = 1 << 22
 _Z: Final = float(norm.ppf(0.975))
 #: The part of itself by which a metric must grow for that to be no chance.
 _CLEARLY: Final = 0.05
@@ -282,8 +284,12 @@ def sqnr(reference: np.ndarray, actual: np.ndarray, name: str = "SQNR") -> Measu
     The interval is a percentile bootstrap over samples (axis 0).
     """
     n = _count(reference)
-    x, y = (a.reshape(n, -1).astype(np.float64) for a in (reference, actual))
-    return decibels(name, (x**2).sum(axis=1), ((x - y) ** 2).sum(axis=1), "signal power over squared error")
+    signal, noise = np.empty(n), np.empty(n)
+    step = max(1, _PIECE * n // max(reference.size, 1))
+    for at in range(0, n, step):
+        x, y = (a[at : at + step].reshape(min(step, n - at), -1).astype(np.float64) for a in (reference, actual))
+        signal[at : at + step], noise[at : at + step] = (x**2).sum(axis=1), ((x - y) ** 2).sum(axis=1)
+    return decibels(name, signal, noise, "signal power over squared error")
 
 
 def decibels(name: str, signal: np.ndarray, noise: np.ndarray, how: str) -> Measurement:

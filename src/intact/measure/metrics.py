@@ -111,7 +111,8 @@ def _iou(outputs: np.ndarray, targets: np.ndarray) -> float:
     """Mean over classes of ``|A and B| / |A or B|`` of the pixels that are said to be one and that are.
 
     Outputs [n, ..., c] are scores whose largest counts, [n, ...] or [n, ..., 1] yes where they exceed their threshold, whose
-    two classes count both; targets [n, ...] are class numbers. Classes that neither has do not count.
+    two classes count both; targets [n, ...] are class numbers, others are left out. Classes that neither has do not
+    count.
     """
     wanted = targets.reshape(targets.shape[:-1]) if targets.shape[-1] == 1 and targets.ndim > 2 else targets
     if outputs.ndim == wanted.ndim + 1 and outputs.shape[-1] > 1:
@@ -123,7 +124,8 @@ def _iou(outputs: np.ndarray, targets: np.ndarray) -> float:
             f"--metric iou takes a class number for each place of an output, and outputs {['n', *outputs.shape[1:]]} have "
             f"targets {['n', *targets.shape[1:]]}"
         )
-    pairs = ((made == c, wanted == c) for c in range(count))
+    known = (wanted >= 0) & (wanted < count)  # 255 of a mask is no class: borders, what nobody looked at
+    pairs = ((made[known] == c, wanted[known] == c) for c in range(count))
     found = [float((a & b).sum() / either) for a, b in pairs if (either := int((a | b).sum()))]
     return float(np.mean(found)) if found else float("nan")
 
