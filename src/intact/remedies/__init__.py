@@ -9,6 +9,7 @@ from typing import Final
 from intact import choices
 from intact.data import Samples
 from intact.errors import UnsupportedError
+from intact.graph import Graph
 from intact.lanes import Lanes
 from intact.quantized import Quantized
 from intact.remedies.absorb import Absorb
@@ -44,11 +45,22 @@ def known(names: Iterable[str]) -> tuple[Remedy, ...]:
 def apply(remedies: Iterable[Remedy], network: Quantized, samples: Samples, context: Context) -> Quantized:
     """``network`` after ``remedies``, in the order given; :func:`known` makes them of names."""
     for remedy in remedies:
-        together = Lanes(network.graph).size
-        if together > 1 and remedy.needs_single_samples:
-            raise UnsupportedError(
-                f"--remedies {remedy.name} learns from samples one by one, and this model takes {together} together: "
-                f"export it with a batch of 1 or an open batch, or leave {remedy.name} out"
-            )
+        if remedy.needs_single_samples:
+            _check_single_samples(network.graph, remedy.name)
         network = remedy.apply(network, samples, context)
     return network
+
+
+def _check_single_samples(graph: Graph, name: str) -> None:
+    """UnsupportedError where no sample of the model stands alone."""
+    together, states = Lanes(graph).size, [state.name for state in graph.states]
+    if states:
+        raise UnsupportedError(
+            f"--remedies {name} learns from samples in any order, and this model keeps {states[0]!r} from one to the next: "
+            f"leave {name} out; equalize, clip and mixed work"
+        )
+    if together > 1:
+        raise UnsupportedError(
+            f"--remedies {name} learns from samples one by one, and this model takes {together} together: "
+            f"export it with a batch of 1 or an open batch, or leave {name} out"
+        )
