@@ -21,7 +21,6 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-import runs
 from common import say_machine
 from drafts import draft
 from intact.calibrate import observe
@@ -31,6 +30,7 @@ from intact.errors import IntactError
 from intact.formats import tflite
 from intact.graph import Graph
 from intact.lower import lower
+from intact.measure.latency import speedup
 from intact.ops import activation as act
 from intact.ops import shaping
 from intact.ops.convolution import Conv2D
@@ -44,7 +44,7 @@ from intact.settings import Settings
 from intact.simulate import Program
 
 SIDE, CHANNELS = 28, 32
-SAMPLES, ROUNDS = 8, 30
+SAMPLES, ROUNDS = 8, 20
 
 
 def normal(*shape: int, seed: int = 0, spread: float = 1.0) -> np.ndarray:
@@ -174,17 +174,23 @@ def row(name: str, middle: Callable[[Any, int], int], x: np.ndarray, folder: Pat
     whole = folder / "float.tflite"
     whole.write_bytes(tflite.write(graph))
     now = written(graph, x, folder / "now.tflite", as_it_is=False)
-    _, _, against_float = runs.latency_ratio(whole, now, x[:1], ROUNDS)
-    end = f"{against_float.value:.2f} [{against_float.low:.2f}, {against_float.high:.2f}]"
+    files = {"float": whole, "now": now}
     pieces, quality = litert.describe(now).partitions, sqnr(now, x, expected)
     try:
         plain = written(graph, x, folder / "plain.tflite", as_it_is=True)
-        before = litert.describe(plain).partitions
+        before, was = f"{litert.describe(plain).partitions}", f"{sqnr(plain, x, expected):.1f}"
+        files["plain"] = plain
     except IntactError:
-        return f"| {name} | none, {pieces} | the runtime has no int8 kernel for it | {end} | none, {quality:.1f} |"
-    _, _, gain = runs.latency_ratio(plain, now, x[:1], ROUNDS)
-    faster = f"{gain.value:.2f} [{gain.low:.2f}, {gain.high:.2f}]"
-    return f"| {name} | {before}, {pieces} | {faster} | {end} | {sqnr(plain, x, expected):.1f}, {quality:.1f} |"
+        before, was = "no int8 kernel", "none"
+    times = litert.latency(files, rounds=ROUNDS, warmup_seconds=0.1, block_seconds=0.02)
+
+    def gain(other: str) -> str:
+        if other not in times:
+            return "none"
+        ratio = speedup(times["now"].samples_ms, times[other].samples_ms, "")
+        return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
+
+    return f"| {name} | {before}, {pieces} | {gain('plain')} | {gain('float')} | {was}, {quality:.1f} |"
 
 
 if __name__ == "__main__":
