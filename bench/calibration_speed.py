@@ -14,6 +14,7 @@ import numpy as np
 import intact
 import peers
 from cifar import NETWORKS, Network, calibration_pictures
+from common import say_machine
 from intact import calibrate, ranges
 
 BOUND = 10.0
@@ -48,6 +49,7 @@ def our_calibration(network: Network, samples: np.ndarray) -> Callable[[], objec
 def main() -> None:
     calibration = calibration_pictures()
     missed = False
+    say_machine()
     print("| network | Intact, samples/s | LiteRT Quantizer, samples/s | ratio |")
     print("|---|---|---|---|")
     for network in NETWORKS:

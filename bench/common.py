@@ -9,10 +9,17 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
+from intact.measure.machine import cpu
+
 #: The folder with real models and data; developers have it beside the repository.
 SHARED = Path(os.environ.get("INTACT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 #: Unpacked data; safe to delete.
 CACHE = Path(os.environ.get("INTACT_BENCH_CACHE", Path(__file__).resolve().parent / ".cache"))
+
+
+def say_machine() -> None:
+    """The processor that the times below are of; int8 without dot products is another story than with them."""
+    print(f"times on {cpu()}\n", flush=True)
 
 
 def model(name: str) -> Path:

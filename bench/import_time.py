@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from common import say_machine
 from intact.errors import IntactError
 from intact.formats import flatbuffer, tflite
 
@@ -127,6 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", choices=["starts"], help="leave out what needs the shared models")
     only = parser.parse_args().only
+    say_machine()
     good = starts()
     good &= only == "starts" or plan_and_write()
     sys.exit(0 if good else 1)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import intact
 from cifar import HARD, MOBILENET_V2, MOBILENET_V3, RESNET8, Network, calibration_pictures, pictures
+from common import say_machine
 
 #: The part of a row's minutes that remedies may take; the rest is for measuring on 10,000 images.
 OF_TIME = 0.7
@@ -79,6 +80,7 @@ def main() -> None:
     parser.add_argument("--rows", default="", help="only rows whose name holds this text")
     options = parser.parse_args()
     missed = []
+    say_machine()
     print("| network, scheme | without | drop with remedies, per seed | mean | allowed | bytes | of float's time | s |")
     print("|---|---|---|---|---|---|---|---|")
     for row in (row for row in ROWS if options.rows in str(row)):

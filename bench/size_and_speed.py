@@ -15,12 +15,14 @@ import peers
 import runs
 from accuracy import ours
 from cifar import MOBILENET_V3, NETWORKS, RESNET8, calibration_pictures, pictures
+from common import say_machine
 
 
 def main() -> None:
     calibration = calibration_pictures()
     values, _ = pictures("test")
     missed: list[str] = []
+    say_machine()
     print("| network | file bytes | over its parameters | of the peer's | ms | of the peer's time | of float's time |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 import intact
 from cifar import MOBILENET_V2, MOBILENET_V3, RESNET8, Network, calibration_pictures
+from common import say_machine
 from intact.calibrate import observe
 from intact.data import Samples, input_specs
 from intact.formats import tflite
@@ -87,6 +88,7 @@ def main() -> None:
         print(kilobytes("VmHWM") - before)
         return
     missed = []
+    say_machine()
     print("| network, scheme | time of a float step | memory of a float step |\n|---|---|---|")
     for network in NETWORKS.values():
         for scheme in ("int8", "w4a8"):

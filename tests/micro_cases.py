@@ -18,6 +18,7 @@ from intact.ops import (
     quantization,
     reduction,
     resize,
+    rounding,
     shaping,
 )
 from intact.ops.base import Fixed, OpKind, as_tuple
@@ -118,11 +119,12 @@ def of_rank(rank: int) -> list[Micro]:
         *(activation.HardSwish, activation.Gelu, activation.Elu, activation.Logistic, activation.Tanh, activation.Softmax),
         *(activation.LogSoftmax, activation.L2Normalization, activation.Exp, activation.Log, activation.Abs),
         *(activation.Neg, activation.Sqrt, activation.Rsqrt, activation.Square),
+        *(activation.Sin, activation.Cos, rounding.Floor, rounding.Ceil, rounding.Round, rounding.Sign, indexing.ZerosLike),
         *(quantization.Quantize, quantization.Dequantize, shaping.ShapeOf),
     )
     binary = (
         *(elementwise.Add, elementwise.Sub, elementwise.Mul, elementwise.Div, elementwise.SquaredDifference),
-        *(elementwise.Maximum, elementwise.Minimum, elementwise.Pow),
+        *(elementwise.Maximum, elementwise.Minimum, elementwise.Pow, rounding.FloorDiv, rounding.FloorMod),
         *(logic.Greater, logic.GreaterEqual, logic.Less, logic.LessEqual, logic.Equal, logic.NotEqual),
     )
     made = [Micro(kind(), (s,)) for kind in unary]
@@ -148,6 +150,9 @@ def of_rank(rank: int) -> list[Micro]:
         Micro(shaping.StridedSlice(), (s, zeros, np.int32(s), zeros + 2)),
         Micro(shaping.Gather(axis=0), (s, np.int32([1, 0]))),
         Micro(shaping.Tile(), (s, zeros + 2)),
+        Micro(elementwise.AddN(), (s, s, s)),
+        Micro(reduction.Cumsum(), (s, axis)),
+        Micro(indexing.GatherNd(), (s, np.int32([[1], [0]]))),
         Micro(shaping.BroadcastTo(), ((1, *s[1:]), np.int32(s))),
         Micro(shaping.ReverseV2(), (s, np.int32([last]))),
         *(
@@ -160,7 +165,6 @@ def of_rank(rank: int) -> list[Micro]:
             Micro(reduction.ArgMax("int32"), (s, axis)),
             Micro(reduction.ArgMin("int32"), (s, axis)),
             Micro(indexing.EmbeddingLookup(), (np.int32([1, 0, 1]), s)),
-            Micro(indexing.GatherNd(), (s, np.int32([[1], [0]]))),
             Micro(shaping.Unpack(axis=0, count=s[0]), (s,)),
         ]
     if rank > 2:

@@ -107,3 +107,19 @@ def test_layer_norm_in_float_is_more_exact_and_is_said():
     assert result.reading("SQNR").measurement.value > 30
     (said,) = [f.message for f in result.findings if f.kind == "float ops"]
     assert "faster so" in said
+
+
+def test_a_small_addend_stays_in_the_delegate(tmp_path):
+    """XNNPACK adds what has steps of at least 2**-10 of the sum's; a finer one gains nothing."""
+
+    def build(d, x):
+        y = conv(d, x)
+        return d(Add(), d(Sub(), y, d(Mul(), conv(d, y, 1), 1e-5)), np.full(8, 1e-6, np.float32))
+
+    net = integer(draft(SHAPE, build))
+    path = tmp_path / "net.tflite"
+    path.write_bytes(tflite.write(net))
+    assert litert.describe(path).partitions == 1
+    for op in (op for op in net.ops if op.kind.name in ("ADD", "SUB")):
+        least = net[op.output].format.scale[0] / 1024
+        assert all(net[i].format.scale[0] >= least for i in op.reads)

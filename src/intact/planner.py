@@ -134,6 +134,7 @@ class _Draft:
         for op in self.graph.ops:
             if op.output in groups and not groups.is_fixed(op.output):
                 self._coarsen(op, groups)
+                self._coarsen_operands(op, groups)
         self.tensors.update(groups.entries(dtype, self.request.ranges_from))
         self._plan_results(integer_ops)
         for op in self.graph.ops:
@@ -175,6 +176,15 @@ class _Draft:
         least = op.kind.unit(steps) / _LARGEST_MULTIPLIER
         if affine_from_range(*groups.range(op.output), dtype).scale[0] < least:
             groups.widen(op.output, (0.0, least * (limits(dtype)[1] - limits(dtype)[0])))
+
+    def _coarsen_operands(self, op: Op, groups: Groups) -> None:
+        """A step for what the op reads that kernels take beside the output's."""
+        dtype = self.request.scheme.activations
+        least = affine_from_range(*groups.range(op.output), dtype).scale[0] * op.kind.least_operand
+        for i in op.reads if dtype == "int8" else ():
+            free = i in groups and not groups.is_fixed(i)
+            if free and affine_from_range(*groups.range(i), dtype).scale[0] < least / 2:
+                groups.widen(i, (0.0, least * (limits(dtype)[1] - limits(dtype)[0])))
 
     def _integer_ops(self) -> set[int]:
         """First outputs of the ops that compute on integers: the target has a kernel, and the user did not keep them float."""
@@ -265,7 +275,11 @@ class _Draft:
             return Entry(Affine(output.format.scale, (0,), dtype), "all zeros: any scale holds them", seen)
         why = "lowest and highest value of the constant" if self.graph[i].is_constant else self.request.ranges_from
         why = "a mask, down to where its sum saturates" if i in self.masks else why
-        return Entry(affine_from_range(*seen, dtype), why, seen)
+        fmt = affine_from_range(*seen, dtype)
+        least = output.format.scale[0] * op.kind.least_operand if isinstance(output.format, Affine) else 0.0
+        if dtype == "int8" and fmt.scale[0] < least / 2:
+            fmt = affine_from_range(min(seen[0], 0.0), max(seen[1], least * (limits(dtype)[1] - limits(dtype)[0])), dtype)
+        return Entry(fmt, why, seen)
 
     def _plan_weight(self, op: Op, weight: Weight) -> None:
         """Symmetric weights, wide enough that the bias fits the accumulator and the multiplier what kernels take."""

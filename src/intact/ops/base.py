@@ -106,6 +106,8 @@ class OpKind(abc.ABC):
     name: ClassVar[str]
     range_rule: ClassVar[RangeRule] = Free()
     weight: ClassVar[Weight | None] = None
+    #: The least step of an operand that every kernel takes, in steps of the output; 0: any.
+    least_operand: ClassVar[float] = 0.0
     #: Whether the same inputs always give the same outputs, so that an op of constants is a constant.
     repeatable: ClassVar[bool] = True
     #: Whether the output follows from the inputs' shapes alone, so that it is known before any number is.
