@@ -229,3 +229,14 @@ def test_schemes_in_float_are_told_the_wider_one_and_no_limit(scheme, wider):
     assert found.message == f"20.0 % of the samples get another class: type --scheme {wider}"
     assert "--min-agreement" in findings.great_loss((agreed,), Settings())[0].message
     assert findings.great_loss((agreed,), Settings(min_agreement=99)) == ()
+    several = (Reading("quantized", agreed.measurement.named(f"agreement with float of {name}")) for name in "ab")
+    assert findings.great_loss(tuple(several), Settings())[0].message.startswith("20.0 % of the samples")
+
+
+def test_after_remedies_the_cause_is_still_found():
+    """What bias correction fitted to a ruined plan must not hide which op ruins it."""
+    x = drawn(300, 8, seed=7)
+    result = intact.quantize(unlike(), intact.data.arrays(x), remedies="bias")
+    assert "most of it comes from CONCATENATION" in advice(result)
+    assert "What mends it" in advice(result)
+    assert "--remedies" not in advice(result)

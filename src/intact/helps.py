@@ -121,7 +121,8 @@ class _Trials:
         outputs: tuple[str, ...],
         prepared: Callable[[Settings], Graph],
     ) -> None:
-        self.network, self.settings, self.outputs, self.prepared = network, settings, outputs, prepared
+        self.written = self.network = network
+        self.settings, self.outputs, self.prepared = settings, outputs, prepared
         self.deadline = time.monotonic() + _SECONDS
         self.blame = ""
         program = Program(network.reference)
@@ -133,6 +134,9 @@ class _Trials:
         self.count = len(self.samples)
         self.batches = list(self._cut(self.samples))
         self.exact = run_batches(program, self.batches)
+        if network.log:  # constants that remedies fitted to this plan fit no other; with other options they are fitted anew
+            plan = self._plan(network.reference, settings)
+            self.network = Quantized(network.reference, network.reference, plan)
 
     @staticmethod
     def _cut(samples: Samples) -> Iterator[Batch]:
@@ -172,7 +176,7 @@ class _Trials:
 
     def elsewhere(self, decibels: float, measured: float, parts: Parts) -> str:
         """What to do where the samples that calibrated come out well: others do not, or the kernels differ."""
-        network = self.network
+        network = self.written
         self.batches = list(self._cut(parts.report.spread(self.count)))
         self.exact = run_batches(Program(network.reference), self.batches)
         made = self.of_plan(network.graph, network.plan)
