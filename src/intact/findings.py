@@ -103,8 +103,8 @@ def _error(decibels: float) -> str:
 def great_loss(readings: tuple[Reading, ...], settings: Settings) -> tuple[Finding, ...]:
     """A loss that nobody wants and nobody asked about, said with what to do."""
     lost = next((r.measurement for r in readings if (r.of, r.measurement.name) == ("difference", "accuracy drop")), None)
-    differ = next((r.measurement for r in readings if r.measurement.name == "agreement with float"), None)
-    points = lost.value if lost is not None else 0.0 if differ is None else 100 - differ.value
+    agreed = [r.measurement.value for r in readings if r.measurement.name.startswith("agreement with float")]
+    points = lost.value if lost is not None else 100 - min(agreed, default=100.0)
     if settings.goal is not None or points < GREAT:
         return ()
     what = f"{points:.1f} points are lost" if lost is not None else f"{points:.1f} % of the samples get another class"

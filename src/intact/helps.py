@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import shlex
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final, final
 
 import numpy as np
 
 from intact.affine import Affine
-from intact.calibrate import observe
+from intact.begin import Start, begin, planner
 from intact.data import Parts, Samples
 from intact.emit import emit
-from intact.errors import ResourceError, UnsupportedError
+from intact.errors import OptionError, ResourceError, UnsupportedError
 from intact.findings import LOW, LOW_CHANNEL, WIDER
 from intact.graph import Graph, Op, short_name
 from intact.measure.outputs import OutputFidelity, without_mean
 from intact.ops.base import SameAsInput
 from intact.plan import Plan
-from intact.planner import make_plan
 from intact.quantized import Quantized
-from intact.ranges import estimator
 from intact.remedies import apply, known
 from intact.remedies.base import Context
+from intact.run_folder import RunFolder
 from intact.schemes import scheme as scheme_named
 from intact.sensitivity import only
 from intact.settings import Settings
@@ -110,6 +111,10 @@ def _said(ways: Sequence[_Way], base: tuple[float, float], blame: str, count: in
     return f"{cause}Nothing mends it, {on}: {tried}. intact diagnose says what each op loses"
 
 
+def _silent(step: str, done: int, total: int) -> None:
+    del step, done, total
+
+
 class _Trials:
     """The ways in turn, cheap ones first, as long as there is time."""
 
@@ -121,7 +126,8 @@ class _Trials:
         outputs: tuple[str, ...],
         prepared: Callable[[Settings], Graph],
     ) -> None:
-        self.network, self.settings, self.outputs, self.prepared = network, settings, outputs, prepared
+        self.written = network
+        self.settings, self.outputs, self.prepared = settings, outputs, prepared
         self.deadline = time.monotonic() + _SECONDS
         self.blame = ""
         program = Program(network.reference)
@@ -133,6 +139,9 @@ class _Trials:
         self.count = len(self.samples)
         self.batches = list(self._cut(self.samples))
         self.exact = run_batches(program, self.batches)
+        # Constants that remedies fitted to one plan fit no other: with other options they are fitted anew.
+        self.start = self._begun(settings)
+        self.network = self.start.network
 
     @staticmethod
     def _cut(samples: Samples) -> Iterator[Batch]:
@@ -142,7 +151,11 @@ class _Trials:
         return time.monotonic() >= self.deadline
 
     def ways(self) -> Iterator[_Way]:
-        if target_named(self.settings.target).float_islands:
+        other = self.start.otherwise()
+        way = None if other is None else next(self._tried(_typed(other, self.settings), other), None)
+        if way is not None:
+            yield way
+        if (way is None or way.margin < 0) and target_named(self.settings.target).float_islands:
             yield from self._in_float()
         scheme = self.settings.scheme
         if scheme == "w4a8":
@@ -172,7 +185,7 @@ class _Trials:
 
     def elsewhere(self, decibels: float, measured: float, parts: Parts) -> str:
         """What to do where the samples that calibrated come out well: others do not, or the kernels differ."""
-        network = self.network
+        network = self.written
         self.batches = list(self._cut(parts.report.spread(self.count)))
         self.exact = run_batches(Program(network.reference), self.batches)
         made = self.of_plan(network.graph, network.plan)
@@ -190,22 +203,19 @@ class _Trials:
         if self.over():
             return
         try:
-            same = scheme_named(settings.scheme).activations == scheme_named(self.settings.scheme).activations
-            graph = self.network.graph if same else self.prepared(settings)
-            yield _Way(typed, *self.of_plan(graph, self._plan(graph, settings)))
-        except UnsupportedError:
+            network = self._begun(settings).network
+        except (UnsupportedError, OptionError):  # an op that mending made cannot be named
             return
+        yield _Way(typed, *self.of_plan(network.graph, network.plan))
 
-    def _plan(self, graph: Graph, settings: Settings, precise: tuple[int, ...] = (), wide: tuple[int, ...] = ()) -> Plan:
-        estimate = estimator(settings.ranges, scheme_named(settings.scheme).activations)
-        seen = observe(graph, lambda: iter(self.batches), histogram=estimate.needs_histogram)
-        request = replace(settings.request(), float_ops=precise, wide_weights=wide)
-        return make_plan(graph, {i: estimate.estimate(o) for i, o in seen.items()}, request)
+    def _begun(self, settings: Settings) -> Start:
+        with tempfile.TemporaryDirectory(prefix="intact-") as folder:
+            return begin(self.prepared(settings), settings, self.samples, RunFolder(Path(folder)), _silent)
 
     def _remedies(self, names: tuple[str, ...]) -> Iterator[_Way]:
         if self.over():
             return
-        context = Context(lambda graph, precise, wide: self._plan(graph, self.settings, precise, wide), deadline=self.deadline)
+        context = Context(planner(self.start, self.samples, _silent), deadline=self.deadline)
         try:
             made = apply(known(names), self.network, self.samples, context)
         except (UnsupportedError, ResourceError):
@@ -236,10 +246,10 @@ class _Trials:
         if time.monotonic() + self.seconds * len(graph.ops) > self.deadline:
             return []
         found: list[tuple[float, str, tuple[Op, ...]]] = []
-        for i in graph.inputs:
+        for name, i in zip(graph.input_names, graph.inputs, strict=True):
             if isinstance(plan.own(i), Affine):
                 rounded = replace(graph, tensors={**graph.tensors, i: replace(graph[i], format=plan.own(i))})
-                found.append((self.of_graph(rounded)[1], f"input {graph[i].name!r}", _readers(graph, i)))
+                found.append((self.of_graph(rounded)[1], f"input {name!r}", _readers(graph, i)))
         for op in graph.ops:
             if self.over():
                 return []

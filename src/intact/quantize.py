@@ -280,6 +280,10 @@ class Job:
             held = sum(prod(shape) for i, shape in infer(graph).items() if not graph[i].is_constant)
             wanted *= min(_CALLS, max(1, _HELD // (wanted * held)))
         parts = samples_of.partition(data, evaluation, self.settings.seed, wanted, in_order=in_order)
+        if self.metric is not None:  # which says what labels are for
+            calibration = parts.calibration
+            kept = tuple(f for f in calibration.findings if f.kind != "unlabelled")
+            parts = replace(parts, calibration=replace(calibration, findings=kept))
         if self.metric is not None and parts.report.targets is None:
             raise OptionError(
                 "a metric needs targets; give the data some, as an .npz with x and y or intact.data.arrays(x, y) does"
