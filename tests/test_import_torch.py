@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -125,6 +126,28 @@ def test_view_flattens_in_the_order_of_the_module_and_adds_no_op():
     graph = clean(load(module, (torch.zeros(1, 3, 6, 4), torch.zeros(1, 1, 6, 4))))
     assert_computes_the_same(graph, module.eval(), {"photo": torch.randn(2, 3, 6, 4), "gray": torch.randn(2, 1, 6, 4)})
     assert {op.kind.name for op in graph.ops} <= {"PAD", "CONV_2D", "DEPTHWISE_CONV_2D", "RESHAPE", "FULLY_CONNECTED"}
+
+
+@dataclass
+class Found:
+    scores: torch.Tensor
+    boxes: tuple[torch.Tensor, torch.Tensor]
+    loss: torch.Tensor | None = None
+
+
+def test_a_dataclass_gives_its_tensors_by_name():
+    class Detector(nn.Module):
+        def forward(self, x):
+            return Found(x + 1, (x * 2, x * 3))
+
+    module = Detector()
+    graph = load(module, torch.zeros(1, 4))
+    assert graph.output_names == ("scores", "boxes_0", "boxes_1")
+    assert isinstance(module(torch.zeros(1, 4)), Found)
+    x = torch.randn(3, 4)
+    y = Program(graph)({"x": x.numpy()})
+    for name, expected in (("scores", x + 1), ("boxes_0", x * 2), ("boxes_1", x * 3)):
+        assert_same(y[name].numpy(), expected.numpy(), rtol=1e-6)
 
 
 def test_a_missing_extra_is_a_line_to_type(monkeypatch):

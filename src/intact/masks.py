@@ -65,7 +65,8 @@ class Masks:
     @cached_property
     def unbounded(self) -> frozenset[int]:
         """Tensors that hold an infinity because a constant does."""
-        found = {t.id for t in self.graph.constants() if t.is_float and not is_bounded(np.asarray(t.data)).all()}
+        read = {i for op in self.graph.ops if op.kind.takes_infinity for i in op.reads if self.graph[i].is_float}
+        found = {i for i in read if (data := self.graph[i].data) is not None and not is_bounded(data).all()}
         if found:
             for op in self.graph.ops:
                 if op.kind.takes_infinity and found.intersection(op.reads):
@@ -90,6 +91,8 @@ class Masks:
         """The ranges of masks, constant or computed, that end where their sums saturate: ``a + m`` is the lowest integer for
         every score ``a`` if ``m <= lowest sum - highest a``. Empty for a graph without masks.
         """
+        if not self.scores:
+            return {}
         known = {**{t.id: _extremes(t) for t in self.graph.constants() if t.is_float}, **ranges}
         known |= {i: (-np.inf, known[i][1]) for i in self.unbounded - self.scores if i in ranges}
         floors: dict[int, float] = {i: known[i][0] for i in self.scores if i in known}

@@ -51,9 +51,6 @@ def model_to_tflite(model: Model, input_shape: keras_export.InputShape | None) -
                 order = keras_export.save(model, str(saved), input_shape)
             except keras_export.RefusedError as error:
                 raise UnsupportedError(str(error)) from error
-            except (ValueError, TypeError, NotImplementedError) as error:
-                first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                raise UnsupportedError(f"Keras cannot export the model ({first})") from error
             return folder_to_tflite(saved, order)
         saved = Path(folder) / "model.keras"
         model.save(saved)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
 import tempfile
 import warnings
@@ -58,7 +59,8 @@ def module_to_tflite(module: torch.nn.Module, sample: Sample | None) -> bytes:
     with _evaluating(module), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            program = torch.export.export(_plain(module), args, kwargs)
+            with _plain_outputs(plain := _plain(module)):
+                program = torch.export.export(plain, args, kwargs)
         except Exception as error:
             reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise UnsupportedError(
@@ -129,6 +131,39 @@ def _evaluating(module: torch.nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes:
             part.training = mode
+
+
+@contextmanager
+def _plain_outputs(module: torch.nn.Module) -> Iterator[None]:
+    """Inside, a dictionary or dataclass that ``module`` gives is a plain dictionary of tensors: other types are not saved."""
+
+    def plain(_: torch.nn.Module, __: object, made: Any) -> Any:
+        fields = _fields(made)
+        return made if fields is None else dict(_tensors(fields, ""))
+
+    hook = module.register_forward_hook(plain)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _fields(value: object) -> Mapping[str, Any] | None:
+    """What a dictionary or dataclass holds by name; None for anything else."""
+    if isinstance(value, Mapping):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: vars(value)[field.name] for field in dataclasses.fields(value)}
+    return None
+
+
+def _tensors(value: object, name: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor in ``value`` by name, ``states_1`` for the second of what is called ``states``; nothing else counts."""
+    fields = dict(enumerate(value)) if isinstance(value, (tuple, list)) else _fields(value)
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    for key, part in (fields or {}).items():
+        yield from _tensors(part, f"{name}_{key}" if name else str(key))
 
 
 def _plain(module: torch.nn.Module) -> torch.nn.Module:

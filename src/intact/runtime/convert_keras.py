@@ -269,6 +269,8 @@ def _converter_message(text: str) -> str:
     names = sorted({a or b or c for a, b, c in named} - {"StatefulPartitionedCall", "PartitionedCall"})
     if names:
         listed = ", ".join(names[:6])
+        if any("String" in name or "Regex" in name for name in names):
+            return f"it works on text ({listed}), and LiteRT on numbers; cut the model after TextVectorization, and give it ids"
         return (
             f"it uses TensorFlow operations that LiteRT does not have ({listed}); replace the layers that make them "
             "(recurrent layers: give the input a fixed length and use unroll=True)"

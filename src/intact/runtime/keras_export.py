@@ -39,7 +39,8 @@ def save(model: Foreign, folder: str, input_shape: InputShape | None) -> tuple[l
         model(keras.ops.zeros((1, *input_shape)))
     if not model.built or (not getattr(model, "inputs", None) and not getattr(model, "_build_shapes_dict", None)):
         raise RefusedError(
-            "the model has not been built, so its input shape is unknown; call it once on a sample, or give input_shape=(...)"
+            "the model has not been built, so its input shape is unknown; call it once on a sample, or give it with "
+            "input_shape=(height, width, channels), on the command line --input-shape height,width,channels"
         )
     specs, inputs = _signature(model, input_shape)
     names = _output_names(model)
@@ -56,9 +57,19 @@ def save(model: Foreign, folder: str, input_shape: InputShape | None) -> tuple[l
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint("serving_default", call, input_signature=specs)
-    archive.write_out(folder, verbose=False)
+    try:
+        archive.add_endpoint("serving_default", call, input_signature=specs)
+        archive.write_out(folder, verbose=False)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise RefusedError(f"Keras cannot export the model ({_reason(error)})") from error
     return inputs, outputs
+
+
+def _reason(error: Exception) -> str:
+    """The line of Keras' message that says something, without the codes that make terminals bold."""
+    lines = [line.strip() for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines()]
+    said = [line for line in lines if line and not line.startswith("Exception encountered when calling")]
+    return (said or [type(error).__name__])[0][:300]
 
 
 def _signature(model: Foreign, input_shape: InputShape | None) -> tuple[list[Any], list[str]]:

@@ -1,13 +1,16 @@
 """Operators of PyTorch that litert-torch does not know, or spells with gathers, composed of ones that it knows.
 
-Each is the same function of its arguments; what depends on sizes alone is computed while tracing, and becomes a constant.
+Each is the same function of its arguments. What depends on sizes alone is computed in Python: tensor operators would be traced.
 Runs in a child process beside the converter, by plain name: imports torch only when called and nothing of Intact.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
+
+import numpy as np
 
 #: What Keras, TensorFlow or torch make: without types here, as they are imported only when called.
 Foreign: TypeAlias = Any
@@ -119,11 +122,8 @@ def _adaptive_avg_pool2d(x: Foreign, output_size: Sequence[int]) -> Foreign:
         return nn.adaptive_avg_pool2d(x, output_size)
     matrices = []
     for n, k in zip(x.shape[2:], output_size, strict=True):
-        matrix = torch.zeros(k, n)
-        for row, (begin, end) in enumerate(_windows(n, k)):
-            matrix[row, begin:end] = 1 / (end - begin)
-        matrices.append(matrix)
-    return _separable(x, *matrices)
+        matrices.append([[(begin <= i < end) / (end - begin) for i in range(n)] for begin, end in _windows(n, k)])
+    return _separable(x, *map(torch.tensor, matrices))
 
 
 def _separable(x: Foreign, rows: Foreign, columns: Foreign) -> Foreign:
@@ -155,22 +155,29 @@ def _resized(n: int, size: Sequence[int] | None, factors: Sequence[float] | None
 
 
 def _upsample_bicubic2d(
-    x: Foreign,
-    size: Sequence[int] | None,
-    align_corners: bool,
-    factors: Sequence[float] | None,
+    x: Foreign, size: Sequence[int] | None, align_corners: bool, factors: Sequence[float] | None
 ) -> Foreign:
-    """It is linear: what it makes of the unit vectors of each direction is its matrix."""
+    """It is linear: a matrix for each direction."""
     import torch  # noqa: PLC0415
 
     matrices = []
     for axis in (0, 1):
-        n = x.shape[2 + axis]
-        new, factor = _resized(n, size, factors, axis), None if factors is None else factors[axis]
-        unit = torch.eye(n).reshape(1, n, n, 1)
-        made = torch.ops.aten.upsample_bicubic2d.default(unit, [new, 1], align_corners, factor, None)
-        matrices.append(made.reshape(n, new).T)
+        n, new = x.shape[2 + axis], _resized(x.shape[2 + axis], size, factors, axis)
+        step = n / new if factors is None else 1 / factors[axis]
+        at = [i * (n - 1) / max(new - 1, 1) if align_corners else (i + 0.5) * step - 0.5 for i in range(new)]
+        matrices.append(torch.tensor([_cubic(n, place) for place in at]))
     return _separable(x, *matrices)
+
+
+def _cubic(n: int, place: float) -> list[float]:
+    """What each of ``n`` elements counts at ``place``: four neighbours by Keys' kernel with a = -0.75, edges repeated."""
+    first = math.floor(place)
+    row = [0.0] * n
+    for i in range(first - 1, first + 3):
+        d = abs(place - i)
+        near, far = (1.25 * d - 2.25) * d * d + 1, ((-0.75 * d + 3.75) * d - 6) * d + 3
+        row[min(max(i, 0), n - 1)] += near if d <= 1 else far
+    return row
 
 
 def _upsample_nearest2d(x: Foreign, size: Sequence[int] | None, factors: Sequence[float] | None) -> Foreign:
@@ -182,10 +189,10 @@ def _upsample_nearest2d(x: Foreign, size: Sequence[int] | None, factors: Sequenc
     if all(new % n == 0 for n, new in zip(x.shape[2:], sizes, strict=True)):
         return aten.upsample_nearest2d.vec(x, size, factors)
     for axis, new in enumerate(sizes):
-        n, factor = x.shape[2 + axis], None if factors is None else factors[axis]
-        numbers = torch.arange(n, dtype=torch.float32).reshape(1, 1, n, 1)
-        picked = aten.upsample_nearest2d.default(numbers, [new, 1], factor, None).reshape(-1).long()
-        x = x.index_select(2 + axis, picked)
+        n = x.shape[2 + axis]
+        step = np.float32(n / new if factors is None else 1 / factors[axis])
+        picked = [min(int(np.float32(i) * step), n - 1) for i in range(new)]
+        x = x.index_select(2 + axis, torch.tensor(picked))
     return x
 
 
@@ -198,5 +205,6 @@ def _im2col(
     nn = _functional()
 
     channels, places = x.shape[1], kernel[0] * kernel[1]
-    filters = torch.eye(places).reshape(places, 1, *kernel).repeat(channels, 1, 1, 1)
+    one = torch.tensor(np.eye(places).tolist() * channels)
+    filters = one.reshape(channels * places, 1, *kernel)
     return nn.conv2d(x, filters, None, stride, padding, dilation, channels).flatten(2)
