@@ -277,10 +277,10 @@ def test_mediapipes_pooling_with_places_runs_in_the_simulator():
 
 
 def test_an_op_that_runs_another_subgraph_is_refused():
-    options = schema.CallOnceOptionsT()
-    options.initSubgraphIndex = 1
-    file = one("CALL_ONCE", [((1, 6), F)], [((1, 6), F)], options=options)
-    with pytest.raises(UnsupportedError, match="op CALL_ONCE with output 'y0': CALL_ONCE runs other subgraphs"):
+    options = schema.CallOptionsT()
+    options.subgraph = 1
+    file = one("CALL", [((1, 6), F)], [((1, 6), F)], options=options)
+    with pytest.raises(UnsupportedError, match="op CALL with output 'y0': CALL runs other subgraphs"):
         tflite.read(file)
 
 
