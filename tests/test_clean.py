@@ -1,5 +1,6 @@
 """Every rewrite: where it applies, where it must not, and that the float output stays what it was."""
 
+import struct
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from compare import assert_same
 from drafts import draft, normal
-from intact.affine import Affine
+from intact.affine import Affine, Float
 from intact.clean import clean, clean_with_log
 from intact.formats import tflite
 from intact.graph import Graph
@@ -20,6 +21,7 @@ from intact.ops.convolution import Conv2D, DepthwiseConv2D, TransposeConv
 from intact.ops.elementwise import Add, Div, Mul, Sub
 from intact.ops.logic import Greater, Select
 from intact.ops.matmul import BatchMatMul, FullyConnected
+from intact.ops.opaque import Opaque, Port, Spelling
 from intact.ops.pooling import AveragePool2D, MaxPool2D
 from intact.ops.quantization import Cast
 from intact.ops.reduction import Mean, Sum
@@ -190,6 +192,28 @@ def padded(pads, *, kind=Pad, stride=1, kernel=3, conv_kind=Conv2D, padding="val
 AROUND = [[0, 0], [1, 1], [1, 1], [0, 0]]
 LOWEST = np.finfo(np.float32).min
 AFTER = [[0, 0], [0, 1], [0, 1], [0, 0]]
+
+
+def abbreviated(begin, end, **masks):
+    """A slice whose begin is masked on axis 0, so that it keeps the batch."""
+    kind = StridedSlice(begin_mask=1, end_mask=1, **masks)
+    return lambda d, x: d(kind, x, begin, end, [1] * len(begin))
+
+
+def mediapipe(padding, name=b"Convolution2DTransposeBias", options=None):
+    """MediaPipe's custom transposed convolution of stride 2, [4, 6, 3] to [8, 12, 5], computed by the builtin one."""
+    weight, bias = normal(5, 2, 2, 3), normal(5)
+    builtin = TransposeConv((2, 2), "valid" if padding == 2 else "same")
+
+    def kernel(runs):
+        shape = torch.tensor([1, 8, 12, 5])
+        return [[builtin.compute(shape, torch.from_numpy(weight), x, torch.from_numpy(bias))] for (x,) in runs]
+
+    ports = (Port((1, 4, 6, 3), Float()), Port(weight.shape, Float(), True), Port(bias.shape, Float(), True))
+    spelling = Spelling(32, 1, name, None, struct.pack("<3i", padding, 2, 2) if options is None else options)
+    kind = Opaque("CUSTOM", spelling, ports, (Port((1, 8, 12, 5), Float()),), per_sample=True, kernel=kernel)
+    return lambda d, x: d(kind, x, weight, bias)
+
 
 CASES = [
     applies("fold constants", "a chain", "ADD", IMAGE, lambda d, x: d(Add(), x, d(Mul(), d(Tanh(), normal(3)), 2.0))),
@@ -665,6 +689,20 @@ CASES += [
     stays("bounded exponential", "the other branch", IMAGE, lambda d, x: d(Select(), d(Greater(), x, 0.0), d(Exp(), x), x)),
     stays("bounded exponential", "another limit", IMAGE, lambda d, x: selected(d, x, d(Exp(), x), 1.0)),
     stays("bounded exponential", "of something else", IMAGE, lambda d, x: selected(d, x, d(Exp(), d(Tanh(), x)))),
+    applies("strided slice in full", "an ellipsis", "STRIDED_SLICE", IMAGE, abbreviated([0, 1], [0, 3], ellipsis_mask=1)),
+    applies(
+        "strided slice in full",
+        "a new axis",
+        "STRIDED_SLICE RESHAPE",
+        IMAGE,
+        abbreviated([0, 0, 1, 0], [9, 0, 3, 2], new_axis_mask=2),
+    ),
+    stays("strided slice in full", "every axis by itself", IMAGE, abbreviated([0, 1, 0, 0], [9, 3, 2, 3])),
+    applies("mediapipe transposed convolution", "same", "TRANSPOSE_CONV", IMAGE, mediapipe(1)),
+    applies("mediapipe transposed convolution", "valid", "TRANSPOSE_CONV", IMAGE, mediapipe(2)),
+    stays("mediapipe transposed convolution", "unknown padding", IMAGE, mediapipe(0)),
+    stays("mediapipe transposed convolution", "another op", IMAGE, mediapipe(1, b"MaxUnpooling2D")),
+    stays("mediapipe transposed convolution", "options cut off", IMAGE, mediapipe(1, options=b"")),
     applies("scale in next weights", "per channel", "CONV_2D", IMAGE, scaled_conv()),
     applies("scale in next weights", "a scalar", "CONV_2D", IMAGE, scaled_conv(())),
     applies("scale in next weights", "[1, 1, c]", "CONV_2D", IMAGE, scaled_conv((1, 1, 3))),

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 import intact
-from drafts import draft, normal
+import run_files
+from compare import assert_same
+from drafts import Draft, draft, normal
 from intact import data
 from intact.affine import Affine, Float
 from intact.errors import OptionError, UnsupportedError
@@ -20,6 +23,7 @@ from intact.ops.reduction import Mean
 from intact.ops.rounding import Floor
 from intact.ops.shaping import Gather, Reshape
 from intact.runtime import litert
+from small_graphs import graph as graph_of_draft
 
 VOCABULARY = 5000
 
@@ -142,3 +146,19 @@ def test_one_hot_of_float_codes_is_exact(tmp_path):
 def test_arithmetic_without_whole_numbers_is_none_of_this():
     graph = draft((12,), lambda d, x: d(Relu(), d(Sub(), d(Mul(), x, 2.0), 1.0)))
     assert exact(graph) == frozenset()
+
+
+def test_integer_ids_run_on_microcontrollers_negative_ones_too(tmp_path):
+    """Keras' count from the end, `ids < 0 ? ids + n : ids`, is spelled as TensorFlow Lite Micro's kernels take it."""
+    pytest.importorskip("tflite_micro", reason="the microcontroller runtime is not installed")
+    d = Draft(open_batch=True)
+    x = d.add(tuple(torch.zeros(n, 10, dtype=torch.int32) for n in (2, 3)))
+    wrapped = d(SelectV2(), d(Less(), x, np.int32(0)), d(Add(), x, np.int32(50)), x)
+    y = head(d, d(Gather(0), normal(50, 8), wrapped))
+    network = graph_of_draft(d.tensors, d.ops, (x,), (y,))
+    given = np.random.default_rng(5).integers(-50, 50, (40, 10)).astype(np.int32)
+    result = intact.quantize(network, data.arrays(given), target="mcu", measure=False)
+    ((micro,),) = run_files.outputs([result.model], [[given]], tmp_path, "tflm")
+    path = result.save(tmp_path / "model.tflite")
+    (reference,) = litert.run(path, {"x0": given}, kernels="reference", raw=True).values()
+    assert_same(micro, reference)

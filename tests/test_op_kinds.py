@@ -13,6 +13,7 @@ import run_files
 from compare import assert_same
 from intact.affine import Affine, Float, dequantize_array, quantize_array
 from intact.calibrate import observe
+from intact.clean import clean
 from intact.emit import emit
 from intact.errors import UnsupportedError
 from intact.formats import tflite
@@ -28,7 +29,7 @@ from intact.settings import Settings
 from intact.simulate import Program
 from intact.targets import TARGETS
 from intact.verify import verify
-from op_cases import CASES, HARSH, UNEVEN, graph_of, samples
+from op_cases import ABBREVIATED, CASES, HARSH, UNEVEN, graph_of, samples
 
 #: They are looked at in test_recurrent, call after call.
 KEEPS_STATE = {name for name in KINDS if row(name).kept}
@@ -78,6 +79,19 @@ def test_float_semantics_are_the_runtimes(n, float_results):
     graph = graph_of(CASES[n])
     for i, made, expected in zip(graph.outputs, simulated(graph, CASES[n]), float_results[n], strict=True):
         assert_same(made, real(expected, graph[i].format), rtol=1e-5)
+
+
+@pytest.mark.parametrize("case", ABBREVIATED, ids=lambda case: case.id)
+def test_an_abbreviated_slice_is_the_runtimes_and_is_spelled_out(tmp_path, case):
+    graph = verify(graph_of(case))
+    full = clean(graph)
+    given = list(samples(case).values())
+    (before,), (after,) = run_files.outputs([tflite.write(g) for g in (graph, full)], [given] * 2, tmp_path, "default")
+    (made,) = simulated(graph, case)
+    assert_same(made, before)
+    assert_same(after, before)
+    (sliced,) = [op.kind for op in full.ops if op.kind.name == "STRIDED_SLICE"]
+    assert (sliced.ellipsis_mask, sliced.new_axis_mask) == (0, 0)
 
 
 # ---- int8 ---------------------------------------------------------------------------------------------------------------

@@ -277,10 +277,10 @@ def test_mediapipes_pooling_with_places_runs_in_the_simulator():
 
 
 def test_an_op_that_runs_another_subgraph_is_refused():
-    options = schema.CallOnceOptionsT()
-    options.initSubgraphIndex = 1
-    file = one("CALL_ONCE", [((1, 6), F)], [((1, 6), F)], options=options)
-    with pytest.raises(UnsupportedError, match="op CALL_ONCE with output 'y0': CALL_ONCE runs other subgraphs"):
+    options = schema.CallOptionsT()
+    options.subgraph = 1
+    file = one("CALL", [((1, 6), F)], [((1, 6), F)], options=options)
+    with pytest.raises(UnsupportedError, match="op CALL with output 'y0': CALL runs other subgraphs"):
         tflite.read(file)
 
 
@@ -331,6 +331,26 @@ def test_what_is_around_an_unknown_op_is_quantized_and_the_op_stays_in_float():
     assert all(isinstance(result.graph[i].format, Affine) for op in dense for i in (*op.reads, *op.outputs))
     (said,) = [f.message for f in result.findings if "in float" in f.message]
     assert "1 ATAN2" in said
+
+
+def test_an_output_that_nothing_reads_breaks_nothing():
+    """NON_MAX_SUPPRESSION gives the boxes' numbers, their scores and how many they are; a network may read one."""
+
+    def build(buffers):
+        inputs = [((6, 4), F, BOXES), ((6,), F), ((), N, 4), ((), F, 0.5), ((), F, 0.1), ((), F, 0.0)]
+        reads = [tensor(f"x{i}", *given, buffers=buffers) for i, given in enumerate(inputs)]
+        made = [tensor(f"y{i}", *given) for i, given in enumerate((((4,), N), ((4,), F), ((), N)))]
+        flat = tensor("flat", (1,), N, [6], buffers=buffers)
+        scores = [tensor("scores", (1, 6)), tensor("sure", (1, 6)), flat]
+        ops = [op_table(1, (9,), (10,)), op_table(2, (10, 11), (1,)), op_table(0, range(6), (6, 7, 8))]
+        ops[-1].builtinOptions = schema.NonMaxSuppressionV5OptionsT()
+        ops[-1].builtinOptionsType = UNIONS["NonMaxSuppressionV5Options"]
+        codes = [code("NON_MAX_SUPPRESSION_V5"), code("LOGISTIC"), code("RESHAPE")]
+        return [*reads, *made, *scores], ops, codes, [9], [6]
+
+    x = np.random.default_rng(9).normal(0, 1, (40, 6)).astype(np.float32)
+    result = intact.quantize(model(build), data.arrays(x), measure=False)
+    assert [op.kind.name for op in result.graph.ops][-2:] == ["DEQUANTIZE", "NON_MAX_SUPPRESSION_V5"]
 
 
 def test_keep_float_names_an_unknown_op():

@@ -18,7 +18,7 @@ from intact.ops.elementwise import Add, Minimum, Mul, Sub
 from intact.ops.logic import Greater, GreaterEqual, Select, SelectV2
 from intact.ops.matmul import FullyConnected
 from intact.ops.opaque import Opaque
-from intact.ops.shaping import ExpandDims, Pad, Reshape
+from intact.ops.shaping import ExpandDims, Pad, Reshape, StridedSlice
 from intact.view import View
 
 _TRANSPOSE_CONV_OPTIONS: Final = struct.Struct("<3i")
@@ -83,6 +83,28 @@ def _through_reshape(view: View, i: int | None) -> tuple[Op | None, Op | None]:
     if op is not None and isinstance(op.kind, (Reshape, ExpandDims)):
         return op, view.sole_producer(op.inputs[0])
     return None, op
+
+
+def strided_slice_in_full(view: View, op: Op) -> Graph | None:
+    """A STRIDED_SLICE with an ellipsis or new axes as one that names every axis of its input, and a RESHAPE for new axes."""
+    kind, x = op.kind, op.inputs[0]
+    if not isinstance(kind, StridedSlice) or x is None or not (kind.ellipsis_mask or kind.new_axis_mask):
+        return None
+    given = [d.reshape(-1).tolist() for i in op.inputs[1:4] if (d := view.data(i)) is not None]
+    if len(given) != 3:
+        return None
+    plain, entries, added = kind.in_full(len(view.shape(x)), list(zip(*given, strict=True)))
+    name = "strided_slice_in_full"
+    columns = zip(*entries, strict=True)
+    bounds = [view.constant(np.asarray(c, np.int32), op.output, name, n) for n, c in enumerate(columns)]
+    slicing = Op(plain, (x, *(t.id for t in bounds)), op.outputs)
+    if not added:
+        return view.swap([op], [slicing], bounds)
+    wanted = view.graph[op.output].shape
+    shape = view.constant(np.asarray([-1 if n is None else n for n in wanted], np.int32), op.output, name, len(bounds))
+    cut = view.made(op.output, tuple(n for a, n in enumerate(wanted) if a not in added), name, len(bounds) + 1)
+    ops = [replace(slicing, outputs=(cut.id,)), Op(Reshape(), (cut.id, shape.id), op.outputs)]
+    return view.swap([op], ops, [*bounds, shape, cut])
 
 
 def mediapipe_transpose_conv(view: View, op: Op) -> Graph | None:

@@ -16,6 +16,7 @@ from intact.graph import Graph, Op, short_name
 from intact.islands import float_islands
 from intact.masks import Masks, is_bounded
 from intact.ops.base import SameAsInput, Weight
+from intact.ops.opaque import Opaque
 from intact.plan import Edge, Entry, Plan
 from intact.ranges import Range, least_squared_error
 from intact.request import Request
@@ -99,7 +100,7 @@ class _Draft:
     def plan_weights_only(self) -> None:
         """float32, float16 and dynamic: activations stay float32; large constants are stored smaller."""
         for op in self.graph.ops:
-            if op.output in self.kept:
+            if op.output in self.kept or isinstance(op.kind, Opaque):  # nobody knows whether its kernel takes others
                 continue
             for i in dict.fromkeys(op.reads):
                 if self.graph[i].is_constant and self.graph[i].is_float and self._values(i).size >= _WORTH_IT:

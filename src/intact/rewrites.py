@@ -24,6 +24,7 @@ from intact.folds import (
     nothing_to_add,
     scale_before_shift,
     scale_in_next_weights,
+    strided_slice_in_full,
     sub_to_add,
 )
 from intact.graph import Dim, Graph, Op, rebuild
@@ -381,6 +382,7 @@ REWRITES: Final[Mapping[str, Rewrite]] = {
     "flatten of transpose": _flatten_of_transpose,
     "transpose of unflatten": _transpose_of_unflatten,
     "dilated convolution": dilated_convolution,
+    "strided slice in full": strided_slice_in_full,
     "mediapipe transposed convolution": mediapipe_transpose_conv,
     "pad in convolution": _pad_in_convolution,
     "pad in max pool": _pad_in_max_pool,

@@ -79,7 +79,7 @@ class Engine(abc.ABC):
     ) -> dict[str, torch.Tensor]:
         """Outputs by name, [n, ...], for inputs by name, [n, ...]; states begin anew. DataError when they do not fit."""
         values, graph = self.entered(inputs), self.graph
-        count = len(inputs[graph.input_names[0]])
+        count = len(inputs[graph.input_names[0]]) if graph.inputs else 1
         together = observe is not None and self.lanes.size > 1 and not graph.states
         rows = self._rows(values) if together else frozenset[int]()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
@@ -223,7 +224,10 @@ class Slice(Moves):
 @final
 @dataclass(frozen=True)
 class StridedSlice(Moves):
-    """``x[begin:end:strides]``; the bits of the masks say, axis by axis, which bounds are left open or axes dropped."""
+    """``x[begin:end:strides]``; the bits of the masks say, axis by axis, which bounds are left open or axes dropped.
+
+    An entry may also stand for all axes that no other names (``ellipsis_mask``) or for a new one (``new_axis_mask``).
+    """
 
     name: ClassVar[str] = "STRIDED_SLICE"
     begin_mask: int = 0
@@ -233,25 +237,48 @@ class StridedSlice(Moves):
     shrink_axis_mask: int = 0
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        if self.ellipsis_mask or self.new_axis_mask:
-            raise UnsupportedError("STRIDED_SLICE with an ellipsis or a new axis is not supported; slice axis by axis instead")
         x = present(inputs[0], "x")
-        bounds = zip(integers(inputs[1], "begin"), integers(inputs[2], "end"), integers(inputs[3], "strides"), strict=True)
+        given = (integers(inputs[1], "begin"), integers(inputs[2], "end"), integers(inputs[3], "strides"))
+        plain, entries, added = self.in_full(x.dim(), list(zip(*given, strict=True)))
         dropped = []
-        for axis, (begin, end, step) in enumerate(bounds):
+        for axis, (begin, end, step) in enumerate(entries):
             bit, size = 1 << axis, x.shape[axis]
             if step == 0:
                 raise ModelError("a slice with stride 0")
-            if self.shrink_axis_mask & bit:
+            if plain.shrink_axis_mask & bit:
                 picked = range(size)[begin : begin + 1] if begin != -1 else range(size)[-1:]
                 dropped.append(axis)
             else:
                 picked = range(size)[
-                    slice(None if self.begin_mask & bit else begin, None if self.end_mask & bit else end, step)
+                    slice(None if plain.begin_mask & bit else begin, None if plain.end_mask & bit else end, step)
                 ]
             if len(picked) != size or step != 1:
                 x = x.index_select(axis, torch.tensor(list(picked), dtype=torch.int64, device=x.device))
-        return x.squeeze(tuple(dropped)) if dropped else x
+        x = x.squeeze(tuple(dropped)) if dropped else x
+        for place in added:
+            x = x.unsqueeze(place)
+        return x
+
+    def in_full(
+        self, rank: int, entries: Sequence[tuple[int, int, int]]
+    ) -> tuple[StridedSlice, list[tuple[int, int, int]], tuple[int, ...]]:
+        """The same with an entry for each of the input's first axes and none for another: its options and (begin, end, stride)
+        entries; and the axes of the output that are new."""
+        named = sum(not (self.ellipsis_mask | self.new_axis_mask) >> n & 1 for n in range(len(entries)))
+        full, added, begins, ends, shrunk = list[tuple[int, int, int]](), list[int](), 0, 0, 0
+        for n, entry in enumerate(entries):
+            if self.ellipsis_mask >> n & 1:  # all axes that no other entry names
+                for _ in range(rank - named):
+                    begins, ends = begins | 1 << len(full), ends | 1 << len(full)
+                    full.append((0, 0, 1))
+            elif self.new_axis_mask >> n & 1:
+                added.append(len(full) - shrunk.bit_count() + len(added))
+            else:
+                begins |= (self.begin_mask >> n & 1) << len(full)
+                ends |= (self.end_mask >> n & 1) << len(full)
+                shrunk |= (self.shrink_axis_mask >> n & 1) << len(full)
+                full.append(entry)
+        return StridedSlice(begins, ends, shrink_axis_mask=shrunk), full, tuple(added)
 
 
 @final
