@@ -94,7 +94,9 @@ def quantize(
     out: Annotated[Path | None, typer.Option(help="Output folder. Default: the model's name and the scheme.")] = None,
     scheme: Annotated[str, typer.Option(help="int8, w4a8, int16x8 (see README), dynamic, float16 or float32.")] = "int8",
     target: TargetName = "cpu",
-    ranges: Annotated[str, typer.Option(help="minmax, moving, percentile or mse.")] = "minmax",
+    ranges: Annotated[
+        str, typer.Option(help="auto, minmax, moving, percentile or mse.")
+    ] = "auto",
     weights: Annotated[str, typer.Option(help="per-channel or per-tensor.")] = "per-channel",
     input_type: Annotated[str | None, typer.Option(help="int8, uint8, int16 or float32. Default: as the activations.")] = None,
     output_type: Annotated[str | None, typer.Option(help="int8, uint8, int16 or float32. Default: as the activations.")] = None,
@@ -200,7 +202,9 @@ def diagnose(
     ] = None,
     scheme: Annotated[str, typer.Option(help="int8, w4a8 or int16x8.")] = "int8",
     target: TargetName = "cpu",
-    ranges: Annotated[str, typer.Option(help="minmax, moving, percentile or mse.")] = "minmax",
+    ranges: Annotated[
+        str, typer.Option(help="auto, minmax, moving, percentile or mse.")
+    ] = "auto",
     weights: Annotated[str, typer.Option(help="per-channel or per-tensor.")] = "per-channel",
     label: Label = None,
     pixels: Pixels = "0,1",
