@@ -108,7 +108,7 @@ def given(shape, n=256):
 
 
 def started(build, shape, tmp_path, **options):
-    settings = Settings(**options)
+    settings = Settings(**{"ranges": "minmax", **options})
     graph = lower(draft(shape, build), settings.target, "int8")
     samples = intact.data.arrays(given(shape)).bind(input_specs(graph), None)
     return graph, begin(graph, settings, samples, RunFolder(tmp_path), lambda *_: None), samples
