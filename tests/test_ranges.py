@@ -69,7 +69,7 @@ def test_every_estimator_stands_a_constant(name):
 
 
 def test_an_unknown_estimator_lists_the_known():
-    with pytest.raises(OptionError, match="type --ranges with one of: minmax, moving, percentile, mse"):
+    with pytest.raises(OptionError, match="type --ranges with one of: auto, minmax, moving, percentile, mse"):
         estimator("best")
 
 

@@ -108,7 +108,7 @@ def given(shape, n=256):
 
 
 def started(build, shape, tmp_path, **options):
-    settings = Settings(**options)
+    settings = Settings(**{"ranges": "minmax", **options})
     graph = lower(draft(shape, build), settings.target, "int8")
     samples = intact.data.arrays(given(shape)).bind(input_specs(graph), None)
     return graph, begin(graph, settings, samples, RunFolder(tmp_path), lambda *_: None), samples
@@ -213,12 +213,46 @@ def test_a_limit_chooses_the_types_by_itself(monkeypatch):
     graph = draft((6,), normalized)
     x = given((6,), 400)
     y = outputs(graph, x)[0]
+    y += (0.02 * y.std() * np.random.default_rng(4).normal(0, 1, y.shape)).astype(np.float32)
 
-    def error(made, wanted):
-        return -float(np.abs(np.asarray(made) - wanted).mean() / y.std())
+    def score(made, wanted):
+        return 1.0 - float(np.abs(made.reshape(-1) - wanted.reshape(-1)).mean() / y.std())
 
-    made = intact.quantize(graph, intact.data.arrays(x, y), metric=error, max_drop=0.05, measure=False)
+    made = intact.quantize(graph, intact.data.arrays(x, y), metric=score, max_drop=0.05, measure=False)
     assert made.taken == "float32 input"
     assert [c.name for c in made.candidates] == ["as planned", "float32 input"]
     assert made.candidates[0].loss.value > 0.1
     assert not any(f.kind == "unlike columns" for f in made.findings)
+
+
+# ---- which ranges -------------------------------------------------------------------------------------------------------
+
+
+def outlying(rare):
+    """Samples of which ``rare`` reach four hundred times as far as the others, in a network of two layers."""
+    x = np.random.default_rng(1).normal(0, 1, (200, 64)).astype(np.float32)
+    x[::rare] *= 400
+    return draft((64,), lambda d, x: dense(d, dense(d, x, 64, activation="relu"), 4, 3)), x
+
+
+@pytest.mark.parametrize(("rare", "chosen"), [(10**6, "minmax"), (100, "moving")])
+def test_the_better_of_two_ranges_is_taken_and_said(rare, chosen, tmp_path):
+    graph, x = outlying(rare)
+    x[0] = x[1]  # the first sample begins the moving average
+    samples = intact.data.arrays(x).bind(input_specs(graph), None)
+    start = begin(graph, Settings(), samples, RunFolder(tmp_path / "auto"), lambda *_: None)
+    same = begin(graph, Settings(ranges=chosen), samples, RunFolder(tmp_path / "same"), lambda *_: None)
+    assert start.network.plan.tensors.keys() == same.network.plan.tensors.keys()
+    assert all(start.network.plan.own(i) == same.network.plan.own(i) for i in same.network.plan.tensors)
+    whys = {entry.why for entry in start.network.plan.tensors.values()}
+    assert any(why.startswith(f"{chosen} over the calibration samples") for why in whys)
+    assert any("dB better at the output than minmax" in why for why in whys) == (chosen == "moving")
+    assert any("moving averages" in step for step in start.network.log) == (chosen == "moving")
+
+
+def test_too_few_samples_choose_nothing(tmp_path):
+    graph, x = outlying(100)
+    samples = intact.data.arrays(x[:20]).bind(input_specs(graph), None)
+    start = begin(graph, Settings(), samples, RunFolder(tmp_path), lambda *_: None)
+    assert "minmax over the calibration samples" in {entry.why for entry in start.network.plan.tensors.values()}
+    assert start.network.log == ()

@@ -11,6 +11,7 @@ import numpy as np
 
 from intact.calibrate import observe
 from intact.data import Finding, Samples
+from intact.emit import emit
 from intact.graph import Graph
 from intact.mending import Step, mended
 from intact.mixing import first_plan
@@ -22,6 +23,7 @@ from intact.remedies.base import MakePlan
 from intact.request import Request
 from intact.run_folder import RunFolder
 from intact.settings import Settings
+from intact.simulate import Program, run_batches
 from intact.unlike import Mend, find
 
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -29,6 +31,11 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 _BATCH: Final = 32
 #: Columns are looked at on so many samples.
 _FEW: Final = 64
+#: Two ways to take ranges are compared on so many samples, or not at all when a quarter of them are fewer than the least.
+_HELD_OUT: Final = 32
+_LEAST_HELD_OUT: Final = 8
+#: dB that another way has to gain.
+_CLEAR_GAIN: Final = 0.5
 
 
 @final
@@ -57,13 +64,69 @@ def begin(graph: Graph, settings: Settings, calibration: Samples, folder: RunFol
     request = settings.request()
     if not request.scheme.is_integer:
         return Start(Quantized(graph, graph, make_plan(graph, {}, request)), settings, request)
-    ranges = _ranges(graph, settings, calibration, folder, progress)
-    mend = find(graph, ranges, (batch for batch, _ in calibration.spread(_FEW).batches(_BATCH)), request)
+    seen = _seen(graph, settings, calibration, folder, progress)
+    few = [batch for batch, _ in calibration.spread(_FEW).batches(_BATCH)]
+    mend = find(graph, _ranges(seen, settings), few, request)
     request = replace(request, float_ops=mend.float_ops, steps=mend.steps)
     if mend.steps:
         graph = mended(graph, mend.steps)
-        ranges = _ranges(graph, settings, calibration, folder, progress, mend.steps)
-    return Start(Quantized(graph, graph, first_plan(graph, ranges, request), mend.log), settings, request, mend)
+        seen = _seen(graph, settings, calibration, folder, progress, mend.steps)
+    ranges, request, said = _chosen(graph, seen, settings, request, calibration)
+    plan = first_plan(graph, ranges, request)
+    return Start(Quantized(graph, graph, plan, (*mend.log, *said)), settings, request, mend)
+
+
+def _chosen(
+    graph: Graph, seen: Mapping[int, Observed], settings: Settings, request: Request, calibration: Samples
+) -> tuple[dict[int, Range], Request, tuple[str, ...]]:
+    """Every activation's range by the estimator that was asked for, or the better of two; the request that says why; a word
+    where that is not the extremes.
+    """
+    if settings.ranges != "auto":
+        return _ranges(seen, settings), request, ()
+    gain = _clear(_gains_of_moving(graph, seen, request, calibration))
+    chosen = replace(settings, ranges="minmax" if gain is None else "moving")
+    why = chosen.request().ranges_from
+    if gain is None:
+        return _ranges(seen, chosen), replace(request, ranges_from=why), ()
+    better = f"{gain:.1f} dB better at the output than minmax on samples held out"
+    said = f"took ranges from moving averages of the samples' extremes: {better}"
+    return _ranges(seen, chosen), replace(request, ranges_from=f"{why}, {better}"), (said,)
+
+
+def _clear(gains: Mapping[str, float]) -> float | None:
+    """The mean of what the outputs gain where that is clear, and none loses as much; else None."""
+    gain = float(np.mean(list(gains.values()))) if gains else 0.0
+    return gain if gain > _CLEAR_GAIN and min(gains.values()) > -_CLEAR_GAIN else None
+
+
+def _gains_of_moving(graph: Graph, seen: Mapping[int, Observed], request: Request, calibration: Samples) -> dict[str, float]:
+    """The dB that ranges of moving averages gain over the extremes, by output; nothing where there are too few samples.
+
+    Every n-th sample is held out: ranges are taken from the others, and what both plans make of it is compared in simulation.
+    """
+    count = len(calibration)
+    held = np.unique(np.linspace(0, count - 1, min(_HELD_OUT, count // 4)).round().astype(np.int64))
+    if len(held) < _LEAST_HELD_OUT or any(len(o.lows) != count for o in seen.values()):
+        return {}
+    others = np.setdiff1d(np.arange(count), held)
+    rest = {i: Observed(o.lows[others], o.highs[others]) for i, o in seen.items()}
+    batches = [batch for batch, _ in calibration.take(held).batches(_BATCH)]
+    exact = run_batches(Program(graph), batches)
+    gains = dict.fromkeys((name for name, y in exact.items() if y.dtype.kind == "f"), 0.0)
+    for name, sign in (("minmax", -1.0), ("moving", 1.0)):
+        estimate = estimator(name, request.scheme.activations)
+        plan = first_plan(graph, {i: estimate.estimate(o) for i, o in rest.items()}, request)
+        made = run_batches(Program(emit(graph, plan)), batches)
+        for output in gains:
+            gains[output] += sign * _decibels(exact[output], made[output])
+    return gains
+
+
+def _decibels(exact: np.ndarray, made: np.ndarray) -> float:
+    """The power of what varies over the samples against that of the error, each column of its own mean."""
+    power, error = (np.square(y, dtype=np.float64).sum() for y in (exact - exact.mean(0), made - exact))
+    return float(10 * np.log10(max(power, 1e-30) / max(error, 1e-30)))
 
 
 def replayed(graph: Graph, plan: Plan, settings: Settings) -> Start:
@@ -83,7 +146,7 @@ def planner(start: Start, calibration: Samples, progress: Progress) -> MakePlan:
         request = replace(start.request, wide_weights=wide_weights)
         estimate = estimator(start.settings.ranges, request.scheme.activations)
         seen = observe(graph, batches, histogram=estimate.needs_histogram)
-        found = {i: estimate.estimate(o) for i, o in seen.items()}
+        found, request, _ = _chosen(graph, seen, start.settings, request, calibration)
         if request.target.float_islands or request.scheme.activations == "int16":
             return first_plan(graph, found, replace(request, float_ops=(*request.float_ops, *precise)))
         return first_plan(graph, found, request, precise)
@@ -91,10 +154,15 @@ def planner(start: Start, calibration: Samples, progress: Progress) -> MakePlan:
     return plan
 
 
-def _ranges(  # noqa: PLR0913, PLR0917  # a run's own parts
+def _ranges(seen: Mapping[int, Observed], settings: Settings) -> dict[int, Range]:
+    estimate = estimator(settings.ranges, settings.request().scheme.activations)
+    return {i: estimate.estimate(o) for i, o in seen.items()}
+
+
+def _seen(  # noqa: PLR0913, PLR0917  # a run's own parts
     graph: Graph, settings: Settings, calibration: Samples, folder: RunFolder, progress: Progress, steps: tuple[Step, ...] = ()
-) -> dict[int, Range]:
-    """The range of every activation, from what an earlier run of the folder saw if it did."""
+) -> dict[int, Observed]:
+    """What every activation takes on over the samples, or took on when an earlier run of the folder looked."""
     estimate = estimator(settings.ranges, settings.request().scheme.activations)
     name = "calibration" if not steps else f"calibration {hashlib.sha256(repr(steps).encode()).hexdigest()[:12]}"
 
@@ -114,5 +182,4 @@ def _ranges(  # noqa: PLR0913, PLR0917  # a run's own parts
 
     stored = folder.arrays(name, make)
     ids = [int(key.split()[0]) for key in stored if key.endswith(" lows")]
-    seen = {i: Observed(stored[f"{i} lows"], stored[f"{i} highs"], stored.get(f"{i} counts")) for i in ids}
-    return {i: estimate.estimate(o) for i, o in seen.items()}
+    return {i: Observed(stored[f"{i} lows"], stored[f"{i} highs"], stored.get(f"{i} counts")) for i in ids}

@@ -14,7 +14,7 @@ Granularity: TypeAlias = Literal["per-channel", "per-tensor"]
 
 GRANULARITIES: Final[tuple[Granularity, ...]] = ("per-channel", "per-tensor")
 #: Range estimators, :data:`intact.ranges.ESTIMATORS`.
-RANGES: Final = ("minmax", "moving", "percentile", "mse")
+RANGES: Final = ("auto", "minmax", "moving", "percentile", "mse")
 #: :data:`intact.remedies.REMEDIES`.
 REMEDIES: Final = ("equalize", "absorb", "mixed", "clip", "ranges", "bias", "bias-analytic", "round", "finetune")
 #: What outputs and targets are compared by, :data:`intact.measure.metrics.METRICS`.

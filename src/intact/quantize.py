@@ -109,7 +109,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     evaluation: object = None,
     scheme: str = "int8",
     target: str = "cpu",
-    ranges: str = "minmax",
+    ranges: str = "auto",
     weights: Granularity = "per-channel",
     keep_float: Iterable[str] = (),
     input_type: str | None = None,

@@ -69,6 +69,20 @@ class MinMax(Estimator):
 
 @final
 @dataclass(frozen=True)
+class Auto(Estimator):
+    """:class:`MinMax` or :class:`Moving`, whichever is better at the network's output; the former until that is known.
+
+    A run chooses, once it can simulate both: :mod:`intact.begin`.
+    """
+
+    name: ClassVar[str] = "auto"
+
+    def estimate(self, seen: Observed) -> Range:
+        return seen.extremes
+
+
+@final
+@dataclass(frozen=True)
 class Moving(Estimator):
     """``r <- (1 - step) r + step * extreme`` over the samples in order, from the first one's extremes.
 
@@ -151,7 +165,8 @@ def least_squared_error(weight: np.ndarray, absmax: np.ndarray, dtype: str, axis
     return best
 
 
-ESTIMATORS: Final[Mapping[str, Estimator]] = MappingProxyType({e.name: e for e in (MinMax(), Moving(), Percentile(), Mse())})
+_ALL: Final = (Auto(), MinMax(), Moving(), Percentile(), Mse())
+ESTIMATORS: Final[Mapping[str, Estimator]] = MappingProxyType({e.name: e for e in _ALL})
 
 
 def estimator(name: str, dtype: str = "int8") -> Estimator:

@@ -29,7 +29,7 @@ class Settings:
 
     scheme: str = "int8"
     target: str = "cpu"
-    ranges: str = "minmax"
+    ranges: str = "auto"
     weights: Granularity = "per-channel"
     keep_float: tuple[str, ...] = ()
     input_type: str | None = None
