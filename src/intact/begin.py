@@ -17,7 +17,7 @@ from intact.mixing import first_plan
 from intact.plan import Plan
 from intact.planner import make_plan
 from intact.quantized import Quantized
-from intact.ranges import Observed, Range, estimator
+from intact.ranges import Estimator, Observed, Range, estimator, foreseen
 from intact.remedies.base import MakePlan
 from intact.request import Request
 from intact.run_folder import RunFolder
@@ -83,7 +83,7 @@ def planner(start: Start, calibration: Samples, progress: Progress) -> MakePlan:
         request = replace(start.request, wide_weights=wide_weights)
         estimate = estimator(start.settings.ranges, request.scheme.activations)
         seen = observe(graph, batches, histogram=estimate.needs_histogram)
-        found = {i: estimate.estimate(o) for i, o in seen.items()}
+        found = _estimated(graph, estimate, seen)
         if request.target.float_islands or request.scheme.activations == "int16":
             return first_plan(graph, found, replace(request, float_ops=(*request.float_ops, *precise)))
         return first_plan(graph, found, request, precise)
@@ -115,4 +115,10 @@ def _ranges(  # noqa: PLR0913, PLR0917  # a run's own parts
     stored = folder.arrays(name, make)
     ids = [int(key.split()[0]) for key in stored if key.endswith(" lows")]
     seen = {i: Observed(stored[f"{i} lows"], stored[f"{i} highs"], stored.get(f"{i} counts")) for i in ids}
-    return {i: estimate.estimate(o) for i, o in seen.items()}
+    return _estimated(graph, estimate, seen)
+
+
+def _estimated(graph: Graph, estimate: Estimator, seen: Mapping[int, Observed]) -> dict[int, Range]:
+    """Ranges from what was seen; of calls that follow each other, with what a longer stretch of them would show."""
+    found = {i: estimate.estimate(o) for i, o in seen.items()}
+    return {i: foreseen(seen[i], r) for i, r in found.items()} if graph.states else found
