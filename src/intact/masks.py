@@ -97,7 +97,8 @@ class Masks:
         found: dict[int, Range] = {}
         for op in reversed(self.graph.ops):
             for i in op.outputs:
-                if len(demands.get(i, ())) == len(readers[i]) and i not in self.graph.outputs and i not in floors:
+                count = len(demands.get(i, ()))
+                if 0 < count == len(readers[i]) and i not in self.graph.ends and i not in floors:
                     _lower(i, min(demands[i], default=-np.inf), known, found, floors)
             if op.output in floors:
                 for i, floor in _demanded(op, floors[op.output], known):
