@@ -18,7 +18,7 @@ from intact.mixing import first_plan
 from intact.plan import Plan
 from intact.planner import make_plan
 from intact.quantized import Quantized
-from intact.ranges import Observed, Range, estimator
+from intact.ranges import Observed, Range, estimator, foreseen
 from intact.remedies.base import MakePlan
 from intact.request import Request
 from intact.run_folder import RunFolder
@@ -66,7 +66,7 @@ def begin(graph: Graph, settings: Settings, calibration: Samples, folder: RunFol
         return Start(Quantized(graph, graph, make_plan(graph, {}, request)), settings, request)
     seen = _seen(graph, settings, calibration, folder, progress)
     few = [batch for batch, _ in calibration.spread(_FEW).batches(_BATCH)]
-    mend = find(graph, _ranges(seen, settings), few, request)
+    mend = find(graph, _ranges(graph, seen, settings), few, request)
     request = replace(request, float_ops=mend.float_ops, steps=mend.steps)
     if mend.steps:
         graph = mended(graph, mend.steps)
@@ -83,15 +83,15 @@ def _chosen(
     where that is not the extremes.
     """
     if settings.ranges != "auto":
-        return _ranges(seen, settings), request, ()
+        return _ranges(graph, seen, settings), request, ()
     gain = _clear(_gains_of_moving(graph, seen, request, calibration))
     chosen = replace(settings, ranges="minmax" if gain is None else "moving")
     why = chosen.request().ranges_from
     if gain is None:
-        return _ranges(seen, chosen), replace(request, ranges_from=why), ()
+        return _ranges(graph, seen, chosen), replace(request, ranges_from=why), ()
     better = f"{gain:.1f} dB better at the output than minmax on samples held out"
     said = f"took ranges from moving averages of the samples' extremes: {better}"
-    return _ranges(seen, chosen), replace(request, ranges_from=f"{why}, {better}"), (said,)
+    return _ranges(graph, seen, chosen), replace(request, ranges_from=f"{why}, {better}"), (said,)
 
 
 def _clear(gains: Mapping[str, float]) -> float | None:
@@ -101,13 +101,14 @@ def _clear(gains: Mapping[str, float]) -> float | None:
 
 
 def _gains_of_moving(graph: Graph, seen: Mapping[int, Observed], request: Request, calibration: Samples) -> dict[str, float]:
-    """The dB that ranges of moving averages gain over the extremes, by output; nothing where there are too few samples.
+    """The dB that ranges of moving averages gain over the extremes, by output; nothing where there are too few samples, or
+    where they are calls that build on each other.
 
     Every n-th sample is held out: ranges are taken from the others, and what both plans make of it is compared in simulation.
     """
     count = len(calibration)
     held = np.unique(np.linspace(0, count - 1, min(_HELD_OUT, count // 4)).round().astype(np.int64))
-    if len(held) < _LEAST_HELD_OUT or any(len(o.lows) != count for o in seen.values()):
+    if graph.states or len(held) < _LEAST_HELD_OUT or any(len(o.lows) != count for o in seen.values()):
         return {}
     others = np.setdiff1d(np.arange(count), held)
     rest = {i: Observed(o.lows[others], o.highs[others]) for i, o in seen.items()}
@@ -154,9 +155,11 @@ def planner(start: Start, calibration: Samples, progress: Progress) -> MakePlan:
     return plan
 
 
-def _ranges(seen: Mapping[int, Observed], settings: Settings) -> dict[int, Range]:
+def _ranges(graph: Graph, seen: Mapping[int, Observed], settings: Settings) -> dict[int, Range]:
+    """Ranges from what was seen; of calls that follow each other, with what a longer stretch of them would show."""
     estimate = estimator(settings.ranges, settings.request().scheme.activations)
-    return {i: estimate.estimate(o) for i, o in seen.items()}
+    found = {i: estimate.estimate(o) for i, o in seen.items()}
+    return {i: foreseen(seen[i], r) for i, r in found.items()} if graph.states else found
 
 
 def _seen(  # noqa: PLR0913, PLR0917  # a run's own parts

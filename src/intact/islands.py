@@ -50,7 +50,7 @@ class _Sea:
 
     def is_read(self, op: Op) -> bool:
         """Whether other ops alone read it: a network's last op gains nothing, as no partition comes after it."""
-        return not set(self.graph.outputs).intersection(op.outputs)
+        return not set(self.graph.ends).intersection(op.outputs)
 
     def joins(self, op: Op, island: Set[int]) -> bool:
         flows = [i for i in op.reads if self.graph[i].is_float and not self.graph[i].is_constant]

@@ -101,7 +101,7 @@ class Masks:
         for op in reversed(self.graph.ops):
             for i in op.outputs:
                 asked = demands.get(i, [])
-                if asked and len(asked) == len(readers[i]) and i not in self.graph.outputs and i not in floors:
+                if asked and len(asked) == len(readers[i]) and i not in self.graph.ends and i not in floors:
                     _lower(i, min(asked), known, found, floors)
             if op.output in floors:
                 for i, floor in _demanded(op, floors[op.output], known):

@@ -73,7 +73,7 @@ def parts(graph: Graph, op: Op) -> Mapping[int, np.ndarray]:
     Empty unless all readers do so, and the op's weights can be cut.
     """
     out, kind = op.output, op.kind
-    if not isinstance(kind, Weighted) or isinstance(kind, DepthwiseConv2D) or out in graph.outputs:
+    if not isinstance(kind, Weighted) or isinstance(kind, DepthwiseConv2D) or out in graph.ends:
         return {}
     if any(i is not None and not graph[i].is_constant for n, i in enumerate(op.inputs) if i != data_input(graph, op)):
         return {}
@@ -94,7 +94,7 @@ def parts(graph: Graph, op: Op) -> Mapping[int, np.ndarray]:
             return {}
         for i, y in zip(reader.outputs, made, strict=True):
             picked = y.reshape(-1, y.shape[-1])[0]
-            if y.shape[:-1] != shape[:-1] or not bool((y == picked).all()) or bool((picked < 1).any()) or i in graph.outputs:
+            if y.shape[:-1] != shape[:-1] or not bool((y == picked).all()) or bool((picked < 1).any()) or i in graph.ends:
                 return {}
             found[i] = picked.numpy().astype(np.int64) - 1
     return found if len(found) > 1 and not _is_grouped(graph, op) else {}
@@ -138,7 +138,7 @@ def _powers(step: Step, *, negative: bool) -> np.ndarray:
 def can_enter(graph: Graph, i: int) -> bool:
     """Whether all that reads the tensor are weights of their own, which can take a scale per column of it back."""
     readers = graph.consumers()[i]
-    return bool(readers) and i not in graph.outputs and all(_takes(graph, op, i) for op in readers)
+    return bool(readers) and i not in graph.ends and all(_takes(graph, op, i) for op in readers)
 
 
 def _takes(graph: Graph, op: Op, i: int) -> bool:

@@ -126,7 +126,7 @@ def _first(graph: Graph, i: int) -> list[tuple[int, Op | None]]:
     """The input and what is made of it by itself, one after the other, each with the op that makes it."""
     readers = graph.consumers()
     chain: list[tuple[int, Op | None]] = [(i, None)]
-    while len(readers[i]) == 1 and i not in graph.outputs and _flow(graph, readers[i][0]) == i:
+    while len(readers[i]) == 1 and i not in graph.ends and _flow(graph, readers[i][0]) == i:
         op = readers[i][0]
         i = op.output
         chain.append((i, op))
@@ -309,7 +309,7 @@ class _Look:
         """The ops at the end of the network that have to be in float for what they put together to keep its own scale."""
         readers = self.graph.consumers()[i]
         op = self.makers.get(i)
-        if op is None or (readers if last else len(readers) != 1 or i in self.graph.outputs):
+        if op is None or (readers if last else len(readers) != 1 or i in self.graph.ends):
             return None
         if isinstance(op.kind, Weighted):
             low, high = self.seen.get(i, (np.zeros(1), np.zeros(1)))
