@@ -90,13 +90,26 @@ def test_functions_of_keras_ops_in_both_kinds_of_file(keras, tmp_path):
 def test_open_sizes_need_an_input_shape(keras, tmp_path):
     layers = [keras.Input((None, None, 3), name="photo"), keras.layers.Conv2D(2, 3), keras.layers.GlobalAveragePooling2D()]
     model = keras.Sequential(layers)
-    with pytest.raises(UnsupportedError, match=r"input 'photo' has the shape \?x\?x3.*input_shape=\(height, width, channels\)"):
+    with pytest.raises(UnsupportedError, match=r"input 'photo' has the shape \?x\?x3.*input_shape=\(height, width, 3\)"):
         load(model)
     with pytest.raises(UnsupportedError, match=r"input 'photo' takes \?x\?x3, which 8x8x1 does not fit"):
         load(model, input_shape=(8, 8, 1))
     model.save(tmp_path / "model.keras")
     graph = load(tmp_path / "model.keras", input_shape=(10, 8, 3))
     assert graph[graph.inputs[0]].shape[1:] == (10, 8, 3)
+
+
+def test_a_recurrent_network_of_open_length_is_told_to_choose_one(keras):
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((None, 3), name="words"), layers.Bidirectional(layers.LSTM(4)), layers.Dense(2)])
+    with pytest.raises(UnsupportedError, match=r"the shape \?x3.*input_shape=\(length, 3\).*--input-shape length,3"):
+        load(model)
+    graph = clean(load(model, input_shape=(5, 3)))
+    assert graph.takes_batches
+    assert "UNPACK" in kinds(graph)
+    x = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
+    (y,) = Program(graph)({graph.input_names[0]: x}).values()
+    assert_same(y.numpy(), model(x).numpy(), rtol=1e-5)
 
 
 def test_models_that_are_not_ready(keras):

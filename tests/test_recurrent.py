@@ -1,6 +1,8 @@
 """Recurrent networks keep their states from call to call: in float, quantized, in LiteRT and in TensorFlow Lite Micro."""
 
 import importlib.util
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,6 +157,19 @@ def test_a_state_of_another_shape_is_refused():
 def test_calls_are_divided_into_stretches():
     parts = split(12, None, seed=0, in_order=True)
     assert [part.tolist() for part in parts.values()] == [[0, 1, 2], [3, 4, 5], [6, 7, 8, 9, 10, 11]]
+
+
+def test_the_documented_calls_work(tmp_path, monkeypatch):
+    text = (Path(__file__).parents[1] / "docs" / "recurrent.md").read_text()
+    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(code) == 2
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(DATA / "lstm_streaming.tflite", tmp_path)
+    np.save("calls.npy", BEFORE[:200])
+    scope = {}
+    for block in code:
+        exec(compile(block, "docs/recurrent.md", "exec"), scope)
+    assert scope["averages"].shape == (1, 2)
 
 
 # ---- quantized ----------------------------------------------------------------------------------------------------------

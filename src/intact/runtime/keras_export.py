@@ -133,10 +133,17 @@ def _shapes(
         if None in inner:
             raise RefusedError(
                 f"input {name!r} has the shape {_written(inner)}, and an integer network needs every size but the batch; "
-                "choose one with input_shape=(height, width, channels), on the command line --input-shape height,width,channels"
+                f"choose one with input_shape=({', '.join(_spelled(inner))}), on the command line "
+                f"--input-shape {','.join(_spelled(inner))}"
             )
         found.append((1, *(size for size in inner if size is not None)))
     return found
+
+
+def _spelled(shape: Sequence[int | None]) -> list[str]:
+    """The sizes of a sample, in words where they are open: an image's, or a sequence's length."""
+    words = ("height", "width", "channels") if len(shape) == 3 else ("length", *(f"size{n}" for n in range(1, len(shape))))
+    return [word if size is None else str(size) for word, size in zip(words, shape, strict=True)]
 
 
 def _written(shape: Sequence[int | None]) -> str:
