@@ -159,9 +159,9 @@ def _peer(source: Path, samples: Samples, folder: Path) -> Path:
 
     signed = with_signature(source)
     interpreter = Interpreter(str(signed))
-    ((name, parts),) = interpreter.get_signature_list().items()
-    runner = interpreter.get_signature_runner(name)
-    arguments = {runner._inputs[argument][1]: argument for argument in parts["inputs"]}
+    (name,) = interpreter.get_signature_list()
+    named = interpreter.get_signature_runner(name).get_input_details()
+    arguments = {d["index"]: argument for argument, d in named.items()}
     details = interpreter.get_input_details()
     feeds = _feeds(details, samples)
     with quiet():

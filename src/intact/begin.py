@@ -31,7 +31,9 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 _BATCH: Final = 32
 #: Columns are looked at on so many samples.
 _FEW: Final = 64
-#: Two ways to take ranges are compared on so many samples, or not at all when a quarter of them are fewer than the least.
+#: Two ways to take ranges are compared in so many turns, on at most so many samples each, or not at all with fewer than the
+#: least.
+_TURNS: Final = 4
 _HELD_OUT: Final = 32
 _LEAST_HELD_OUT: Final = 8
 #: dB that another way has to gain.
@@ -104,29 +106,38 @@ def _gains_of_moving(graph: Graph, seen: Mapping[int, Observed], request: Reques
     """The dB that ranges of moving averages gain over the extremes, by output; nothing where there are too few samples, or
     where they are calls that build on each other.
 
-    Every n-th sample is held out: ranges are taken from the others, and what both plans make of it is compared in simulation.
+    In each of a few turns every n-th sample is held out: ranges are taken from the others, and what both plans make of it is
+    compared in simulation. One sample that is unlike the rest is so held out once, and not in every comparison.
     """
     count = len(calibration)
-    held = np.unique(np.linspace(0, count - 1, min(_HELD_OUT, count // 4)).round().astype(np.int64))
-    if graph.states or len(held) < _LEAST_HELD_OUT or any(len(o.lows) != count for o in seen.values()):
+    if graph.states or count < _TURNS * _LEAST_HELD_OUT or any(len(o.lows) != count for o in seen.values()):
         return {}
-    others = np.setdiff1d(np.arange(count), held)
-    rest = {i: Observed(o.lows[others], o.highs[others]) for i, o in seen.items()}
-    batches = [batch for batch, _ in calibration.take(held).batches(_BATCH)]
-    exact = run_batches(Program(graph), batches)
-    gains = dict.fromkeys((name for name, y in exact.items() if y.dtype.kind == "f"), 0.0)
-    for name, sign in (("minmax", -1.0), ("moving", 1.0)):
-        estimate = estimator(name, request.scheme.activations)
-        plan = first_plan(graph, {i: estimate.estimate(o) for i, o in rest.items()}, request)
-        made = run_batches(Program(emit(graph, plan)), batches)
-        for output in gains:
-            gains[output] += sign * _decibels(exact[output], made[output])
-    return gains
+    program = Program(graph)
+    power, error = dict[str, float](), {name: dict[str, float]() for name in ("minmax", "moving")}
+    for turn in range(_TURNS):
+        held = np.arange(turn, count, _TURNS)
+        held = held[np.linspace(0, len(held) - 1, min(_HELD_OUT, len(held))).round().astype(np.int64)]
+        others = np.setdiff1d(np.arange(count), held)
+        rest = {i: Observed(o.lows[others], o.highs[others]) for i, o in seen.items()}
+        batches = [batch for batch, _ in calibration.take(held).batches(_BATCH)]
+        exact = {name: y for name, y in run_batches(program, batches).items() if y.dtype.kind == "f"}
+        for output, y in exact.items():
+            power[output] = power.get(output, 0.0) + _squares(y - y.mean(0))
+        for name, sums in error.items():
+            estimate = estimator(name, request.scheme.activations)
+            plan = first_plan(graph, {i: estimate.estimate(o) for i, o in rest.items()}, request)
+            made = run_batches(Program(emit(graph, plan)), batches)
+            for output, y in exact.items():
+                sums[output] = sums.get(output, 0.0) + _squares(made[output] - y)
+    return {name: _decibels(p, error["moving"][name]) - _decibels(p, error["minmax"][name]) for name, p in power.items()}
 
 
-def _decibels(exact: np.ndarray, made: np.ndarray) -> float:
-    """The power of what varies over the samples against that of the error, each column of its own mean."""
-    power, error = (np.square(y, dtype=np.float64).sum() for y in (exact - exact.mean(0), made - exact))
+def _squares(y: np.ndarray) -> float:
+    return float(np.square(y, dtype=np.float64).sum())
+
+
+def _decibels(power: float, error: float) -> float:
+    """What varies over the samples, each column around its own mean, against the error."""
     return float(10 * np.log10(max(power, 1e-30) / max(error, 1e-30)))
 
 

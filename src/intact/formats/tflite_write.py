@@ -47,7 +47,7 @@ class _Writer(Tables):
         kept = Variables(self)
         buffers = self.tables([self._write_buffer(payload) for payload in self._buffers])
         own = [self.tensor(self.graph[i], constants.get(i, 0)) for i in self.index]
-        # Ops that keep something add tensors; without one the list is complete here, and files are laid out as they always were.
+        # Ops that keep something add tensors; without one the list is complete here, and files are laid out as ever.
         keeps = bool(self.graph.states) or any(row(op.kind.name).kept for op in self.graph.ops)
         complete = 0 if keeps else self.tables(own)
         ops = self.tables([*kept.before(), *(self._op(op) for op in self.graph.ops), *kept.after()])
