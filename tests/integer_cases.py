@@ -55,7 +55,9 @@ class Builder:
         bias = self.draw.integers(-3000, 3000, shape[axis]).astype(np.int32)
         return w, self._add(bias.shape, bias_format(self.tensors[x].format, fmt), bias)
 
-    def op(self, kind: OpKind, *reads: int | None, out: Format | None = None, name: str = "") -> None:
+    def op(
+        self, kind: OpKind, *reads: int | None, out: Format | None = None, second: Format | None = None, name: str = ""
+    ) -> None:
         given = [None if i is None else self._meta(self.tensors[i]) for i in reads]
         first = next(f for f in (self.tensors[i].format for i in reads if i is not None) if not isinstance(f, Index))
         fmt = out or self.format()
@@ -65,7 +67,7 @@ class Builder:
             scale, zero_point = kind.range_rule.by_dtype["int8"]
             fmt = Affine((scale,), (zero_point,))
         shapes = infer_shapes(kind, given)
-        made = tuple(self._add((None, *s[1:]), fmt) for s in shapes)
+        made = tuple(self._add((None, *s[1:]), (second or fmt) if n else fmt) for n, s in enumerate(shapes))
         self.ops.append(Op(kind, reads, made))
         label = f"{kind.name} {name}".strip()
         assert label not in self.names
@@ -124,7 +126,8 @@ def every_kind(seed: int) -> Builder:
         b.op(kinds[name](keep_dims=True), b.flow(5, 6, 4), b.ints(3), name="channels")
     for name in ("REDUCE_MAX", "REDUCE_MIN"):
         b.op(kinds[name](), b.flow(5, 6, 4), b.ints(1, 2))
-    b.op(kinds["ARG_MAX"]("int32"), b.flow(9), b.ints(1, shape=()), out=Index())
+    for name in ("ARG_MAX", "ARG_MIN"):
+        b.op(kinds[name]("int32"), b.flow(9), b.ints(1, shape=()), out=Index())
 
     for options in ({}, {"align_corners": True}, {"half_pixel_centers": True}):
         for name in ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"):
@@ -189,6 +192,7 @@ def _moves(b: Builder) -> None:
     b.op(kinds["SPACE_TO_DEPTH"](), b.flow(4, 6, 3))
     b.op(kinds["EXPAND_DIMS"](), b.flow(5, 6), b.ints(1, shape=()))
     b.op(kinds["GATHER"](axis=1), b.flow(5, 6), b.ints(4, 0, 0, 2))
+    b.op(kinds["TOPK_V2"](), b.flow(3, 9), b.ints(4, shape=()), second=Index())
     b.op(kinds["MIRROR_PAD"](), b.flow(5, 6), b.ints(0, 0, 2, 1, 0, 3, shape=(3, 2)))
     b.op(kinds["PACK"](axis=1, count=2), b.flow(5, fmt=fmt), b.flow(5, fmt=fmt))
     b.op(kinds["PAD"](), b.flow(5, 6), b.ints(0, 0, 2, 1, 0, 3, shape=(3, 2)))

@@ -116,7 +116,7 @@ def with_computed_weights(d, x, out):
 def computed(d, x, *shape):
     """Numbers that are not known before the graph runs, though every input gives the same."""
     mean = d(Mean(), x, list(range(1 + len(d.shape(x)))))
-    return d(Add(), d(Mul(), mean, 0.0), normal(*shape))
+    return d(Add(), d(Mul(), mean, 1e-30), normal(*shape))
 
 
 def repeat(d, x, axis, times, *, kind=ExpandDims):
@@ -631,6 +631,61 @@ CASES += [
         "no FULLY_CONNECTED",
         (24,),
         lambda d, x: d(Transpose(), d(Reshape(), d(Tanh(), x), [-1, 3, 2, 4]), [0, 2, 3, 1]),
+    ),
+]
+
+
+def added(d, x, inner=Add, outer=Add, c=None):
+    """``(x w + tanh(x)) + c``, as recurrent cells come."""
+    return d(outer(), d(inner(), dense(d, x), d(Tanh(), x)), normal(5, seed=1) if c is None else c)
+
+
+def without_batch(d, x, shape):
+    """``x + y`` for y of the input's shape, which is made to lose its leading axes."""
+    return d(Add(), x, d(Reshape(), d(Tanh(), x), shape))
+
+
+def nothing(d, x, *, factor=0.0, **options):
+    return d(Tanh(), d(Add(**options), d(Mul(), x, factor), d(Relu(), x)))
+
+
+CASES += [
+    applies("bias before sum", "the layer first", "FULLY_CONNECTED TANH ADD", (5,), added),
+    applies(
+        "bias before sum",
+        "the layer second",
+        "TANH FULLY_CONNECTED ADD",
+        (5,),
+        lambda d, x: d(Add(), normal(5, seed=1), d(Add(), d(Tanh(), x), dense(d, x))),
+    ),
+    applies("bias before sum", "one for all", "FULLY_CONNECTED TANH ADD", (5,), lambda d, x: added(d, x, c=0.5)),
+    stays("bias before sum", "no layer", (5,), lambda d, x: d(Add(), d(Add(), d(Tanh(), x), x), normal(5))),
+    stays("bias before sum", "a product of the layer", (5,), lambda d, x: added(d, x, inner=Mul)),
+    stays("bias before sum", "a product of the sum", (5,), lambda d, x: added(d, x, outer=Mul)),
+    stays(
+        "bias before sum",
+        "per place",
+        IMAGE,
+        lambda d, x: d(Add(), d(Add(), conv(d, x, 3), d(Tanh(), x)), normal(4, 6, 3, seed=1)),
+    ),
+    stays(
+        "bias before sum",
+        "another reader of the sum",
+        (5,),
+        lambda d, x: both(d(Tanh(), y := d(Add(), dense(d, x), d(Tanh(), x))), d(Add(), y, normal(5, seed=1))),
+    ),
+    Case("broadcast as it is", "a row", draft((6,), lambda d, x: without_batch(d, x, [6]), open_batch=False), "TANH ADD"),
+    Case("broadcast as it is", "two axes", draft((1, 6), lambda d, x: without_batch(d, x, [6]), open_batch=False), "TANH ADD"),
+    Case("broadcast as it is", "another shape", draft((6, 6), lambda d, x: without_batch(d, x, [6, 1, 6]), open_batch=False)),
+    applies("nothing to add", "zeros of a first step", "RELU TANH", (5,), nothing),
+    stays("nothing to add", "something", (5,), lambda d, x: nothing(d, x, factor=normal(5))),
+    stays("nothing to add", "a clamp", (5,), lambda d, x: nothing(d, x, activation="relu6")),
+    stays("nothing to add", "an output", (5,), lambda d, x: d(Add(), d(Mul(), x, 0.0), d(Tanh(), x))),
+    stays(
+        "nothing to add",
+        "more rows",
+        (3, 5),
+        lambda d, x: d(Tanh(), d(Add(), d(Mul(), x, 0.0), d(Mean(keep_dims=True), x, [1]))),
     ),
 ]
 
