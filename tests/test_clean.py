@@ -802,6 +802,35 @@ CASES += [
 ]
 
 
+def zeros(*shape):
+    return np.zeros(shape, np.float32)
+
+
+def with_row(shape):
+    """y + tanh(y), [1, 5] each, the second in another ``shape``."""
+    return lambda d, x: d(Add(), y := dense(d, x), d(Reshape(), d(Tanh(), y), shape))
+
+
+def cell(d, x, last):
+    """W x + R tanh(x) + ``last``, as a recurrent cell begins."""
+    return d(Add(), d(Add(), dense(d, x, bias=False), dense(d, d(Tanh(), x), bias=False)), last)
+
+
+CASES += [
+    applies(
+        "bias before sum", "a vector", "TANH FULLY_CONNECTED FULLY_CONNECTED ADD", (7,), lambda d, x: cell(d, x, normal(5))
+    ),
+    stays("bias before sum", "no layer", (7,), lambda d, x: d(Add(), d(Add(), d(Tanh(), x), x), normal(7))),
+    stays("bias before sum", "computed", (7,), lambda d, x: cell(d, x, computed(d, x, 5))),
+    Case("broadcast as it is", "a row", draft((7,), with_row([5]), open_batch=False), "FULLY_CONNECTED TANH ADD"),
+    Case("broadcast as it is", "a column", draft((7,), with_row([5, 1]), open_batch=False)),
+    applies("nothing to add", "a state of zeros", "TANH", (7,), lambda d, x: d(Tanh(), d(Add(), d(Mul(), x, zeros(7)), x))),
+    stays("nothing to add", "an output", (7,), lambda d, x: d(Add(), d(Mul(), x, zeros(7)), x)),
+    stays("nothing to add", "not only zeros", (7,), lambda d, x: d(Tanh(), d(Add(), d(Mul(), x, normal(7)), x))),
+    stays("nothing to add", "broadcast", (1, 7), lambda d, x: d(Tanh(), d(Add(), d(Mul(), x, zeros(4, 7)), x))),
+]
+
+
 @pytest.mark.parametrize("case", [c for c in CASES if c.left], ids=str)
 def test_a_rewrite_applies_and_keeps_the_output(case):
     cleaned, log = clean_with_log(case.graph)
