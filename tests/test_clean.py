@@ -650,7 +650,7 @@ def nothing(d, x, *, factor=0.0, **options):
 
 
 CASES += [
-    applies("bias before sum", "the layer first", "FULLY_CONNECTED TANH ADD", (5,), added),
+    applies("bias before sum", "the layer first", "TANH FULLY_CONNECTED ADD", (5,), added),
     applies(
         "bias before sum",
         "the layer second",
@@ -658,7 +658,7 @@ CASES += [
         (5,),
         lambda d, x: d(Add(), normal(5, seed=1), d(Add(), d(Tanh(), x), dense(d, x))),
     ),
-    applies("bias before sum", "one for all", "FULLY_CONNECTED TANH ADD", (5,), lambda d, x: added(d, x, c=0.5)),
+    applies("bias before sum", "one for all", "TANH FULLY_CONNECTED ADD", (5,), lambda d, x: added(d, x, c=0.5)),
     stays("bias before sum", "no layer", (5,), lambda d, x: d(Add(), d(Add(), d(Tanh(), x), x), normal(5))),
     stays("bias before sum", "a product of the layer", (5,), lambda d, x: added(d, x, inner=Mul)),
     stays("bias before sum", "a product of the sum", (5,), lambda d, x: added(d, x, outer=Mul)),
@@ -799,35 +799,6 @@ CASES += [
             ("regrouped row", (8, 4), dilated_row(regroup=True), ""),
         )
     ),
-]
-
-
-def zeros(*shape):
-    return np.zeros(shape, np.float32)
-
-
-def with_row(shape):
-    """y + tanh(y), [1, 5] each, the second in another ``shape``."""
-    return lambda d, x: d(Add(), y := dense(d, x), d(Reshape(), d(Tanh(), y), shape))
-
-
-def cell(d, x, last):
-    """W x + R tanh(x) + ``last``, as a recurrent cell begins."""
-    return d(Add(), d(Add(), dense(d, x, bias=False), dense(d, d(Tanh(), x), bias=False)), last)
-
-
-CASES += [
-    applies(
-        "bias before sum", "a vector", "TANH FULLY_CONNECTED FULLY_CONNECTED ADD", (7,), lambda d, x: cell(d, x, normal(5))
-    ),
-    stays("bias before sum", "no layer", (7,), lambda d, x: d(Add(), d(Add(), d(Tanh(), x), x), normal(7))),
-    stays("bias before sum", "computed", (7,), lambda d, x: cell(d, x, computed(d, x, 5))),
-    Case("broadcast as it is", "a row", draft((7,), with_row([5]), open_batch=False), "FULLY_CONNECTED TANH ADD"),
-    Case("broadcast as it is", "a column", draft((7,), with_row([5, 1]), open_batch=False)),
-    applies("nothing to add", "a state of zeros", "TANH", (7,), lambda d, x: d(Tanh(), d(Add(), d(Mul(), x, zeros(7)), x))),
-    stays("nothing to add", "an output", (7,), lambda d, x: d(Add(), d(Mul(), x, zeros(7)), x)),
-    stays("nothing to add", "not only zeros", (7,), lambda d, x: d(Tanh(), d(Add(), d(Mul(), x, normal(7)), x))),
-    stays("nothing to add", "broadcast", (1, 7), lambda d, x: d(Tanh(), d(Add(), d(Mul(), x, zeros(4, 7)), x))),
 ]
 
 
