@@ -650,7 +650,7 @@ def nothing(d, x, *, factor=0.0, **options):
 
 
 CASES += [
-    applies("bias before sum", "the layer first", "FULLY_CONNECTED TANH ADD", (5,), added),
+    applies("bias before sum", "the layer first", "TANH FULLY_CONNECTED ADD", (5,), added),
     applies(
         "bias before sum",
         "the layer second",
@@ -658,7 +658,7 @@ CASES += [
         (5,),
         lambda d, x: d(Add(), normal(5, seed=1), d(Add(), d(Tanh(), x), dense(d, x))),
     ),
-    applies("bias before sum", "one for all", "FULLY_CONNECTED TANH ADD", (5,), lambda d, x: added(d, x, c=0.5)),
+    applies("bias before sum", "one for all", "TANH FULLY_CONNECTED ADD", (5,), lambda d, x: added(d, x, c=0.5)),
     stays("bias before sum", "no layer", (5,), lambda d, x: d(Add(), d(Add(), d(Tanh(), x), x), normal(5))),
     stays("bias before sum", "a product of the layer", (5,), lambda d, x: added(d, x, inner=Mul)),
     stays("bias before sum", "a product of the sum", (5,), lambda d, x: added(d, x, outer=Mul)),

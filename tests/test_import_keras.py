@@ -15,6 +15,7 @@ from intact.errors import MissingExtraError, ModelError, UnsupportedError
 from intact.formats import conversion
 from intact.formats.load import load
 from intact.simulate import Program
+from intact.verify import concrete
 from twins import keras_twin, torch_twin
 
 DATA = Path(__file__).parent / "data"
@@ -246,3 +247,14 @@ def test_both_front_ends_make_one_vocabulary_of_one_network(keras):
     for name in ("classes", "mask"):
         assert_same(ours[name].numpy(), theirs[name].numpy(), atol=1e-5)
     assert kinds(graph) == kinds(twin)
+
+
+def test_a_stateful_layer_keeps_its_state(keras):
+    layers = keras.layers
+    model = keras.Sequential([keras.Input(batch_shape=(1, 1, 3)), layers.GRU(4, stateful=True), layers.Dense(2)])
+    graph = clean(load(model))
+    assert [concrete(graph[state.read]) for state in graph.states] == [(1, 4)]
+    calls = np.random.default_rng(0).normal(size=(20, 1, 3)).astype(np.float32)
+    (y,) = Program(graph)({graph.input_names[0]: calls}).values()
+    model.layers[0].reset_state()
+    assert_same(y.numpy(), np.concatenate([model(call[None]).numpy() for call in calls]), rtol=1e-5)

@@ -12,7 +12,7 @@ from intact.graph import Op, Tensor
 from intact.lower import lower
 from intact.moves import merged, transpose_within
 from intact.ops.logic import Select, SelectV2
-from intact.ops.shaping import MirrorPad, Reshape, StridedSlice, Tile, Transpose
+from intact.ops.shaping import Concatenation, MirrorPad, Reshape, StridedSlice, Tile, Transpose, Unpack
 from intact.simulate import Program
 from intact.verify import concrete, infer, verify
 from small_graphs import graph
@@ -122,6 +122,17 @@ def test_tile_is_concatenation_of_at_most_ten(times, activations):
     assert max((len(op.inputs) for op in new.ops if op.kind.name == "CONCATENATION"), default=1) <= 10
     x = numbers(5, 4, 3)
     assert_same(outputs(new, x)[0], np.tile(x, times))
+
+
+@pytest.mark.parametrize("count", [10, 11, 20, 101])
+@pytest.mark.parametrize("activations", ACTIVATIONS)
+def test_many_parts_come_together_ten_at_a_time(count, activations):
+    net = draft((count, 2), lambda d, x: d(Concatenation(axis=-1), *d(Unpack(axis=1, count=count), x)))
+    new = lower(net, "mcu", activations)
+    assert max(len(op.inputs) for op in new.ops if op.kind.name == "CONCATENATION") == 10
+    x = numbers(3, count, 2)
+    assert_same(outputs(new, x)[0], x.reshape(3, -1))
+    assert_same(outputs(lower(net, "cpu", activations), x)[0], x.reshape(3, -1))
 
 
 # ---- SELECT -------------------------------------------------------------------------------------------------------------

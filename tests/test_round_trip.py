@@ -16,7 +16,7 @@ from intact.affine import Affine
 from intact.clean import clean, clean_with_log
 from intact.emit import emit
 from intact.errors import IntactError, ModelError
-from intact.formats import tflite
+from intact.formats import tflite, tflite_write
 from intact.formats.tflite_ops import CODES, UNIONS, row
 from intact.graph import Op
 from intact.lower import lower
@@ -172,7 +172,7 @@ def test_same_padding_puts_the_odd_zero_after(size, kernel, stride, pads):
 
 @pytest.mark.parametrize("change", [lambda payload: payload + b"\0", lambda payload: payload[:-1]], ids=["long", "short"])
 def test_an_int4_buffer_of_another_length_is_refused(monkeypatch, change):
-    encode = tflite.encode
-    monkeypatch.setattr(tflite, "encode", lambda t: change(encode(t)) if t.format.dtype == "int4" else encode(t))
+    encode = tflite_write.encode
+    monkeypatch.setattr(tflite_write, "encode", lambda t: change(encode(t)) if t.format.dtype == "int4" else encode(t))
     with pytest.raises(ModelError, match=r"holds \d+ bytes, which is not int4"):
         tflite.read(tflite.write(int4()))

@@ -37,8 +37,9 @@ def clean_with_log(graph: Graph) -> tuple[Graph, tuple[Applied, ...]]:
     """:func:`clean`, and what it did in order."""
     graph, log = free_batch(verify(_constant_shapes(graph))), list[Applied]()
     while True:
-        while (step := _first(graph)) is not None:
-            graph, applied = step
+        at = 0
+        while (step := _next(graph, at)) is not None:
+            graph, applied, at = step
             log.append(applied)
         freed = free_batch(graph)  # what stood in its way may be gone
         if freed is graph:
@@ -46,13 +47,22 @@ def clean_with_log(graph: Graph) -> tuple[Graph, tuple[Applied, ...]]:
         graph = freed
 
 
-def _first(graph: Graph) -> tuple[Graph, Applied] | None:
-    view = View(graph)
-    for op in graph.ops:
+#: How many ops before the last rewrite the search for the next begins: what it made may meet what stands there.
+_BACK: Final = 16
+
+
+def _next(graph: Graph, at: int) -> tuple[Graph, Applied, int] | None:
+    """The first rewrite that applies, from a little before op ``at`` on and round to it again, and where it was.
+
+    Not from the first op each time: an unrolled loop has thousands, and a rewrite in each step.
+    """
+    view, count = View(graph), len(graph.ops)
+    start = max(0, min(at, count) - _BACK)
+    for n in (*range(start, count), *range(start)):
         for name, rewrite in REWRITES.items():
-            changed = rewrite(view, op)
+            changed = rewrite(view, graph.ops[n])
             if changed is not None:
-                return changed, Applied(name, graph.label(op))
+                return changed, Applied(name, graph.label(graph.ops[n])), n
     return None
 
 

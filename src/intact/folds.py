@@ -239,7 +239,7 @@ def nothing_to_add(view: View, op: Op) -> Graph | None:
         return None
     for i, y in (op.inputs, op.inputs[::-1]):
         product = view.sole_producer(i)
-        if product is None or y is None or not isinstance(product.kind, Mul):
+        if product is None or y is None or view.data(y) is not None or not isinstance(product.kind, Mul):
             continue
         factor = next((d for j in product.inputs if (d := view.data(j)) is not None), None)
         if factor is None or factor.any() or view.graph[y].shape != view.graph[op.output].shape:

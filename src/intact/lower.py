@@ -14,6 +14,7 @@ from intact.affine import Index
 from intact.fuse import fuse_cells
 from intact.graph import Graph, Op, Tensor, constant, rebuild
 from intact.moves import (
+    concatenation_in_parts,
     mirror_as_slices,
     select_as_sum,
     select_as_v2,
@@ -28,7 +29,7 @@ from intact.ops.elementwise import Add, Mul, SquaredDifference, Sub
 from intact.ops.logic import Select, SelectV2
 from intact.ops.pooling import AveragePool2D
 from intact.ops.reduction import ArgMax, ArgMin, Mean, Sum
-from intact.ops.shaping import MirrorPad, Reshape, StridedSlice, Tile, Transpose
+from intact.ops.shaping import Concatenation, MirrorPad, Reshape, StridedSlice, Tile, Transpose
 from intact.rewrites import REWRITES
 from intact.verify import concrete, verify
 from intact.view import View
@@ -189,6 +190,7 @@ LOWERINGS: Final[Mapping[tuple[str, str, str], Lowering]] = {
         for kind, lowering in (
             (Transpose.name, partial(transpose_within, 5)),
             (Tile.name, tile_as_concatenation),
+            (Concatenation.name, concatenation_in_parts),
             (Select.name, select_as_v2),
             (SelectV2.name, select_as_sum),
         )

@@ -166,6 +166,25 @@ def _repeated(made: _Maker, x: int, like: Tensor, axis: int, count: int) -> int:
     return made.op(Concatenation(axis), tuple(parts), replace(like, shape=shape))
 
 
+def concatenation_in_parts(graph: Graph, op: Op, free: int) -> Made:
+    """A CONCATENATION of more than ten tensors as one of others: so the steps of PyTorch's recurrent layers come together."""
+    kind, parts, out = op.kind, [i for i in op.inputs if i is not None], graph[op.output]
+    if not isinstance(kind, Concatenation) or len(parts) <= _MOST_PARTS:
+        return [op], []
+    made, axis = _Maker(out, free), kind.axis % len(out.shape)
+    sizes = [concrete(graph[i])[axis] for i in parts]
+    while len(parts) > _MOST_PARTS:
+        joined, longer = list[int](), list[int]()
+        for at in range(0, len(parts), _MOST_PARTS):
+            some, size = tuple(parts[at : at + _MOST_PARTS]), sum(sizes[at : at + _MOST_PARTS])
+            like = replace(out, shape=tuple(size if a == axis else n for a, n in enumerate(out.shape)))
+            joined.append(made.op(Concatenation(axis), some, like) if len(some) > 1 else some[0])
+            longer.append(size)
+        parts, sizes = joined, longer
+    made.op(replace(kind, axis=axis), tuple(parts), out)
+    return made.into(op.outputs)
+
+
 # ---- SELECT -------------------------------------------------------------------------------------------------------------
 
 

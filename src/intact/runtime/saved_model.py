@@ -46,12 +46,16 @@ class SavedModel:
         return tf.saved_model.load(str(self.folder))
 
     def holds_variables(self, tflite: bytes) -> bool:
-        """Whether the converter left variables in: it freezes those of Keras' own export, not all others."""
+        """Whether the converter left weights in variables: it freezes those of Keras' own export, not all others.
+
+        What a call assigns is a state, which cannot be frozen.
+        """
         from ai_edge_litert import schema_py_generated as schema  # noqa: PLC0415
 
         model = schema.Model.GetRootAs(tflite, 0)
-        codes = {model.OperatorCodes(i).BuiltinCode() for i in range(model.OperatorCodesLength())}
-        return schema.BuiltinOperator.VAR_HANDLE in codes
+        ops = (model.Subgraphs(0).Operators(i) for i in range(model.Subgraphs(0).OperatorsLength()))
+        codes = {model.OperatorCodes(op.OpcodeIndex()).BuiltinCode() for op in ops}
+        return schema.BuiltinOperator.VAR_HANDLE in codes and schema.BuiltinOperator.ASSIGN_VARIABLE not in codes
 
     def frozen(self) -> Path:
         """The serving signature in a folder of its own, every variable a constant, under the same names."""
