@@ -288,7 +288,7 @@ def test_the_command_writes_and_measures_it(tmp_path):
     figures = {(row["of"], row["name"]): row["value"] for row in record["measurements"]}
     assert figures["quantized", "agreement with float"] >= 95
     assert figures["quantized", "SQNR"] > 25
-    assert figures["quantized", "identical stored integers (float simulator)"] > 90  # the exact arithmetic is int8's
+    assert figures["quantized", "SQNR of runtime against simulator (float simulator)"] > 60  # the exact arithmetic is int8's
     written = tflite.read(tmp_path / "run" / "model.tflite")
     assert {written[i].format.dtype for i in (*written.inputs, *written.outputs)} == {"int16"}
     assert figures["quantized", "peak live activations"] == activation_memory(written).live_bytes
