@@ -15,3 +15,10 @@ def shared() -> Path:
     if not (path / "models").is_dir():
         pytest.skip(f"no shared models and data at {path} (set INTACT_SHARED to their folder)")
     return path
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less time for what measures and tries by the clock, for tests of everything else of a run."""
+    monkeypatch.setattr("intact.measure.figures._LATENCY_SECONDS", 1.0)
+    monkeypatch.setattr("intact.helps._SECONDS", 3.0)

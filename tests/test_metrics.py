@@ -16,6 +16,8 @@ from intact.ops.matmul import FullyConnected
 from intact.search import Goal
 from intact.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("hasty")
+
 
 def test_the_names_are_those_that_may_be_typed():
     assert tuple(METRICS) == choices.METRICS
@@ -105,8 +107,9 @@ def houses(tmp_path_factory):
 
 
 def test_dollars_from_the_shell(houses):
-    args = ["quantize", houses / "net.tflite", "--data", houses / "val.npz", "--metric", "mae", "--max-drop", "500"]
-    done = CliRunner().invoke(app, [str(a) for a in (*args, "--out", houses / "run")])
+    asked = ["--metric", "mae", "--max-drop", "500", "--time-budget", "20s"]
+    args = ["quantize", houses / "net.tflite", "--data", houses / "val.npz", *asked, "--out", houses / "run"]
+    done = CliRunner().invoke(app, [str(a) for a in args])
     assert done.exit_code in (0, 1), done.output
     assert "mae increase" in done.stdout
     assert "and 500 are allowed" in done.stdout
@@ -116,7 +119,7 @@ def test_dollars_from_the_shell(houses):
 def test_dollars_from_python(houses):
     with np.load(houses / "val.npz") as z:
         data = intact.data.arrays(z["x"], z["y"])
-    result = intact.quantize(houses / "net.tflite", data, metric="mae", max_drop=5000)
+    result = intact.quantize(houses / "net.tflite", data, metric="mae", max_drop=5000, time_budget=20)
     assert result.verdict.status == "pass"
     assert 500 < result.reading("mae", "float").measurement.value < 900
     assert result.candidates[0].loss.name == "mae increase"
@@ -124,7 +127,7 @@ def test_dollars_from_python(houses):
     def closeness(outputs, wanted):
         return -float(np.abs(outputs[:, 0] - wanted).mean())
 
-    again = intact.quantize(houses / "net.tflite", data, metric=closeness, max_drop=5000)
+    again = intact.quantize(houses / "net.tflite", data, metric=closeness, max_drop=5000, time_budget=20)
     assert again.verdict.loss.value == pytest.approx(result.verdict.loss.value)
 
 

@@ -16,6 +16,8 @@ from intact.search import Goal
 from intact.settings import Settings
 from nets import images, mobile
 
+pytestmark = pytest.mark.usefixtures("hasty")
+
 RUN = CliRunner()
 SEARCH = importlib.import_module("intact.search")
 
@@ -188,7 +190,7 @@ def test_an_interrupted_search_goes_on_where_it_was(folder, monkeypatch):
     ("args", "message"),
     [
         (("--max-drop", "1"), "--max-drop needs labels that fit the model, and the data has none; type --min-agreement 99"),
-        (("--max-drop", "-1"), "--max-drop -1 must be percentage points from 0 to 100"),
+        (("--max-drop", "-1"), "--max-drop -1 must be at least 0"),
         (("--min-agreement", "0.99"), "--min-agreement 0.99 must be a percentage"),
         (("--min-agreement", "101"), "--min-agreement 101 must be a percentage"),
         (("--max-drop", "1", "--min-agreement", "99"), "are two limits; type one of them"),
@@ -247,14 +249,17 @@ def test_python_takes_what_the_command_takes():
     data = intact.data.arrays(x, y)
     asked = intact.quantize(net, data, remedies="equalize, bias", time_budget="20s", measure=False).settings
     assert (asked.remedies, asked.time_budget) == (("equalize", "bias"), 20.0)
-    with pytest.raises(DataError, match=r"intact\.data\.arrays\(x, labels\)"):
-        intact.quantize(net, x)
+    assert (
+        intact.quantize(net, x, measure=False).settings == intact.quantize(net, intact.data.arrays(x), measure=False).settings
+    )
+    with pytest.raises(DataError, match=r"intact\.data\.iterable"):
+        intact.quantize(net, object())
 
 
 def test_a_great_loss_is_not_passed_over(monkeypatch):
     monkeypatch.setattr(findings, "GREAT", -100.0)
     net, x, y = labelled(120)
-    findings = intact.quantize(net, intact.data.arrays(x, y)).findings
-    assert any("--max-drop 1 searches for a network that keeps them" in f.message for f in findings)
-    findings = intact.quantize(net, intact.data.arrays(x)).findings
-    assert any("--min-agreement 99 searches" in f.message for f in findings)
+    labelled_too = intact.quantize(net, intact.data.arrays(x, y)).findings
+    assert any("--max-drop 1 searches for a network that keeps them" in f.message for f in labelled_too)
+    alone = intact.quantize(net, intact.data.arrays(x)).findings
+    assert any("--min-agreement 99 searches" in f.message for f in alone)

@@ -107,13 +107,12 @@ def _gains_of_moving(graph: Graph, seen: Mapping[int, Observed], request: Reques
     where they are calls that build on each other.
 
     In each of a few turns every n-th sample is held out: ranges are taken from the others, and what both plans make of it is
-    compared in simulation. One sample that is unlike the rest is so held out once, and not in every comparison.
+    compared in simulation. Every sample has one voice, by how many dB its error is smaller: not the loudest counts.
     """
     count = len(calibration)
     if graph.states or count < _TURNS * _LEAST_HELD_OUT or any(len(o.lows) != count for o in seen.values()):
         return {}
-    program = Program(graph)
-    power, error = dict[str, float](), {name: dict[str, float]() for name in ("minmax", "moving")}
+    program, samples, gains = Program(graph), 0, dict[str, float]()
     for turn in range(_TURNS):
         held = np.arange(turn, count, _TURNS)
         held = held[np.linspace(0, len(held) - 1, min(_HELD_OUT, len(held))).round().astype(np.int64)]
@@ -121,24 +120,19 @@ def _gains_of_moving(graph: Graph, seen: Mapping[int, Observed], request: Reques
         rest = {i: Observed(o.lows[others], o.highs[others]) for i, o in seen.items()}
         batches = [batch for batch, _ in calibration.take(held).batches(_BATCH)]
         exact = {name: y for name, y in run_batches(program, batches).items() if y.dtype.kind == "f"}
-        for output, y in exact.items():
-            power[output] = power.get(output, 0.0) + _squares(y - y.mean(0))
-        for name, sums in error.items():
+        for name, sign in (("minmax", 1.0), ("moving", -1.0)):
             estimate = estimator(name, request.scheme.activations)
             plan = first_plan(graph, {i: estimate.estimate(o) for i, o in rest.items()}, request)
             made = run_batches(Program(emit(graph, plan)), batches)
             for output, y in exact.items():
-                sums[output] = sums.get(output, 0.0) + _squares(made[output] - y)
-    return {name: _decibels(p, error["moving"][name]) - _decibels(p, error["minmax"][name]) for name, p in power.items()}
+                gains[output] = gains.get(output, 0.0) + sign * float(_decibels(made[output] - y).sum())
+        samples += len(held)
+    return {name: gain / samples for name, gain in gains.items()}
 
 
-def _squares(y: np.ndarray) -> float:
-    return float(np.square(y, dtype=np.float64).sum())
-
-
-def _decibels(power: float, error: float) -> float:
-    """What varies over the samples, each column around its own mean, against the error."""
-    return float(10 * np.log10(max(power, 1e-30) / max(error, 1e-30)))
+def _decibels(error: np.ndarray) -> np.ndarray:
+    """The error of each sample, [n]."""
+    return np.asarray(10 * np.log10(np.square(error, dtype=np.float64).reshape(len(error), -1).sum(1) + 1e-30))
 
 
 def replayed(graph: Graph, plan: Plan, settings: Settings) -> Start:
