@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Set
 from dataclasses import dataclass
-from functools import cached_property
 from typing import final
 
 from intact.graph import Graph, Op
 from intact.ops.base import SameAsInput
 from intact.targets import Target
+from intact.view import View
 
 
 def float_islands(graph: Graph, target: Target, integer: Set[int], kept: Set[int]) -> set[int]:
@@ -22,7 +22,7 @@ def float_islands(graph: Graph, target: Target, integer: Set[int], kept: Set[int
     if not target.float_inside:
         return set()
     ops = [op for op in graph.ops if any(graph[i].is_float for i in (*op.reads, *op.outputs))]
-    sea = _Sea(graph, target)
+    sea = _Sea(View(graph), target)
     lacking = {op.output for op in ops if op.output not in integer and op.output not in kept}
     island = lacking | {op.output for op in ops if op.kind.name in target.float_inside and sea.is_read(op)} - kept
     while True:
@@ -37,25 +37,17 @@ def float_islands(graph: Graph, target: Target, integer: Set[int], kept: Set[int
 class _Sea:
     """The graph around islands."""
 
-    graph: Graph
+    view: View
     target: Target
-
-    @cached_property
-    def made_by(self) -> Mapping[int, Op]:
-        return self.graph.producers()
-
-    @cached_property
-    def read_by(self) -> Mapping[int, list[Op]]:
-        return self.graph.consumers()
 
     def is_read(self, op: Op) -> bool:
         """Whether other ops alone read it: a network's last op gains nothing, as no partition comes after it."""
-        return not set(self.graph.ends).intersection(op.outputs)
+        return not set(self.view.graph.ends).intersection(op.outputs)
 
     def joins(self, op: Op, island: Set[int]) -> bool:
-        flows = [i for i in op.reads if self.graph[i].is_float and not self.graph[i].is_constant]
-        before = [i in self.made_by and self.made_by[i].output in island for i in flows]
-        after = [reader.output in island for i in op.outputs for reader in self.read_by[i]]
+        flows = [i for i in op.reads if self.view.graph[i].is_float and not self.view.graph[i].is_constant]
+        before = [i in self.view.made_by and self.view.made_by[i].output in island for i in flows]
+        after = [reader.output in island for i in op.outputs for reader in self.view.read_by[i]]
         if not before or not after or not self.is_read(op):
             return False
         if op.kind.name in self.target.light:
