@@ -1,5 +1,7 @@
 """Metrics by name: what they compute, how errors are shown, and limits in their own unit."""
 
+import json
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -114,6 +116,35 @@ def test_dollars_from_the_shell(houses):
     assert "mae increase" in done.stdout
     assert "and 500 are allowed" in done.stdout
     assert "agreement with float" not in done.stdout
+
+
+def test_a_metric_of_one_file_and_of_two(houses, tmp_path):
+    net, data = houses / "net.tflite", houses / "val.npz"
+    graph = tflite.read(net)
+    made = tmp_path / "int8.tflite"
+    made.write_bytes(intact.quantize(net, data).model)
+    with np.load(data) as arrays:
+        x, y = arrays["x"], arrays["y"]
+    error = float(np.abs(next(iter(intact.Program(graph)({graph.input_names[0]: x}).values())).numpy()[:, 0] - y).mean())
+
+    def measured(*options):
+        done = CliRunner().invoke(app, ["evaluate", *map(str, options), "--data", str(data), "--metric", "mae", "--json"])
+        assert done.exit_code == 0, done.output
+        assert "kept for a metric" not in done.output
+        return {(m["of"], m["name"]): m["value"] for m in json.loads(done.stdout)["measurements"]}
+
+    assert measured(net)["net.tflite", "mae"] == pytest.approx(error, rel=1e-5)
+    both = measured(made, "--against", net)
+    assert both["net.tflite", "mae"] == pytest.approx(error, rel=1e-5)
+    grown = both["int8.tflite", "mae"] - both["net.tflite", "mae"]
+    assert both["int8.tflite against net.tflite", "mae increase"] == pytest.approx(grown)
+
+
+def test_a_metric_needs_targets(houses):
+    args = ["evaluate", houses / "net.tflite", "--data", houses / "bare.npy", "--metric", "mae"]
+    done = CliRunner().invoke(app, [str(a) for a in args])
+    assert done.exit_code == 2
+    assert "--metric mae needs targets" in done.output
 
 
 def test_dollars_from_python(houses):

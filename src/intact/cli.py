@@ -172,6 +172,7 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="Any .tflite file that LiteRT runs, quantized or not.")],
     data: Data,
     against: Annotated[Path | None, typer.Option(help="Another .tflite file to compare with on the same samples.")] = None,
+    metric: Annotated[str | None, typer.Option(help="mse, mae, auc or iou of outputs and targets.")] = None,
     target: TargetName = "cpu",
     label: Label = None,
     pixels: Pixels = "0,1",
@@ -188,10 +189,11 @@ def evaluate(
         device, preprocessing = target_named(target), options.preprocessing(pixels, mean, std, channels, resize)
         _check_files(model, against)
         paths.check(data)
+        metric = None if metric is None else choices.metric(metric)
         with _loading():
             from intact import commands  # noqa: PLC0415
 
-        commands.evaluate(model, data, against, device, preprocessing, commands.output_for(quiet, as_json), label)
+        commands.evaluate(model, data, against, device, preprocessing, commands.output_for(quiet, as_json), label, metric)
 
 
 @app.command()

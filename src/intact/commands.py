@@ -19,12 +19,11 @@ from intact.diagnose import diagnose_file
 from intact.errors import OptionError
 from intact.formats import tflite
 from intact.formats.load import load
-from intact.measure import accuracy, cost
+from intact.measure import accuracy, cost, metrics
 from intact.measure.figures import Reading, fidelity
 from intact.measure.latency import latency, speedup
 from intact.measure.machine import cpu
 from intact.measure.memory import peak
-from intact.measure.metrics import METRICS
 from intact.measure.outputs import look
 from intact.measure.run_outputs import outputs_of
 from intact.measure.size import size
@@ -75,7 +74,7 @@ def quantize(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
     }
     folder = open_run(out, job, overwrite=overwrite)
     with folder.while_working(output.line), output.progress() as progress:
-        metric = None if settings.metric is None else METRICS[settings.metric]
+        metric = None if settings.metric is None else metrics.METRICS[settings.metric]
         result = Job(model, source, reporting, settings, replayed, metric, folder, progress, output.line).run()
     document = record(result)
     folder.finish(
@@ -104,30 +103,40 @@ def evaluate(  # noqa: PLR0913, PLR0917  # likewise
     preprocessing: Preprocessing,
     output: Output,
     label: str | None,
+    metric: str | None,
 ) -> None:
-    """Accuracy of a file in the real runtime, alone or against another file."""
+    """Accuracy of a file in the real runtime, or what ``metric`` says of it, alone or against another file."""
     graph = tflite.read(model)
+    measured_by = None if metric is None else metrics.METRICS[metric]
     source = samples_of.load(data, preprocessing, label=label, use="eval")
-    samples = source.bind(samples_of.input_specs(graph), samples_of.class_count(graph))
+    samples = source.bind(samples_of.input_specs(graph), None if metric else samples_of.class_count(graph))
+    if metric is not None and samples.targets is None:
+        raise OptionError(f"--metric {metric} needs targets, and the data has none; an .npz with x and y has some")
     with output.progress() as progress:
         outputs = [
             outputs_of(path, samples, device, lambda done, path=path: progress(f"run {path.name}", done, len(samples)))  # type: ignore[misc]
             for path in (model, *([] if against is None else [against]))
         ]
-    notes = list(samples.findings)
+    notes = [f for f in samples.findings if metric is None or f.kind != "unlabelled"]
     if against is not None:
         outputs[0] = dict(zip(outputs[1], outputs[0].values(), strict=True))  # converters name outputs as they like
-        compared = look(outputs[1], outputs[0], tasks_of(graph, outputs[1], samples))
-        readings = fidelity(compared, samples, None)
+        tasks = tasks_of(graph, outputs[1], samples, metric=metric is not None)
+        compared = look(outputs[1], outputs[0], tasks)
+        readings = fidelity(compared, samples, measured_by)
         notes += [finding for _, finding in findings.poor(compared.fidelities, graph)]
         names = {"float": against.name, "quantized": model.name, "difference": f"{model.name} against {against.name}"}
         readings = tuple(replace(r, of=names[r.of]) for r in readings)
+    elif measured_by is not None and samples.targets is not None:
+        readings = (Reading(model.name, metrics.value(measured_by, outputs[0], samples.targets)),)
     elif samples.labels is not None:
         first = next(iter(outputs[0].values()))
         right = accuracy.correct(first, samples.labels, accuracy.threshold(first))
         readings = (Reading(model.name, accuracy.top1(right)),)
     else:
-        raise OptionError("the data has no labels that fit the model; type --against with the float .tflite to compare with")
+        raise OptionError(
+            "the data has no labels that fit the model; type --against with the float .tflite to compare with, "
+            "or --metric where the labels are targets"
+        )
     output.readings(f"{len(samples):,} samples, {KERNEL_NAMES[device.kernels]}", readings)
     for finding in notes:
         output.console.print(f"note: {escape(finding.message)}", soft_wrap=True)
