@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from intact.emit import emit
-from intact.measure import figures
+from intact.errors import UnsupportedError
+from intact.measure import figures, op_times
 from intact.measure.machine import Cpu, cpu, parse
 from intact.measure.measurement import Measurement
 from intact.runtime.litert import Description
@@ -41,12 +42,13 @@ def times(ratio):
     return (figures.Reading("difference", Measurement("speed-up", ratio, "x", 0.95 * ratio, 1.05 * ratio, "", 40)),)
 
 
-def slower(monkeypatch, ratio, outside, *, processor=None, device="cpu"):
+def slower(monkeypatch, ratio, outside, *, processor=None, device="cpu", took=None):
     made = {"float": Description((), (), 1, ()), "quantized": Description((), (), len(outside) + 1, outside)}
     monkeypatch.setattr(figures.litert, "describe", lambda path: made[path.stem])
     monkeypatch.setattr(figures, "cpu", lambda: processor or Cpu("Some CPU", "AVX512-VNNI", True))
     paths = {name: Path(f"{name}.tflite") for name in made}
-    return figures.slower(times(ratio), paths, target(device), emit(mobile(), planned(mobile())))
+    monkeypatch.setattr(figures, "alone_ms", lambda ops, *_: {name: ms for name, ms in (took or {}).items() if name in ops})
+    return figures.slower(times(ratio), paths, target(device), mobile(), emit(mobile(), planned(mobile())))
 
 
 def test_the_ops_that_left_the_delegate_are_told(monkeypatch):
@@ -66,3 +68,30 @@ def test_a_processor_without_dot_products_is_told(monkeypatch):
 @pytest.mark.parametrize(("ratio", "device"), [(1.5, "cpu"), (0.97, "cpu"), (0.5, "mcu")])
 def test_nothing_is_said_of_what_is_not_surely_slower_or_of_stand_in_kernels(monkeypatch, ratio, device):
     assert slower(monkeypatch, ratio, ("PRELU",), device=device) == ()
+
+
+def test_what_the_slow_ops_take_by_themselves_is_told(monkeypatch):
+    conv, pool = (next(op for op in mobile().ops if op.kind.name == kind) for kind in ("DEPTHWISE_CONV_2D", "MEAN"))
+    took = {mobile().label(conv): 0.25, mobile().label(pool): 1.5}
+    (found,) = slower(monkeypatch, 0.5, ("MEAN", "DEPTHWISE_CONV_2D"), took=took)
+    first, second = mobile().label(pool), mobile().label(conv)
+    assert found.message.endswith(f"each timed alone: {first} 1.5 ms (float 1.5), {second} 0.25 ms (float 0.25)")
+
+
+def test_ops_by_themselves_are_timed_in_the_runtime():
+    graph = emit(mobile(), planned(mobile()))
+    costliest = op_times.largest(graph, (), 2)
+    assert [op.kind.name for op in costliest] == ["CONV_2D", "DEPTHWISE_CONV_2D"]
+    (mean,) = op_times.largest(graph, ("MEAN",), 5)
+    found = op_times.alone_ms({"conv": (graph, costliest[0]), "mean": (graph, mean)})
+    assert sorted(found) == ["conv", "mean"]
+    assert all(0 < ms < 100 for ms in found.values())
+
+
+def test_an_op_that_cannot_be_cut_out_has_no_time(monkeypatch):
+    def refuse(_):
+        raise UnsupportedError("no")
+
+    graph = emit(mobile(), planned(mobile()))
+    monkeypatch.setattr(op_times.tflite, "write", refuse)
+    assert op_times.alone_ms({"conv": (graph, graph.ops[0])}) == {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias, final
@@ -19,6 +19,7 @@ from intact.measure.latency import latency, speedup
 from intact.measure.machine import cpu
 from intact.measure.measurement import Measurement
 from intact.measure.memory import peak
+from intact.measure.op_times import alone_ms, largest
 from intact.measure.outputs import Outputs
 from intact.measure.parity import parity
 from intact.measure.size import size
@@ -35,6 +36,8 @@ _ROUNDS: Final = 40
 _LATENCY_SECONDS: Final = 12.0
 #: Kinds of ops that are told of a slow file.
 _KINDS: Final = 6
+#: Ops of it that are timed alone.
+_OPS: Final = 3
 
 
 @final
@@ -131,11 +134,13 @@ def compare(  # noqa: PLR0913  # all by keyword
     readings += [Reading("float", cost.parameters(float_graph)), Reading("float", cost.macs(float_graph))]
     said = (Finding("simulator differs", same.said),) if same.said else ()
     times = speed(files, target.kernels, progress)
-    return (*readings, *times), (*said, *slower(times, files, target, graph))
+    return (*readings, *times), (*said, *slower(times, files, target, float_graph, graph))
 
 
-def slower(times: tuple[Reading, ...], files: Mapping[str, Path], target: Target, graph: Graph) -> tuple[Finding, ...]:
-    """An integer file that is surely slower than float on the device's own kernels, with the reason."""
+def slower(
+    times: tuple[Reading, ...], files: Mapping[str, Path], target: Target, float_graph: Graph, graph: Graph
+) -> tuple[Finding, ...]:
+    """An integer file that is surely slower than float on the device's own kernels, with the reason and the ops it is."""
     gained = next(r.measurement for r in times if r.of == "difference")
     if gained.high is None or gained.high >= 1 or target.kernels != "default" or not graph.is_quantized:
         return ()
@@ -151,5 +156,22 @@ def slower(times: tuple[Reading, ...], files: Mapping[str, Path], target: Target
             "this processor has no instructions for dot products of bytes, which others have; float does not need them"
         )
     why = "; ".join(reasons) or "XNNPACK runs every op of it; at so little work per op, what surrounds an op counts more"
+    took = ", ".join(_op_times(float_graph, graph, kinds))
     said = f"the integer file takes {1 / gained.value:.2f} times as long as float on {cpu()}: {why}"
-    return (Finding("slower than float", said),)
+    return (Finding("slower than float", f"{said}; each timed alone: {took}" if took else said),)
+
+
+def _op_times(float_graph: Graph, graph: Graph, outside: Iterable[str]) -> tuple[str, ...]:
+    """What the costliest ops of the kinds that left the delegate, or of all, take by themselves, beside the float ones that
+    they stand for.
+    """
+    ops = {graph.label(op): op for op in largest(graph, outside, _OPS)}
+    makers = float_graph.producers()
+    stood_for = {name: makers.get(op.output) for name, op in ops.items()}
+    twins = {n: twin for n, twin in stood_for.items() if twin is not None and twin.kind.name == ops[n].kind.name}
+    made = alone_ms({name: (graph, op) for name, op in ops.items()})
+    exact = alone_ms({name: (float_graph, twin) for name, twin in twins.items()})
+    return tuple(
+        f"{name} {ms:.3g} ms" + (f" (float {exact[name]:.3g})" if name in exact else "")
+        for name, ms in sorted(made.items(), key=lambda item: -item[1])
+    )

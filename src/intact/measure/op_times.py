@@ -1,0 +1,69 @@
+"""How long single ops of a network take in LiteRT, each in a file of its own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from intact.errors import IntactError
+from intact.formats import tflite
+from intact.formats.opaque import alone
+from intact.graph import Graph, Op
+from intact.runtime import litert
+from intact.runtime.litert import Kernels
+from intact.verify import infer
+
+#: Blocks of invocations per op, and the seconds of one.
+_ROUNDS: Final = 7
+_BLOCK_SECONDS: Final = 0.005
+_WARMUP_SECONDS: Final = 0.02
+_MAX_SECONDS: Final = 5.0
+
+
+def largest(graph: Graph, kinds: Iterable[str], count: int) -> tuple[Op, ...]:
+    """At most ``count`` ops of ``kinds``, or of any kind that multiplies where ``kinds`` is empty, the costliest first.
+
+    By multiply-accumulates, then by the numbers they write.
+    """
+    shapes, wanted = infer(graph, 1), frozenset(kinds)
+
+    def cost(op: Op) -> tuple[int, int]:
+        macs = op.kind.macs([() if i is None else shapes[i] for i in op.inputs], shapes[op.output])
+        return macs, int(np.prod(shapes[op.output]))
+
+    costs = {op: cost(op) for op in graph.ops if op.kind.name in wanted or not wanted}
+    found = sorted((op for op, (macs, _) in costs.items() if wanted or macs), key=lambda op: costs[op], reverse=True)
+    return tuple(found[:count])
+
+
+def alone_ms(networks: Mapping[str, tuple[Graph, Op]], kernels: Kernels = "default") -> dict[str, float]:
+    """Milliseconds that each op takes by itself on one thread, the median of a few blocks; ops that cannot be cut out are
+    left out, and where LiteRT fails on one of those cut, there are no times.
+    """
+    with tempfile.TemporaryDirectory(prefix="intact-") as folder:
+        files: dict[str, Path] = {}
+        for n, (name, (graph, op)) in enumerate(networks.items()):
+            try:
+                data = tflite.write(alone(graph, op))
+            except IntactError:
+                continue
+            files[name] = Path(folder) / f"{n}.tflite"
+            files[name].write_bytes(data)
+        if not files:
+            return {}
+        try:
+            found = litert.latency(
+                files,
+                kernels=kernels,
+                rounds=_ROUNDS,
+                warmup_seconds=_WARMUP_SECONDS,
+                block_seconds=_BLOCK_SECONDS,
+                max_seconds=_MAX_SECONDS,
+            )
+        except IntactError:
+            return {}
+    return {name: float(np.median(time.samples_ms)) for name, time in found.items()}
