@@ -23,6 +23,8 @@ CALLS = [
     (ATEN.avg_pool2d.default, ([2, 2], [], [0, 0], True, False)),
     (ATEN.avg_pool2d.default, ([3, 2], [], [1, 1], False, True)),
     (ATEN.avg_pool2d.default, ([3, 2],)),
+    (ATEN.avg_pool2d.default, ([40, 40], [], [0, 0], True)),
+    (ATEN.avg_pool2d.default, ([10, 7], [], [0, 0], True, False)),
     (ATEN.adaptive_avg_pool2d.default, ([5, 7],)),
     (ATEN.adaptive_avg_pool2d.default, ([4, 3],)),
     (ATEN.adaptive_avg_pool2d.default, ([12, 1],)),
@@ -43,6 +45,28 @@ def test_it_is_the_same_function(operator, arguments):
     assert_same(made.numpy(), operator(IMAGE, *arguments).numpy(), rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("size", "kernel", "dilation", "padding", "stride"),
+    [
+        ((12, 8), (2, 2), (1, 1), (0, 0), (2, 2)),
+        ((13, 8), (2, 2), (1, 1), (0, 0), (2, 2)),
+        ((9, 7), (3, 2), (1, 1), (1, 0), (2, 1)),
+        ((9, 8), (2, 3), (2, 1), (0, 1), (1, 2)),
+    ],
+)
+def test_columns_are_folded_back(size, kernel, dilation, padding, stride):
+    columns = F.unfold(torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0)), kernel, dilation, padding, stride)
+    made = torch_ops._col2im(columns, size, kernel, dilation, padding, stride)
+    assert_same(made.numpy(), F.fold(columns, size, kernel, dilation, padding, stride).numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_normalization_by_its_own_statistics(affine):
+    w, b = (torch.tensor([0.5, 1.0, 2.0]), torch.tensor([1.0, 0.0, -1.0])) if affine else (None, None)
+    made = torch_ops.own_batch_norm(IMAGE, w, b, None, None, True, 0.0, 1e-6, False)
+    assert_same(made.numpy(), F.batch_norm(IMAGE, None, None, w, b, training=True, eps=1e-6).numpy(), rtol=1e-5)
+
+
 @pytest.mark.parametrize("size", [[1, 1], [5, 7], [4, 3], [12, 2]])
 def test_adaptive_maximum(size):
     assert_same(torch_ops._adaptive_max_pool2d(IMAGE, size)[0].numpy(), F.adaptive_max_pool2d(IMAGE, size).numpy())
@@ -54,8 +78,18 @@ def test_too_many_windows_are_refused():
 
 
 class All(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
     def forward(self, x):
+        weight = F.batch_norm(self.conv.weight.reshape(1, 4, -1), None, None, training=True, momentum=0.0)
         return {
+            "standardized": F.conv2d(x, weight.reshape(self.conv.weight.shape)),
+            "whole": F.avg_pool2d(x, 64, ceil_mode=True),
+            "scaled": x * x.sum(-1, keepdim=True).expand_as(x) + x.mean(1, keepdim=True).expand(-1, 3, -1, -1),
+            "folded": F.fold(F.unfold(x[:, :, :, :6], 2, stride=2) * 2.0, (10, 6), 2, stride=2),
+            "added up": F.fold(F.unfold(x, 3, padding=1), (10, 7), 3, padding=1),
             "average": F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
             "bins": F.adaptive_avg_pool2d(x, (4, 3)),
             "largest": F.adaptive_max_pool2d(x, (4, 3)),
@@ -68,7 +102,10 @@ class All(nn.Module):
 @pytest.mark.skipif(importlib.util.find_spec("litert_torch") is None, reason="needs the extra [torch]")
 @pytest.mark.xdist_group("torch")
 def test_the_converter_takes_them():
-    graph = clean(load(All(), IMAGE))
-    for name, expected in All()(IMAGE).items():
+    module = All().eval()
+    graph = clean(load(module, IMAGE))
+    with torch.inference_mode():
+        made = module(IMAGE)
+    for name, expected in made.items():
         y = Program(graph)({graph.input_names[0]: IMAGE.permute(0, 2, 3, 1).contiguous().numpy()})[name]
         assert_same(y.numpy(), (expected.permute(0, 2, 3, 1) if expected.dim() == 4 else expected).numpy(), rtol=1e-5)

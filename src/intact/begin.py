@@ -13,6 +13,7 @@ from intact.calibrate import observe
 from intact.data import Finding, Samples
 from intact.emit import emit
 from intact.graph import Graph
+from intact.held_out import TURNS, clear_gain, decibels, folds
 from intact.mending import Step, mended
 from intact.mixing import first_plan
 from intact.plan import Plan
@@ -31,24 +32,24 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 _BATCH: Final = 32
 #: Columns are looked at on so many samples.
 _FEW: Final = 64
-#: Two ways to take ranges are compared in so many turns, on at most so many samples each, or not at all with fewer than the
-#: least.
-_TURNS: Final = 4
+#: Two ways to take ranges are compared on at most so many samples in each turn, or not at all with fewer than the least.
 _HELD_OUT: Final = 32
 _LEAST_HELD_OUT: Final = 8
-#: dB that another way has to gain.
-_CLEAR_GAIN: Final = 0.5
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Start:
-    """The network as planned, with what it was planned by: ``settings`` and, made from them and from ``mend``, ``request``."""
+    """The network as planned, with what it was planned by: ``settings`` and, made from them and from ``mend``, ``request``.
+
+    ``ranges`` names the estimator that was asked for, or chosen where that was left open.
+    """
 
     network: Quantized
     settings: Settings
     request: Request
     mend: Mend = Mend()
+    ranges: str = "minmax"
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -73,50 +74,51 @@ def begin(graph: Graph, settings: Settings, calibration: Samples, folder: RunFol
     if mend.steps:
         graph = mended(graph, mend.steps)
         seen = _seen(graph, settings, calibration, folder, progress, mend.steps)
-    ranges, request, said = _chosen(graph, seen, settings, request, calibration)
-    plan = first_plan(graph, ranges, request)
-    return Start(Quantized(graph, graph, plan, (*mend.log, *said)), settings, request, mend)
+    chosen = _chosen(graph, seen, settings, request, calibration)
+    plan = first_plan(graph, chosen.ranges, chosen.request)
+    network = Quantized(graph, graph, plan, (*mend.log, *chosen.said))
+    return Start(network, settings, chosen.request, mend, chosen.estimator)
 
 
-def _chosen(
-    graph: Graph, seen: Mapping[int, Observed], settings: Settings, request: Request, calibration: Samples
-) -> tuple[dict[int, Range], Request, tuple[str, ...]]:
-    """Every activation's range by the estimator that was asked for, or the better of two; the request that says why; a word
-    where that is not the extremes.
+@final
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """Every activation's range by the estimator called ``estimator``, the request that says why, and a word where it was
+    chosen and is not the extremes.
     """
+
+    estimator: str
+    ranges: dict[int, Range]
+    request: Request
+    said: tuple[str, ...] = ()
+
+
+def _chosen(graph: Graph, seen: Mapping[int, Observed], settings: Settings, request: Request, calibration: Samples) -> _Chosen:
+    """Ranges by the estimator that was asked for, or by the better of two."""
     if settings.ranges != "auto":
-        return _ranges(graph, seen, settings), request, ()
-    gain = _clear(_gains_of_moving(graph, seen, request, calibration))
+        return _Chosen(settings.ranges, _ranges(graph, seen, settings), request)
+    gain = clear_gain(_gains_of_moving(graph, seen, request, calibration))
     chosen = replace(settings, ranges="minmax" if gain is None else "moving")
-    why = chosen.request().ranges_from
+    why, ranges = chosen.request().ranges_from, _ranges(graph, seen, chosen)
     if gain is None:
-        return _ranges(graph, seen, chosen), replace(request, ranges_from=why), ()
+        return _Chosen(chosen.ranges, ranges, replace(request, ranges_from=why))
     better = f"{gain:.1f} dB better at the output than minmax on samples held out"
     said = f"took ranges from moving averages of the samples' extremes: {better}"
-    return _ranges(graph, seen, chosen), replace(request, ranges_from=f"{why}, {better}"), (said,)
-
-
-def _clear(gains: Mapping[str, float]) -> float | None:
-    """The mean of what the outputs gain where that is clear, and none loses as much; else None."""
-    gain = float(np.mean(list(gains.values()))) if gains else 0.0
-    return gain if gain > _CLEAR_GAIN and min(gains.values()) > -_CLEAR_GAIN else None
+    return _Chosen(chosen.ranges, ranges, replace(request, ranges_from=f"{why}, {better}"), (said,))
 
 
 def _gains_of_moving(graph: Graph, seen: Mapping[int, Observed], request: Request, calibration: Samples) -> dict[str, float]:
     """The dB that ranges of moving averages gain over the extremes, by output; nothing where there are too few samples, or
     where they are calls that build on each other.
 
-    In each of a few turns every n-th sample is held out: ranges are taken from the others, and what both plans make of it is
-    compared in simulation. Every sample has one voice, by how many dB its error is smaller: not the loudest counts.
+    In turns every sample is held out: ranges are taken from the others, and what both plans make of it is compared in
+    simulation.
     """
     count = len(calibration)
-    if graph.states or count < _TURNS * _LEAST_HELD_OUT or any(len(o.lows) != count for o in seen.values()):
+    if graph.states or count < TURNS * _LEAST_HELD_OUT or any(len(o.lows) != count for o in seen.values()):
         return {}
     program, samples, gains = Program(graph), 0, dict[str, float]()
-    for turn in range(_TURNS):
-        held = np.arange(turn, count, _TURNS)
-        held = held[np.linspace(0, len(held) - 1, min(_HELD_OUT, len(held))).round().astype(np.int64)]
-        others = np.setdiff1d(np.arange(count), held)
+    for held, others in folds(count, TURNS, _HELD_OUT):
         rest = {i: Observed(o.lows[others], o.highs[others]) for i, o in seen.items()}
         batches = [batch for batch, _ in calibration.take(held).batches(_BATCH)]
         exact = {name: y for name, y in run_batches(program, batches).items() if y.dtype.kind == "f"}
@@ -125,14 +127,9 @@ def _gains_of_moving(graph: Graph, seen: Mapping[int, Observed], request: Reques
             plan = first_plan(graph, {i: estimate.estimate(o) for i, o in rest.items()}, request)
             made = run_batches(Program(emit(graph, plan)), batches)
             for output, y in exact.items():
-                gains[output] = gains.get(output, 0.0) + sign * float(_decibels(made[output] - y).sum())
+                gains[output] = gains.get(output, 0.0) + sign * float(decibels(y, made[output]).sum())
         samples += len(held)
     return {name: gain / samples for name, gain in gains.items()}
-
-
-def _decibels(error: np.ndarray) -> np.ndarray:
-    """The error of each sample, [n]."""
-    return np.asarray(10 * np.log10(np.square(error, dtype=np.float64).reshape(len(error), -1).sum(1) + 1e-30))
 
 
 def replayed(graph: Graph, plan: Plan, settings: Settings) -> Start:
@@ -152,12 +149,20 @@ def planner(start: Start, calibration: Samples, progress: Progress) -> MakePlan:
         request = replace(start.request, wide_weights=wide_weights)
         estimate = estimator(start.settings.ranges, request.scheme.activations)
         seen = observe(graph, batches, histogram=estimate.needs_histogram)
-        found, request, _ = _chosen(graph, seen, start.settings, request, calibration)
+        chosen = _chosen(graph, seen, start.settings, request, calibration)
+        found, request = chosen.ranges, chosen.request
         if request.target.float_islands or request.scheme.activations == "int16":
             return first_plan(graph, found, replace(request, float_ops=(*request.float_ops, *precise)))
         return first_plan(graph, found, request, precise)
 
     return plan
+
+
+def by_extremes(start: Start, calibration: Samples, progress: Progress) -> MakePlan | None:
+    """As :func:`planner`, with the samples' extremes for ranges; None where the user said what they are."""
+    if start.settings.ranges != "auto":
+        return None
+    return planner(replace(start, settings=replace(start.settings, ranges="minmax")), calibration, progress)
 
 
 def _ranges(graph: Graph, seen: Mapping[int, Observed], settings: Settings) -> dict[int, Range]:

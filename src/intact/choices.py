@@ -43,7 +43,7 @@ def remedies(names: Iterable[str]) -> tuple[str, ...]:
     wanted = tuple(dict.fromkeys(names))
     for name in wanted:
         if name not in REMEDIES:
-            raise OptionError(f"no remedy is called {name!r}; type --remedies with some of: {','.join(REMEDIES)}")
+            raise OptionError(f"no remedy is called {name!r}; type --remedies with auto, none or some of: {','.join(REMEDIES)}")
     return wanted
 
 

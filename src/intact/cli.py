@@ -112,7 +112,13 @@ def quantize(
     ] = None,
     time_budget: Annotated[str, typer.Option(help="How long to try: 90s, 15m, 1h.")] = "15m",
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 when a limit is met by the estimate only.")] = False,
-    remedies: Annotated[str | None, typer.Option(help=f"Instead of a limit: some of {','.join(choices.REMEDIES)}.")] = None,
+    remedies: Annotated[
+        str,
+        typer.Option(
+            help="Instead of a limit: auto (equalize, clip and bias where the output clearly gains), none, or some of "
+            f"{','.join(choices.REMEDIES)}."
+        ),
+    ] = "auto",
     device: Annotated[str, typer.Option(help="Where remedies learn: auto, cpu or cuda.")] = "auto",
     seed: Annotated[int, typer.Option(help="Decides the split and the calibration samples.")] = 0,
     input_shape: Annotated[
@@ -145,7 +151,7 @@ def quantize(
             seed=seed,
             calibration_samples=calibration_samples,
             input_shape=options.input_shape(input_shape or []),
-            remedies=options.names(remedies),
+            remedies=options.remedies(remedies),
             max_drop=max_drop,
             min_agreement=min_agreement,
             time_budget=options.seconds(time_budget),

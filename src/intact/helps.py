@@ -13,7 +13,7 @@ from typing import Final, final
 import numpy as np
 
 from intact.affine import Affine
-from intact.begin import Start, begin, planner
+from intact.begin import Start, begin, by_extremes, planner
 from intact.data import Parts, Samples
 from intact.emit import emit
 from intact.errors import OptionError, ResourceError, UnsupportedError
@@ -129,6 +129,8 @@ class _Trials:
         self.written = network
         self.settings, self.outputs, self.prepared = settings, outputs, prepared
         self.deadline = time.monotonic() + _SECONDS
+        #: What the run took by itself it takes with other options as well.
+        self.taken = network.remedies if settings.remedies is None and not settings.goal else ()
         self.blame = ""
         program = Program(network.reference)
         began = time.monotonic()
@@ -161,11 +163,12 @@ class _Trials:
         if scheme == "w4a8":
             yield from self._tried("--scheme int8", replace(self.settings, scheme="int8"))
         if not (self.settings.remedies or self.settings.goal):
-            yield from self._remedies(_REMEDIES)
+            if not self.taken:
+                yield from self._remedies(_REMEDIES)
             if not target_named(self.settings.target).float_islands:
                 yield from self._remedies(("mixed",))
         if scheme != "int16x8":
-            plain = replace(self.settings, scheme="int16x8", remedies=(), input_type=None, output_type=None)
+            plain = replace(self.settings, scheme="int16x8", input_type=None, output_type=None)
             yield from self._tried("--scheme int16x8", plain)
 
     # ---- how true -------------------------------------------------------------------------------------------------------
@@ -203,10 +206,10 @@ class _Trials:
         if self.over():
             return
         try:
-            network = self._begun(settings).network
-        except (UnsupportedError, OptionError):  # an op that mending made cannot be named
+            made = self._applied(self.taken, self._begun(settings))
+        except (UnsupportedError, OptionError, ResourceError):  # an op that mending made cannot be named
             return
-        yield _Way(typed, *self.of_plan(network.graph, network.plan))
+        yield _Way(typed, *self.of_plan(made.graph, made.plan))
 
     def _begun(self, settings: Settings) -> Start:
         with tempfile.TemporaryDirectory(prefix="intact-") as folder:
@@ -215,12 +218,16 @@ class _Trials:
     def _remedies(self, names: tuple[str, ...]) -> Iterator[_Way]:
         if self.over():
             return
-        context = Context(planner(self.start, self.samples, _silent), deadline=self.deadline)
         try:
-            made = apply(known(names), self.network, self.samples, context)
+            made = self._applied((*self.taken, *names), self.start)
         except (UnsupportedError, ResourceError):
             return
-        yield _Way(f"--remedies {','.join(names)}", *self.of_plan(made.graph, made.plan))
+        yield _Way(f"--remedies {','.join(r.name for r in known((*self.taken, *names)))}", *self.of_plan(made.graph, made.plan))
+
+    def _applied(self, names: tuple[str, ...], start: Start) -> Quantized:
+        makers = planner(start, self.samples, _silent), by_extremes(start, self.samples, _silent)
+        context = Context(*makers, deadline=self.deadline)
+        return apply(known(names), start.network, self.samples, context)
 
     def _in_float(self) -> Iterator[_Way]:
         """The ops that make most of it kept in float: those that ruin the outputs by themselves, then more of them."""

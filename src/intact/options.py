@@ -49,6 +49,7 @@ def seconds(text: str) -> float:
         raise OptionError(f"--time-budget {text!r} is no time; type something like 90s, 15m or 1h") from None
 
 
-def names(text: str | None) -> tuple[str, ...]:
-    """``"equalize, bias"`` -> the two names; nothing -> none."""
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+def remedies(text: str) -> tuple[str, ...] | None:
+    """``"equalize, bias"`` -> the two names; ``"none"`` -> none; ``"auto"`` -> None, for those that gain."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    return None if names == ("auto",) else () if names == ("none",) else names

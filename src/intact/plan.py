@@ -35,12 +35,27 @@ class Entry:
 
 
 @final
+@dataclass(frozen=True)
+class Remedied:
+    """The remedies, by name and in their order, after which a plan was made, and the samples that they learned from.
+
+    ``samples`` of those that calibrate, evenly spread; where that is more than there are, all of them and, after the first
+    ``skipped``, as many of those for selection as make it up.
+    """
+
+    names: tuple[str, ...] = ()
+    samples: int = 0
+    skipped: int = 0
+
+
+@final
 @dataclass(frozen=True, eq=False)
 class Plan:
     """Formats by tensor id; ``edges`` where one consumer needs another format than the tensor's own, ``boundary`` where the
     outside world does (an input or output type), and ``names`` of the tensors in the file that was read.
 
-    ``steps``: rewrites of the network, made before anything else, of which its tensor ids are.
+    ``steps``: rewrites of the network, made before anything else, of which its tensor ids are. ``remedied``: what changed the
+    constants that it was made for.
     """
 
     scheme: str
@@ -50,6 +65,7 @@ class Plan:
     boundary: Mapping[int, Entry] = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
+    remedied: Remedied = Remedied()
 
     def __post_init__(self) -> None:
         for name in ("tensors", "edges", "boundary", "names"):
@@ -104,6 +120,8 @@ class Plan:
         document: dict[str, Any] = {"version": VERSION, "scheme": self.scheme, "target": self.target}
         if self.steps:
             document["steps"] = [{**vars(step), "exponents": list(step.exponents)} for step in self.steps]
+        if self.remedied.names:
+            document["remedied"] = {**vars(self.remedied), "names": list(self.remedied.names)}
         return json.dumps(document | {"tensors": rows, "edges": edges, "boundary": boundary}, indent=1) + "\n"
 
     @staticmethod
@@ -127,6 +145,7 @@ class Plan:
                     Step(row["kind"], int(row["tensor"]), tuple(int(k) for k in row["exponents"]))
                     for row in document.get("steps", ())
                 ),
+                remedied=_remedied_from_json(document.get("remedied", {})),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise OptionError(f"not a plan that Intact wrote ({error!r}); give --plan a plan.json from a run folder") from error
@@ -156,6 +175,11 @@ def describe(fmt: Format) -> str:
     if fmt.axis is None:
         return f"{fmt.dtype} scale {fmt.scale[0]:.6g} zero point {fmt.zero_point[0]}"
     return f"{fmt.dtype} {len(fmt.scale)} scales {min(fmt.scale):.3g}..{max(fmt.scale):.3g} along axis {fmt.axis}"
+
+
+def _remedied_from_json(row: Mapping[str, Any]) -> Remedied:
+    names = tuple(str(name) for name in row.get("names", ()))
+    return Remedied(names, int(row.get("samples", 0)), int(row.get("skipped", 0)))
 
 
 def _entry_to_json(entry: Entry) -> dict[str, Any]:

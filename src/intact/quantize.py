@@ -38,7 +38,7 @@ from intact.measure.task import Task
 from intact.measure.task import tasks as tasks_of
 from intact.plan import Plan
 from intact.quantized import Quantized
-from intact.recover import Recovery, recover
+from intact.recover import Recovery, recover, remedied, replayed_network
 from intact.run_folder import RunFolder
 from intact.runtime.keras_export import InputShape
 from intact.schemes import scheme as scheme_named
@@ -117,7 +117,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     seed: int = 0,
     calibration_samples: int = 500,
     input_shape: InputShape | None = None,
-    remedies: Iterable[str] | str = (),
+    remedies: Iterable[str] | str = "auto",
     max_drop: float | None = None,
     min_agreement: float | None = None,
     time_budget: float | str = 900.0,
@@ -132,7 +132,8 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     ``data`` and ``evaluation`` are samples in whatever form they come: see :func:`intact.data.samples_from`; a torch module is
     traced on the first of them. ``data`` is split by ``seed`` into calibration and evaluation samples, unless ``evaluation``
     is given. ``metric`` is any function of outputs and labels, larger being better, or one of "mse", "mae", "auc" and "iou".
-    ``input_shape`` is for Keras models that leave sizes open: (96, 96, 3), or by input name. ``remedies`` are applied as named;
+    ``input_shape`` is for Keras models that leave sizes open: (96, 96, 3), or by input name. ``remedies`` are applied as named,
+    none of them for ``()`` or "none"; "auto": equalize, clip and bias where the output clearly gains by them.
     ``max_drop`` (percentage points, or in the unit of ``metric``) or ``min_agreement`` (per cent) lets a search of at most
     ``time_budget`` (seconds, or "15m") choose; they learn on ``device``: "cpu", "cuda", or "auto". ``plan`` replays a plan
     made before.
@@ -150,7 +151,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
         seed=seed,
         calibration_samples=calibration_samples,
         input_shape=input_shape,
-        remedies=tuple(options.names(remedies) if isinstance(remedies, str) else remedies),
+        remedies=options.remedies(remedies) if isinstance(remedies, str) else tuple(remedies),
         max_drop=max_drop,
         min_agreement=min_agreement,
         time_budget=options.seconds(time_budget) if isinstance(time_budget, str) else time_budget,
@@ -204,7 +205,7 @@ class Job:
         source, start, parts = self.start()
         recovery = self._recover(start, parts, source)
         graph = recovery.network.reference
-        plan, integer = recovery.network.plan, recovery.network.integer()
+        plan, integer = recovery.plan, recovery.network.integer()
         device = micro.check(integer, self.settings.target)
         written = self.folder.file("model.tflite", lambda: tflite.write(integer))
         measured = _Measured()
@@ -292,19 +293,27 @@ class Job:
         return parts
 
     def _recover(self, start: Start, parts: Parts, source: Path) -> Recovery:
-        if not (self.settings.remedies or self.settings.goal):
-            return Recovery(start.network)
+        goal, names = self.settings.goal, self.settings.remedies
         if self.plan is not None:
-            raise OptionError("--plan replays what was decided before; leave out --remedies, --max-drop and --min-agreement")
-        return recover(
-            self._starts(start, parts),
-            parts,
-            source=source,
-            metric=self.metric,
-            folder=self.folder,
-            progress=self.progress,
-            tell=self.tell,
-        )
+            if names or goal:
+                raise OptionError(
+                    "--plan replays what was decided before; leave out --remedies, --max-drop and --min-agreement"
+                )
+            return replayed_network(start, parts, self.plan, self.folder, self.progress)
+        if goal is not None:
+            return recover(
+                self._starts(start, parts),
+                parts,
+                goal,
+                source=source,
+                metric=self.metric,
+                folder=self.folder,
+                progress=self.progress,
+                tell=self.tell,
+            )
+        if names == () or not scheme_named(self.settings.scheme).is_integer:
+            return Recovery(start.network)
+        return remedied(start, parts, names, folder=self.folder, progress=self.progress, tell=self.tell)
 
     def _starts(self, start: Start, parts: Parts) -> tuple[Start, ...]:
         """``start``, and under a limit what other types of inputs and outputs, which were left open, would begin with."""

@@ -20,7 +20,8 @@ class Quantized:
     """``reference`` is the float network to stay true to, ``graph`` the same with adjusted constants, ``plan`` its formats.
 
     ``rescaled`` is ``reference`` where remedies only gave its channels other scales, None where they did not: what every
-    activation of ``graph`` is to be like. ``log`` says what was done to it, one sentence each.
+    activation of ``graph`` is to be like. ``log`` says what was done to it, one sentence each; ``remedies`` names those that
+    did it, in their order.
     """
 
     reference: Graph
@@ -28,6 +29,7 @@ class Quantized:
     plan: Plan
     log: tuple[str, ...] = ()
     rescaled: Graph | None = None
+    remedies: tuple[str, ...] = ()
 
     @property
     def exact(self) -> Graph:
@@ -43,7 +45,7 @@ class Quantized:
             tensors = ((t, self.reference[t.id]) for t in self.rescaled.constants())
             changed |= {f"rescaled {t.id}": np.asarray(t.data) for t, was in tensors if t.data is not was.data}
         relus = [op.output for op, was in zip(self.graph.ops, self.reference.ops, strict=True) if op.kind != was.kind]
-        text = json.dumps({"plan": self.plan.to_json(), "log": self.log})
+        text = json.dumps({"plan": self.plan.to_json(), "log": self.log, "remedies": self.remedies})
         return changed | {"relu": np.asarray(relus, np.int64), "text": np.frombuffer(text.encode(), np.uint8)}
 
     @staticmethod
@@ -64,7 +66,8 @@ class Quantized:
         )
         plan = Plan.from_json(about["plan"])
         rescaled = replace(graph, tensors=scaled, ops=ops) if any(name.startswith("rescaled ") for name in arrays) else None
-        return Quantized(graph, replace(graph, tensors=tensors, ops=ops), plan, tuple(about["log"]), rescaled)
+        changed = replace(graph, tensors=tensors, ops=ops)
+        return Quantized(graph, changed, plan, tuple(about["log"]), rescaled, tuple(about["remedies"]))
 
     def integer(self) -> Graph:
         """The network as the device runs it."""

@@ -12,17 +12,19 @@ from typing import Final, TypeAlias, final
 
 import numpy as np
 
-from intact import files
-from intact.begin import Start, planner
+from intact import choices, files
+from intact.begin import Start, by_extremes, planner
 from intact.chance import contradiction
-from intact.data import Finding, Parts, Samples, for_learning, for_search
-from intact.errors import DataError
+from intact.data import Finding, Parts, Samples, for_learning, for_learning_again, for_search
+from intact.defaults import Taken, choose, samples_for
+from intact.errors import DataError, OptionError
 from intact.formats import tflite
 from intact.graph import Graph
 from intact.measure.accuracy import Metric
 from intact.measure.measurement import Measurement
 from intact.measure.run_outputs import outputs_of
 from intact.measure.task import tasks as tasks_of
+from intact.plan import Plan, Remedied
 from intact.quantized import Quantized
 from intact.remedies import apply, known
 from intact.remedies.base import Context
@@ -39,22 +41,116 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 _BATCH: Final = 32
 #: For the latency of one candidate.
 _TIMED_SECONDS: Final = 1.5
+#: Remedies that change constants and can do so again for a plan that is there already, and those that learned them.
+_OF_CONSTANTS: Final = ("equalize", "absorb", "bias", "bias-analytic")
+_LEARNED: Final = ("round", "finetune")
+#: Cheap remedies that a run takes by itself learn from so many times the samples that chose them.
+_LEARN_FROM: Final = 4
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Recovery:
-    """The network to write, everything that was tried, what was noticed, and the name of the candidate taken."""
+    """The network to write, everything that was tried, what was noticed, and the name of the candidate taken.
+
+    ``learned_from``: how many samples remedies learned from, and how many were skipped for it, as a plan notes them.
+    """
 
     network: Quantized
     candidates: tuple[Candidate, ...] = ()
     findings: tuple[Finding, ...] = ()
     taken: str | None = None
+    learned_from: tuple[int, int] = (0, 0)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of ``network``, with what has to be done to its constants to use it again."""
+        names = self.network.remedies
+        return replace(self.network.plan, remedied=Remedied(names, *self.learned_from) if names else Remedied())
 
 
-def recover(  # noqa: PLR0913  # a run's own parts, from one caller
+def remedied(  # noqa: PLR0913  # a run's own parts, from one caller
+    start: Start,
+    parts: Parts,
+    names: tuple[str, ...] | None,
+    *,
+    folder: RunFolder,
+    progress: Progress,
+    tell: Callable[[str], None],
+) -> Recovery:
+    """The network after the remedies called ``names``, or with None after the cheap ones that it clearly gains by."""
+    network, context = start.network, _context(start, parts, folder, progress)
+    learning, findings = for_learning(parts)
+    if names is None:
+        taken = _taken(start, parts, folder, context)
+        if not taken.names:
+            return Recovery(network)
+        network = replace(network, log=(*network.log, str(taken)))
+        names, findings = taken.names, ()
+        learning = parts.calibration.spread(_LEARN_FROM * len(samples_for(network.graph, parts.calibration)))
+    remedies = known(names)
+
+    def keep(made: Quantized) -> None:
+        folder.keep(tflite.write(made.integer()), "; ".join(made.log) or "as planned")
+
+    context = replace(context, keep=keep)
+    if not folder.keeps:
+        keep(network)
+    arrays = folder.arrays("remedies", lambda: apply(remedies, network, learning, context).to_arrays())
+    made = Quantized.from_arrays(network, arrays)
+    for step in made.log:
+        tell(step)
+    return Recovery(made, findings=findings, learned_from=(len(learning), 0))
+
+
+def replayed_network(start: Start, parts: Parts, plan: Plan, folder: RunFolder, progress: Progress) -> Recovery:
+    """The network of ``plan``, made before, whose constants are changed again as they were for it.
+
+    ``start`` is the network before any remedy. OptionError where the constants were learned, which takes as long again.
+    """
+    choices.remedies(plan.remedied.names)
+    names, network = plan.remedied.names, start.network
+    learned = [name for name in names if name in _LEARNED]
+    if learned:
+        raise OptionError(
+            f"the plan is for weights that {' and '.join(learned)} made, and does not hold them; leave out --plan and type "
+            f"--remedies {','.join(dict.fromkeys(names))}"
+        )
+    learning = for_learning_again(parts, plan.remedied.samples, plan.remedied.skipped)
+    context = replace(_context(start, parts, folder, progress), make_plan=lambda *_: plan, by_extremes=None)
+    made = apply(known(name for name in names if name in _OF_CONSTANTS), network, learning, context)
+    return Recovery(replace(made, remedies=names), learned_from=(plan.remedied.samples, plan.remedied.skipped))
+
+
+def _taken(start: Start, parts: Parts, folder: RunFolder, context: Context) -> Taken:
+    """What a run takes by itself, or took when an earlier run of the folder looked."""
+
+    def make() -> dict[str, np.ndarray]:
+        taken = choose(start, parts.calibration, context.progress, context.device)
+        return {"names": np.array(taken.names, np.str_), "gain": np.asarray(taken.gain)}
+
+    arrays = folder.arrays("what gains", make)
+    return Taken(tuple(str(name) for name in arrays["names"]), float(arrays["gain"]))
+
+
+def _context(start: Start, parts: Parts, folder: RunFolder, progress: Progress) -> Context:
+    settings = start.settings
+    return Context(
+        make_plan=planner(start, parts.calibration, progress),
+        by_extremes=by_extremes(start, parts.calibration, progress),
+        precise="in float" if target_named(settings.target).float_islands else "at 16 bits",
+        seed=settings.seed,
+        device=device_named(settings.device),
+        deadline=time.monotonic() + settings.time_budget,
+        progress=progress,
+        folder=folder.unfinished(),
+    )
+
+
+def recover(  # noqa: PLR0913  # likewise
     starts: Sequence[Start],
     parts: Parts,
+    goal: Goal,
     *,
     source: Path,
     metric: Metric | None,
@@ -62,36 +158,13 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
     progress: Progress,
     tell: Callable[[str], None],
 ) -> Recovery:
-    """The first of ``starts`` after the remedies that were asked for, or after a search from all for the limit that was set.
+    """The network that a search from all of ``starts`` found for the limit ``goal``.
 
     ``source`` is the float file. Finished candidates are taken over from ``folder``.
     """
     start, settings = starts[0].network, starts[0].settings
     target = target_named(settings.target)
-    context = Context(
-        make_plan=planner(starts[0], parts.calibration, progress),
-        precise="in float" if target.float_islands else "at 16 bits",
-        seed=settings.seed,
-        device=device_named(settings.device),
-        deadline=time.monotonic() + settings.time_budget,
-        progress=progress,
-        folder=folder.unfinished(),
-    )
-    goal = settings.goal
-    if goal is None:
-        learning, findings = for_learning(parts)
-
-        def keep(network: Quantized) -> None:
-            folder.keep(tflite.write(network.integer()), "; ".join(network.log) or "as planned")
-
-        context = replace(context, keep=keep)
-        if not folder.keeps:
-            keep(start)
-        arrays = folder.arrays("remedies", lambda: apply(known(settings.remedies), start, learning, context).to_arrays())
-        network = Quantized.from_arrays(start, arrays)
-        for step in network.log:
-            tell(step)
-        return Recovery(network, findings=findings)
+    context = _context(starts[0], parts, folder, progress)
     learning, choosing, findings = for_search(parts)
     goal.check(choosing, metric)
     if goal.kind == "drop" and metric is None:
@@ -149,7 +222,7 @@ def recover(  # noqa: PLR0913  # a run's own parts, from one caller
             for other in starts[1:]
         ]
         candidates, best = search(start, tools, others)
-    return Recovery(best.network, candidates, findings, best.name)
+    return Recovery(best.network, candidates, findings, best.name, (len(learning), len(choosing)))
 
 
 def _called(chosen: Settings, asked: Settings) -> str:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Settings:
     """Everything besides model and data that decides what comes out. OptionError for values that cannot be.
 
-    ``max_drop`` is in percentage points, or in the unit of ``metric`` where one is named; ``min_agreement`` in per cent,
-    ``time_budget`` in seconds.
+    ``remedies``: None for the cheap ones by which the output clearly gains. ``max_drop`` is in percentage points, or in the
+    unit of ``metric`` where one is named; ``min_agreement`` in per cent, ``time_budget`` in seconds.
     """
 
     scheme: str = "int8"
@@ -37,7 +37,7 @@ class Settings:
     seed: int = 0
     calibration_samples: int = 500
     input_shape: InputShape | None = None
-    remedies: tuple[str, ...] = ()
+    remedies: tuple[str, ...] | None = None
     max_drop: float | None = None
     min_agreement: float | None = None
     time_budget: float = 900.0
@@ -73,7 +73,7 @@ class Settings:
         return None if self.min_agreement is None else Goal("disagreement", round(100.0 - self.min_agreement, 9))
 
     def _check_recovery(self) -> None:
-        choices.remedies(self.remedies)
+        choices.remedies(self.remedies or ())
         if choices.device(self.device) == "cuda":
             from intact.simulate import device_named  # noqa: PLC0415  # only torch knows
 

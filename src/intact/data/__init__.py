@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from intact.data.spec import units as units
     from intact.data.splits import Parts as Parts
     from intact.data.splits import for_learning as for_learning
+    from intact.data.splits import for_learning_again as for_learning_again
     from intact.data.splits import for_search as for_search
     from intact.data.splits import leaks as leaks
     from intact.data.splits import overlap as overlap
@@ -54,6 +55,7 @@ else:
             "csv": "tables",
             "folder": "images",
             "for_learning": "splits",
+            "for_learning_again": "splits",
             "for_search": "splits",
             "frame": "tables",
             "huggingface": "pictured",

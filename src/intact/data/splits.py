@@ -119,6 +119,14 @@ def for_learning(parts: Parts, most: int = 2000) -> tuple[Samples, tuple[Finding
     return parts.calibration.joined(rest), leaks(rest, parts.report, "learning")
 
 
+def for_learning_again(parts: Parts, samples: int, skipped: int) -> Samples:
+    """The samples that remedies learned from, by how many of them there were: see :class:`intact.plan.Remedied`."""
+    more = samples - len(parts.calibration)
+    if more <= 0:
+        return parts.calibration.spread(samples)
+    return parts.calibration.joined(parts.selection.take(np.arange(skipped, min(skipped + more, len(parts.selection)))))
+
+
 def for_search(parts: Parts, most: int = 2000) -> tuple[Samples, Samples, tuple[Finding, ...]]:
     """Samples that remedies learn from and samples that a search chooses on, disjoint, both disjoint from the report's.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -47,7 +48,7 @@ def apply(remedies: Iterable[Remedy], network: Quantized, samples: Samples, cont
     for remedy in remedies:
         if remedy.needs_single_samples:
             _check_single_samples(network.graph, remedy.name)
-        network = remedy.apply(network, samples, context)
+        network = replace(remedy.apply(network, samples, context), remedies=(*network.remedies, remedy.name))
     return network
 
 

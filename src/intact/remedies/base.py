@@ -46,11 +46,13 @@ class Context:
     """What remedies need besides network and samples.
 
     ``precise``: how ``make_plan`` keeps ops precise, in words: in float, or at 16 bits on targets without floats.
+    ``by_extremes`` plans as ``make_plan`` does, by the extremes, where that may choose narrower ranges; None where it may not.
     ``deadline`` is on the clock of ``time.monotonic``. ``folder``: where a remedy that takes long keeps its unfinished state.
     ``keep`` takes the best network so far of a remedy that takes long, to be on disk should the run be interrupted.
     """
 
     make_plan: MakePlan
+    by_extremes: MakePlan | None = None
     precise: str = "in float"
     seed: int = 0
     device: str = "cpu"

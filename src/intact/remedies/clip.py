@@ -29,6 +29,8 @@ class Clip(Remedy):
 
     One pass over the samples, where ``ranges`` asks the network's output about each tensor. Tensors that share a scale get
     the range that holds those of all. What the outside gives or gets keeps its range, and none shrinks below ``least`` of it.
+    Where the plan was free to choose its ranges, they are first those of the extremes: what it cut off already, one tensor
+    like the other, could not be given back.
     Source: Choukroun et al. 2019, Low-bit Quantization of Neural Networks for Efficient Inference (arXiv 1902.06822).
     """
 
@@ -40,6 +42,8 @@ class Clip(Remedy):
 
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
         graph, plan = network.graph, network.plan
+        if context.by_extremes is not None and "mixed" not in network.remedies:
+            plan = context.by_extremes(graph, (), ())
         few = samples.spread(self.samples)
         seen = observe(graph, lambda: (b for b, _ in few.batches(_BATCH)), histogram=True, device=context.device)
         constants = {t.id: np.asarray(t.data) for t in graph.constants() if t.is_float}

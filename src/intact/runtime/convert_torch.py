@@ -126,9 +126,11 @@ def _evaluating(module: Foreign) -> Foreign:
     aten = torch.ops.aten
     replaced = importlib.import_module("torch_ops").replacements()
     for node in list(module.graph.nodes):
-        if node.target is aten.batch_norm.default:
+        if node.target is aten.batch_norm.default and node.args[3] is None:
+            node.target = importlib.import_module("torch_ops").own_batch_norm
+        elif node.target is aten.batch_norm.default:
             node.args = (*node.args[:5], False, *node.args[6:])
-        elif node.target is aten.dropout.default:
+        elif node.target is aten.dropout.default or _is_broadcast_anyway(node):
             node.replace_all_uses_with(node.args[0])
             module.graph.erase_node(node)
         elif node.target is aten.add_.Tensor and "num_batches_tracked" in str(node.args[0]) and not node.users:
@@ -137,6 +139,36 @@ def _evaluating(module: Foreign) -> Foreign:
             node.target = replaced[node.target]
     module.recompile()
     return module
+
+
+def _is_broadcast_anyway(node: Foreign) -> bool:
+    """Whether a node expands a tensor for arithmetic with another of that shape, which would do so itself.
+
+    The converter takes the expansion for one of the tensor as it lies channels first.
+    """
+    import torch  # noqa: PLC0415
+
+    aten = torch.ops.aten
+    if node.target not in {aten.expand.default, aten.expand_as.default}:
+        return False
+    arithmetic = {
+        aten.mul.Tensor,
+        aten.add.Tensor,
+        aten.sub.Tensor,
+        aten.div.Tensor,
+        aten.maximum.default,
+        aten.minimum.default,
+    }
+
+    def shape(other: Foreign) -> Foreign:
+        made = getattr(other, "meta", {}).get("val")
+        return None if made is None else tuple(made.shape)
+
+    return all(
+        user.target in arithmetic
+        and any(x is not node and shape(x) is not None and shape(x) == shape(node) for x in user.args[:2])
+        for user in node.users
+    )
 
 
 def _sample(program: Foreign) -> _Call:

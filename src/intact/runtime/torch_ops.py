@@ -37,6 +37,7 @@ def replacements() -> Mapping[Foreign, Callable[..., Any]]:
         aten.upsample_bicubic2d.vec: _upsample_bicubic2d,
         aten.upsample_nearest2d.vec: _upsample_nearest2d,
         aten.im2col.default: _im2col,
+        aten.col2im.default: _col2im,
     }
 
 
@@ -91,12 +92,17 @@ def _avg_pool2d(  # noqa: PLR0913, PLR0917  # the operator's own arguments
     count_include_pad: bool = True,
     divisor: int | None = None,
 ) -> Foreign:
-    """Padding that does not count: the pool in which it does, times the constant by which its windows are larger."""
+    """Padding that does not count: the pool in which it does, times the constant by which its windows are larger.
+
+    A window beyond the input, which only ``ceil_mode`` makes, averages what there is of it.
+    """
     import torch  # noqa: PLC0415
 
     nn = _functional()
 
     steps = stride or kernel
+    if ceil_mode and not any(padding) and divisor is None and all(k >= n for k, n in zip(kernel, x.shape[2:], strict=True)):
+        return x.mean((2, 3), keepdim=True)  # one window over all; the converter would pad the input up to the kernel
     if count_include_pad or not any(padding) or divisor is not None:
         return nn.avg_pool2d(x, kernel, steps, padding, ceil_mode, count_include_pad, divisor)
     y = nn.avg_pool2d(x, kernel, steps, padding, ceil_mode)
@@ -105,6 +111,26 @@ def _avg_pool2d(  # noqa: PLR0913, PLR0917  # the operator's own arguments
         for count, n, k, s, p in zip(y.shape[2:], x.shape[2:], kernel, steps, padding, strict=True)
     ]
     return y * torch.tensor([[h * w for w in larger[1]] for h in larger[0]])
+
+
+def own_batch_norm(  # noqa: PLR0913, PLR0917  # the operator's own arguments
+    x: Foreign,
+    weight: Foreign,
+    bias: Foreign,
+    mean: None,
+    variance: None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    cudnn: bool,
+) -> Foreign:
+    """Normalization by the statistics of what comes in, where none are kept, as weights are standardized with."""
+    del mean, variance, training, momentum, cudnn
+    axes, shape = [a for a in range(x.ndim) if a != 1], [1, -1] + [1] * (x.ndim - 2)
+    centred = x - x.mean(axes, keepdim=True)
+    y = centred / ((centred * centred).mean(axes, keepdim=True) + eps).sqrt()
+    y = y if weight is None else y * weight.reshape(shape)
+    return y if bias is None else y + bias.reshape(shape)
 
 
 def _windows(size: int, count: int) -> list[tuple[int, int]]:
@@ -208,3 +234,32 @@ def _im2col(
     one = torch.tensor(np.eye(places).tolist() * channels)
     filters = one.reshape(channels * places, 1, *kernel)
     return nn.conv2d(x, filters, None, stride, padding, dilation, channels).flatten(2)
+
+
+def _col2im(  # noqa: PLR0913, PLR0917  # the operator's own arguments
+    x: Foreign,
+    size: Sequence[int],
+    kernel: Sequence[int],
+    dilation: Sequence[int],
+    padding: Sequence[int],
+    stride: Sequence[int],
+) -> Foreign:
+    """Windows that lie side by side are only moved; others are added up by a transposed convolution, channel by channel."""
+    import torch  # noqa: PLC0415
+
+    batch, places = x.shape[0], kernel[0] * kernel[1]
+    channels = x.shape[1] // places
+    spans = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    counts = [(n + 2 * p - k) // s + 1 for n, p, k, s in zip(size, padding, spans, stride, strict=True)]
+    if (
+        list(stride) == list(kernel) == spans
+        and not any(padding)
+        and all(n == c * k for n, c, k in zip(size, counts, kernel, strict=True))
+    ):
+        apart = x.reshape(batch * channels, *kernel, *counts).permute(0, 3, 1, 4, 2)
+        return apart.reshape(batch, channels, *size)
+    filters = torch.tensor(np.eye(places, dtype=np.float32).tolist()).reshape(places, 1, *kernel)
+    missing = [n - ((c - 1) * s - 2 * p + k) for n, c, s, p, k in zip(size, counts, stride, padding, spans, strict=True)]
+    apart = x.reshape(batch * channels, places, *counts)
+    y = _conv_transpose2d(apart, filters, None, stride, padding, missing, 1, dilation)
+    return y.reshape(batch, channels, *size)

@@ -1,0 +1,248 @@
+"""The cheap remedies that a run takes by itself, and plans that know of them."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import intact
+from drafts import draft, normal
+from intact import held_out
+from intact.begin import begin
+from intact.cli import app
+from intact.data import input_specs
+from intact.defaults import Taken, _best, choose, samples_for
+from intact.errors import OptionError
+from intact.formats import tflite
+from intact.ops.matmul import FullyConnected
+from intact.plan import Plan
+from intact.run_folder import RunFolder
+from intact.settings import Settings
+from nets import images
+from test_remedies import SIDE, chain, rescaled_channels
+
+pytestmark = pytest.mark.usefixtures("hasty")
+
+#: One channel of eight is a thousand times as large as the others: these keep few of the 256 steps.
+UNLIKE = np.float32([1, 1, 1000, 1, 1, 1, 1, 1])
+
+
+def unlike():
+    return rescaled_channels(chain(), UNLIKE)
+
+
+def start_of(graph, tmp_path, x, **options):
+    settings = Settings(**options)
+    samples = intact.data.arrays(x).bind(input_specs(graph), None)
+    return begin(graph, settings, samples, RunFolder(tmp_path), lambda *_: None), samples
+
+
+def chosen(graph, tmp_path, n=64, **options):
+    (tmp_path / ".stages").mkdir(exist_ok=True)
+    start, samples = start_of(graph, tmp_path, images(n, 3, SIDE), **options)
+    return choose(start, samples, lambda *_: None)
+
+
+def decibels(result, graph, x):
+    exact, made = (next(iter(intact.Program(g)({graph.input_names[0]: x}).values())).numpy() for g in (graph, result.graph))
+    return 10 * math.log10(np.square(exact - exact.mean(0)).sum() / np.square(exact - made).sum())
+
+
+# ---- what is taken ------------------------------------------------------------------------------------------------------
+
+
+def test_channels_that_waste_their_range_are_equalized_unasked():
+    x, held = images(64, 3, SIDE), images(64, 4, SIDE)
+    by_default, plain = (
+        intact.quantize(unlike(), x, evaluation=held, remedies=remedies, measure=False) for remedies in ("auto", "none")
+    )
+    assert decibels(by_default, unlike(), held) > decibels(plain, unlike(), held) + 10
+    assert plain.steps == ()
+    taken, *steps = by_default.steps
+    assert taken.startswith("took equalize")
+    assert taken.endswith("dB better at the output than without on samples held out")
+    assert steps[0].startswith("equalized ")
+    assert by_default.settings.remedies is None
+
+
+def test_what_is_taken_is_what_it_is_by_name(tmp_path):
+    names = chosen(unlike(), tmp_path).names
+    x = images(64, 3, SIDE)
+    unasked, asked = (
+        intact.quantize(unlike(), x, evaluation=x, remedies=remedies, measure=False) for remedies in ("auto", names)
+    )
+    assert unasked.model == asked.model
+    assert unasked.plan.remedied == asked.plan.remedied
+
+
+def test_nothing_is_done_to_what_is_true_enough(tmp_path, monkeypatch):
+    assert chosen(unlike(), tmp_path).gain > 0
+    monkeypatch.setattr("intact.defaults._ENOUGH", -50.0)
+    assert chosen(unlike(), tmp_path) == Taken()
+
+
+@pytest.mark.parametrize("n", [1, 15])
+def test_few_samples_hold_nothing_out(tmp_path, n):
+    assert chosen(unlike(), tmp_path, n) == Taken()
+
+
+@pytest.mark.parametrize("n", [16, 40, 64, 200])
+def test_samples_that_are_enough(tmp_path, n):
+    taken = chosen(unlike(), tmp_path, n)
+    assert taken.names[0] == "equalize"
+    assert taken.gain > 5
+
+
+def test_other_schemes_have_them_too(tmp_path):
+    assert chosen(unlike(), tmp_path, scheme="w4a8").names[0] == "equalize"
+    assert chosen(unlike(), tmp_path, weights="per-tensor", target="mcu").names[0] == "equalize"
+
+
+def test_a_scheme_in_float_has_none():
+    result = intact.quantize(unlike(), images(64, 3, SIDE), scheme="dynamic", measure=False)
+    assert result.steps == ()
+
+
+def test_a_network_without_pairs_of_layers_is_not_equalized(tmp_path):
+    graph = draft((6,), lambda d, x: d(FullyConnected(), x, normal(3, 6), normal(3)))
+    start, samples = start_of(graph, tmp_path, normal(64, 6))
+    assert "equalize" not in choose(start, samples, lambda *_: None).names
+
+
+@pytest.mark.parametrize(("macs", "count"), [(1e6, 128), (3e8, 66), (4e9, 32), (2e10, 32)])
+def test_large_networks_are_looked_at_with_fewer_samples(monkeypatch, macs, count):
+    monkeypatch.setattr("intact.defaults.cost.macs", lambda _: type("M", (), {"value": macs}))
+    samples = intact.data.arrays(images(500, 3, SIDE)).bind(input_specs(chain()), None)
+    assert len(samples_for(None, samples)) == count
+
+
+def test_the_largest_are_not_tried(monkeypatch, tmp_path):
+    monkeypatch.setattr("intact.defaults._TOO_LARGE", 1.0)
+    assert chosen(unlike(), tmp_path) == Taken()
+
+
+@pytest.mark.parametrize(
+    ("gains", "taken"),
+    [
+        ({}, Taken()),
+        ({("bias",): {"y": 0.4}}, Taken()),
+        ({("bias",): {"y": 0.6}}, Taken(("bias",), 0.6)),
+        ({("bias",): {"y": 3.0, "z": -0.6}}, Taken()),
+        ({("equalize",): {"y": 2.0}, ("bias",): {"y": 2.2}}, Taken(("bias",), 2.2)),
+        ({("equalize", "bias"): {"y": 2.4}, ("equalize",): {"y": 2.0}}, Taken(("equalize",), 2.0)),
+        ({("equalize", "bias"): {"y": 2.6}, ("equalize",): {"y": 2.0}}, Taken(("equalize", "bias"), 2.6)),
+    ],
+)
+def test_more_remedies_have_to_gain_more(gains, taken):
+    assert _best(gains) == taken
+
+
+def test_every_sample_is_held_out_once():
+    held = np.concatenate([held for held, _ in held_out.folds(18, 4, 18)])
+    assert sorted(held) == list(range(18))
+    for some, others in held_out.folds(18, 4, 3):
+        assert len(some) <= 3
+        assert sorted({*some, *others}) == list(range(18))
+        assert not set(some) & set(others)
+
+
+# ---- plans --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("remedies", ["auto", "none", "bias", "equalize,clip,bias", "equalize,absorb,bias-analytic", "ranges"])
+def test_a_plan_brings_its_remedies_along(remedies):
+    x = images(64, 3, SIDE)
+    first = intact.quantize(unlike(), x, remedies=remedies, measure=False)
+    plan = Plan.from_json(first.plan.to_json())
+    assert plan.remedied == first.plan.remedied
+    again = intact.quantize(unlike(), x, plan=plan, measure=False)
+    assert again.model == first.model
+    assert again.plan.to_json() == first.plan.to_json()
+
+
+def test_a_plan_that_a_search_made_brings_them_too():
+    x = images(160, 3, SIDE)
+    graph = unlike()
+    y = next(iter(intact.Program(graph)({graph.input_names[0]: x}).values())).numpy().argmax(1)
+    first = intact.quantize(graph, intact.data.arrays(x, y), min_agreement=97, time_budget=60, measure=False)
+    assert first.plan.remedied.names
+    assert first.plan.remedied.skipped
+    again = intact.quantize(graph, intact.data.arrays(x, y), plan=first.plan, measure=False)
+    assert again.model == first.model
+
+
+def test_a_plan_does_not_hold_what_was_learned():
+    x = images(40, 3, SIDE)
+    first = intact.quantize(chain(), x, remedies="bias,round", time_budget=5, measure=False)
+    with pytest.raises(
+        OptionError, match=r"the plan is for weights that round made.*leave out --plan and type --remedies bias,round"
+    ):
+        intact.quantize(chain(), x, plan=first.plan, measure=False)
+
+
+def test_a_plan_of_other_remedies_than_there_are_is_no_plan():
+    document = json.loads(intact.quantize(unlike(), images(64, 3, SIDE), measure=False).plan.to_json())
+    document["remedied"]["names"] = ["magic"]
+    plan = Plan.from_json(json.dumps(document))
+    with pytest.raises(OptionError, match="no remedy is called 'magic'"):
+        intact.quantize(unlike(), images(64, 3, SIDE), plan=plan, measure=False)
+
+
+# ---- the command --------------------------------------------------------------------------------------------------------
+
+
+def test_from_the_shell(tmp_path):
+    (tmp_path / "net.tflite").write_bytes(tflite.write(unlike()))
+    np.save(tmp_path / "x.npy", images(120, 3, SIDE))
+    common = ["quantize", str(tmp_path / "net.tflite"), "--data", str(tmp_path / "x.npy"), "--json"]
+
+    def steps(*more):
+        done = CliRunner().invoke(app, [*common, "--out", str(tmp_path / f"run{len(list(tmp_path.iterdir()))}"), *more])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)["steps"]
+
+    assert steps()[0].startswith("took equalize")
+    assert steps("--remedies", "auto") == steps()
+    assert steps("--remedies", "none") == []
+
+
+def test_a_wrong_name_is_told_what_there_is():
+    with pytest.raises(
+        OptionError, match="no remedy is called 'automatic'; type --remedies with auto, none or some of: equalize"
+    ):
+        intact.Settings(remedies=("automatic",))
+
+
+def test_an_interrupted_run_does_not_choose_again(tmp_path, monkeypatch):
+    (tmp_path / "net.tflite").write_bytes(tflite.write(unlike()))
+    np.save(tmp_path / "x.npy", images(120, 3, SIDE))
+    args = ["quantize", str(tmp_path / "net.tflite"), "--data", str(tmp_path / "x.npy"), "--out", str(tmp_path / "run")]
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("intact.recover.apply", stop)
+        assert CliRunner().invoke(app, args).exit_code == 130
+    with monkeypatch.context() as patch:
+        patch.setattr("intact.recover.choose", stop)
+        done = CliRunner().invoke(app, args)
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["steps"][0].startswith("took equalize")
+
+
+# ---- clip ---------------------------------------------------------------------------------------------------------------
+
+
+def test_clip_begins_at_the_extremes_where_ranges_were_free():
+    """Moving averages cut off what one sample in many reaches; what they cut off of a tensor that needs it, clip gives back."""
+    x = normal(128, 6)
+    x[::16] *= 8
+    graph = draft((6,), lambda d, x: d(FullyConnected(), d(FullyConnected(), x, normal(8, 6), normal(8)), normal(3, 8, seed=1)))
+    first, second = (
+        intact.quantize(graph, x, evaluation=x, ranges=ranges, remedies="clip", input_type="float32", measure=False)
+        for ranges in ("auto", "minmax")
+    )
+    assert first.model == second.model
