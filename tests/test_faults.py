@@ -38,8 +38,8 @@ def data(n=96, seed=3, of=lambda x: x):
 
 
 def quantized(net, calibration=None, **options):
-    """The integer network, tensors under the ids of ``net``, as Intact writes it."""
-    return intact.quantize(net, calibration or data(), measure=False, **options).graph
+    """The integer network, tensors under the ids of ``net``, as Intact writes it; plain, if no remedies are named."""
+    return intact.quantize(net, calibration or data(), measure=False, **{"remedies": "none", **options}).graph
 
 
 def by_name(graph, name):

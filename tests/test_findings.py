@@ -187,7 +187,7 @@ def hasty(monkeypatch):
 
 
 def ruined(**options):
-    return intact.quantize(cancelling(), intact.data.arrays(drawn(300, 8, seed=7)), **options)
+    return intact.quantize(cancelling(), intact.data.arrays(drawn(300, 8, seed=7)), **{"remedies": "none", **options})
 
 
 def advice(result):
@@ -204,6 +204,12 @@ def test_a_ruined_regression_is_told_with_what_mends_it():
     again = ruined(keep_float=kept)
     assert again.reading("SQNR without the mean").measurement.value > 25
     assert not any(f.kind == "what helps" for f in again.findings)
+
+
+def test_what_a_run_takes_by_itself_hides_no_cause():
+    result = ruined(remedies="auto")
+    assert result.reading("SQNR without the mean").measurement.value < 15
+    assert "most of it comes from ADD" in advice(result)
 
 
 def test_a_target_of_integers_is_told_what_exists_there():
