@@ -148,6 +148,19 @@ def test_every_sample_is_held_out_once():
         assert not set(some) & set(others)
 
 
+def test_no_sample_has_a_loud_voice():
+    """Half the error is 6 dB for each; one that happens to hit a single number exactly says no more than 1 / 11 of it would."""
+    exact, before = np.zeros((5, 1)), np.ones((5, 1))
+    assert held_out.gain(np.zeros((5, 9)), np.ones((5, 9)), np.full((5, 9), 0.5)) / 5 == pytest.approx(
+        10 * math.log10(1.1 / 0.35)
+    )
+    after = np.ones((5, 1))
+    after[0] = 0.0
+    assert held_out.gain(exact, before, after) == pytest.approx(10 * math.log10(11))
+    assert held_out.gain(exact, after, before) == pytest.approx(-10 * math.log10(11))
+    assert held_out.gain(exact, exact, exact) == 0.0
+
+
 # ---- plans --------------------------------------------------------------------------------------------------------------
 
 

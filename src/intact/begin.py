@@ -13,7 +13,7 @@ from intact.calibrate import observe
 from intact.data import Finding, Samples
 from intact.emit import emit
 from intact.graph import Graph
-from intact.held_out import TURNS, clear_gain, decibels, folds
+from intact.held_out import TURNS, clear_gain, folds, gain
 from intact.mending import Step, mended
 from intact.mixing import first_plan
 from intact.plan import Plan
@@ -97,12 +97,12 @@ def _chosen(graph: Graph, seen: Mapping[int, Observed], settings: Settings, requ
     """Ranges by the estimator that was asked for, or by the better of two."""
     if settings.ranges != "auto":
         return _Chosen(settings.ranges, _ranges(graph, seen, settings), request)
-    gain = clear_gain(_gains_of_moving(graph, seen, request, calibration))
-    chosen = replace(settings, ranges="minmax" if gain is None else "moving")
+    clear = clear_gain(_gains_of_moving(graph, seen, request, calibration))
+    chosen = replace(settings, ranges="minmax" if clear is None else "moving")
     why, ranges = chosen.request().ranges_from, _ranges(graph, seen, chosen)
-    if gain is None:
+    if clear is None:
         return _Chosen(chosen.ranges, ranges, replace(request, ranges_from=why))
-    better = f"{gain:.1f} dB better at the output than minmax on samples held out"
+    better = f"{clear:.1f} dB better at the output than minmax on samples held out"
     said = f"took ranges from moving averages of the samples' extremes: {better}"
     return _Chosen(chosen.ranges, ranges, replace(request, ranges_from=f"{why}, {better}"), (said,))
 
@@ -122,14 +122,15 @@ def _gains_of_moving(graph: Graph, seen: Mapping[int, Observed], request: Reques
         rest = {i: Observed(o.lows[others], o.highs[others]) for i, o in seen.items()}
         batches = [batch for batch, _ in calibration.take(held).batches(_BATCH)]
         exact = {name: y for name, y in run_batches(program, batches).items() if y.dtype.kind == "f"}
-        for name, sign in (("minmax", 1.0), ("moving", -1.0)):
+        made = []
+        for name in ("minmax", "moving"):
             estimate = estimator(name, request.scheme.activations)
             plan = first_plan(graph, {i: estimate.estimate(o) for i, o in rest.items()}, request)
-            made = run_batches(Program(emit(graph, plan)), batches)
-            for output, y in exact.items():
-                gains[output] = gains.get(output, 0.0) + sign * float(decibels(y, made[output]).sum())
+            made.append(run_batches(Program(emit(graph, plan)), batches))
+        for output, y in exact.items():
+            gains[output] = gains.get(output, 0.0) + gain(y, *(outputs[output] for outputs in made))
         samples += len(held)
-    return {name: gain / samples for name, gain in gains.items()}
+    return {name: total / samples for name, total in gains.items()}
 
 
 def replayed(graph: Graph, plan: Plan, settings: Settings) -> Start:

@@ -12,7 +12,7 @@ from intact.begin import Progress, Start, by_extremes, planner
 from intact.data import Samples
 from intact.errors import ResourceError, UnsupportedError
 from intact.graph import Graph
-from intact.held_out import CLEAR, TURNS, clear_gain, decibels, folds
+from intact.held_out import CLEAR, TURNS, clear_gain, folds, gain
 from intact.measure import cost
 from intact.measure.outputs import without_mean
 from intact.quantized import Quantized
@@ -76,19 +76,19 @@ def choose(start: Start, calibration: Samples, progress: Progress, device: str =
             return Taken()
         for names, network in trial.ways():
             found = gains.setdefault(names, {})
-            for output, gain in trial.gain(network).items():
-                found[output] = found.get(output, 0.0) + gain
+            for output, total in trial.gains(network).items():
+                found[output] = found.get(output, 0.0) + total
         seen += len(held)
-    return _best({names: {o: g / seen for o, g in by_output.items()} for names, by_output in gains.items()})
+    return _best({names: {o: total / seen for o, total in by_output.items()} for names, by_output in gains.items()})
 
 
 def _best(gains: Mapping[tuple[str, ...], Mapping[str, float]]) -> Taken:
     """The way with the largest gain; one of more remedies has to be clearly better than any of fewer."""
     best = Taken()
     for names in sorted(gains, key=len):
-        gain = clear_gain(gains[names])
-        if gain is not None and gain > best.gain + (CLEAR if len(names) > len(best.names) else 0.0):
-            best = Taken(names, gain)
+        clear = clear_gain(gains[names])
+        if clear is not None and clear > best.gain + (CLEAR if len(names) > len(best.names) else 0.0):
+            best = Taken(names, clear)
     return best
 
 
@@ -136,10 +136,10 @@ class _Trial:
             return None
         return made if made.graph is not network.graph or made.plan is not network.plan else None
 
-    def gain(self, network: Quantized) -> dict[str, float]:
+    def gains(self, network: Quantized) -> dict[str, float]:
         """By how many dB the errors of the samples are smaller with ``network``, summed, by output."""
         made = self._run(network)
-        return {name: float((decibels(y, self.made[name]) - decibels(y, made[name])).sum()) for name, y in self.exact.items()}
+        return {name: gain(y, self.made[name], made[name]) for name, y in self.exact.items()}
 
     def _run(self, network: Quantized) -> Outputs:
         return run_batches(Program(network.integer()), self.batches)

@@ -11,6 +11,7 @@ import numpy as np
 TURNS: Final = 4
 #: dB that another way has to gain.
 CLEAR: Final = 0.5
+_FLOOR: Final = 0.1
 
 
 def folds(count: int, turns: int, most: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -21,10 +22,15 @@ def folds(count: int, turns: int, most: int) -> Iterator[tuple[np.ndarray, np.nd
         yield held, np.setdiff1d(np.arange(count), held)
 
 
-def decibels(exact: np.ndarray, made: np.ndarray) -> np.ndarray:
-    """The error of each sample of an output ``[n, ...]``, in dB, [n]: one voice each, so that not the loudest counts."""
-    error = np.square(made - exact, dtype=np.float64).reshape(len(exact), -1).sum(1)
-    return np.asarray(10 * np.log10(error + 1e-30))
+def gain(exact: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
+    """By how many dB the errors of the samples of an output ``[n, ...]`` are smaller ``after`` than ``before``, summed.
+
+    Each sample has one voice, so that not the loudest counts; and none has a loud one by an error of almost nothing, as that of
+    a single number can be: below a tenth of the median before, errors are all alike.
+    """
+    was, now = (np.square(made - exact, dtype=np.float64).reshape(len(exact), -1).sum(1) for made in (before, after))
+    floor = _FLOOR * float(np.median(was)) + 1e-30
+    return float((10 * np.log10((was + floor) / (now + floor))).sum())
 
 
 def clear_gain(gains: Mapping[str, float]) -> float | None:
