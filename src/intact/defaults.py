@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias, final
 
@@ -21,6 +21,8 @@ from intact.remedies.base import Context
 from intact.simulate import Program, run_batches
 
 Outputs: TypeAlias = dict[str, np.ndarray]
+#: Remedies by name, each applied to what the one before made.
+Way: TypeAlias = tuple[str, ...]
 
 #: Samples that are looked at: at most, and at least; with fewer there is nothing to hold out.
 _MOST: Final = 128
@@ -41,7 +43,7 @@ _BATCH: Final = 32
 class Taken:
     """Remedies by name, in their order, and the dB by which the outputs are better with them on samples held out."""
 
-    names: tuple[str, ...] = ()
+    names: Way = ()
     gain: float = 0.0
 
     def __str__(self) -> str:
@@ -66,23 +68,23 @@ def choose(start: Start, calibration: Samples, progress: Progress, device: str =
     count = len(samples)
     if graph.states or count < _LEAST or macs > _TOO_LARGE:
         return Taken()
-    turns = min(TURNS, -(-_VOICES * TURNS // count))
-    gains: dict[tuple[str, ...], dict[str, float]] = {}
-    seen = 0
+    turns = min(TURNS, -(-_VOICES * TURNS // count)) if macs * count <= _MACS else 1
+    turned: list[dict[Way, dict[str, float]]] = []
     for n, (held, others) in enumerate(folds(count, turns, count)):
         progress("see what remedies gain", n, turns)
         trial = _Trial(start, samples.take(others), samples.take(held), device)
         if not trial.worth_it:
             return Taken()
-        for names, network in trial.ways():
-            found = gains.setdefault(names, {})
-            for output, total in trial.gains(network).items():
-                found[output] = found.get(output, 0.0) + total
-        seen += len(held)
-    return _best({names: {o: total / seen for o, total in by_output.items()} for names, by_output in gains.items()})
+        turned.append(trial.gains(turned[0] if turned else None))
+    return _best({way: _mean([gains[way] for gains in turned if way in gains]) for way in turned[0]})
 
 
-def _best(gains: Mapping[tuple[str, ...], Mapping[str, float]]) -> Taken:
+def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of each output; what could not be made in some turn counts by the others."""
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def _best(gains: Mapping[Way, Mapping[str, float]]) -> Taken:
     """The way with the largest gain; one of more remedies has to be clearly better than any of fewer."""
     best = Taken()
     for names in sorted(gains, key=len):
@@ -112,21 +114,33 @@ class _Trial:
         """Whether any output is less true than it need be."""
         return any(without_mean(y, self.made[name])[0] < _ENOUGH for name, y in self.exact.items())
 
-    def ways(self) -> Iterator[tuple[tuple[str, ...], Quantized]]:
-        """Every way that can be gone, by the names of its remedies; each is made from one with one remedy less."""
-        made: dict[tuple[str, ...], Quantized] = {(): self.base}
-        first: tuple[str, ...] = ("equalize",)
-        if (scaled := self._applied("equalize", self.base)) is None:
-            first = ()
-        else:
-            made[first] = scaled
-            yield first, scaled
-        for names in dict.fromkeys(((*first, "clip"), (*first, "bias"), (*first, "clip", "bias"), ("bias",))):
-            before = made.get(names[:-1])
-            network = None if before is None else self._applied(names[-1], before)
+    def gains(self, ways: Iterable[Way] | None) -> dict[Way, dict[str, float]]:
+        """By how many dB the errors of a sample are smaller, in the mean, by output, for each of ``ways`` that can be gone.
+
+        None: for equalize, where layers scale against each other, and what may follow it; for bias alone where equalize by
+        itself gains nothing.
+        """
+        networks: dict[Way, Quantized | None] = {(): self.base}
+        gains: dict[Way, dict[str, float]] = {}
+
+        def go(way: Way) -> bool:
+            before = networks.get(way[:-1])
+            networks[way] = network = None if before is None else self._applied(way[-1], before)
             if network is not None:
-                made[names] = network
-                yield names, network
+                made = self._run(network)
+                gains[way] = {name: gain(y, self.made[name], made[name]) / len(y) for name, y in self.exact.items()}
+            return network is not None
+
+        if ways is not None:
+            for way in sorted(ways, key=len):
+                go(way)
+            return gains
+        first: Way = ("equalize",) if go(("equalize",)) else ()
+        for way in ((*first, "clip"), (*first, "bias"), (*first, "clip", "bias")):
+            go(way)
+        if first and clear_gain(gains[first]) is None:
+            go(("bias",))
+        return gains
 
     def _applied(self, name: str, network: Quantized) -> Quantized | None:
         """The network after one more remedy; None where that cannot be applied or changes nothing."""
@@ -135,11 +149,6 @@ class _Trial:
         except (UnsupportedError, ResourceError):
             return None
         return made if made.graph is not network.graph or made.plan is not network.plan else None
-
-    def gains(self, network: Quantized) -> dict[str, float]:
-        """By how many dB the errors of the samples are smaller with ``network``, summed, by output."""
-        made = self._run(network)
-        return {name: gain(y, self.made[name], made[name]) for name, y in self.exact.items()}
 
     def _run(self, network: Quantized) -> Outputs:
         return run_batches(Program(network.integer()), self.batches)
