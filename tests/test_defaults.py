@@ -149,16 +149,41 @@ def test_every_sample_is_held_out_once():
 
 
 def test_no_sample_has_a_loud_voice():
-    """Half the error is 6 dB for each; one that happens to hit a single number exactly says no more than 1 / 11 of it would."""
+    """Half the error is 6 dB; a single number that happens to be hit exactly says no more than 1 / 11 of its error would."""
     exact, before = np.zeros((5, 1)), np.ones((5, 1))
-    assert held_out.gain(np.zeros((5, 9)), np.ones((5, 9)), np.full((5, 9), 0.5)) / 5 == pytest.approx(
-        10 * math.log10(1.1 / 0.35)
-    )
+    halved = held_out.gain(np.zeros((5, 9)), np.ones((5, 9)), np.full((5, 9), 0.5))
+    assert halved == pytest.approx(10 * math.log10(1.1 / 0.35))
     after = np.ones((5, 1))
     after[0] = 0.0
-    assert held_out.gain(exact, before, after) == pytest.approx(10 * math.log10(11))
-    assert held_out.gain(exact, after, before) == pytest.approx(-10 * math.log10(11))
-    assert held_out.gain(exact, exact, exact) == 0.0
+    assert held_out.gain(exact, before, after) == pytest.approx(10 * math.log10(5 / 4))
+    assert held_out.gain(exact, after, before) == pytest.approx(-10 * math.log10(11) / 5)
+
+
+def test_a_gain_of_many_does_not_outweigh_what_the_loudest_lose():
+    """Nine small errors vanish and a large one doubles: by itself the mean of the samples would be 9 dB better."""
+    before, after = np.ones((10, 1)), np.zeros((10, 1))
+    before[0], after[0] = 10.0, 20.0
+    assert held_out.gain(np.zeros((10, 1)), before, after) == pytest.approx(10 * math.log10(109 / 400))
+
+
+def test_outputs_that_stay_the_same_have_no_voice():
+    same = np.ones((4, 2))
+    assert held_out.gain(np.zeros((4, 2)), same, same) is None
+    assert held_out.mean_gains([{"a": None, "b": 2.0}, {"a": None, "b": None}]) == {"b": 1.0}
+    assert held_out.clear_gain(held_out.mean_gains([{"a": None}])) is None
+
+
+def test_rows_of_an_output_are_no_samples():
+    """An output that lays the places of a sample in its batch gains what it gains, not so many times more."""
+    exact, before, after = np.zeros((4, 50)), np.ones((4, 50)), np.full((4, 50), 0.5)
+    rows = [x.reshape(200, 1) for x in (exact, before, after)]
+    assert held_out.gain(*rows) == pytest.approx(held_out.gain(exact, before, after))
+
+
+def test_copies_of_a_sample_are_one(tmp_path):
+    x = np.repeat(images(8, 3, SIDE), 8, axis=0)
+    start, samples = start_of(unlike(), tmp_path, x)
+    assert choose(start, samples, lambda *_: None) == Taken()
 
 
 # ---- plans --------------------------------------------------------------------------------------------------------------
@@ -186,6 +211,80 @@ def test_a_plan_that_a_search_made_brings_them_too():
     assert again.model == first.model
 
 
+@pytest.mark.parametrize("other", ["samples", "order", "seed", "count"])
+def test_a_plan_is_not_replayed_on_other_samples_than_its_constants_are_of(other):
+    x = images(64, 3, SIDE)
+    plan = intact.quantize(unlike(), x, measure=False).plan
+    options = {"seed": 1} if other == "seed" else {"calibration_samples": 9} if other == "count" else {}
+    given = {"samples": images(64, 4, SIDE), "order": x[::-1].copy()}.get(other, x)
+    with pytest.raises(OptionError, match=r"constants that equalize.* fitted to other samples than these.*leave out --plan"):
+        intact.quantize(unlike(), given, plan=plan, measure=False, **options)
+
+
+def test_a_plan_of_plain_constants_is_replayed_on_any_samples():
+    plan = intact.quantize(unlike(), images(64, 3, SIDE), remedies="clip", measure=False).plan
+    again = intact.quantize(unlike(), images(40, 4, SIDE), plan=plan, measure=False)
+    assert again.plan.to_json() == plan.to_json()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_ops_that_a_plan_keeps_in_float_do_not_change_how_it_is_replayed(seed):
+    def build(d, x):
+        for n in range(4):
+            spread = np.exp(np.random.default_rng((seed, n)).normal(0, 1.5, (16, 1))).astype(np.float32)
+            x = d(FullyConnected(activation="relu"), x, normal(16, d.shape(x)[-1], seed=10 * seed + n) * spread, normal(16))
+        return d(FullyConnected(), x, normal(3, 16), normal(3))
+
+    graph, x = draft((16,), build), normal(64, 16)
+    options = {"weights": "per-tensor", "measure": False}
+    first = intact.quantize(graph, x, remedies="equalize,mixed", **options)
+    assert intact.quantize(graph, x, plan=first.plan, **options).model == first.model
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"samples": 0},
+        {"samples": -5},
+        {"samples": math.inf},
+        {"samples": 20.7},
+        {"samples": 10**30},
+        {"skipped": -3},
+        {"skipped": 10**25},
+        {"names": "bias"},
+        {"names": ["magic"]},
+        {"digest": None, "samples": None},
+    ],
+)
+def test_a_plan_that_someone_spoiled_is_no_plan(change):
+    document = json.loads(intact.quantize(unlike(), images(16, 3, SIDE), remedies="bias", measure=False).plan.to_json())
+    document["remedied"] |= change
+    with pytest.raises(OptionError, match=r"not a plan that Intact wrote|no remedy is called 'magic'"):
+        Plan.from_json(json.dumps(document))
+
+
+def test_what_a_plan_decides_is_not_passed_over():
+    x = images(64, 3, SIDE)
+    plan = intact.quantize(chain(), x, scheme="w4a8", target="mcu", measure=False).plan
+    again = intact.quantize(chain(), x, plan=plan, keep_float=["MEAN"], ranges="mse", measure=False)
+    assert (again.settings.scheme, again.settings.target) == ("w4a8", "mcu")
+    assert [f.message for f in again.findings if f.kind == "plan decides"] == [
+        "--plan holds what --ranges, --keep-float would decide, which changed nothing"
+    ]
+    with pytest.raises(OptionError, match="the plan is for --scheme w4a8, and --scheme float16 is asked for"):
+        intact.quantize(chain(), x, plan=plan, scheme="float16", measure=False)
+
+
+def test_steps_speak_of_the_ranges_that_the_plan_has():
+    """Moving averages are better before equalization here, and no longer after it."""
+    for seed in range(4):
+        x = images(64, seed, SIDE)
+        x[::9] *= 4
+        result = intact.quantize(unlike(), x, measure=False)
+        moving = any("moving over" in entry.why for entry in result.plan.tensors.values())
+        assert any("moving averages" in step for step in result.steps) == moving
+
+
 def test_a_plan_does_not_hold_what_was_learned():
     x = images(40, 3, SIDE)
     first = intact.quantize(chain(), x, remedies="bias,round", time_budget=5, measure=False)
@@ -193,14 +292,6 @@ def test_a_plan_does_not_hold_what_was_learned():
         OptionError, match=r"the plan is for weights that round made.*leave out --plan and type --remedies bias,round"
     ):
         intact.quantize(chain(), x, plan=first.plan, measure=False)
-
-
-def test_a_plan_of_other_remedies_than_there_are_is_no_plan():
-    document = json.loads(intact.quantize(unlike(), images(64, 3, SIDE), measure=False).plan.to_json())
-    document["remedied"]["names"] = ["magic"]
-    plan = Plan.from_json(json.dumps(document))
-    with pytest.raises(OptionError, match="no remedy is called 'magic'"):
-        intact.quantize(unlike(), images(64, 3, SIDE), plan=plan, measure=False)
 
 
 # ---- the command --------------------------------------------------------------------------------------------------------

@@ -140,6 +140,22 @@ def test_a_metric_of_one_file_and_of_two(houses, tmp_path):
     assert both["int8.tflite against net.tflite", "mae increase"] == pytest.approx(grown)
 
 
+def test_files_of_different_outputs_are_not_compared(houses, tmp_path):
+    two = draft(
+        (6,), lambda d, x: (d(FullyConnected(), x, normal(1, 6), normal(1)), d(FullyConnected(), x, normal(2, 6), normal(2)))
+    )
+    (tmp_path / "two.tflite").write_bytes(tflite.write(two))
+    args = ["evaluate", tmp_path / "two.tflite", "--against", houses / "net.tflite", "--data", houses / "bare.npy"]
+    done = CliRunner().invoke(app, [str(a) for a in args])
+    assert done.exit_code == 2
+    assert "different numbers of outputs (two.tflite 2, net.tflite 1)" in " ".join(done.output.split())
+
+
+def test_targets_that_are_no_classes_have_no_iou():
+    with pytest.raises(DataError, match="--metric iou found no target between 0 and 2"):
+        METRICS["iou"](np.zeros((2, 4, 4, 3)), np.full((2, 4, 4), 255))
+
+
 def test_a_metric_needs_targets(houses):
     args = ["evaluate", houses / "net.tflite", "--data", houses / "bare.npy", "--metric", "mae"]
     done = CliRunner().invoke(app, [str(a) for a in args])

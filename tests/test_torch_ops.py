@@ -24,6 +24,9 @@ CALLS = [
     (ATEN.avg_pool2d.default, ([3, 2], [], [1, 1], False, True)),
     (ATEN.avg_pool2d.default, ([3, 2],)),
     (ATEN.avg_pool2d.default, ([40, 40], [], [0, 0], True)),
+    (ATEN.avg_pool2d.default, ([3, 3], [], [0, 0], False, True, 5)),
+    (ATEN.avg_pool2d.default, ([3, 2], [2, 1], [1, 1], True, False, 7)),
+    (ATEN.avg_pool2d.default, ([40, 40], [], [0, 0], True, True, 3)),
     (ATEN.avg_pool2d.default, ([10, 7], [], [0, 0], True, False)),
     (ATEN.adaptive_avg_pool2d.default, ([5, 7],)),
     (ATEN.adaptive_avg_pool2d.default, ([4, 3],)),
@@ -52,6 +55,8 @@ def test_it_is_the_same_function(operator, arguments):
         ((13, 8), (2, 2), (1, 1), (0, 0), (2, 2)),
         ((9, 7), (3, 2), (1, 1), (1, 0), (2, 1)),
         ((9, 8), (2, 3), (2, 1), (0, 1), (1, 2)),
+        ((6, 5), (3, 2), (2, 1), (1, 1), (1, 2)),
+        ((9, 9), (2, 2), (2, 2), (1, 1), (2, 2)),
     ],
 )
 def test_columns_are_folded_back(size, kernel, dilation, padding, stride):
@@ -89,6 +94,8 @@ class All(nn.Module):
             "whole": F.avg_pool2d(x, 64, ceil_mode=True),
             "scaled": x * x.sum(-1, keepdim=True).expand_as(x) + x.mean(1, keepdim=True).expand(-1, 3, -1, -1),
             "folded": F.fold(F.unfold(x[:, :, :, :6], 2, stride=2) * 2.0, (10, 6), 2, stride=2),
+            "seventh": F.avg_pool2d(x, 3, 2, divisor_override=7),
+            "dilated": F.fold(F.unfold(x, 3, 2, 2, 2), (10, 7), 3, 2, 2, 2),
             "added up": F.fold(F.unfold(x, 3, padding=1), (10, 7), 3, padding=1),
             "average": F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
             "bins": F.adaptive_avg_pool2d(x, (4, 3)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias, final
@@ -13,7 +14,7 @@ from intact.calibrate import observe
 from intact.data import Finding, Samples
 from intact.emit import emit
 from intact.graph import Graph
-from intact.held_out import TURNS, clear_gain, folds, gain
+from intact.held_out import TURNS, clear_gain, folds, gain, mean_gains
 from intact.mending import Step, mended
 from intact.mixing import first_plan
 from intact.plan import Plan
@@ -35,6 +36,7 @@ _FEW: Final = 64
 #: Two ways to take ranges are compared on at most so many samples in each turn, or not at all with fewer than the least.
 _HELD_OUT: Final = 32
 _LEAST_HELD_OUT: Final = 8
+_BETTER: Final = "dB better at the output than minmax on samples held out"
 
 
 @final
@@ -76,21 +78,18 @@ def begin(graph: Graph, settings: Settings, calibration: Samples, folder: RunFol
         seen = _seen(graph, settings, calibration, folder, progress, mend.steps)
     chosen = _chosen(graph, seen, settings, request, calibration)
     plan = first_plan(graph, chosen.ranges, chosen.request)
-    network = Quantized(graph, graph, plan, (*mend.log, *chosen.said))
+    network = Quantized(graph, graph, plan, mend.log)
     return Start(network, settings, chosen.request, mend, chosen.estimator)
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class _Chosen:
-    """Every activation's range by the estimator called ``estimator``, the request that says why, and a word where it was
-    chosen and is not the extremes.
-    """
+    """Every activation's range by the estimator called ``estimator``, and the request that says why."""
 
     estimator: str
     ranges: dict[int, Range]
     request: Request
-    said: tuple[str, ...] = ()
 
 
 def _chosen(graph: Graph, seen: Mapping[int, Observed], settings: Settings, request: Request, calibration: Samples) -> _Chosen:
@@ -102,9 +101,14 @@ def _chosen(graph: Graph, seen: Mapping[int, Observed], settings: Settings, requ
     why, ranges = chosen.request().ranges_from, _ranges(graph, seen, chosen)
     if clear is None:
         return _Chosen(chosen.ranges, ranges, replace(request, ranges_from=why))
-    better = f"{clear:.1f} dB better at the output than minmax on samples held out"
-    said = f"took ranges from moving averages of the samples' extremes: {better}"
-    return _Chosen(chosen.ranges, ranges, replace(request, ranges_from=f"{why}, {better}"), (said,))
+    return _Chosen(chosen.ranges, ranges, replace(request, ranges_from=f"{why}, {clear:.1f} {_BETTER}"))
+
+
+def ranges_taken(plan: Plan) -> tuple[str, ...]:
+    """A word where a plan's ranges were chosen and are not the extremes."""
+    chosen = (re.search(rf"moving over .*?, (\S+ {_BETTER})", entry.why) for entry in plan.tensors.values())
+    found = next((match for match in chosen if match), None)
+    return () if found is None else (f"took ranges from moving averages of the samples' extremes: {found[1]}",)
 
 
 def _gains_of_moving(graph: Graph, seen: Mapping[int, Observed], request: Request, calibration: Samples) -> dict[str, float]:
@@ -117,7 +121,7 @@ def _gains_of_moving(graph: Graph, seen: Mapping[int, Observed], request: Reques
     count = len(calibration)
     if graph.states or count < TURNS * _LEAST_HELD_OUT or any(len(o.lows) != count for o in seen.values()):
         return {}
-    program, samples, gains = Program(graph), 0, dict[str, float]()
+    program, turns = Program(graph), list[dict[str, float | None]]()
     for held, others in folds(count, TURNS, _HELD_OUT):
         rest = {i: Observed(o.lows[others], o.highs[others]) for i, o in seen.items()}
         batches = [batch for batch, _ in calibration.take(held).batches(_BATCH)]
@@ -127,10 +131,8 @@ def _gains_of_moving(graph: Graph, seen: Mapping[int, Observed], request: Reques
             estimate = estimator(name, request.scheme.activations)
             plan = first_plan(graph, {i: estimate.estimate(o) for i, o in rest.items()}, request)
             made.append(run_batches(Program(emit(graph, plan)), batches))
-        for output, y in exact.items():
-            gains[output] = gains.get(output, 0.0) + gain(y, *(outputs[output] for outputs in made))
-        samples += len(held)
-    return {name: total / samples for name, total in gains.items()}
+        turns.append({name: gain(y, *(outputs[name] for outputs in made)) for name, y in exact.items()})
+    return mean_gains(turns)
 
 
 def replayed(graph: Graph, plan: Plan, settings: Settings) -> Start:

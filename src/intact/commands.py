@@ -85,7 +85,8 @@ def quantize(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
             "result.json": to_json(document).encode(),
         }
     )
-    output.readings(f"{model.name} as {settings.scheme} for {settings.target}, timed on {cpu()}", result.readings)
+    made = result.settings
+    output.readings(f"{model.name} as {made.scheme} for {made.target}, timed on {cpu()}", result.readings)
     for finding in result.findings:
         output.console.print(f"note: {escape(finding.message)}", soft_wrap=True)
     output.console.print(
@@ -118,6 +119,9 @@ def evaluate(  # noqa: PLR0913, PLR0917  # likewise
             for path in (model, *([] if against is None else [against]))
         ]
     notes = [f for f in samples.findings if metric is None or f.kind != "unlabelled"]
+    if against is not None and len(outputs[0]) != len(outputs[1]):
+        given = ", ".join(f"{path.name} {len(made)}" for path, made in zip((model, against), outputs, strict=True))
+        raise OptionError(f"the two files have different numbers of outputs ({given}); give --against the same network's file")
     if against is not None:
         outputs[0] = dict(zip(outputs[1], outputs[0].values(), strict=True))  # converters name outputs as they like
         tasks = tasks_of(graph, outputs[1], samples, metric=metric is not None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias, final
 
@@ -12,7 +12,7 @@ from intact.begin import Progress, Start, by_extremes, planner
 from intact.data import Samples
 from intact.errors import ResourceError, UnsupportedError
 from intact.graph import Graph
-from intact.held_out import CLEAR, TURNS, clear_gain, folds, gain
+from intact.held_out import CLEAR, TURNS, clear_gain, folds, gain, mean_gains
 from intact.measure import cost
 from intact.measure.outputs import without_mean
 from intact.quantized import Quantized
@@ -65,23 +65,20 @@ def choose(start: Start, calibration: Samples, progress: Progress, device: str =
     """
     graph = start.network.graph
     samples, macs = samples_for(graph, calibration), cost.macs(graph).value
+    first = {digest: i for i, digest in reversed([*enumerate(samples.digests())])}
+    samples = samples.take(np.array(sorted(first.values())))  # a copy of what is held out would be no other sample
     count = len(samples)
     if graph.states or count < _LEAST or macs > _TOO_LARGE:
         return Taken()
     turns = min(TURNS, -(-_VOICES * TURNS // count)) if macs * count <= _MACS else 1
-    turned: list[dict[Way, dict[str, float]]] = []
+    turned: list[Mapping[Way, Mapping[str, float | None]]] = []
     for n, (held, others) in enumerate(folds(count, turns, count)):
         progress("see what remedies gain", n, turns)
         trial = _Trial(start, samples.take(others), samples.take(held), device)
         if not trial.worth_it:
             return Taken()
         turned.append(trial.gains(turned[0] if turned else None))
-    return _best({way: _mean([gains[way] for gains in turned if way in gains]) for way in turned[0]})
-
-
-def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Of each output; what could not be made in some turn counts by the others."""
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    return _best({way: mean_gains([gains[way] for gains in turned if way in gains]) for way in turned[0]})
 
 
 def _best(gains: Mapping[Way, Mapping[str, float]]) -> Taken:
@@ -114,21 +111,21 @@ class _Trial:
         """Whether any output is less true than it need be."""
         return any(without_mean(y, self.made[name])[0] < _ENOUGH for name, y in self.exact.items())
 
-    def gains(self, ways: Iterable[Way] | None) -> dict[Way, dict[str, float]]:
-        """By how many dB the errors of a sample are smaller, in the mean, by output, for each of ``ways`` that can be gone.
+    def gains(self, ways: Iterable[Way] | None) -> dict[Way, dict[str, float | None]]:
+        """By how many dB the errors of each output are smaller, for each of ``ways`` that can be gone.
 
         None: for equalize, where layers scale against each other, and what may follow it; for bias alone where equalize by
         itself gains nothing.
         """
         networks: dict[Way, Quantized | None] = {(): self.base}
-        gains: dict[Way, dict[str, float]] = {}
+        gains: dict[Way, dict[str, float | None]] = {}
 
         def go(way: Way) -> bool:
             before = networks.get(way[:-1])
             networks[way] = network = None if before is None else self._applied(way[-1], before)
             if network is not None:
                 made = self._run(network)
-                gains[way] = {name: gain(y, self.made[name], made[name]) / len(y) for name, y in self.exact.items()}
+                gains[way] = {name: gain(y, self.made[name], made[name]) for name, y in self.exact.items()}
             return network is not None
 
         if ways is not None:
@@ -138,7 +135,7 @@ class _Trial:
         first: Way = ("equalize",) if go(("equalize",)) else ()
         for way in ((*first, "clip"), (*first, "bias"), (*first, "clip", "bias")):
             go(way)
-        if first and clear_gain(gains[first]) is None:
+        if first and clear_gain(mean_gains([gains[first]])) is None:
             go(("bias",))
         return gains
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -22,15 +22,25 @@ def folds(count: int, turns: int, most: int) -> Iterator[tuple[np.ndarray, np.nd
         yield held, np.setdiff1d(np.arange(count), held)
 
 
-def gain(exact: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
-    """By how many dB the errors of the samples of an output ``[n, ...]`` are smaller ``after`` than ``before``, summed.
+def gain(exact: np.ndarray, before: np.ndarray, after: np.ndarray) -> float | None:
+    """By how many dB an output's errors are smaller ``after`` than ``before``, all ``[n, ...]``; None where they are the same.
 
-    Each sample has one voice, so that not the loudest counts; and none has a loud one by an error of almost nothing, as that of
-    a single number can be: below a tenth of the median before, errors are all alike.
+    The lesser of two figures. Of all samples together, which the loudest decide; and of each sample in the mean, where no one
+    has a loud voice by an error of almost nothing, as that of a single number can be: below a tenth of the median before,
+    errors are all alike.
     """
     was, now = (np.square(made - exact, dtype=np.float64).reshape(len(exact), -1).sum(1) for made in (before, after))
+    if np.array_equal(was, now):
+        return None
     floor = _FLOOR * float(np.median(was)) + 1e-30
-    return float((10 * np.log10((was + floor) / (now + floor))).sum())
+    together = 10 * np.log10((was.sum() + 1e-30) / (now.sum() + 1e-30))
+    return float(min(together, (10 * np.log10((was + floor) / (now + floor))).mean()))
+
+
+def mean_gains(turns: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
+    """The mean over the turns of what each output gains; without outputs that are the same in all of them."""
+    names = {name: None for turn in turns for name, found in turn.items() if found is not None}
+    return {name: float(np.mean([turn.get(name) or 0.0 for turn in turns])) for name in names}
 
 
 def clear_gain(gains: Mapping[str, float]) -> float | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, final
 
+from intact import choices
 from intact.affine import Affine, Float, Format, Index
 from intact.errors import OptionError
 from intact.graph import Graph
@@ -18,6 +19,8 @@ from intact.ranges import Range
 Edge: TypeAlias = tuple[int, int]
 
 VERSION: Final = 1
+#: More samples than this no run learned from.
+_MOST: Final = 1 << 31
 
 
 @final
@@ -40,12 +43,13 @@ class Remedied:
     """The remedies, by name and in their order, after which a plan was made, and the samples that they learned from.
 
     ``samples`` of those that calibrate, evenly spread; where that is more than there are, all of them and, after the first
-    ``skipped``, as many of those for selection as make it up.
+    ``skipped``, as many of those for selection as make it up. ``digest``: SHA-256 of their contents, in order.
     """
 
     names: tuple[str, ...] = ()
     samples: int = 0
     skipped: int = 0
+    digest: str = ""
 
 
 @final
@@ -145,9 +149,9 @@ class Plan:
                     Step(row["kind"], int(row["tensor"]), tuple(int(k) for k in row["exponents"]))
                     for row in document.get("steps", ())
                 ),
-                remedied=_remedied_from_json(document.get("remedied", {})),
+                remedied=_remedied_from_json(document["remedied"]) if "remedied" in document else Remedied(),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise OptionError(f"not a plan that Intact wrote ({error!r}); give --plan a plan.json from a run folder") from error
 
     def check(self, graph: Graph) -> Plan:
@@ -178,8 +182,11 @@ def describe(fmt: Format) -> str:
 
 
 def _remedied_from_json(row: Mapping[str, Any]) -> Remedied:
-    names = tuple(str(name) for name in row.get("names", ()))
-    return Remedied(names, int(row.get("samples", 0)), int(row.get("skipped", 0)))
+    names, samples, skipped, digest = row["names"], row["samples"], row["skipped"], row["digest"]
+    counts = (samples, skipped)
+    if not isinstance(names, list) or not all(isinstance(n, int) and 0 <= n < _MOST for n in counts) or not samples:
+        raise ValueError(f"remedied: {dict(row)}")
+    return Remedied(choices.remedies(str(name) for name in names), samples, skipped, str(digest))
 
 
 def _entry_to_json(entry: Entry) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from intact import choices, files, findings, micro, options
 from intact import data as samples_of
-from intact.begin import Start, begin, replayed
+from intact.begin import Start, begin, ranges_taken, replayed
 from intact.chance import contradiction, near_chance
 from intact.choices import Granularity
 from intact.clean import clean
@@ -200,6 +200,10 @@ class Job:
     progress: Progress
     tell: Callable[[str], None] = _unheard
 
+    def __post_init__(self) -> None:
+        if self.plan is not None:
+            object.__setattr__(self, "settings", self.settings.replaying(self.plan.scheme, self.plan.target))
+
     def run(self, *, measure: bool = True) -> Result:
         """All steps. What the folder holds already is not done again."""
         source, start, parts = self.start()
@@ -223,6 +227,7 @@ class Job:
             findings=(
                 *parts.calibration.findings,
                 *parts.findings,
+                *self._unused(),
                 *(start.findings if graph is start.network.reference else ()),  # else the search began with other types
                 *recovery.findings,
                 *device,
@@ -236,7 +241,7 @@ class Job:
             tasks=measured.tasks,
             candidates=recovery.candidates,
             taken=recovery.taken,
-            steps=recovery.network.log,
+            steps=(*ranges_taken(plan), *recovery.network.log),
             verdict=verdict,
             about=self._about(source, written, parts),
         )
@@ -315,6 +320,15 @@ class Job:
             return Recovery(start.network)
         return remedied(start, parts, names, folder=self.folder, progress=self.progress, tell=self.tell)
 
+    def _unused(self) -> tuple[Finding, ...]:
+        """Options that a plan decides."""
+        given = self.settings.decided_by_a_plan if self.plan is not None else ()
+        return (
+            (Finding("plan decides", f"--plan holds what {', '.join(given)} would decide, which changed nothing"),)
+            if given
+            else ()
+        )
+
     def _starts(self, start: Start, parts: Parts) -> tuple[Start, ...]:
         """``start``, and under a limit what other types of inputs and outputs, which were left open, would begin with."""
         other = start.otherwise() if self.settings.goal else None
@@ -351,7 +365,7 @@ class Job:
 
         named = {name for name, _ in found}
         poor = [one for one in seen if one.name in named and one.varying is not None]
-        if not poor:  # infinite numbers, or none that vary: there is no noise to be mended
+        if not poor or self.plan is not None:  # infinite numbers, or none that vary; or a plan, which leaves nothing to try
             return tuple(finding for _, finding in found)
         helps = what_helps(network, self.settings, parts, poor, prepared)
         return (*(finding for _, finding in found), Finding("what helps", helps))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 import tempfile
 import time
@@ -12,7 +14,7 @@ from typing import Final, TypeAlias, final
 
 import numpy as np
 
-from intact import choices, files
+from intact import files
 from intact.begin import Start, by_extremes, planner
 from intact.chance import contradiction
 from intact.data import Finding, Parts, Samples, for_learning, for_learning_again, for_search
@@ -53,20 +55,19 @@ _LEARN_FROM: Final = 4
 class Recovery:
     """The network to write, everything that was tried, what was noticed, and the name of the candidate taken.
 
-    ``learned_from``: how many samples remedies learned from, and how many were skipped for it, as a plan notes them.
+    ``remedied``: the remedies behind ``network`` and the samples that they learned from, as a plan notes them.
     """
 
     network: Quantized
     candidates: tuple[Candidate, ...] = ()
     findings: tuple[Finding, ...] = ()
     taken: str | None = None
-    learned_from: tuple[int, int] = (0, 0)
+    remedied: Remedied = Remedied()
 
     @property
     def plan(self) -> Plan:
         """The plan of ``network``, with what has to be done to its constants to use it again."""
-        names = self.network.remedies
-        return replace(self.network.plan, remedied=Remedied(names, *self.learned_from) if names else Remedied())
+        return replace(self.network.plan, remedied=self.remedied)
 
 
 def remedied(  # noqa: PLR0913  # a run's own parts, from one caller
@@ -100,7 +101,7 @@ def remedied(  # noqa: PLR0913  # a run's own parts, from one caller
     made = Quantized.from_arrays(network, arrays)
     for step in made.log:
         tell(step)
-    return Recovery(made, findings=findings, learned_from=(len(learning), 0))
+    return Recovery(made, findings=findings, remedied=_noted(made, learning, 0))
 
 
 def replayed_network(start: Start, parts: Parts, plan: Plan, folder: RunFolder, progress: Progress) -> Recovery:
@@ -108,7 +109,6 @@ def replayed_network(start: Start, parts: Parts, plan: Plan, folder: RunFolder, 
 
     ``start`` is the network before any remedy. OptionError where the constants were learned, which takes as long again.
     """
-    choices.remedies(plan.remedied.names)
     names, network = plan.remedied.names, start.network
     learned = [name for name in names if name in _LEARNED]
     if learned:
@@ -117,9 +117,14 @@ def replayed_network(start: Start, parts: Parts, plan: Plan, folder: RunFolder, 
             f"--remedies {','.join(dict.fromkeys(names))}"
         )
     learning = for_learning_again(parts, plan.remedied.samples, plan.remedied.skipped)
+    if any(name in _OF_CONSTANTS for name in names) and _digest(learning) != plan.remedied.digest:
+        raise OptionError(
+            f"the plan is for constants that {' and '.join(names)} fitted to other samples than these: give the --data, --eval "
+            f"and --seed of that run, or leave out --plan and type --remedies {','.join(names)}"
+        )
     context = replace(_context(start, parts, folder, progress), make_plan=lambda *_: plan, by_extremes=None)
     made = apply(known(name for name in names if name in _OF_CONSTANTS), network, learning, context)
-    return Recovery(replace(made, remedies=names), learned_from=(plan.remedied.samples, plan.remedied.skipped))
+    return Recovery(replace(made, remedies=names), remedied=plan.remedied)
 
 
 def _taken(start: Start, parts: Parts, folder: RunFolder, context: Context) -> Taken:
@@ -131,6 +136,17 @@ def _taken(start: Start, parts: Parts, folder: RunFolder, context: Context) -> T
 
     arrays = folder.arrays("what gains", make)
     return Taken(tuple(str(name) for name in arrays["names"]), float(arrays["gain"]))
+
+
+def _noted(network: Quantized, learning: Samples, skipped: int) -> Remedied:
+    names = network.remedies
+    return Remedied(names, len(learning), skipped, _digest(learning)) if names else Remedied()
+
+
+def _digest(samples: Samples) -> str:
+    """SHA-256 in hex of the contents of samples, without labels, and of how they are read."""
+    about = json.dumps(samples.preprocessing.to_json(), sort_keys=True)
+    return hashlib.sha256(b"".join((about.encode(), *samples.digests()))).hexdigest()
 
 
 def _context(start: Start, parts: Parts, folder: RunFolder, progress: Progress) -> Context:
@@ -222,7 +238,7 @@ def recover(  # noqa: PLR0913  # likewise
             for other in starts[1:]
         ]
         candidates, best = search(start, tools, others)
-    return Recovery(best.network, candidates, findings, best.name, (len(learning), len(choosing)))
+    return Recovery(best.network, candidates, findings, best.name, _noted(best.network, learning, len(choosing)))
 
 
 def _called(chosen: Settings, asked: Settings) -> str:

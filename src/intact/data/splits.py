@@ -124,7 +124,8 @@ def for_learning_again(parts: Parts, samples: int, skipped: int) -> Samples:
     more = samples - len(parts.calibration)
     if more <= 0:
         return parts.calibration.spread(samples)
-    return parts.calibration.joined(parts.selection.take(np.arange(skipped, min(skipped + more, len(parts.selection)))))
+    there = np.arange(len(parts.selection))
+    return parts.calibration.joined(parts.selection.take(there[skipped : skipped + more]))
 
 
 def for_search(parts: Parts, most: int = 2000) -> tuple[Samples, Samples, tuple[Finding, ...]]:

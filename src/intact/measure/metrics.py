@@ -31,7 +31,10 @@ class Named:
 
     def __call__(self, outputs: object, targets: np.ndarray) -> float:
         if not isinstance(outputs, np.ndarray):
-            raise DataError(f"--metric {self.name} is of one output, and the model has several; pass metric= in Python")
+            raise DataError(
+                f"--metric {self.name} is of one output, and the model has several; "
+                "intact.quantize takes metric=, a function of all of them"
+            )
         value = self.compute(outputs.astype(np.float64), targets)
         return -value if self.error else value
 
@@ -127,7 +130,9 @@ def _iou(outputs: np.ndarray, targets: np.ndarray) -> float:
     known = (wanted >= 0) & (wanted < count)  # 255 of a mask is no class: borders, what nobody looked at
     pairs = ((made[known] == c, wanted[known] == c) for c in range(count))
     found = [float((a & b).sum() / either) for a, b in pairs if (either := int((a | b).sum()))]
-    return float(np.mean(found)) if found else float("nan")
+    if not found:
+        raise DataError(f"--metric iou found no target between 0 and {count - 1}, the classes of the output")
+    return float(np.mean(found))
 
 
 #: By the name that :data:`intact.choices.METRICS` lists.

@@ -152,8 +152,8 @@ class _Powers:
     @property
     def worst(self) -> int:
         """The channel that counts whose noise is largest beside its signal."""
-        ratio = self.noise.sum(0) / np.maximum(self.signal.sum(0), 1e-300)
-        return int(np.where(self.counts, ratio, -1.0).argmax())
+        noise, signal = self.noise.sum(0), self.signal.sum(0)
+        return int(np.divide(noise, signal, out=np.full_like(noise, -1.0), where=self.counts).argmax())
 
 
 def _powers(x: np.ndarray, y: np.ndarray) -> _Powers | None:

@@ -9,7 +9,7 @@ from typing import ClassVar, Final, final
 import numpy as np
 import torch
 
-from intact.affine import Affine
+from intact.affine import Affine, Format
 from intact.channels import Channels, columns, data_input, free_channels, rescaled
 from intact.data import Samples
 from intact.graph import Op
@@ -148,9 +148,18 @@ class _Solver:
 
 
 def _is_per_channel(network: Quantized, op: Op) -> bool:
-    weight = op.kind.weight
-    fmt = network.plan.at((0 if weight is None else op.inputs[weight.input]) or 0, op.output)
-    return not isinstance(fmt, Affine) or fmt.axis is not None
+    """Whether the op's weights have a scale for each channel; in float, whether those of any other have."""
+    fmt = _weight_format(network, op)
+    if isinstance(fmt, Affine):
+        return fmt.axis is not None
+    others = [fmt for other in network.graph.ops if isinstance(fmt := _weight_format(network, other), Affine)]
+    return not others or any(fmt.axis is not None for fmt in others)
+
+
+def _weight_format(network: Quantized, op: Op) -> Format | None:
+    weight = op.kind.weight if isinstance(op.kind, Weighted) else None
+    tensor = None if weight is None else op.inputs[weight.input]
+    return None if tensor is None else network.plan.at(tensor, op.output)
 
 
 def _unclipped(channels: Channels, highest: Mapping[int, np.ndarray]) -> np.ndarray:

@@ -92,7 +92,7 @@ def _avg_pool2d(  # noqa: PLR0913, PLR0917  # the operator's own arguments
     count_include_pad: bool = True,
     divisor: int | None = None,
 ) -> Foreign:
-    """Padding that does not count: the pool in which it does, times the constant by which its windows are larger.
+    """Padding that does not count, or another divisor: the pool in which it does, times the constant that makes up for it.
 
     A window beyond the input, which only ``ceil_mode`` makes, averages what there is of it.
     """
@@ -101,10 +101,17 @@ def _avg_pool2d(  # noqa: PLR0913, PLR0917  # the operator's own arguments
     nn = _functional()
 
     steps = stride or kernel
-    if ceil_mode and not any(padding) and divisor is None and all(k >= n for k, n in zip(kernel, x.shape[2:], strict=True)):
+    if divisor is not None:
+        y = nn.avg_pool2d(x, kernel, steps, padding, ceil_mode)
+        sizes = [
+            [min(i * s - p + k, n + p) - (i * s - p) for i in range(count)]
+            for count, n, k, s, p in zip(y.shape[2:], x.shape[2:], kernel, steps, padding, strict=True)
+        ]
+        return y * torch.tensor([[h * w / divisor for w in sizes[1]] for h in sizes[0]])
+    if ceil_mode and not any(padding) and all(k >= n for k, n in zip(kernel, x.shape[2:], strict=True)):
         return x.mean((2, 3), keepdim=True)  # one window over all; the converter would pad the input up to the kernel
-    if count_include_pad or not any(padding) or divisor is not None:
-        return nn.avg_pool2d(x, kernel, steps, padding, ceil_mode, count_include_pad, divisor)
+    if count_include_pad or not any(padding):
+        return nn.avg_pool2d(x, kernel, steps, padding, ceil_mode, count_include_pad)
     y = nn.avg_pool2d(x, kernel, steps, padding, ceil_mode)
     larger = [
         [(min(i * s - p + k, n + p) - (i * s - p)) / (min(i * s - p + k, n) - max(i * s - p, 0)) for i in range(count)]
@@ -258,8 +265,11 @@ def _col2im(  # noqa: PLR0913, PLR0917  # the operator's own arguments
     ):
         apart = x.reshape(batch * channels, *kernel, *counts).permute(0, 3, 1, 4, 2)
         return apart.reshape(batch, channels, *size)
-    filters = torch.tensor(np.eye(places, dtype=np.float32).tolist()).reshape(places, 1, *kernel)
+    eye = np.eye(places, dtype=np.float32).reshape(places, 1, *kernel)
+    apart_by = np.zeros((places, 1, *spans), np.float32)  # the converter knows stride or dilation, not both
+    apart_by[:, :, :: dilation[0], :: dilation[1]] = eye
+    filters = torch.tensor(apart_by.tolist())
     missing = [n - ((c - 1) * s - 2 * p + k) for n, c, s, p, k in zip(size, counts, stride, padding, spans, strict=True)]
     apart = x.reshape(batch * channels, places, *counts)
-    y = _conv_transpose2d(apart, filters, None, stride, padding, missing, 1, dilation)
+    y = _conv_transpose2d(apart, filters, None, stride, padding, missing, 1)
     return y.reshape(batch, channels, *size)
