@@ -81,15 +81,16 @@ def remedied(  # noqa: PLR0913  # a run's own parts, from one caller
 ) -> Recovery:
     """The network after the remedies called ``names``, or with None after the cheap ones that it clearly gains by."""
     network, context = start.network, _context(start, parts, folder, progress)
-    learning, findings = for_learning(parts)
     if names is None:
         taken = _taken(start, parts, folder, context)
         if not taken.names:
             return Recovery(network)
         network = replace(network, log=(*network.log, str(taken)))
-        names, findings = taken.names, ()
+        remedies, findings = known(taken.names), tuple[Finding, ...]()
         learning = parts.calibration.spread(_LEARN_FROM * len(samples_for(network.graph, parts.calibration)))
-    remedies = known(names)
+    else:
+        remedies = known(names)
+        learning, findings = for_learning(parts)
 
     def keep(made: Quantized) -> None:
         folder.keep(tflite.write(made.integer()), "; ".join(made.log) or "as planned")
