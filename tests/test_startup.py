@@ -80,6 +80,7 @@ def folder(tmp_path_factory):
         (["quantize", "net.tflite", "--data", "data.xyz"], 2, "data.xyz: not data that can be read"),
         (["diagnose", "gone.tflite", "--data", "val.npz"], 2, "gone.tflite: there is no such file"),
         (["evaluate", "gone.tflite", "--data", "val.npz"], 2, "gone.tflite: there is no such file"),
+        (["evaluate", "net.tflite", "--data", "val.npz", "--metric", "rmse"], 2, "no metric is called 'rmse'"),
         (["benchmark", "gone.tflite"], 2, "gone.tflite: there is no such file"),
         (["inspect", "gone.tflite"], 2, "gone.tflite: there is no such file"),
         (["inspect", "cut.tflite"], 2, "cut.tflite: is corrupt or cut off"),

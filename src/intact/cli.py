@@ -193,9 +193,9 @@ def evaluate(
     """Measure a .tflite file's accuracy in the real runtime, alone or against another file."""
     with _reported(debug):
         device, preprocessing = target_named(target), options.preprocessing(pixels, mean, std, channels, resize)
+        metric = None if metric is None else choices.metric(metric)
         _check_files(model, against)
         paths.check(data)
-        metric = None if metric is None else choices.metric(metric)
         with _loading():
             from intact import commands  # noqa: PLC0415
 
@@ -317,11 +317,14 @@ def _reported(debug: bool) -> Iterator[None]:
 
 @contextmanager
 def _loading() -> Iterator[None]:
-    """Around imports: modules leave no garbage, and looking for it takes a fifth of the time that torch needs."""
+    """Around imports: modules leave no garbage, and looking for it takes a fifth of the time that torch needs, and again as
+    long at the end, where they are not set aside.
+    """
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         gc.enable()
 
 
