@@ -17,7 +17,7 @@ from intact.measure import cost
 from intact.measure.outputs import without_mean
 from intact.quantized import Quantized
 from intact.remedies import apply, known
-from intact.remedies.base import Context
+from intact.remedies.base import Context, silent
 from intact.simulate import Program, run_batches
 
 Outputs: TypeAlias = dict[str, np.ndarray]
@@ -97,10 +97,10 @@ class _Trial:
     def __init__(self, start: Start, fit: Samples, held: Samples, device: str) -> None:
         self.fit, self.batches = fit, [batch for batch, _ in held.batches(_BATCH)]
         self.context = Context(
-            planner(start, fit, _silent), by_extremes(start, fit, _silent), seed=start.settings.seed, device=device
+            planner(start, fit, silent), by_extremes(start, fit, silent), seed=start.settings.seed, device=device
         )
         chosen = replace(start, settings=replace(start.settings, ranges=start.ranges))
-        plan = planner(chosen, fit, _silent)(start.network.graph, (), ())
+        plan = planner(chosen, fit, silent)(start.network.graph, (), ())
         self.base = replace(start.network, plan=plan, log=())
         exact = run_batches(Program(start.network.reference), self.batches)
         self.exact = {name: y for name, y in exact.items() if y.dtype.kind == "f"}
@@ -149,7 +149,3 @@ class _Trial:
 
     def _run(self, network: Quantized) -> Outputs:
         return run_batches(Program(network.integer()), self.batches)
-
-
-def _silent(step: str, done: int, total: int) -> None:
-    del step, done, total

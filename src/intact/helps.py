@@ -24,7 +24,7 @@ from intact.ops.base import SameAsInput
 from intact.plan import Plan
 from intact.quantized import Quantized
 from intact.remedies import apply, known
-from intact.remedies.base import Context
+from intact.remedies.base import Context, silent
 from intact.run_folder import RunFolder
 from intact.schemes import scheme as scheme_named
 from intact.sensitivity import only
@@ -109,10 +109,6 @@ def _said(ways: Sequence[_Way], base: tuple[float, float], blame: str, count: in
         return f"{cause}Nothing mends it, {on}; the best: {told}"
     tried = ", ".join(f"{way.typed} ({way.decibels:.1f} dB)" for way in ways) or "nothing was left to try in time"
     return f"{cause}Nothing mends it, {on}: {tried}. intact diagnose says what each op loses"
-
-
-def _silent(step: str, done: int, total: int) -> None:
-    del step, done, total
 
 
 class _Trials:
@@ -213,7 +209,7 @@ class _Trials:
 
     def _begun(self, settings: Settings) -> Start:
         with tempfile.TemporaryDirectory(prefix="intact-") as folder:
-            return begin(self.prepared(settings), settings, self.samples, RunFolder(Path(folder)), _silent)
+            return begin(self.prepared(settings), settings, self.samples, RunFolder(Path(folder)), silent)
 
     def _remedies(self, names: tuple[str, ...]) -> Iterator[_Way]:
         if self.over():
@@ -225,7 +221,7 @@ class _Trials:
         yield _Way(f"--remedies {','.join(r.name for r in known((*self.taken, *names)))}", *self.of_plan(made.graph, made.plan))
 
     def _applied(self, names: tuple[str, ...], start: Start) -> Quantized:
-        makers = planner(start, self.samples, _silent), by_extremes(start, self.samples, _silent)
+        makers = planner(start, self.samples, silent), by_extremes(start, self.samples, silent)
         context = Context(*makers, deadline=self.deadline)
         return apply(known(names), start.network, self.samples, context)
 

@@ -39,6 +39,7 @@ from intact.measure.task import tasks as tasks_of
 from intact.plan import Plan
 from intact.quantized import Quantized
 from intact.recover import Recovery, recover, remedied, replayed_network
+from intact.remedies.base import silent
 from intact.run_folder import RunFolder
 from intact.runtime.keras_export import InputShape
 from intact.schemes import scheme as scheme_named
@@ -162,16 +163,12 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     with tempfile.TemporaryDirectory(prefix="intact-") as folder:
         samples = samples_of.samples_from(data)
         reporting = None if evaluation is None else samples_of.samples_from(evaluation, "evaluation")
-        job = Job(model, samples, reporting, settings, plan, measured_by, RunFolder(Path(folder)), progress or _silent)
+        job = Job(model, samples, reporting, settings, plan, measured_by, RunFolder(Path(folder)), progress or silent)
         return job.run(measure=measure)
 
 
 def _unheard(line: str) -> None:
     del line
-
-
-def _silent(step: str, done: int, total: int) -> None:
-    del step, done, total
 
 
 @final

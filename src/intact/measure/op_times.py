@@ -13,6 +13,7 @@ from intact.errors import IntactError
 from intact.formats import tflite
 from intact.formats.opaque import alone
 from intact.graph import Graph, Op
+from intact.measure.cost import costs
 from intact.runtime import litert
 from intact.runtime.litert import Kernels
 from intact.verify import infer
@@ -30,14 +31,12 @@ def largest(graph: Graph, kinds: Iterable[str], count: int) -> tuple[Op, ...]:
     By multiply-accumulates, then by the numbers they write.
     """
     shapes, wanted = infer(graph, 1), frozenset(kinds)
-
-    def cost(op: Op) -> tuple[int, int]:
-        macs = op.kind.macs([() if i is None else shapes[i] for i in op.inputs], shapes[op.output])
-        return macs, int(np.prod(shapes[op.output]))
-
-    costs = {op: cost(op) for op in graph.ops if op.kind.name in wanted or not wanted}
-    found = sorted((op for op, (macs, _) in costs.items() if wanted or macs), key=lambda op: costs[op], reverse=True)
-    return tuple(found[:count])
+    rows = [
+        (row.macs, int(np.prod(shapes[op.output])), op)
+        for op, row in zip(graph.ops, costs(graph), strict=True)
+        if (op.kind.name in wanted if wanted else row.macs)
+    ]
+    return tuple(op for *_, op in sorted(rows, key=lambda row: row[:2], reverse=True)[:count])
 
 
 def alone_ms(networks: Mapping[str, tuple[Graph, Op]], kernels: Kernels = "default") -> dict[str, float]:

@@ -36,7 +36,8 @@ def _unkept(network: Quantized) -> None:
     del network
 
 
-def _silent(step: str, done: int, total: int) -> None:
+def silent(step: str, done: int, total: int) -> None:
+    """The progress of what nobody watches."""
     del step, done, total
 
 
@@ -57,7 +58,7 @@ class Context:
     seed: int = 0
     device: str = "cpu"
     deadline: float = float("inf")
-    progress: Callable[[str, int, int], None] = _silent
+    progress: Callable[[str, int, int], None] = silent
     folder: Path | None = None
     keep: Callable[[Quantized], None] = _unkept
 

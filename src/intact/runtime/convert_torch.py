@@ -124,10 +124,11 @@ def _evaluating(module: Foreign) -> Foreign:
         if getattr(hook, "__name__", "") == "_check_input_constraints_pre_hook":
             del module._forward_pre_hooks[key]
     aten = torch.ops.aten
-    replaced = importlib.import_module("torch_ops").replacements()
+    torch_ops = importlib.import_module("torch_ops")
+    replaced = torch_ops.replacements()
     for node in list(module.graph.nodes):
         if node.target is aten.batch_norm.default and node.args[3] is None:
-            node.target = importlib.import_module("torch_ops").own_batch_norm
+            node.target = torch_ops.own_batch_norm
         elif node.target is aten.batch_norm.default:
             node.args = (*node.args[:5], False, *node.args[6:])
         elif node.target is aten.dropout.default or _is_broadcast_anyway(node):

@@ -101,23 +101,22 @@ def _avg_pool2d(  # noqa: PLR0913, PLR0917  # the operator's own arguments
     nn = _functional()
 
     steps = stride or kernel
-    if divisor is not None:
-        y = nn.avg_pool2d(x, kernel, steps, padding, ceil_mode)
-        sizes = [
-            [min(i * s - p + k, n + p) - (i * s - p) for i in range(count)]
-            for count, n, k, s, p in zip(y.shape[2:], x.shape[2:], kernel, steps, padding, strict=True)
-        ]
-        return y * torch.tensor([[h * w / divisor for w in sizes[1]] for h in sizes[0]])
-    if ceil_mode and not any(padding) and all(k >= n for k, n in zip(kernel, x.shape[2:], strict=True)):
+    if divisor is None and ceil_mode and not any(padding) and all(k >= n for k, n in zip(kernel, x.shape[2:], strict=True)):
         return x.mean((2, 3), keepdim=True)  # one window over all; the converter would pad the input up to the kernel
-    if count_include_pad or not any(padding):
+    if divisor is None and (count_include_pad or not any(padding)):
         return nn.avg_pool2d(x, kernel, steps, padding, ceil_mode, count_include_pad)
     y = nn.avg_pool2d(x, kernel, steps, padding, ceil_mode)
-    larger = [
-        [(min(i * s - p + k, n + p) - (i * s - p)) / (min(i * s - p + k, n) - max(i * s - p, 0)) for i in range(count)]
+    factors = [
+        [_counted(i, n, k, s, p) / (1 if divisor else min(i * s - p + k, n) - max(i * s - p, 0)) for i in range(count)]
         for count, n, k, s, p in zip(y.shape[2:], x.shape[2:], kernel, steps, padding, strict=True)
     ]
-    return y * torch.tensor([[h * w for w in larger[1]] for h in larger[0]])
+    return y * torch.tensor([[h * w / (divisor or 1) for w in factors[1]] for h in factors[0]])
+
+
+def _counted(i: int, size: int, kernel: int, step: int, padding: int) -> int:
+    """How many elements, those of the padding too, window ``i`` of a pool averages along one axis."""
+    begin = i * step - padding
+    return min(begin + kernel, size + padding) - begin
 
 
 def own_batch_norm(  # noqa: PLR0913, PLR0917  # the operator's own arguments
