@@ -15,7 +15,8 @@ import intact
 import peers
 from cifar import NETWORKS, Network, calibration_pictures
 from common import say_machine
-from intact import calibrate, ranges
+from intact.planning import ranges
+from intact.simulate import calibrate
 
 BOUND = 10.0
 ROUNDS = 3

@@ -27,11 +27,11 @@ from PIL import Image
 import intact
 from cifar import calibration_pictures, pictures
 from common import model
-from intact.affine import Affine
 from intact.formats import tflite
-from intact.graph import Graph
-from intact.integers import IntegerProgram, exposed
+from intact.network.graph import Graph
+from intact.numbers.affine import Affine
 from intact.runtime.litert import KERNEL_NAMES, Kernels, run
+from intact.simulate.exact import IntegerProgram, exposed
 
 CALIBRATION = 100
 KERNELS: tuple[Kernels, ...] = ("reference", "default")

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from common import say_machine
 from intact.errors import IntactError
-from intact.formats import flatbuffer, tflite
+from intact.formats import tflite
+from intact.formats.tflite import flatbuffer
 
 BOUND = 3.0
 RUNS = 5
@@ -25,11 +26,11 @@ WORK = """
 import sys, time
 start = time.perf_counter()
 from pathlib import Path
-from intact.emit import emit
-from intact.formats import tflite
-from intact.planner import make_plan
-from intact.quantize import prepare
-from intact.settings import Settings
+from intact.planning.integer_graph import emit
+from intact.formats.tflite import read
+from intact.planning.planner import make_plan
+from intact.run.quantize import prepare
+from intact.run.settings import Settings
 loaded = time.perf_counter()
 settings = Settings()
 graph = prepare(tflite.read(Path(sys.argv[1])), settings)
@@ -79,8 +80,8 @@ def models(folder: Path) -> None:
     """A network, the same cut in half, the same with a byte turned over; samples; files of other kinds."""
     import numpy as np  # noqa: PLC0415
 
-    from intact.affine import Float  # noqa: PLC0415
-    from intact.graph import Graph, Op, Tensor  # noqa: PLC0415
+    from intact.network.graph import Graph, Op, Tensor  # noqa: PLC0415
+    from intact.numbers.affine import Float  # noqa: PLC0415
     from intact.ops import KINDS  # noqa: PLC0415
 
     tensors = {0: Tensor(0, "x", (1, 77), Float()), 1: Tensor(1, "y", (1, 77), Float())}

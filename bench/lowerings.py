@@ -19,18 +19,15 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
+
+from drafts import draft
 
 from common import say_machine
-from drafts import draft
-from intact.calibrate import observe
-from intact.clean import clean
-from intact.emit import emit
 from intact.errors import IntactError
 from intact.formats import tflite
-from intact.graph import Graph
-from intact.lower import lower
 from intact.measure.latency import speedup
+from intact.network.graph import Graph
 from intact.ops import activation as act
 from intact.ops import shaping
 from intact.ops.convolution import Conv2D
@@ -38,10 +35,14 @@ from intact.ops.elementwise import Add, Div, Mul, SquaredDifference, Sub
 from intact.ops.matmul import BatchMatMul, FullyConnected
 from intact.ops.pooling import AveragePool2D
 from intact.ops.reduction import Mean
-from intact.planner import make_plan
+from intact.planning.integer_graph import emit
+from intact.planning.planner import make_plan
+from intact.rewrite.clean import clean
+from intact.rewrite.lowerings import lower
+from intact.run.settings import Settings
 from intact.runtime import litert
-from intact.settings import Settings
-from intact.simulate import Program
+from intact.simulate.calibrate import observe
+from intact.simulate.engine import Program
 
 SIDE, CHANNELS = 28, 32
 SAMPLES, ROUNDS = 8, 20

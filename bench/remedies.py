@@ -20,17 +20,17 @@ import numpy as np
 
 import intact
 from cifar import HARD, MOBILENET_V2, MOBILENET_V3, RESNET8, Network, calibration_pictures, pictures
-from intact.calibrate import observe
 from intact.data import Samples, input_specs
 from intact.formats import tflite
-from intact.graph import Graph
-from intact.planner import make_plan
-from intact.quantize import prepare
-from intact.quantized import Quantized
+from intact.network.graph import Graph
+from intact.planning.planner import make_plan
+from intact.planning.quantized import Quantized
 from intact.remedies import apply, known
 from intact.remedies.base import Context
+from intact.run.quantize import prepare
+from intact.run.settings import Settings
 from intact.runtime import litert
-from intact.settings import Settings
+from intact.simulate.calibrate import observe
 
 COLUMNS = (
     ("plain", ()),

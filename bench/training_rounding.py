@@ -24,15 +24,15 @@ from torch import Tensor
 import intact
 from cifar import NETWORKS, Network, calibration_pictures, pictures
 from exact_integers import Tally
-from intact.affine import Affine, dequantize, limits, quantize
 from intact.formats import tflite
-from intact.graph import Op
-from intact.integers import IntegerProgram, exposed
+from intact.network.graph import Op
+from intact.numbers.affine import Affine, dequantize, limits, quantize
 from intact.ops.base import as_tuple
+from intact.planning.targets import TARGETS, Target
+from intact.remedies.student import Student
 from intact.runtime.litert import Kernels, run
-from intact.simulate import Program
-from intact.student import Student
-from intact.targets import TARGETS, Target
+from intact.simulate.engine import Program
+from intact.simulate.exact import IntegerProgram, exposed
 
 TIES: dict[str, Callable[[Tensor], Tensor]] = {
     "half even": torch.round,

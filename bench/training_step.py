@@ -24,18 +24,18 @@ from torch.nn import functional as F
 import intact
 from cifar import MOBILENET_V2, MOBILENET_V3, RESNET8, Network, calibration_pictures
 from common import say_machine
-from intact.calibrate import observe
 from intact.data import Samples, input_specs
 from intact.formats import tflite
-from intact.plan import Plan
-from intact.planner import make_plan
-from intact.quantize import prepare
-from intact.quantized import Quantized
+from intact.planning.plan import Plan
+from intact.planning.planner import make_plan
+from intact.planning.quantized import Quantized
 from intact.remedies import finetune
 from intact.remedies.base import Context
 from intact.remedies.finetune import FineTune
-from intact.settings import Settings
-from intact.student import _KEPT, Student, _Made
+from intact.remedies.student import _KEPT, Student, _Made
+from intact.run.quantize import prepare
+from intact.run.settings import Settings
+from intact.simulate.calibrate import observe
 
 NETWORKS = {network.file: network for network in (MOBILENET_V2, MOBILENET_V3, RESNET8)}
 BATCH = 50

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 import intact
-from intact import cli
+from intact.cli import app as cli
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -53,7 +53,7 @@ _FILES = (
 _REFUSED = {
     "face_landmark_with_attention": (
         "LiteRT cannot run it",
-        "tests/test_opaque.py::test_an_unknown_op_that_the_runtime_lacks_is_named_when_it_would_be_calibrated",
+        "tests/formats/test_opaque.py::test_an_unknown_op_that_the_runtime_lacks_is_named_when_it_would_be_calibrated",
     )
 }
 

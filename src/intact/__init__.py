@@ -10,42 +10,42 @@ from intact.lazy import lazily as _lazily
 
 if TYPE_CHECKING:
     from intact import data as data
-    from intact.clean import clean as clean
-    from intact.diagnose import Diagnosis as Diagnosis
-    from intact.diagnose import diagnose_file as diagnose_file
+    from intact.diagnosis.diagnose import Diagnosis as Diagnosis
+    from intact.diagnosis.diagnose import diagnose_file as diagnose_file
     from intact.errors import IntactError as IntactError
     from intact.formats.load import load as load
-    from intact.formats.tflite import read as read_tflite
-    from intact.formats.tflite import write as write_tflite
-    from intact.graph import Graph as Graph
+    from intact.formats.tflite.read import read as read_tflite
+    from intact.formats.tflite.write import write as write_tflite
     from intact.installed import __version__ as __version__
-    from intact.plan import Plan as Plan
-    from intact.quantize import Result as Result
-    from intact.quantize import quantize as quantize
-    from intact.settings import Settings as Settings
-    from intact.simulate import Program as Program
-    from intact.verify import verify as verify
+    from intact.network.graph import Graph as Graph
+    from intact.network.verify import verify as verify
+    from intact.planning.plan import Plan as Plan
+    from intact.rewrite.clean import clean as clean
+    from intact.run.quantize import Result as Result
+    from intact.run.quantize import quantize as quantize
+    from intact.run.settings import Settings as Settings
+    from intact.simulate.engine import Program as Program
 else:
     # What stands above, loaded when asked for: type checkers read the one, Python the other, a test compares them.
     __getattr__, __dir__ = _lazily(
         __name__,
         {
-            "Diagnosis": "diagnose",
-            "Graph": "graph",
+            "Diagnosis": "diagnosis.diagnose",
+            "Graph": "network.graph",
             "IntactError": "errors",
-            "Plan": "plan",
-            "Program": "simulate",
-            "Result": "quantize",
-            "Settings": "settings",
+            "Plan": "planning.plan",
+            "Program": "simulate.engine",
+            "Result": "run.quantize",
+            "Settings": "run.settings",
             "__version__": "installed",
-            "clean": "clean",
+            "clean": "rewrite.clean",
             "data": "",
-            "diagnose_file": "diagnose",
+            "diagnose_file": "diagnosis.diagnose",
             "load": "formats.load",
-            "quantize": "quantize",
-            "read_tflite": "formats.tflite:read",
-            "verify": "verify",
-            "write_tflite": "formats.tflite:write",
+            "quantize": "run.quantize",
+            "read_tflite": "formats.tflite.read:read",
+            "verify": "network.verify",
+            "write_tflite": "formats.tflite.write:write",
         },
     )
 

@@ -1,5 +1,5 @@
 """``python -m intact``: the same as the ``intact`` command."""
 
-from intact.cli import main
+from intact.cli.app import main
 
 main()

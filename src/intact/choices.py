@@ -13,7 +13,7 @@ from intact.errors import OptionError
 Granularity: TypeAlias = Literal["per-channel", "per-tensor"]
 
 GRANULARITIES: Final[tuple[Granularity, ...]] = ("per-channel", "per-tensor")
-#: Range estimators, :data:`intact.ranges.ESTIMATORS`.
+#: Range estimators, :data:`intact.planning.ranges.ESTIMATORS`.
 RANGES: Final = ("auto", "minmax", "moving", "percentile", "mse")
 #: :data:`intact.remedies.REMEDIES`.
 REMEDIES: Final = ("equalize", "absorb", "mixed", "clip", "ranges", "bias", "bias-analytic", "round", "finetune")

@@ -13,7 +13,7 @@ def lazily(package: str, public: Mapping[str, str]) -> tuple[Callable[[str], Any
     """``__getattr__`` and ``__dir__`` for ``package``: name -> ``"module"`` or ``"module:its name there"``.
 
     ``""`` stands for a submodule of the name itself. Where a submodule is called as a public name is, the name stays what
-    ``public`` says: importing ``intact.quantize`` leaves the function ``intact.quantize`` alone.
+    ``public`` says: importing ``intact.run.quantize`` leaves the function ``intact.run.quantize`` alone.
     """
 
     class Package(ModuleType):

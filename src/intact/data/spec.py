@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-from intact.affine import Affine, Index
 from intact.errors import DataError
-from intact.graph import Dim, Graph
+from intact.network.graph import Dim, Graph
+from intact.numbers.affine import Affine, Index
 
 
 @final

@@ -120,7 +120,7 @@ def for_learning(parts: Parts, most: int = 2000) -> tuple[Samples, tuple[Finding
 
 
 def for_learning_again(parts: Parts, samples: int, skipped: int) -> Samples:
-    """The samples that remedies learned from, by how many of them there were: see :class:`intact.plan.Remedied`."""
+    """The samples that remedies learned from, by how many of them there were: see :class:`intact.planning.plan.Remedied`."""
     more = samples - len(parts.calibration)
     if more <= 0:
         return parts.calibration.spread(samples)

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from intact.errors import MissingExtraError, UnsupportedError
 from intact.formats.conversion import converted
-from intact.runtime import keras_export
+from intact.runtime.scripts import keras_export
 
 #: A keras.Model, which is not imported here.
 Model: TypeAlias = Any

@@ -13,9 +13,9 @@ from intact.errors import OptionError, located
 from intact.formats import keras, recognize, tflite
 from intact.formats import torch as pytorch
 from intact.formats.recognize import ACCEPTED
-from intact.graph import Graph
-from intact.runtime.keras_export import InputShape
-from intact.verify import verify
+from intact.network.graph import Graph
+from intact.network.verify import verify
+from intact.runtime.scripts.keras_export import InputShape
 
 
 def load(source: object, sample: pytorch.Sample | None = None, *, input_shape: InputShape | None = None) -> Graph:

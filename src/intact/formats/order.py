@@ -9,7 +9,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from intact.graph import BY_NAME
+from intact.network.graph import BY_NAME
 
 #: Names in the model's order; None where only names are known.
 Names: TypeAlias = Sequence[str] | None
@@ -19,7 +19,7 @@ def ordered(data: bytes, inputs: Names, outputs: Names) -> bytes:
     """The .tflite ``data`` whose first subgraph lists its inputs and outputs, known by the names of its signature, so.
 
     Outputs whose order is not known stay as they are. Where several inputs' order is not known the file says so, for
-    :attr:`intact.graph.Graph.order_is_known`: a tuple of arrays must not be bound to a converter's order.
+    :attr:`intact.network.graph.Graph.order_is_known`: a tuple of arrays must not be bound to a converter's order.
     """
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     subgraph = model.subgraphs[0]

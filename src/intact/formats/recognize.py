@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from intact.errors import ModelError, UnsupportedError
-from intact.formats import flatbuffer
+from intact.formats.tflite import flatbuffer
 
 ACCEPTED: Final = (
     "a .tflite, .keras, .h5, .hdf5 or .pt2 file, a TensorFlow SavedModel folder, a Keras model, a torch module with a sample "

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from intact.affine import Affine
 from intact.errors import ChildError, ModelError
-from intact.graph import Graph
 from intact.measure.measurement import Measurement
 from intact.measure.memory import activation_memory
+from intact.network.graph import Graph
+from intact.numbers.affine import Affine
 from intact.runtime import tflm
 
 #: Bytes of the persistent part on a 64-bit machine, read off what TFLM prints for four MLPerf Tiny models (which this gives

@@ -7,10 +7,10 @@ from typing import final
 
 import numpy as np
 
-from intact.affine import Affine
-from intact.graph import Graph, Tensor
 from intact.measure.measurement import Measurement
-from intact.verify import infer
+from intact.network.graph import Graph, Tensor
+from intact.network.verify import infer
+from intact.numbers.affine import Affine
 
 
 @final

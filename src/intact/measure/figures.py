@@ -12,7 +12,6 @@ import numpy as np
 
 from intact.data import Finding, Samples
 from intact.formats import tflite
-from intact.graph import Graph
 from intact.measure import accuracy, cost, metrics
 from intact.measure.arena import arena
 from intact.measure.latency import latency, speedup
@@ -24,9 +23,10 @@ from intact.measure.outputs import Outputs
 from intact.measure.parity import parity
 from intact.measure.size import size
 from intact.measure.task import Task
+from intact.network.graph import Graph
+from intact.planning.targets import Target
 from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES, Kernels
-from intact.targets import Target
 from intact.wording import counted
 
 Progress: TypeAlias = Callable[[str, int, int], None]

@@ -8,9 +8,9 @@ from typing import Final, final
 
 import numpy as np
 
-from intact.graph import Graph
 from intact.measure.measurement import Measurement
-from intact.verify import infer
+from intact.network.graph import Graph
+from intact.network.verify import infer
 
 #: Bytes that LiteRT Micro aligns buffers to (micro/arena_allocator: MicroArenaBufferAlignment).
 ALIGNMENT: Final = 16

@@ -11,12 +11,12 @@ import numpy as np
 
 from intact.errors import IntactError
 from intact.formats import tflite
-from intact.formats.opaque import alone
-from intact.graph import Graph, Op
+from intact.formats.tflite.opaque import alone
 from intact.measure.cost import costs
+from intact.network.graph import Graph, Op
+from intact.network.verify import infer
 from intact.runtime import litert
 from intact.runtime.litert import Kernels
-from intact.verify import infer
 
 #: Blocks of invocations per op, and the seconds of one.
 _ROUNDS: Final = 7

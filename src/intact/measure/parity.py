@@ -11,18 +11,18 @@ from typing import Final, final
 
 import numpy as np
 
-from intact.affine import Affine, Float, Format
 from intact.data import Samples
 from intact.errors import ChildError, DataError, ModelError, UnsupportedError
 from intact.formats import tflite
-from intact.graph import Graph
-from intact.integers import IntegerProgram, exposed
 from intact.measure.accuracy import same_numbers, sqnr
 from intact.measure.measurement import Measurement
+from intact.network.graph import Graph
+from intact.numbers.affine import Affine, Float, Format
 from intact.ops.quantization import Dequantize
 from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES, Kernels
-from intact.simulate import Program, run_batches
+from intact.simulate.engine import Program, run_batches
+from intact.simulate.exact import IntegerProgram, exposed
 from intact.wording import counted
 
 BIT_FOR_BIT: Final = "simulator = runtime, bit for bit"

@@ -11,8 +11,8 @@ import numpy as np
 from intact import spool
 from intact.data import Samples
 from intact.errors import DataError
+from intact.planning.targets import Target
 from intact.runtime.litert import Batches, run
-from intact.targets import Target
 
 #: Samples go to the runtime in pieces of at most this many bytes, which lie on disk meanwhile.
 _PIECE: Final = 256 << 20

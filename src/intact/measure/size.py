@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from intact.affine import Affine
-from intact.graph import Graph
 from intact.measure.cost import is_parameter, parameter_bytes
 from intact.measure.measurement import Measurement
+from intact.network.graph import Graph
+from intact.numbers.affine import Affine
 
 
 @final

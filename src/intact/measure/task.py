@@ -10,8 +10,8 @@ from typing import Any, Final, Literal, final
 import numpy as np
 
 from intact.data import Samples, units
-from intact.graph import Graph
 from intact.measure import accuracy
+from intact.network.graph import Graph
 
 #: Ops that leave each number what it is: what makes an output is looked for behind them.
 _SEE_THROUGH: Final = frozenset({"DEQUANTIZE", "EXPAND_DIMS", "QUANTIZE", "RESHAPE", "SQUEEZE", "TRANSPOSE"})

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from intact import fixed_point as fixed
-from intact.affine import Affine
 from intact.errors import ModelError
+from intact.numbers import fixed_point as fixed
+from intact.numbers.affine import Affine
+from intact.numbers.arithmetic import Output, float_ratio
 from intact.ops.base import Activation, Call, Fixed, OpKind, RangeRule, present
 from intact.ops.scales import Passed, unscaled
-from intact.requantize import Output, float_ratio
 
 #: LOGISTIC and SOFTMAX give [0, 1) in 1/256 steps. Source: LiteRT activations.cc; int16 in 1/32768 steps.
 _UNIT: Final = Fixed({"int8": (1 / 256, -128), "int16": (1 / 32768, 0)})

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from intact.affine import Affine, Format, storage
 from intact.errors import ModelError, UnsupportedError
-from intact.fixed_point import wrap
+from intact.numbers.affine import Affine, Format, storage
+from intact.numbers.arithmetic import Arithmetic, Output, centered
+from intact.numbers.fixed_point import wrap
 from intact.ops.scales import Passed
-from intact.requantize import Arithmetic, Output, centered
 
 Activation: TypeAlias = Literal["none", "relu", "relu6", "relu_n1_to_1", "relu_0_to_1", "tanh"]
 Padding: TypeAlias = Literal["same", "valid"]

@@ -10,10 +10,10 @@ from typing import ClassVar, Final, final
 import torch
 from torch import Tensor
 
-from intact import fixed_point as fixed
+from intact.numbers import fixed_point as fixed
+from intact.numbers.arithmetic import aligned
 from intact.ops.base import CLAMPS, Activation, Call, OpKind, RangeRule, SameAsInput, activate, present
 from intact.ops.scales import ONE, Passed, alike, homogeneous, times, unscaled
-from intact.requantize import aligned
 
 #: Of the output's step. XNNPACK adds numbers whose steps are at least 2**-10 of it, and leaves others to slower kernels; what
 #: is this fine loses nothing by a step of 2**-9. Source: xnnpack_delegate.cc, CheckTensorsInputOutputScale.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from intact.fixed_point import wrap
+from intact.numbers.fixed_point import wrap
 from intact.ops.base import Activation, Call, OpKind, Shape, Weight, Weighted, accumulate, activate, exact_float, present
 
 

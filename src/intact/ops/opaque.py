@@ -9,8 +9,8 @@ from typing import ClassVar, TypeAlias, final
 import torch
 from torch import Tensor
 
-from intact.affine import Affine, Format, dequantize, quantize
 from intact.errors import UnsupportedError
+from intact.numbers.affine import Affine, Format, dequantize, quantize
 from intact.ops.base import Call, OpKind, Shape, bounded, present
 
 #: The runtime's word on what an op makes of stored tensors, for one run or several: its computed inputs in order (constants are

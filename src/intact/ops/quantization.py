@@ -8,7 +8,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from intact.affine import Affine, Format, Index, dequantize
+from intact.numbers.affine import Affine, Format, Index, dequantize
 from intact.ops.base import Call, OpKind, present
 from intact.ops.scales import Passed
 

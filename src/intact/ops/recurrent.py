@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from intact.affine import Affine, symmetric_from_absmax
 from intact.errors import UnsupportedError
+from intact.numbers.affine import Affine, symmetric_from_absmax
 from intact.ops.base import Activation, OpKind, Shape, activate, present
 
 #: Where the gates' operands are, in LiteRT's order of gates: input, forget, cell, output. Source: kernels/lstm_shared.h.

@@ -10,9 +10,9 @@ from typing import Final
 from intact import choices
 from intact.data import Samples
 from intact.errors import UnsupportedError
-from intact.graph import Graph
-from intact.lanes import Lanes
-from intact.quantized import Quantized
+from intact.network.graph import Graph
+from intact.network.lanes import Lanes
+from intact.planning.quantized import Quantized
 from intact.remedies.absorb import Absorb
 from intact.remedies.base import Context, Remedy
 from intact.remedies.bias import BiasCorrection

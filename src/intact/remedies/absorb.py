@@ -9,14 +9,14 @@ from typing import ClassVar, final
 import numpy as np
 import torch
 
-from intact.channels import Channels, bias_of, data_input, free_channels, weight_of
 from intact.data import Samples
-from intact.graph import Graph, Op, Tensor
+from intact.network.channels import Channels, bias_of, data_input, free_channels, weight_of
+from intact.network.graph import Graph, Op, Tensor
+from intact.network.verify import concrete, verify
 from intact.ops.base import Weighted
 from intact.ops.scales import ONE
-from intact.quantized import Quantized
+from intact.planning.quantized import Quantized
 from intact.remedies.base import Context, Remedy, changed_output, look_at
-from intact.verify import concrete, verify
 
 
 @final

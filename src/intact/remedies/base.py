@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from intact.data import Samples
-from intact.graph import Graph
-from intact.plan import Plan
-from intact.quantized import Quantized
-from intact.simulate import Batch, Program, map_batches, run_batches
+from intact.network.graph import Graph
+from intact.planning.plan import Plan
+from intact.planning.quantized import Quantized
+from intact.simulate.engine import Batch, Program, map_batches, run_batches
 
 #: Calibrates a float graph and plans it, given first outputs of ops to keep precise, and of ops with weights of 8 bits.
 MakePlan: TypeAlias = Callable[[Graph, tuple[int, ...], tuple[int, ...]], Plan]

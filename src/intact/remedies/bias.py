@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from intact.data import Samples
-from intact.graph import Op
-from intact.quantized import Quantized
+from intact.network.graph import Op
+from intact.network.verify import concrete
+from intact.planning.quantized import Quantized
 from intact.remedies.base import Context, Remedy
 from intact.remedies.side_by_side import SideBySide
-from intact.student import Student, own_biases
-from intact.verify import concrete
+from intact.remedies.student import Student, own_biases
 from intact.wording import counted
 
 

@@ -8,13 +8,13 @@ from typing import Any, ClassVar, final
 import numpy as np
 import torch
 
-from intact.affine import Affine, dequantize_array, quantize_weight
 from intact.data import Samples
-from intact.graph import Graph, Op
-from intact.quantized import Quantized
+from intact.network.graph import Graph, Op
+from intact.network.verify import concrete
+from intact.numbers.affine import Affine, dequantize_array, quantize_weight
+from intact.planning.quantized import Quantized
 from intact.remedies.base import Context, Remedy, look_at
-from intact.student import own_biases
-from intact.verify import concrete
+from intact.remedies.student import own_biases
 
 
 @final

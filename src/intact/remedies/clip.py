@@ -9,15 +9,15 @@ from typing import ClassVar, Final, final
 
 import numpy as np
 
-from intact.affine import Affine, affine_from_range
-from intact.calibrate import observe
 from intact.data import Samples
-from intact.graph import Graph
-from intact.plan import Edge, Entry, Plan
-from intact.quantized import Quantized
-from intact.ranges import Range, estimator, hull
+from intact.network.graph import Graph
+from intact.numbers.affine import Affine, affine_from_range
+from intact.planning.plan import Edge, Entry, Plan
+from intact.planning.quantized import Quantized
+from intact.planning.ranges import Range, estimator, hull
 from intact.remedies.base import Context, Remedy
-from intact.student import slots, with_bias_formats
+from intact.remedies.student import slots, with_bias_formats
+from intact.simulate.calibrate import observe
 
 _BATCH: Final = 32
 

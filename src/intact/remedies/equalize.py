@@ -9,15 +9,15 @@ from typing import ClassVar, Final, final
 import numpy as np
 import torch
 
-from intact.affine import Affine, Format
-from intact.channels import Channels, columns, data_input, free_channels, rescaled
 from intact.data import Samples
-from intact.graph import Op
+from intact.network.channels import Channels, columns, data_input, free_channels, rescaled
+from intact.network.graph import Op
+from intact.network.verify import verify
+from intact.numbers.affine import Affine, Format
 from intact.ops.base import Weighted
 from intact.ops.scales import ONE
-from intact.quantized import Quantized
+from intact.planning.quantized import Quantized
 from intact.remedies.base import Context, Remedy, changed_output, look_at
-from intact.verify import verify
 from intact.wording import counted
 
 #: One step changes a channel by at most this factor.

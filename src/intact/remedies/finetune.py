@@ -16,14 +16,14 @@ from torch.nn import functional as F
 
 from intact.data import Samples
 from intact.errors import ResourceError, UnsupportedError
-from intact.plan import Edge
-from intact.quantized import Quantized
+from intact.planning.plan import Edge
+from intact.planning.quantized import Quantized
 from intact.remedies.base import Context, Remedy
 from intact.remedies.clock import Clock
+from intact.remedies.student import Student, taught
 from intact.remedies.unfinished import Unfinished
-from intact.sensitivity import before_softmax, divergence
-from intact.simulate import Program, one_per_core
-from intact.student import Student, taught
+from intact.simulate.engine import Program, one_per_core
+from intact.simulate.noise import before_softmax, divergence
 
 #: One for each of some tensors, None where a tensor had no part in the result.
 Gradients: TypeAlias = tuple[Tensor | None, ...]

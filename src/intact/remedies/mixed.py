@@ -9,10 +9,10 @@ from typing import ClassVar, final
 import numpy as np
 
 from intact.data import Samples
-from intact.graph import Graph
-from intact.quantized import Quantized
+from intact.network.graph import Graph
+from intact.planning.quantized import Quantized
 from intact.remedies.base import Context, Remedy
-from intact.sensitivity import Sensitivity, sensitivities
+from intact.simulate.noise import Sensitivity, sensitivities
 from intact.wording import counted
 
 

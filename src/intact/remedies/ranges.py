@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from intact.data import Samples
-from intact.quantized import Quantized
+from intact.network.verify import concrete
+from intact.planning.quantized import Quantized
 from intact.remedies.base import Context, Remedy
-from intact.sensitivity import divergence, without_softmax
-from intact.simulate import Program, one_per_core
-from intact.student import Student
-from intact.verify import concrete
+from intact.remedies.student import Student
+from intact.simulate.engine import Program, one_per_core
+from intact.simulate.noise import divergence, without_softmax
 
 #: All activations that are alive at once are held for all samples; this many numbers in the largest of them.
 _LARGEST: Final = 32 << 20

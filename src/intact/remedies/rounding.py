@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from intact.affine import Affine, weight_limits
 from intact.data import Samples
-from intact.graph import Graph, Op
-from intact.plan import Edge
-from intact.quantized import Quantized
+from intact.network.graph import Graph, Op
+from intact.network.verify import concrete
+from intact.numbers.affine import Affine, weight_limits
+from intact.planning.plan import Edge
+from intact.planning.quantized import Quantized
 from intact.remedies.base import Context, Remedy
 from intact.remedies.clock import Clock
 from intact.remedies.side_by_side import SideBySide
-from intact.simulate import one_per_core
-from intact.student import Student, integer_weights, taught
-from intact.verify import concrete
+from intact.remedies.student import Student, integer_weights, taught
+from intact.simulate.engine import one_per_core
 from intact.wording import counted
 
 #: Takes tensors by id through a block.

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from intact.data import Samples
-from intact.graph import Graph
+from intact.network.graph import Graph
+from intact.network.verify import concrete
 from intact.remedies.base import Context
-from intact.simulate import Program, one_per_core
-from intact.student import Student
-from intact.verify import concrete
+from intact.remedies.student import Student
+from intact.simulate.engine import Program, one_per_core
 
 #: Both networks' live activations are held for all samples at once; this many numbers in the largest of them.
 _ROOM: Final = 48 << 20

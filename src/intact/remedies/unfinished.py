@@ -14,7 +14,7 @@ import torch
 
 from intact import files
 from intact.data import Samples
-from intact.quantized import Quantized
+from intact.planning.quantized import Quantized
 from intact.remedies.base import Context, Remedy
 
 

@@ -7,8 +7,8 @@ from typing import Final
 from rich.markup import escape
 from rich.table import Table
 
-from intact.diagnose import Diagnosis
-from intact.fidelity import Fidelity
+from intact.diagnosis.diagnose import Diagnosis
+from intact.diagnosis.trace import Fidelity
 
 #: Ops shown of a network that is planned: those that make the most noise.
 _SHOWN: Final = 10

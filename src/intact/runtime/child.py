@@ -23,7 +23,7 @@ from intact.errors import ChildError
 #: Called with how much is done and how much there is.
 Progress: TypeAlias = Callable[[int, int], None]
 
-_HERE: Final = Path(__file__).resolve().parent
+_SCRIPTS: Final = Path(__file__).resolve().parent / "scripts"
 #: Bytes kept of what a child prints, and the longest line of an answer; arrays travel in files.
 _KEEP: Final = 1 << 20
 _LONGEST: Final = 1 << 24
@@ -49,7 +49,7 @@ def call(  # noqa: PLR0913  # three of them have defaults
 ) -> dict[str, Any]:
     """Run ``main(request, progress)`` of a Python file in a fresh process and return the dict that it returns.
 
-    ``script`` is the name of a file in this folder, or an absolute path. It never imports ``intact``; the files beside it are
+    ``script`` is the name of a file in ``scripts/``, or an absolute path. It never imports ``intact``; the files beside it are
     there by plain name. ``request`` and result are JSON; large arrays travel as files that they name. ``progress(done, total)``
     in the script becomes ``on_progress(done, total)`` here. Whatever the script or native code prints is captured.
 
@@ -110,7 +110,7 @@ def _start(script: Path | str, what: str, on_progress: Progress | None = None, e
     read_end, write_end = os.pipe()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-P", str(_HERE / "serve.py"), str(_HERE / script), str(write_end)],
+            [sys.executable, "-P", str(_SCRIPTS / "serve.py"), str(_SCRIPTS / script), str(write_end)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

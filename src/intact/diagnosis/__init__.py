@@ -1,0 +1,1 @@
+"""What is wrong with an integer network, whoever made it, and where."""

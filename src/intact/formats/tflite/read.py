@@ -1,0 +1,259 @@
+"""Reads .tflite files into Graphs, through the flatbuffer schema of ai-edge-litert."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from intact.errors import ModelError, UnsupportedError, located
+from intact.formats.tflite import archive, control, flatbuffer, loops, opaque, sparse
+from intact.formats.tflite.op_rows import (
+    DTYPES,
+    NAMES,
+    Choice,
+    Ints,
+    Number,
+    OptionField,
+    Pair,
+    Triple,
+    row,
+)
+from intact.formats.tflite.states import fused_states
+from intact.formats.tflite.values import decode, ints, number_format, text
+from intact.formats.tflite.write import write
+from intact.network.graph import Graph, Op, Signature, Tensor
+from intact.network.verify import infer, open_batch, verify
+from intact.numbers.affine import Index
+from intact.ops import KINDS
+from intact.ops.base import OpKind
+from intact.ops.blocks import SpaceToBatchNd
+
+_CORRUPT: Final = (struct.error, ValueError, IndexError, TypeError, OverflowError, UnicodeDecodeError, AttributeError)
+#: A variable's handle: no numbers, and gone once the file is read.
+_RESOURCE: Final = schema.TensorType.RESOURCE
+_CONTROL_OPTIONS: Final = {
+    "WHILE": "WhileOptions",
+    "IF": "IfOptions",
+    "CALL_ONCE": "CallOnceOptions",
+    "VAR_HANDLE": "VarHandleOptions",
+}
+
+
+def read(source: Path | bytes, *, kernels: bool = True) -> Graph:
+    """The verified graph of a .tflite file or its bytes; ``kernels`` as in :func:`intact.network.verify.verify`.
+
+    Raises ModelError for a missing, truncated, corrupt or impossible file, UnsupportedError for what Intact cannot read.
+    """
+    if isinstance(source, bytes):
+        return _parse(source, kernels)
+    with located(str(source)):
+        try:
+            data = source.read_bytes()
+        except FileNotFoundError:
+            raise ModelError("there is no such file; check the path") from None
+        except OSError as error:
+            raise ModelError(f"cannot be read ({error.strerror}); check the path") from error
+        return _parse(data, kernels)
+
+
+def _parse(data: bytes, kernels: bool) -> Graph:
+    flatbuffer.check(data)
+    try:
+        graph = _read(data)
+    except _CORRUPT as error:
+        raise ModelError(f"is corrupt: {error}") from error
+    with_kernels = opaque.with_kernels(graph, lambda alone: write(alone, kernels=False))
+    return verify(open_batch(with_kernels), kernels=kernels)
+
+
+def _read(data: bytes) -> Graph:
+    """The graph of the first subgraph, with what others it runs in place of the ops that run them."""
+    reader = _Reader(data, 0)
+    block = reader.block()
+    if not block.has_control:
+        return reader.graph(block)
+    others = [_Reader(data, n).block() for n in range(1, reader.model.SubgraphsLength())]
+    return reader.graph(loops.unroll([block, *others]), inferred=True)
+
+
+class _Reader:
+    """One pass over a subgraph of a buffer that ``flatbuffer.check`` let through; indices are still to be checked here."""
+
+    def __init__(self, data: bytes, number: int) -> None:
+        self.data = data
+        self.model = schema.Model.GetRootAs(data, 0)
+        count = self.model.SubgraphsLength()
+        if count == 0:
+            raise ModelError("is corrupt: it holds no subgraph")
+        self.number = number
+        self.subgraph = self.model.Subgraphs(number)
+        self.inputs = ints(self.subgraph.InputsAsNumpy())
+        self.open: set[int] = set()
+        self.variables: set[int] = set()
+        #: Whether the shapes that the file leaves open are open in the batch alone, so that what it records for 1 holds.
+        self.settled = True
+
+    def block(self) -> control.Block:
+        outputs = {int(i) for op in self._operators() for i in ints(op.OutputsAsNumpy())}
+        tensors = {i: self._tensor(i, i in outputs) for i in range(self.subgraph.TensorsLength())}
+        inputs, results = (
+            tuple(self._known(i, tensors) for i in ints(ids))
+            for ids in (self.subgraph.InputsAsNumpy(), self.subgraph.OutputsAsNumpy())
+        )
+        ops, tensors = sparse.without_densify([self._op(op, tensors) for op in self._operators()], tensors)
+        block = control.Block(text(self.subgraph.Name()), tensors, ops, inputs, results)
+        return fused_states(block, self.variables) if self.variables else block
+
+    def graph(self, block: control.Block, *, inferred: bool = False) -> Graph:
+        """The graph of a block without control; ``inferred``: its tensors have the shapes that ops give them."""
+        used = {*block.inputs, *block.outputs, *(i for op in block.ops for i in (*op.reads, *op.outputs))}
+        used |= {i for state in block.states for i in (state.read, state.write)}
+        graph = Graph(
+            tensors={i: t for i, t in block.tensors.items() if i in used},
+            ops=block.ops,
+            inputs=block.inputs,
+            outputs=block.outputs,
+            signatures=tuple(self._signatures(block.tensors)),
+            metadata=tuple(self._metadata()),
+            description=text(self.model.Description()),
+            states=block.states,
+            archive=archive.split(self.data),
+        )
+        ops = block.ops
+        if inferred:
+            return graph
+        if self.settled and not any(isinstance(op.kind, SpaceToBatchNd) for op in ops):
+            return graph
+        shapes = infer(graph, recorded=False)  # the file leaves inner shapes open that follow from the inputs'
+        known = {i: replace(t, shape=shapes.get(i, t.shape)) if i in self.open else t for i, t in graph.tensors.items()}
+        return replace(graph, tensors=known)
+
+    def _operators(self) -> Iterator[Any]:
+        return (self.subgraph.Operators(i) for i in range(self.subgraph.OperatorsLength()))
+
+    def _known(self, i: int, tensors: Mapping[int, Tensor]) -> int:
+        if i not in tensors:
+            raise ModelError(f"is corrupt: it uses tensor {i} and holds {len(tensors)}")
+        return i
+
+    def _tensor(self, i: int, computed: bool) -> Tensor:
+        t = self.subgraph.Tensors(i)
+        name = text(t.Name())
+        with located(f"tensor {name!r}"):
+            if t.IsVariable():
+                self.variables.add(i)
+            if t.Type() == _RESOURCE:
+                return Tensor(i, name, (), Index("int32"))
+            if t.Type() not in DTYPES:
+                raise UnsupportedError(f"has element type {t.Type()}, which Intact does not know; use numbers")
+            shape = tuple(ints(t.ShapeAsNumpy()))
+            if any(n < 0 for n in shape):
+                raise ModelError(f"has the impossible shape {list(shape)}")
+            signature = ints(t.ShapeSignatureAsNumpy())
+            if self.number == 0 and i in self.inputs and any(n < 0 for n in signature[1:]):
+                raise UnsupportedError(
+                    f"has the open shape {signature}; export the model with a fixed input size (open batch is fine)"
+                )
+            if any(n < 0 for n in signature):
+                self.open.add(i)
+                self.settled &= all(n >= 0 for n in signature[1:])
+            dtype = DTYPES[t.Type()]
+            payload = self._buffer(t.Buffer())
+            data = None if computed or (not payload and 0 not in shape) else self._values(t, payload, dtype, shape)
+            return Tensor(i, name, shape, number_format(t.Quantization(), dtype, shape), data)
+
+    @staticmethod
+    def _values(t: Any, payload: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+        """The values of a constant, dense however they are stored."""
+        if t.Sparsity() is None:
+            return decode(payload, dtype, shape)
+        if dtype == "int4":
+            raise UnsupportedError("is stored sparse in 4 bits; export the model with dense weights")
+        count = len(payload) // np.dtype(dtype).itemsize
+        return sparse.densify(decode(payload, dtype, (count,)), t.Sparsity(), shape)
+
+    def _buffer(self, index: int) -> bytes:
+        """What a buffer holds: inside the flatbuffer, or outside at (offset, size)."""
+        if index >= self.model.BuffersLength():
+            raise ModelError(f"points to buffer {index} of {self.model.BuffersLength()}")
+        buffer = self.model.Buffers(index)
+        if buffer.Offset() > 1:
+            end = buffer.Offset() + buffer.Size()
+            if end > len(self.data):
+                raise ModelError(f"ends at byte {end} and the file has {len(self.data)}: it is cut off")
+            return self.data[buffer.Offset() : end]
+        return b"" if buffer.DataLength() == 0 else bytes(buffer.DataAsNumpy())
+
+    def _op(self, op: Any, tensors: Mapping[int, Tensor]) -> Op:
+        if op.OpcodeIndex() >= self.model.OperatorCodesLength():
+            raise ModelError("is corrupt: an op has no operator code")
+        code = self.model.OperatorCodes(op.OpcodeIndex())
+        name = NAMES.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "an unknown builtin")
+        outputs = tuple(self._known(i, tensors) for i in ints(op.OutputsAsNumpy()))
+        inputs = tuple(None if i == -1 else self._known(i, tensors) for i in ints(op.InputsAsNumpy()))
+        if name in control.CONTROL:
+            return Op(control.control(name, _table_of(op, _CONTROL_OPTIONS.get(name, ""))), inputs, outputs)
+        if not outputs:
+            raise ModelError(f"is corrupt: op {name} has no output")
+        if name in KINDS:
+            return Op(_kind(KINDS[name], op), inputs, outputs)
+        with located(f"op {name} with output {tensors[outputs[0]].name!r}"):
+            return Op(opaque.read(op, code, self.data, tensors, (inputs, outputs)), inputs, outputs)
+
+    def _signatures(self, tensors: Mapping[int, Tensor]) -> Iterator[Signature]:
+        for i in range(self.model.SignatureDefsLength()):
+            s = self.model.SignatureDefs(i)
+            pairs = [
+                tuple((text(m.Name()), self._known(m.TensorIndex(), tensors)) for m in (at(j) for j in range(count)))
+                for at, count in ((s.Inputs, s.InputsLength()), (s.Outputs, s.OutputsLength()))
+            ]
+            yield Signature(text(s.SignatureKey()), *pairs)
+
+    def _metadata(self) -> Iterator[tuple[str, bytes]]:
+        for i in range(self.model.MetadataLength()):
+            entry = self.model.Metadata(i)
+            yield text(entry.Name()), self._buffer(entry.Buffer())
+
+
+def _kind(kind: type[OpKind], op: Any) -> OpKind:
+    """The op kind with the options that the file gives it; absent options have the schema's defaults."""
+    spec = row(kind.name)
+    if not spec.options:
+        return kind()
+    options = _table_of(op, spec.options)
+    if options is None:
+        return kind()
+    return kind(**{ours: _option(options, theirs, kind.name) for ours, theirs in spec.fields.items()})
+
+
+def _table_of(op: Any, name: str) -> Any:
+    """The options table of an op, None where the file has none."""
+    raw = op.BuiltinOptions()
+    if raw is None or not name:
+        return None
+    options = getattr(schema, name)()
+    options.Init(raw.Bytes, raw.Pos)
+    return options
+
+
+def _option(options: Any, spec: OptionField, name: str) -> Any:
+    match spec:
+        case Number(field):
+            return getattr(options, field)()
+        case Pair(height, width):
+            return getattr(options, height)(), getattr(options, width)()
+        case Triple(depth, height, width):
+            return tuple(getattr(options, field)() for field in (depth, height, width))
+        case Ints(field):
+            return tuple(ints(getattr(options, f"{field}AsNumpy")()))
+        case Choice(field, values):
+            code = getattr(options, field)()
+            if code not in values:
+                raise UnsupportedError(f"op {name} has {field} {code}, which Intact does not know")
+            return values[code]

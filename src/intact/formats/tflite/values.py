@@ -1,0 +1,66 @@
+"""What a .tflite file stores, as we hold it: texts, vectors, number formats, constants; int4 two to a byte."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from intact.errors import ModelError
+from intact.network.graph import Tensor
+from intact.numbers.affine import Affine, Float, Format, Index
+
+_FLOATS: Final = ("float32", "float16", "float64")
+
+
+def text(raw: bytes | None) -> str:
+    """A string, empty where it is absent."""
+    return "" if raw is None else raw.decode("utf-8", "replace")
+
+
+def ints(array: Any) -> list[int]:
+    """A vector accessor's answer, which is 0 where the vector is absent."""
+    return [] if isinstance(array, int) else [int(v) for v in array]
+
+
+def number_format(q: Any, dtype: str, shape: tuple[int, ...]) -> Format:
+    """The format that a tensor of ``dtype`` with the quantization table ``q`` has."""
+    if dtype in _FLOATS:
+        return Float(dtype)
+    if q is None or q.ScaleLength() == 0:
+        return Index(dtype)
+    scale = q.ScaleAsNumpy()
+    zero = q.ZeroPointAsNumpy() if q.ZeroPointLength() else np.zeros(len(scale), np.int64)
+    if len(zero) == 1:
+        zero = np.repeat(zero, len(scale))
+    if not (np.isfinite(scale).all() and (scale > 0).all()):
+        raise ModelError("has a scale that is not a positive number")
+    axis = int(q.QuantizedDimension()) if len(scale) > 1 else None
+    if axis is None and len(shape) > 0 and len(scale) == 1:
+        return Affine((float(scale[0]),), (int(zero[0]),), dtype)
+    return Affine(tuple(map(float, scale)), tuple(map(int, zero)), dtype, axis)
+
+
+def decode(payload: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The stored values; int4 comes two to a byte, low half first, and goes one to an int8."""
+    count = int(np.prod(shape, dtype=np.float64))
+    fits = len(payload) == (count + 1) // 2 if dtype == "int4" else len(payload) == count * np.dtype(dtype).itemsize
+    if not fits:
+        raise ModelError(f"holds {len(payload)} bytes, which is not {dtype} {list(shape)}")
+    if dtype == "int4":
+        packed = np.frombuffer(payload, np.uint8)
+        halves = np.stack([packed & 15, packed >> 4], -1).reshape(-1)[:count].astype(np.int8)
+        values = np.where(halves > 7, halves - 16, halves).astype(np.int8)
+    else:
+        values = np.frombuffer(payload, dtype)
+    return values.reshape(shape).copy()
+
+
+def encode(t: Tensor) -> bytes:
+    """The bytes of a constant; what :func:`decode` takes."""
+    data = np.ascontiguousarray(t.data)
+    if t.format.dtype != "int4":
+        return data.tobytes()
+    halves = (data.reshape(-1).astype(np.uint8)) & 15
+    padded = np.append(halves, np.uint8(0)) if halves.size % 2 else halves
+    return (padded[::2] | (padded[1::2] << 4)).astype(np.uint8).tobytes()

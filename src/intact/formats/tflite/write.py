@@ -1,0 +1,229 @@
+"""Writes Graphs as .tflite files, through the flatbuffer schema of ai-edge-litert."""
+
+from __future__ import annotations
+
+from typing import Any, Final, final
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from intact.formats.tflite import archive, opaque
+from intact.formats.tflite.op_rows import CODES, DTYPES, UNIONS, Choice, Ints, Number, Pair, Triple, row, version
+from intact.formats.tflite.states import Tables, Variables, stateful_operands, unseen_outputs, variable_tensors
+from intact.formats.tflite.values import encode
+from intact.network.graph import Graph, Op, Signature, Tensor
+from intact.network.verify import concrete, verify
+from intact.numbers.affine import Affine
+from intact.ops.base import OpKind
+from intact.ops.opaque import Opaque
+
+_TYPES: Final = {dtype: code for code, dtype in DTYPES.items()}
+
+
+def write(graph: Graph, *, kernels: bool = True) -> bytes:
+    """The .tflite file of ``graph``: verified first, deterministic, each repeated vector, string and constant stored once."""
+    verify(graph, kernels=kernels)
+    return archive.join(_Writer(graph).model(), graph.archive)
+
+
+@final
+class _Writer(Tables):
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.builder = flatbuffers.Builder(1 << 20)
+        self._vectors: dict[tuple[str, bytes, int], int] = {}
+        self._buffers: dict[bytes, int] = {b"": 0}
+        self._codes: dict[tuple[int, int, bytes], int] = {}
+        unseen = unseen_outputs(graph)
+        self.index = {i: n for n, i in enumerate(i for i in graph.tensors if i not in unseen)}
+        self._variable = variable_tensors(graph)
+        self._more: list[int] = []
+
+    def model(self) -> bytes:
+        b = self.builder
+        constants = {t.id: self.buffer(t) for t in self.graph.constants()}
+        metadata = [(name, self._buffer_index(payload)) for name, payload in self.graph.metadata]
+        kept = Variables(self)
+        buffers = self.tables([self._write_buffer(payload) for payload in self._buffers])
+        own = [self.tensor(self.graph[i], constants.get(i, 0)) for i in self.index]
+        # Ops that keep something add tensors; without one the list is complete here, and files are laid out as ever.
+        keeps = bool(self.graph.states) or any(row(op.kind.name).kept for op in self.graph.ops)
+        complete = 0 if keeps else self.tables(own)
+        ops = self.tables([*kept.before(), *(self._op(op) for op in self.graph.ops), *kept.after()])
+        tensors = complete or self.tables([*own, *self._more])
+        inputs, outputs = (
+            self.vector(np.asarray([self.index[i] for i in ids], np.int32)) for ids in (self.graph.inputs, self.graph.outputs)
+        )
+        subgraph = self.table("SubGraph", Tensors=tensors, Inputs=inputs, Outputs=outputs, Operators=ops)
+        subgraphs = self.tables([subgraph, *kept.subgraphs()])
+        codes = self.tables([self._code(*code) for code in self._codes])
+        entries = self.tables([self.table("Metadata", Name=self.string(name), Buffer=i) for name, i in metadata])
+        signatures = self.tables([self._signature(s) for s in self.graph.signatures])
+        description = self.string(self.graph.description)
+        b.Finish(
+            self.table(
+                "Model",
+                Version=3,
+                OperatorCodes=codes,
+                Subgraphs=subgraphs,
+                Description=description,
+                Buffers=buffers,
+                Metadata=entries,
+                SignatureDefs=signatures,
+            ),
+            b"TFL3",
+        )
+        return bytes(b.Output())
+
+    def table(self, name: str, **slots: int | float | bool) -> int:
+        """A table; the schema's functions leave out what is its default."""
+        getattr(schema, f"{name}Start")(self.builder)
+        for slot, value in slots.items():
+            getattr(schema, f"{name}Add{slot}")(self.builder, value)
+        return int(getattr(schema, f"{name}End")(self.builder))
+
+    def tables(self, offsets: list[int]) -> int:
+        """A vector of offsets; 0 (absent) when there are none."""
+        if not offsets:
+            return 0
+        self.builder.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            self.builder.PrependUOffsetTRelative(offset)
+        return int(self.builder.EndVector())
+
+    def vector(self, array: np.ndarray) -> int:
+        """A vector of numbers, stored once however often it is asked for."""
+        key = (str(array.dtype), array.tobytes(), array.size)
+        if key not in self._vectors:
+            self._vectors[key] = int(self.builder.CreateNumpyVector(array))
+        return self._vectors[key]
+
+    def string(self, text: str) -> int:
+        return int(self.builder.CreateSharedString(text)) if text else 0
+
+    def _buffer_index(self, payload: bytes) -> int:
+        return self._buffers.setdefault(payload, len(self._buffers))
+
+    def _write_buffer(self, payload: bytes) -> int:
+        """A buffer whose data starts at a multiple of 16 bytes, as kernels want to map it."""
+        data = 0
+        if payload:
+            b = self.builder
+            b.StartVector(1, len(payload), 16)
+            b.head = b.Head() - len(payload)
+            b.Bytes[b.Head() : b.Head() + len(payload)] = payload
+            data = int(b.EndVector())
+        return self.table("Buffer", Data=data)
+
+    def tensor(self, tensor: Tensor, buffer: int, *, variable: bool = False) -> int:
+        t = tensor
+        outside = t.id in self.graph.inputs or t.id in self.graph.outputs
+        shape = self.vector(np.asarray(concrete(t), np.int32))
+        signature = 0
+        if outside and None in t.shape:
+            signature = self.vector(np.asarray([-1 if n is None else n for n in t.shape], np.int32))
+        name = self.string(f"t{self.index[t.id]}" if t.id in self.index and not outside else t.name)
+        quantization = 0
+        if isinstance(t.format, Affine):
+            scale = self.vector(np.asarray(t.format.scale, np.float32))
+            zero_point = self.vector(np.asarray(t.format.zero_point, np.int64))
+            quantization = self.table(
+                "QuantizationParameters", Scale=scale, ZeroPoint=zero_point, QuantizedDimension=t.format.axis or 0
+            )
+        return self.table(
+            "Tensor",
+            Shape=shape,
+            Type=_TYPES[t.format.dtype],
+            Buffer=buffer,
+            Name=name,
+            Quantization=quantization,
+            ShapeSignature=signature,
+            HasRank=True,
+            IsVariable=variable or t.id in self._variable,
+        )
+
+    def _op(self, op: Op) -> int:
+        code, options = self._opaque(op.kind) if isinstance(op.kind, Opaque) else self._known(op)
+        # A bias that is left out is not listed: CONV_2D refuses the -1 that FULLY_CONNECTED takes.
+        known = max((n for n, i in enumerate(op.inputs, 1) if i is not None), default=0)
+        given = len(op.inputs) if isinstance(op.kind, Opaque) else known
+        reads = [-1 if i is None else self.index[i] for i in op.inputs[:given]]
+        writes = [self.index[i] for i in op.outputs if i in self.index]
+        more = stateful_operands(self, op, reads) if row(op.kind.name).kept else {}
+        inputs, outputs = (self.vector(np.asarray(ids, np.int32)) for ids in (reads, writes))
+        return self.table("Operator", OpcodeIndex=code, Inputs=inputs, Outputs=outputs, **options, **more)
+
+    def _known(self, op: Op) -> tuple[int, dict[str, int]]:
+        """The operator code, and the slots that hold the options."""
+        name, formats = op.kind.name, _formats(self.graph, op)
+        options, union = self._options(op.kind, formats)
+        return self.code(name, version(name, formats)), {"BuiltinOptionsType": union, "BuiltinOptions": options}
+
+    def _opaque(self, kind: Opaque) -> tuple[int, dict[str, int]]:
+        spelling = kind.spelling
+        code = self._code_index(spelling.code, spelling.version, spelling.custom)
+        return code, opaque.write(self.builder, spelling)
+
+    def _code_index(self, code: int, op_version: int, custom: bytes) -> int:
+        return self._codes.setdefault((code, op_version, custom), len(self._codes))
+
+    def more(self, table: int) -> int:
+        self._more.append(table)
+        return len(self.index) + len(self._more) - 1
+
+    def _options(self, kind: OpKind, formats: str) -> tuple[int, int]:
+        spec = row(kind.name)
+        if not spec.options:
+            return 0, 0
+        slots: dict[str, Any] = {**spec.always.get(formats, {})}
+        for ours, theirs in spec.fields.items():
+            value = getattr(kind, ours)
+            match theirs:
+                case Number(field):
+                    slots[field] = value
+                case Pair(height, width):
+                    slots[height], slots[width] = value
+                case Triple(depth, height, width):
+                    slots[depth], slots[height], slots[width] = value
+                case Ints(field):
+                    slots[field] = self.vector(np.asarray(value, np.int32)) if value else 0
+                case Choice(field, values):
+                    slots[field] = next(code for code, word in values.items() if word == value)
+        return self.table(spec.options, **slots), UNIONS[spec.options]
+
+    def code(self, name: str, op_version: int = 1) -> int:
+        return self._code_index(CODES[name], op_version, b"")
+
+    def buffer(self, tensor: Tensor) -> int:
+        return self._buffer_index(encode(tensor))
+
+    def _code(self, code: int, op_version: int, custom: bytes) -> int:
+        name = int(self.builder.CreateString(custom)) if custom else 0
+        known = min(code, 127)
+        return self.table("OperatorCode", DeprecatedBuiltinCode=known, CustomCode=name, Version=op_version, BuiltinCode=code)
+
+    def _signature(self, signature: Signature) -> int:
+        inputs, outputs = (
+            self.tables([self.table("TensorMap", Name=self.string(name), TensorIndex=self.index[i]) for name, i in pairs])
+            for pairs in (signature.inputs, signature.outputs)
+        )
+        return self.table("SignatureDef", Inputs=inputs, Outputs=outputs, SignatureKey=self.string(signature.key))
+
+
+def _formats(graph: Graph, op: Op) -> str:
+    """The key into an op kind's versions: what its activations and its weight are stored as."""
+    weight = op.kind.weight
+    weight_id = None if weight is None else op.inputs[weight.input]
+    stored = "float32" if weight_id is None else graph[weight_id].format.dtype
+    flows = [graph[i].format for i in (*op.reads, *op.outputs) if i != weight_id]
+    dtypes = {fmt.dtype for fmt in flows if isinstance(fmt, Affine) and fmt.dtype not in ("int32", "int64")}
+    if stored == "int4":
+        return "int4"
+    if "int16" in dtypes:
+        return "int16"
+    if dtypes:
+        return "int8"
+    if weight_id is not None and isinstance(graph[weight_id].format, Affine):
+        return "hybrid"
+    return "float16" if any(fmt.dtype == "float16" for fmt in flows) else "float"

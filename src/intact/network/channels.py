@@ -1,0 +1,242 @@
+"""Which channels of a network may take on a scale of their own, which weights give it to them and which take it back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Final, final
+
+import numpy as np
+import torch
+from torch import Tensor as Values
+
+from intact.errors import IntactError
+from intact.network.graph import Graph, Op, Tensor
+from intact.network.verify import concrete
+from intact.ops.base import CLAMPS, Weighted
+from intact.ops.scales import ANY, ONE, Passed, constant_marks, homogeneous
+
+_FIRST: Final = 2
+_BEYOND: Final = 2.0**40
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """A scale per mark, from 2 on; mark 1 is no scale. ``graph`` is what they are marks of.
+
+    ``made``: by first output of the ops whose weights can divide their output channels by a scale, the marks of these, [c_out].
+    ``taken``: by first output of the ops that read such channels and can multiply their weights by it, the marks of what they
+    read, [c_in]. Every tensor in between is divided by the scales of its elements' marks, and the output stays as it is.
+    """
+
+    graph: Graph
+    made: Mapping[int, np.ndarray]
+    taken: Mapping[int, np.ndarray]
+    count: int
+
+    def only(self, keep: np.ndarray) -> Channels:
+        """Those whose mark ``keep`` [count] has; the others take no scale."""
+        names = np.where(keep, np.arange(self.count), int(ONE))
+        return _alive(self.graph, self.made, self.taken, names)
+
+    def ops(self) -> tuple[Op, ...]:
+        """The ops that give or take scales."""
+        return tuple(op for op in self.graph.ops if op.output in self.made or op.output in self.taken)
+
+    def entering(self, op: Op) -> np.ndarray | None:
+        """The mark that meets each element of the op's weight: broadcasts against it; None where none does."""
+        marks = self.taken.get(op.output)
+        return None if marks is None else marks[columns(op, len(marks), weight_of(self.graph, op).shape)]
+
+    def leaving(self, op: Op) -> np.ndarray | None:
+        """The mark of the output channel of each element of the op's weight, likewise."""
+        marks, weight = self.made.get(op.output), op.kind.weight
+        if marks is None or weight is None:
+            return None
+        return marks.reshape([-1 if axis == weight.axis else 1 for axis in range(weight_of(self.graph, op).ndim)])
+
+    def scaled_weight(self, op: Op, factors: np.ndarray) -> np.ndarray:
+        """The op's weight in double precision under ``factors`` [count]."""
+        entering, leaving = self.entering(op), self.leaving(op)
+        w = weight_of(self.graph, op).astype(np.float64)
+        w = w if entering is None else w * factors[entering]
+        return w if leaving is None else w / factors[leaving]
+
+
+def weight_of(graph: Graph, op: Op) -> np.ndarray:
+    """The constant weight of an op that has one."""
+    weight = op.kind.weight
+    i = None if weight is None else op.inputs[weight.input]
+    data = None if i is None else graph[i].data
+    if data is None:
+        raise TypeError(f"{graph.label(op)} has no constant weight")
+    return data
+
+
+def columns(op: Op, count: int, weight: tuple[int, ...]) -> np.ndarray:
+    """Which of the op's ``count`` input channels meets each element of its weight: broadcasts against it, of its rank."""
+    if not isinstance(op.kind, Weighted):
+        raise TypeError(op.kind.name)
+    met = op.kind.entering(torch.arange(count), weight).numpy()
+    return np.asarray(met.reshape((1,) * (len(weight) - met.ndim) + met.shape))
+
+
+def bias_of(op: Op) -> int | None:
+    """The id of the op's bias, if it has one."""
+    weight = op.kind.weight
+    return None if weight is None or weight.bias >= len(op.inputs) else op.inputs[weight.bias]
+
+
+def rescaled(channels: Channels, graph: Graph, factors: np.ndarray) -> Graph:
+    """``graph`` (which has the ops of ``channels.graph``) with every mark's channels divided by its factor, and every weight
+    that reads them multiplied by it. A RELU6 that makes such channels becomes a RELU: it must not have clipped.
+    """
+    held = replace(channels, graph=graph)
+    tensors: dict[int, Tensor] = dict(graph.tensors)
+    for op in held.ops():
+        weight = op.kind.weight
+        w = graph[-1 if weight is None else op.inputs[weight.input] or 0]
+        tensors[w.id] = replace(w, data=np.ascontiguousarray(held.scaled_weight(op, factors), np.float32))
+        b, marks = bias_of(op), channels.made.get(op.output)
+        if b is not None and marks is not None and np.any(graph[b].data):
+            bias = np.asarray(graph[b].data, np.float64) / factors[marks].reshape(concrete(graph[b]))
+            tensors[b] = replace(graph[b], data=bias.astype(np.float32))
+    return replace(graph, tensors=tensors, ops=tuple(_unclamped(op) if op.output in channels.made else op for op in graph.ops))
+
+
+def _unclamped(op: Op) -> Op:
+    if not isinstance(op.kind, Weighted) or op.kind.activation != "relu6":
+        return op
+    return replace(op, kind=replace(op.kind, activation="relu"))  # type: ignore[type-var]
+
+
+def free_channels(graph: Graph) -> Channels:
+    """Every output channel of a weight whose scale reaches nothing but weights, through ops that pass it on."""
+    walk = _Walk(graph)
+    for op in graph.ops:
+        walk.step(op)
+    for i in graph.ends:
+        walk.pin(walk.marks[i])
+    names = np.arange(walk.next)
+    names[sorted(walk.pinned)] = int(ONE)
+    return _alive(graph, walk.made, walk.taken, names)
+
+
+def _alive(graph: Graph, made: Mapping[int, np.ndarray], taken: Mapping[int, np.ndarray], names: np.ndarray) -> Channels:
+    """The channels under other names, mark 1 for those that take no scale, without ops that are left with no other."""
+    kept = [{i: names[marks] for i, marks in places.items() if (names[marks] > ONE).any()} for places in (made, taken)]
+    return Channels(graph, kept[0], kept[1], len(names))
+
+
+class _Walk:
+    """The ops in order: what each tensor's elements are marked with, and the marks that met something that takes no scale."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph, self.next = graph, _FIRST
+        self.readers = graph.consumers()
+        self.pinned = {int(ANY)}
+        self.made: dict[int, np.ndarray] = {}
+        self.taken: dict[int, np.ndarray] = {}
+        self.marks: dict[int, Values | None] = dict.fromkeys(graph.tensors)
+        last = {i: n for n, op in enumerate(graph.ops) for i in op.reads}
+        self.dead_after = {n: [i for i in last if last[i] == n and i not in graph.ends] for n in set(last.values())}
+        self.at = 0
+
+    def pin(self, marks: Values | None) -> None:
+        """Whatever carries these marks stays as it is."""
+        if marks is not None:
+            self.pinned.update(np.unique(_once(marks).numpy()).astype(np.int64).tolist())
+
+    def step(self, op: Op) -> None:
+        """Note what an op does to the marks of its inputs: without an entry, a tensor carries none."""
+        scaled = [i for i in op.reads if self.marks[i] is not None]
+        if isinstance(op.kind, Weighted):
+            self._take(op, op.kind, scaled)
+            self._make(op, op.kind)
+        elif scaled:
+            passed = self._passed(op)
+            if passed is None:
+                for i in scaled:
+                    self.pin(self.marks[i])
+            else:
+                self.marks |= dict(zip(op.outputs, passed, strict=True))
+        for i in self.dead_after.get(self.at, ()):
+            self.marks[i] = None
+        self.at += 1
+
+    def _passed(self, op: Op) -> Passed:
+        try:
+            made = op.kind.passes(*(None if i is None else self._given(i) for i in op.inputs))
+            if made is None or len(made) != len(op.outputs):
+                return None
+            return tuple(y.broadcast_to(concrete(self.graph[i])) for i, y in zip(op.outputs, made, strict=True))
+        except (IntactError, RuntimeError, ValueError, IndexError, TypeError):
+            return None  # an index that is computed at run time
+
+    def _given(self, i: int) -> Values | None:
+        """What an op is told of one input: marks of floats, the values of integer constants."""
+        t, marks = self.graph[i], self.marks[i]
+        if marks is not None:
+            return marks
+        if t.data is not None:
+            data = torch.from_numpy(np.array(t.data))
+            return constant_marks(data) if t.is_float else data
+        return torch.full(concrete(t), ONE, dtype=torch.float64) if t.is_float else None
+
+    def _take(self, op: Op, kind: Weighted, scaled: Iterable[int]) -> None:
+        x = data_input(self.graph, op)
+        for i in scaled:
+            if i != x or op.inputs.count(i) > 1:
+                self.pin(self.marks[i])
+                return
+        marks = None if x is None else self.marks[x]
+        if x is None or marks is None:
+            return
+        if not self._owns_constants(op):
+            self.pin(marks)
+            return
+        count = kind.reads(concrete(self.graph[x]), weight_of(self.graph, op).shape)
+        rows = (_once(marks) if marks.shape[-1] == count else marks).reshape(-1, count)
+        high, low = rows.amax(0), torch.where(rows == ANY, _BEYOND, rows).amin(0)
+        mixed = (high != low) & (high != ANY)
+        self.pin(rows[:, mixed])
+        self.taken[op.output] = torch.where(mixed | (high == ANY), ONE, high).numpy().astype(np.int64)
+
+    def _make(self, op: Op, kind: Weighted) -> None:
+        if not self._owns_constants(op) or not (homogeneous(CLAMPS, kind.activation) or kind.activation == "relu6"):
+            return
+        shape = concrete(self.graph[op.output])
+        fresh = np.arange(self.next, self.next + shape[-1])
+        self.next += shape[-1]
+        self.made[op.output] = fresh
+        self.marks[op.output] = torch.from_numpy(fresh).to(torch.float64).broadcast_to(shape)
+
+    def _owns_constants(self, op: Op) -> bool:
+        """Weight and bias are constants of this op alone; a bias of zeros, which no scale changes, may have more readers."""
+        weight = op.kind.weight
+        ids = [] if weight is None else [op.inputs[weight.input], bias_of(op)]
+        for i in ids:
+            if i is None:
+                continue
+            data = self.graph[i].data
+            alone = len(self.readers[i]) == 1 and op.inputs.count(i) == 1 and i not in self.graph.ends
+            if data is None or not (alone or (i != ids[0] and not np.any(data))):
+                return False
+        return bool(ids) and ids[0] is not None and prod(concrete(self.graph[ids[0]])) > 0
+
+
+def _once(marks: Values) -> Values:
+    """The marks without the axes along which they only repeat one memory: of a large image, one pixel."""
+    for axis in range(marks.dim() - 1):
+        if marks.stride(axis) == 0:
+            marks = marks.narrow(axis, 0, 1)
+    return marks
+
+
+def data_input(graph: Graph, op: Op) -> int | None:
+    """The activation that an op with weights reads."""
+    weight = op.kind.weight
+    special = () if weight is None else (weight.input, weight.bias)
+    return next((i for n, i in enumerate(op.inputs) if i is not None and n not in special and graph[i].is_float), None)

@@ -1,0 +1,1 @@
+"""How numbers are stored, and the only arithmetic on them: formats, fixed point, and the kernels that round."""

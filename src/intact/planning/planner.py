@@ -1,0 +1,414 @@
+"""Makes a Plan from a float graph, its calibrated ranges and what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Final
+
+import numpy as np
+
+from intact.errors import ModelError, OptionError, UnsupportedError
+from intact.network.graph import Graph, Op, short_name
+from intact.numbers.affine import (
+    Affine,
+    Float,
+    Format,
+    affine_from_range,
+    bias_format,
+    limits,
+    symmetric_from_absmax,
+    weight_limits,
+)
+from intact.ops.base import SameAsInput, Weight
+from intact.ops.opaque import Opaque
+from intact.planning.exactness import exact
+from intact.planning.islands import float_islands
+from intact.planning.masks import Masks, is_bounded
+from intact.planning.plan import Edge, Entry, Plan
+from intact.planning.ranges import Range, least_squared_error
+from intact.planning.request import Request
+from intact.planning.shared_scales import Groups, share_scales
+
+#: Weights and constants with fewer elements stay float32 in ``float16`` and ``dynamic``: the extra op would cost more bytes.
+_WORTH_IT: Final = 256
+
+#: Kernels take requantization multipliers above 2**-32 and below 2**8 (XNNPACK) or 2**7 (int16; ADD takes 2**14), and biases
+#: that leave room in an accumulator of int32, or in the 48 bits that they take of an int64.
+_LEAST_MULTIPLIER: Final = 2.0**-30
+_LARGEST_MULTIPLIER: Final = 2.0**6
+_LARGEST_BIAS: Final[Mapping[str, int]] = {"int8": 2**30, "int16": 2**46}
+
+_AS_INT32: Final = "let them enter the model as int32 (in Keras: Input(shape, dtype='int32'))"
+_FLOAT: Final = Entry(Float(), "stays float32")
+
+
+def make_plan(graph: Graph, ranges: Mapping[int, Range], request: Request) -> Plan:
+    """The plan for the float ``graph``. ``ranges`` holds (low, high) for every activation when the scheme is an integer one.
+
+    Raises UnsupportedError when an op has no integer kernel and the target forbids float islands, OptionError when
+    ``keep_float`` matches nothing.
+    """
+    draft = _Draft(graph, request, ranges, _kept_float(graph, request))
+    if request.scheme.is_integer:
+        draft.plan_integers()
+    else:
+        draft.plan_weights_only()
+    named = {*draft.tensors, *draft.boundary, *(i for edge in draft.edges for i in edge)}
+    return Plan(
+        scheme=request.scheme.name,
+        target=request.target.name,
+        tensors=dict(sorted(draft.tensors.items())),
+        edges=dict(sorted(draft.edges.items())),
+        boundary=dict(sorted(draft.boundary.items())),
+        names={i: graph[i].origin for i in sorted(named)},
+        steps=request.steps,
+    )
+
+
+def _kept_float(graph: Graph, request: Request) -> set[int]:
+    """First outputs of the ops in float. ``keep_float`` holds op kinds, names of output tensors as they are or as messages
+    show them, or patterns of these.
+    """
+    kept = set(request.float_ops)
+    for pattern in request.keep_float:
+        hits = {
+            op.output for op in graph.ops if any(name == pattern or fnmatchcase(name, pattern) for name in _names(graph, op))
+        }
+        if not hits:
+            some = ", ".join(repr(short_name(graph[op.output].origin)) for op in graph.ops[:3])
+            raise OptionError(f"--keep-float {pattern!r} matches no op; names are op kinds or output tensors such as {some}")
+        kept |= hits
+    return kept
+
+
+def _names(graph: Graph, op: Op) -> tuple[str, ...]:
+    t = graph[op.output]
+    return op.kind.name, t.origin, t.name, short_name(t.origin), graph.label(op)
+
+
+@dataclass
+class _Draft:
+    """The plan while it is being made."""
+
+    graph: Graph
+    request: Request
+    ranges: Mapping[int, Range]
+    kept: set[int]
+    tensors: dict[int, Entry] = field(default_factory=dict)
+    edges: dict[Edge, Entry] = field(default_factory=dict)
+    #: Activations that whole numbers are read from: they stay float32.
+    exact: frozenset[int] = frozenset()
+    boundary: dict[int, Entry] = field(default_factory=dict)
+    #: Ranges that the type of what is read sets: no byte is outside 0 to 255, whatever was seen.
+    whole: dict[int, Range] = field(default_factory=dict)
+    #: Ranges of masks, constants too, which end where their sums saturate.
+    masks: Mapping[int, Range] = field(default_factory=dict)
+
+    def plan_weights_only(self) -> None:
+        """float32, float16 and dynamic: activations stay float32; large constants are stored smaller."""
+        for op in self.graph.ops:
+            if op.output in self.kept or isinstance(op.kind, Opaque):  # nobody knows whether its kernel takes others
+                continue
+            for i in dict.fromkeys(op.reads):
+                if self.graph[i].is_constant and self.graph[i].is_float and self._values(i).size >= _WORTH_IT:
+                    self._plan_small_constant(i, op)
+
+    def _plan_small_constant(self, i: int, op: Op) -> None:
+        data, weight = self._values(i), op.kind.weight
+        if self.request.scheme.weights == "float16":
+            if np.abs(data).max() > np.finfo(np.float16).max:
+                self.tensors[i] = Entry(Float(), "holds values beyond float16's 65504")
+                return
+            self.tensors[i] = Entry(Float("float16"), "weights in half precision")
+            self.edges[i, op.output] = Entry(Float(), "kernels compute in float32")
+            return
+        hybrid = self.request.scheme.weights == "int8" and op.kind.name in self.request.target.hybrid
+        if hybrid and weight is not None and i == op.inputs[weight.input]:
+            absmax, axis, why = self._weight_absmax(data, op, weight)
+            self._require(i, op, Entry(symmetric_from_absmax(absmax, "int8", axis), why))
+
+    def plan_integers(self) -> None:
+        """Activations, weights and biases as integers wherever the target has a kernel for it."""
+        self.exact = exact(self.graph)
+        integer_ops = self._integer_ops()
+        for op in self.graph.ops:
+            if op.output in integer_ops and (bytes_ := self._whole(op)) is not None:
+                low, high = limits(bytes_.dtype)
+                self.whole[op.output] = (float(low), float(high))
+        self.masks = Masks(self.graph).bounded(self.ranges)
+        ranges = {i: self._range(i) for i, t in self.graph.tensors.items() if t.is_float}
+        dtype = self.request.scheme.activations
+        groups = share_scales(self.graph, ranges, integer_ops, dtype, self.exact)
+        for op in self.graph.ops:
+            if op.output in groups and not groups.is_fixed(op.output):
+                self._coarsen(op, groups)
+                self._coarsen_operands(op, groups)
+        self.tensors.update(groups.entries(dtype, self.request.ranges_from))
+        self._plan_results(integer_ops)
+        for op in self.graph.ops:
+            if op.output in integer_ops:
+                self._plan_integer_op(op)
+                if (whole := self._whole(op)) is not None:
+                    self.tensors[op.reads[0]] = Entry(whole, "whole numbers that stand for themselves")
+        for op in self.graph.ops:  # once it is known which constants the integer ops store
+            if op.output not in integer_ops:
+                self._plan_float_op(op)
+        self._plan_boundary()
+
+    def _plan_results(self, integer_ops: set[int]) -> None:
+        """Outputs whose formats their op says itself, and the states that they are."""
+        for op in self.graph.ops:
+            first = self._own(op.output).format
+            if op.output not in integer_ops or not isinstance(first, Affine) or len(op.outputs) == 1:
+                continue
+            said = op.kind.results(first, [self.ranges.get(i, (0.0, 0.0)) for i in op.outputs])
+            for n, fmt in said.items():
+                self.tensors[op.outputs[n]] = Entry(
+                    fmt, f"as the kernel of {op.kind.name} takes it", self.ranges[op.outputs[n]]
+                )
+        for state in self.graph.states:
+            if state.read in self.tensors and state.write in self.tensors:
+                self.tensors[state.read] = self.tensors[state.write]
+
+    def _coarsen(self, op: Op, groups: Groups) -> None:
+        """A step for the output that kernels take: too fine a one comes of calibration that saw nothing but zeros."""
+        weight, dtype = op.kind.weight, self.request.scheme.activations
+        steps = []
+        for n, i in enumerate(op.inputs):
+            if i is None or not self.graph[i].is_float or (weight is not None and n == weight.bias):
+                continue
+            low, high = groups.range(i) if i in groups else self._range(i)
+            is_weight = weight is not None and n == weight.input
+            qmax = weight_limits(self.request.scheme.weights)[1]
+            steps.append(max(-low, high) / qmax if is_weight else affine_from_range(low, high, dtype).scale[0])
+        least = op.kind.unit(steps) / _LARGEST_MULTIPLIER
+        if affine_from_range(*groups.range(op.output), dtype).scale[0] < least:
+            groups.widen(op.output, (0.0, least * (limits(dtype)[1] - limits(dtype)[0])))
+
+    def _coarsen_operands(self, op: Op, groups: Groups) -> None:
+        """A step for what the op reads that kernels take beside the output's."""
+        dtype = self.request.scheme.activations
+        least = affine_from_range(*groups.range(op.output), dtype).scale[0] * op.kind.least_operand
+        for i in op.reads if dtype == "int8" else ():
+            free = i in groups and not groups.is_fixed(i)
+            if free and affine_from_range(*groups.range(i), dtype).scale[0] < least / 2:
+                groups.widen(i, (0.0, least * (limits(dtype)[1] - limits(dtype)[0])))
+
+    def _integer_ops(self) -> set[int]:
+        """First outputs of the ops that compute on integers: the target has a kernel, and the user did not keep them float."""
+        integer: set[int] = set()
+        target, dtype = self.request.target, self.request.scheme.activations
+        kinds = target.kinds(dtype)
+        for op in self.graph.ops:
+            if not any(self.graph[i].is_float for i in (*op.reads, *op.outputs)):
+                continue
+            must_be_exact = not self.exact.isdisjoint(op.outputs)
+            computes = op.kind.name in kinds or (dtype == "int8" and self._whole(op) is not None)
+            form = op.kind.why_not_integer([i is not None for i in op.inputs])
+            known = computes and self._weight_is_constant(op) and not form
+            if known and op.output not in self.kept and not must_be_exact:
+                integer.add(op.output)
+            elif not target.float_islands:
+                why, way = f"has no {dtype} kernel{form and ' for '}{form}", "change the model"
+                if op.output in self.kept:
+                    why, way = "was kept float", "leave --keep-float out"
+                elif must_be_exact or not self.exact.isdisjoint(op.reads):
+                    why, way = "makes whole numbers of real ones, which rounding would change", _AS_INT32
+                raise UnsupportedError(
+                    f"{self.graph.label(op)} {why}, and target {target.name} runs integers only; "
+                    f"{way}, or type --target cpu, where it can stay in float"
+                )
+        return integer - float_islands(self.graph, target, integer, self.kept) if dtype == "int8" else integer
+
+    def _whole(self, op: Op) -> Affine | None:
+        """The format of a graph input whose whole numbers the op makes real ones of, as every other reader of it does."""
+        i = op.reads[0] if op.reads else -1
+        if i not in self.graph.inputs or self.graph[i].is_float or i in self.graph.outputs:
+            return None
+        readers = [reader for reader in self.graph.ops if i in reader.reads]
+        stored = [reader.kind.as_stored(self.graph[i].format) for reader in readers if reader.output not in self.kept]
+        return stored[0][1] if len(stored) == len(readers) and stored[0] is not None and None not in stored else None
+
+    def _weight_is_constant(self, op: Op) -> bool:
+        weight = op.kind.weight
+        weight_id = None if weight is None else op.inputs[weight.input]
+        return weight_id is None or self.graph[weight_id].is_constant
+
+    def _plan_float_op(self, op: Op) -> None:
+        for i in dict.fromkeys(op.reads):
+            if isinstance(self._own(i).format, Affine):
+                self.edges[i, op.output] = Entry(Float(), f"{op.kind.name} runs in float here")
+
+    def _plan_integer_op(self, op: Op) -> None:
+        weight = op.kind.weight
+        special = () if weight is None else tuple(op.inputs[p] for p in (weight.input, weight.bias) if p < len(op.inputs))
+        special += self._plan_operands(op)
+        for i in dict.fromkeys(op.reads):
+            if i in special or not self.graph[i].is_float:
+                continue
+            needed = self._needed(i, op)
+            if self.graph[i].is_constant:
+                self._require(i, op, needed)
+            elif self._own(i).format != needed.format:
+                self.edges[i, op.output] = needed
+        if weight is not None:
+            self._plan_weight(op, weight)
+
+    def _plan_operands(self, op: Op) -> tuple[int, ...]:
+        """Constants whose formats the op says itself."""
+        formats = {n: fmt for n, i in enumerate(op.inputs) if i is not None and isinstance(fmt := self._own(i).format, Affine)}
+        constants = {
+            n: self._values(i)
+            for n, i in enumerate(op.inputs)
+            if i is not None and self.graph[i].is_constant and self.graph[i].is_float
+        }
+        said = op.kind.operands(formats, constants) if constants else {}
+        planned = []
+        for n, fmt in said.items():
+            i = op.inputs[n]
+            if i is not None:
+                self._require(i, op, Entry(fmt, f"as the kernel of {op.kind.name} takes it"))
+                planned.append(i)
+        return tuple(planned)
+
+    def _needed(self, i: int, op: Op) -> Entry:
+        """The format in which the integer op ``op`` must read the activation or constant operand ``i``."""
+        output, dtype = self._own(op.output), self.request.scheme.activations
+        if isinstance(op.kind.range_rule, SameAsInput) and isinstance(output.format, Affine):
+            return Entry(output.format, f"{op.kind.name} needs one scale for inputs and output", output.range)
+        if isinstance(self._own(i).format, Affine) and not self.graph[i].is_constant:
+            return self._own(i)
+        seen = self._range(i)
+        if self.graph[i].is_constant and seen == (0.0, 0.0) and isinstance(output.format, Affine):
+            return Entry(Affine(output.format.scale, (0,), dtype), "all zeros: any scale holds them", seen)
+        why = "lowest and highest value of the constant" if self.graph[i].is_constant else self.request.ranges_from
+        why = "a mask, down to where its sum saturates" if i in self.masks else why
+        fmt = affine_from_range(*seen, dtype)
+        least = output.format.scale[0] * op.kind.least_operand if isinstance(output.format, Affine) else 0.0
+        if dtype == "int8" and fmt.scale[0] < least / 2:
+            fmt = affine_from_range(min(seen[0], 0.0), max(seen[1], least * (limits(dtype)[1] - limits(dtype)[0])), dtype)
+        return Entry(fmt, why, seen)
+
+    def _plan_weight(self, op: Op, weight: Weight) -> None:
+        """Symmetric weights, wide enough that the bias fits the accumulator and the multiplier what kernels take."""
+        weight_id, bias_id = op.inputs[weight.input], op.inputs[weight.bias] if weight.bias < len(op.inputs) else None
+        special = (weight_id, bias_id)
+        data_id = next(i for i in op.reads if i not in special and self.graph[i].is_float)
+        activation, output = self._at(data_id, op).format, self._own(op.output).format
+        if weight_id is None or not isinstance(activation, Affine) or not isinstance(output, Affine):
+            raise TypeError(f"{self.graph.label(op)} has no integer input, weight or output")
+        absmax, axis, why = self._weight_absmax(self._values(weight_id), op, weight)
+        multiplier = np.full(absmax.shape, _LEAST_MULTIPLIER * output.scale[0] / activation.scale[0])
+        bias = np.zeros(absmax.shape)
+        if bias_id is not None:
+            values = np.abs(self._values(bias_id).reshape(-1).astype(np.float64))
+            least = values / (activation.scale[0] * _LARGEST_BIAS[activation.dtype])
+            bias = least if axis is not None else np.full(absmax.shape, least.max(initial=0.0))
+        floor = np.maximum(multiplier, bias)
+        dtype = self.request.scheme.weights
+        if dtype == "int4" and (op.kind.name not in self.request.target.int4 or op.output in self.request.wide_weights):
+            dtype = "int8"
+        if dtype == "int4":
+            absmax, why = (
+                least_squared_error(self._values(weight_id), absmax, dtype, axis),
+                "least squared error of the weights",
+            )
+        qmax = weight_limits(dtype)[1]
+        if not absmax.any():  # any scale holds zeros; this one makes the multiplier 1
+            absmax, why = np.full(absmax.shape, qmax * output.scale[0] / activation.scale[0]), "all zeros: any scale holds them"
+        why = _why_scales(why, np.asarray(symmetric_from_absmax(absmax, dtype, axis).scale), bias, multiplier)
+        absmax = np.where(absmax > 0, np.maximum(absmax, floor * qmax), absmax)
+        scales = np.asarray(symmetric_from_absmax(absmax, dtype, axis).scale)
+        # The second maximum is for an all-zero channel with a large bias, whose scale came from its neighbours.
+        fmt = symmetric_from_absmax(np.maximum(scales, floor) * qmax, dtype, axis)
+        self._require(weight_id, op, Entry(fmt, why))
+        if bias_id is not None:
+            self._require(bias_id, op, Entry(bias_format(activation, fmt), "scale of the input times scale of the weight"))
+
+    def _weight_absmax(self, data: np.ndarray, op: Op, weight: Weight) -> tuple[np.ndarray, int | None, str]:
+        """Largest magnitude per output channel, or over all where the request or the target wants one scale."""
+        if self.request.weights == "per-channel" and op.kind.name in self.request.target.per_channel:
+            others = tuple(a for a in range(data.ndim) if a != weight.axis)
+            return np.abs(data).max(axis=others), weight.axis, "largest |weight| of each output channel"
+        return np.atleast_1d(np.abs(data).max()), None, "largest |weight|"
+
+    def _plan_boundary(self) -> None:
+        """Inputs and outputs exactly as asked for; a conversion op sits between where that differs from the inside."""
+        default = self.request.scheme.io[0]
+        sides = (
+            (self.graph.inputs, self.request.input_type or default),
+            (self.graph.outputs, self.request.output_type or default),
+        )
+        for ids, wanted in sides:
+            for i in ids:
+                if self.graph[i].is_float and not self.graph[i].is_constant:
+                    inside = self._own(i)
+                    if i in self.exact and i in self.graph.inputs:
+                        self._check_exact_input(i)
+                        continue
+                    outside = _outside(inside.format, wanted, self._range(i))
+                    if outside != inside.format:
+                        self.boundary[i] = Entry(outside, f"{wanted} was asked for", inside.range)
+
+    def _check_exact_input(self, i: int) -> None:
+        wanted = self.request.input_type
+        if wanted not in (None, "float32"):
+            name = self.graph.input_names[self.graph.inputs.index(i)]
+            raise OptionError(
+                f"--input-type {wanted} would round input {name!r}, from which whole numbers are read (ids, or a mask); "
+                f"leave it out, or {_AS_INT32}"
+            )
+
+    def _require(self, tensor: int, op: Op, entry: Entry) -> None:
+        """``op`` reads the constant ``tensor`` in this format: its own if it is the first to ask, else an edge."""
+        own = self.tensors.setdefault(tensor, entry)
+        if own.format != entry.format:
+            self.edges[tensor, op.output] = entry
+
+    def _own(self, tensor: int) -> Entry:
+        return self.tensors.get(tensor, _FLOAT)
+
+    def _at(self, tensor: int, op: Op) -> Entry:
+        return self.edges.get((tensor, op.output), self._own(tensor))
+
+    def _values(self, i: int) -> np.ndarray:
+        data = self.graph[i].data
+        if data is None:
+            raise TypeError(f"tensor {i} is no constant")
+        return data
+
+    def _range(self, i: int) -> Range:
+        if i in self.masks:
+            return self.masks[i]
+        if self.graph[i].is_constant:
+            data = self._values(i)
+            finite = data[is_bounded(data)]  # a pad value of -inf becomes the lowest integer there is
+            return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        if i in self.whole:
+            return self.whole[i]
+        if i not in self.ranges:
+            raise ModelError(f"no range was calibrated for {self.graph[i].origin!r}")
+        return self.ranges[i]
+
+
+def _why_scales(why: str, wanted: np.ndarray, bias: np.ndarray, multiplier: np.ndarray) -> str:
+    """``why`` the scales of a weight are as ``wanted``, and in how many channels kernels need wider ones."""
+    said = []
+    causes = (("the bias fits the accumulator", bias, multiplier), ("kernels take the multiplier", multiplier, bias))
+    for cause, floor, other in causes:
+        count = int(((floor > wanted * (1 + 1e-6)) & (floor >= other)).sum())
+        if count == wanted.size:
+            return f"so wide that {cause}"
+        said += [f"so wide that {cause} in {count} of {wanted.size} channels"] if count else []
+    return "; ".join((why, *said))
+
+
+def _outside(inside: Format, wanted: str, seen: Range) -> Format:
+    """What the caller sees of a tensor stored as ``inside``: uint8 is int8 with the zero point moved by 128."""
+    if wanted == "float32":
+        return Float()
+    fmt = inside if isinstance(inside, Affine) else affine_from_range(*seen, "int8" if wanted == "uint8" else wanted)
+    shift = limits(wanted)[0] - limits(fmt.dtype)[0]
+    return fmt if shift == 0 else Affine(fmt.scale, tuple(z + shift for z in fmt.zero_point), wanted)

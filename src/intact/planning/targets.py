@@ -1,0 +1,153 @@
+"""Devices as rows of data: which ops, formats and granularities a runtime takes, and how it likes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, Literal, final
+
+from intact.errors import OptionError
+
+# fmt: off
+_MOVES: Final = frozenset(
+    {
+        "BATCH_TO_SPACE_ND", "BROADCAST_TO", "CONCATENATION", "DEPTH_TO_SPACE", "EMBEDDING_LOOKUP", "EXPAND_DIMS", "FILL",
+        "GATHER", "GATHER_ND", "MIRROR_PAD", "PACK", "PAD", "PADV2", "RANK", "RESHAPE", "RESIZE_BILINEAR",
+        "RESIZE_NEAREST_NEIGHBOR", "REVERSE_V2", "SELECT", "SELECT_V2", "SHAPE", "SLICE", "SPACE_TO_BATCH_ND",
+        "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE", "TILE", "TOPK_V2", "TRANSPOSE", "UNPACK",
+    }
+)
+#: Not among them: DIV, whose kernels fail where a divisor is a stored zero; comparisons, which requantize to steps of 1/256
+#: whatever the scale (LiteRT comparisons.cc); CAST, which takes the stored integers for numbers; SQRT and REDUCE_PROD, whose
+#: kernels are right but whose exact arithmetic is not written down.
+_COMPUTES: Final = frozenset(
+    {
+        "ABS", "ADD", "ARG_MAX", "ARG_MIN", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "ELU", "EXP",
+        "FULLY_CONNECTED", "GELU", "HARD_SWISH", "L2_NORMALIZATION", "LEAKY_RELU", "LOG", "LOGISTIC", "LOG_SOFTMAX",
+        "MAXIMUM", "MAX_POOL_2D", "MEAN", "MINIMUM", "MUL", "PRELU", "REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "RELU_0_TO_1",
+        "RSQRT", "SOFTMAX", "SQUARED_DIFFERENCE", "SUB", "SUM", "TANH", "TRANSPOSE_CONV", "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    }
+)
+#: No int16 kernel among LiteRT's default or reference kernels, or a bad one: the tables of EXP, GELU and RSQRT are 26 to 109
+#: steps off, PRELU gives nonsense, and so does SUM in the reference kernels.
+_NOT_16: Final = frozenset(
+    {
+        "ARG_MAX", "ARG_MIN", "DEPTH_TO_SPACE", "ELU", "EXP", "GELU", "HARD_SWISH", "L2_NORMALIZATION", "LOG", "LOG_SOFTMAX",
+        "PRELU", "RELU_0_TO_1", "RSQRT", "SPACE_TO_DEPTH", "SQUARED_DIFFERENCE", "SUM", "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    }
+)
+#: No int8 kernel in TensorFlow Lite Micro, or one that differs: its RELU6 clamps without requantizing, its SPACE_TO_BATCH_ND
+#: pads with the stored 0. ELU and SUM it has, but LiteRT's reference kernels, which stand for it in measurements, have no ELU
+#: and read SUM's int8 as uint8.
+_NOT_ON_MCU: Final = frozenset(
+    {
+        "ELU", "EXP", "FILL", "GELU", "LOG", "RANK", "RELU6", "RELU_0_TO_1", "SELECT", "SPACE_TO_BATCH_ND", "SUM", "TILE",
+        "TOPK_V2",
+    }
+)
+#: The same for int16.
+_NOT_ON_MCU_16: Final = frozenset(
+    {
+        "BATCH_TO_SPACE_ND", "EMBEDDING_LOOKUP", "FILL", "GATHER", "GATHER_ND", "MIRROR_PAD", "RANK", "REDUCE_MAX",
+        "REDUCE_MIN", "RELU6", "RESIZE_BILINEAR", "SELECT", "SPACE_TO_BATCH_ND", "TILE", "TOPK_V2",
+    }
+)
+#: int8 kernels that lie outside XNNPACK and are slower than a float island inside it, which is as exact or more so; how much
+#: slower: bench/lowerings.py. AVERAGE_POOL_2D: what is no depthwise convolution, as windows over the border are not whole.
+_FLOAT_INSIDE: Final = frozenset(
+    {"AVERAGE_POOL_2D", "BATCH_MATMUL", "L2_NORMALIZATION", "RSQRT", "SOFTMAX", "SQUARED_DIFFERENCE"}
+)
+#: Kinds that cost about what a conversion to and from integers costs.
+_LIGHT: Final = frozenset({"ABS", "ADD", "MAXIMUM", "MEAN", "MINIMUM", "MUL", "RSQRT", "SQUARED_DIFFERENCE", "SUB", "SUM"})
+# fmt: on
+
+
+@final
+@dataclass(frozen=True)
+class Target:
+    """One device class.
+
+    ``integer``: op kinds with int8 kernels; ``integer16``: with int16 kernels that take int8 weights. ``hybrid``: kinds that
+    take int8 weights with float activations. ``per_channel``: kinds whose weights may have a scale per output channel.
+    ``int4``: kinds whose weights may be int4; depthwise weights stay int8, as they are few and lose most.
+    ``float_islands``: whether an op without an integer kernel may stay in float between DEQUANTIZE and QUANTIZE.
+    ``float_inside``: kinds that stay in float though they have an int8 kernel, as it is slower; ``light``: kinds that an
+    island of float takes in rather than convert before or after them (:mod:`intact.planning.islands`).
+    ``kernels``: which LiteRT kernel set stands for the device in measurements. ``micro``: TensorFlow Lite Micro runs its
+    files, and is asked about each before it is written. ``refuses``: schemes that its runtime has no kernels for, and why.
+    """
+
+    name: str
+    summary: str
+    kernels: Literal["default", "reference"]
+    integer: frozenset[str]
+    integer16: frozenset[str]
+    hybrid: frozenset[str]
+    per_channel: frozenset[str]
+    int4: frozenset[str]
+    float_islands: bool
+    float_inside: frozenset[str] = frozenset()
+    light: frozenset[str] = frozenset()
+    micro: bool = False
+    refuses: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self, scheme: str) -> None:
+        """OptionError where the runtime cannot run what ``scheme`` makes."""
+        if scheme in self.refuses:
+            raise OptionError(
+                f"--scheme {scheme} cannot be had with --target {self.name}: {self.refuses[scheme]}; "
+                f"type --scheme int8 for {self.name}, or --target cpu for {scheme}"
+            )
+
+    def kinds(self, activations: str) -> frozenset[str]:
+        """The op kinds with kernels for activations stored as ``activations``."""
+        return {"int8": self.integer, "int16": self.integer16}[activations]
+
+
+TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
+    {
+        target.name: target
+        for target in (
+            Target(
+                name="cpu",
+                summary="phones, boards and desktops: LiteRT with XNNPACK kernels",
+                kernels="default",
+                integer=_MOVES | _COMPUTES,
+                integer16=(_MOVES | _COMPUTES) - _NOT_16,
+                hybrid=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}),
+                per_channel=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"}),
+                int4=frozenset({"CONV_2D", "FULLY_CONNECTED"}),
+                float_islands=True,
+                float_inside=_FLOAT_INSIDE,
+                light=_LIGHT,
+            ),
+            Target(
+                name="mcu",
+                summary="microcontrollers: TensorFlow Lite Micro, all in integers or all in float32",
+                kernels="reference",
+                integer=(_MOVES | _COMPUTES) - _NOT_ON_MCU,
+                integer16=(_MOVES | _COMPUTES) - _NOT_16 - _NOT_ON_MCU_16,
+                hybrid=frozenset(),
+                # The newest kernels take int8 FULLY_CONNECTED per channel too (not int4); older ones in the field read the
+                # first scale for all.
+                per_channel=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}),
+                int4=frozenset({"CONV_2D", "FULLY_CONNECTED"}),
+                float_islands=False,
+                micro=True,
+                # float32 it runs, as it is: the float network beside which an integer one is judged on the device.
+                refuses={
+                    "float16": "TensorFlow Lite Micro has no DEQUANTIZE of float16",
+                    "dynamic": "TensorFlow Lite Micro has no kernels for int8 weights with float32 activations",
+                },
+            ),
+        )
+    }
+)
+
+
+def target(name: str) -> Target:
+    """The target called ``name``; OptionError lists the names there are."""
+    if name not in TARGETS:
+        raise OptionError(f"no target is called {name!r}; type --target with one of: {', '.join(TARGETS)}")
+    return TARGETS[name]

@@ -1,0 +1,1 @@
+"""The main job: from a model and samples to a folder with the result."""

@@ -1,0 +1,112 @@
+"""Everything besides model and data that decides what comes out of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, final
+
+from intact import choices
+from intact.choices import Granularity
+from intact.errors import OptionError
+from intact.planning.request import Request
+from intact.planning.schemes import INTEGER
+from intact.planning.schemes import scheme as scheme_named
+from intact.planning.targets import target as target_named
+from intact.runtime.scripts.keras_export import InputShape
+
+if TYPE_CHECKING:
+    from intact.search.ladder import Goal
+
+
+@final
+@dataclass(frozen=True)
+class Settings:
+    """Everything besides model and data that decides what comes out. OptionError for values that cannot be.
+
+    ``remedies``: None for the cheap ones by which the output clearly gains. ``max_drop`` is in percentage points, or in the
+    unit of ``metric`` where one is named; ``min_agreement`` in per cent, ``time_budget`` in seconds.
+    """
+
+    scheme: str = "int8"
+    target: str = "cpu"
+    ranges: str = "auto"
+    weights: Granularity = "per-channel"
+    keep_float: tuple[str, ...] = ()
+    input_type: str | None = None
+    output_type: str | None = None
+    seed: int = 0
+    calibration_samples: int = 500
+    input_shape: InputShape | None = None
+    remedies: tuple[str, ...] | None = None
+    max_drop: float | None = None
+    min_agreement: float | None = None
+    time_budget: float = 900.0
+    device: str = "auto"
+    metric: str | None = None
+
+    def __post_init__(self) -> None:
+        self.request()
+        self._check_recovery()
+        choices.estimator(self.ranges)
+        if self.calibration_samples < 1:
+            raise OptionError(f"--calibration-samples {self.calibration_samples} must be at least 1; the default is 500")
+
+    def request(self) -> Request:
+        """What the planner needs of this."""
+        return Request(
+            scheme=scheme_named(self.scheme),
+            target=target_named(self.target),
+            weights=self.weights,
+            keep_float=self.keep_float,
+            input_type=self.input_type,
+            output_type=self.output_type,
+            ranges_from=f"{self.ranges} over the calibration samples",
+        )
+
+    def replaying(self, scheme: str, target: str) -> Settings:
+        """These settings with the scheme and target of a plan to replay; OptionError where others were asked for."""
+        default = {field.name: field.default for field in fields(self)}
+        for option, asked, planned in (("scheme", self.scheme, scheme), ("target", self.target, target)):
+            if asked not in {default[option], planned}:
+                raise OptionError(
+                    f"the plan is for --{option} {planned}, and --{option} {asked} is asked for; leave out one of the two"
+                )
+        return replace(self, scheme=scheme, target=target)
+
+    @property
+    def decided_by_a_plan(self) -> tuple[str, ...]:
+        """The options that were given and mean nothing beside a plan."""
+        default = {field.name: field.default for field in fields(self)}
+        names = ("ranges", "weights", "keep_float", "input_type", "output_type")
+        return tuple(f"--{name.replace('_', '-')}" for name in names if getattr(self, name) != default[name])
+
+    @property
+    def goal(self) -> Goal | None:
+        """The limit to meet, if one was asked for."""
+        from intact.search.ladder import Goal  # noqa: PLC0415  # loads torch, which whoever types a wrong option need not wait for
+
+        if self.max_drop is not None:
+            return Goal("drop", self.max_drop)
+        return None if self.min_agreement is None else Goal("disagreement", round(100.0 - self.min_agreement, 9))
+
+    def _check_recovery(self) -> None:
+        choices.remedies(self.remedies or ())
+        if choices.device(self.device) == "cuda":
+            from intact.simulate.engine import device_named  # noqa: PLC0415  # only torch knows
+
+            device_named(self.device)
+        limited = self.max_drop is not None or self.min_agreement is not None
+        if (self.remedies or limited) and not scheme_named(self.scheme).is_integer:
+            raise OptionError(f"--scheme {self.scheme} computes in float; remedies and limits are for {', '.join(INTEGER)}")
+        if self.max_drop is not None and self.min_agreement is not None:
+            raise OptionError("--max-drop and --min-agreement are two limits; type one of them")
+        if limited and self.remedies:
+            raise OptionError("--remedies says what to do and a limit lets Intact choose; type one of them")
+        if self.max_drop is not None and self.max_drop < 0:
+            raise OptionError(f"--max-drop {self.max_drop:g} must be at least 0")
+        if self.metric is None and self.max_drop is not None and self.max_drop >= 100:
+            raise OptionError(f"--max-drop {self.max_drop:g} must be percentage points from 0 to 100, such as --max-drop 0.5")
+        if self.min_agreement is not None and not 1 < self.min_agreement <= 100:  # 0.99 is a share, typed by mistake
+            raise OptionError(f"--min-agreement {self.min_agreement:g} must be a percentage, such as --min-agreement 99")
+        if self.time_budget <= 0:
+            raise OptionError(f"--time-budget {self.time_budget:g} must be above 0, such as --time-budget 15m")

@@ -1,0 +1,1 @@
+"""The cheapest network that meets a limit."""

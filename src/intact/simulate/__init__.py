@@ -1,0 +1,1 @@
+"""Runs graphs in torch: in real numbers, rounded, and in integers to the last bit."""

@@ -1,0 +1,158 @@
+"""Which ops the loss comes from: the noise at the output when one op alone is quantized, in simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Final, final
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from intact.data import Samples
+from intact.network.graph import Graph, Op, Tensor
+from intact.numbers.affine import Affine, Float, dequantize_array
+from intact.ops.activation import Softmax
+from intact.planning.integer_graph import stored, weights_of
+from intact.planning.quantized import Quantized
+from intact.simulate.engine import Batch, Program, map_batches
+
+#: Noise is a sum over all positions of all outputs: a few samples rank the ops.
+_SAMPLES: Final = 64
+_BATCH: Final = 16
+
+
+@final
+@dataclass(frozen=True)
+class Sensitivity:
+    """``noise``: the squared error at the network's output over its power when only this op is stored as integers.
+
+    ``share``: of the sum over all ops; errors of different ops add up, roughly. ``spared``: the part of the whole network's
+    noise that goes when only this op stays in float; None where that was not asked for.
+    """
+
+    op: str
+    output: int
+    noise: float
+    share: float
+    spared: float | None = None
+
+
+def sensitivities(  # noqa: PLR0913  # what to look at, and how to look
+    network: Quantized,
+    samples: Samples,
+    device: str = "cpu",
+    progress: Callable[[str, int, int], None] | None = None,
+    *,
+    both_ways: bool = False,
+    activations: bool = True,
+    out_of_time: Callable[[], bool] = lambda: False,
+) -> tuple[Sensitivity, ...]:
+    """One entry per op that the plan computes on integers, the worst first. Classes are compared before a SOFTMAX.
+
+    ``samples``: those of them that are looked at, 64 at most, spread evenly. ``both_ways`` takes each op out of the integer
+    network as well, which takes twice as long. Without ``activations`` only constants are rounded. When ``out_of_time`` before
+    all ops are seen, there are no entries.
+    """
+    batches = _batches(samples)
+    graph = without_softmax(network.graph)
+    exact = _outputs(graph, batches, device)
+    power = sum(float(np.square(y.astype(np.float64)).sum()) for y in exact.values())
+    found: list[tuple[Op, float, float | None]] = []
+    ops = [op for op in graph.ops if isinstance(network.plan.own(op.output), Affine)]
+
+    def noise(rounded: list[Op]) -> float:
+        made = _outputs(only(graph, network, rounded, activations=activations), batches, device)
+        error = sum(float(np.square(made[name].astype(np.float64) - y).sum()) for name, y in exact.items())
+        return error / max(power, 1e-300)
+
+    whole = noise(ops) if both_ways else 0.0
+    for n, op in enumerate(ops):
+        if out_of_time():
+            return ()
+        if progress is not None:
+            progress("diagnose", n, len(ops))
+        spared = 1 - noise([o for o in ops if o is not op]) / max(whole, 1e-300) if both_ways else None
+        found.append((op, noise([op]), spared))
+    total = sum(alone for _, alone, _ in found) or 1.0
+    rows = (Sensitivity(graph.label(op), op.output, alone, alone / total, spared) for op, alone, spared in found)
+    return tuple(sorted(rows, key=lambda row: -row.noise))
+
+
+def narrow_weights(network: Quantized) -> tuple[int, ...]:
+    """First outputs of the ops whose weights have fewer than 8 bits."""
+    graph, plan = network.graph, network.plan
+    return tuple(op.output for op in graph.ops if any(plan.at(i, op.output).dtype == "int4" for i in op.reads))
+
+
+def weight_share(network: Quantized, samples: Samples, device: str = "cpu") -> float:
+    """The part of the output's noise that comes from rounding constants, the rest being that of activations, from 0 to 1."""
+    batches = _batches(samples)
+    graph = without_softmax(network.graph)
+    ops = [op for op in graph.ops if isinstance(network.plan.own(op.output), Affine)]
+    exact = _outputs(graph, batches, device)
+    noise = []
+    for constants in (True, False):
+        made = _outputs(only(graph, network, ops, constants=constants, activations=not constants), batches, device)
+        noise.append(sum(float(np.square(made[name].astype(np.float64) - y).sum()) for name, y in exact.items()))
+    return noise[0] / max(sum(noise), 1e-300)
+
+
+def only(graph: Graph, network: Quantized, ops: Iterable[Op], *, constants: bool = True, activations: bool = True) -> Graph:
+    """The float ``graph`` with nothing but the constants and outputs of ``ops`` rounded as the plan stores them."""
+    tensors: dict[int, Tensor] = dict(graph.tensors)
+    weights = weights_of(graph)
+    for op in ops:
+        for i in op.outputs if activations else ():
+            if isinstance(network.plan.own(i), Affine):
+                tensors[i] = replace(graph[i], format=network.plan.own(i))
+        for i in op.reads if constants else ():
+            fmt, t = network.plan.at(i, op.output), graph[i]
+            if t.data is not None and isinstance(fmt, Affine):
+                data = stored(t, fmt, weights).data
+                tensors[i] = replace(t, data=dequantize_array(np.asarray(data), fmt), format=Float())
+    return replace(graph, tensors=tensors)
+
+
+def before_softmax(graph: Graph, output: int) -> int:
+    """The tensor to compare instead of an output: what a SOFTMAX (of beta 1) that makes it reads; itself where none does."""
+    op = graph.producers().get(output)
+    if op is None or not isinstance(op.kind, Softmax) or op.kind.beta != 1 or op.inputs[0] is None:
+        return output
+    return op.inputs[0]
+
+
+def divergence(exact: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
+    """``sum_c p_c (log p_c - log q_c)`` of logits [..., c], the mean over samples."""
+    p, q = (F.log_softmax(y.reshape(-1, y.shape[-1]), -1) for y in (exact, made))
+    return F.kl_div(q, p, reduction="batchmean", log_target=True)
+
+
+def without_softmax(graph: Graph) -> Graph:
+    """``graph`` with each output that a SOFTMAX makes replaced by what the SOFTMAX reads."""
+    ends = {i: before for i in graph.outputs if (before := before_softmax(graph, i)) != i}
+    if len(set(ends.values())) != len(ends) or set(ends.values()) & set(graph.outputs):
+        return graph
+    return replace(graph, outputs=tuple(ends.get(i, i) for i in graph.outputs), signatures=())
+
+
+def _batches(samples: Samples) -> list[Batch]:
+    """A few samples in as many batches as keep the cores of a laptop busy."""
+    return [batch for batch, _ in samples.spread(_SAMPLES).batches(_BATCH)]
+
+
+def _outputs(graph: Graph, batches: list[Batch], device: str) -> dict[str, np.ndarray]:
+    program = Program(graph, device)
+    named = dict(zip(graph.output_names, graph.outputs, strict=True))
+
+    def run(batch: Batch) -> dict[str, torch.Tensor]:
+        return program(_by_id(graph, batch))
+
+    parts = list(map_batches(run, batches, device))
+    return {name: np.concatenate([part[name].cpu().numpy() for part in parts]) for name in named}
+
+
+def _by_id(graph: Graph, batch: Batch) -> Batch:
+    """A graph without signatures takes its inputs by tensor name."""
+    return dict(zip(graph.input_names, batch.values(), strict=True)) if set(batch) != set(graph.input_names) else batch

@@ -1,0 +1,120 @@
+"""The one door: what load takes, and one clear sentence for what it does not."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from intact.errors import IntactError, ModelError, OptionError, UnsupportedError
+from intact.formats import tflite
+from intact.formats.load import load, to_float_tflite
+from intact.network.graph import Graph
+
+
+@pytest.fixture
+def small(shared):
+    return shared / "models" / "kws_float.tflite"
+
+
+def test_a_tflite_by_path_text_bytes_or_graph(small):
+    graphs = [load(small), load(str(small)), load(small.read_bytes()), load(load(small))]
+    assert all(isinstance(graph, Graph) for graph in graphs)
+    assert len({tflite.write(graph) for graph in graphs}) == 1
+
+
+def test_conversion_of_a_tflite_or_graph_is_its_bytes(small, tmp_path):
+    assert to_float_tflite(small, tmp_path / "a.tflite").read_bytes() == small.read_bytes()
+    graph = load(small)
+    assert to_float_tflite(graph, tmp_path / "b.tflite").read_bytes() == tflite.write(graph)
+
+
+@pytest.mark.parametrize("suffix", [".tflite", ".keras", ".h5", ".hdf5", ".pt2"])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (None, "there is no such file"),
+        (b"", "empty|0 bytes"),
+        (np.random.default_rng(0).bytes(4000), "corrupt|truncated|not a .tflite"),
+    ],
+    ids=["missing", "empty", "random"],
+)
+def test_broken_files_of_each_kind(tmp_path, suffix, data, message):
+    path = tmp_path / f"model{suffix}"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(ModelError, match=message) as caught:
+        load(path)
+    assert str(caught.value).count(str(path)) == 1
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("model.pt", r"pickle, which can run any code.*torch.export.save"),
+        ("model.PTH", r"a .pth file is a Python pickle"),
+        ("model.onnx", "ONNX is not supported yet"),
+        ("model.safetensors", "holds weights without the network"),
+        ("model.pb", "give the SavedModel folder"),
+        ("model.xyz", r"a .xyz file is no known model; give a .tflite, .keras"),
+        ("model", "a file without a suffix is no known model"),
+    ],
+)
+def test_other_files_are_refused_with_the_way_out(tmp_path, name, message):
+    path = tmp_path / name
+    path.write_bytes(b"something")
+    with pytest.raises(UnsupportedError, match=message):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (3, "cannot load a model from int; give a .tflite"),
+        ({"weight": torch.zeros(1)}, "a state dict holds weights only"),
+        (torch.zeros(1), "cannot load a model from Tensor"),
+        (torch.nn.ReLU(), r"give a sample, as in intact.load\(module, torch.zeros"),
+    ],
+    ids=["number", "state dict", "tensor", "module without sample"],
+)
+def test_objects_that_are_no_models(source, message):
+    with pytest.raises(OptionError, match=message):
+        load(source)
+
+
+def test_a_folder_that_is_no_saved_model(tmp_path):
+    with pytest.raises(ModelError, match=re.escape(str(tmp_path)) + ": it is a folder, but no TensorFlow SavedModel"):
+        load(tmp_path)
+
+
+def test_options_that_do_not_belong(tmp_path):
+    for name in ("model.keras", "model.tflite", "model.pt2"):
+        with pytest.raises(OptionError, match="a sample input is for torch modules only"):
+            load(tmp_path / name, torch.zeros(1))
+    with pytest.raises(OptionError, match="input_shape is for Keras models"):
+        load(tmp_path / "model.pt2", input_shape=(3,))
+
+
+@pytest.mark.parametrize(
+    ("module", "sample", "error", "message"),
+    [
+        (torch.nn.Conv2d(3, 1, 3), torch.zeros(1, 4, 8, 8), UnsupportedError, r"shape 1x4x8x8 \(.*expected input.*3 channels"),
+        (torch.nn.ReLU(), "text", OptionError, "must hold tensors or numeric arrays, not str"),
+        (torch.nn.ReLU(), (), OptionError, "the sample is empty"),
+        (torch.nn.ReLU(), torch.zeros(0, 3), OptionError, "holds no elements"),
+    ],
+    ids=["wrong shape", "text", "nothing", "no elements"],
+)
+def test_modules_that_do_not_take_the_sample(module, sample, error, message):
+    with pytest.raises(error, match=message):
+        load(module, sample)
+
+
+def test_a_module_is_left_as_it_was():
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 1, 3), torch.nn.Dropout())
+    module[1].eval()
+    with pytest.raises(IntactError):
+        load(module, torch.zeros(1, 4, 8, 8))
+    assert module.training
+    assert not module[1].training

@@ -1,0 +1,298 @@
+"""The ladder by itself: what it tries, in which order, when it stops, and what it takes. Losses are made up here."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from nets import images, mobile
+
+import intact
+from intact.data import input_specs
+from intact.errors import UnsupportedError
+from intact.measure.measurement import Measurement
+from intact.planning.planner import make_plan
+from intact.planning.quantized import Quantized
+from intact.remedies.base import Context
+from intact.remedies.finetune import FineTune
+from intact.remedies.ranges import RangeRefinement
+from intact.remedies.rounding import LearnedRounding
+from intact.rewrite.lowerings import lower
+from intact.run.settings import Settings
+from intact.search.ladder import Candidate, Goal, Tools, front, search
+from intact.simulate.calibrate import observe
+
+SIDE = 16
+
+
+def loss(value):
+    return Measurement("accuracy drop", value, "percentage points", value - 1, value + 1, "made up", 80)
+
+
+@pytest.fixture(scope="module")
+def planned():
+    graph = lower(mobile(seed=5, side=SIDE), "cpu", "int8")
+    samples = intact.data.arrays(images(64, 3, SIDE)).bind(input_specs(graph), None)
+    request = Settings(scheme="w4a8").request()
+
+    def plan(graph, precise=(), wide=()):
+        seen = observe(graph, lambda: (batch for batch, _ in samples.batches(32)))
+        return make_plan(
+            graph, {i: o.extremes for i, o in seen.items()}, replace(request, float_ops=precise, wide_weights=wide)
+        )
+
+    return Quantized(graph, graph, plan(graph)), samples, plan
+
+
+@pytest.fixture(autouse=True)
+def quick_learning(monkeypatch):
+    """These tests are about choosing: what learns gives back what it got."""
+    for remedy in (FineTune, LearnedRounding, RangeRefinement):
+        monkeypatch.setattr(remedy, "apply", lambda self, network, *_: replace(network, log=(*network.log, self.name)))
+
+
+def tools(planned, losses, *, limit=1.0, **changes):
+    """``losses``: by the candidate's name, or by the number of ops in float, else 9."""
+    _, samples, plan = planned
+
+    def judge(name, _model):
+        kept = int(name.split(", ")[1].split()[0]) if " in float" in name else None
+        return loss(losses.get(name, losses.get(kept, 9.0))), None
+
+    kept = changes.pop("kept", [])
+    made = Tools(
+        goal=Goal("drop", limit),
+        judge=judge,
+        time=lambda _: 1.0,
+        remember=lambda _name, _base, make: (make(), 0.0),
+        tell=changes.pop("told", []).append,
+        keep=lambda model, about: kept.append((model, about)),
+        learning=samples,
+        context=Context(plan, deadline=time.monotonic() + 600),
+        mixes=True,
+    )
+    return replace(made, **changes)
+
+
+def test_the_best_file_so_far_is_kept_each_time_a_better_one_is_found(planned):
+    kept = []
+    tried, taken = search(planned[0], tools(planned, {"as planned": 5.0, "bias": 7.0, "equalize + bias": 0.9}, kept=kept))
+    assert kept == [(tried[0].model, str(tried[0]))] * 2  # before the second and the third are made
+    assert taken is tried[2]
+
+
+def test_what_was_tried_before_an_interruption_does_not_replace_the_best(planned):
+    kept, losses = [], {"as planned": 5.0, "bias": 1.5, "equalize + bias": 0.9}
+    whole = search(planned[0], tools(planned, losses))[0]
+    done = {c.name: c.network for c in whole[:2]}
+    search(
+        planned[0],
+        tools(planned, losses, kept=kept, remember=lambda name, _, make: (done[name], 9.0) if name in done else (make(), 0.0)),
+    )
+    assert [model for model, _ in kept] == [whole[1].model]
+
+
+def names(found):
+    return [candidate.name for candidate in found[0]]
+
+
+def test_the_first_that_meets_the_goal_is_taken_and_nothing_is_tried_after_it(planned):
+    found = search(planned[0], tools(planned, {"equalize + bias": 0.9}))
+    assert names(found) == ["as planned", "bias", "equalize + bias"]
+    assert found[1].name == "equalize + bias"
+
+
+def test_every_rung_builds_on_what_lost_least(planned):
+    found = search(planned[0], tools(planned, {"bias": 5.0, "bias + round + bias": 4.0, "bias + round + bias + finetune": 0.5}))
+    assert names(found) == [
+        "as planned",
+        "bias",
+        "equalize + bias",
+        "equalize + clip + bias",
+        "bias + round + bias",
+        "bias + round + bias + finetune",
+    ]
+    assert found[1].name == "bias + round + bias + finetune"
+    assert all(c.why for c in found[0])
+
+
+def test_what_makes_little_noise_gets_no_remedy_of_its_own(planned, monkeypatch):
+    expected = {
+        0.9: ["bias + round + bias", "bias + finetune"],
+        0.4: ["ranges + bias", "bias + finetune", "bias + round + bias"],
+        0.1: ["ranges + bias", "bias + finetune"],
+    }
+    for share, rungs in expected.items():
+        monkeypatch.setattr("intact.search.ladder.weight_share", lambda *_, share=share: share)
+        found = search(planned[0], tools(planned, {"bias": 5.0}, mixes=False))
+        assert names(found)[4 : 4 + len(rungs)] == rungs
+        assert not [n for n in names(found)[4 + len(rungs) :] if "8-bit" not in n]
+        assert any(f"{100 * max(share, 1 - share):.0f} % of the noise" in c.why for c in found[0])
+
+
+@pytest.mark.parametrize("enough", [1, 2, 3])
+def test_the_fewest_ops_that_do_stay_in_float(planned, enough):
+    """Doubled until the goal is met, then halved back: 1, 2, 4, 3 for three."""
+    losses = {"bias": 5.0} | {n: 0.5 if n >= enough else 3.0 for n in range(1, 9)}
+    found = search(planned[0], tools(planned, losses))
+    assert found[1].name.endswith(f", {enough} {'op' if enough == 1 else 'ops'} in float")
+    tried = [int(name.split(", ")[1].split()[0]) for name in names(found) if "in float" in name]
+    assert tried == {1: [1], 2: [1, 2], 3: [1, 2, 4, 3]}[enough]
+    in_float = [sum(t.is_float and not t.is_constant for t in c.network.integer().tensors.values()) for c in found[0]]
+    assert in_float[0] == 0 < in_float[-1]
+
+
+@pytest.mark.parametrize("enough", [1, 2])
+def test_weights_get_eight_bits_before_anything_goes_to_float(planned, enough):
+    """The network has two ops with weights of 4 bits: both are tried before a float one."""
+
+    def judge(name, _model):
+        some = int(name.split(", ")[1].split()[0]) if "8-bit" in name else 0
+        return loss(0.5 if some >= enough else 9.0), None
+
+    found = search(planned[0], replace(tools(planned, {}), judge=judge))
+    assert found[1].name.endswith(f", {enough} {'op' if enough == 1 else 'ops'} with 8-bit weights")
+    assert not [n for n in names(found) if "in float" in n]
+    graph = found[1].network.integer()
+    weights = [graph[op.inputs[op.kind.weight.input]].format.dtype for op in graph.ops if op.kind.weight is not None]
+    assert weights.count("int8") == enough + 1  # the depthwise weights have 8 bits in any case
+
+
+def test_time_spent_before_an_interruption_counts(planned):
+    losses, told = {"as planned": 5.0, "bias": 1.5}, []
+    whole = search(planned[0], tools(planned, losses, mixes=False))[0]
+    done = {c.name: c.network for c in whole[:2]}
+
+    def remember(name, _base, make):
+        return (done[name], 200.0) if name in done else (make(), 0.0)
+
+    context = Context(planned[2], deadline=time.monotonic() + 399)
+    found = search(planned[0], tools(planned, losses, told=told, context=context, remember=remember))
+    assert names(found) == ["as planned", "bias"]
+    assert [round(c.seconds, -1) for c in found[0]] == [200, 200]
+    assert [line.endswith(", before the interruption") for line in told] == [True, True, False]
+    assert told[-1] == "time is up"
+
+
+def test_where_nothing_mixes_nothing_is_kept_precise(planned):
+    assert not [n for n in names(search(planned[0], tools(planned, {}, mixes=False))) if "float" in n]
+
+
+def test_what_loses_least_is_taken_when_nothing_does(planned):
+    found = search(planned[0], tools(planned, {"equalize + bias": 4.0}, mixes=False))
+    assert found[1].name == "equalize + bias"
+
+
+def test_a_remedy_that_cannot_be_applied_is_left_out_and_said(planned, monkeypatch):
+    def refuse(*_):
+        raise UnsupportedError("not here")
+
+    monkeypatch.setattr(FineTune, "apply", refuse)
+    told = []
+    found = search(planned[0], tools(planned, {1: 0.5}, told=told))
+    assert not [n for n in names(found) if "finetune" in n]
+    assert any("finetune: left out, not here" in line for line in told)
+    assert found[1].name.endswith("1 op in float")
+
+
+def test_without_time_the_network_as_planned_is_judged_and_nothing_else(planned):
+    assert names(search(planned[0], tools(planned, {}, context=Context(planned[2], deadline=0.0)))) == ["as planned"]
+
+
+def test_the_front_leaves_out_what_another_beats(planned):
+    def candidate(name, lost, size, ms):
+        return Candidate(name, "", planned[0], b"x" * size, loss(lost), None, ms, 0.0)
+
+    tried = [candidate("a", 3, 10, 1.0), candidate("b", 2, 10, 1.0), candidate("c", 1, 10, 2.0), candidate("d", 2, 9, 1.02)]
+    assert front(tried) == ("c", "d")
+
+
+@pytest.mark.parametrize("kind", ["drop", "disagreement"])
+def test_samples_that_can_show_nothing_are_counted(kind):
+    """Worked: the upper end for nothing lost on n samples is about 3.84 / n, so 0.5 points take some 770 samples."""
+    assert Goal(kind, 0.5).samples_for(5000) is None
+    assert Goal(kind, 0.5).samples_for(100) == pytest.approx(740, rel=0.06)
+    assert Goal(kind, 0.0).samples_for(5000) > 10**9
+
+
+def test_a_lucky_estimate_is_not_believed(planned):
+    """What the float network's confidence expects to be lost counts where it is more."""
+    made = tools(planned, {"bias": 0.9, "equalize + bias": 0.4})
+    judge = made.judge
+    made = replace(made, judge=lambda name, model: (judge(name, model)[0], 2.0 if name == "bias" else 0.5))
+    found = search(planned[0], made)
+    assert found[1].name == "equalize + bias"
+    assert "(2.00 expected, 1.13 together)" in str(found[0][1])
+
+
+@pytest.mark.parametrize(
+    ("measured", "expected", "score"),
+    [
+        ((-0.48, -1.72, 0.74), 1.5, 0.34),  # both say something: weighed
+        ((-0.32, -2.14, 1.50), 5.0, 0.32),  # a confidence that expects much is trusted little
+        ((0.30, 0.20, 0.40), 3.0, 0.30),  # labels that are sure decide
+        ((0.30, 0.20, 0.40), None, 0.30),
+        ((0.0, 0.0, 0.0), 0.0, 0.0),
+        ((27.46, 26.2, 28.7), 0.19, 26.2),  # a network that is sure of its mistakes expects to lose nothing
+        ((0.80, -2.75, 4.46), 0.1, 0.45),  # and a little that is expected is no surer than what was measured
+        ((2.0, 1.0, 3.0), 0.0, 1.0),
+        ((-2.0, -3.0, -1.0), -0.2, -1.1),
+    ],
+)
+def test_measured_and_expected_losses_are_weighed_by_how_sure_they_are(planned, measured, expected, score):
+    lost = Measurement("accuracy drop", measured[0], "percentage points", *measured[1:], "made up", 80)
+    assert Candidate("a", "", planned[0], b"", lost, expected, 1.0, 0.0).score == pytest.approx(score, abs=0.006)
+
+
+@pytest.mark.parametrize("expected", [0.0, 0.01, 0.19, 5.0, 60.0])
+@pytest.mark.parametrize("value", [-3.0, 0.5, 27.46])
+def test_no_score_is_below_what_the_measured_interval_allows(planned, value, expected):
+    candidate = Candidate("a", "", planned[0], b"", loss(value), expected, 1.0, 0.0)
+    assert candidate.score >= candidate.loss.low
+    assert candidate.score >= min(value, expected)
+
+
+def measured(value, half, n=125, unit="percentage points"):
+    return Measurement("accuracy drop", value, unit, value - half, value + half, "made up", n)
+
+
+@pytest.mark.parametrize(
+    ("lost", "limit", "few"),
+    [
+        (measured(0.80, 3.6), 1.0, True),
+        (measured(0.80, 3.6), 10.0, False),  # 125 samples show a loss of nothing to be below 3.1
+        (measured(-0.48, 1.2, 1250), 0.5, False),
+        (measured(0.80, 3.6, unit=""), 1.0, True),  # a metric of one's own
+        (measured(0.80, 1.0, unit=""), 1.0, False),
+        (measured(0.80, 3.6), 0.0, False),  # no number of samples would do
+    ],
+)
+def test_few_samples_are_known_by_what_they_leave_open(lost, limit, few):
+    assert Goal("drop", limit).are_few(lost) == few
+
+
+def test_with_few_samples_the_search_goes_on_while_there_is_something_to_try(planned):
+    """0.80 [-2.8, 4.4] is within a limit of 1 by the estimate only: three rungs further nothing is lost."""
+    losses = {"as planned": 0.8, "bias": 0.8, "equalize + bias": 1.6, "equalize + clip + bias": 0.0}
+
+    def judge(name, _model):
+        return measured(losses.get(name, 9.0), 3.6), None
+
+    found = search(planned[0], replace(tools(planned, {}), judge=judge))
+    assert names(found) == list(losses)
+    assert found[1].name == "equalize + clip + bias"
+    losses["equalize + clip + bias"] = 0.9
+    found = search(planned[0], replace(tools(planned, {}), judge=judge))
+    assert found[1].name == "as planned"  # of two that lose as little the cheaper
+    assert len(found[0]) > 4
+
+
+def test_what_is_expected_to_be_lost_is_worked_out():
+    """Two of four samples change their class: from 0.6 to 0.3, and from 0.5 to 0.4 -> (0.3 + 0.1) / 4 = 10 points."""
+    scores = np.float32([[0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.8, 0.1, 0.1], [0.2, 0.2, 0.6]])
+    made = np.float32([[0.4, 0.5, 0.1], [0.4, 0.5, 0.1], [0.6, 0.3, 0.1], [0.1, 0.3, 0.6]])
+    assert Goal("drop", 1.0).expected({"y": scores}, {"y": made}) == pytest.approx(10.0, abs=1e-4)
+    logits = np.log(scores) + 3
+    assert Goal("drop", 1.0).expected({"y": logits}, {"y": made}) == pytest.approx(10.0, abs=1e-4)
+    assert Goal("disagreement", 1.0).expected({"y": scores}, {"y": made}) is None
+    assert Goal("drop", 1.0).expected({"y": scores[:, :1]}, {"y": made[:, :1]}) is None
