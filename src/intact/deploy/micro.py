@@ -15,6 +15,7 @@ from intact.errors import ChildError, UnsupportedError, located
 from intact.formats import tflite
 from intact.network.graph import Graph, Op
 from intact.network.verify import infer
+from intact.network.weighted import weighted
 from intact.numbers.affine import Affine
 from intact.planning.targets import target as target_named
 from intact.runtime import child
@@ -135,9 +136,9 @@ def types(graph: Graph, op: Op) -> str:
     real = [t for t in (*flows, *(graph[i] for i in op.reads)) if t.is_float or isinstance(t.format, Affine)]
     whole = [t for t in flows if t.format.dtype != "bool"] or flows
     given, made = (real or whole)[0].format.dtype, graph[op.output].format.dtype
-    weight = None if op.kind.weight is None else op.inputs[op.kind.weight.input]
-    if weight is not None and isinstance(graph[weight].format, Affine) and given.startswith("float"):
-        return f"{given} with {graph[weight].format.dtype}"
+    found = weighted(graph, op)
+    if found is not None and isinstance(found.weight.format, Affine) and given.startswith("float"):
+        return f"{given} with {found.weight.format.dtype}"
     return given if given == made else f"{given}>{made}"
 
 

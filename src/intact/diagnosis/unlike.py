@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from intact.data import Finding
-from intact.network.channels import Channels, columns, data_input, free_channels, weight_of
+from intact.network.channels import Channels, columns, free_channels
 from intact.network.graph import Graph, Op, Tensor
 from intact.network.verify import concrete
+from intact.network.weighted import data_of, weight_of
 from intact.numbers.affine import limits
-from intact.ops.base import CLAMPS, Fixed, Moves, Weighted
+from intact.ops.base import CLAMPS, Fixed, Moves, WeightedKind
 from intact.ops.elementwise import Add, Div, Mul, Sub
 from intact.ops.scales import ONE, homogeneous
 from intact.ops.shaping import Concatenation, Pack
@@ -91,7 +92,7 @@ def _wanted(graph: Graph) -> set[int]:
     wanted = {i for x in graph.inputs if _is_table(graph, x) for i, _ in _first(graph, x)}
     channels = free_channels(graph) if _meetings(graph) else None
     if channels is not None:
-        wanted |= {x for op in channels.ops() if op.output in channels.taken and (x := data_input(graph, op)) is not None}
+        wanted |= {x for op in channels.ops() if op.output in channels.taken and (x := data_of(graph, op)) is not None}
     makers = graph.producers()
     waiting = [i for i in graph.outputs if graph[i].is_float]
     while waiting:
@@ -99,7 +100,7 @@ def _wanted(graph: Graph) -> set[int]:
         op = makers.get(i)
         if op is None:
             continue
-        if isinstance(op.kind, Weighted):
+        if isinstance(op.kind, WeightedKind):
             wanted.add(i)
         elif isinstance(op.kind, (Concatenation, Pack)) or _flow(graph, op) is not None:
             waiting += [j for j in op.reads if graph[j].is_float and not graph[j].is_constant]
@@ -191,7 +192,7 @@ class _Look:
     def parts(self) -> None:
         """Weights whose output is taken apart into channels of different size become several, each with a scale of its own."""
         for op in self.graph.ops:
-            found = parts(self.graph, op) if isinstance(op.kind, Weighted) else {}
+            found = parts(self.graph, op) if isinstance(op.kind, WeightedKind) else {}
             if found and self._unlike(self._size(i) for i in found):
                 label = self.graph.label(op)
                 self._apply(Step("part", op.output), f"cut {label} into {len(found)}, whose outputs differ in size")
@@ -224,7 +225,7 @@ class _Look:
 
     def _reader(self, channels: Channels, op: Op, whole: set[int]) -> _Reader | None:
         """Weights that read several branches of different size, at least one of which can be scaled as a whole."""
-        marks, x = channels.taken.get(op.output), data_input(self.graph, op)
+        marks, x = channels.taken.get(op.output), data_of(self.graph, op)
         if marks is None or x is None or x not in self.seen or len(self.seen[x][0]) != len(marks):
             return None
         low, high = self.seen[x]
@@ -311,7 +312,7 @@ class _Look:
         op = self.makers.get(i)
         if op is None or (readers if last else len(readers) != 1 or i in self.graph.ends):
             return None
-        if isinstance(op.kind, Weighted):
+        if isinstance(op.kind, WeightedKind):
             low, high = self.seen.get(i, (np.zeros(1), np.zeros(1)))
             columns_of = np.maximum(-low, high)
             if not self._unlike(columns_of) or not can_leave(self.graph, op):
@@ -376,7 +377,7 @@ class _Reader:
 
 
 def _scales(op: Op) -> bool:
-    return isinstance(op.kind, Weighted) and homogeneous(CLAMPS, op.kind.activation)
+    return isinstance(op.kind, WeightedKind) and homogeneous(CLAMPS, op.kind.activation)
 
 
 def _exponents(size: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from intact.errors import ChildError, ModelError
 from intact.measure.measurement import Measurement
 from intact.measure.memory import activation_memory
 from intact.network.graph import Graph
+from intact.network.weighted import weighted
 from intact.numbers.affine import Affine
 from intact.runtime import tflm
 
@@ -49,8 +50,7 @@ def arena(path: Path, graph: Graph) -> tuple[Measurement, ...]:
 
 def persistent(graph: Graph) -> int:
     """About how many bytes TensorFlow Lite Micro keeps besides activations, with pointers of 64 bits."""
-    weights = (op.inputs[op.kind.weight.input] for op in graph.ops if op.kind.weight is not None)
-    formats = (graph[i].format for i in weights if i is not None)
+    formats = (found.weight.format for op in graph.ops if (found := weighted(graph, op)) is not None)
     channels = sum(len(fmt.scale) for fmt in formats if isinstance(fmt, Affine))
     ports = len(graph.inputs) + len(graph.outputs)
     return _ONCE + _TENSOR * len(graph.tensors) + _OP * len(graph.ops) + _CHANNEL * channels + _PORT * ports

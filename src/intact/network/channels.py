@@ -14,7 +14,8 @@ from torch import Tensor as Values
 from intact.errors import IntactError
 from intact.network.graph import Graph, Op, Tensor
 from intact.network.verify import concrete
-from intact.ops.base import CLAMPS, Weighted
+from intact.network.weighted import weight_of, weighted
+from intact.ops.base import CLAMPS, WeightedKind
 from intact.ops.scales import ANY, ONE, Passed, constant_marks, homogeneous
 
 _FIRST: Final = 2
@@ -52,10 +53,10 @@ class Channels:
 
     def leaving(self, op: Op) -> np.ndarray | None:
         """The mark of the output channel of each element of the op's weight, likewise."""
-        marks, weight = self.made.get(op.output), op.kind.weight
-        if marks is None or weight is None:
+        marks, found = self.made.get(op.output), weighted(self.graph, op)
+        if marks is None or found is None:
             return None
-        return marks.reshape([-1 if axis == weight.axis else 1 for axis in range(weight_of(self.graph, op).ndim)])
+        return marks.reshape([-1 if axis == found.axis else 1 for axis in range(len(found.weight.shape))])
 
     def scaled_weight(self, op: Op, factors: np.ndarray) -> np.ndarray:
         """The op's weight in double precision under ``factors`` [count]."""
@@ -65,28 +66,12 @@ class Channels:
         return w if leaving is None else w / factors[leaving]
 
 
-def weight_of(graph: Graph, op: Op) -> np.ndarray:
-    """The constant weight of an op that has one."""
-    weight = op.kind.weight
-    i = None if weight is None else op.inputs[weight.input]
-    data = None if i is None else graph[i].data
-    if data is None:
-        raise TypeError(f"{graph.label(op)} has no constant weight")
-    return data
-
-
 def columns(op: Op, count: int, weight: tuple[int, ...]) -> np.ndarray:
     """Which of the op's ``count`` input channels meets each element of its weight: broadcasts against it, of its rank."""
-    if not isinstance(op.kind, Weighted):
+    if not isinstance(op.kind, WeightedKind):
         raise TypeError(op.kind.name)
     met = op.kind.entering(torch.arange(count), weight).numpy()
     return np.asarray(met.reshape((1,) * (len(weight) - met.ndim) + met.shape))
-
-
-def bias_of(op: Op) -> int | None:
-    """The id of the op's bias, if it has one."""
-    weight = op.kind.weight
-    return None if weight is None or weight.bias >= len(op.inputs) else op.inputs[weight.bias]
 
 
 def rescaled(channels: Channels, graph: Graph, factors: np.ndarray) -> Graph:
@@ -96,18 +81,19 @@ def rescaled(channels: Channels, graph: Graph, factors: np.ndarray) -> Graph:
     held = replace(channels, graph=graph)
     tensors: dict[int, Tensor] = dict(graph.tensors)
     for op in held.ops():
-        weight = op.kind.weight
-        w = graph[-1 if weight is None else op.inputs[weight.input] or 0]
+        found = weighted(graph, op)
+        if found is None:
+            raise TypeError(f"{graph.label(op)} has no weight")
+        w, b, marks = found.weight, found.bias, channels.made.get(op.output)
         tensors[w.id] = replace(w, data=np.ascontiguousarray(held.scaled_weight(op, factors), np.float32))
-        b, marks = bias_of(op), channels.made.get(op.output)
-        if b is not None and marks is not None and np.any(graph[b].data):
-            bias = np.asarray(graph[b].data, np.float64) / factors[marks].reshape(concrete(graph[b]))
-            tensors[b] = replace(graph[b], data=bias.astype(np.float32))
+        if b is not None and marks is not None and np.any(b.data):
+            bias = np.asarray(b.data, np.float64) / factors[marks].reshape(concrete(b))
+            tensors[b.id] = replace(b, data=bias.astype(np.float32))
     return replace(graph, tensors=tensors, ops=tuple(_unclamped(op) if op.output in channels.made else op for op in graph.ops))
 
 
 def _unclamped(op: Op) -> Op:
-    if not isinstance(op.kind, Weighted) or op.kind.activation != "relu6":
+    if not isinstance(op.kind, WeightedKind) or op.kind.activation != "relu6":
         return op
     return replace(op, kind=replace(op.kind, activation="relu"))  # type: ignore[type-var]
 
@@ -152,7 +138,7 @@ class _Walk:
     def step(self, op: Op) -> None:
         """Note what an op does to the marks of its inputs: without an entry, a tensor carries none."""
         scaled = [i for i in op.reads if self.marks[i] is not None]
-        if isinstance(op.kind, Weighted):
+        if isinstance(op.kind, WeightedKind):
             self._take(op, op.kind, scaled)
             self._make(op, op.kind)
         elif scaled:
@@ -185,8 +171,9 @@ class _Walk:
             return constant_marks(data) if t.is_float else data
         return torch.full(concrete(t), ONE, dtype=torch.float64) if t.is_float else None
 
-    def _take(self, op: Op, kind: Weighted, scaled: Iterable[int]) -> None:
-        x = data_input(self.graph, op)
+    def _take(self, op: Op, kind: WeightedKind, scaled: Iterable[int]) -> None:
+        found = weighted(self.graph, op)
+        x = None if found is None else found.data.id
         for i in scaled:
             if i != x or op.inputs.count(i) > 1:
                 self.pin(self.marks[i])
@@ -204,7 +191,7 @@ class _Walk:
         self.pin(rows[:, mixed])
         self.taken[op.output] = torch.where(mixed | (high == ANY), ONE, high).numpy().astype(np.int64)
 
-    def _make(self, op: Op, kind: Weighted) -> None:
+    def _make(self, op: Op, kind: WeightedKind) -> None:
         if not self._owns_constants(op) or not (homogeneous(CLAMPS, kind.activation) or kind.activation == "relu6"):
             return
         shape = concrete(self.graph[op.output])
@@ -215,16 +202,16 @@ class _Walk:
 
     def _owns_constants(self, op: Op) -> bool:
         """Weight and bias are constants of this op alone; a bias of zeros, which no scale changes, may have more readers."""
-        weight = op.kind.weight
-        ids = [] if weight is None else [op.inputs[weight.input], bias_of(op)]
-        for i in ids:
-            if i is None:
+        found = weighted(self.graph, op)
+        if found is None:
+            return False
+        for t in (found.weight, found.bias):
+            if t is None:
                 continue
-            data = self.graph[i].data
-            alone = len(self.readers[i]) == 1 and op.inputs.count(i) == 1 and i not in self.graph.ends
-            if data is None or not (alone or (i != ids[0] and not np.any(data))):
+            alone = len(self.readers[t.id]) == 1 and op.inputs.count(t.id) == 1 and t.id not in self.graph.ends
+            if t.data is None or not (alone or (t is found.bias and not np.any(t.data))):
                 return False
-        return bool(ids) and ids[0] is not None and prod(concrete(self.graph[ids[0]])) > 0
+        return prod(concrete(found.weight)) > 0
 
 
 def _once(marks: Values) -> Values:
@@ -233,10 +220,3 @@ def _once(marks: Values) -> Values:
         if marks.stride(axis) == 0:
             marks = marks.narrow(axis, 0, 1)
     return marks
-
-
-def data_input(graph: Graph, op: Op) -> int | None:
-    """The activation that an op with weights reads."""
-    weight = op.kind.weight
-    special = () if weight is None else (weight.input, weight.bias)
-    return next((i for n, i in enumerate(op.inputs) if i is not None and n not in special and graph[i].is_float), None)

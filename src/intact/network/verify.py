@@ -11,6 +11,7 @@ import torch
 
 from intact.errors import ModelError, located
 from intact.network.graph import Graph, Op, Tensor
+from intact.network.weighted import weighted
 from intact.numbers.affine import Affine, Format, bias_format, limits
 from intact.ops.base import Fixed, SameAsInput, Shape, as_tuple, infer_shapes
 
@@ -249,21 +250,10 @@ def _kernels_agree(graph: Graph) -> Iterator[str]:
 
 
 def _bias_fits(graph: Graph, op: Op) -> Iterator[str]:
-    weight = op.kind.weight
-    if weight is None or weight.bias >= len(op.inputs):
-        return
-    w, b = op.inputs[weight.input], op.inputs[weight.bias]
-    x = next(
-        (
-            i
-            for p, i in enumerate(op.inputs)
-            if i is not None and p not in (weight.input, weight.bias) and isinstance(graph[i].format, Affine)
-        ),
-        None,
-    )
-    if w is None or b is None or x is None or (graph[b].is_constant and not np.any(graph[b].data)):
+    found = weighted(graph, op)
+    if found is None or found.bias is None or (found.bias.is_constant and not np.any(found.bias.data)):
         return  # zeros are zeros in any unit, and TensorFlow's converter lets ops share them
-    fx, fw, fb = graph[x].format, graph[w].format, graph[b].format
+    fx, fw, fb = found.data.format, found.weight.format, found.bias.format
     if isinstance(fx, Affine) and isinstance(fw, Affine) and isinstance(fb, Affine):
         wanted = np.asarray(bias_format(fx, fw).scale)
         if len(fb.scale) != len(wanted) or not np.allclose(fb.scale, wanted, rtol=1e-5, atol=0):

@@ -187,7 +187,7 @@ class Moves(OpKind):
         return as_tuple(self.compute(*marks))
 
 
-class Weighted(OpKind):
+class WeightedKind(OpKind):
     """An op that sums inputs times constant weights, per output channel: the last axis of its output."""
 
     activation: Activation

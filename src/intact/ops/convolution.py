@@ -16,7 +16,7 @@ from intact.ops.base import (
     Padding,
     Shape,
     Weight,
-    Weighted,
+    WeightedKind,
     accumulate,
     activate,
     bounded,
@@ -49,7 +49,7 @@ def _padded(
 
 @final
 @dataclass(frozen=True)
-class Conv2D(Weighted):
+class Conv2D(WeightedKind):
     """``activation(conv(x, w) + b)``: x [n, h, w, c_in], w [c_out, kh, kw, c_in / groups], b [c_out]."""
 
     name: ClassVar[str] = "CONV_2D"
@@ -96,7 +96,7 @@ class Conv2D(Weighted):
 
 @final
 @dataclass(frozen=True)
-class DepthwiseConv2D(Weighted):
+class DepthwiseConv2D(WeightedKind):
     """``activation(conv(x, w) + b)`` channel by channel: x [n, h, w, c], w [1, kh, kw, c * m], b [c * m], m = multiplier."""
 
     name: ClassVar[str] = "DEPTHWISE_CONV_2D"
@@ -135,7 +135,7 @@ class DepthwiseConv2D(Weighted):
 
 @final
 @dataclass(frozen=True)
-class TransposeConv(Weighted):
+class TransposeConv(WeightedKind):
     """``activation(transposed_conv(x, w) + b)``: inputs (shape [4], w [c_out, kh, kw, c_in], x [n, h, w, c_in], b).
 
     Each input pixel adds its kernel into the output at ``stride`` steps; SAME cuts the margin as a SAME convolution of the

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from intact.numbers.fixed_point import wrap
-from intact.ops.base import Activation, Call, OpKind, Shape, Weight, Weighted, accumulate, activate, exact_float, present
+from intact.ops.base import Activation, Call, OpKind, Shape, Weight, WeightedKind, accumulate, activate, exact_float, present
 
 
 @final
 @dataclass(frozen=True)
-class FullyConnected(Weighted):
+class FullyConnected(WeightedKind):
     """``activation(x w^T + b)``: x [..., in], w [out, in], b [out]; x is flattened to [n, in] unless ``keep_dims``."""
 
     name: ClassVar[str] = "FULLY_CONNECTED"

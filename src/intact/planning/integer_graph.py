@@ -9,6 +9,7 @@ import numpy as np
 
 from intact.network.graph import Graph, Op, Tensor
 from intact.network.verify import verify
+from intact.network.weighted import weighted
 from intact.numbers.affine import Affine, Float, Format, limits, quantize_array, quantize_weight
 from intact.ops.base import OpKind
 from intact.ops.quantization import Dequantize, Quantize
@@ -148,8 +149,7 @@ def _conversion(wanted: Format) -> OpKind:
 
 def weights_of(graph: Graph) -> frozenset[int]:
     """The tensors that an op reads as its weight."""
-    reads = (op.inputs[op.kind.weight.input] for op in graph.ops if op.kind.weight is not None)
-    return frozenset(i for i in reads if i is not None)
+    return frozenset(found.weight.id for op in graph.ops if (found := weighted(graph, op)) is not None)
 
 
 def stored(t: Tensor, wanted: Format, weights: frozenset[int]) -> Tensor:

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from intact.data import Samples
-from intact.network.channels import Channels, bias_of, data_input, free_channels, weight_of
+from intact.network.channels import Channels, free_channels
 from intact.network.graph import Graph, Op, Tensor
 from intact.network.verify import concrete, verify
-from intact.ops.base import Weighted
+from intact.network.weighted import weighted
+from intact.ops.base import WeightedKind
 from intact.ops.scales import ONE
 from intact.planning.quantized import Quantized
 from intact.remedies.base import Context, Remedy, changed_output, look_at
@@ -63,7 +64,7 @@ def _movable(channels: Channels) -> tuple[int, ...]:
         op.output
         for op in channels.ops()
         if op.output in channels.made
-        and isinstance(op.kind, Weighted)
+        and isinstance(op.kind, WeightedKind)
         and op.kind.activation == "relu"
         and (channels.made[op.output] > ONE).all()
         and _own_bias(graph, op, readers)
@@ -74,14 +75,16 @@ def _movable(channels: Channels) -> tuple[int, ...]:
 def _takes_up(channels: Channels, i: int, reader: Op) -> bool:
     """Whether ``reader`` adds the same to every position of its output when a channel of ``i``, which it reads, is shifted."""
     graph = channels.graph
-    if not isinstance(reader.kind, Weighted) or reader.output not in channels.taken or data_input(graph, reader) != i:
+    found = weighted(graph, reader)
+    if not isinstance(reader.kind, WeightedKind) or reader.output not in channels.taken or found is None or found.data.id != i:
         return False
-    return reader.kind.is_uniform(weight_of(graph, reader).shape)
+    return reader.kind.is_uniform(found.values.shape)
 
 
 def _own_bias(graph: Graph, op: Op, readers: Mapping[int, list[Op]]) -> bool:
-    b = bias_of(op)
-    return b is not None and graph[b].is_constant and len(readers[b]) == 1
+    found = weighted(graph, op)
+    b = None if found is None else found.bias
+    return b is not None and b.is_constant and len(readers[b.id]) == 1
 
 
 def _absorbed(channels: Channels, graph: Graph, shifts: np.ndarray) -> Graph:
@@ -89,22 +92,22 @@ def _absorbed(channels: Channels, graph: Graph, shifts: np.ndarray) -> Graph:
     held = replace(channels, graph=graph)
     tensors: dict[int, Tensor] = dict(graph.tensors)
 
-    def add(op: Op, shift: np.ndarray) -> None:
-        t = tensors[bias_of(op) or 0]
+    def add(bias: Tensor | None, shift: np.ndarray) -> None:
+        if bias is None:
+            raise TypeError("a channel that is shifted has no bias to take the shift")
+        t = tensors[bias.id]
         tensors[t.id] = replace(t, data=(np.asarray(t.data, np.float64) + shift.reshape(concrete(t))).astype(np.float32))
 
     for op in held.ops():
-        made, met = channels.made.get(op.output), held.entering(op)
+        found, made, met = weighted(graph, op), channels.made.get(op.output), held.entering(op)
+        if found is None:
+            continue
         if made is not None and shifts[made].any():
-            add(op, -shifts[made])
+            add(found.bias, -shifts[made])
         if met is not None and shifts[met].any():
-            read = np.moveaxis(weight_of(graph, op).astype(np.float64) * shifts[met], _out_axis(op), 0)
-            add(op, read.reshape(len(read), -1).sum(1))
+            read = np.moveaxis(found.values.astype(np.float64) * shifts[met], found.axis, 0)
+            add(found.bias, read.reshape(len(read), -1).sum(1))
     return replace(graph, tensors=tensors)
-
-
-def _out_axis(op: Op) -> int:
-    return 0 if op.kind.weight is None else op.kind.weight.axis
 
 
 def _channel_minima(graph: Graph, wanted: set[int], samples: Samples, context: Context) -> dict[int, np.ndarray]:

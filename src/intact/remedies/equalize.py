@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from intact.data import Samples
-from intact.network.channels import Channels, columns, data_input, free_channels, rescaled
+from intact.network.channels import Channels, columns, free_channels, rescaled
 from intact.network.graph import Op
 from intact.network.verify import verify
+from intact.network.weighted import data_of
 from intact.numbers.affine import Affine, Format
-from intact.ops.base import Weighted
+from intact.ops.base import WeightedKind
 from intact.ops.scales import ONE
 from intact.planning.quantized import Quantized
 from intact.remedies.base import Context, Remedy, changed_output, look_at
@@ -157,7 +158,7 @@ def _is_per_channel(network: Quantized, op: Op) -> bool:
 
 
 def _weight_format(network: Quantized, op: Op) -> Format | None:
-    weight = op.kind.weight if isinstance(op.kind, Weighted) else None
+    weight = op.kind.weight if isinstance(op.kind, WeightedKind) else None
     tensor = None if weight is None else op.inputs[weight.input]
     return None if tensor is None else network.plan.at(tensor, op.output)
 
@@ -166,7 +167,7 @@ def _unclipped(channels: Channels, highest: Mapping[int, np.ndarray]) -> np.ndar
     """Which marks no RELU6 clips on the samples."""
     keep = np.ones(channels.count, np.bool_)
     for op in channels.ops():
-        clamps = op.output in channels.made and isinstance(op.kind, Weighted) and op.kind.activation == "relu6"
+        clamps = op.output in channels.made and isinstance(op.kind, WeightedKind) and op.kind.activation == "relu6"
         if clamps and (highest[op.output] >= _SIX).any():
             keep[channels.made[op.output]] = False
     return keep
@@ -184,7 +185,7 @@ def _read_maxima(channels: Channels, samples: Samples, context: Context) -> dict
     inputs = {
         op.output: i
         for op in channels.ops()
-        if (channels.taken.get(op.output, _NONE) == ONE).any() and (i := data_input(channels.graph, op)) is not None
+        if (channels.taken.get(op.output, _NONE) == ONE).any() and (i := data_of(channels.graph, op)) is not None
     }
     seen = look_at(channels.graph, set(inputs.values()), samples, context, lambda y: y.abs().amax(0).cpu(), torch.maximum)
     counts = {i: len(channels.taken[i]) for i in inputs}

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 
 from intact.errors import IntactError, OptionError
-from intact.network.channels import columns, data_input, free_channels, rescaled, weight_of
+from intact.network.channels import columns, free_channels, rescaled
 from intact.network.graph import Graph, Op, Tensor, rebuild
 from intact.network.verify import concrete, verify
-from intact.ops.base import CLAMPS, Moves, Weighted
+from intact.network.weighted import data_of, weight_of, weighted
+from intact.ops.base import CLAMPS, Moves, WeightedKind
 from intact.ops.convolution import DepthwiseConv2D
 from intact.ops.elementwise import Mul
 from intact.ops.scales import homogeneous
@@ -73,9 +74,9 @@ def parts(graph: Graph, op: Op) -> Mapping[int, np.ndarray]:
     Empty unless all readers do so, and the op's weights can be cut.
     """
     out, kind = op.output, op.kind
-    if not isinstance(kind, Weighted) or isinstance(kind, DepthwiseConv2D) or out in graph.ends:
+    if not isinstance(kind, WeightedKind) or isinstance(kind, DepthwiseConv2D) or out in graph.ends:
         return {}
-    if any(i is not None and not graph[i].is_constant for n, i in enumerate(op.inputs) if i != data_input(graph, op)):
+    if any(i is not None and not graph[i].is_constant for n, i in enumerate(op.inputs) if i != data_of(graph, op)):
         return {}
     shape, found = concrete(graph[out]), dict[int, np.ndarray]()
     channels = torch.arange(1, shape[-1] + 1, dtype=torch.float64).broadcast_to(shape)
@@ -101,13 +102,13 @@ def parts(graph: Graph, op: Op) -> Mapping[int, np.ndarray]:
 
 
 def _is_grouped(graph: Graph, op: Op) -> bool:
-    x = data_input(graph, op)
+    x = data_of(graph, op)
     met = None if x is None else columns(op, _count(graph, op, x), weight_of(graph, op).shape)
     return met is None or met.shape[0] != 1
 
 
 def _count(graph: Graph, op: Op, x: int) -> int:
-    return op.kind.reads(concrete(graph[x]), weight_of(graph, op).shape) if isinstance(op.kind, Weighted) else 0
+    return op.kind.reads(concrete(graph[x]), weight_of(graph, op).shape) if isinstance(op.kind, WeightedKind) else 0
 
 
 def _part(graph: Graph, step: Step) -> Graph:
@@ -142,11 +143,10 @@ def can_enter(graph: Graph, i: int) -> bool:
 
 
 def _takes(graph: Graph, op: Op, i: int) -> bool:
-    weight = op.kind.weight
-    w = None if weight is None else op.inputs[weight.input]
-    if not isinstance(op.kind, Weighted) or w is None or not graph[w].is_constant or data_input(graph, op) != i:
+    found = weighted(graph, op)
+    if not isinstance(op.kind, WeightedKind) or found is None or not found.is_constant or found.data.id != i:
         return False
-    return len(graph.consumers()[w]) == 1 and _count(graph, op, i) == concrete(graph[i])[-1]
+    return len(graph.consumers()[found.weight.id]) == 1 and _count(graph, op, i) == concrete(graph[i])[-1]
 
 
 def _enter(graph: Graph, step: Step) -> Graph:
@@ -156,44 +156,41 @@ def _enter(graph: Graph, step: Step) -> Graph:
     tensors, ops, placed = [scaled, factor], list[Op](), False
     for op in graph.ops:
         if x.id in op.reads:
-            if not _takes(graph, op, x.id):
+            found = weighted(graph, op)
+            if found is None or not _takes(graph, op, x.id):
                 raise ValueError("what reads it cannot take a scale")
             if not placed:
                 ops.append(Op(Mul(), (x.id, factor.id), (scaled.id,)))
                 placed = True
-            w = weight_of(graph, op)
-            met = _powers(step, negative=False)[columns(op, len(step.exponents), w.shape)]
-            i = op.inputs[0 if op.kind.weight is None else op.kind.weight.input]
-            tensors.append(replace(graph[-1 if i is None else i], data=(w * met).astype(np.float32)))
+            met = _powers(step, negative=False)[columns(op, len(step.exponents), found.values.shape)]
+            tensors.append(replace(found.weight, data=(found.values * met).astype(np.float32)))
         ops.append(replace(op, inputs=tuple(scaled.id if j == x.id else j for j in op.inputs)))
     return rebuild(graph, ops, tensors)
 
 
 def can_leave(graph: Graph, op: Op) -> bool:
     """Whether the op's weights can make each column of its output smaller: they are its own, and nothing is clamped."""
-    weight = op.kind.weight
-    ids = [] if weight is None else [op.inputs[weight.input], op.inputs[weight.bias] if weight.bias < len(op.inputs) else None]
-    readers = graph.consumers()
-    own = all(i is None or (graph[i].is_constant and len(readers[i]) == 1) for i in ids)
-    return isinstance(op.kind, Weighted) and own and homogeneous(CLAMPS, op.kind.activation)
+    found, readers = weighted(graph, op), graph.consumers()
+    if not isinstance(op.kind, WeightedKind) or found is None:
+        return False
+    own = all(t is None or (t.is_constant and len(readers[t.id]) == 1) for t in (found.weight, found.bias))
+    return own and homogeneous(CLAMPS, op.kind.activation)
 
 
 def _leave(graph: Graph, step: Step) -> Graph:
     view, op = View(graph), graph.producers()[step.tensor]
-    weight = op.kind.weight
-    if weight is None or not can_leave(graph, op):
+    found = weighted(graph, op)
+    if found is None or not can_leave(graph, op):
         raise ValueError("its weights cannot take a scale")
     y = graph[step.tensor]
     scaled = view.made(y.id, y.shape, "leave")
     factor = view.constant(_powers(step, negative=False).astype(np.float32), y.id, "leave", 1)
-    w, powers = weight_of(graph, op), _powers(step, negative=True)
-    i = op.inputs[weight.input]
-    along = powers.reshape([-1 if axis == weight.axis else 1 for axis in range(w.ndim)])
-    tensors = [scaled, factor, replace(graph[-1 if i is None else i], data=(w * along).astype(np.float32))]
-    b = op.inputs[weight.bias] if weight.bias < len(op.inputs) else None
-    if b is not None:
-        data = np.asarray(graph[b].data)
-        tensors.append(replace(graph[b], data=(data * powers.reshape(data.shape)).astype(np.float32)))
+    w, powers = found.values, _powers(step, negative=True)
+    along = powers.reshape([-1 if axis == found.axis else 1 for axis in range(w.ndim)])
+    tensors = [scaled, factor, replace(found.weight, data=(w * along).astype(np.float32))]
+    if found.bias is not None:
+        data = np.asarray(found.bias.data)
+        tensors.append(replace(found.bias, data=(data * powers.reshape(data.shape)).astype(np.float32)))
     ops = list[Op]()
     for o in graph.ops:
         ops += [o] if o is not op else [replace(op, outputs=(scaled.id,)), Op(Mul(), (scaled.id, factor.id), (y.id,))]

@@ -14,6 +14,7 @@ from intact.formats.tflite.states import Tables, Variables, stateful_operands, u
 from intact.formats.tflite.values import encode
 from intact.network.graph import Graph, Op, Signature, Tensor
 from intact.network.verify import concrete, verify
+from intact.network.weighted import weighted
 from intact.numbers.affine import Affine
 from intact.ops.base import OpKind
 from intact.ops.opaque import Opaque
@@ -213,10 +214,9 @@ class _Writer(Tables):
 
 def _formats(graph: Graph, op: Op) -> str:
     """The key into an op kind's versions: what its activations and its weight are stored as."""
-    weight = op.kind.weight
-    weight_id = None if weight is None else op.inputs[weight.input]
-    stored = "float32" if weight_id is None else graph[weight_id].format.dtype
-    flows = [graph[i].format for i in (*op.reads, *op.outputs) if i != weight_id]
+    found = weighted(graph, op)
+    stored = "float32" if found is None else found.weight.format.dtype
+    flows = [graph[i].format for i in (*op.reads, *op.outputs) if found is None or i != found.weight.id]
     dtypes = {fmt.dtype for fmt in flows if isinstance(fmt, Affine) and fmt.dtype not in ("int32", "int64")}
     if stored == "int4":
         return "int4"
@@ -224,6 +224,6 @@ def _formats(graph: Graph, op: Op) -> str:
         return "int16"
     if dtypes:
         return "int8"
-    if weight_id is not None and isinstance(graph[weight_id].format, Affine):
+    if found is not None and isinstance(found.weight.format, Affine):
         return "hybrid"
     return "float16" if any(fmt.dtype == "float16" for fmt in flows) else "float"
