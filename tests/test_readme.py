@@ -1,4 +1,4 @@
-"""The texts promise nothing that is not there: their commands, options, links, files and modules exist, and their Python runs."""
+"""The texts promise nothing that is not there: commands, options, links, files and modules exist, and the Python runs."""
 
 import importlib
 import re
