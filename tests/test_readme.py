@@ -1,5 +1,6 @@
 """The texts promise nothing that is not there: commands, options, links, files and modules exist, and the Python runs."""
 
+import ast
 import importlib
 import re
 import shlex
@@ -50,7 +51,7 @@ def options(commands):
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_can_be_typed(line, commands):
-    _, command, *words = shlex.split(line)
+    _, command, *words = shlex.split(line, comments=True)
     with commands[command].make_context(command, words):
         pass  # an option that is unknown, left out or given a value of another type raises
 
@@ -180,3 +181,19 @@ def test_modules_that_are_named_exist(page):
                 found = importlib.import_module(".".join(["intact", *parts[: n + 1]]))
             except ModuleNotFoundError:
                 found = getattr(found, part)
+
+
+WINGS = sorted(path.parent for path in (ROOT / "src" / "intact").glob("*/__init__.py"))
+
+
+@pytest.mark.parametrize("wing", WINGS, ids=lambda wing: wing.name)
+def test_a_wing_says_what_lives_in_it(wing):
+    said = ast.get_docstring(ast.parse((wing / "__init__.py").read_text()))
+    assert said
+    for name in set(re.findall(r"``([a-z_0-9]+)``", said)) - {"intact"}:
+        assert (wing / name).is_dir() or (wing / f"{name}.py").is_file(), name
+
+
+def test_contributing_lists_the_wings():
+    listed = re.findall(r"^\| `(\w+)/` \| .* \| `[\w/.]+` \|$", PAGES["CONTRIBUTING.md"], re.MULTILINE)
+    assert sorted(listed) == [wing.name for wing in WINGS]

@@ -1,1 +1,1 @@
-"""The ``intact`` command."""
+"""The ``intact`` command: ``app`` parses and refuses without loading anything heavy, ``commands`` calls and renders."""
