@@ -122,7 +122,9 @@ def test_python_runs(page, folder, monkeypatch):
     for code in blocks("python", PAGES[page]):
         exec(compile(code, page, "exec"), known)
     if page == "README.md":
-        assert "top-1 accuracy" in known["result"].summary()
+        printed = set(re.findall(r"^(float|quantized|difference)  +(\S.*?)  ", "\n".join(blocks("text", README)), re.MULTILINE))
+        assert ("difference", "speed-up") in printed
+        assert printed <= {(reading.of, reading.measurement.name) for reading in known["result"].readings}
         assert intact.read_tflite(folder / "model.tflite").ops
 
 

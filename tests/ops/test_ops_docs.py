@@ -36,6 +36,12 @@ def told(kind, target, activations):
     return "float" if device.float_islands else "refused"
 
 
+def test_the_list_has_a_column_for_every_target_and_width():
+    assert tuple((name, width) for name in TARGETS for width in ("int8", "int16")) == COLUMNS
+    header = " | ".join(f"`{name}`, {width.removeprefix('int')} bits" for name, width in COLUMNS)
+    assert f"\n| op kind | {header} |\n" in TEXT
+
+
 def test_the_list_holds_every_kind_and_no_other():
     assert list(LISTED) == sorted(KINDS)
 
