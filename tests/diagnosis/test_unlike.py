@@ -209,7 +209,7 @@ def test_remedies_keep_what_was_mended():
 
 
 def test_a_limit_chooses_the_types_by_itself(monkeypatch):
-    monkeypatch.setattr("intact.run.recover._TIMED_SECONDS", 0.05)
+    monkeypatch.setattr("intact.run.trial._TIMED_SECONDS", 0.05)
     graph = draft((6,), normalized)
     x = given((6,), 400)
     y = outputs(graph, x)[0]

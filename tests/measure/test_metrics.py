@@ -16,7 +16,7 @@ from intact.measure import metrics
 from intact.measure.metrics import METRICS
 from intact.ops.matmul import FullyConnected
 from intact.run.settings import Settings
-from intact.search.ladder import Goal
+from intact.search.goal import Goal
 
 pytestmark = pytest.mark.usefixtures("hasty")
 

@@ -48,7 +48,7 @@ from intact.run.helps import what_helps
 from intact.run.recover import Recovery, recover, remedied, replayed_network
 from intact.run.settings import Settings
 from intact.runtime.scripts.keras_export import InputShape
-from intact.search.ladder import Candidate
+from intact.search.candidate import Candidate
 
 #: Told the step, how much of it is done and how much there is (0: not known).
 Progress: TypeAlias = Callable[[str, int, int], None]

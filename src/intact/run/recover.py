@@ -5,24 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias, final
 
 import numpy as np
 
-from intact import files
 from intact.data import Finding, Parts, Samples, for_learning, for_learning_again, for_search
 from intact.errors import DataError, OptionError
 from intact.formats import tflite
 from intact.measure.accuracy import Metric
 from intact.measure.contradiction import contradiction
-from intact.measure.measurement import Measurement
-from intact.measure.run_outputs import outputs_of
-from intact.measure.task import tasks as tasks_of
 from intact.network.graph import Graph
 from intact.planning.plan import Plan, Remedied
 from intact.planning.quantized import Quantized
@@ -33,16 +28,15 @@ from intact.run.begin import Start, by_extremes, planner
 from intact.run.defaults import Taken, choose, samples_for
 from intact.run.folder import RunFolder
 from intact.run.settings import Settings
-from intact.runtime import litert
-from intact.search.ladder import Candidate, Goal, Other, Tools, search
+from intact.run.trial import Trial
+from intact.search.candidate import Candidate
+from intact.search.goal import Goal
+from intact.search.ladder import Other, search
 from intact.simulate.engine import device_named
 from intact.wording import counted
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 
-_BATCH: Final = 32
-#: For the latency of one candidate.
-_TIMED_SECONDS: Final = 1.5
 #: Remedies that change constants and can do so again for a plan that is there already, and those that learned them.
 _OF_CONSTANTS: Final = ("equalize", "absorb", "bias", "bias-analytic")
 _LEARNED: Final = ("round", "finetune")
@@ -189,56 +183,24 @@ def recover(  # noqa: PLR0913  # likewise
     findings += _too_few(goal, len(parts.report), tell) if metric is None else ()
     tell(f"candidates are compared on {counted(len(choosing), 'selection sample')}; {len(parts.report):,} others report")
 
-    def outputs(name: str, path: Path) -> dict[str, np.ndarray]:
-        def make() -> Mapping[str, np.ndarray]:
-            return outputs_of(path, choosing, target, lambda done: progress(f"try {name}", done, len(choosing)))
-
-        return folder.arrays(f"choosing {name}", make)
-
-    with tempfile.TemporaryDirectory(prefix="intact-") as scratch:
-
-        def written(model: bytes) -> Path:
-            path = Path(scratch) / "candidate.tflite"
-            files.write_bytes(path, model)
-            return path
-
-        def judge(name: str, model: bytes) -> tuple[Measurement, float | None]:
-            exact, made = outputs("float", source), outputs(name, written(model))
-            expected = None if metric is not None else goal.expected(exact, made)
-            tasks = tasks_of(start.reference, exact, choosing, asked=goal.kind == "disagreement", metric=metric is not None)
-            return goal.loss(exact, made, choosing, metric, tasks), expected
-
-        def latency(model: bytes) -> float:
-            file = {"candidate": written(model)}
-            times = litert.latency(file, kernels=target.kernels, threads=1, rounds=8, max_seconds=_TIMED_SECONDS)
-            return float(np.min(times["candidate"].samples_ms))  # beside other jobs the least is the steadiest
-
-        def remember(name: str, base: Quantized, make: Callable[[], Quantized]) -> tuple[Quantized, float]:
-            began, now = time.monotonic(), list[bool]()
-
-            def made() -> dict[str, np.ndarray]:
-                now.append(True)
-                return {**make().to_arrays(), "seconds": np.asarray(time.monotonic() - began)}
-
-            arrays = folder.arrays(f"candidate {name}", made)
-            return Quantized.from_arrays(base, arrays), 0.0 if now else float(arrays.get("seconds", 0.0))
-
-        tools = Tools(
-            goal=goal,
-            judge=judge,
-            time=latency,
-            remember=remember,
-            tell=tell,
-            keep=folder.keep,
-            learning=learning,
-            context=context,
-            mixes=target.float_islands or start.plan.scheme != "int16x8",
-        )
-        others = [
-            Other(_called(other.settings, settings), other.network, planner(other, parts.calibration, progress))
-            for other in starts[1:]
-        ]
-        candidates, best = search(start, tools, others)
+    trial = Trial(
+        goal=goal,
+        learning=learning,
+        context=context,
+        mixes=target.float_islands or start.plan.scheme != "int16x8",
+        source=source,
+        reference=start.reference,
+        choosing=choosing,
+        target=target,
+        metric=metric,
+        folder=folder,
+        say=tell,
+    )
+    others = [
+        Other(_called(other.settings, settings), other.network, planner(other, parts.calibration, progress))
+        for other in starts[1:]
+    ]
+    candidates, best = search(start, trial, others)
     return Recovery(best.network, candidates, findings, best.name, _noted(best.network, learning, len(choosing)))
 
 
