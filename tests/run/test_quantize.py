@@ -187,7 +187,7 @@ def test_an_interrupted_run_goes_on(folder, tmp_path, monkeypatch):
     stages = {p.name: p.stat().st_mtime_ns for p in (out / ".stages").iterdir()}
     assert "calibration.npz" in stages
     with monkeypatch.context() as patch:
-        patch.setattr("intact.run.begin.observe", stop)  # what is finished is not done again
+        patch.setattr("intact.run.calibration.observe", stop)  # what is finished is not done again
         patch.setattr(STEPS.Job, "_poor", lambda *_: ())  # which calibrates for every option that it tries
         assert call(*args, "--out", out).exit_code == 0
     assert not (out / ".stages").exists()

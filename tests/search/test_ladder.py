@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 from nets import images, mobile
+from remedy_nets import SIDE, planner
 
 import intact
 from intact.data import input_specs
 from intact.errors import UnsupportedError
 from intact.formats import tflite
 from intact.measure.measurement import Measurement
-from intact.planning.planner import make_plan
 from intact.planning.quantized import Quantized
 from intact.remedies.base import Context
 from intact.remedies.finetune import FineTune
@@ -23,9 +23,6 @@ from intact.run.settings import Settings
 from intact.search.candidate import Candidate, front
 from intact.search.goal import Goal
 from intact.search.ladder import Evaluator, search
-from intact.simulate.calibrate import observe
-
-SIDE = 16
 
 
 def measured(value, half=1.0, n=125, unit="percentage points"):
@@ -36,14 +33,7 @@ def measured(value, half=1.0, n=125, unit="percentage points"):
 def planned():
     graph = lower(mobile(seed=5, side=SIDE), "cpu", "int8")
     samples = intact.data.arrays(images(64, 3, SIDE)).bind(input_specs(graph), None)
-    request = Settings(scheme="w4a8").request()
-
-    def plan(graph, precise=(), wide=()):
-        seen = observe(graph, lambda: (batch for batch, _ in samples.batches(32)))
-        return make_plan(
-            graph, {i: o.extremes for i, o in seen.items()}, replace(request, float_ops=precise, wide_weights=wide)
-        )
-
+    plan = planner(Settings(scheme="w4a8"), samples)
     return Quantized(graph, graph, plan(graph)), samples, plan
 
 

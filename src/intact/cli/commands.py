@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -116,7 +117,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # likewise
         raise OptionError(f"--metric {metric} needs targets, and the data has none; an .npz with x and y has some")
     with output.progress() as progress:
         outputs = [
-            outputs_of(path, samples, device, lambda done, path=path: progress(f"run {path.name}", done, len(samples)))  # type: ignore[misc]
+            outputs_of(path, samples, device, partial(progress, f"run {path.name}"))
             for path in (model, *([] if against is None else [against]))
         ]
     notes = [f for f in samples.findings if metric is None or f.kind != "unlabelled"]
@@ -179,7 +180,7 @@ def benchmark(model: Path, against: Path | None, device: Target, threads: int, o
     for path in paths.values():
         tflite.read(path)
     with output.progress() as progress:
-        times = litert.latency(paths, kernels=kernels, threads=threads, progress=lambda a, b: progress("time", a, b))
+        times = litert.latency(paths, kernels=kernels, threads=threads, progress=partial(progress, "time"))
     how = f"{counted(threads, 'thread')}, {KERNEL_NAMES[kernels]}, {cpu()}"
     readings = tuple(Reading(name, latency(t.samples_ms, how)) for name, t in times.items())
     if against is not None:
@@ -224,7 +225,7 @@ def inspect(model: Path, output: Output) -> None:
 def demo(out: Path, seed: int, overwrite: bool, output: Output) -> None:
     """The main job on a network that is trained here."""
     with output.progress() as progress:
-        made = train_digits(out, seed, progress=lambda done, total: progress("train", done, total))
+        made = train_digits(out, seed, progress=partial(progress, "train"))
     output.console.print(f"Trained {made.model} on scikit-learn's handwritten digits. Now as a user would:\n")
     command = f"intact quantize {made.model} --data {made.train} --eval {made.test} --pixels=-1,1 --out {out / 'run'}"
     output.console.print(f"$ {command}\n", soft_wrap=True, markup=False)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias, final
+from typing import Any, Final, final
 
 import numpy as np
 
@@ -25,11 +26,10 @@ from intact.measure.size import size
 from intact.measure.task import Task
 from intact.network.graph import Graph
 from intact.planning.targets import Target
+from intact.progress import Progress
 from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES, Kernels
 from intact.wording import counted
-
-Progress: TypeAlias = Callable[[str, int, int], None]
 
 #: Blocks of invocations that both files are timed over, and the most seconds that may take.
 _ROUNDS: Final = 40
@@ -100,7 +100,7 @@ def speed(files: Mapping[str, Path], kernels: Kernels, progress: Progress, threa
         threads=threads,
         rounds=_ROUNDS,
         max_seconds=_LATENCY_SECONDS,
-        progress=lambda done, total: progress("time", done, total),
+        progress=partial(progress, "time"),
     )
     how = f"{counted(threads, 'thread')}, {KERNEL_NAMES[kernels]}, {cpu()}"
     samples = {name: t.samples_ms for name, t in times.items()}

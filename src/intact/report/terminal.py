@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, final
 
+from rich import progress as rich_progress
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from intact.measure.figures import Reading
+from intact.progress import Progress
 from intact.report.numbers import interval, number
 from intact.report.record import to_json
 
@@ -33,9 +35,9 @@ class Output:
         return Console(quiet=self.quiet or self.json, highlight=False)
 
     @contextmanager
-    def progress(self) -> Iterator[Callable[[str, int, int], None]]:
+    def progress(self) -> Iterator[Progress]:
         """A bar for each step, on standard error, so that standard output stays for results."""
-        bars = Progress(
+        bars = rich_progress.Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),

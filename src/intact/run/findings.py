@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -15,12 +15,11 @@ from intact.measure.task import maker
 from intact.network.graph import Graph
 from intact.ops.quantization import Dequantize, Quantize
 from intact.planning.schemes import scheme as scheme_named
+from intact.progress import Progress
 from intact.run.recover import Recovery
 from intact.run.settings import Settings
 from intact.simulate.noise import sensitivities
 from intact.wording import counted
-
-Progress = Callable[[str, int, int], None]
 
 #: Points of accuracy, or per cent of samples with another class, that call for a word.
 GREAT: Final = 5.0

@@ -6,10 +6,11 @@ import platform
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
-from typing import Any, Final, TypeAlias, final
+from typing import Any, Final, final
 
 import numpy as np
 
@@ -38,22 +39,19 @@ from intact.planning.plan import Plan
 from intact.planning.quantized import Quantized
 from intact.planning.schemes import scheme as scheme_named
 from intact.planning.targets import target as target_named
-from intact.remedies.base import silent
+from intact.progress import Progress, silent
 from intact.rewrite.clean import clean
 from intact.rewrite.lowerings import lower
 from intact.run import findings, options
-from intact.run.begin import Start, begin, ranges_taken, replayed
+from intact.run.advice import what_helps
+from intact.run.as_planned import Start, mend_and_plan, replayed
+from intact.run.calibration import ranges_taken
 from intact.run.folder import RunFolder
-from intact.run.helps import what_helps
 from intact.run.recover import Recovery, recover, remedied, replayed_network
 from intact.run.settings import Settings
 from intact.runtime.scripts.keras_export import InputShape
 from intact.search.candidate import Candidate
 
-#: Told the step, how much of it is done and how much there is (0: not known).
-Progress: TypeAlias = Callable[[str, int, int], None]
-
-_BATCH: Final = 32
 #: Calls of a network with states that count as one sample: neighbours are alike, and states go slowly to their extremes.
 _CALLS: Final = 10
 #: Numbers that all activations of all those calls may come to: they are looked at together.
@@ -252,7 +250,7 @@ class Job:
             graph = prepare(tflite.read(source.read_bytes()), self.settings)
         parts = self._split(graph)
         if self.plan is None:
-            start = begin(graph, self.settings, parts.calibration, self.folder, self.progress)
+            start = mend_and_plan(graph, self.settings, parts.calibration, self.folder, self.progress)
         else:
             start = replayed(graph, self.plan, self.settings)
         # What is refused is better refused before an hour of remedies.
@@ -334,7 +332,7 @@ class Job:
         if other is None:
             return (start,)
         graph = prepare(tflite.read(self._convert().read_bytes()), other)
-        return start, begin(graph, other, parts.calibration, self.folder, self.progress)
+        return start, mend_and_plan(graph, other, parts.calibration, self.folder, self.progress)
 
     def _verdict(self, source: Path, written: Path, parts: Parts, tasks: Mapping[str, Task]) -> Verdict | None:
         goal = self.settings.goal
@@ -391,7 +389,7 @@ class Job:
     def _outputs(self, name: str, path: Path, report: Samples) -> dict[str, np.ndarray]:
         def make() -> dict[str, np.ndarray]:
             target = target_named(self.settings.target)
-            return outputs_of(path, report, target, lambda done: self.progress(f"run {name} model", done, len(report)))
+            return outputs_of(path, report, target, partial(self.progress, f"run {name} model"))
 
         return self.folder.arrays(f"outputs of {name}", make)
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, TypeAlias, final
+from typing import Final, final
 
 import numpy as np
 
@@ -22,9 +22,10 @@ from intact.network.graph import Graph
 from intact.planning.plan import Plan, Remedied
 from intact.planning.quantized import Quantized
 from intact.planning.targets import target as target_named
+from intact.progress import Progress
 from intact.remedies import apply, known
 from intact.remedies.base import Context
-from intact.run.begin import Start, by_extremes, planner
+from intact.run.as_planned import Start, by_extremes, planner
 from intact.run.defaults import Taken, choose, samples_for
 from intact.run.folder import RunFolder
 from intact.run.settings import Settings
@@ -34,8 +35,6 @@ from intact.search.goal import Goal
 from intact.search.ladder import Other, search
 from intact.simulate.engine import device_named
 from intact.wording import counted
-
-Progress: TypeAlias = Callable[[str, int, int], None]
 
 #: Remedies that change constants and can do so again for a plan that is there already, and those that learned them.
 _OF_CONSTANTS: Final = ("equalize", "absorb", "bias", "bias-analytic")

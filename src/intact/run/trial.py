@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, final
 
@@ -86,8 +87,7 @@ class Trial(Evaluator):
         """What a file gives for the selection samples."""
 
         def make() -> Mapping[str, np.ndarray]:
-            count, progress = len(self.choosing), self.context.progress
-            return outputs_of(path, self.choosing, self.target, lambda done: progress(f"try {name}", done, count))
+            return outputs_of(path, self.choosing, self.target, partial(self.context.progress, f"try {name}"))
 
         return self.folder.arrays(f"choosing {name}", make)
 

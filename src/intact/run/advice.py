@@ -13,6 +13,7 @@ from typing import Final, final
 import numpy as np
 
 from intact.data import Parts, Samples
+from intact.data.samples import SMALLEST_BATCH
 from intact.errors import OptionError, ResourceError, UnsupportedError
 from intact.measure.outputs import OutputFidelity, without_mean
 from intact.network.graph import Graph, Op, short_name
@@ -23,9 +24,10 @@ from intact.planning.plan import Plan
 from intact.planning.quantized import Quantized
 from intact.planning.schemes import scheme as scheme_named
 from intact.planning.targets import target as target_named
+from intact.progress import silent
 from intact.remedies import apply, known
-from intact.remedies.base import Context, silent
-from intact.run.begin import Start, begin, by_extremes, planner
+from intact.remedies.base import Context
+from intact.run.as_planned import Start, by_extremes, mend_and_plan, planner
 from intact.run.findings import LOW, LOW_CHANNEL, WIDER
 from intact.run.folder import RunFolder
 from intact.run.settings import Settings
@@ -39,7 +41,6 @@ _RUN_SECONDS: Final = 1.0
 _FIRST: Final = 2
 _LEAST: Final = 8
 _MOST: Final = 64
-_BATCH: Final = 8
 #: Ops that are kept in float at most, and ways that are told.
 _KEPT: Final = 8
 _TOLD: Final = 3
@@ -143,7 +144,7 @@ class _Trials:
 
     @staticmethod
     def _cut(samples: Samples) -> Iterator[Batch]:
-        return (batch for batch, _ in samples.batches(_BATCH))
+        return (batch for batch, _ in samples.batches(SMALLEST_BATCH))
 
     def over(self) -> bool:
         return time.monotonic() >= self.deadline
@@ -209,7 +210,7 @@ class _Trials:
 
     def _begun(self, settings: Settings) -> Start:
         with tempfile.TemporaryDirectory(prefix="intact-") as folder:
-            return begin(self.prepared(settings), settings, self.samples, RunFolder(Path(folder)), silent)
+            return mend_and_plan(self.prepared(settings), settings, self.samples, RunFolder(Path(folder)), silent)
 
     def _remedies(self, names: tuple[str, ...]) -> Iterator[_Way]:
         if self.over():
