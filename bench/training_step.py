@@ -32,7 +32,7 @@ from intact.remedies.base import Context
 from intact.remedies.finetune import FineTune
 from intact.remedies.student import _KEPT, Student, _Made
 from intact.run.calibration import plan_of
-from intact.run.quantize import prepare
+from intact.run.job import prepare
 from intact.run.settings import Settings
 
 NETWORKS = {network.file: network for network in (MOBILENET_V2, MOBILENET_V3, RESNET8)}

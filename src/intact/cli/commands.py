@@ -37,7 +37,8 @@ from intact.report.record import record, to_json
 from intact.report.terminal import Output
 from intact.run import findings
 from intact.run.folder import RunFolder, open_run
-from intact.run.quantize import Job, Result
+from intact.run.job import Job
+from intact.run.result import Result
 from intact.run.settings import Settings
 from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES

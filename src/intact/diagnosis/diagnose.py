@@ -11,7 +11,7 @@ from typing import Any, Final, final
 import numpy as np
 import torch
 
-from intact.data import Samples, class_count, input_specs, samples_from
+from intact.data import Samples, samples_from
 from intact.diagnosis.counterparts import Match, identical, match
 from intact.diagnosis.faults import faults
 from intact.diagnosis.symptom import Symptom
@@ -20,6 +20,7 @@ from intact.errors import ChildError, ModelError, OptionError, located
 from intact.formats import tflite
 from intact.formats.load import load
 from intact.measure.contradiction import contradiction
+from intact.measure.metrics import bound
 from intact.network.graph import Graph, Signature, Tensor
 from intact.ops.base import Free
 from intact.planning.quantized import Quantized
@@ -87,7 +88,7 @@ def diagnose_file(
     reference = load(against)
     if reference.is_quantized:
         raise OptionError(f"{against} is quantized itself; give --against the float model that {model} was made from")
-    samples = samples_from(data).bind(input_specs(graph), class_count(graph)).spread(_MANY)
+    samples = bound(samples_from(data), graph, None).spread(_MANY)
     twins = match(graph, reference)
     refused: tuple[Symptom, ...] = ()
     try:

@@ -12,6 +12,7 @@ from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 
 from intact.data import Samples, units
+from intact.data.spec import classes_of
 from intact.errors import DataError
 from intact.measure.bootstrap import paired
 from intact.measure.measurement import Measurement
@@ -101,7 +102,7 @@ def correct(output: np.ndarray, labels: np.ndarray, cut: float = 0.5) -> Bools:
 
     Raises DataError when labels and outputs are not equally many, or a label is no class of the output.
     """
-    wanted = _labels(labels, max(_scores(output).shape[1], 2))
+    wanted = _labels(labels, classes_of(_scores(output).shape[1]))
     if len(wanted) != len(output):
         raise DataError(f"{len(wanted)} labels for {len(output)} samples")
     return np.asarray(classes(output, cut) == wanted)

@@ -9,8 +9,9 @@ from typing import Final, final
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from intact.data import Samples
+from intact.data import Samples, units
 from intact.data.samples import BATCH
+from intact.data.spec import classes_of
 from intact.measure import accuracy
 from intact.measure.measurement import Measurement
 from intact.network.graph import Graph
@@ -51,7 +52,7 @@ def contradiction(graph: Graph, samples: Samples) -> Contradiction | None:
         return None
     outputs = _outputs(graph, samples)
     top = accuracy.top1(accuracy.correct(outputs, _labels(samples), accuracy.threshold(outputs)))
-    classes = max(outputs.reshape(len(outputs), -1).shape[1], 2)
+    classes = classes_of(units(outputs.shape))
     chance = 100 / classes
     if not near_chance(top, classes):
         return None

@@ -58,11 +58,12 @@ def fidelity(outputs: Outputs, report: Samples, metric: accuracy.Metric | None) 
     """
     readings: list[Reading] = []
     name = next(iter(outputs.exact))
-    if metric is not None and report.targets is not None:
+    if metric is not None:
+        targets = metrics.targets_of(report)
         readings += [
-            Reading("float", metrics.value(metric, outputs.exact, report.targets)),
-            Reading("quantized", metrics.value(metric, outputs.made, report.targets)),
-            Reading("difference", metrics.drop(metric, outputs.exact, outputs.made, report.targets)),
+            Reading("float", metrics.value(metric, outputs.exact, targets)),
+            Reading("quantized", metrics.value(metric, outputs.made, targets)),
+            Reading("difference", metrics.drop(metric, outputs.exact, outputs.made, targets)),
         ]
     elif report.labels is not None and len(outputs.exact) == 1 and outputs.tasks[name].are_classes:
         cut = accuracy.threshold(outputs.exact[name])

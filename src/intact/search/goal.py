@@ -46,8 +46,8 @@ class Goal:
         if self.kind == "disagreement":
             return _disagreement(float_outputs, outputs, samples, tasks)
         self.check(samples, metric)
-        if metric is not None and samples.targets is not None:
-            return metrics.drop(metric, float_outputs, outputs, samples.targets)
+        if metric is not None:
+            return metrics.drop(metric, float_outputs, outputs, metrics.targets_of(samples))
         labels, cut = np.asarray(samples.labels), accuracy.threshold(a)
         return accuracy.drop(accuracy.correct(a, labels, cut), accuracy.correct(b, labels, cut))
 
@@ -55,14 +55,14 @@ class Goal:
         """OptionError for samples that lack what a drop is measured by."""
         if self.kind != "drop":
             return
-        if metric is not None and samples.targets is None:
-            raise OptionError("a metric needs targets; give the data some, as an .npz with x and y does, or arrays(x, y)")
-        if metric is None and samples.labels is None and samples.targets is not None:
+        if metric is not None:
+            metrics.targets_of(samples)
+        elif samples.labels is None and samples.targets is not None:
             raise OptionError(
                 "--max-drop needs labels that are classes of the model, and these are not; leave it out and type --remedies, "
                 "or name a --metric that they are for"
             )
-        if metric is None and samples.labels is None:
+        elif samples.labels is None:
             raise OptionError(
                 "--max-drop needs labels that fit the model, and the data has none; type --min-agreement 99 instead"
             )
