@@ -79,7 +79,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     Raises MissingExtraError without scikit-learn, which carries the data.
     """
     try:
-        from sklearn.datasets import load_digits  # noqa: PLC0415  (an extra)
+        from sklearn.datasets import load_digits
     except ImportError as error:
         raise MissingExtraError("the demo's handwritten digits", "demo") from error
     images, labels = load_digits(return_X_y=True)

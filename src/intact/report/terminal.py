@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, final
@@ -62,6 +62,15 @@ class Output:
         """A line for people while the work goes on, above the progress bars."""
         if not (self.quiet or self.json):
             sys.stderr.write(f"{text}\n")
+
+    def say(self, text: str) -> None:
+        """A sentence among the results, on one line however long."""
+        self.console.print(text, soft_wrap=True, markup=False)
+
+    def notes(self, messages: Iterable[str]) -> None:
+        """What was noticed, a line each."""
+        for message in messages:
+            self.say(f"note: {message}")
 
     def readings(self, title: str, readings: tuple[Reading, ...]) -> None:
         """The figures as a table."""
