@@ -14,15 +14,17 @@ from intact.errors import UnsupportedError
 from intact.formats import tflite
 from intact.measure.measurement import Measurement
 from intact.planning.quantized import Quantized
+from intact.progress import silent
 from intact.remedies.base import Context
 from intact.remedies.finetune import FineTune
 from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding
 from intact.rewrite.lowerings import lower
+from intact.run.as_planned import context_of, mend_and_plan
 from intact.run.settings import Settings
 from intact.search.candidate import Candidate, front
 from intact.search.goal import Goal
-from intact.search.ladder import Evaluator, search
+from intact.search.ladder import Evaluator, Other, search
 
 
 def measured(value, half=1.0, n=125, unit="percentage points"):
@@ -82,6 +84,14 @@ class Fake(Evaluator):
 
     def tell(self, line):
         self.told.append(line)
+
+
+class Nowhere:
+    """A folder that keeps nothing."""
+
+    def arrays(self, name, make):
+        del name
+        return make()
 
 
 def fake(planned, losses, seconds=600, **changes):
@@ -175,6 +185,22 @@ def test_time_spent_before_an_interruption_counts(planned):
     assert [round(c.seconds, -1) for c in found[0]] == [200, 200]
     assert [line.endswith(", before the interruption") for line in trial.told] == [True, True, False]
     assert trial.told[-1] == "time is up"
+
+
+@pytest.mark.parametrize("ranges", ["auto", "minmax"])
+def test_another_start_is_planned_anew_as_it_was_itself(planned, ranges):
+    """Also where clip begins at the extremes: the plan names the types and the rewrites of the network that it is for."""
+    network, samples, _ = planned
+    start, other = (
+        mend_and_plan(network.reference, Settings(scheme="w4a8", ranges=ranges, input_type=kind), samples, Nowhere(), silent)
+        for kind in (None, "float32")
+    )
+    trial = fake(planned, {"float32 input": 5.0, "float32 input: equalize + clip + bias": 0.5})
+    trial.context = replace(context_of(start, samples), deadline=trial.context.deadline)
+    tried, taken = search(start.network, trial, [Other("float32 input", other.network, context_of(other, samples))])
+    assert taken.name == "float32 input: equalize + clip + bias"
+    kinds = [{c.network.integer()[i].format.dtype for i in c.network.integer().inputs} for c in tried]
+    assert kinds == [{"int8"}] + 4 * [{"float32"}]
 
 
 def test_where_nothing_mixes_nothing_is_kept_precise(planned):

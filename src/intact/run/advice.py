@@ -26,8 +26,7 @@ from intact.planning.schemes import scheme as scheme_named
 from intact.planning.targets import target as target_named
 from intact.progress import silent
 from intact.remedies import apply, known
-from intact.remedies.base import Context
-from intact.run.as_planned import Start, by_extremes, mend_and_plan, planner
+from intact.run.as_planned import Start, context_of, mend_and_plan
 from intact.run.findings import LOW, LOW_CHANNEL, WIDER
 from intact.run.folder import RunFolder
 from intact.run.settings import Settings
@@ -222,8 +221,7 @@ class _Trials:
         yield _Way(f"--remedies {','.join(r.name for r in known((*self.taken, *names)))}", *self.of_plan(made.graph, made.plan))
 
     def _applied(self, names: tuple[str, ...], start: Start) -> Quantized:
-        makers = planner(start, self.samples, silent), by_extremes(start, self.samples, silent)
-        context = Context(*makers, deadline=self.deadline)
+        context = replace(context_of(start, self.samples), deadline=self.deadline)
         return apply(known(names), start.network, self.samples, context)
 
     def _in_float(self) -> Iterator[_Way]:

@@ -17,8 +17,8 @@ from intact.planning.plan import Plan
 from intact.planning.quantized import Quantized
 from intact.planning.ranges import Observed
 from intact.planning.request import Request
-from intact.progress import Progress
-from intact.remedies.base import MakePlan
+from intact.progress import Progress, silent
+from intact.remedies.base import Context, MakePlan
 from intact.rewrite.mending import Step, mended
 from intact.run.calibration import estimated, observed, plan_of
 from intact.run.folder import RunFolder
@@ -75,22 +75,25 @@ def replayed(graph: Graph, plan: Plan, settings: Settings) -> Start:
     return Start(Quantized(changed, changed, plan.check(changed)), settings, replace(settings.request(), steps=plan.steps))
 
 
-def planner(start: Start, calibration: Samples, progress: Progress) -> MakePlan:
-    """Calibrates a graph anew and plans it as that of ``start`` was."""
+def context_of(start: Start, samples: Samples, progress: Progress = silent) -> Context:
+    """What remedies need to calibrate a graph anew on ``samples`` and plan it as that of ``start`` was."""
+    settings = start.settings
 
-    def plan(graph: Graph, precise: tuple[int, ...], wide_weights: tuple[int, ...]) -> Plan:
-        progress("calibrate again", 0, 0)
-        request = replace(start.request, wide_weights=wide_weights)
-        return plan_of(graph, calibration, start.settings, request, precise=precise).plan
+    def planner(ranges: str) -> MakePlan:
+        def plan(graph: Graph, precise: tuple[int, ...], wide_weights: tuple[int, ...]) -> Plan:
+            progress("calibrate again", 0, 0)
+            request = replace(start.request, wide_weights=wide_weights)
+            return plan_of(graph, samples, replace(settings, ranges=ranges), request, precise=precise).plan
 
-    return plan
+        return plan
 
-
-def by_extremes(start: Start, calibration: Samples, progress: Progress) -> MakePlan | None:
-    """As :func:`planner`, with the samples' extremes for ranges; None where the user said what they are."""
-    if start.settings.ranges != "auto":
-        return None
-    return planner(replace(start, settings=replace(start.settings, ranges="minmax")), calibration, progress)
+    return Context(
+        make_plan=planner(settings.ranges),
+        by_extremes=planner("minmax") if settings.ranges == "auto" else None,
+        precise="in float" if start.request.target.float_islands else "at 16 bits",
+        seed=settings.seed,
+        progress=progress,
+    )
 
 
 def _seen(  # noqa: PLR0913, PLR0917  # a run's own parts

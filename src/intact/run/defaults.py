@@ -15,10 +15,9 @@ from intact.measure.held_out import CLEAR, TURNS, clear_gain, folds, gain, mean_
 from intact.measure.outputs import without_mean
 from intact.network.graph import Graph
 from intact.planning.quantized import Quantized
-from intact.progress import Progress, silent
+from intact.progress import Progress
 from intact.remedies import apply, known
-from intact.remedies.base import Context
-from intact.run.as_planned import Start, by_extremes, planner
+from intact.run.as_planned import Start, context_of
 from intact.run.calibration import plan_of
 from intact.simulate.engine import Program, run_batches
 
@@ -97,9 +96,7 @@ class _Trial:
 
     def __init__(self, start: Start, fit: Samples, held: Samples, device: str) -> None:
         self.fit, self.batches = fit, [batch for batch, _ in held.batches()]
-        self.context = Context(
-            planner(start, fit, silent), by_extremes(start, fit, silent), seed=start.settings.seed, device=device
-        )
+        self.context = replace(context_of(start, fit), device=device)
         made = plan_of(start.network.graph, fit, replace(start.settings, ranges=start.ranges), start.request)
         self.base = replace(start.network, plan=made.plan, log=())
         exact = run_batches(Program(start.network.reference), self.batches)

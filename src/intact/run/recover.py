@@ -25,7 +25,7 @@ from intact.planning.targets import target as target_named
 from intact.progress import Progress
 from intact.remedies import apply, known
 from intact.remedies.base import Context
-from intact.run.as_planned import Start, by_extremes, planner
+from intact.run.as_planned import Start, context_of
 from intact.run.defaults import Taken, choose, samples_for
 from intact.run.folder import RunFolder
 from intact.run.settings import Settings
@@ -145,14 +145,10 @@ def _digest(samples: Samples) -> str:
 
 def _context(start: Start, parts: Parts, folder: RunFolder, progress: Progress) -> Context:
     settings = start.settings
-    return Context(
-        make_plan=planner(start, parts.calibration, progress),
-        by_extremes=by_extremes(start, parts.calibration, progress),
-        precise="in float" if target_named(settings.target).float_islands else "at 16 bits",
-        seed=settings.seed,
+    return replace(
+        context_of(start, parts.calibration, progress),
         device=device_named(settings.device),
         deadline=time.monotonic() + settings.time_budget,
-        progress=progress,
         folder=folder.unfinished(),
     )
 
@@ -196,7 +192,7 @@ def recover(  # noqa: PLR0913  # likewise
         say=tell,
     )
     others = [
-        Other(_called(other.settings, settings), other.network, planner(other, parts.calibration, progress))
+        Other(_called(other.settings, settings), other.network, context_of(other, parts.calibration, progress))
         for other in starts[1:]
     ]
     candidates, best = search(start, trial, others)

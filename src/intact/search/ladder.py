@@ -15,7 +15,7 @@ from intact.formats import tflite
 from intact.measure.measurement import Measurement
 from intact.planning.quantized import Quantized
 from intact.remedies import apply
-from intact.remedies.base import Context, MakePlan, Remedy
+from intact.remedies.base import Context, Remedy
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.clip import Clip
 from intact.remedies.equalize import Equalize
@@ -71,11 +71,11 @@ class Evaluator(abc.ABC):
 @final
 @dataclass(frozen=True)
 class Other:
-    """Another network to start from, what tells it apart, and what plans it anew."""
+    """Another network to start from, what tells it apart, and what plans it anew, both ways, as its ``context`` says."""
 
     name: str
     network: Quantized
-    make_plan: MakePlan
+    context: Context
 
 
 def search(start: Quantized, evaluator: Evaluator, others: Sequence[Other] = ()) -> tuple[tuple[Candidate, ...], Candidate]:
@@ -120,7 +120,8 @@ class _Ladder:
             yield other.name, "it keeps numbers of different size apart", other.network, ()
             if self.best.name == other.name:
                 self.start, self.prefix = other.network, f"{other.name}: "
-                self.context = replace(self.context, make_plan=other.make_plan)
+                made = other.context
+                self.context = replace(self.context, make_plan=made.make_plan, by_extremes=made.by_extremes)
         for remedies in ((BiasCorrection(),), (Equalize(), BiasCorrection()), (Equalize(), Clip(), BiasCorrection())):
             yield self._flat("it costs seconds", remedies)
         if self._over():
