@@ -27,7 +27,7 @@ from intact.planning.targets import target as target_named
 from intact.progress import silent
 from intact.remedies import apply, known
 from intact.run.as_planned import Start, context_of, mend_and_plan
-from intact.run.findings import LOW, LOW_CHANNEL, WIDER
+from intact.run.findings import LOW, LOW_CHANNEL, wider
 from intact.run.folder import RunFolder
 from intact.run.settings import Settings
 from intact.simulate.engine import Batch, Program, run_batches
@@ -71,10 +71,8 @@ def what_helps(
 
     ``prepared`` gives the float graph for other settings. What learns, or needs labels, is not tried.
     """
-    scheme = scheme_named(settings.scheme)
-    if not scheme.is_integer:
-        wider = WIDER.get(settings.scheme)
-        return "the float network as it was read gives the same" if wider is None else f"type --scheme {wider}"
+    if not scheme_named(settings.scheme).is_integer:
+        return wider(settings.scheme)
     trials = _Trials(network, settings, parts.calibration, tuple(one.name for one in seen), prepared)
     base = trials.of_plan(network.graph, network.plan)
     if base[1] >= 0 and base[1] >= _margin(seen) + _APART:
