@@ -52,7 +52,7 @@ def diagnose(
             from intact.diagnosis.diagnose import diagnose_file
             from intact.report.diagnosis import to_table
             from intact.report.terminal import Output
-            from intact.run.folder import RunFolder
+            from intact.run.folder import RunFolder, Work
             from intact.run.job import Job
 
         output, samples = Output(quiet, as_json), samples_of.load(data, preprocessing, label=label)
@@ -60,7 +60,8 @@ def diagnose(
             if against is not None:
                 found = diagnose_file(model, samples, against=against, target=settings.target, progress=progress)
             else:
-                _, start, parts = Job(model, samples, None, settings, None, None, RunFolder(Path(folder)), progress).start()
+                work = Work(RunFolder(Path(folder)), progress)
+                _, start, parts = Job(model, samples, None, settings, None, None, work).start()
                 found = what_is_wrong(start.network, parts.calibration, progress)
         output.wide(to_table(found))
         output.notes(map(str, found.symptoms or ("nothing looks wrong; what is lost is rounding noise",)))

@@ -148,7 +148,7 @@ def _quantize(asked: _Asked, out: Path, overwrite: bool, quiet: bool, as_json: b
         from intact.report.markdown import to_markdown
         from intact.report.record import record, to_json
         from intact.report.terminal import Output
-        from intact.run.folder import open_run
+        from intact.run.folder import Work, open_run
         from intact.run.job import Job
 
     output, model, settings, preprocessing = Output(quiet, as_json), asked.model, asked.settings, asked.preprocessing
@@ -169,7 +169,7 @@ def _quantize(asked: _Asked, out: Path, overwrite: bool, quiet: bool, as_json: b
     folder = open_run(out, job, overwrite=overwrite)
     with folder.while_working(output.line), output.progress() as progress:
         metric = metric_of(settings.metric)
-        result = Job(model, source, reporting, settings, plan, metric, folder, progress, output.line).run()
+        result = Job(model, source, reporting, settings, plan, metric, Work(folder, progress, output.line)).run()
     document = record(result)
     folder.finish(
         {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
@@ -38,14 +38,13 @@ from intact.planning.plan import Plan
 from intact.planning.quantized import Quantized
 from intact.planning.schemes import scheme as scheme_named
 from intact.planning.targets import target as target_named
-from intact.progress import Progress
 from intact.rewrite.clean import clean
 from intact.rewrite.lowerings import lower
 from intact.run import findings
 from intact.run.advice import what_helps
 from intact.run.as_planned import Start, mend_and_plan, replayed
 from intact.run.calibration import ranges_taken
-from intact.run.folder import RunFolder
+from intact.run.folder import Work
 from intact.run.recover import Recovery, recover, remedied, replayed_network
 from intact.run.result import Result
 from intact.run.settings import Settings
@@ -54,10 +53,6 @@ from intact.run.settings import Settings
 _CALLS: Final = 10
 #: Numbers that all activations of all those calls may come to: they are looked at together.
 _HELD: Final = 1 << 27
-
-
-def _unheard(line: str) -> None:
-    del line
 
 
 @final
@@ -82,9 +77,7 @@ class Job:
     settings: Settings
     plan: Plan | None
     metric: Metric | None
-    folder: RunFolder
-    progress: Progress
-    tell: Callable[[str], None] = _unheard
+    work: Work
 
     def __post_init__(self) -> None:
         if self.plan is not None:
@@ -97,7 +90,7 @@ class Job:
         graph = recovery.network.reference
         plan, integer = recovery.plan, recovery.network.integer()
         device = micro.check(integer, self.settings.target)
-        written = self.folder.file("model.tflite", lambda: tflite.write(integer))
+        written = self.work.folder.file("model.tflite", lambda: tflite.write(integer))
         measured = _Measured()
         verdict: Verdict | None = None
         if measure:
@@ -122,7 +115,7 @@ class Job:
                 *findings.great_loss(measured.readings, self.settings),
                 *self._doubts(graph, measured.readings, parts),
                 *self._poor(source, recovery.network, measured.seen, parts),
-                *findings.missed(verdict, recovery, parts, self.progress),
+                *findings.missed(verdict, recovery, parts, self.work.progress),
             ),
             tasks=measured.tasks,
             candidates=recovery.candidates,
@@ -139,7 +132,7 @@ class Job:
             graph = prepare(tflite.read(source.read_bytes()), self.settings)
         parts = self._split(graph)
         if self.plan is None:
-            start = mend_and_plan(graph, self.settings, parts.calibration, self.folder, self.progress)
+            start = mend_and_plan(graph, self.settings, parts.calibration, self.work.folder, self.work.progress)
         else:
             start = replayed(graph, self.plan, self.settings)
         # What is refused is better refused before an hour of remedies.
@@ -147,7 +140,7 @@ class Job:
         return source, start, parts
 
     def _convert(self) -> Path:
-        self.progress("convert", 0, 0)
+        self.work.progress("convert", 0, 0)
 
         def make() -> bytes:
             with tempfile.TemporaryDirectory(prefix="intact-") as scratch:
@@ -155,10 +148,10 @@ class Job:
                 sample = example_for(self.model, self.data.examples)
                 return to_float_tflite(self.model, out, sample, input_shape=self.settings.input_shape).read_bytes()
 
-        return self.folder.file("float.tflite", make)
+        return self.work.folder.file("float.tflite", make)
 
     def _split(self, graph: Graph) -> Parts:
-        self.progress("read samples", 0, 0)
+        self.work.progress("read samples", 0, 0)
         if is_module(self.model):
             samples_of.check_channels(samples_of.input_specs(graph))
         data = bound(self.data, graph, self.metric)
@@ -172,7 +165,7 @@ class Job:
         parts = samples_of.partition(data, evaluation, self.settings.seed, wanted, in_order=in_order)
         if self.metric is not None:
             targets_of(parts.report)
-        self.folder.claim("data", f"{parts.calibration.fingerprint()} {parts.report.fingerprint()}")
+        self.work.folder.claim("data", f"{parts.calibration.fingerprint()} {parts.report.fingerprint()}")
         return parts
 
     def _recover(self, start: Start, parts: Parts, source: Path) -> Recovery:
@@ -182,21 +175,12 @@ class Job:
                 raise OptionError(
                     "--plan replays what was decided before; leave out --remedies, --max-drop and --min-agreement"
                 )
-            return replayed_network(start, parts, self.plan, self.folder, self.progress)
+            return replayed_network(start, parts, self.plan, self.work)
         if goal is not None:
-            return recover(
-                self._starts(start, parts),
-                parts,
-                goal,
-                source=source,
-                metric=self.metric,
-                folder=self.folder,
-                progress=self.progress,
-                tell=self.tell,
-            )
+            return recover(self._starts(start, parts), parts, goal, source, self.metric, self.work)
         if names == () or not scheme_named(self.settings.scheme).is_integer:
             return Recovery(start.network)
-        return remedied(start, parts, names, folder=self.folder, progress=self.progress, tell=self.tell)
+        return remedied(start, parts, names, self.work)
 
     def _unused(self) -> tuple[Finding, ...]:
         """Options that a plan decides."""
@@ -213,7 +197,7 @@ class Job:
         if other is None:
             return (start,)
         graph = prepare(tflite.read(self._convert().read_bytes()), other)
-        return start, mend_and_plan(graph, other, parts.calibration, self.folder, self.progress)
+        return start, mend_and_plan(graph, other, parts.calibration, self.work.folder, self.work.progress)
 
     def _verdict(self, source: Path, written: Path, parts: Parts, tasks: Mapping[str, Task]) -> Verdict | None:
         goal = self.settings.goal
@@ -236,7 +220,7 @@ class Job:
         found = findings.poor(seen, network.reference)
         if not found:
             return ()
-        self.progress("look for what helps", 0, 0)
+        self.work.progress("look for what helps", 0, 0)
 
         def prepared(settings: Settings) -> Graph:
             return prepare(tflite.read(source.read_bytes()), settings)
@@ -263,16 +247,16 @@ class Job:
             float_graph=graph,
             graph=integer,
             target=target,
-            progress=self.progress,
+            progress=self.work.progress,
         )
         return _Measured(readings, said, tasks, outputs.fidelities)
 
     def _outputs(self, name: str, path: Path, report: Samples) -> dict[str, np.ndarray]:
         def make() -> dict[str, np.ndarray]:
             target = target_named(self.settings.target)
-            return outputs_of(path, report, target, partial(self.progress, f"run {name} model"))
+            return outputs_of(path, report, target, partial(self.work.progress, f"run {name} model"))
 
-        return self.folder.arrays(f"outputs of {name}", make)
+        return self.work.folder.arrays(f"outputs of {name}", make)
 
     def _about(self, source: Path, written: Path, parts: Parts) -> dict[str, Any]:
         path = Path(self.model) if isinstance(self.model, (str, Path)) else None

@@ -14,7 +14,7 @@ from intact.measure.metrics import metric_of
 from intact.planning.plan import Plan
 from intact.progress import Progress, silent
 from intact.run import options
-from intact.run.folder import RunFolder
+from intact.run.folder import RunFolder, Work
 from intact.run.job import Job
 from intact.run.result import Result
 from intact.run.settings import Settings
@@ -81,5 +81,5 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     with tempfile.TemporaryDirectory(prefix="intact-") as folder:
         samples = samples_of.samples_from(data)
         reporting = None if evaluation is None else samples_of.samples_from(evaluation, "evaluation")
-        job = Job(model, samples, reporting, settings, plan, measured_by, RunFolder(Path(folder)), progress or silent)
+        job = Job(model, samples, reporting, settings, plan, measured_by, Work(RunFolder(Path(folder)), progress or silent))
         return job.run(measure=measure)

@@ -22,12 +22,11 @@ from intact.network.graph import Graph
 from intact.planning.plan import Plan, Remedied
 from intact.planning.quantized import Quantized
 from intact.planning.targets import target as target_named
-from intact.progress import Progress
 from intact.remedies import apply, known
 from intact.remedies.base import Context
 from intact.run.as_planned import Start, context_of
 from intact.run.defaults import Taken, choose, samples_for
-from intact.run.folder import RunFolder
+from intact.run.folder import RunFolder, Work
 from intact.run.settings import Settings
 from intact.run.trial import Trial
 from intact.search.candidate import Candidate
@@ -63,17 +62,9 @@ class Recovery:
         return replace(self.network.plan, remedied=self.remedied)
 
 
-def remedied(  # noqa: PLR0913  # a run's own parts, from one caller
-    start: Start,
-    parts: Parts,
-    names: tuple[str, ...] | None,
-    *,
-    folder: RunFolder,
-    progress: Progress,
-    tell: Callable[[str], None],
-) -> Recovery:
+def remedied(start: Start, parts: Parts, names: tuple[str, ...] | None, work: Work) -> Recovery:
     """The network after the remedies called ``names``, or with None after the cheap ones that it clearly gains by."""
-    network, context = start.network, _context(start, parts, folder, progress)
+    network, context, folder = start.network, _context(start, parts, work), work.folder
     if names is None:
         taken = _taken(start, parts, folder, context)
         if not taken.names:
@@ -94,11 +85,11 @@ def remedied(  # noqa: PLR0913  # a run's own parts, from one caller
     arrays = folder.arrays("remedies", lambda: apply(remedies, network, learning, context).to_arrays())
     made = Quantized.from_arrays(network, arrays)
     for step in made.log:
-        tell(step)
+        work.tell(step)
     return Recovery(made, findings=findings, remedied=_noted(made, learning, 0))
 
 
-def replayed_network(start: Start, parts: Parts, plan: Plan, folder: RunFolder, progress: Progress) -> Recovery:
+def replayed_network(start: Start, parts: Parts, plan: Plan, work: Work) -> Recovery:
     """The network of ``plan``, made before, whose constants are changed again as they were for it.
 
     ``start`` is the network before any remedy. OptionError where the constants were learned, which takes as long again.
@@ -116,7 +107,7 @@ def replayed_network(start: Start, parts: Parts, plan: Plan, folder: RunFolder, 
             f"the plan is for constants that {' and '.join(names)} fitted to other samples than these: give the --data, --eval "
             f"and --seed of that run, or leave out --plan and type --remedies {','.join(names)}"
         )
-    context = replace(_context(start, parts, folder, progress), make_plan=lambda *_: plan, by_extremes=None)
+    context = replace(_context(start, parts, work), make_plan=lambda *_: plan, by_extremes=None)
     made = apply(known(name for name in names if name in _OF_CONSTANTS), network, learning, context)
     return Recovery(replace(made, remedies=names), remedied=plan.remedied)
 
@@ -143,41 +134,27 @@ def _digest(samples: Samples) -> str:
     return hashlib.sha256(b"".join((about.encode(), *samples.digests()))).hexdigest()
 
 
-def _context(start: Start, parts: Parts, folder: RunFolder, progress: Progress) -> Context:
-    settings = start.settings
-    return replace(
-        context_of(start, parts.calibration, progress),
-        device=device_named(settings.device),
-        deadline=time.monotonic() + settings.time_budget,
-        folder=folder.unfinished(),
-    )
+def _context(start: Start, parts: Parts, work: Work) -> Context:
+    device, deadline = device_named(start.settings.device), time.monotonic() + start.settings.time_budget
+    context = context_of(start, parts.calibration, work.progress)
+    return replace(context, device=device, deadline=deadline, folder=work.folder.unfinished())
 
 
-def recover(  # noqa: PLR0913  # likewise
-    starts: Sequence[Start],
-    parts: Parts,
-    goal: Goal,
-    *,
-    source: Path,
-    metric: Metric | None,
-    folder: RunFolder,
-    progress: Progress,
-    tell: Callable[[str], None],
+def recover(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
+    starts: Sequence[Start], parts: Parts, goal: Goal, source: Path, metric: Metric | None, work: Work
 ) -> Recovery:
     """The network that a search from all of ``starts`` found for the limit ``goal``.
 
-    ``source`` is the float file. Finished candidates are taken over from ``folder``.
+    ``source`` is the float file. Finished candidates are taken over from the folder of ``work``.
     """
     start, settings = starts[0].network, starts[0].settings
-    target = target_named(settings.target)
-    context = _context(starts[0], parts, folder, progress)
+    target, context = target_named(settings.target), _context(starts[0], parts, work)
     learning, choosing, findings = for_search(parts)
     goal.check(choosing, metric)
     if goal.kind == "drop" and metric is None:
         _check_labels(start.reference, choosing)
-    findings += _too_few(goal, len(parts.report), tell) if metric is None else ()
-    tell(f"candidates are compared on {counted(len(choosing), 'selection sample')}; {len(parts.report):,} others report")
-
+    findings += _too_few(goal, len(parts.report), work.tell) if metric is None else ()
+    work.tell(f"candidates are compared on {counted(len(choosing), 'selection sample')}; {len(parts.report):,} others report")
     trial = Trial(
         goal=goal,
         learning=learning,
@@ -188,14 +165,13 @@ def recover(  # noqa: PLR0913  # likewise
         choosing=choosing,
         target=target,
         metric=metric,
-        folder=folder,
-        say=tell,
+        work=work,
     )
-    others = [
-        Other(_called(other.settings, settings), other.network, context_of(other, parts.calibration, progress))
+    others = (
+        Other(_called(other.settings, settings), other.network, context_of(other, parts.calibration, work.progress))
         for other in starts[1:]
-    ]
-    candidates, best = search(start, trial, others)
+    )
+    candidates, best = search(start, trial, tuple(others))
     return Recovery(best.network, candidates, findings, best.name, _noted(best.network, learning, len(choosing)))
 
 

@@ -23,7 +23,7 @@ from intact.network.graph import Graph
 from intact.planning.quantized import Quantized
 from intact.planning.targets import Target
 from intact.remedies.base import Context
-from intact.run.folder import RunFolder
+from intact.run.folder import Work
 from intact.runtime import litert
 from intact.search.goal import Goal
 from intact.search.ladder import Evaluator
@@ -37,7 +37,7 @@ _TIMED_SECONDS: Final = 1.5
 class Trial(Evaluator):
     """Candidates against the float file ``source``, whose network is ``reference``, on the samples ``choosing``.
 
-    What is finished is kept in ``folder`` and not done again. ``say`` takes a line for whoever waits.
+    What is finished is kept in the folder of ``work`` and not done again.
     """
 
     goal: Goal
@@ -49,8 +49,7 @@ class Trial(Evaluator):
     choosing: Samples
     target: Target
     metric: Metric | None
-    folder: RunFolder
-    say: Callable[[str], None]
+    work: Work
 
     def judge(self, name: str, model: bytes) -> tuple[Measurement, float | None]:
         exact = self._outputs("float", self.source)
@@ -74,22 +73,22 @@ class Trial(Evaluator):
             now.append(True)
             return {**make().to_arrays(), "seconds": np.asarray(time.monotonic() - began)}
 
-        arrays = self.folder.arrays(f"candidate {name}", made)
+        arrays = self.work.folder.arrays(f"candidate {name}", made)
         return Quantized.from_arrays(base, arrays), 0.0 if now else float(arrays.get("seconds", 0.0))
 
     def keep(self, model: bytes, about: str) -> None:
-        self.folder.keep(model, about)
+        self.work.folder.keep(model, about)
 
     def tell(self, line: str) -> None:
-        self.say(line)
+        self.work.tell(line)
 
     def _outputs(self, name: str, path: Path) -> dict[str, np.ndarray]:
         """What a file gives for the selection samples."""
 
         def make() -> Mapping[str, np.ndarray]:
-            return outputs_of(path, self.choosing, self.target, partial(self.context.progress, f"try {name}"))
+            return outputs_of(path, self.choosing, self.target, partial(self.work.progress, f"try {name}"))
 
-        return self.folder.arrays(f"choosing {name}", make)
+        return self.work.folder.arrays(f"choosing {name}", make)
 
 
 @contextmanager
