@@ -21,4 +21,4 @@ def shared() -> Path:
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less time for what measures and tries by the clock, for tests of everything else of a run."""
     monkeypatch.setattr("intact.measure.figures._LATENCY_SECONDS", 1.0)
-    monkeypatch.setattr("intact.run.helps._SECONDS", 3.0)
+    monkeypatch.setattr("intact.run.advice._SECONDS", 3.0)

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from intact.measure.accuracy import Verdict
-from intact.run.quantize import Result
-from intact.search.ladder import front
+from intact.run.result import Result
+from intact.search.candidate import front
 
 SCHEMA: Final = "intact-result/1"
 

@@ -15,7 +15,7 @@ from intact.planning.targets import target as target_named
 from intact.runtime.scripts.keras_export import InputShape
 
 if TYPE_CHECKING:
-    from intact.search.ladder import Goal
+    from intact.search.goal import Goal
 
 
 @final
@@ -83,7 +83,7 @@ class Settings:
     @property
     def goal(self) -> Goal | None:
         """The limit to meet, if one was asked for."""
-        from intact.search.ladder import Goal  # noqa: PLC0415  # loads torch, which whoever types a wrong option need not wait for
+        from intact.search.goal import Goal  # noqa: PLC0415  # loads torch, which whoever types a wrong option need not wait for
 
         if self.max_drop is not None:
             return Goal("drop", self.max_drop)

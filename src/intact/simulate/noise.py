@@ -11,16 +11,17 @@ import torch
 from torch.nn import functional as F
 
 from intact.data import Samples
+from intact.data.samples import SMALL_BATCH
 from intact.network.graph import Graph, Op, Tensor
 from intact.numbers.affine import Affine, Float, dequantize_array
 from intact.ops.activation import Softmax
 from intact.planning.integer_graph import stored, weights_of
 from intact.planning.quantized import Quantized
+from intact.progress import Progress, silent
 from intact.simulate.engine import Batch, Program, map_batches
 
 #: Noise is a sum over all positions of all outputs: a few samples rank the ops.
 _SAMPLES: Final = 64
-_BATCH: Final = 16
 
 
 @final
@@ -43,7 +44,7 @@ def sensitivities(  # noqa: PLR0913  # what to look at, and how to look
     network: Quantized,
     samples: Samples,
     device: str = "cpu",
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress = silent,
     *,
     both_ways: bool = False,
     activations: bool = True,
@@ -71,8 +72,7 @@ def sensitivities(  # noqa: PLR0913  # what to look at, and how to look
     for n, op in enumerate(ops):
         if out_of_time():
             return ()
-        if progress is not None:
-            progress("diagnose", n, len(ops))
+        progress("diagnose", n, len(ops))
         spared = 1 - noise([o for o in ops if o is not op]) / max(whole, 1e-300) if both_ways else None
         found.append((op, noise([op]), spared))
     total = sum(alone for _, alone, _ in found) or 1.0
@@ -138,8 +138,7 @@ def without_softmax(graph: Graph) -> Graph:
 
 
 def _batches(samples: Samples) -> list[Batch]:
-    """A few samples in as many batches as keep the cores of a laptop busy."""
-    return [batch for batch, _ in samples.spread(_SAMPLES).batches(_BATCH)]
+    return [batch for batch, _ in samples.spread(_SAMPLES).batches(SMALL_BATCH)]
 
 
 def _outputs(graph: Graph, batches: list[Batch], device: str) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ from typing import Final, final
 import numpy as np
 
 from intact.data import Parts, Samples
+from intact.data.samples import SMALLEST_BATCH
 from intact.errors import OptionError, ResourceError, UnsupportedError
 from intact.measure.outputs import OutputFidelity, without_mean
 from intact.network.graph import Graph, Op, short_name
@@ -23,10 +24,10 @@ from intact.planning.plan import Plan
 from intact.planning.quantized import Quantized
 from intact.planning.schemes import scheme as scheme_named
 from intact.planning.targets import target as target_named
+from intact.progress import silent
 from intact.remedies import apply, known
-from intact.remedies.base import Context, silent
-from intact.run.begin import Start, begin, by_extremes, planner
-from intact.run.findings import LOW, LOW_CHANNEL, WIDER
+from intact.run.as_planned import Start, context_of, mend_and_plan
+from intact.run.findings import LOW, LOW_CHANNEL, wider
 from intact.run.folder import RunFolder
 from intact.run.settings import Settings
 from intact.simulate.engine import Batch, Program, run_batches
@@ -39,7 +40,6 @@ _RUN_SECONDS: Final = 1.0
 _FIRST: Final = 2
 _LEAST: Final = 8
 _MOST: Final = 64
-_BATCH: Final = 8
 #: Ops that are kept in float at most, and ways that are told.
 _KEPT: Final = 8
 _TOLD: Final = 3
@@ -71,10 +71,8 @@ def what_helps(
 
     ``prepared`` gives the float graph for other settings. What learns, or needs labels, is not tried.
     """
-    scheme = scheme_named(settings.scheme)
-    if not scheme.is_integer:
-        wider = WIDER.get(settings.scheme)
-        return "the float network as it was read gives the same" if wider is None else f"type --scheme {wider}"
+    if not scheme_named(settings.scheme).is_integer:
+        return wider(settings.scheme)
     trials = _Trials(network, settings, parts.calibration, tuple(one.name for one in seen), prepared)
     base = trials.of_plan(network.graph, network.plan)
     if base[1] >= 0 and base[1] >= _margin(seen) + _APART:
@@ -143,7 +141,7 @@ class _Trials:
 
     @staticmethod
     def _cut(samples: Samples) -> Iterator[Batch]:
-        return (batch for batch, _ in samples.batches(_BATCH))
+        return (batch for batch, _ in samples.batches(SMALLEST_BATCH))
 
     def over(self) -> bool:
         return time.monotonic() >= self.deadline
@@ -209,7 +207,7 @@ class _Trials:
 
     def _begun(self, settings: Settings) -> Start:
         with tempfile.TemporaryDirectory(prefix="intact-") as folder:
-            return begin(self.prepared(settings), settings, self.samples, RunFolder(Path(folder)), silent)
+            return mend_and_plan(self.prepared(settings), settings, self.samples, RunFolder(Path(folder)), silent)
 
     def _remedies(self, names: tuple[str, ...]) -> Iterator[_Way]:
         if self.over():
@@ -221,8 +219,7 @@ class _Trials:
         yield _Way(f"--remedies {','.join(r.name for r in known((*self.taken, *names)))}", *self.of_plan(made.graph, made.plan))
 
     def _applied(self, names: tuple[str, ...], start: Start) -> Quantized:
-        makers = planner(start, self.samples, silent), by_extremes(start, self.samples, silent)
-        context = Context(*makers, deadline=self.deadline)
+        context = replace(context_of(start, self.samples), deadline=self.deadline)
         return apply(known(names), start.network, self.samples, context)
 
     def _in_float(self) -> Iterator[_Way]:
