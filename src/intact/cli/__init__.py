@@ -1,1 +1,1 @@
-"""The ``intact`` command: ``app`` parses and refuses without loading anything heavy, ``commands`` calls and renders."""
+"""The ``intact`` command: ``app`` gathers the commands; each module parses its own, refuses, and loads what is heavy only then."""
