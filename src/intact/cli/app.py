@@ -160,13 +160,12 @@ def quantize(
             metric=None if metric is None else choices.metric(metric),
         )
         preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
-        text = None if plan is None else _text(plan)
         _check(model, data, evaluation, label=label)
         with _loading():
             from intact.cli import commands  # noqa: PLC0415
 
         output, folder = commands.output_for(quiet, as_json), out or Path(f"{model.stem}_{scheme}")
-        result = commands.quantize(model, data, evaluation, settings, preprocessing, text, folder, overwrite, output, label)
+        result = commands.quantize(model, data, evaluation, settings, preprocessing, plan, folder, overwrite, output, label)
         if result.verdict is not None:
             verdict = result.verdict
             output.console.print(f"verdict: {verdict.in_full}", soft_wrap=True)
@@ -364,13 +363,6 @@ def _read(model: Path) -> None:
         pass
 
     tflite.read(model, kernels=False)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"{path} cannot be read as a plan; give --plan a plan.json from a run folder") from error
 
 
 def main() -> None:

@@ -54,14 +54,14 @@ def quantize(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
     evaluation: Path | None,
     settings: Settings,
     preprocessing: Preprocessing,
-    plan: str | None,
+    plan: Path | None,
     out: Path,
     overwrite: bool,
     output: Output,
     label: str | None = None,
 ) -> Result:
     """Run the job in its folder and write what it gives."""
-    replayed = None if plan is None else Plan.from_json(plan)
+    replayed = None if plan is None else Plan.load(plan)
     source = samples_of.load(data, preprocessing, label=label)
     reporting = None if evaluation is None else samples_of.load(evaluation, preprocessing, label=label, use="eval")
     job = {
@@ -78,8 +78,10 @@ def quantize(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
         metric = None if settings.metric is None else metrics.METRICS[settings.metric]
         result = Job(model, source, reporting, settings, replayed, metric, folder, progress, output.line).run()
     document = record(result)
+    adjusted = result.plan.adjusted
     folder.finish(
         {
+            **({"plan.npz": adjusted.data} if adjusted is not None and adjusted.data else {}),
             "model.tflite": result.model,
             "plan.json": result.plan.to_json().encode(),
             "result.md": to_markdown(document).encode(),
