@@ -72,7 +72,7 @@ def test_the_same_bytes_on_other_samples(remedies, scheme, tmp_path, request):
 @pytest.mark.parametrize("limit", [{"max_drop": 1.0}, {"min_agreement": 99}])
 def test_the_same_bytes_after_a_search(limit, tmp_path, request, monkeypatch):
     losses = iter([5.0, 4.0, 3.0, 0.0])
-    monkeypatch.setattr(Goal, "loss", lambda *_: Measurement("accuracy drop", next(losses), "percentage points", None, None, "", 9))
+    monkeypatch.setattr(Goal, "loss", lambda *_: Measurement("accuracy drop", next(losses), "", None, None, "", 9))
     x, y = labelled()
     first = intact.quantize(net(), intact.data.arrays(x, y), scheme="w4a8", measure=False, **limit)
     assert first.taken == "equalize + clip + bias"
