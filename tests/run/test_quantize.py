@@ -143,7 +143,14 @@ def test_the_run_folder(folder, tmp_path):
     out = tmp_path / "run"
     done = call("quantize", folder / "net.tflite", "--data", folder / "val.npz", "--out", out, "--json")
     assert done.exit_code == 0, done.output
-    assert sorted(p.name for p in out.iterdir()) == ["job.json", "model.tflite", "plan.json", "result.json", "result.md"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "job.json",
+        "model.tflite",
+        "plan.json",
+        "plan.npz",
+        "result.json",
+        "result.md",
+    ]
     record = json.loads((out / "result.json").read_text())
     assert json.loads(done.stdout) == record
     assert record["schema"] == "intact-result/1"

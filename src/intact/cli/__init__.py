@@ -1,1 +1,1 @@
-"""The ``intact`` command: ``app`` gathers the commands; each module parses its own, refuses, and loads what is heavy only then."""
+"""The ``intact`` command: ``app`` gathers the commands, whose modules parse, refuse, and only then load what is heavy."""

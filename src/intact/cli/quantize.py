@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class _Asked:
-    """What was typed, once it is understood; ``plan`` is the text of the file."""
+    """What was typed, once it is understood."""
 
     model: Path
     data: Path
@@ -32,7 +32,7 @@ class _Asked:
     settings: Settings
     preprocessing: Preprocessing
     label: str | None = None
-    plan: str | None = None
+    plan: Path | None = None
 
 
 def quantize(
@@ -108,7 +108,8 @@ def quantize(
             metric=None if metric is None else choices.metric(metric),
         )
         preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
-        asked = _Asked(model, data, evaluation, settings, preprocessing, label, None if plan is None else _text(plan))
+        asked = _Asked(model, data, evaluation, settings, preprocessing, label, plan)
+        _check_plan(plan)
         shared.check(model, data, evaluation, label=label)
         verdict = _quantize(asked, out or Path(f"{model.stem}_{scheme}"), overwrite, quiet, as_json)
         if verdict is not None and (verdict.status == "fail" or (strict and verdict.status != "pass")):
@@ -152,7 +153,7 @@ def _quantize(asked: _Asked, out: Path, overwrite: bool, quiet: bool, as_json: b
         from intact.run.job import Job
 
     output, model, settings, preprocessing = Output(quiet, as_json), asked.model, asked.settings, asked.preprocessing
-    plan = None if asked.plan is None else Plan.from_json(asked.plan)
+    plan = None if asked.plan is None else Plan.load(asked.plan)
     source = samples_of.load(asked.data, preprocessing, label=asked.label)
     reporting = None
     if asked.evaluation is not None:
@@ -171,8 +172,10 @@ def _quantize(asked: _Asked, out: Path, overwrite: bool, quiet: bool, as_json: b
         metric = metric_of(settings.metric)
         result = Job(model, source, reporting, settings, plan, metric, Work(folder, progress, output.line)).run()
     document = record(result)
+    adjusted = result.plan.adjusted
     folder.finish(
         {
+            **({"plan.npz": adjusted.data} if adjusted is not None and adjusted.data else {}),
             "model.tflite": result.model,
             "plan.json": result.plan.to_json().encode(),
             "result.md": to_markdown(document).encode(),
@@ -189,8 +192,9 @@ def _quantize(asked: _Asked, out: Path, overwrite: bool, quiet: bool, as_json: b
     return result.verdict
 
 
-def _text(path: Path) -> str:
+def _check_plan(path: Path | None) -> None:
+    """Before anything is loaded: that there is a text to read."""
     try:
-        return path.read_text()
+        _ = None if path is None else path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"{path} cannot be read as a plan; give --plan a plan.json from a run folder") from error

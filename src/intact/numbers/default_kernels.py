@@ -20,7 +20,6 @@ from intact.numbers.arithmetic import (
     Arithmetic,
     Function,
     Output,
-    Reference,
     below_largest,
     centered,
     every_value,
@@ -29,6 +28,7 @@ from intact.numbers.arithmetic import (
     look_up,
     round_away,
 )
+from intact.numbers.reference_kernels import Reference
 
 #: What LiteRT's own kernels and the reference kernels have in common.
 _BUILTIN = Reference()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, final
 
-from intact import choices
+from intact import choices, files
 from intact.errors import OptionError
 from intact.network.graph import Graph
 from intact.numbers.affine import Affine, Float, Format, Index
+from intact.planning.adjusted import Adjusted
 from intact.planning.ranges import Range
 from intact.rewrite.mending import Step
 
@@ -59,7 +61,7 @@ class Plan:
     outside world does (an input or output type), and ``names`` of the tensors in the file that was read.
 
     ``steps``: rewrites of the network, made before anything else, of which its tensor ids are. ``remedied``: what changed the
-    constants that it was made for.
+    constants that it was made for; ``adjusted``: these constants, None where nothing is known of them.
     """
 
     scheme: str
@@ -70,6 +72,7 @@ class Plan:
     names: Mapping[int, str] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
     remedied: Remedied = Remedied()
+    adjusted: Adjusted | None = None
 
     def __post_init__(self) -> None:
         for name in ("tensors", "edges", "boundary", "names"):
@@ -126,6 +129,9 @@ class Plan:
             document["steps"] = [{**vars(step), "exponents": list(step.exponents)} for step in self.steps]
         if self.remedied.names:
             document["remedied"] = {**vars(self.remedied), "names": list(self.remedied.names)}
+        if self.adjusted is not None:
+            held = {"file": self.adjusted.file, "sha256": self.adjusted.sha256}
+            document["adjusted"] = held if self.adjusted.file else None
         return json.dumps(document | {"tensors": rows, "edges": edges, "boundary": boundary}, indent=1) + "\n"
 
     @staticmethod
@@ -150,9 +156,42 @@ class Plan:
                     for row in document.get("steps", ())
                 ),
                 remedied=_remedied_from_json(document["remedied"]) if "remedied" in document else Remedied(),
+                adjusted=_adjusted_from_json(document["adjusted"]) if "adjusted" in document else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise OptionError(f"not a plan that Intact wrote ({error!r}); give --plan a plan.json from a run folder") from error
+
+    @staticmethod
+    def load(path: str | Path) -> Plan:
+        """The plan.json at ``path`` with the constants in the file beside it, which it names.
+
+        Raises OptionError where the one is no plan or the other is not of it; :attr:`is_whole` says whether it is there.
+        """
+        path = Path(path)
+        try:
+            plan = Plan.from_json(path.read_text())
+        except (OSError, UnicodeDecodeError) as error:
+            raise OptionError(f"{path} cannot be read as a plan; give --plan a plan.json from a run folder") from error
+        return plan if plan.adjusted is None else replace(plan, adjusted=plan.adjusted.beside(path, plan.instead))
+
+    def save(self, path: str | Path) -> Path:
+        """Write this as JSON and, where remedies adjusted constants, these beside it: ``a/p.json`` and ``a/p.npz``."""
+        path, plan = Path(path), self
+        if self.adjusted is not None and self.adjusted.data:
+            plan = replace(self, adjusted=replace(self.adjusted, file=path.with_suffix(".npz").name))
+            files.write_bytes(path.with_suffix(".npz"), self.adjusted.data)
+        files.write_text(path, plan.to_json())
+        return path
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it holds all constants that it was made for, so that nothing is looked for or learned to replay it."""
+        return self.adjusted is not None and self.adjusted.data is not None
+
+    @property
+    def instead(self) -> str:
+        """What to type where it cannot be replayed."""
+        return f"leave out --plan and type --remedies {','.join(dict.fromkeys(self.remedied.names))}"
 
     def check(self, graph: Graph) -> Plan:
         """This plan, if it was made for ``graph``; OptionError names the first tensor that says otherwise."""
@@ -187,6 +226,15 @@ def _remedied_from_json(row: Mapping[str, Any]) -> Remedied:
     if not isinstance(names, list) or not all(isinstance(n, int) and 0 <= n < _MOST for n in counts) or not samples:
         raise ValueError(f"remedied: {dict(row)}")
     return Remedied(choices.remedies(str(name) for name in names), samples, skipped, str(digest))
+
+
+def _adjusted_from_json(row: Mapping[str, Any] | None) -> Adjusted:
+    if row is None:
+        return Adjusted("", "", b"")
+    file, sha256 = row["file"], row["sha256"]
+    if not isinstance(file, str) or not isinstance(sha256, str) or not file or Path(file).name != file:
+        raise ValueError(f"adjusted: {dict(row)}")
+    return Adjusted(file, sha256)
 
 
 def _entry_to_json(entry: Entry) -> dict[str, Any]:

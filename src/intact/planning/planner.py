@@ -11,6 +11,7 @@ import numpy as np
 
 from intact.errors import ModelError, OptionError, UnsupportedError
 from intact.network.graph import Graph, Op, short_name
+from intact.network.weighted import Weighted, weighted
 from intact.numbers.affine import (
     Affine,
     Float,
@@ -18,27 +19,21 @@ from intact.numbers.affine import (
     affine_from_range,
     bias_format,
     limits,
-    symmetric_from_absmax,
     weight_limits,
 )
-from intact.ops.base import SameAsInput, Weight
+from intact.ops.base import SameAsInput
 from intact.ops.opaque import Opaque
 from intact.planning.exactness import exact
 from intact.planning.islands import float_islands
 from intact.planning.masks import Masks, is_bounded
 from intact.planning.plan import Edge, Entry, Plan
-from intact.planning.ranges import Range, least_squared_error
+from intact.planning.ranges import Range
 from intact.planning.request import Request
 from intact.planning.shared_scales import Groups, share_scales
+from intact.planning.weights import LARGEST_MULTIPLIER, hybrid_weight, integer_weight
 
 #: Weights and constants with fewer elements stay float32 in ``float16`` and ``dynamic``: the extra op would cost more bytes.
 _WORTH_IT: Final = 256
-
-#: Kernels take requantization multipliers above 2**-32 and below 2**8 (XNNPACK) or 2**7 (int16; ADD takes 2**14), and biases
-#: that leave room in an accumulator of int32, or in the 48 bits that they take of an int64.
-_LEAST_MULTIPLIER: Final = 2.0**-30
-_LARGEST_MULTIPLIER: Final = 2.0**6
-_LARGEST_BIAS: Final[Mapping[str, int]] = {"int8": 2**30, "int16": 2**46}
 
 _AS_INT32: Final = "let them enter the model as int32 (in Keras: Input(shape, dtype='int32'))"
 _FLOAT: Final = Entry(Float(), "stays float32")
@@ -116,18 +111,17 @@ class _Draft:
                     self._plan_small_constant(i, op)
 
     def _plan_small_constant(self, i: int, op: Op) -> None:
-        data, weight = self._values(i), op.kind.weight
         if self.request.scheme.weights == "float16":
-            if np.abs(data).max() > np.finfo(np.float16).max:
+            if np.abs(self._values(i)).max() > np.finfo(np.float16).max:
                 self.tensors[i] = Entry(Float(), "holds values beyond float16's 65504")
                 return
             self.tensors[i] = Entry(Float("float16"), "weights in half precision")
             self.edges[i, op.output] = Entry(Float(), "kernels compute in float32")
             return
+        found = weighted(self.graph, op)
         hybrid = self.request.scheme.weights == "int8" and op.kind.name in self.request.target.hybrid
-        if hybrid and weight is not None and i == op.inputs[weight.input]:
-            absmax, axis, why = self._weight_absmax(data, op, weight)
-            self._require(i, op, Entry(symmetric_from_absmax(absmax, "int8", axis), why))
+        if hybrid and found is not None and i == found.weight.id:
+            self._require(i, op, hybrid_weight(found, self.request))
 
     def plan_integers(self) -> None:
         """Activations, weights and biases as integers wherever the target has a kernel for it."""
@@ -174,16 +168,15 @@ class _Draft:
 
     def _coarsen(self, op: Op, groups: Groups) -> None:
         """A step for the output that kernels take: too fine a one comes of calibration that saw nothing but zeros."""
-        weight, dtype = op.kind.weight, self.request.scheme.activations
+        (weight, bias), dtype = self._weight_and_bias(op), self.request.scheme.activations
         steps = []
-        for n, i in enumerate(op.inputs):
-            if i is None or not self.graph[i].is_float or (weight is not None and n == weight.bias):
+        for i in op.reads:
+            if not self.graph[i].is_float or i == bias:
                 continue
             low, high = groups.range(i) if i in groups else self._range(i)
-            is_weight = weight is not None and n == weight.input
             qmax = weight_limits(self.request.scheme.weights)[1]
-            steps.append(max(-low, high) / qmax if is_weight else affine_from_range(low, high, dtype).scale[0])
-        least = op.kind.unit(steps) / _LARGEST_MULTIPLIER
+            steps.append(max(-low, high) / qmax if i == weight else affine_from_range(low, high, dtype).scale[0])
+        least = op.kind.unit(steps) / LARGEST_MULTIPLIER
         if affine_from_range(*groups.range(op.output), dtype).scale[0] < least:
             groups.widen(op.output, (0.0, least * (limits(dtype)[1] - limits(dtype)[0])))
 
@@ -232,9 +225,13 @@ class _Draft:
         return stored[0][1] if len(stored) == len(readers) and stored[0] is not None and None not in stored else None
 
     def _weight_is_constant(self, op: Op) -> bool:
-        weight = op.kind.weight
-        weight_id = None if weight is None else op.inputs[weight.input]
-        return weight_id is None or self.graph[weight_id].is_constant
+        found = weighted(self.graph, op)
+        return found is None or found.is_constant
+
+    def _weight_and_bias(self, op: Op) -> tuple[int | None, int | None]:
+        """Their ids; None for what the op does not have."""
+        found = weighted(self.graph, op)
+        return (None, None) if found is None else (found.weight.id, None if found.bias is None else found.bias.id)
 
     def _plan_float_op(self, op: Op) -> None:
         for i in dict.fromkeys(op.reads):
@@ -242,9 +239,8 @@ class _Draft:
                 self.edges[i, op.output] = Entry(Float(), f"{op.kind.name} runs in float here")
 
     def _plan_integer_op(self, op: Op) -> None:
-        weight = op.kind.weight
-        special = () if weight is None else tuple(op.inputs[p] for p in (weight.input, weight.bias) if p < len(op.inputs))
-        special += self._plan_operands(op)
+        found = weighted(self.graph, op)
+        special = (*self._weight_and_bias(op), *self._plan_operands(op))
         for i in dict.fromkeys(op.reads):
             if i in special or not self.graph[i].is_float:
                 continue
@@ -253,8 +249,8 @@ class _Draft:
                 self._require(i, op, needed)
             elif self._own(i).format != needed.format:
                 self.edges[i, op.output] = needed
-        if weight is not None:
-            self._plan_weight(op, weight)
+        if found is not None:
+            self._plan_weight(found)
 
     def _plan_operands(self, op: Op) -> tuple[int, ...]:
         """Constants whose formats the op says itself."""
@@ -291,48 +287,17 @@ class _Draft:
             fmt = affine_from_range(min(seen[0], 0.0), max(seen[1], least * (limits(dtype)[1] - limits(dtype)[0])), dtype)
         return Entry(fmt, why, seen)
 
-    def _plan_weight(self, op: Op, weight: Weight) -> None:
-        """Symmetric weights, wide enough that the bias fits the accumulator and the multiplier what kernels take."""
-        weight_id, bias_id = op.inputs[weight.input], op.inputs[weight.bias] if weight.bias < len(op.inputs) else None
-        special = (weight_id, bias_id)
-        data_id = next(i for i in op.reads if i not in special and self.graph[i].is_float)
-        activation, output = self._at(data_id, op).format, self._own(op.output).format
-        if weight_id is None or not isinstance(activation, Affine) or not isinstance(output, Affine):
-            raise TypeError(f"{self.graph.label(op)} has no integer input, weight or output")
-        absmax, axis, why = self._weight_absmax(self._values(weight_id), op, weight)
-        multiplier = np.full(absmax.shape, _LEAST_MULTIPLIER * output.scale[0] / activation.scale[0])
-        bias = np.zeros(absmax.shape)
-        if bias_id is not None:
-            values = np.abs(self._values(bias_id).reshape(-1).astype(np.float64))
-            least = values / (activation.scale[0] * _LARGEST_BIAS[activation.dtype])
-            bias = least if axis is not None else np.full(absmax.shape, least.max(initial=0.0))
-        floor = np.maximum(multiplier, bias)
-        dtype = self.request.scheme.weights
-        if dtype == "int4" and (op.kind.name not in self.request.target.int4 or op.output in self.request.wide_weights):
-            dtype = "int8"
-        if dtype == "int4":
-            absmax, why = (
-                least_squared_error(self._values(weight_id), absmax, dtype, axis),
-                "least squared error of the weights",
-            )
-        qmax = weight_limits(dtype)[1]
-        if not absmax.any():  # any scale holds zeros; this one makes the multiplier 1
-            absmax, why = np.full(absmax.shape, qmax * output.scale[0] / activation.scale[0]), "all zeros: any scale holds them"
-        why = _why_scales(why, np.asarray(symmetric_from_absmax(absmax, dtype, axis).scale), bias, multiplier)
-        absmax = np.where(absmax > 0, np.maximum(absmax, floor * qmax), absmax)
-        scales = np.asarray(symmetric_from_absmax(absmax, dtype, axis).scale)
-        # The second maximum is for an all-zero channel with a large bias, whose scale came from its neighbours.
-        fmt = symmetric_from_absmax(np.maximum(scales, floor) * qmax, dtype, axis)
-        self._require(weight_id, op, Entry(fmt, why))
-        if bias_id is not None:
-            self._require(bias_id, op, Entry(bias_format(activation, fmt), "scale of the input times scale of the weight"))
-
-    def _weight_absmax(self, data: np.ndarray, op: Op, weight: Weight) -> tuple[np.ndarray, int | None, str]:
-        """Largest magnitude per output channel, or over all where the request or the target wants one scale."""
-        if self.request.weights == "per-channel" and op.kind.name in self.request.target.per_channel:
-            others = tuple(a for a in range(data.ndim) if a != weight.axis)
-            return np.abs(data).max(axis=others), weight.axis, "largest |weight| of each output channel"
-        return np.atleast_1d(np.abs(data).max()), None, "largest |weight|"
+    def _plan_weight(self, found: Weighted) -> None:
+        """The weight, and the bias in units of the sums that it is added to."""
+        op = found.op
+        activation, output = self._at(found.data.id, op).format, self._own(op.output).format
+        if not isinstance(activation, Affine) or not isinstance(output, Affine):
+            raise TypeError(f"{self.graph.label(op)} has no integer input or output")
+        entry = integer_weight(found, activation, output, self.request)
+        self._require(found.weight.id, op, entry)
+        if found.bias is not None and isinstance(entry.format, Affine):
+            unit = bias_format(activation, entry.format)
+            self._require(found.bias.id, op, Entry(unit, "scale of the input times scale of the weight"))
 
     def _plan_boundary(self) -> None:
         """Inputs and outputs exactly as asked for; a conversion op sits between where that differs from the inside."""
@@ -391,18 +356,6 @@ class _Draft:
         if i not in self.ranges:
             raise ModelError(f"no range was calibrated for {self.graph[i].origin!r}")
         return self.ranges[i]
-
-
-def _why_scales(why: str, wanted: np.ndarray, bias: np.ndarray, multiplier: np.ndarray) -> str:
-    """``why`` the scales of a weight are as ``wanted``, and in how many channels kernels need wider ones."""
-    said = []
-    causes = (("the bias fits the accumulator", bias, multiplier), ("kernels take the multiplier", multiplier, bias))
-    for cause, floor, other in causes:
-        count = int(((floor > wanted * (1 + 1e-6)) & (floor >= other)).sum())
-        if count == wanted.size:
-            return f"so wide that {cause}"
-        said += [f"so wide that {cause} in {count} of {wanted.size} channels"] if count else []
-    return "; ".join((why, *said))
 
 
 def _outside(inside: Format, wanted: str, seen: Range) -> Format:

@@ -70,9 +70,13 @@ def mend_and_plan(graph: Graph, settings: Settings, calibration: Samples, folder
 
 
 def replayed(graph: Graph, plan: Plan, settings: Settings) -> Start:
-    """``graph`` as a plan made before says."""
+    """``graph`` as a plan made before says, with the constants that it holds."""
     changed = mended(graph, plan.steps)
-    return Start(Quantized(changed, changed, plan.check(changed)), settings, replace(settings.request(), steps=plan.steps))
+    plan.check(changed)
+    adjusted, names = changed if plan.adjusted is None else plan.adjusted.on(changed, plan.instead), plan.remedied.names
+    log = () if adjusted is changed else (f"took the constants that {', '.join(dict.fromkeys(names))} adjusted from the plan",)
+    network = Quantized(changed, adjusted, plan, log, remedies=names if plan.is_whole else ())
+    return Start(network, settings, replace(settings.request(), steps=plan.steps))
 
 
 def context_of(start: Start, samples: Samples, progress: Progress = silent) -> Context:

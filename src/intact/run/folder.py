@@ -25,7 +25,7 @@ from intact.errors import IntactError, OutputError, ResourceError
 from intact.progress import Progress, silent
 
 #: What a finished run leaves besides ``job.json``.
-RESULTS: Final = ("model.tflite", "plan.json", "result.md", "result.json")
+RESULTS: Final = ("model.tflite", "plan.npz", "plan.json", "result.md", "result.json")
 #: The best network while better ones are searched for, whole at any time.
 SO_FAR: Final = "best-so-far.tflite"
 _JOB: Final = "job.json"

@@ -41,7 +41,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     min_agreement: float | None = None,
     time_budget: float | str = 900.0,
     device: str = "auto",
-    plan: Plan | None = None,
+    plan: Plan | str | Path | None = None,
     metric: Metric | str | None = None,
     measure: bool = True,
     progress: Progress | None = None,
@@ -55,8 +55,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     none of them for ``()`` or "none"; "auto": equalize, clip and bias where the output clearly gains by them.
     ``max_drop`` (percentage points, or in the unit of ``metric``) or ``min_agreement`` (per cent) lets a search of at most
     ``time_budget`` (seconds, or "15m") choose; they learn on ``device``: "cpu", "cuda", or "auto". ``plan`` replays a plan
-    made before.
-    ``measure=False`` leaves out all figures.
+    made before: a Plan, or the path of a plan.json with its plan.npz beside it. ``measure=False`` leaves out all figures.
     Raises IntactError with one sentence that says what to do.
     """
     settings = Settings(
@@ -78,8 +77,11 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
         metric=None if metric is None else metric if isinstance(metric, str) else accuracy.called(metric),
     )
     measured_by = metric_of(metric)
+    replaying = Plan.load(plan) if isinstance(plan, (str, Path)) else plan
     with tempfile.TemporaryDirectory(prefix="intact-") as folder:
         samples = samples_of.samples_from(data)
         reporting = None if evaluation is None else samples_of.samples_from(evaluation, "evaluation")
-        job = Job(model, samples, reporting, settings, plan, measured_by, Work(RunFolder(Path(folder)), progress or silent))
+        job = Job(
+            model, samples, reporting, settings, replaying, measured_by, Work(RunFolder(Path(folder)), progress or silent)
+        )
         return job.run(measure=measure)

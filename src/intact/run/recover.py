@@ -19,6 +19,7 @@ from intact.formats import tflite
 from intact.measure.accuracy import Metric
 from intact.measure.contradiction import contradiction
 from intact.network.graph import Graph
+from intact.planning.adjusted import Adjusted
 from intact.planning.plan import Plan, Remedied
 from intact.planning.quantized import Quantized
 from intact.planning.targets import target as target_named
@@ -58,8 +59,9 @@ class Recovery:
 
     @property
     def plan(self) -> Plan:
-        """The plan of ``network``, with what has to be done to its constants to use it again."""
-        return replace(self.network.plan, remedied=self.remedied)
+        """The plan of ``network``, with the constants that it is for."""
+        adjusted = Adjusted.between(self.network.reference, self.network.graph) if self.remedied.names else None
+        return replace(self.network.plan, remedied=self.remedied, adjusted=adjusted)
 
 
 def remedied(start: Start, parts: Parts, names: tuple[str, ...] | None, work: Work) -> Recovery:
@@ -90,22 +92,23 @@ def remedied(start: Start, parts: Parts, names: tuple[str, ...] | None, work: Wo
 
 
 def replayed_network(start: Start, parts: Parts, plan: Plan, work: Work) -> Recovery:
-    """The network of ``plan``, made before, whose constants are changed again as they were for it.
+    """The network of ``plan``, made before. ``start`` is the network before any remedy, or with all that the plan holds.
 
-    ``start`` is the network before any remedy. OptionError where the constants were learned, which takes as long again.
+    Where the plan comes without its constants, they are changed again as they were for it; OptionError where they were learned,
+    which takes as long again, or fitted to other samples.
     """
     names, network = plan.remedied.names, start.network
+    if plan.is_whole or not names:
+        return Recovery(network, remedied=plan.remedied)
+    missing = f"; {plan.adjusted.file}, which holds them, is not beside the plan: put it there" if plan.adjusted else ""
     learned = [name for name in names if name in _LEARNED]
     if learned:
-        raise OptionError(
-            f"the plan is for weights that {' and '.join(learned)} made, and does not hold them; leave out --plan and type "
-            f"--remedies {','.join(dict.fromkeys(names))}"
-        )
+        raise OptionError(f"the plan is for weights that {' and '.join(learned)} made{missing}; or {plan.instead}")
     learning = for_learning_again(parts, plan.remedied.samples, plan.remedied.skipped)
     if any(name in _OF_CONSTANTS for name in names) and _digest(learning) != plan.remedied.digest:
         raise OptionError(
-            f"the plan is for constants that {' and '.join(names)} fitted to other samples than these: give the --data, --eval "
-            f"and --seed of that run, or leave out --plan and type --remedies {','.join(names)}"
+            f"the plan is for constants that {' and '.join(names)} fitted to other samples than these{missing}; "
+            f"give the --data, --eval and --seed of that run, or {plan.instead}"
         )
     context = replace(_context(start, parts, work), make_plan=lambda *_: plan, by_extremes=None)
     made = apply(known(name for name in names if name in _OF_CONSTANTS), network, learning, context)

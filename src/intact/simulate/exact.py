@@ -17,8 +17,9 @@ from intact.errors import DataError, OptionError, UnsupportedError, located
 from intact.network.graph import Graph, Op, Tensor
 from intact.network.lanes import Lanes
 from intact.numbers.affine import Affine, Float, quantize
-from intact.numbers.arithmetic import Arithmetic, Micro, Reference
+from intact.numbers.arithmetic import Arithmetic
 from intact.numbers.default_kernels import Default
+from intact.numbers.reference_kernels import Micro, Reference
 from intact.ops.base import Call
 from intact.simulate.engine import Engine
 

@@ -1,0 +1,80 @@
+"""How the scale of a weight is chosen: one a channel where the kernel takes that, wide enough for all that has to fit.
+
+Worked, for int8: a channel with weights from -0.5 to 0.3 has the scale 0.5 / 127 = 0.00394, and 0.3 is stored as 76 -> 0.299.
+Beside an activation of scale 0.01 a bias of 50,000 has to count in steps of 50,000 / 2**30 = 4.66e-5 at least, to fit an
+accumulator of int32: the scale is then 4.66e-5 / 0.01 = 0.00466. An output of scale 50 needs 2**-30 * 50 / 0.01 = 4.66e-6 at
+least, for kernels take no smaller multiplier: that widens channels of weights below 0.00059. A channel of zeros can have any
+scale, and has the largest of its neighbours'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from intact.network.weighted import Weighted
+from intact.numbers.affine import Affine, symmetric_from_absmax, weight_limits
+from intact.planning.plan import Entry
+from intact.planning.ranges import least_squared_error
+from intact.planning.request import Request
+
+#: Kernels take requantization multipliers above 2**-32 and below 2**8 (XNNPACK) or 2**7 (int16; ADD takes 2**14), and biases
+#: that leave room in an accumulator of int32, or in the 48 bits that they take of an int64.
+LEAST_MULTIPLIER: Final = 2.0**-30
+LARGEST_MULTIPLIER: Final = 2.0**6
+_LARGEST_BIAS: Final[Mapping[str, int]] = {"int8": 2**30, "int16": 2**46}
+
+
+def hybrid_weight(found: Weighted, request: Request) -> Entry:
+    """The int8 weight of an op that reads and makes float32: nothing but its own numbers has to fit."""
+    absmax, axis, why = _largest(found, request)
+    return Entry(symmetric_from_absmax(absmax, "int8", axis), why)
+
+
+def integer_weight(found: Weighted, activation: Affine, output: Affine, request: Request) -> Entry:
+    """The weight of an op that reads ``activation`` and makes ``output``: ``scale = max |w| / qmax``, or wider."""
+    absmax, axis, why = _largest(found, request)
+    multiplier = np.full(absmax.shape, LEAST_MULTIPLIER * output.scale[0] / activation.scale[0])
+    bias = np.zeros(absmax.shape)
+    if found.bias is not None:
+        if found.bias.data is None:
+            raise TypeError(f"the bias {found.bias.name!r} of {found.op.kind.name} is computed")
+        values = np.abs(found.bias.data.reshape(-1).astype(np.float64))
+        least = values / (activation.scale[0] * _LARGEST_BIAS[activation.dtype])
+        bias = least if axis is not None else np.full(absmax.shape, least.max(initial=0.0))
+    floor, dtype = np.maximum(multiplier, bias), request.scheme.weights
+    if dtype == "int4" and (found.op.kind.name not in request.target.int4 or found.op.output in request.wide_weights):
+        dtype = "int8"
+    if dtype == "int4":
+        absmax, why = least_squared_error(found.values, absmax, dtype, axis), "least squared error of the weights"
+    qmax = weight_limits(dtype)[1]
+    if not absmax.any():  # any scale holds zeros; this one makes the multiplier 1
+        absmax, why = np.full(absmax.shape, qmax * output.scale[0] / activation.scale[0]), "all zeros: any scale holds them"
+    why = _why_scales(why, np.asarray(symmetric_from_absmax(absmax, dtype, axis).scale), bias, multiplier)
+    absmax = np.where(absmax > 0, np.maximum(absmax, floor * qmax), absmax)
+    scales = np.asarray(symmetric_from_absmax(absmax, dtype, axis).scale)
+    # The second maximum is for an all-zero channel with a large bias, whose scale came from its neighbours.
+    return Entry(symmetric_from_absmax(np.maximum(scales, floor) * qmax, dtype, axis), why)
+
+
+def _largest(found: Weighted, request: Request) -> tuple[np.ndarray, int | None, str]:
+    """Largest magnitude per output channel, or over all where the request or the target wants one scale."""
+    data = found.values
+    if request.weights == "per-channel" and found.op.kind.name in request.target.per_channel:
+        others = tuple(a for a in range(data.ndim) if a != found.axis)
+        return np.abs(data).max(axis=others), found.axis, "largest |weight| of each output channel"
+    return np.atleast_1d(np.abs(data).max()), None, "largest |weight|"
+
+
+def _why_scales(why: str, wanted: np.ndarray, bias: np.ndarray, multiplier: np.ndarray) -> str:
+    """``why`` the scales of a weight are as ``wanted``, and in how many channels kernels need wider ones."""
+    said = []
+    causes = (("the bias fits the accumulator", bias, multiplier), ("kernels take the multiplier", multiplier, bias))
+    for cause, floor, other in causes:
+        count = int(((floor > wanted * (1 + 1e-6)) & (floor >= other)).sum())
+        if count == wanted.size:
+            return f"so wide that {cause}"
+        said += [f"so wide that {cause} in {count} of {wanted.size} channels"] if count else []
+    return "; ".join((why, *said))
