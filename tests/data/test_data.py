@@ -18,6 +18,7 @@ from PIL import Image
 from intact import data
 from intact.data import InputSpec, Preprocessing
 from intact.data.pictures import decode
+from intact.data.spec import classes_of
 from intact.errors import DataError, OptionError
 from intact.network.graph import Graph, Signature, Tensor
 from intact.numbers.affine import Affine, Float, Index
@@ -1057,6 +1058,11 @@ def test_specs_and_classes_of_a_graph():
     assert data.class_count(graph) == 10
     assert data.class_count(replace(graph, outputs=(3, 3))) is None
     assert data.class_count(replace(graph, outputs=(0,))) is None
+
+
+@pytest.mark.parametrize(("numbers", "classes"), [(None, 2), (1, 2), (2, 2), (10, 10)])
+def test_a_single_number_tells_two_classes_apart(numbers, classes):
+    assert classes_of(numbers) == classes
 
 
 # --- real images -----------------------------------------------------------------------------------------------------

@@ -93,8 +93,7 @@ def evaluate(
             )
         output.readings(f"{len(samples):,} samples, {KERNEL_NAMES[device.kernels]}", readings)
         output.notes(finding.message for finding in notes)
-        found = [{"kind": f.kind, "message": f.message} for f in notes]
-        output.document({"measurements": [r.to_json() for r in readings], "findings": found})
+        output.document({"measurements": [r.to_json() for r in readings], "findings": [vars(f) for f in notes]})
 
 
 def benchmark(

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, final
+from typing import Annotated
 
 import typer
 
 from intact import choices, files
 from intact import data as samples_of
 from intact.cli import shared
-from intact.data import Preprocessing
 from intact.errors import OptionError
 from intact.run import options
 from intact.run.settings import Settings
-
-if TYPE_CHECKING:
-    from intact.measure.accuracy import Verdict
-
-
-@final
-@dataclass(frozen=True)
-class _Asked:
-    """What was typed, once it is understood."""
-
-    model: Path
-    data: Path
-    evaluation: Path | None
-    settings: Settings
-    preprocessing: Preprocessing
-    label: str | None = None
-    plan: Path | None = None
 
 
 def quantize(
@@ -108,12 +90,55 @@ def quantize(
             metric=None if metric is None else choices.metric(metric),
         )
         preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
-        asked = _Asked(model, data, evaluation, settings, preprocessing, label, plan)
         _check_plan(plan)
         shared.check(model, data, evaluation, label=label)
-        verdict = _quantize(asked, out or Path(f"{model.stem}_{scheme}"), overwrite, quiet, as_json)
-        if verdict is not None and (verdict.status == "fail" or (strict and verdict.status != "pass")):
-            raise typer.Exit(1)
+        with shared.loading():
+            from intact.measure.machine import cpu
+            from intact.measure.metrics import metric_of
+            from intact.planning.plan import Plan
+            from intact.report.markdown import to_markdown
+            from intact.report.record import record, to_json
+            from intact.report.terminal import Output
+            from intact.run.folder import Work, open_run
+            from intact.run.job import Job
+
+        output, folder = Output(quiet, as_json), out or Path(f"{model.stem}_{scheme}")
+        replayed = None if plan is None else Plan.load(plan)
+        source = samples_of.load(data, preprocessing, label=label)
+        reporting = None if evaluation is None else samples_of.load(evaluation, preprocessing, label=label, use="eval")
+        job = {
+            "model": files.sha256(model) if model.is_file() else str(model.resolve()),
+            "data": str(data.resolve()),
+            "eval": None if evaluation is None else str(evaluation.resolve()),
+            "settings": asdict(settings) | {"keep_float": list(settings.keep_float)},
+            "preprocessing": preprocessing.to_json(),
+            "label": label,
+            "plan": None if replayed is None else replayed.to_json(),
+        }
+        in_folder = open_run(folder, job, overwrite=overwrite)
+        with in_folder.while_working(output.line), output.progress() as progress:
+            work = Work(in_folder, progress, output.line)
+            result = Job(model, source, reporting, settings, replayed, metric_of(metric), work).run()
+        document = record(result)
+        adjusted = result.plan.adjusted
+        in_folder.finish(
+            {
+                **({"plan.npz": adjusted.data} if adjusted is not None and adjusted.data else {}),
+                "model.tflite": result.model,
+                "plan.json": result.plan.to_json().encode(),
+                "result.md": to_markdown(document).encode(),
+                "result.json": to_json(document).encode(),
+            }
+        )
+        made = result.settings
+        output.readings(f"{model.name} as {made.scheme} for {made.target}, timed on {cpu()}", result.readings)
+        output.notes(finding.message for finding in result.findings)
+        output.say(f"\n{folder / 'model.tflite'} is the model; {folder / 'result.md'} is the account in a page.")
+        output.document(document)
+        if (verdict := result.verdict) is not None:
+            output.say(f"verdict: {verdict.in_full}")
+            if verdict.status == "fail" or (strict and verdict.status != "pass"):
+                raise typer.Exit(1)
 
 
 def demo(
@@ -136,60 +161,8 @@ def demo(
         output.say(f"Trained {made.model} on scikit-learn's handwritten digits. Now as a user would:\n")
         typed = f"intact quantize {made.model} --data {made.train} --eval {made.test} --pixels=-1,1 --out {out / 'run'}"
         output.say(f"$ {typed}\n")
-        settings, preprocessing = Settings(seed=seed), Preprocessing(pixels=(-1.0, 1.0))
-        _quantize(_Asked(made.model, made.train, made.test, settings, preprocessing), out / "run", overwrite, quiet, as_json)
-
-
-def _quantize(asked: _Asked, out: Path, overwrite: bool, quiet: bool, as_json: bool) -> Verdict | None:
-    """Run the job in its folder, write what it gives, and say whether the limit is met, if one was asked for."""
-    with shared.loading():
-        from intact.measure.machine import cpu
-        from intact.measure.metrics import metric_of
-        from intact.planning.plan import Plan
-        from intact.report.markdown import to_markdown
-        from intact.report.record import record, to_json
-        from intact.report.terminal import Output
-        from intact.run.folder import Work, open_run
-        from intact.run.job import Job
-
-    output, model, settings, preprocessing = Output(quiet, as_json), asked.model, asked.settings, asked.preprocessing
-    plan = None if asked.plan is None else Plan.load(asked.plan)
-    source = samples_of.load(asked.data, preprocessing, label=asked.label)
-    reporting = None
-    if asked.evaluation is not None:
-        reporting = samples_of.load(asked.evaluation, preprocessing, label=asked.label, use="eval")
-    job = {
-        "model": files.sha256(model) if model.is_file() else str(model.resolve()),
-        "data": str(asked.data.resolve()),
-        "eval": None if asked.evaluation is None else str(asked.evaluation.resolve()),
-        "settings": asdict(settings) | {"keep_float": list(settings.keep_float)},
-        "preprocessing": preprocessing.to_json(),
-        "label": asked.label,
-        "plan": None if plan is None else plan.to_json(),
-    }
-    folder = open_run(out, job, overwrite=overwrite)
-    with folder.while_working(output.line), output.progress() as progress:
-        metric = metric_of(settings.metric)
-        result = Job(model, source, reporting, settings, plan, metric, Work(folder, progress, output.line)).run()
-    document = record(result)
-    adjusted = result.plan.adjusted
-    folder.finish(
-        {
-            **({"plan.npz": adjusted.data} if adjusted is not None and adjusted.data else {}),
-            "model.tflite": result.model,
-            "plan.json": result.plan.to_json().encode(),
-            "result.md": to_markdown(document).encode(),
-            "result.json": to_json(document).encode(),
-        }
-    )
-    made = result.settings
-    output.readings(f"{model.name} as {made.scheme} for {made.target}, timed on {cpu()}", result.readings)
-    output.notes(finding.message for finding in result.findings)
-    output.say(f"\n{out / 'model.tflite'} is the model; {out / 'result.md'} is the account in a page.")
-    output.document(document)
-    if result.verdict is not None:
-        output.say(f"verdict: {result.verdict.in_full}")
-    return result.verdict
+        same = partial(quantize, seed=seed, overwrite=overwrite, quiet=quiet, as_json=as_json, debug=debug)
+        same(made.model, made.train, made.test, out / "run", pixels="-1,1")
 
 
 def _check_plan(path: Path | None) -> None:

@@ -26,7 +26,7 @@ def record(result: Result) -> dict[str, Any]:
         "taken": result.taken,
         "steps": list(result.steps),
         "front": list(front(result.candidates)),
-        "findings": [{"kind": f.kind, "message": f.message} for f in result.findings],
+        "findings": [vars(f) for f in result.findings],
     }
 
 

@@ -75,8 +75,8 @@ class Output:
     def readings(self, title: str, readings: tuple[Reading, ...]) -> None:
         """The figures as a table."""
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-        for column, justify in (("model", "left"), ("figure", "left"), ("value", "right"), ("95 % interval", "left")):
-            table.add_column(column, justify="right" if justify == "right" else "left")
+        for column in ("model", "figure", "value", "95 % interval"):
+            table.add_column(column, justify="right" if column == "value" else "left")
         for reading in readings:
             m = reading.measurement
             table.add_row(reading.of, m.name, f"{number(m.value)} {m.unit}", interval(m.low, m.high))

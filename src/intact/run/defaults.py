@@ -74,10 +74,10 @@ def choose(start: Start, calibration: Samples, progress: Progress, device: str =
     turned: list[Mapping[Way, Mapping[str, float | None]]] = []
     for n, (held, others) in enumerate(folds(count, turns, count)):
         progress("see what remedies gain", n, turns)
-        trial = _Trial(start, samples.take(others), samples.take(held), device)
-        if not trial.worth_it:
+        turn = _Turn(start, samples.take(others), samples.take(held), device)
+        if not turn.worth_it:
             return Taken()
-        turned.append(trial.gains(turned[0] if turned else None))
+        turned.append(turn.gains(turned[0] if turned else None))
     return _best({way: mean_gains([gains[way] for gains in turned if way in gains]) for way in turned[0]})
 
 
@@ -91,7 +91,7 @@ def _best(gains: Mapping[Way, Mapping[str, float]]) -> Taken:
     return best
 
 
-class _Trial:
+class _Turn:
     """The network made from the samples ``fit``, looked at on the samples ``held``."""
 
     def __init__(self, start: Start, fit: Samples, held: Samples, device: str) -> None:

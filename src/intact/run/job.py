@@ -185,11 +185,8 @@ class Job:
     def _unused(self) -> tuple[Finding, ...]:
         """Options that a plan decides."""
         given = self.settings.decided_by_a_plan if self.plan is not None else ()
-        return (
-            (Finding("plan decides", f"--plan holds what {', '.join(given)} would decide, which changed nothing"),)
-            if given
-            else ()
-        )
+        said = f"--plan holds what {', '.join(given)} would decide, which changed nothing"
+        return (Finding("plan decides", said),) if given else ()
 
     def _starts(self, start: Start, parts: Parts) -> tuple[Start, ...]:
         """``start``, and under a limit what other types of inputs and outputs, which were left open, would begin with."""
@@ -225,12 +222,11 @@ class Job:
         def prepared(settings: Settings) -> Graph:
             return prepare(tflite.read(source.read_bytes()), settings)
 
-        named = {name for name, _ in found}
+        named, said = {name for name, _ in found}, tuple(finding for _, finding in found)
         poor = [one for one in seen if one.name in named and one.varying is not None]
         if not poor or self.plan is not None:  # infinite numbers, or none that vary; or a plan, which leaves nothing to try
-            return tuple(finding for _, finding in found)
-        helps = what_helps(network, self.settings, parts, poor, prepared)
-        return (*(finding for _, finding in found), Finding("what helps", helps))
+            return said
+        return (*said, Finding("what helps", what_helps(network, self.settings, parts, poor, prepared)))
 
     def _measure(self, source: Path, written: Path, graph: Graph, integer: Graph, parts: Parts) -> _Measured:
         target, goal = target_named(self.settings.target), self.settings.goal

@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, final
+from typing import Final, Literal, TypeAlias, final
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from intact.measure import accuracy, metrics
 from intact.measure.accuracy import Metric
 from intact.measure.measurement import Measurement
 from intact.measure.task import Task
+
+#: By name, ``[n, ...]``.
+Outputs: TypeAlias = Mapping[str, np.ndarray]
 
 #: An interval that reaches further than so many limits leaves what was measured open.
 _WIDE: Final = 2.0
@@ -31,8 +34,8 @@ class Goal:
 
     def loss(
         self,
-        float_outputs: Mapping[str, np.ndarray],
-        outputs: Mapping[str, np.ndarray],
+        float_outputs: Outputs,
+        outputs: Outputs,
         samples: Samples,
         metric: Metric | None = None,
         tasks: Mapping[str, Task] | None = None,
@@ -67,7 +70,7 @@ class Goal:
                 "--max-drop needs labels that fit the model, and the data has none; type --min-agreement 99 instead"
             )
 
-    def expected(self, float_outputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> float | None:
+    def expected(self, float_outputs: Outputs, outputs: Outputs) -> float | None:
         """The drop in points that the float network's own confidence expects; None where there are no classes.
 
         A sample whose class changed from k to m counts ``p[k] - p[m]``, its chances of having been right less those of being
@@ -108,12 +111,7 @@ class Goal:
         return math.ceil(count * loss.high / self.limit) if self.limit > 0 else sys.maxsize
 
 
-def _disagreement(
-    float_outputs: Mapping[str, np.ndarray],
-    outputs: Mapping[str, np.ndarray],
-    samples: Samples,
-    tasks: Mapping[str, Task] | None,
-) -> Measurement:
+def _disagreement(float_outputs: Outputs, outputs: Outputs, samples: Samples, tasks: Mapping[str, Task] | None) -> Measurement:
     """The share of samples that get another class in any output of classes; OptionError where there is none."""
     if tasks is None:
         name = next(iter(float_outputs))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, final
+from typing import Final, TypeAlias, final
 
 from intact.data import Samples
 from intact.errors import ResourceError, UnsupportedError
@@ -34,6 +34,9 @@ _WORTH_IT: Final = 0.25
 _MOST: Final = 0.5
 #: The part of the time left that one remedy that learns may take, so that there is some for what comes after it.
 _OF_TIME: Final = 0.6
+
+#: Name, reason, network to start from and what to do to it.
+Rung: TypeAlias = tuple[str, str, Quantized, tuple[Remedy, ...]]
 
 
 class Evaluator(abc.ABC):
@@ -113,8 +116,8 @@ class _Ladder:
         if self.met is None:
             self.evaluator.tell("time is up" if self._over() else "nothing is left to try")
 
-    def _rungs(self) -> Iterator[tuple[str, str, Quantized, tuple[Remedy, ...]]]:
-        """Name, reason, network to start from and what to do to it; each rung sees what came of those before."""
+    def _rungs(self) -> Iterator[Rung]:
+        """Each rung sees what came of those before."""
         yield "as planned", "nothing costs less", self.start, ()
         for other in self.others:
             yield other.name, "it keeps numbers of different size apart", other.network, ()
@@ -137,12 +140,10 @@ class _Ladder:
         if _WORTH_IT < share <= _MOST:
             yield self._rounded(flat, share)
 
-    def _rounded(self, flat: tuple[Remedy, ...], share: float) -> tuple[str, str, Quantized, tuple[Remedy, ...]]:
+    def _rounded(self, flat: tuple[Remedy, ...], share: float) -> Rung:
         return self._flat(f"weights make {100 * share:.0f} % of the noise", (*flat, LearnedRounding()), (BiasCorrection(),))
 
-    def _flat(
-        self, why: str, remedies: Iterable[Remedy], last: tuple[Remedy, ...] = ()
-    ) -> tuple[str, str, Quantized, tuple[Remedy, ...]]:
+    def _flat(self, why: str, remedies: Iterable[Remedy], last: tuple[Remedy, ...] = ()) -> Rung:
         chosen = (*sorted(remedies, key=lambda r: r.order), *last)
         return self.prefix + " + ".join(r.name for r in chosen), why, self.start, chosen
 
