@@ -29,8 +29,10 @@ from intact.formats import tflite
 from intact.planning.quantized import Quantized
 from intact.remedies import finetune
 from intact.remedies.base import Context
+from intact.remedies.distillation import Part
 from intact.remedies.finetune import FineTune
-from intact.remedies.student import _KEPT, Student, _Made
+from intact.remedies.straight_through import KEPT, Made
+from intact.remedies.student import NOTHING, Given, Student
 from intact.run.calibration import plan_of
 from intact.run.job import prepare
 from intact.run.settings import Settings
@@ -42,18 +44,18 @@ BATCH = 50
 class FloatStudent(Student):
     """Rounds nothing."""
 
-    def store(self, x: Tensor, *_: object, made: _Made = _KEPT, **__: object) -> Tensor:
+    def store(self, x: Tensor, *_: object, made: Made = KEPT, **__: object) -> Tensor:
         return x if made.clamp is None else F.hardtanh(x, *made.clamp)
 
 
 class FloatRun(finetune._Run):
     """The same training without a teacher."""
 
-    def loss(self, part: finetune._Part) -> Tensor:
+    def loss(self, part: Part, given: Given = NOTHING) -> Tensor:
         graph = self.network.reference
         by_id = {i: part.inputs[name].float() for name, i in zip(graph.input_names, graph.inputs, strict=True)}
-        made = self.student(by_id, self.targets.values())
-        logits = made[self.targets[graph.outputs[0]]]
+        made = self.student(by_id, self.distillation.targets.values(), given)
+        logits = made[self.distillation.targets[graph.outputs[0]]]
         return F.cross_entropy(logits.reshape(part.count, -1), torch.arange(part.count) % logits.shape[-1])
 
 

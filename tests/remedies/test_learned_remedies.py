@@ -18,6 +18,7 @@ from intact.numbers.affine import Affine, affine_from_range, dequantize_array, f
 from intact.ops.activation import Softmax
 from intact.ops.convolution import Conv2D
 from intact.planning.plan import Entry
+from intact.planning.steps import integer_weights
 from intact.remedies import apply, known
 from intact.remedies.absorb import Absorb
 from intact.remedies.bias import BiasCorrection
@@ -28,7 +29,6 @@ from intact.remedies.finetune import FineTune, _Run
 from intact.remedies.mixed import MixedPrecision
 from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding, blocks
-from intact.remedies.student import integer_weights
 from intact.simulate.engine import Program, device_named
 from intact.simulate.noise import before_softmax, sensitivities, weight_share, without_softmax
 
@@ -48,7 +48,7 @@ def test_learned_weights_lie_on_their_grid_next_to_where_they_were():
     network, samples, context = planned(scheme="w4a8")
     learned = LearnedRounding(steps=150, layers=1).apply(network, samples, context)
     changed = 0
-    for op, w, _ in integer_weights(network.graph, network.plan):
+    for op, w in ((one.op, one.weight.id) for one in integer_weights(network.graph, network.plan)):
         fmt, before, after = network.plan.at(w, op.output), network.graph[w].data, learned.graph[w].data
         if learned.graph[w].data is network.graph[w].data:
             continue  # rounding to the nearest was no worse there
@@ -361,11 +361,11 @@ def test_when_memory_runs_out_batches_get_smaller(monkeypatch):
     run = __import__("intact.remedies.finetune", fromlist=["_Run"])._Run
     loss = run.loss
 
-    def limited(self, part):
+    def limited(self, part, given):
         sizes.append(part.count)
         if torch.is_grad_enabled() and part.count > 2:
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
-        return loss(self, part)
+        return loss(self, part, given)
 
     monkeypatch.setattr(run, "loss", limited)
     done = real.apply(network, samples, context)
@@ -378,10 +378,10 @@ def test_memory_for_not_even_one_sample_is_an_error_that_says_what_to_do(monkeyp
     run = __import__("intact.remedies.finetune", fromlist=["_Run"])._Run
     loss = run.loss
 
-    def never(self, part):
+    def never(self, part, given):
         if torch.is_grad_enabled():
             raise torch.OutOfMemoryError("out of memory")
-        return loss(self, part)
+        return loss(self, part, given)
 
     monkeypatch.setattr(run, "loss", never)
     with pytest.raises(ResourceError, match="leave finetune out of --remedies"):

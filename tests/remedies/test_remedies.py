@@ -21,6 +21,7 @@ from intact.ops.elementwise import Add, Mul, Sub
 from intact.ops.shaping import Concatenation
 from intact.planning.quantized import Quantized
 from intact.planning.ranges import least_squared_error
+from intact.planning.steps import integer_weights
 from intact.remedies import apply, known
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.equalize import Equalize
@@ -28,7 +29,8 @@ from intact.remedies.finetune import FineTune
 from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding
 from intact.remedies.side_by_side import SideBySide
-from intact.remedies.student import Student, _FakeQuantize, integer_weights
+from intact.remedies.straight_through import _FakeQuantize
+from intact.remedies.student import Student
 from intact.run.settings import Settings
 from intact.runtime import litert
 from intact.simulate.engine import Program
@@ -130,14 +132,18 @@ def test_samples_that_do_not_fit_at_first_join_where_tensors_are_smaller():
     for room in (5 * largest, 1 << 20):
         student = Student(graph, network.plan)
         both, counts = SideBySide(student, graph, samples.take(np.arange(40)), context, room), []
+        held = both.start()
         for n, op in enumerate(graph.ops):
-            both.before(n)
-            counts.append(both.count)
+            earlier, ids = held, set(held.real)
+            held = both.before(n, held)
+            assert set(earlier.real) == ids  # what was held is not changed
+            counts.append(held.count)
             if op.kind.weight is not None:  # what is corrected on the way holds for those that join later too
                 student.assign(op.inputs[1], 1.5 * student.real(op.inputs[1]))
-            both.real |= both.program.run([op], both.real, op.outputs)
-            both.stored |= student.run([op], both.stored, op.outputs)
-        made[room] = counts, both.real[graph.outputs[0]], both.stored[graph.outputs[0]]
+            real, stored = both.program.run([op], held.real, op.outputs), student.run([op], held.stored, op.outputs)
+            held = both.after(n, held, real, stored)
+        assert held.real == held.stored == {}  # nothing reads what the last op makes
+        made[room] = counts, real[graph.outputs[0]], stored[graph.outputs[0]]
     (few, *grown), (all_of_them, *at_once) = made.values()
     assert few[0] < 10
     assert few == sorted(few)
@@ -321,7 +327,10 @@ def test_the_clipping_with_least_squared_error_beats_the_largest_weight():
 
 def test_w4a8_packs_what_has_kernels_and_runs(tmp_path):
     network, samples, _ = planned(scheme="w4a8")
-    dtypes = {op.kind.name: network.plan.at(w, op.output).dtype for op, w, _ in integer_weights(network.graph, network.plan)}
+    dtypes = {
+        one.op.kind.name: network.plan.at(one.weight.id, one.op.output).dtype
+        for one in integer_weights(network.graph, network.plan)
+    }
     assert dtypes == {"CONV_2D": "int4", "DEPTHWISE_CONV_2D": "int8", "FULLY_CONNECTED": "int4"}
     integer = network.integer()
     data = tflite.write(integer)

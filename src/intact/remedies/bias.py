@@ -12,9 +12,10 @@ from intact.data import Samples
 from intact.network.graph import Op
 from intact.network.verify import concrete
 from intact.planning.quantized import Quantized
+from intact.planning.steps import own_biases
 from intact.remedies.base import Context, Remedy
 from intact.remedies.side_by_side import SideBySide
-from intact.remedies.student import Student, own_biases
+from intact.remedies.student import Student
 from intact.wording import counted
 
 
@@ -49,22 +50,23 @@ def _mean_shifts(network: Quantized, samples: Samples, most: int, context: Conte
     graph, plan = network.graph, network.plan
     student = Student(graph, plan, context.device)
     both = SideBySide(student, network.exact, samples.drawn(most, context.seed), context)
-    biases = {op.output: b for op, _, b in own_biases(graph, plan)}
+    biases = {one.op.output: bias for one, bias in own_biases(graph, plan)}
     shifts: dict[int, np.ndarray] = {}
+    held = both.start()
     for n, op in enumerate(graph.ops):
         context.progress("correct biases", n, len(graph.ops))
-        both.before(n)
+        held = both.before(n, held)
         if op.output in biases:
             b, kind, lanes = biases[op.output], _linear(op), student.lanes
-            known = both.program.constants | both.real
+            known = both.program.constants | held.real
             (exact,) = lanes.compute(op, kind, tuple(None if i is None else known[i] for i in op.inputs))
-            (rounded,) = lanes.compute(op, kind, tuple(student.read(i, op, both.stored) for i in op.inputs))
+            (rounded,) = lanes.compute(op, kind, tuple(student.read(i, op, held.stored) for i in op.inputs))
             shift = (exact - rounded).reshape(-1, concrete(graph[op.output])[-1]).mean(0)
-            shifts[b] = shift.cpu().numpy().reshape(concrete(graph[b]))
-            student.assign(b, student.real(b) + shift.reshape(concrete(graph[b])))
-        both.real |= both.program.run([op], both.real, op.outputs)
-        both.stored |= student.run([op], both.stored, op.outputs)
-    return shifts, both.count
+            shifts[b.id] = shift.cpu().numpy().reshape(concrete(b))
+            student.assign(b.id, student.real(b.id) + shift.reshape(concrete(b)))
+        real = both.program.run([op], held.real, op.outputs)
+        held = both.after(n, held, real, student.run([op], held.stored, op.outputs))
+    return shifts, held.count
 
 
 def _linear(op: Op) -> Any:

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from intact.data import Samples
-from intact.network.graph import Graph, Op
+from intact.network.graph import Graph
 from intact.network.verify import concrete
+from intact.network.weighted import Weighted
 from intact.numbers.affine import Affine, dequantize_array, quantize_weight
 from intact.planning.quantized import Quantized
+from intact.planning.steps import own_biases
 from intact.remedies.base import Context, Remedy, look_at
-from intact.remedies.student import own_biases
 
 
 @final
@@ -34,34 +35,28 @@ class AnalyticBiasCorrection(Remedy):
 
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
         graph, plan = network.graph, network.plan
-        weighted = own_biases(graph, plan)
-        means = _means(network.exact, {_data(graph, op, w, b) for op, w, b in weighted}, samples, context)
+        biases = own_biases(graph, plan)
+        means = _means(network.exact, {one.data.id for one, _ in biases}, samples, context)
         tensors = {}
-        for op, w, b in weighted:
-            fmt = plan.at(w, op.output)
+        for one, bias in biases:
+            fmt = plan.at(one.weight.id, one.op.output)
             if isinstance(fmt, Affine):
-                shift = _shift(network, op, w, fmt, means[_data(graph, op, w, b)])
-                bias = np.asarray(graph[b].data, np.float64) - shift.reshape(np.asarray(graph[b].data).shape)
-                tensors[b] = replace(graph[b], data=bias.astype(np.float32))
+                shift = _shift(network, one, fmt, means[one.data.id])
+                corrected = np.asarray(bias.data, np.float64) - shift.reshape(np.asarray(bias.data).shape)
+                tensors[bias.id] = replace(bias, data=corrected.astype(np.float32))
         said = f"corrected {len(tensors)} biases by the mean that rounded weights add"
         return replace(network, graph=replace(graph, tensors={**graph.tensors, **tensors}), log=(*network.log, said))
 
 
-def _data(graph: Graph, op: Op, w: int, b: int) -> int:
-    """The activation that a weighted op reads."""
-    return next(i for i in op.reads if i not in (w, b) and graph[i].is_float and not graph[i].is_constant)
-
-
-def _shift(network: Quantized, op: Op, w: int, fmt: Affine, mean: torch.Tensor) -> np.ndarray:
+def _shift(network: Quantized, one: Weighted, fmt: Affine, mean: torch.Tensor) -> np.ndarray:
     """The mean over positions of what the rounding error of the weight makes of the mean input, [c]."""
-    graph = network.graph
-    data = np.asarray(graph[w].data)
-    known = {w: torch.from_numpy(dequantize_array(quantize_weight(data, fmt), fmt) - np.asarray(network.exact[w].data))}
-    known |= {i: torch.from_numpy(np.array(graph[i].data)) for i in op.reads if graph[i].is_constant and i != w}
-    weight = op.kind.weight
-    given = op.inputs if weight is None else op.inputs[: weight.bias]
+    graph, w = network.graph, one.weight.id
+    stored = dequantize_array(quantize_weight(one.values, fmt), fmt)
+    known = {w: torch.from_numpy(stored - np.asarray(network.exact[w].data))}
+    known |= {i: torch.from_numpy(np.array(graph[i].data)) for i in one.op.reads if graph[i].is_constant and i != w}
+    given = (i for i in one.op.inputs if one.bias is None or i != one.bias.id)
     with torch.no_grad():
-        linear: Any = replace(op.kind, activation="none")  # type: ignore[type-var]
+        linear: Any = replace(one.op.kind, activation="none")  # type: ignore[type-var]
         made = linear.compute(*(None if i is None else known.get(i, mean) for i in given))
     return np.asarray(made.reshape(-1, made.shape[-1]).double().mean(0).numpy())
 

@@ -15,8 +15,8 @@ from intact.numbers.affine import Affine, affine_from_range
 from intact.planning.plan import Edge, Entry, Plan
 from intact.planning.quantized import Quantized
 from intact.planning.ranges import Range, estimator, hull
+from intact.planning.steps import slots, with_bias_formats
 from intact.remedies.base import Context, Remedy
-from intact.remedies.student import slots, with_bias_formats
 from intact.simulate.calibrate import observe
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,14 +15,13 @@ from torch.nn import functional as F
 
 from intact.data import Samples
 from intact.errors import ResourceError, UnsupportedError
-from intact.planning.plan import Edge
 from intact.planning.quantized import Quantized
 from intact.remedies.base import Context, Remedy
 from intact.remedies.clock import Clock
-from intact.remedies.student import Student, taught
+from intact.remedies.distillation import Distillation, Part, targets_of
+from intact.remedies.student import NOTHING, Given, Student
 from intact.remedies.unfinished import Unfinished
 from intact.simulate.engine import Program, one_per_core
-from intact.simulate.noise import before_softmax, divergence
 
 #: One for each of some tensors, None where a tensor had no part in the result.
 Gradients: TypeAlias = tuple[Tensor | None, ...]
@@ -39,9 +37,8 @@ _SLOWER: Final = 0.3
 class FineTune(Remedy):
     """Learned step sizes and weights under the float network's own outputs as targets.
 
-    Loss per output: ``KL(teacher || student)`` of the classes before a SOFTMAX, else the squared error over the teacher's
-    variance; where there are labels that the float network mostly gets right, their cross entropy as well, weighted
-    ``of_labels``. Images are flipped and shifted. Adam, warm-up and cosine, as many epochs as the deadline leaves time for.
+    The loss is that of :class:`intact.remedies.distillation.Distillation`; labels count ``of_labels`` of it. Images are flipped
+    and shifted. Adam, warm-up and cosine, as many epochs as the deadline leaves time for.
     Every epoch is judged on a tenth held out, and the best state stays; after one that is no better the training goes on from
     that state at a third of the rate, and after ``patience`` of them in a row, or at a loss that is not finite, it ends.
     When memory runs out, batches are computed in smaller parts.
@@ -69,24 +66,12 @@ class FineTune(Remedy):
         return run.learned(said)
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Some samples of a batch: inputs by name, labels if there are any."""
-
-    inputs: dict[str, Tensor]
-    labels: np.ndarray | None
-    count: int
-
-
 class _Run:
     def __init__(self, how: FineTune, network: Quantized, samples: Samples, context: Context) -> None:
         self.how, self.network, self.samples, self.context = how, network, samples, context
-        self.teacher = Program(network.reference, context.device)
         self.student = Student(network.graph, network.plan, context.device)
-        reference = network.reference
-        self.targets = {i: before_softmax(reference, i) for i in taught(reference.ops, reference.outputs, reference)}
-        if not self.targets:
+        targets = targets_of(network.reference)
+        if not targets:
             raise UnsupportedError("fine-tuning needs an output of real numbers, and this model gives whole numbers only")
         self.draw = np.random.default_rng(context.seed)
         order = self.draw.permutation(len(samples))
@@ -96,8 +81,8 @@ class _Run:
         self.total = 0 if context.out_of_time() else how.epochs * self.steps
         self.most_at_once = math.ceil(how.batch / _PARTS)
         self.slowed = 1.0
-        self.power = self._powers()
-        self.of_labels = how.of_labels if self._labels_fit() else 0.0
+        teacher, held_out = Program(network.reference, context.device), self._parts(self.judging, augment=False)
+        self.distillation = Distillation.of(teacher, targets, held_out, how.of_labels)
         self.optimizer = torch.optim.Adam(
             [
                 {"params": list(self.student.weights.parameters()), "lr": how.rate},
@@ -143,7 +128,7 @@ class _Run:
             ended = f"; stopped after {worse} epochs that were no better"
         self.context.progress("fine-tune", self.total, self.total)
         self.student.load_state_dict(state)
-        labels = " and their labels" if self.of_labels else ""
+        labels = " and their labels" if self.distillation.of_labels else ""
         return (
             f"fine-tuned for {step / self.steps:.3g} epochs on {len(self.samples)} samples{labels}: "
             f"held-out loss {first:.4g} -> {best:.4g}{ended}"
@@ -191,13 +176,12 @@ class _Run:
         learned = self.student.learned_once()
         given = {name: x.detach().requires_grad_() for name, x in learned.items()}
 
-        def of_part(part: _Part) -> tuple[float, Gradients]:
-            loss = self.loss(part) * (part.count / len(index))
+        def of_part(part: Part) -> tuple[float, Gradients]:
+            loss = self.loss(part, given) * (part.count / len(index))
             return float(loss.detach()), torch.autograd.grad(loss, list(given.values()), allow_unused=True)
 
         parts = list(self._parts(index, augment=True))  # before any is computed: one that fails must not change what is drawn
-        with self._given(given):
-            made = list(one_per_core(of_part, parts, self.context.device))
+        made = list(one_per_core(of_part, parts, self.context.device))
         if not math.isfinite(sum(loss for loss, _ in made)):
             return False
         sums = _summed([grads for _, grads in made])
@@ -215,71 +199,28 @@ class _Run:
             parameter.grad = grad
         return True
 
-    @contextlib.contextmanager
-    def _given(self, learned: Mapping[Edge | str, Tensor]) -> Iterator[None]:
-        """The student reads these weights and steps."""
-        self.student.given = dict(learned)
-        try:
-            yield
-        finally:
-            self.student.given = {}
-
     def judge(self) -> float:
         """The mean loss over the held-out samples as they are."""
+        given = {name: x.detach() for name, x in self.student.learned_once().items()}
 
-        def summed(part: _Part) -> float:
+        def summed(part: Part) -> float:
             with torch.no_grad():
-                return float(self.loss(part)) * part.count
+                return float(self.loss(part, given)) * part.count
 
-        with self._given({name: x.detach() for name, x in self.student.learned_once().items()}):
-            parts = one_per_core(summed, self._parts(self.judging, augment=False), self.context.device)
-            return sum(parts) / len(self.judging)
+        parts = one_per_core(summed, self._parts(self.judging, augment=False), self.context.device)
+        return sum(parts) / len(self.judging)
 
-    def _parts(self, index: np.ndarray, *, augment: bool) -> Iterator[_Part]:
+    def loss(self, part: Part, given: Given = NOTHING) -> Tensor:
+        """The mean loss over a part of a batch."""
+        return self.distillation.loss(self.student, part, given)
+
+    def _parts(self, index: np.ndarray, *, augment: bool) -> Iterator[Part]:
         for chosen in np.array_split(index, math.ceil(len(index) / self.most_at_once)):
             batch, labels = self.samples.batch(chosen)
             inputs = {name: torch.as_tensor(x, device=self.context.device) for name, x in batch.items()}
             if augment:
                 inputs = {name: self.augmented(x) for name, x in inputs.items()}
-            yield _Part(inputs, labels, len(chosen))
-
-    def loss(self, part: _Part) -> Tensor:
-        """The mean loss over a part of a batch."""
-        graph = self.network.reference
-        taught = self._taught(part.inputs)
-        made = self.student(self.teacher.entered(part.inputs), self.targets.values())
-        losses = [
-            divergence(taught[t], made[t]) if t != i else _relative_error(taught[t], made[t], self.power[t])
-            for i, t in self.targets.items()
-        ]
-        loss = torch.stack(losses).mean()
-        if part.labels is None or not self.of_labels:
-            return loss
-        logits = made[self.targets[graph.outputs[0]]]
-        right = torch.as_tensor(part.labels, device=logits.device).long()
-        return (1 - self.of_labels) * loss + self.of_labels * F.cross_entropy(logits.reshape(len(right), -1), right)
-
-    def _taught(self, inputs: dict[str, Tensor]) -> dict[int, Tensor]:
-        """What the float network makes of the targets."""
-        wanted = set(self.targets.values())
-        with torch.no_grad():
-            return self.teacher.look(inputs, lambda tensor, y: y if tensor.id in wanted else None)
-
-    def _powers(self) -> dict[int, float]:
-        """The variance of every target over the held-out samples, as the float network makes it."""
-        taught = [self._taught(part.inputs) for part in self._parts(self.judging, augment=False)]
-        return {t: max(float(torch.cat([y[t] for y in taught]).var(correction=0)), 1e-12) for t in self.targets.values()}
-
-    def _labels_fit(self) -> bool:
-        """Whether there is a label for each sample, and the float network gets most of the held-out ones right."""
-        output = self.network.reference.outputs[0]
-        if self.samples.labels is None or self.samples.labels.ndim != 1 or self.targets.get(output, output) == output:
-            return False
-        right = 0
-        for part in self._parts(self.judging, augment=False):
-            logits = self._taught(part.inputs)[self.targets[output]]
-            right += int((logits.reshape(part.count, -1).argmax(1).cpu().numpy() == part.labels).sum())
-        return right > len(self.judging) / 2
+            yield Part(inputs, labels, len(chosen))
 
     def augmented(self, x: Tensor) -> Tensor:
         """Images, [n, h, w, c] of 16 pixels or more, mirrored half of the time and shifted; others as they are."""
@@ -324,8 +265,3 @@ def _summed(parts: Sequence[Gradients]) -> Gradients:
     """The sum of each gradient over the parts, in their order; None where no part has one."""
     found = ([grad for grad in grads if grad is not None] for grads in zip(*parts, strict=True))
     return tuple(torch.stack(grads).sum(0) if grads else None for grads in found)
-
-
-def _relative_error(teacher: Tensor, student: Tensor, power: float) -> Tensor:
-    """The mean squared error over the teacher's variance."""
-    return F.mse_loss(student, teacher) / power

@@ -19,10 +19,12 @@ from intact.network.verify import concrete
 from intact.numbers.affine import Affine, weight_limits
 from intact.planning.plan import Edge
 from intact.planning.quantized import Quantized
+from intact.planning.steps import integer_weights
 from intact.remedies.base import Context, Remedy
 from intact.remedies.clock import Clock
-from intact.remedies.side_by_side import SideBySide
-from intact.remedies.student import Student, integer_weights, taught
+from intact.remedies.distillation import taught
+from intact.remedies.side_by_side import Held, SideBySide
+from intact.remedies.student import Student
 from intact.simulate.engine import one_per_core
 from intact.wording import counted
 
@@ -74,12 +76,13 @@ class LearnedRounding(Remedy):
 
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
         run = _Run(self, network, samples, context)
+        held = run.both.start()
         for n, block in enumerate(run.blocks):
             if context.out_of_time():
                 break
-            run.learn(n, block)
+            held = run.learn(n, block, held)
         graph = network.graph
-        tensors = {i: replace(graph[i], data=w.cpu().numpy()) for (i, _), w in run.rounded.items()}
+        tensors = {i: replace(graph[i], data=w.cpu().numpy()) for i, w in run.rounded.items()}
         log = (
             *network.log,
             f"learned how to round {counted(len(tensors), 'weight')} in {counted(len(run.blocks), 'block')}: {run.summary()}",
@@ -122,42 +125,46 @@ class _Run:
         self.how, self.context, self.network = how, context, network
         graph, plan = network.graph, network.plan
         readers = graph.consumers()
-        alone = [(op, w) for op, w, _ in integer_weights(graph, plan) if len(readers[w]) == 1 and w not in graph.outputs]
-        self.weights: dict[int, Edge] = {op.output: (w, op.output) for op, w in alone}
+        edges = [(one.weight.id, one.op.output) for one in integer_weights(graph, plan)]
+        alone = [(w, output) for w, output in edges if len(readers[w]) == 1 and w not in graph.outputs]
+        self.weights: dict[int, Edge] = {edge[1]: edge for edge in alone}
         self.blocks = blocks(graph, set(self.weights), how.layers)
         self.student = Student(graph, plan, context.device).requires_grad_(requires_grad=False)
         self.draw = np.random.default_rng(context.seed)
-        self.rounded: dict[Edge, Tensor] = {}
+        self.rounded: dict[int, Tensor] = {}
         self.errors: list[tuple[float, float]] = []
         self.work = [self._work(block) for block in self.blocks]
         self.both = SideBySide(self.student, network.exact, samples.drawn(how.samples, context.seed), context)
 
-    def learn(self, n: int, block: Block) -> None:
-        """Learn one block's rounding and take both networks' samples through it."""
-        both = self.both
-        both.before(block.start)
-        targets = self._through(block, both.real, lambda part: both.program.run(block.ops, part, block.outputs))
+    def learn(self, n: int, block: Block, held: Held) -> Held:
+        """Learn one block's rounding; both networks' samples after it."""
+        held = self.both.before(block.start, held)
+        targets = self._through(block, held.real, lambda part: self.both.program.run(block.ops, part, block.outputs))
         weights = [self.weights[op.output] for op in block.ops if op.output in self.weights]
         if weights:
-            self._optimize(n, block, weights, targets)
-        made = self._through(block, both.stored, lambda part: self._integer(block, part))
-        both.real |= targets
-        both.stored |= made
+            for (w, _), hard in self._optimized(n, block, weights, held, targets).items():
+                self.rounded[w] = hard
+                self.student.assign(w, hard)
+        made = self._through(block, held.stored, lambda part: self._integer(block, part))
+        return self.both.after(block.start + len(block.ops) - 1, held, targets, made)
 
     def summary(self) -> str:
         before, after = (sum(e[at] for e in self.errors) / max(1, len(self.errors)) for at in (0, 1))
         return f"mean relative error of a block's output {before:.3g} -> {after:.3g}"
 
-    def _optimize(self, n: int, block: Block, weights: Sequence[Edge], targets: Mapping[int, Tensor]) -> None:
+    def _optimized(
+        self, n: int, block: Block, weights: Sequence[Edge], held: Held, targets: Mapping[int, Tensor]
+    ) -> Mapping[Edge, Tensor]:
+        """The weights of the block, rounded so that it is nearer the targets than by the nearest; none where it is not."""
         how = self.how
         soft = {w: _Soft(*self._grid(w)) for w in weights}
         learned = set(taught(block.ops, block.outputs, self.network.graph)).intersection(block.outputs)
         power = {i: float(targets[i].float().var().clamp(min=1e-12)) for i in block.outputs if i in learned}
         if not power:
-            return
-        before = self._error(block, targets, power)
+            return {}
+        before = self._error(block, held, targets, power)
         largest = max(prod(concrete(self.network.graph[i])) for op in block.ops for i in op.outputs)
-        split = largest * min(how.batch, self.both.count) > _WORTH_SPLITTING
+        split = largest * min(how.batch, held.count) > _WORTH_SPLITTING
         optimizer = torch.optim.Adam([s.v for s in soft.values()], lr=how.rate)
         now = time.monotonic()
         clock = Clock(now + (self.context.deadline - now) * self.work[n] / sum(self.work[n:]))
@@ -165,10 +172,10 @@ class _Run:
         while step < total:
             done = round(how.steps * step / total)
             self.context.progress("learn rounding", n * how.steps + done, len(self.blocks) * how.steps)
-            index = self.draw.permutation(self.both.count)[: how.batch]
+            index = self.draw.permutation(held.count)[: how.batch]
             given = {w: s.weight().detach().requires_grad_() for w, s in soft.items()}
             parts = np.array_split(index, min(_PARTS, len(index)) if split else 1)
-            gradients = self._gradients(block, targets, power, given, parts)
+            gradients = self._gradients(block, held, targets, power, given, parts)
             penalty = how.penalty * self._undecided(soft, step / total)
             through = sum((s.weight() * gradients[w]).sum() for w, s in soft.items()) / max(before, 1e-12)
             optimizer.zero_grad(set_to_none=True)
@@ -177,29 +184,24 @@ class _Run:
             step += 1
             total = min(total, clock.steps_that_fit(step))
         hard = {w: s.hard() for w, s in soft.items()}
-        self.student.given.update(hard.items())
-        after = self._error(block, targets, power)
-        if after < before:
-            self.rounded |= hard
-        else:
-            for w in weights:
-                self.student.given.pop(w)
+        after = self._error(block, held, targets, power, hard)
         self.errors.append((before, min(before, after)))
+        return hard if after < before else {}
 
-    def _gradients(
+    def _gradients(  # noqa: PLR0913, PLR0917  # what a step is about
         self,
         block: Block,
+        held: Held,
         targets: Mapping[int, Tensor],
         power: Mapping[int, float],
         given: Mapping[Edge, Tensor],
         parts: Sequence[np.ndarray],
     ) -> dict[Edge, Tensor]:
         """What the block's relative error over the samples of all ``parts`` gives each of the weights ``given``."""
-        self.student.given.update(given.items())
         total = sum(len(part) for part in parts)
 
         def of_part(part: np.ndarray) -> tuple[Tensor, ...]:
-            made = self._integer(block, {i: self.both.stored[i][part] for i in block.inputs})
+            made = self._integer(block, {i: held.stored[i][part] for i in block.inputs}, given)
             error = torch.stack([(made[i] - targets[i][part]).square().mean() / p for i, p in power.items()]).sum()
             # A weight may reach whole numbers only, such as a class.
             return torch.autograd.grad(
@@ -233,12 +235,21 @@ class _Run:
         shape = [-1 if axis == fmt.axis else 1 for axis in range(data.dim())]
         return data, scale.reshape(shape), float(weight_limits(fmt.dtype)[1])
 
-    def _error(self, block: Block, targets: Mapping[int, Tensor], power: Mapping[int, float]) -> float:
-        made = self._through(block, self.both.stored, lambda part: self._integer(block, part))
+    def _error(
+        self,
+        block: Block,
+        held: Held,
+        targets: Mapping[int, Tensor],
+        power: Mapping[int, float],
+        given: Mapping[Edge, Tensor] | None = None,
+    ) -> float:
+        made = self._through(block, held.stored, lambda part: self._integer(block, part, given))
         return sum(float((made[i] - targets[i]).square().mean()) / p for i, p in power.items())
 
-    def _integer(self, block: Block, part: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        return self.student.run(block.ops, part, block.outputs)
+    def _integer(
+        self, block: Block, part: Mapping[int, Tensor], given: Mapping[Edge, Tensor] | None = None
+    ) -> dict[int, Tensor]:
+        return self.student.run(block.ops, part, block.outputs, {} if given is None else dict(given.items()))
 
     def _through(self, block: Block, values: Mapping[int, Tensor], run: Run) -> dict[int, Tensor]:
         """``run`` on all samples, batch by batch."""
@@ -247,7 +258,8 @@ class _Run:
             with torch.no_grad():
                 return run({i: values[i][at : at + self.how.batch] for i in block.inputs})
 
-        parts = list(one_per_core(of_part, range(0, self.both.count, self.how.batch), self.context.device))
+        count = len(next(iter(values.values())))
+        parts = list(one_per_core(of_part, range(0, count, self.how.batch), self.context.device))
         return {i: torch.cat([part[i] for part in parts]) for i in block.outputs}
 
 

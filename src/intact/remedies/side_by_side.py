@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 from typing import Final, TypeAlias, final
 
@@ -24,12 +25,22 @@ Values: TypeAlias = dict[int, Tensor]
 
 
 @final
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Activations of ``count`` samples by id, [count, ...] each: ``real`` of the float network, ``stored`` of the other."""
+
+    real: Values
+    stored: Values
+    count: int
+
+
+@final
 class SideBySide:
     """What the ``exact`` network and the student make of samples, for remedies that go op by op and change what follows.
 
-    ``real`` and ``stored`` hold the activations that the ops from the present one on read, by id, [count, ...] each. The
-    first tensors of a network are its largest: few samples may fit there, and the others join where tensors are smaller, so
-    that late ops, whose tensors have few positions, see as many samples as there are.
+    Held are the activations that the ops from the present one on read. The first tensors of a network are its largest: few
+    samples may fit there, and the others join where tensors are smaller, so that late ops, whose tensors have few positions,
+    see as many samples as there are.
     """
 
     def __init__(self, student: Student, exact: Graph, samples: Samples, context: Context, room: int = _ROOM) -> None:
@@ -44,25 +55,30 @@ class SideBySide:
             fits.append(max(1, min(len(self.samples), room // largest)))
         #: By op, how many samples may be held from there on.
         self._fits = fits[::-1]
-        self.count = 0
-        self.real, self.stored = Values(), Values()
-        self.before(0)
 
-    def before(self, n: int) -> None:
-        """Make op ``n`` the present one: forget what no op from there on reads, and take in the samples that now fit."""
-        for values in (self.real, self.stored):
-            for i in [i for i in values if self._last.get(i, -1) < n]:
-                del values[i]
+    def start(self) -> Held:
+        """What the first op and those after it read."""
+        return self.before(0, Held({}, {}, 0))
+
+    def before(self, n: int, held: Held) -> Held:
+        """``held``, and the samples that fit as well now that op ``n`` is the present one."""
         fits = self._fits[n]
-        if fits < 2 * self.count and not self.count < fits == self._fits[-1]:
-            return
+        if fits < 2 * held.count and not held.count < fits == self._fits[-1]:
+            return held
         step = max(1, min(BATCH, self._fits[0] // 4))
-        starts = range(self.count, fits, step)
+        starts = range(held.count, fits, step)
         parts = list(one_per_core(lambda at: self._entering(n, range(at, min(at + step, fits))), starts, self.context.device))
-        for mine, made in ((self.real, [real for real, _ in parts]), (self.stored, [stored for _, stored in parts])):
-            held = [dict(mine)] if mine else []
-            mine.update({i: torch.cat([part[i] for part in (*held, *made)]) for i in made[0]})
-        self.count = fits
+        parts = [*([(held.real, held.stored)] if held.count else []), *parts]
+        real, stored = ({i: torch.cat([part[which][i] for part in parts]) for i in parts[-1][which]} for which in (0, 1))
+        return Held(real, stored, fits)
+
+    def after(self, n: int, held: Held, real: Values, stored: Values) -> Held:
+        """``held`` once op ``n`` is done and these were made by then, without what only it and others before it read."""
+
+        def still_read(values: Values) -> Values:
+            return {i: x for i, x in values.items() if self._last.get(i, -1) > n}
+
+        return Held(still_read(held.real | real), still_read(held.stored | stored), held.count)
 
     def _entering(self, n: int, index: range) -> tuple[Values, Values]:
         """What op ``n`` and those after it read of these samples, from both networks."""
