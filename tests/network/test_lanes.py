@@ -22,7 +22,7 @@ from intact.network.graph import State
 from intact.network.lanes import Lanes
 from intact.numbers.affine import Affine
 from intact.ops.activation import Relu
-from intact.ops.base import as_tuple
+from intact.ops.call import as_tuple
 from intact.ops.elementwise import Add, Sub
 from intact.ops.matmul import FullyConnected
 from intact.ops.reduction import Mean

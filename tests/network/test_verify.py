@@ -11,7 +11,8 @@ from small_graphs import baked_batch, graph, two_inputs
 
 from intact.errors import ModelError, UnsupportedError
 from intact.network.graph import Op, State, Tensor
-from intact.network.verify import RULES, infer, open_batch, verify
+from intact.network.shapes import infer, open_batch
+from intact.network.verify import RULES, verify
 from intact.numbers.affine import Affine, Float, Index
 from intact.ops.activation import Relu, Softmax
 from intact.ops.elementwise import Add

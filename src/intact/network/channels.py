@@ -13,9 +13,10 @@ from torch import Tensor as Values
 
 from intact.errors import IntactError
 from intact.network.graph import Graph, Op, Tensor
-from intact.network.verify import concrete
+from intact.network.shapes import concrete
 from intact.network.weighted import weight_of, weighted
-from intact.ops.base import CLAMPS, WeightedKind
+from intact.ops.base import WeightedKind
+from intact.ops.call import CLAMPS
 from intact.ops.scales import ANY, ONE, Passed, constant_marks, homogeneous
 
 _FIRST: Final = 2

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from intact.network.graph import Graph, Op
 from intact.network.graph import Tensor as GraphTensor
-from intact.network.verify import concrete
-from intact.ops.base import CLAMPS, OpKind, activate, as_tuple, fused
+from intact.network.shapes import concrete
+from intact.ops.base import OpKind, fused
+from intact.ops.call import CLAMPS, activate, as_tuple
 
 #: What an op makes of its inputs, None for one that is left out.
 Compute: TypeAlias = Callable[..., Tensor | tuple[Tensor, ...]]

@@ -14,7 +14,8 @@ from intact.errors import ModelError
 from intact.numbers import fixed_point as fixed
 from intact.numbers.affine import Affine
 from intact.numbers.arithmetic import Output, float_ratio
-from intact.ops.base import Activation, Call, Fixed, OpKind, RangeRule, present
+from intact.ops.base import Fixed, OpKind, RangeRule
+from intact.ops.call import Activation, Call, present
 from intact.ops.scales import Passed, unscaled
 
 #: LOGISTIC and SOFTMAX give [0, 1) in 1/256 steps. Source: LiteRT activations.cc; int16 in 1/32768 steps.

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from intact.errors import ModelError
-from intact.ops.base import Moves, bounded, integers, present
+from intact.ops.base import Moves
+from intact.ops.call import bounded, integers, present
 
 
 @final

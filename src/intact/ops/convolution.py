@@ -10,20 +10,8 @@ from typing import ClassVar, final
 from torch import Tensor
 from torch.nn import functional as F
 
-from intact.ops.base import (
-    Activation,
-    Call,
-    Padding,
-    Shape,
-    Weight,
-    WeightedKind,
-    accumulate,
-    activate,
-    bounded,
-    integers,
-    present,
-    same_padding,
-)
+from intact.ops.base import Padding, Weight, WeightedKind, accumulate, same_padding
+from intact.ops.call import Activation, Call, Shape, activate, bounded, integers, present
 
 
 def to_nchw(x: Tensor) -> Tensor:

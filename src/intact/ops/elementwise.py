@@ -12,7 +12,8 @@ from torch import Tensor
 
 from intact.numbers import fixed_point as fixed
 from intact.numbers.arithmetic import aligned
-from intact.ops.base import CLAMPS, Activation, Call, OpKind, RangeRule, SameAsInput, activate, present
+from intact.ops.base import OpKind, RangeRule, SameAsInput
+from intact.ops.call import CLAMPS, Activation, Call, activate, present
 from intact.ops.scales import ONE, Passed, alike, homogeneous, times, unscaled
 
 #: Of the output's step. XNNPACK adds numbers whose steps are at least 2**-10 of it, and leaves others to slower kernels; what

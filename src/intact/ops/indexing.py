@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from intact.errors import ModelError
-from intact.ops.base import Call, Moves, OpKind, bounded, integers, present
+from intact.ops.base import Moves, OpKind
+from intact.ops.call import Call, bounded, integers, present
 from intact.ops.scales import ONE, Passed, picked
 
 

@@ -8,7 +8,8 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from intact.ops.base import Moves, OpKind, present
+from intact.ops.base import Moves, OpKind
+from intact.ops.call import present
 from intact.ops.scales import Passed, alike
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from intact.numbers.fixed_point import wrap
-from intact.ops.base import Activation, Call, OpKind, Shape, Weight, WeightedKind, accumulate, activate, exact_float, present
+from intact.ops.base import OpKind, Weight, WeightedKind, accumulate, exact_float
+from intact.ops.call import Activation, Call, Shape, activate, present
 
 
 @final

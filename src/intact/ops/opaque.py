@@ -11,7 +11,8 @@ from torch import Tensor
 
 from intact.errors import UnsupportedError
 from intact.numbers.affine import Affine, Format, dequantize, quantize
-from intact.ops.base import Call, OpKind, Shape, bounded, present
+from intact.ops.base import OpKind
+from intact.ops.call import Call, Shape, bounded, present
 
 #: The runtime's word on what an op makes of stored tensors, for one run or several: its computed inputs in order (constants are
 #: left out), its outputs in order.

@@ -10,19 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from intact.errors import ModelError
-from intact.ops.base import (
-    CLAMPS,
-    Activation,
-    Call,
-    OpKind,
-    Padding,
-    RangeRule,
-    SameAsInput,
-    activate,
-    move,
-    present,
-    same_padding,
-)
+from intact.ops.base import OpKind, Padding, RangeRule, SameAsInput, move, same_padding
+from intact.ops.call import CLAMPS, Activation, Call, activate, present
 from intact.ops.convolution import to_nchw, to_nhwc
 from intact.ops.scales import Passed, averaged, homogeneous, picked
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from intact.numbers.affine import Affine, Format, Index, dequantize
-from intact.ops.base import Call, OpKind, present
+from intact.ops.base import OpKind
+from intact.ops.call import Call, present
 from intact.ops.scales import Passed
 
 

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from intact.errors import UnsupportedError
 from intact.numbers.affine import Affine, symmetric_from_absmax
-from intact.ops.base import Activation, OpKind, Shape, activate, present
+from intact.ops.base import OpKind
+from intact.ops.call import Activation, Shape, activate, present
 
 #: Where the gates' operands are, in LiteRT's order of gates: input, forget, cell, output. Source: kernels/lstm_shared.h.
 INPUT_WEIGHTS: Final = (1, 2, 3, 4)

@@ -9,7 +9,8 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from intact.ops.base import Call, OpKind, RangeRule, SameAsInput, integers, present
+from intact.ops.base import OpKind, RangeRule, SameAsInput
+from intact.ops.call import Call, integers, present
 from intact.ops.scales import Passed, averaged, picked
 
 

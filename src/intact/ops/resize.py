@@ -8,7 +8,8 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from intact.ops.base import Call, OpKind, RangeRule, SameAsInput, bounded, integers, present
+from intact.ops.base import OpKind, RangeRule, SameAsInput
+from intact.ops.call import Call, bounded, integers, present
 from intact.ops.scales import Passed, averaged
 
 

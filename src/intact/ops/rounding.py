@@ -8,7 +8,8 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from intact.ops.base import OpKind, present
+from intact.ops.base import OpKind
+from intact.ops.call import present
 
 
 @final

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from intact.errors import ModelError, UnsupportedError
-from intact.ops.base import CLAMPS, Activation, Call, Moves, OpKind, activate, bounded, integers, move, present
+from intact.ops.base import Moves, OpKind, move
+from intact.ops.call import CLAMPS, Activation, Call, activate, bounded, integers, present
 from intact.ops.scales import Passed, homogeneous, unscaled
 
 

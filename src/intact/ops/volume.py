@@ -10,7 +10,8 @@ from typing import ClassVar, TypeAlias, final
 from torch import Tensor
 from torch.nn import functional as F
 
-from intact.ops.base import Activation, OpKind, Padding, Shape, activate, present, same_padding
+from intact.ops.base import OpKind, Padding, same_padding
+from intact.ops.call import Activation, Shape, activate, present
 
 #: Depth, height, width.
 Three: TypeAlias = tuple[int, int, int]

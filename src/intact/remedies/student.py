@@ -18,7 +18,8 @@ from intact.network.graph import Graph, Op
 from intact.network.lanes import Lanes
 from intact.numbers.affine import Affine, Format, bias_format, limits, weight_limits
 from intact.ops.activation import HardSwish
-from intact.ops.base import CLAMPS, Moves, OpKind, SameAsInput, Weight, fused
+from intact.ops.base import Moves, OpKind, SameAsInput, Weight, fused
+from intact.ops.call import CLAMPS
 from intact.ops.elementwise import Add, Mul, Sub
 from intact.planning.plan import Edge, Entry, Plan
 from intact.simulate.engine import one_per_core, run_ops

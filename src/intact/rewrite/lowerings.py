@@ -11,10 +11,12 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from intact.network.graph import Graph, Op, Tensor, constant, rebuild
-from intact.network.verify import concrete, verify
+from intact.network.shapes import concrete
+from intact.network.verify import verify
 from intact.numbers.affine import Index
 from intact.ops.activation import Abs, HardSwish, LeakyRelu, Neg, PRelu, Relu, Relu6, ReluN1To1
-from intact.ops.base import Activation, same_padding
+from intact.ops.base import same_padding
+from intact.ops.call import Activation
 from intact.ops.convolution import DepthwiseConv2D
 from intact.ops.elementwise import Add, Mul, SquaredDifference, Sub
 from intact.ops.logic import Select, SelectV2

@@ -17,9 +17,11 @@ import torch
 from intact.errors import IntactError, OptionError
 from intact.network.channels import columns, free_channels, rescaled
 from intact.network.graph import Graph, Op, Tensor, rebuild
-from intact.network.verify import concrete, verify
+from intact.network.shapes import concrete
+from intact.network.verify import verify
 from intact.network.weighted import data_of, weight_of, weighted
-from intact.ops.base import CLAMPS, Moves, WeightedKind
+from intact.ops.base import Moves, WeightedKind
+from intact.ops.call import CLAMPS
 from intact.ops.convolution import DepthwiseConv2D
 from intact.ops.elementwise import Mul
 from intact.ops.scales import homogeneous

@@ -11,7 +11,7 @@ import numpy as np
 
 from intact.errors import ModelError
 from intact.network.graph import Dim, Graph, Op, Tensor, constant
-from intact.network.verify import concrete
+from intact.network.shapes import concrete
 from intact.numbers.affine import Index
 from intact.ops.base import OpKind
 from intact.ops.elementwise import Add, Mul, Sub

@@ -16,7 +16,8 @@ import torch
 from intact.errors import IntactError
 from intact.network.graph import Dim, Graph, Op, rebuild
 from intact.ops.activation import Relu, Relu6, ReluN1To1
-from intact.ops.base import Activation, OpKind, as_tuple, same_padding
+from intact.ops.base import OpKind, same_padding
+from intact.ops.call import Activation, as_tuple
 from intact.ops.convolution import Conv2D, DepthwiseConv2D
 from intact.ops.elementwise import Add, Mul, Sub
 from intact.ops.matmul import FullyConnected

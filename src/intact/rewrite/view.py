@@ -10,7 +10,7 @@ from typing import TypeAlias, final
 import numpy as np
 
 from intact.network.graph import Dim, Graph, Op, Tensor, constant, rebuild
-from intact.network.verify import concrete
+from intact.network.shapes import concrete
 from intact.numbers.affine import Affine
 from intact.ops.shaping import Transpose
 
