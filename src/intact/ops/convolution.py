@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import ClassVar, final
 
@@ -41,7 +41,7 @@ class Conv2D(WeightedKind):
     """``activation(conv(x, w) + b)``: x [n, h, w, c_in], w [c_out, kh, kw, c_in / groups], b [c_out]."""
 
     name: ClassVar[str] = "CONV_2D"
-    weight: ClassVar[Weight | None] = Weight(input=1, axis=0, bias=2)
+    weight: ClassVar[Weight] = Weight(input=1, axis=0, bias=2)
     stride: tuple[int, int] = (1, 1)
     padding: Padding = "valid"
     dilation: tuple[int, int] = (1, 1)
@@ -56,7 +56,7 @@ class Conv2D(WeightedKind):
         return activate(to_nhwc(y), self.activation)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        acc, x, w = accumulate(replace(self, activation="none"), call)
+        acc, x, w = accumulate(self, call)
         grouped = self._groups(call.tensor(0), call.tensor(1)) > 1
         return (call.arithmetic.product(acc, x, w, call.output(self.activation), grouped=grouped),)
 
@@ -88,7 +88,7 @@ class DepthwiseConv2D(WeightedKind):
     """``activation(conv(x, w) + b)`` channel by channel: x [n, h, w, c], w [1, kh, kw, c * m], b [c * m], m = multiplier."""
 
     name: ClassVar[str] = "DEPTHWISE_CONV_2D"
-    weight: ClassVar[Weight | None] = Weight(input=1, axis=3, bias=2)
+    weight: ClassVar[Weight] = Weight(input=1, axis=3, bias=2)
     stride: tuple[int, int] = (1, 1)
     padding: Padding = "valid"
     dilation: tuple[int, int] = (1, 1)
@@ -104,7 +104,7 @@ class DepthwiseConv2D(WeightedKind):
         return activate(to_nhwc(y), self.activation)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        acc, x, w = accumulate(replace(self, activation="none"), call)
+        acc, x, w = accumulate(self, call)
         return (call.arithmetic.depthwise(acc, x, w, call.output(self.activation)),)
 
     def entering(self, channels: Tensor, weight: Shape) -> Tensor:
@@ -131,7 +131,7 @@ class TransposeConv(WeightedKind):
     """
 
     name: ClassVar[str] = "TRANSPOSE_CONV"
-    weight: ClassVar[Weight | None] = Weight(input=1, axis=0, bias=3)
+    weight: ClassVar[Weight] = Weight(input=1, axis=0, bias=3)
     stride: tuple[int, int] = (1, 1)
     padding: Padding = "valid"
     activation: Activation = "none"
@@ -150,7 +150,7 @@ class TransposeConv(WeightedKind):
         return activate(to_nhwc(y if bias is None else y + bias.reshape(1, -1, 1, 1)), self.activation)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        acc, x, w = accumulate(replace(self, activation="none"), call)
+        acc, x, w = accumulate(self, call)
         return (call.arithmetic.product(acc, x, w, call.output(self.activation)),)
 
     def entering(self, channels: Tensor, weight: Shape) -> Tensor:

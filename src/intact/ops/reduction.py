@@ -9,7 +9,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from intact.ops.base import OpKind, RangeRule, SameAsInput
+from intact.ops.base import Costless, Counts, FloatOnly, Picks
 from intact.ops.call import Call, integers, present
 from intact.ops.scales import Passed, averaged, picked
 
@@ -27,7 +27,7 @@ def _total(call: Call, keep_dims: bool) -> tuple[Tensor, int]:
 
 @final
 @dataclass(frozen=True)
-class Mean(OpKind):
+class Mean(Costless):
     """The mean over axes."""
 
     name: ClassVar[str] = "MEAN"
@@ -46,7 +46,7 @@ class Mean(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Sum(OpKind):
+class Sum(Costless):
     """The sum over axes."""
 
     name: ClassVar[str] = "SUM"
@@ -65,7 +65,7 @@ class Sum(OpKind):
 
 @final
 @dataclass(frozen=True)
-class ReduceProd(OpKind):
+class ReduceProd(FloatOnly):
     """The product over axes."""
 
     name: ClassVar[str] = "REDUCE_PROD"
@@ -80,11 +80,10 @@ class ReduceProd(OpKind):
 
 @final
 @dataclass(frozen=True)
-class ReduceMax(OpKind):
+class ReduceMax(Picks):
     """The largest over axes; it picks numbers, so input and output share one scale."""
 
     name: ClassVar[str] = "REDUCE_MAX"
-    range_rule: ClassVar[RangeRule] = SameAsInput()
     keep_dims: bool = False
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
@@ -96,11 +95,10 @@ class ReduceMax(OpKind):
 
 @final
 @dataclass(frozen=True)
-class ReduceMin(OpKind):
+class ReduceMin(Picks):
     """The smallest over axes; it picks numbers, so input and output share one scale."""
 
     name: ClassVar[str] = "REDUCE_MIN"
-    range_rule: ClassVar[RangeRule] = SameAsInput()
     keep_dims: bool = False
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
@@ -112,7 +110,7 @@ class ReduceMin(OpKind):
 
 @final
 @dataclass(frozen=True)
-class ArgMin(OpKind):
+class ArgMin(Counts):
     """The index of the smallest along one axis, which the second input holds."""
 
     name: ClassVar[str] = "ARG_MIN"
@@ -122,13 +120,10 @@ class ArgMin(OpKind):
         (axis,) = integers(inputs[1], "axis")
         return torch.argmin(present(inputs[0], "x"), axis).to(getattr(torch, self.dtype))
 
-    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        return (self.compute(*call.inputs),)
-
 
 @final
 @dataclass(frozen=True)
-class ReduceAny(OpKind):
+class ReduceAny(FloatOnly):
     """Whether any bool over axes is true."""
 
     name: ClassVar[str] = "REDUCE_ANY"
@@ -143,7 +138,7 @@ class ReduceAny(OpKind):
 
 @final
 @dataclass(frozen=True)
-class ReduceAll(OpKind):
+class ReduceAll(FloatOnly):
     """Whether every bool over axes is true."""
 
     name: ClassVar[str] = "REDUCE_ALL"
@@ -158,7 +153,7 @@ class ReduceAll(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Cumsum(OpKind):
+class Cumsum(FloatOnly):
     """Sums of all elements so far along the axis in the second input: without the element itself if ``exclusive``, from the
     end if ``reverse``."""
 
@@ -177,7 +172,7 @@ class Cumsum(OpKind):
 
 @final
 @dataclass(frozen=True)
-class ArgMax(OpKind):
+class ArgMax(Counts):
     """The index of the largest along one axis, which the second input holds."""
 
     name: ClassVar[str] = "ARG_MAX"
@@ -186,6 +181,3 @@ class ArgMax(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         (axis,) = integers(inputs[1], "axis")
         return torch.argmax(present(inputs[0], "x"), axis).to(getattr(torch, self.dtype))
-
-    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        return (self.compute(*call.inputs),)

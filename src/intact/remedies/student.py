@@ -17,18 +17,14 @@ from torch import Tensor
 from intact.network.graph import Graph, Op
 from intact.network.lanes import Lanes
 from intact.numbers.affine import Affine, Format, bias_format, limits, weight_limits
-from intact.ops.activation import HardSwish
-from intact.ops.base import Moves, OpKind, SameAsInput, Weight, fused
+from intact.ops.base import Moves, OpKind, SameAsInput, Weight
 from intact.ops.call import CLAMPS
-from intact.ops.elementwise import Add, Mul, Sub
 from intact.planning.plan import Edge, Entry, Plan
 from intact.simulate.engine import one_per_core, run_ops
 
 _LEARNED: Final = "step size learned"
 #: Steps in a range from which on rounding errors are small beside the numbers: 16 bits.
 _FINE: Final = 1 << 10
-#: Ops that cost one pass over memory: their results are made again on the way back rather than kept.
-_CHEAP: Final = (Add, Sub, Mul, HardSwish)
 
 
 @final
@@ -142,7 +138,7 @@ class Student(torch.nn.Module):
         made = self.lanes.compute(op, kind, tuple(read))
         if op.output in self._moved:
             return made
-        how = _Made(clamp, functools.partial(self._again, op, kind), tuple(read)) if isinstance(kind, _CHEAP) else _Made(clamp)
+        how = _Made(clamp, functools.partial(self._again, op, kind), tuple(read)) if kind.cheap else _Made(clamp)
         stored = zip(op.outputs, made, strict=True)
         return tuple(self.store(y, i, made=how) if y.is_floating_point() else y for i, y in stored)
 
@@ -266,7 +262,7 @@ class Student(torch.nn.Module):
 
 def _unclamped(op: Op, plan: Plan) -> tuple[OpKind, tuple[float, float] | None]:
     """The op without its fused activation, and the ends that clamp its output instead where that is stored as integers."""
-    clamp = CLAMPS[fused(op.kind)]
+    clamp = CLAMPS[op.kind.unfused()[1]]
     if clamp is None or clamp == CLAMPS["none"] or not isinstance(plan.own(op.output), Affine):
         return op.kind, None
     return replace(op.kind, activation="none"), clamp  # type: ignore[type-var]
