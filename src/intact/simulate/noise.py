@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from intact.data import Samples
 from intact.network.graph import Graph, Op, Tensor
 from intact.numbers.affine import Affine, Float, dequantize_array
-from intact.ops.activation import Softmax
 from intact.planning.integer_graph import stored, weights_of
 from intact.planning.quantized import Quantized
 from intact.simulate.engine import Batch, Program, map_batches
@@ -118,7 +117,7 @@ def only(graph: Graph, network: Quantized, ops: Iterable[Op], *, constants: bool
 def before_softmax(graph: Graph, output: int) -> int:
     """The tensor to compare instead of an output: what a SOFTMAX (of beta 1) that makes it reads; itself where none does."""
     op = graph.producers().get(output)
-    if op is None or not isinstance(op.kind, Softmax) or op.kind.beta != 1 or op.inputs[0] is None:
+    if op is None or op.kind.softmax_factor() != 1 or op.inputs[0] is None:
         return output
     return op.inputs[0]
 
