@@ -23,21 +23,34 @@ def to_nhwc(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1)
 
 
-def _padded(
-    x: Tensor, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], padding: Padding
-) -> tuple[Tensor, tuple[int, int]]:
-    """The input and the symmetric padding left for torch to do; lopsided padding is applied here."""
-    if padding == "valid":
-        return x, (0, 0)
-    (top, bottom), (left, right) = (same_padding(x.shape[1 + i], kernel[i], stride[i], dilation[i]) for i in (0, 1))
-    if top == bottom and left == right:
-        return x, (top, left)
-    return F.pad(x, (0, 0, left, right, top, bottom)), (0, 0)
+class _Sliding(WeightedKind):
+    """A convolution whose kernel slides over its input, w [..., kh, kw, ...]."""
+
+    stride: tuple[int, int]
+    padding: Padding
+    dilation: tuple[int, int]
+
+    def _padded(self, x: Tensor, w: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """The input and the symmetric padding left for torch to do; lopsided padding is applied here."""
+        if self.padding == "valid":
+            return x, (0, 0)
+        ends = [same_padding(x.shape[1 + i], w.shape[1 + i], self.stride[i], self.dilation[i]) for i in (0, 1)]
+        (top, bottom), (left, right) = ends
+        if top == bottom and left == right:
+            return x, (top, left)
+        return F.pad(x, (0, 0, left, right, top, bottom)), (0, 0)
+
+    def reads(self, x: Shape, weight: Shape) -> int:
+        del weight
+        return x[-1]
+
+    def is_uniform(self, weight: Shape) -> bool:
+        return self.padding == "valid" or weight[1:3] == (1, 1)
 
 
 @final
 @dataclass(frozen=True)
-class Conv2D(WeightedKind):
+class Conv2D(_Sliding):
     """``activation(conv(x, w) + b)``: x [n, h, w, c_in], w [c_out, kh, kw, c_in / groups], b [c_out]."""
 
     name: ClassVar[str] = "CONV_2D"
@@ -50,7 +63,7 @@ class Conv2D(WeightedKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         x, w, *rest = inputs
         x, w = present(x, "x"), present(w, "weight")
-        x, pad = _padded(x, (w.shape[1], w.shape[2]), self.stride, self.dilation, self.padding)
+        x, pad = self._padded(x, w)
         groups = self._groups(x, w)
         y = F.conv2d(to_nchw(x), to_nchw(w), rest[0] if rest else None, self.stride, pad, self.dilation, groups)
         return activate(to_nhwc(y), self.activation)
@@ -71,20 +84,13 @@ class Conv2D(WeightedKind):
         # Output channel o reads the input channels of group o // (c_out / groups).
         return channels.reshape(groups, -1).repeat_interleave(weight[0] // groups, 0).reshape(weight[0], 1, 1, weight[3])
 
-    def reads(self, x: Shape, weight: Shape) -> int:
-        del weight
-        return x[-1]
-
-    def is_uniform(self, weight: Shape) -> bool:
-        return self.padding == "valid" or weight[1:3] == (1, 1)
-
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         return prod(output) * prod(inputs[1][1:])
 
 
 @final
 @dataclass(frozen=True)
-class DepthwiseConv2D(WeightedKind):
+class DepthwiseConv2D(_Sliding):
     """``activation(conv(x, w) + b)`` channel by channel: x [n, h, w, c], w [1, kh, kw, c * m], b [c * m], m = multiplier."""
 
     name: ClassVar[str] = "DEPTHWISE_CONV_2D"
@@ -98,7 +104,7 @@ class DepthwiseConv2D(WeightedKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         x, w, *rest = inputs
         x, w = present(x, "x"), present(w, "weight")
-        x, pad = _padded(x, (w.shape[1], w.shape[2]), self.stride, self.dilation, self.padding)
+        x, pad = self._padded(x, w)
         kernel = w.permute(3, 0, 1, 2)
         y = F.conv2d(to_nchw(x), kernel, rest[0] if rest else None, self.stride, pad, self.dilation, x.shape[3])
         return activate(to_nhwc(y), self.activation)
@@ -109,13 +115,6 @@ class DepthwiseConv2D(WeightedKind):
 
     def entering(self, channels: Tensor, weight: Shape) -> Tensor:
         return channels.repeat_interleave(weight[3] // len(channels))
-
-    def reads(self, x: Shape, weight: Shape) -> int:
-        del weight
-        return x[-1]
-
-    def is_uniform(self, weight: Shape) -> bool:
-        return self.padding == "valid" or weight[1:3] == (1, 1)
 
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         return prod(output) * inputs[1][1] * inputs[1][2]

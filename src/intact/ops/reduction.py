@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar, final
@@ -17,6 +19,11 @@ from intact.ops.scales import Passed, averaged, picked
 def _axes(inputs: tuple[Tensor | None, ...]) -> tuple[int, ...]:
     rank = present(inputs[0], "x").dim()
     return tuple(sorted({axis % rank if -rank <= axis < rank else axis for axis in integers(inputs[1], "axes")}))
+
+
+def _reduced(reduce: Callable[[Tensor, int], Tensor], inputs: tuple[Tensor | None, ...]) -> Tensor:
+    """One axis after the other, the last first."""
+    return functools.reduce(reduce, reversed(_axes(inputs)), present(inputs[0], "x"))
 
 
 def _total(call: Call, keep_dims: bool) -> tuple[Tensor, int]:
@@ -72,10 +79,7 @@ class ReduceProd(FloatOnly):
     keep_dims: bool = False
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        y = present(inputs[0], "x")
-        for axis in reversed(_axes(inputs)):
-            y = y.prod(axis, keepdim=self.keep_dims, dtype=y.dtype)
-        return y
+        return _reduced(lambda y, axis: y.prod(axis, keepdim=self.keep_dims, dtype=y.dtype), inputs)
 
 
 @final
@@ -130,10 +134,7 @@ class ReduceAny(FloatOnly):
     keep_dims: bool = False
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        y = present(inputs[0], "x")
-        for axis in reversed(_axes(inputs)):
-            y = torch.any(y, axis, keepdim=self.keep_dims)
-        return y
+        return _reduced(lambda y, axis: torch.any(y, axis, keepdim=self.keep_dims), inputs)
 
 
 @final
@@ -145,10 +146,7 @@ class ReduceAll(FloatOnly):
     keep_dims: bool = False
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        y = present(inputs[0], "x")
-        for axis in reversed(_axes(inputs)):
-            y = torch.all(y, axis, keepdim=self.keep_dims)
-        return y
+        return _reduced(lambda y, axis: torch.all(y, axis, keepdim=self.keep_dims), inputs)
 
 
 @final

@@ -16,7 +16,7 @@ from intact.ops.base import OpKind
 from intact.ops.convolution import TransposeConv
 from intact.ops.shaping import Reshape
 from intact.rewrite.freeing import free_batch
-from intact.rewrite.rewrites import REWRITES
+from intact.rewrite.table import REWRITES
 from intact.rewrite.view import View
 
 

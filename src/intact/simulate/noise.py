@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, final
 
@@ -63,8 +63,7 @@ def sensitivities(  # noqa: PLR0913  # what to look at, and how to look
 
     def noise(rounded: list[Op]) -> float:
         made = _outputs(only(graph, network, rounded, activations=activations), batches, device)
-        error = sum(float(np.square(made[name].astype(np.float64) - y).sum()) for name, y in exact.items())
-        return error / max(power, 1e-300)
+        return _error(made, exact) / max(power, 1e-300)
 
     whole = noise(ops) if both_ways else 0.0
     for n, op in enumerate(ops):
@@ -94,7 +93,7 @@ def weight_share(network: Quantized, samples: Samples, device: str = "cpu") -> f
     noise = []
     for constants in (True, False):
         made = _outputs(only(graph, network, ops, constants=constants, activations=not constants), batches, device)
-        noise.append(sum(float(np.square(made[name].astype(np.float64) - y).sum()) for name, y in exact.items()))
+        noise.append(_error(made, exact))
     return noise[0] / max(sum(noise), 1e-300)
 
 
@@ -134,6 +133,10 @@ def without_softmax(graph: Graph) -> Graph:
     if len(set(ends.values())) != len(ends) or set(ends.values()) & set(graph.outputs):
         return graph
     return replace(graph, outputs=tuple(ends.get(i, i) for i in graph.outputs), signatures=())
+
+
+def _error(made: Mapping[str, np.ndarray], exact: Mapping[str, np.ndarray]) -> float:
+    return sum(float(np.square(made[name].astype(np.float64) - y).sum()) for name, y in exact.items())
 
 
 def _batches(samples: Samples) -> list[Batch]:
