@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import prod
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -83,6 +84,25 @@ def _constants_hold_what_they_say(graph: Graph) -> Iterator[str]:
             yield f"weight {t.origin!r} holds {count} values that are NaN or infinite; train or export the model again"
 
 
+def _weights_fit(graph: Graph) -> Iterator[str]:
+    """The input channels of a weight are its data's; its output channels the bias's and the output's. Source: the ENSUREs of
+    LiteRT conv.cc, depthwise_conv.cc (whose multiplier is what the sizes say), fully_connected.cc and transpose_conv.cc.
+    """
+    for op in graph.ops:
+        found = weighted(graph, op)
+        if found is None:
+            continue
+        (w, x, y), what = (concrete(t) for t in (found.weight, found.data, graph[op.output])), f"op {graph.label(op)}"
+        if not found.takes_its_data:
+            yield f"{what} reads data of shape {list(x)}, whose channels do not fit its weight of shape {list(w)}"
+            continue
+        made = f"its weight of shape {list(w)} makes {w[found.axis]} channels, along axis {found.axis}"
+        if found.bias is not None and prod(concrete(found.bias)) != w[found.axis]:
+            yield f"{what} has a bias of shape {list(found.bias.shape)}, and {made}"
+        if y[-1:] != (w[found.axis],):
+            yield f"{what} is recorded as giving shape {list(y)}, and {made}"
+
+
 def _formats_are_valid(graph: Graph) -> Iterator[str]:
     for t in graph.tensors.values():
         if not isinstance(t.format, Affine):
@@ -135,6 +155,7 @@ RULES: Final[tuple[tuple[str, Rule], ...]] = (
     ("ops are in order", _ops_are_in_order),
     ("constants hold what they say", _constants_hold_what_they_say),
     ("states fit", _states_fit),
+    ("weights fit", _weights_fit),
     ("formats are valid", _formats_are_valid),
     ("kernels agree", _kernels_agree),
 )

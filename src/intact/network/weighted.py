@@ -40,6 +40,15 @@ class Weighted:
         return self.kind.reads(concrete(self.data), concrete(self.weight))
 
     @property
+    def takes_its_data(self) -> bool:
+        """Whether as many channels enter the weight as the data has, as often as the op's equation says."""
+        weight = concrete(self.weight)
+        try:
+            return tuple(self.kind.entering(torch.empty(self.count, device="meta"), weight).shape[-1:]) == weight[-1:]
+        except (RuntimeError, IndexError, ArithmeticError):  # what does not divide, or has too few axes
+            return False
+
+    @property
     def is_constant(self) -> bool:
         """Whether the weight is known before the network runs."""
         return self.weight.is_constant
