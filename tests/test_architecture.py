@@ -27,7 +27,7 @@ WINGS = {
     "planning": {"numbers", "ops", "network", "rewrite"},
     "simulate": {"numbers", "ops", "network", "data", "planning"},
     "remedies": {"numbers", "ops", "network", "data", "planning", "simulate"},
-    "measure": {"numbers", "ops", "network", "runtime", "formats", "data", "planning", "simulate"},
+    "measure": {"numbers", "network", "runtime", "formats", "data", "planning", "simulate"},
     "diagnosis": {
         "numbers", "ops", "network", "rewrite", "runtime", "formats", "data", "planning", "simulate", "measure",
     },
@@ -94,6 +94,46 @@ def test_imports_point_upward():
 def test_tests_lie_in_the_same_wings():
     folders = {path.parent.name for path in (ROOT / "tests").rglob("test_*.py")}
     assert folders - {"tests"} <= WINGS.keys()
+
+
+#: Who may name the class of an op's kind: those who make ops, and the tables of the formats.
+MAKERS = ("ops.", "rewrite.", "formats.", "planning.integer_graph")
+#: Who asks for a kind by its class all the same. Each is to ask for a fact of OpKind instead; this list only gets shorter.
+ASKING = {
+    "network.weighted": "an op with a weight is told from others here, for all: weighted(graph, op).kind has the methods",
+    "planning.planner": "whether an op is Opaque",
+    "remedies.absorb": "WeightedKind, where weighted(graph, op).kind is one",
+    "remedies.equalize": "WeightedKind, where weighted(graph, op).kind is one",
+    "remedies.student": "Moves, where kind.moves says so",
+    "diagnosis.counterparts": "Quantize and Dequantize, where kind.converts says so",
+    "diagnosis.trace": "CONVERSIONS, where kind.converts says so",
+    "diagnosis.faults": "CONVERSIONS, where kind.converts says so",
+    "diagnosis.unlike": "what puts columns together, and arithmetic, where kind.combines says so",
+}
+
+
+def asks_for_a_kind(source):
+    """Whether a module imports an op kind, or asks for one by ``isinstance(op.kind, Class)``."""
+    families = [module.removeprefix("ops.") for module in MODULES if module.startswith("ops.")]
+    kinds = "|".join(name for name in families if name not in {"base", "call", "scales"})
+    if re.search(rf"^from intact\.ops\.({kinds}) import|^from intact\.ops import .*\b({kinds})\b", source, re.MULTILINE):
+        return True
+    calls = [
+        node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance"
+    ]
+    return any(re.fullmatch(r"(.*\.)?kind", ast.unparse(call.args[0])) for call in calls)
+
+
+def test_an_op_is_asked_for_its_facts_and_not_for_its_class():
+    others = [module for module in MODULES if IMPORTS[module] and not f"{module}.".startswith(MAKERS)]
+    assert {module for module in others if asks_for_a_kind(MODULES[module].read_text())} == ASKING.keys()
+
+
+def test_asking_for_a_class_is_seen():
+    assert asks_for_a_kind("from intact.ops.elementwise import Add")
+    assert asks_for_a_kind("from intact.ops import resize, shaping")
+    assert asks_for_a_kind("def f(graph):\n    return [op for op in graph.ops if isinstance(op.kind, (A, B))]")
+    assert not asks_for_a_kind("from intact.ops.base import OpKind\nisinstance(op.kind.range_rule, Free)")
 
 
 SCRIPTS = [

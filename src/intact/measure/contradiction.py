@@ -15,7 +15,7 @@ from intact.data.spec import classes_of
 from intact.measure import accuracy
 from intact.measure.measurement import Measurement
 from intact.network.graph import Graph
-from intact.network.verify import concrete
+from intact.network.shapes import concrete
 from intact.simulate.engine import Batch, Program, run_batches
 
 #: A network that learned anything is right on more samples than chance and this part of the rest.

@@ -19,7 +19,6 @@ from intact.measure.accuracy import same_numbers, sqnr
 from intact.measure.measurement import Measurement
 from intact.network.graph import Graph
 from intact.numbers.affine import Affine, Float, Format
-from intact.ops.quantization import Dequantize
 from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES, Kernels
 from intact.simulate.engine import Program, run_batches
@@ -75,7 +74,7 @@ def exact(
     how = f"{counted(n, 'sample')} by the exact integer arithmetic of {KERNEL_NAMES[kernels]}"
     makers = graph.producers()
     floats = [i for i in graph.outputs if isinstance(graph[i].format, Float) and i in makers]
-    name = BIT_FOR_BIT if all(isinstance(makers[i].kind, Dequantize) for i in floats) else NEARLY
+    name = BIT_FOR_BIT if all(makers[i].kind.converts for i in floats) else NEARLY
     found = (Measurement(name, same, unit, None, None, how, n),)
     if same == elements:
         return Parity(found)

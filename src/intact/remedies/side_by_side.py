@@ -13,7 +13,7 @@ from torch import Tensor
 from intact.data import Samples
 from intact.data.samples import BATCH
 from intact.network.graph import Graph
-from intact.network.verify import concrete
+from intact.network.shapes import concrete
 from intact.remedies.base import Context
 from intact.remedies.student import Student
 from intact.simulate.engine import Program, one_per_core

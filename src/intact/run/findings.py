@@ -13,7 +13,6 @@ from intact.measure.figures import Reading
 from intact.measure.outputs import Channel, OutputFidelity
 from intact.measure.task import maker
 from intact.network.graph import Graph
-from intact.ops.quantization import Dequantize, Quantize
 from intact.planning.schemes import scheme as scheme_named
 from intact.progress import Progress
 from intact.run.recover import Recovery
@@ -124,11 +123,7 @@ def float_islands(graph: Graph, settings: Settings) -> tuple[Finding, ...]:
     """What stays in float in an integer network, which costs time there and forbids integer-only devices."""
     if not scheme_named(settings.scheme).is_integer:
         return ()
-    ops = [
-        op
-        for op in graph.ops
-        if not isinstance(op.kind, (Quantize, Dequantize)) and any(graph[i].is_float for i in (*op.reads, *op.outputs))
-    ]
+    ops = [op for op in graph.ops if not op.kind.converts and any(graph[i].is_float for i in (*op.reads, *op.outputs))]
     if not ops:
         return ()
     kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(op.kind.name for op in ops).most_common())

@@ -33,7 +33,7 @@ from intact.measure.run_outputs import outputs_of
 from intact.measure.task import Task
 from intact.measure.task import tasks as tasks_of
 from intact.network.graph import Graph
-from intact.network.verify import infer
+from intact.network.shapes import infer
 from intact.planning.plan import Plan
 from intact.planning.quantized import Quantized
 from intact.planning.schemes import scheme as scheme_named
