@@ -11,9 +11,9 @@ from intact.formats import tflite
 from intact.measure.measurement import Measurement
 from intact.numbers.affine import Affine, dequantize_array, quantize_array
 from intact.planning.integer_graph import emit
-from intact.planning.mixed_widths import mixed_plan, wide_ops
+from intact.planning.mixed_widths import wide_ops
 from intact.planning.plan import Plan
-from intact.planning.planner import make_plan
+from intact.planning.planner import make_plan, mixed_plan
 from intact.planning.targets import TARGETS
 from intact.remedies.finetune import FineTune
 from intact.remedies.rounding import LearnedRounding

@@ -24,8 +24,8 @@ from intact.ops.elementwise import Maximum, Sub
 from intact.ops.matmul import FullyConnected
 from intact.ops.reduction import ArgMax, Mean
 from intact.ops.shaping import Concatenation, Gather
-from intact.planning.mixed_widths import mixed_plan
 from intact.planning.plan import Entry
+from intact.planning.planner import mixed_plan
 from intact.planning.quantized import Quantized
 from intact.remedies.base import Context
 from intact.remedies.bias import BiasCorrection

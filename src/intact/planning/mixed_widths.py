@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -10,30 +10,15 @@ from intact.network.graph import Graph, Op
 from intact.numbers.affine import Affine
 from intact.ops.base import SameAsInput
 from intact.planning.plan import Edge, Entry, Plan
-from intact.planning.planner import make_plan
-from intact.planning.ranges import Range
 from intact.planning.request import Request
-from intact.planning.schemes import Scheme
 from intact.planning.targets import Target
 
 #: How an op may make each element of the same elements of what it reads such that something of a state's stays there.
 _KEEPING: Final = ("sum", "difference", "product", "extreme", "choice")
 
 
-def mixed_plan(graph: Graph, ranges: Mapping[int, Range], request: Request, outputs: Iterable[int]) -> Plan:
-    """The plan for ``request`` with the activations ``outputs`` (ids that ops make) stored as int16.
-
-    An op computes on int16 when it makes or reads one of them; what meets the other type passes through a QUANTIZE. Left at
-    8 bits is what an op without an int16 kernel makes or reads.
-    """
-    narrow = make_plan(graph, ranges, request)
-    ops = wide_ops(graph, request.target, outputs)
-    if not ops:
-        return narrow
-    # What has no int16 kernel is not taken from this plan, so it may be anything there.
-    target = replace(request.target, float_islands=True)
-    wide_request = replace(request, scheme=_wider(request.scheme), target=target, input_type=None, output_type=None)
-    wide = make_plan(graph, ranges, wide_request)
+def mixed(graph: Graph, narrow: Plan, wide: Plan, ops: Iterable[int]) -> Plan:
+    """``narrow`` with the ops ``ops``, by first output, as in ``wide``; what meets the other type passes through a QUANTIZE."""
     ops = {i for i in ops if isinstance(narrow.own(i), Affine) and isinstance(wide.own(i), Affine)}  # not what is kept float
     plans = {op.output: wide if op.output in ops else narrow for op in graph.ops}
     # A tensor is stored as its maker wants it, a constant as its first reader does.
@@ -56,15 +41,6 @@ def mixed_plan(graph: Graph, ranges: Mapping[int, Range], request: Request, outp
     named = {*tensors, *boundary, *(i for edge in edges for i in edge)}
     names = {i: graph[i].origin for i in sorted(named)}
     return replace(narrow, tensors=tensors, edges=dict(sorted(edges.items())), boundary=boundary, names=names)
-
-
-def first_plan(graph: Graph, ranges: Mapping[int, Range], request: Request, outputs: Iterable[int] = ()) -> Plan:
-    """The plan for ``request`` with ``outputs`` as int16, and in an int8 plan the states which add up (:func:`accumulators`)
-    too: at 8 bits an increment below half a step is lost in every call.
-    """
-    sums = accumulators(graph) if request.scheme.activations == "int8" else ()
-    wide = (*outputs, *sums)
-    return mixed_plan(graph, ranges, request, wide) if wide else make_plan(graph, ranges, request)
 
 
 def accumulators(graph: Graph) -> tuple[int, ...]:
@@ -104,5 +80,8 @@ def wide_ops(graph: Graph, target: Target, outputs: Iterable[int]) -> set[int]:
     return ops
 
 
-def _wider(scheme: Scheme) -> Scheme:
-    return replace(scheme, activations="int16", io=("int16", "float32"))
+def wider(request: Request) -> Request:
+    """With int16 activations. What has no int16 kernel is not taken from such a plan, so it may be anything there."""
+    scheme = replace(request.scheme, activations="int16", io=("int16", "float32"))
+    target = replace(request.target, float_islands=True)
+    return replace(request, scheme=scheme, target=target, input_type=None, output_type=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final
@@ -26,6 +26,7 @@ from intact.ops.opaque import Opaque
 from intact.planning.exactness import exact
 from intact.planning.islands import float_islands
 from intact.planning.masks import Masks, is_bounded
+from intact.planning.mixed_widths import accumulators, mixed, wide_ops, wider
 from intact.planning.plan import Edge, Entry, Plan
 from intact.planning.ranges import Range
 from intact.planning.request import Request
@@ -60,6 +61,24 @@ def make_plan(graph: Graph, ranges: Mapping[int, Range], request: Request) -> Pl
         names={i: graph[i].origin for i in sorted(named)},
         steps=request.steps,
     )
+
+
+def mixed_plan(graph: Graph, ranges: Mapping[int, Range], request: Request, outputs: Iterable[int]) -> Plan:
+    """The plan for ``request`` with the activations ``outputs`` (ids that ops make) stored as int16.
+
+    An op computes on int16 when it makes or reads one of them. Left at 8 bits is what an op without an int16 kernel makes or
+    reads.
+    """
+    narrow, ops = make_plan(graph, ranges, request), wide_ops(graph, request.target, outputs)
+    return mixed(graph, narrow, make_plan(graph, ranges, wider(request)), ops) if ops else narrow
+
+
+def first_plan(graph: Graph, ranges: Mapping[int, Range], request: Request, outputs: Iterable[int] = ()) -> Plan:
+    """The plan for ``request`` with ``outputs`` as int16, and in an int8 plan the states which add up (:func:`accumulators`)
+    too: at 8 bits an increment below half a step is lost in every call.
+    """
+    sums = accumulators(graph) if request.scheme.activations == "int8" else ()
+    return mixed_plan(graph, ranges, request, (*outputs, *sums))
 
 
 def _kept_float(graph: Graph, request: Request) -> set[int]:

@@ -35,7 +35,6 @@ class Absorb(Remedy):
 
     name: ClassVar[str] = "absorb"
     order: ClassVar[int] = 11
-    paper: ClassVar[str] = "Nagel et al. 2019, Data-Free Quantization (arXiv 1906.04721)"
 
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
         graph = network.graph

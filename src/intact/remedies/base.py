@@ -106,7 +106,6 @@ class Remedy(abc.ABC):
 
     name: ClassVar[str]
     order: ClassVar[int]
-    paper: ClassVar[str]
     needs_single_samples: ClassVar[bool] = False
 
     @abc.abstractmethod

@@ -30,7 +30,6 @@ class BiasCorrection(Remedy):
 
     name: ClassVar[str] = "bias"
     order: ClassVar[int] = 30
-    paper: ClassVar[str] = "Nagel et al. 2019, Data-Free Quantization (arXiv 1906.04721)"
     needs_single_samples: ClassVar[bool] = True
     samples: int = 512
 

@@ -31,7 +31,6 @@ class AnalyticBiasCorrection(Remedy):
 
     name: ClassVar[str] = "bias-analytic"
     order: ClassVar[int] = 31
-    paper: ClassVar[str] = "Nagel et al. 2019, Data-Free Quantization (arXiv 1906.04721)"
 
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
         graph, plan = network.graph, network.plan

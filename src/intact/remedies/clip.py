@@ -34,7 +34,6 @@ class Clip(Remedy):
 
     name: ClassVar[str] = "clip"
     order: ClassVar[int] = 14
-    paper: ClassVar[str] = "Choukroun et al. 2019, Low-bit Quantization for Efficient Inference (arXiv 1902.06822)"
     samples: int = 512
     least: float = 0.25
 

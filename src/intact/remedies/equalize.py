@@ -13,7 +13,7 @@ from intact.data import Samples
 from intact.network.channels import Channels, free_channels, rescaled
 from intact.network.graph import Op
 from intact.network.verify import verify
-from intact.network.weighted import columns, data_of
+from intact.network.weighted import columns, data_of, weighted
 from intact.numbers.affine import Affine, Format
 from intact.ops.base import WeightedKind
 from intact.ops.scales import ONE
@@ -44,7 +44,6 @@ class Equalize(Remedy):
 
     name: ClassVar[str] = "equalize"
     order: ClassVar[int] = 10
-    paper: ClassVar[str] = "Nagel et al. 2019, Data-Free Quantization (arXiv 1906.04721)"
     sweeps: int = 20
 
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
@@ -132,8 +131,8 @@ class _Solver:
     def _makes(self, maker: int) -> np.ndarray:
         """The largest weight that makes each of the op's output channels."""
         op = self.ops[maker]
-        w, weight = np.abs(self.channels.scaled_weight(op, self.total)), op.kind.weight
-        axis = 0 if weight is None else weight.axis
+        found, w = weighted(self.graph, op), np.abs(self.channels.scaled_weight(op, self.total))
+        axis = 0 if found is None else found.axis
         largest: np.ndarray = np.moveaxis(w, axis, 0).reshape(w.shape[axis], -1).max(1)
         return largest
 
@@ -158,9 +157,8 @@ def _is_per_channel(network: Quantized, op: Op) -> bool:
 
 
 def _weight_format(network: Quantized, op: Op) -> Format | None:
-    weight = op.kind.weight if isinstance(op.kind, WeightedKind) else None
-    tensor = None if weight is None else op.inputs[weight.input]
-    return None if tensor is None else network.plan.at(tensor, op.output)
+    found = weighted(network.graph, op)
+    return None if found is None else network.plan.at(found.weight.id, op.output)
 
 
 def _unclipped(channels: Channels, highest: Mapping[int, np.ndarray]) -> np.ndarray:

@@ -47,7 +47,6 @@ class FineTune(Remedy):
 
     name: ClassVar[str] = "finetune"
     order: ClassVar[int] = 50
-    paper: ClassVar[str] = "Esser et al. 2020, Learned Step Size Quantization (arXiv 1902.08153)"
     needs_single_samples: ClassVar[bool] = True
     epochs: int = 8
     batch: int = 50

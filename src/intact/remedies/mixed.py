@@ -29,7 +29,6 @@ class MixedPrecision(Remedy):
 
     name: ClassVar[str] = "mixed"
     order: ClassVar[int] = 12
-    paper: ClassVar[str] = "Wu et al. 2020, Integer Quantization for Deep Learning Inference (arXiv 2004.09602)"
     outputs: tuple[int, ...] = ()
     wide_weights: tuple[int, ...] = ()
     share: float = 0.5

@@ -44,7 +44,6 @@ class RangeRefinement(Remedy):
 
     name: ClassVar[str] = "ranges"
     order: ClassVar[int] = 15
-    paper: ClassVar[str] = "Wu et al. 2020, EasyQuant (arXiv 2006.16669)"
     needs_single_samples: ClassVar[bool] = True
     samples: int = 256
     narrower: float = 0.75

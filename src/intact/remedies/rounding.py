@@ -65,7 +65,6 @@ class LearnedRounding(Remedy):
 
     name: ClassVar[str] = "round"
     order: ClassVar[int] = 40
-    paper: ClassVar[str] = "Nagel et al. 2020, Up or Down? Adaptive Rounding (arXiv 2004.10568)"
     needs_single_samples: ClassVar[bool] = True
     samples: int = 512
     steps: int = 500

@@ -11,9 +11,8 @@ from intact.data import Samples
 from intact.measure.held_out import TURNS, clear_gain, folds, gain, mean_gains
 from intact.network.graph import Graph
 from intact.planning.integer_graph import emit
-from intact.planning.mixed_widths import first_plan
 from intact.planning.plan import Plan
-from intact.planning.planner import make_plan
+from intact.planning.planner import first_plan, make_plan
 from intact.planning.ranges import Observed, Range, estimator, foreseen
 from intact.planning.request import Request
 from intact.run.settings import Settings
