@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from intact.data import Samples, class_count, input_specs, samples_from
-from intact.diagnosis.counterparts import Match, identical, match
+from intact.diagnosis.counterparts import Counterparts, counterparts_by_id, find_counterparts
 from intact.diagnosis.faults import faults
 from intact.diagnosis.symptom import Symptom
 from intact.diagnosis.trace import Fidelity, Traced, trace
@@ -67,8 +67,8 @@ def diagnose(network: Quantized, samples: Samples, progress: Progress | None = N
     """The diagnosis of a planned network on samples: every op alone in the simulator, every activation in the runtime too."""
     few = samples.spread(_SAMPLES)
     ops = sensitivities(network, few, progress=progress, both_ways=True)
-    twins = identical(network.integer(), network.graph)
-    traced = trace(twins, few, target_named(network.plan.target).kernels, _step(progress))
+    counterparts = counterparts_by_id(network.integer(), network.graph)
+    traced = trace(counterparts, few, target_named(network.plan.target).kernels, _step(progress))
     # With wrong preprocessing every range is wrong too: one advice at a time.
     symptoms = _preprocessing(network.reference, samples) or _all(traced, network.graph, samples)[0]
     return Diagnosis(ops, symptoms[:_MOST], traced.rows)
@@ -90,16 +90,16 @@ def diagnose_file(
     if reference.is_quantized:
         raise OptionError(f"{against} is quantized itself; give --against the float model that {model} was made from")
     samples = samples_from(data).bind(input_specs(graph), class_count(graph)).spread(_MANY)
-    twins = match(graph, reference)
+    counterparts = find_counterparts(graph, reference)
     refused: tuple[Symptom, ...] = ()
     try:
-        traced = trace(twins, samples.spread(_SAMPLES), target_named(target).kernels, _step(progress))
+        traced = trace(counterparts, samples.spread(_SAMPLES), target_named(target).kernels, _step(progress))
     except (ModelError, ChildError) as error:  # what its constants say is all that can be told
-        traced = Traced(twins, {})
+        traced = Traced(counterparts, {})
         refused = (
             Symptom("the file", f"it does not run: {error.message}", "what is said of its scales and constants may be why"),
         )
-    floats = _called_alike(twins)
+    floats = _called_alike(counterparts)
     symptoms, rescaled = _preprocessing(floats, samples), frozenset[int]()
     if not symptoms:
         symptoms, rescaled = _all(traced, floats, samples, refused)
@@ -118,19 +118,22 @@ def _all(
 
 def _comparable(traced: Traced, rescaled: frozenset[int]) -> Iterator[Fidelity]:
     """The rows without the dB that mean nothing where channels are rescaled: of such tensors, and of ops that read them."""
-    same, makers = traced.match.same, traced.match.graph.producers()
+    tensors, makers = traced.counterparts.tensors, traced.counterparts.graph.producers()
     for row in traced.rows:
         reads = makers[row.output].reads if row.output in makers else ()
-        if same.get(row.output) in rescaled:
+        if tensors.get(row.output) in rescaled:
             yield replace(row, simulated=None, runtime=None, own=None, rescaled=True)
         else:
-            yield replace(row, own=None) if any(same.get(i) in rescaled for i in reads) else row
+            yield replace(row, own=None) if any(tensors.get(i) in rescaled for i in reads) else row
 
 
-def _called_alike(twins: Match) -> Graph:
+def _called_alike(counterparts: Counterparts) -> Graph:
     """The float network with its inputs named as the integer network's."""
-    names = tuple((name, twins.same[i]) for name, i in zip(twins.graph.input_names, twins.graph.inputs, strict=True))
-    return replace(twins.reference, signatures=(Signature("", names, ()),))
+    names = tuple(
+        (name, counterparts.tensors[i])
+        for name, i in zip(counterparts.graph.input_names, counterparts.graph.inputs, strict=True)
+    )
+    return replace(counterparts.reference, signatures=(Signature("", names, ()),))
 
 
 def _step(progress: Progress | None) -> Callable[[int, int], None]:
@@ -163,7 +166,7 @@ def _ranges(graph: Graph, samples: Samples, rescaled: frozenset[int]) -> tuple[S
             found.append(
                 (extremes[i].max() / usual, Symptom(where, what, "--ranges percentile or mse, or look at that sample"))
             )
-    return tuple(symptom for _, symptom in sorted(found, key=lambda pair: -pair[0]))
+    return tuple(symptom for _, symptom in sorted(found, key=lambda one: -one[0]))
 
 
 def _magnitudes(graph: Graph, samples: Samples) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
