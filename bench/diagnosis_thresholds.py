@@ -122,7 +122,9 @@ def activations(label: str, seen: Traced) -> None:
         if not isinstance(fmt, Affine) or fmt.axis is not None or not free:
             continue
         what = "an input's range" if op is None else "a range"
-        note(f"{label}: {what}, over its values'", (fmt.range[1] - fmt.range[0]) / (max(one.high, 0) - min(one.low, 0)))
+        extent = max(one.high, 0) - min(one.low, 0)
+        if extent > 0:
+            note(f"{label}: {what}, over its values'", (fmt.range[1] - fmt.range[0]) / extent)
         cut = decibels(one.signal, one.excess)
         if cut is not None and np.isfinite(cut):
             note(f"{label}: dB of a signal over what its range cuts off", cut)
@@ -204,8 +206,10 @@ def floats(net: Graph, x: np.ndarray) -> None:
         alive = channels[channels > 0]
         if not isinstance(net.producers()[i].kind.range_rule, Free) or len(channels) < 2:
             continue
-        note("float: largest channel over the median channel", alive.max() / np.median(alive))
         note("float: part of the channels that are always zero", 1 - len(alive) / len(channels))
+        if not len(alive):
+            continue
+        note("float: largest channel over the median channel", alive.max() / np.median(alive))
         note("float: largest sample over 99 % of them", extremes[i].max() / np.quantile(extremes[i], 0.99))
 
 

@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from annotations import check_annotations
+
+check_annotations()
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ def test_latency_is_the_median():
 def test_the_interval_of_a_median_covers_it():
     """Exponential times have median ln 2; 60 draws of 40."""
     rng = np.random.default_rng(0)
-    intervals = [latency.latency(rng.exponential(size=40), "") for _ in range(60)]
+    intervals = [latency.latency(rng.exponential(size=40).tolist(), "") for _ in range(60)]
     covered = sum(m.low <= np.log(2) <= m.high for m in intervals)
     assert covered / 60 >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 60)
 
@@ -34,7 +34,7 @@ def test_speedup_is_paired_by_round():
     drift = np.where(np.arange(40) < 20, 1.0, 10.0)
     rng = np.random.default_rng(0)
     of, against = 2.0 * drift * rng.normal(1, 0.01, 40), 3.4 * drift * rng.normal(1, 0.01, 40)
-    m = latency.speedup(of, against, "1 thread")
+    m = latency.speedup(of.tolist(), against.tolist(), "1 thread")
     assert m.value == pytest.approx(1.7, abs=0.02)
     assert m.low < 1.7 < m.high
     assert m.high - m.low < 0.05

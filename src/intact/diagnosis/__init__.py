@@ -1,1 +1,1 @@
-"""What is wrong with an integer network, whoever made it, and where."""
+"""What is wrong with an integer network, and where. Figures beside thresholds: bench/diagnosis_thresholds.py, 6 seeds."""

@@ -29,15 +29,16 @@ from intact.simulate.noise import Sensitivity, sensitivities
 #: Told the step, how much of it is done and how much there is.
 Progress: TypeAlias = Callable[[str, int, int], None]
 
-#: The largest channel of a tensor against its median channel, from which the others have less than 3 of 8 bits.
+#: The largest channel of a tensor against its median channel, from which the others have less than 3 of 8 bits. Random
+#: networks have 1.7 in the median and 10.4 at most.
 _UNEVEN: Final = 32.0
-#: The range of a tensor against that of all samples but the most extreme hundredth.
+#: The range of a tensor against that of all samples but the most extreme hundredth: two bits. Random networks: 1.45 at most.
 _OUTLYING: Final = 4.0
-#: The part of a tensor's channels that may always be zero before it is worth a word.
+#: The part of a tensor's channels that may always be zero before it is worth a word: a choice, as dead channels harm nothing.
 _DEAD: Final = 0.1
-#: Symptoms that are told, the worst first.
+#: Symptoms that are told, the worst first: a choice, a screen of them.
 _MOST: Final = 10
-#: Samples that run op by op, and samples of which channels and classes are looked at.
+#: Samples that run op by op, and samples of which channels and classes are looked at: choices, of some seconds each.
 _SAMPLES: Final = 64
 _MANY: Final = 512
 _BATCH: Final = 32

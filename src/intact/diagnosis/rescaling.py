@@ -19,12 +19,16 @@ from intact.network.channels import passed
 from intact.network.graph import Graph, Op
 from intact.network.verify import concrete
 
-#: A weight's gain against the float file's that is more than rounding, and the part of its power that may stay unexplained.
+#: A weight's gain against the float file's that is more than rounding. Sound weights have at most 1.01 (int8) or 1.05 (w4a8)
+#: in 1,764 channels, those of a scale twice too large at least 1.99.
 _GAIN: Final = 1.25
+#: The part of a channel's power that its gain may leave over. Sound: at most 0.0005 or 0.022; another training: 0.94 (median).
 _UNEXPLAINED: Final = 0.1
-#: How much less weights leave over for rescaled channels than for others when they were made for them.
+#: How much less weights leave over for rescaled channels than for others when they were made for them: at most 0.0045 times,
+#: and at least 3,500 times as much when they were not.
 _FITS: Final = 0.5
-#: The part of rescaled channels that may remain behind an op that takes them back.
+#: The part of rescaled channels that may remain behind an op that takes them back. Of an equalization none does; a choice,
+#: which leaves room for channels that are wrong beside it.
 _REMAIN: Final = 0.25
 
 #: The marks before the first of a channel: of zeros, and of numbers that are not rescaled.

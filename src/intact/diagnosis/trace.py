@@ -47,8 +47,8 @@ class Fidelity:
 
     def to_json(self) -> dict[str, Any]:
         """In documents the counterpart is called ``like``."""
-        rows = (("like" if k == "counterpart" else k, v) for k, v in vars(self).items())
-        return {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in rows}
+        shown = {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in vars(self).items()}
+        return {"like" if k == "counterpart" else k: v for k, v in shown.items()}
 
 
 @final

@@ -11,6 +11,7 @@ import numpy as np
 from intact import spool
 from intact.data import Samples
 from intact.errors import DataError
+from intact.measure.accuracy import Rows
 from intact.planning.targets import Target
 from intact.runtime.litert import Batches, run
 
@@ -20,7 +21,7 @@ _PIECE: Final = 256 << 20
 _BATCH: Final = 32
 
 
-def outputs_of(path: Path, samples: Samples, target: Target, progress: Callable[[int], None]) -> dict[str, np.ndarray]:
+def outputs_of(path: Path, samples: Samples, target: Target, progress: Callable[[int], None]) -> dict[str, Rows]:
     """Outputs ``[n, ...]`` by name of a file in the real runtime, on disk and mapped, so that any number of samples fits."""
     size = sum(int(np.prod(spec.sample)) * 4 for spec in samples.inputs)
     step = max(_PIECE // max(size, 1), 1)
@@ -38,7 +39,7 @@ def outputs_of(path: Path, samples: Samples, target: Target, progress: Callable[
     return {name: column.joined("c") for name, column in columns.items()}
 
 
-def _inputs(samples: Samples, start: int, stop: int) -> Iterator[Mapping[str, np.ndarray]]:
+def _inputs(samples: Samples, start: int, stop: int) -> Iterator[Mapping[str, Rows]]:
     for at in range(start, stop, _BATCH):
         yield samples.batch(np.arange(at, min(at + _BATCH, stop)))[0]
 
