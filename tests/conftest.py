@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checked_rewrites import checked, checked_lowerings
+from annotations import check_annotations
 
-from intact.rewrite import clean, lowerings
+check_annotations()  # before anything of intact is imported
+
+from checked_rewrites import checked, checked_lowerings  # noqa: E402
+
+from intact.rewrite import clean, lowerings  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)

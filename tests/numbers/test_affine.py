@@ -116,7 +116,7 @@ def test_values_beyond_the_range_are_clamped():
 
 
 def test_a_scalar_stays_a_scalar():
-    assert_same(quantize_array(np.float32(3.0), affine_from_range(0, 3.0)), np.int8(127))
+    assert_same(quantize_array(np.array(3.0, np.float32), affine_from_range(0, 3.0)), np.int8(127))
 
 
 @pytest.mark.parametrize(

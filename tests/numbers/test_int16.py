@@ -21,7 +21,7 @@ import intact
 from intact.cli.app import app
 from intact.errors import OptionError, UnsupportedError
 from intact.formats import tflite
-from intact.measure.memory import activation_memory
+from intact.network.arena import activation_memory
 from intact.network.graph import Op, Tensor
 from intact.numbers.affine import Affine, dequantize_array, quantize_array
 from intact.ops import KINDS

@@ -23,63 +23,63 @@ _Look: TypeAlias = tuple[str, tuple[tuple[int | None, ...], ...]]
 
 @final
 @dataclass(frozen=True, eq=False)
-class Pair:
-    """An integer op, the float op that it stands for, and which of its inputs takes the place of each of the float op's."""
+class Counterpart:
+    """The float op ``op`` that the integer op ``of`` stands for; ``inputs``: those of ``of`` in the place of its own."""
 
     op: Op
-    like: Op
+    of: Op
     inputs: Mapping[int, int]
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Match:
-    """``same``: from tensors of ``graph`` to those of ``reference``; ``pairs``: ops by the first output of the integer one.
+class Counterparts:
+    """``tensors``: of ``graph`` in ``reference``, by id; ``ops``: by the first output of the integer op.
 
-    ``reference`` computes what the float file computes, spelled as ``graph`` is: see :func:`match`.
+    ``reference`` computes what the float file computes, spelled as ``graph`` is: see :func:`find_counterparts`.
     """
 
     graph: Graph
     reference: Graph
-    same: Mapping[int, int]
-    pairs: Mapping[int, Pair]
+    tensors: Mapping[int, int]
+    ops: Mapping[int, Counterpart]
 
     def label(self, op: Op) -> str:
         """How messages name an op: by its tensor's name, or by that in the float file where it has none of its own."""
-        like = self.same.get(op.output)
-        if like is None or not _MADE_UP.fullmatch(self.graph[op.output].name):
+        i = self.tensors.get(op.output)
+        if i is None or not _MADE_UP.fullmatch(self.graph[op.output].name):
             return self.graph.label(op)
-        return f"{op.kind.name} {short_name(self.reference[like].origin)!r}"
+        return f"{op.kind.name} {short_name(self.reference[i].origin)!r}"
 
     @property
     def score(self) -> int:
         """How well the spelling fits: ops that have a counterpart, more if with equal options, less those without."""
-        twins = sum(pair.op.kind == pair.like.kind for pair in self.pairs.values())
+        equal = sum(found.op.kind == found.of.kind for found in self.ops.values())
         ops = sum(not isinstance(op.kind, CONVERSIONS) for op in self.graph.ops)
-        return twins + len(self.pairs) - (ops - len(self.pairs)) - (len(self.reference.ops) - len(self.pairs))
+        return equal + len(self.ops) - (ops - len(self.ops)) - (len(self.reference.ops) - len(self.ops))
 
 
-def match(graph: Graph, reference: Graph) -> Match:
-    """The best match of an integer ``graph`` and the float network that it was made from.
+def find_counterparts(graph: Graph, reference: Graph) -> Counterparts:
+    """The best counterparts of an integer ``graph`` and the float network that it was made from.
 
     Converters fuse activations, fold paddings and replace ops; so the float network is tried as it is, cleaned, and
     lowered for each target. Raises OptionError when the two do not take the same inputs.
     """
     _check_inputs(graph, reference)
-    return max((_Matcher(graph, spelled).match() for spelled in _spellings(reference)), key=lambda found: found.score)
+    return max((_Walk(graph, spelled).find() for spelled in _spellings(reference)), key=lambda found: found.score)
 
 
-def identical(graph: Graph, reference: Graph) -> Match:
-    """The match of a network that was emitted from ``reference``: tensors have kept their ids."""
-    same = {i: i for i in graph.tensors if i in reference.tensors and not graph[i].is_constant}
-    twins = reference.producers()
+def counterparts_by_id(graph: Graph, reference: Graph) -> Counterparts:
+    """Those of a network that was emitted from ``reference``: tensors have kept their ids."""
+    tensors = {i: i for i in graph.tensors if i in reference.tensors and not graph[i].is_constant}
+    makers = reference.producers()
     for op in graph.ops:
-        if isinstance(op.kind, CONVERSIONS) and op.inputs[0] in same:
-            same.setdefault(op.output, same[op.inputs[0]])
-        elif isinstance(op.kind, CONVERSIONS) and op.output in same and op.inputs[0] is not None:
-            same.setdefault(op.inputs[0], same[op.output])
-    pairs = {op.output: pair for op in graph.ops if (pair := _pair(graph, reference, op, twins.get(op.output), same))}
-    return Match(graph, reference, same, pairs)
+        if isinstance(op.kind, CONVERSIONS) and op.inputs[0] in tensors:
+            tensors.setdefault(op.output, tensors[op.inputs[0]])
+        elif isinstance(op.kind, CONVERSIONS) and op.output in tensors and op.inputs[0] is not None:
+            tensors.setdefault(op.inputs[0], tensors[op.output])
+    found = {op.output: _counterpart(graph, reference, op, makers.get(op.output), tensors) for op in graph.ops}
+    return Counterparts(graph, reference, tensors, {i: op for i, op in found.items() if op is not None})
 
 
 def _spellings(reference: Graph) -> Iterator[Graph]:
@@ -102,71 +102,71 @@ def _check_inputs(graph: Graph, reference: Graph) -> None:
         )
 
 
-def _pair(graph: Graph, reference: Graph, op: Op, like: Op | None, same: Mapping[int, int]) -> Pair | None:
-    """The pair, where both are of one kind and every float input has its counterpart; else None."""
-    if like is None or type(op.kind) is not type(like.kind):
+def _counterpart(graph: Graph, reference: Graph, of: Op, op: Op | None, tensors: Mapping[int, int]) -> Counterpart | None:
+    """``op`` as the counterpart of ``of``, where both are of one kind and every float input has its counterpart."""
+    if op is None or type(op.kind) is not type(of.kind):
         return None
-    flows = [i for i in op.reads if not graph[i].is_constant]
-    wanted = [i for i in like.reads if not reference[i].is_constant]
-    known = {same[i]: i for i in flows if i in same}
+    flows = [i for i in of.reads if not graph[i].is_constant]
+    wanted = [i for i in op.reads if not reference[i].is_constant]
+    known = {tensors[i]: i for i in flows if i in tensors}
     if set(wanted) <= known.keys():
-        return Pair(op, like, {i: known[i] for i in wanted})
-    by_place = dict(zip(like.inputs, op.inputs, strict=False))
+        return Counterpart(op, of, {i: known[i] for i in wanted})
+    by_place = dict(zip(op.inputs, of.inputs, strict=False))
     inputs = {i: by_place.get(i) for i in wanted}
     given = {i: j for i, j in inputs.items() if j is not None and graph[j].shape[1:] == reference[i].shape[1:]}
-    return Pair(op, like, given) if len(given) == len(wanted) else None
+    return Counterpart(op, of, given) if len(given) == len(wanted) else None
 
 
 @final
 @dataclass
-class _Matcher:
-    """One walk over the integer network in order; mutable, alive within :func:`match` only."""
+class _Walk:
+    """One walk over the integer network in order; mutable, alive within :func:`find_counterparts` only."""
 
     graph: Graph
     reference: Graph
-    same: dict[int, int] = field(default_factory=dict)
-    pairs: dict[int, Pair] = field(default_factory=dict)
+    tensors: dict[int, int] = field(default_factory=dict)
+    ops: dict[int, Counterpart] = field(default_factory=dict)
 
-    def match(self) -> Match:
+    def find(self) -> Counterparts:
         self._ports(self.graph.inputs, self.graph.input_names, self.reference.inputs, self.reference.input_names)
         outputs = [self.reference[i] for op in self.reference.ops for i in op.outputs]
         self._names = {t.name: t.id for t in outputs if not _MADE_UP.fullmatch(t.name)}
         self._free = {op.output: op for op in self.reference.ops}
-        self._alike = [_by_look(g) for g in (self.graph, self.reference)]
+        self._of_look = [_by_look(g) for g in (self.graph, self.reference)]
         for op in self.graph.ops:
-            if isinstance(op.kind, CONVERSIONS) and op.inputs[0] in self.same:
-                self.same[op.output] = self.same[op.inputs[0]]
+            if isinstance(op.kind, CONVERSIONS) and op.inputs[0] in self.tensors:
+                self.tensors[op.output] = self.tensors[op.inputs[0]]
             elif not isinstance(op.kind, CONVERSIONS):
-                self._find(op)
+                self._note(op)
         ends = self.graph.outputs
         self._ports(ends, self.graph.output_names, self.reference.outputs, self.reference.output_names)
-        return Match(self.graph, self.reference, self.same, self.pairs)
+        return Counterparts(self.graph, self.reference, self.tensors, self.ops)
 
-    def _find(self, op: Op) -> None:
-        like, named = self._counterpart(op), self._names.get(self.graph[op.output].name)
+    def _note(self, op: Op) -> None:
+        best, named = self._best(op), self._names.get(self.graph[op.output].name)
         fits = named is not None and self.graph[op.output].shape[1:] == self.reference[named].shape[1:]
-        if named is not None and fits and (like is None or (like.kind != op.kind and like.output != named)):
-            self.same[op.output] = named  # another op makes the same tensor: fused or replaced
+        if named is not None and fits and (best is None or (best.kind != op.kind and best.output != named)):
+            self.tensors[op.output] = named  # another op makes the same tensor: fused or replaced
             return
-        pair = _pair(self.graph, self.reference, op, like, self.same)
-        if like is not None and pair is not None:
-            self.pairs[op.output] = pair
-            self.same.update(zip(op.outputs, like.outputs, strict=False))
-            del self._free[like.output]
+        found = _counterpart(self.graph, self.reference, op, best, self.tensors)
+        if found is not None:
+            self.ops[op.output] = found
+            self.tensors.update(zip(op.outputs, found.op.outputs, strict=False))
+            del self._free[found.op.output]
 
-    def _counterpart(self, op: Op) -> Op | None:
-        """The free op of the same look that reads the same, best of the same name; else the one in the same place."""
+    def _best(self, op: Op) -> Op | None:
+        """The free float op of this look that reads the counterparts, best of this name; else the one in this place."""
         look = _look(self.graph, op)
-        ours, theirs = (alike.get(look, []) for alike in self._alike)
-        known = {self.same.get(i) for i in op.reads if not self.graph[i].is_constant}
-        free = [like for like in theirs if like.output in self._free]
-        readers = [like for like in free if {i for i in like.reads if not self.reference[i].is_constant} == known]
+        ours, theirs = (of_look.get(look, []) for of_look in self._of_look)
+        known = {self.tensors.get(i) for i in op.reads if not self.graph[i].is_constant}
+        free = [other for other in theirs if other.output in self._free]
+        readers = [other for other in free if {i for i in other.reads if not self.reference[i].is_constant} == known]
         named = self._names.get(self.graph[op.output].name)
         if readers and None not in known:
-            return max(readers, key=lambda like: (like.kind == op.kind, like.output == named))
+            return max(readers, key=lambda other: (other.kind == op.kind, other.output == named))
         if len(ours) == len(theirs) and (place := theirs[ours.index(op)]).output in self._free:
             return place
-        return next((like for like in free if like.output == named), None)
+        return next((other for other in free if other.output == named), None)
 
     def _ports(
         self, ours: tuple[int, ...], names: tuple[str, ...], theirs: tuple[int, ...], their_names: tuple[str, ...]
@@ -176,7 +176,7 @@ class _Matcher:
         for n, (i, name) in enumerate(zip(ours, names, strict=True)):
             other = by_name[name] if set(names) == set(their_names) else theirs[n] if n < len(theirs) else None
             if other is not None and self.graph[i].shape[1:] == self.reference[other].shape[1:]:
-                self.same.setdefault(i, other)
+                self.tensors.setdefault(i, other)
 
 
 def _look(graph: Graph, op: Op) -> _Look:
@@ -184,7 +184,7 @@ def _look(graph: Graph, op: Op) -> _Look:
 
 
 def _by_look(graph: Graph) -> dict[_Look, list[Op]]:
-    alike: dict[_Look, list[Op]] = {}
+    of_look: dict[_Look, list[Op]] = {}
     for op in graph.ops:
-        alike.setdefault(_look(graph, op), []).append(op)
-    return alike
+        of_look.setdefault(_look(graph, op), []).append(op)
+    return of_look

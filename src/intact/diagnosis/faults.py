@@ -7,26 +7,32 @@ from dataclasses import dataclass, field
 from typing import Final, final
 
 from intact.diagnosis.counterparts import CONVERSIONS
-from intact.diagnosis.rescaling import OTHER_WEIGHTS, Channels, Constants
+from intact.diagnosis.rescaling import Channels, find_rescaling
 from intact.diagnosis.symptom import Symptom
 from intact.diagnosis.trace import Own, Seen, Traced, decibels
+from intact.diagnosis.weights import OTHER_WEIGHTS, constants_of, weight_faults
 from intact.network.graph import Graph
 from intact.numbers.affine import Affine
 from intact.ops.base import Free
 
-#: Signal over what a range cuts off, in dB, below which the range is too narrow; a consumer this true is not hurt by it.
+#: Signal over what a range cuts off, in dB, below which the range is too narrow; a consumer this true is not hurt by it. Sound
+#: ranges have 23 dB at least, 18 on other samples; calibrated on a third of the values: 12 (median).
 _NARROW: Final = 20.0
-#: A range this many times as wide as the values wastes 3 bits, an input's 2.
+#: A range this many times as wide as the values wastes 3 bits, an input's 2. Sound inputs have 1.0; sound activations 0.96 in
+#: the median, but up to 14: so those that are true all the same are not told.
 _WIDE: Final = 8.0
 _WIDE_INPUT: Final = 4.0
-#: An op's own dB below which something is wrong with it; one gain and offset are told below the second, if they leave at most
-#: this part of the error.
+#: An op's own dB below which something is wrong with it: sound ones have 14.4 at least; of a scale twice too large: 6 (median).
 _POOR: Final = 10.0
+#: One gain and offset are told below this many dB, if they leave at most this part of the error: both a choice. Sound ops are
+#: down to 14.4 dB too, but their error is rounding, which no gain explains.
 _DISTORTED: Final = 25.0
 _UNEXPLAINED: Final = 0.1
-#: A difference between simulator and runtime, in dB, and how true both must be for it not to matter.
+#: A difference between simulator and runtime, in dB, and how true both must be for it not to matter: one bit, a choice.
+#: Sound activations below 30 dB differ by at most 0.4 dB, above by up to 3.
 _GAP: Final = 6.0
 _TRUE: Final = 30.0
+#: Usual ranges of pixels; a quarter of their width apart a range still counts as one of them, which is a choice.
 _PIXELS: Final = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 
 
@@ -34,29 +40,27 @@ def faults(traced: Traced) -> tuple[tuple[Symptom, ...], frozenset[int]]:
     """Causes before consequences: an input of another range, wrong constants, ranges that do not fit, ops that compute
     something else, and where the runtime departs from the simulator; each in the network's order.
 
-    Constants are compared with the float file's, ranges with the float network's values, and each op with its float twin on
-    its own inputs: so a fault is told where it is, not at its successors. Beside the symptoms: the float network's tensors
-    whose channels the integer network rescales on purpose.
+    Constants are compared with the float file's, ranges with the float network's values, and each op with its float
+    counterpart on its own inputs: so a fault is told where it is, not at its successors. Beside the symptoms: the float
+    network's tensors whose channels the integer network rescales on purpose.
     """
-    walk = Constants(traced)
-    constants = walk.symptoms()
-    others, weighted = sum(s.what == OTHER_WEIGHTS for s in constants), _weighted(traced)
+    constants = constants_of(traced.counterparts)
+    rescaling = find_rescaling(traced.counterparts.graph, constants)
+    wrong = tuple(weight_faults(traced, constants, rescaling.gains, rescaling.channels.keys()))
+    others = sum(s.what == OTHER_WEIGHTS for s in wrong)
+    weighted = sum(found.op.kind.weight is not None for found in traced.counterparts.ops.values())
     if others > max(1, weighted / 2):
         what = f"the weights of {others} of {weighted} ops are not the float file's"
         advice = "it was made from another model: give --against the file that it was made from"
         return (Symptom("the file", what, advice),), frozenset()
-    search = _Search(traced, walk.rescaled)
+    search = _Search(traced, rescaling.channels)
     ranges = search.ranges()
     entry = [s for s in ranges if s.where == "input"]
-    found = [*entry, *constants, *([] if entry else ranges)]
+    found = [*entry, *wrong, *([] if entry else ranges)]
     found += search.distortions({s.where for s in found})
     found += search.departures()
-    return tuple(dict.fromkeys(found)), frozenset(traced.match.same[i] for i in walk.rescaled if i in traced.match.same)
-
-
-def _weighted(traced: Traced) -> int:
-    """The ops with weights that have a counterpart."""
-    return sum(pair.op.kind.weight is not None for pair in traced.match.pairs.values())
+    tensors = traced.counterparts.tensors
+    return tuple(dict.fromkeys(found)), frozenset(tensors[i] for i in rescaling.channels if i in tensors)
 
 
 @final
@@ -67,13 +71,13 @@ class _Search:
     graph: Graph = field(init=False)
 
     def __post_init__(self) -> None:
-        self.graph = self.traced.match.graph
+        self.graph = self.traced.counterparts.graph
         self.makers = self.graph.producers()
         self.readers = self.graph.consumers()
         self.rows = {row.output: row for row in self.traced.rows}
 
     def _where(self, i: int) -> str:
-        return self.traced.match.label(self.makers[i]) if i in self.makers else "input"
+        return self.traced.counterparts.label(self.makers[i]) if i in self.makers else "input"
 
     def _runtime(self, i: int) -> float:
         """The dB of an activation in the runtime; infinite where it is not known."""
@@ -89,7 +93,7 @@ class _Search:
         found, asked = list[tuple[float, Symptom]](), 0
         for i, seen in self.traced.seen.items():
             fmt, op = self.graph[i].format, self.makers.get(i)
-            entry = self.traced.match.same[i] in self.traced.match.reference.inputs
+            entry = self.traced.counterparts.tensors[i] in self.traced.counterparts.reference.inputs
             free = entry or (op is not None and isinstance(op.kind.range_rule, Free) and not isinstance(op.kind, CONVERSIONS))
             if not isinstance(fmt, Affine) or fmt.axis is not None or not free or i in self.rescaled:
                 continue
@@ -106,7 +110,7 @@ class _Search:
                 f"the ranges of {len(found)} of {asked} activations do not fit these samples, first {first.where}: {first.what}"
             )
             return [Symptom("input", what, "the file was calibrated on other samples or preprocessing than this")]
-        return [symptom for _, symptom in sorted(found, key=lambda pair: pair[0])]
+        return [symptom for _, symptom in sorted(found, key=lambda one: one[0])]
 
     def _misfit(self, i: int, seen: Seen, fmt: Affine, wide: float) -> tuple[float, str]:
         """How many dB a range leaves at most, and what is wrong with it; nothing where nothing is."""
@@ -129,7 +133,7 @@ class _Search:
     # ---- ops by themselves ----------------------------------------------------------------------------------------------
 
     def distortions(self, known: set[str]) -> list[Symptom]:
-        """Ops whose result is not what their float twins make of the same inputs, beyond rounding and what ranges cut off."""
+        """Ops whose result is not what their counterparts make of the same inputs, beyond rounding and what ranges cut off."""
         found = []
         for i, seen in self.traced.seen.items():
             fmt, where = self.graph[i].format, self._where(i)
@@ -168,24 +172,24 @@ def _error(own: Own) -> float:
 
 
 def _distortion(own: Own) -> str | None:
-    """In words, how an op's result departs from its twin's; None where it is true enough."""
+    """In words, how an op's result departs from its counterpart's; None where it is true enough."""
     n, r, g, rr, gg, rg = own.moments.sum(1)
     error, reached = _error(own), decibels(float(rr), _error(own))
     if reached is None or reached >= _DISTORTED:
         return None
     vr, vg, cov = rr - r * r / n, gg - g * g / n, rg - r * g / n
-    twin = "what its float twin makes of the same inputs"
+    expected = "what its float counterpart makes of the same inputs"
     if vr > 0 and vg - cov * cov / vr < _UNEXPLAINED * error:
         gain = cov / vr
         offset = (g - gain * r) / n
         more = f", plus {offset:.3g}" if offset**2 * n > _UNEXPLAINED * error else ""
-        return f"it gives {gain:.3g} times {twin}{more}"
+        return f"it gives {gain:.3g} times {expected}{more}"
     if reached >= _POOR:
         return None
     channels = own.moments[3] - 2 * own.moments[5] + own.moments[4]
     worst = int(channels.argmax())
     share = f", {100 * channels[worst] / error:.0f} % of it in channel {worst}" if channels[worst] > error / 2 else ""
-    return f"it is {reached:.1f} dB from {twin}{share}"
+    return f"it is {reached:.1f} dB from {expected}{share}"
 
 
 def _pixels(fmt: Affine) -> str:

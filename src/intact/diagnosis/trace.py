@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from intact.data import Samples
-from intact.diagnosis.counterparts import CONVERSIONS, Match
+from intact.diagnosis.counterparts import CONVERSIONS, Counterparts
 from intact.formats import tflite
 from intact.network.graph import Tensor
 from intact.numbers.affine import Affine, dequantize, limits, quantize
@@ -30,7 +30,7 @@ _ROWS: Final = 8
 @final
 @dataclass(frozen=True)
 class Fidelity:
-    """Signal to quantization noise of an activation in dB, against the tensor ``like`` of the float network.
+    """Signal to quantization noise of an activation in dB, against its counterpart, a tensor's name.
 
     ``10 log10(sum x^2 / sum (x - y)^2)`` over all samples and elements; infinite where nothing differs, None where it cannot
     be had. ``simulated``, ``runtime``: what y is. ``own``: the runtime's y against what the float op with the float
@@ -40,20 +40,22 @@ class Fidelity:
 
     op: str
     output: int
-    like: str | None
+    counterpart: str | None
     simulated: float | None
     runtime: float | None
     own: float | None
     rescaled: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        return {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in vars(self).items()}
+        """In documents the counterpart is called ``like``."""
+        shown = {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in vars(self).items()}
+        return {"like" if k == "counterpart" else k: v for k, v in shown.items()}
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Own:
-    """An op by itself: r is what its float twin makes of its inputs, g what it gave.
+    """An op by itself: r is what its float counterpart makes of its inputs, g what it gave.
 
     ``moments``: n and the sums of r, g, r^2, g^2, r g per channel, [6, c], where r lies in the range of g's format.
     """
@@ -98,16 +100,16 @@ class Seen:
 class Traced:
     """What was seen of each activation of an integer network that has a counterpart."""
 
-    match: Match
+    counterparts: Counterparts
     seen: Mapping[int, Seen]
 
     @property
     def rows(self) -> tuple[Fidelity, ...]:
         """One for each input and each output of an op that stands for real numbers, in the network's order."""
-        graph, makers = self.match.graph, self.match.graph.producers()
+        graph, makers = self.counterparts.graph, self.counterparts.graph.producers()
         ids = (*graph.inputs, *(i for op in graph.ops for i in op.outputs))
         return tuple(
-            self._row(i, self.match.label(makers[i]) if i in makers else f"input {graph[i].name!r}")
+            self._row(i, self.counterparts.label(makers[i]) if i in makers else f"input {graph[i].name!r}")
             for i in ids
             if i in self.seen or isinstance(graph[i].format, Affine)
         )
@@ -117,8 +119,8 @@ class Traced:
         if seen is None:
             return Fidelity(label, i, None, None, None, None)
         own = None if seen.own is None else decibels(seen.own.signal, seen.own.error)
-        like = self.match.reference[self.match.same[i]].name
-        return Fidelity(label, i, like, decibels(seen.signal, seen.simulated), decibels(seen.signal, seen.runtime), own)
+        counterpart = self.counterparts.reference[self.counterparts.tensors[i]].name
+        return Fidelity(label, i, counterpart, decibels(seen.signal, seen.simulated), decibels(seen.signal, seen.runtime), own)
 
 
 def decibels(signal: float, error: float) -> float | None:
@@ -128,23 +130,25 @@ def decibels(signal: float, error: float) -> float | None:
     return math.inf if error == 0 else 10 * math.log10(signal / error)
 
 
-def trace(match: Match, samples: Samples, kernels: Kernels, progress: StepProgress) -> Traced:
+def trace(counterparts: Counterparts, samples: Samples, kernels: Kernels, progress: StepProgress) -> Traced:
     """Run ``samples`` through the float network, the simulator, and the real runtime with every activation shown."""
-    shown = exposed(match.graph)
+    shown = exposed(counterparts.graph)
     step = max(_PIECE // max(sum(4 * math.prod(n or 1 for n in shown[i].shape) for i in shown.outputs), 1), 1)
     seen: dict[int, Seen] = {}
-    look = _Comparison(match)
+    look = _Comparison(counterparts)
     with tempfile.TemporaryDirectory(prefix="intact-") as folder:
         path = Path(folder) / "shown.tflite"
         path.write_bytes(tflite.write(shown, kernels=False))
         for start in range(0, len(samples), step):
             piece, _ = samples.batch(np.arange(start, min(start + step, len(samples))))
-            given = {f"t{i}": piece[name] for name, i in zip(match.graph.input_names, match.graph.inputs, strict=True)}
+            given = {
+                f"t{i}": piece[name] for name, i in zip(counterparts.graph.input_names, counterparts.graph.inputs, strict=True)
+            }
             made = run(path, given, kernels=kernels, raw=True, progress=onward(progress, start, len(samples)))
             for part in map_batches(look, _cut({**made, **given}, look.rows)):
                 for i, one in part.items():
                     seen[i] = seen[i] + one if i in seen else one
-    return Traced(match, seen)
+    return Traced(counterparts, seen)
 
 
 def _cut(values: Mapping[str, np.ndarray], rows: int) -> Iterator[Batch]:
@@ -156,40 +160,40 @@ def _cut(values: Mapping[str, np.ndarray], rows: int) -> Iterator[Batch]:
 class _Comparison:
     """What is seen of a few samples: inputs and the runtime's stored activations by ``t<id>`` in, sums by id out."""
 
-    def __init__(self, match: Match) -> None:
-        self.match = match
-        self.exact, self.simulator = Program(match.reference), Program(match.graph)
+    def __init__(self, counterparts: Counterparts) -> None:
+        self.counterparts = counterparts
+        self.exact, self.simulator = Program(counterparts.reference), Program(counterparts.graph)
         together = max(self.exact.lanes.size, self.simulator.lanes.size)
         self.rows = max(together, _ROWS // together * together)
 
     def __call__(self, batch: Batch) -> dict[int, Seen]:
-        match, graph = self.match, self.match.graph
+        counterparts, graph = self.counterparts, self.counterparts.graph
         inputs = {i: torch.from_numpy(np.array(batch[f"t{i}"])) for i in graph.inputs}
         stored = {int(name[1:]): torch.from_numpy(np.array(x)) for name, x in batch.items()}
         stored |= {i: _entered(graph[i], x) for i, x in inputs.items()}
         gave = {i: _real(graph[i], q) for i, q in stored.items()}
-        exact = _activations(self.exact, {self.match.same[i]: x for i, x in inputs.items()})
+        exact = _activations(self.exact, {self.counterparts.tensors[i]: x for i, x in inputs.items()})
         simulated = _activations(self.simulator, inputs)
         found: dict[int, Seen] = {}
         own = self._own(gave)
-        for i, j in match.same.items():
+        for i, j in counterparts.tensors.items():
             if i in gave and i in simulated and j in exact and gave[i].shape == exact[j].shape:
                 one = _seen(graph[i], stored[i], gave[i], simulated[i], exact[j])
                 found[i] = replace(one, own=_alone(graph[i], own.get(i), gave[i]))
         return found
 
     def _own(self, gave: Mapping[int, torch.Tensor]) -> dict[int, torch.Tensor]:
-        """What each op's float twin makes of the inputs that the op had."""
+        """What each op's float counterpart makes of the inputs that the op had."""
         made: dict[int, torch.Tensor] = {}
-        for op in self.match.graph.ops:
-            pair = self.match.pairs.get(op.output)
+        for op in self.counterparts.graph.ops:
+            found = self.counterparts.ops.get(op.output)
             if isinstance(op.kind, CONVERSIONS) and op.reads[0] in gave:
                 made[op.output] = gave[op.reads[0]]
-            elif pair is not None and all(i in gave for i in pair.inputs.values()):
+            elif found is not None and all(i in gave for i in found.inputs.values()):
                 exact, count = self.exact, len(next(iter(gave.values())))
-                values = {j: exact.lanes.enter(exact.graph[j], gave[i]) for j, i in pair.inputs.items()}
-                twins = zip(pair.like.outputs, exact.compute(pair.like, values), strict=True)
-                made |= zip(op.outputs, (exact.lanes.leave(exact.graph[j], y, count) for j, y in twins), strict=True)
+                values = {j: exact.lanes.enter(exact.graph[j], gave[i]) for j, i in found.inputs.items()}
+                outputs = zip(found.op.outputs, exact.compute(found.op, values), strict=True)
+                made |= zip(op.outputs, (exact.lanes.leave(exact.graph[j], y, count) for j, y in outputs), strict=True)
         return made
 
 
@@ -233,14 +237,14 @@ def _seen(t: Tensor, stored: torch.Tensor, gave: torch.Tensor, simulated: torch.
     )
 
 
-def _alone(t: Tensor, twin: torch.Tensor | None, gave: torch.Tensor) -> Own | None:
-    if twin is None or twin.shape != gave.shape:
+def _alone(t: Tensor, expected: torch.Tensor | None, gave: torch.Tensor) -> Own | None:
+    if expected is None or expected.shape != gave.shape:
         return None
     low, high, step = _range(t)
-    inside = (twin >= low - step / 2) & (twin <= high + step / 2)
-    r, g, n = (x.reshape(-1, x.shape[-1] if x.dim() > 1 else 1) for x in (twin.double() * inside, gave * inside, inside))
+    inside = (expected >= low - step / 2) & (expected <= high + step / 2)
+    r, g, n = (x.reshape(-1, x.shape[-1] if x.dim() > 1 else 1) for x in (expected.double() * inside, gave * inside, inside))
     moments = torch.stack([x.sum(0, dtype=torch.float64) for x in (n, r, g, r * r, g.double() ** 2, r * g)])
-    return Own(_power(twin), _power(gave.double() - twin), moments.numpy())
+    return Own(_power(expected), _power(gave.double() - expected), moments.numpy())
 
 
 def _range(t: Tensor) -> tuple[float, float, float]:

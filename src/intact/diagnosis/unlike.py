@@ -25,11 +25,11 @@ from intact.planning.request import Request
 from intact.rewrite.mending import Step, can_enter, can_leave, mended, parts
 from intact.simulate.engine import Batch, Program
 
-#: A part of a tensor that is left with fewer steps of the tensor's scale is lost in it.
+#: A part of a tensor that is left with fewer steps of the tensor's scale is lost in it. A choice: 4 of 8 bits.
 _STEPS: Final = 16
-#: A rewrite has to make the predicted squared error so many times smaller, or the steps of the least part.
+#: A rewrite has to make the predicted squared error so many times smaller, or the steps of the least part more: a choice.
 _CLEAR: Final = 4.0
-#: Factors beyond this are left alone.
+#: Powers of two beyond this are left alone: a choice; with 2^20 and 8 bits on each side, float32 is at its end.
 _MOST: Final = 20
 #: What a layer's output is known to be like without rounding: a uniform distribution's power over its largest value's.
 _POWER: Final = 1 / 3

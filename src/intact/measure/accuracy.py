@@ -16,9 +16,14 @@ from intact.data.spec import classes_of
 from intact.errors import DataError
 from intact.measure.bootstrap import paired
 from intact.measure.measurement import Measurement
+from intact.shapes import Bools, Floats, Ints, Numbers, Values
 from intact.wording import counted
 
-Bools: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
+#: Which samples a network gets right.
+Hits: TypeAlias = Bools[np.ndarray, "_n"]
+#: One row of numbers for each sample; a network's outputs by name.
+Rows: TypeAlias = Values[np.ndarray, "n ..."]
+NamedOutputs: TypeAlias = Mapping[str, Values[np.ndarray, "_n ..."]]
 #: A user's own figure: (outputs, labels) -> number. ``outputs`` is one array ``[n, ...]``, or a dict by name of several.
 Metric: TypeAlias = Callable[[Any, Any], float]
 
@@ -32,7 +37,7 @@ _CLEARLY: Final = 0.05
 # ---- which class ----------------------------------------------------------------------------------------------------------
 
 
-def probabilities(scores: np.ndarray) -> np.ndarray:
+def probabilities(scores: Numbers[np.ndarray, "n c"]) -> Numbers[np.ndarray, "n c"]:
     """Scores [n, classes] as probabilities: as they are where each row is one already, else their softmax."""
     if are_probabilities(scores):
         return scores
@@ -41,12 +46,12 @@ def probabilities(scores: np.ndarray) -> np.ndarray:
     return np.asarray(odds / odds.sum(1, keepdims=True))
 
 
-def are_probabilities(scores: np.ndarray) -> bool:
+def are_probabilities(scores: Numbers[np.ndarray, "n c"]) -> bool:
     """Whether each row of ``[n, c]`` adds up to 1 and holds nothing below 0."""
     return bool(scores.min() >= 0 and np.allclose(scores.sum(1), 1, atol=0.02))
 
 
-def threshold(output: np.ndarray) -> float:
+def threshold(output: Numbers[np.ndarray, "n ..."]) -> float:
     """Where a single output unit says yes: 0.5 for probabilities, 0 for logits (numbers outside [0, 1]).
 
     Read it off the float network's outputs and use it for both networks.
@@ -54,7 +59,7 @@ def threshold(output: np.ndarray) -> float:
     return 0.5 if output.size == 0 or (output.min() >= -1e-3 and output.max() <= 1 + 1e-3) else 0.0
 
 
-def classes(output: np.ndarray, cut: float = 0.5) -> np.ndarray:
+def classes(output: Numbers[np.ndarray, "n ..."], cut: float = 0.5) -> Ints[np.ndarray, "n"]:
     """The predicted class of each sample, int64 ``[n]``, from one output ``[n, ..., c]`` of scores (logits or softmax).
 
     Dimensions of 1 are dropped. With one unit left the class is 1 where it exceeds ``cut``, else 0. Ties go to the lower
@@ -68,7 +73,7 @@ def classes(output: np.ndarray, cut: float = 0.5) -> np.ndarray:
     return np.asarray(scores.argmax(axis=1), np.int64)
 
 
-def why_no_classes(output: np.ndarray, samples: Samples) -> str:
+def why_no_classes(output: Numbers[np.ndarray, "n ..."], samples: Samples) -> str:
     """Why the numbers of a float network's ``output`` stand for no classes; empty where they do, as far as one can see.
 
     One number for each sample is a class where it goes to both sides of :func:`threshold`; as many numbers as an input
@@ -87,7 +92,7 @@ def why_no_classes(output: np.ndarray, samples: Samples) -> str:
     return ""
 
 
-def _scores(output: np.ndarray) -> np.ndarray:
+def _scores(output: Numbers[np.ndarray, "n ..."]) -> Numbers[np.ndarray, "n c"]:
     count = units(output.shape)
     if count is None:
         raise DataError(
@@ -97,7 +102,7 @@ def _scores(output: np.ndarray) -> np.ndarray:
     return output.reshape(len(output), count)
 
 
-def correct(output: np.ndarray, labels: np.ndarray, cut: float = 0.5) -> Bools:
+def correct(output: Rows, labels: Values[np.ndarray, "..."], cut: float = 0.5) -> Bools[np.ndarray, "n"]:
     """Which samples the network gets right, bool ``[n]``. ``labels`` are class numbers ``[n]``, or one-hot ``[n, c]``.
 
     Raises DataError when labels and outputs are not equally many, or a label is no class of the output.
@@ -108,7 +113,7 @@ def correct(output: np.ndarray, labels: np.ndarray, cut: float = 0.5) -> Bools:
     return np.asarray(classes(output, cut) == wanted)
 
 
-def _labels(labels: np.ndarray, count: int) -> np.ndarray:
+def _labels(labels: Values[np.ndarray, "..."], count: int) -> Ints[np.ndarray, "n"]:
     labels = np.asarray(labels)
     if labels.ndim == 2 and labels.shape[1] == count and labels.shape[1] > 1:
         labels = labels.argmax(axis=1)
@@ -128,7 +133,7 @@ def _labels(labels: np.ndarray, count: int) -> np.ndarray:
 # ---- figures --------------------------------------------------------------------------------------------------------------
 
 
-def share(hits: Bools, name: str, what: str) -> Measurement:
+def share(hits: Hits, name: str, what: str) -> Measurement:
     """The share of True in per cent with its Wilson score interval (Wilson 1927, JASA 22)."""
     n = _count(hits)
     result = binomtest(int(hits.sum()), n)
@@ -137,17 +142,17 @@ def share(hits: Bools, name: str, what: str) -> Measurement:
     return Measurement(name, value, "%", 100 * interval.low, 100 * interval.high, f"{what}, Wilson interval", n)
 
 
-def top1(right: Bools, name: str = "top-1 accuracy") -> Measurement:
+def top1(right: Hits, name: str = "top-1 accuracy") -> Measurement:
     """Top-1 accuracy in per cent from :func:`correct`, with its Wilson interval."""
     return share(right, name, "share of samples whose highest score is at the label")
 
 
-def agreement(a: np.ndarray, b: np.ndarray, name: str = "agreement with float") -> Measurement:
+def agreement(a: Ints[np.ndarray, "n"], b: Ints[np.ndarray, "n"], name: str = "agreement with float") -> Measurement:
     """How often two networks predict the same class, in per cent, from :func:`classes` of each, with its Wilson interval."""
     return share(np.asarray(a == b), name, "share of samples with the same class")
 
 
-def drop(float_right: Bools, int_right: Bools, name: str = "accuracy drop") -> Measurement:
+def drop(float_right: Hits, int_right: Hits, name: str = "accuracy drop") -> Measurement:
     """How many percentage points the integer network loses on the same samples; negative when it gains.
 
     With b samples that only the float network gets right and c that only the integer one does, the drop is (b - c) / n. Its
@@ -185,13 +190,13 @@ def tango(b: int, c: int, n: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _count(hits: np.ndarray) -> int:
+def _count(hits: Rows) -> int:
     if len(hits) == 0:
         raise DataError("no samples to measure on")
     return len(hits)
 
 
-def same_numbers(a: np.ndarray, b: np.ndarray, name: str) -> Measurement:
+def same_numbers(a: Values[np.ndarray, "n *s"], b: Values[np.ndarray, "n *s"], name: str) -> Measurement:
     """The share of equal numbers in ``[n, ...]`` in per cent; its interval is over samples, whose numbers err together."""
     same = np.asarray(a == b).reshape(_count(a), -1)
     if same.all() or not same.any():  # resampling would claim certainty
@@ -257,7 +262,7 @@ def _two_digits_up(x: float) -> int:
 # ---- without classes ------------------------------------------------------------------------------------------------------
 
 
-def sqnr(reference: np.ndarray, actual: np.ndarray, name: str = "SQNR") -> Measurement:
+def sqnr(reference: Numbers[np.ndarray, "n *s"], actual: Numbers[np.ndarray, "n *s"], name: str = "SQNR") -> Measurement:
     """Signal to quantization noise in dB: ``10 log10(sum reference^2 / sum (reference - actual)^2)``; infinite when equal.
 
     The interval is a percentile bootstrap over samples (axis 0).
@@ -271,11 +276,11 @@ def sqnr(reference: np.ndarray, actual: np.ndarray, name: str = "SQNR") -> Measu
     return decibels(name, signal, noise, "signal power over squared error")
 
 
-def decibels(name: str, signal: np.ndarray, noise: np.ndarray, how: str) -> Measurement:
+def decibels(name: str, signal: Floats[np.ndarray, "n"], noise: Floats[np.ndarray, "n"], how: str) -> Measurement:
     """``10 log10(sum signal / sum noise)`` of the powers ``[n]`` of samples, with a bootstrap interval over them."""
     n = _count(signal)
 
-    def value(pick: np.ndarray) -> float:
+    def value(pick: Ints[np.ndarray, "n"]) -> float:
         s, e = float(signal[pick].sum()), float(noise[pick].sum())
         return math.inf if e == 0 else -math.inf if s == 0 else 10 * math.log10(s / e)
 
@@ -283,18 +288,18 @@ def decibels(name: str, signal: np.ndarray, noise: np.ndarray, how: str) -> Meas
     return Measurement(name, value(np.arange(n)), "dB", interval.low, interval.high, f"{how}, {interval.how}", n)
 
 
-def metric_value(metric: Metric, outputs: Mapping[str, np.ndarray], labels: np.ndarray, name: str = "metric") -> Measurement:
+def metric_value(metric: Metric, outputs: NamedOutputs, labels: Rows, name: str = "metric") -> Measurement:
     """``metric`` of one network's outputs, with a bootstrap interval over samples."""
     n = _count(labels)
 
-    def value(pick: np.ndarray) -> float:
+    def value(pick: Ints[np.ndarray, "n"]) -> float:
         return _call(metric, outputs, labels, pick)
 
     interval = paired(value, n)
     return Measurement(name, value(np.arange(n)), "", interval.low, interval.high, f"{called(metric)}, {interval.how}", n)
 
 
-def check_direction(metric: Metric, outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> None:
+def check_direction(metric: Metric, outputs: NamedOutputs, labels: Rows) -> None:
     """DataError for a ``metric`` that the labels of other samples make larger: it counts errors, and a drop is no loss."""
     each = np.arange(_count(labels))
     own, others = (_call(metric, outputs, labels[pick], each) for pick in (each, np.roll(each, len(each) // 2)))
@@ -307,9 +312,9 @@ def check_direction(metric: Metric, outputs: Mapping[str, np.ndarray], labels: n
 
 def metric_drop(
     metric: Metric,
-    float_outputs: Mapping[str, np.ndarray],
-    int_outputs: Mapping[str, np.ndarray],
-    labels: np.ndarray,
+    float_outputs: NamedOutputs,
+    int_outputs: NamedOutputs,
+    labels: Rows,
     name: str = "metric drop",
 ) -> Measurement:
     """``metric`` of the float network less that of the integer one, with a paired bootstrap interval.
@@ -318,7 +323,7 @@ def metric_drop(
     """
     n = _count(labels)
 
-    def value(pick: np.ndarray) -> float:
+    def value(pick: Ints[np.ndarray, "n"]) -> float:
         return _call(metric, float_outputs, labels, pick) - _call(metric, int_outputs, labels, pick)
 
     interval = paired(value, n)
@@ -331,7 +336,7 @@ def called(metric: Metric) -> str:
     return str(getattr(metric, "__name__", type(metric).__name__))
 
 
-def _call(metric: Metric, outputs: Mapping[str, np.ndarray], labels: np.ndarray, pick: np.ndarray) -> float:
+def _call(metric: Metric, outputs: NamedOutputs, labels: Rows, pick: Ints[np.ndarray, "n"]) -> float:
     chosen = {name: array[pick] for name, array in outputs.items()}
     given = next(iter(chosen.values())) if len(chosen) == 1 else chosen
     try:

@@ -7,7 +7,7 @@ from typing import Final
 
 from intact.errors import ChildError, ModelError
 from intact.measure.measurement import Measurement
-from intact.measure.memory import activation_memory
+from intact.network.arena import activation_memory
 from intact.network.graph import Graph
 from intact.network.weighted import weighted
 from intact.numbers.affine import Affine

@@ -11,6 +11,7 @@ from typing import Final, final
 import numpy as np
 
 from intact.errors import DataError
+from intact.shapes import Ints
 
 _RESAMPLES: Final = 1000
 #: Fewer leave the ends of a 95 % interval to two or three values.
@@ -29,7 +30,7 @@ class Interval:
     how: str
 
 
-def paired(statistic: Callable[[np.ndarray], float], n: int, *, seconds: float = 60.0, seed: int = 0) -> Interval:
+def paired(statistic: Callable[[Ints[np.ndarray, "n"]], float], n: int, *, seconds: float = 60.0, seed: int = 0) -> Interval:
     """The 95 % percentile interval of ``statistic(pick)``, with ``pick`` int64 ``[n]`` drawn with replacement from 0..n-1.
 
     The statistic looks up all of a sample's figures by ``pick``, so that pairs stay together. 1,000 resamples, or as many as
@@ -51,7 +52,7 @@ def paired(statistic: Callable[[np.ndarray], float], n: int, *, seconds: float =
     return Interval(low, high, f"percentile bootstrap, {len(values)} resamples")
 
 
-def _value(statistic: Callable[[np.ndarray], float], pick: np.ndarray) -> float:
+def _value(statistic: Callable[[Ints[np.ndarray, "n"]], float], pick: Ints[np.ndarray, "n"]) -> float:
     try:
         return statistic(pick)
     except DataError:

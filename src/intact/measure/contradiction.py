@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -16,6 +15,7 @@ from intact.measure import accuracy
 from intact.measure.measurement import Measurement
 from intact.network.graph import Graph
 from intact.network.shapes import concrete
+from intact.shapes import Values
 from intact.simulate.engine import Batch, Program, run_batches
 
 #: A network that learned anything is right on more samples than chance and this part of the rest.
@@ -70,10 +70,10 @@ def contradiction(graph: Graph, samples: Samples) -> Contradiction | None:
 def near_chance(top: Measurement, classes: int) -> bool:
     """Whether an accuracy's interval begins below ``c + (100 - c) / 10`` per cent, c being 100 over the classes."""
     chance = 100 / classes
-    return top.low is not None and top.low <= chance + _LEARNED * (100 - chance)
+    return top.low is not None and bool(top.low <= chance + _LEARNED * (100 - chance))
 
 
-def _other_order(outputs: np.ndarray, samples: Samples, classes: int) -> tuple[float, str]:
+def _other_order(outputs: accuracy.Rows, samples: Samples, classes: int) -> tuple[float, str]:
     """On how many per cent the network is right with the classes in the best order, and which that is."""
     made, labels = accuracy.classes(outputs, accuracy.threshold(outputs)), _labels(samples)
     if classes * _EACH > len(labels):  # so few find an order for anything
@@ -86,10 +86,10 @@ def _other_order(outputs: np.ndarray, samples: Samples, classes: int) -> tuple[f
     return right, f"right on {right:.1f} % if label {', '.join(moved[:_SHOWN])}{', and so on' if len(moved) > _SHOWN else ''}"
 
 
-def _outputs(graph: Graph, samples: Samples, low: float = 0.0, gain: float = 1.0, to: float = 0.0) -> np.ndarray:
+def _outputs(graph: Graph, samples: Samples, low: float = 0.0, gain: float = 1.0, to: float = 0.0) -> accuracy.Rows:
     """The first output for samples whose values are moved to ``(x - low) * gain + to``."""
 
-    def moved(batch: Mapping[str, np.ndarray]) -> Batch:
+    def moved(batch: Batch) -> Batch:
         return {name: ((x - low) * gain + to).astype(x.dtype) for name, x in batch.items()}
 
     fixed = _fixed_batch(graph)
@@ -102,7 +102,7 @@ def _fixed_batch(graph: Graph) -> int:
     return concrete(graph[graph.inputs[0]])[0]
 
 
-def _labels(samples: Samples) -> np.ndarray:
+def _labels(samples: Samples) -> Values[np.ndarray, "n"]:
     if samples.labels is None:
         raise TypeError("there are no labels")
     return samples.labels

@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, final
 
-import numpy as np
-
 from intact.data import Finding, Samples
 from intact.formats import tflite
 from intact.measure import accuracy, cost, metrics
@@ -80,7 +78,7 @@ def fidelity(outputs: Outputs, report: Samples, metric: accuracy.Metric | None) 
     return tuple(readings)
 
 
-def _shares(reference: np.ndarray, made: np.ndarray, task: Task) -> tuple[Measurement, ...]:
+def _shares(reference: accuracy.Rows, made: accuracy.Rows, task: Task) -> tuple[Measurement, ...]:
     """How often two networks say the same, of what says one thing of many: a class, a pixel's class, a whole number."""
     if task.are_classes:
         cut = accuracy.threshold(reference)

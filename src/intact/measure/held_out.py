@@ -7,6 +7,8 @@ from typing import Final
 
 import numpy as np
 
+from intact.shapes import Ints, Numbers
+
 #: One sample of so many is held out in each turn, and this many turns hold out all.
 TURNS: Final = 4
 #: dB that another way has to gain.
@@ -14,7 +16,7 @@ CLEAR: Final = 0.5
 _FLOOR: Final = 0.1
 
 
-def folds(count: int, turns: int, most: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def folds(count: int, turns: int, most: int) -> Iterator[tuple[Ints[np.ndarray, "held"], Ints[np.ndarray, "others"]]]:
     """For each of ``turns`` (at most :data:`TURNS`) the indices held out, at most ``most``, and those of the other samples."""
     for turn in range(turns):
         held = np.arange(turn, count, TURNS)
@@ -22,7 +24,9 @@ def folds(count: int, turns: int, most: int) -> Iterator[tuple[np.ndarray, np.nd
         yield held, np.setdiff1d(np.arange(count), held)
 
 
-def gain(exact: np.ndarray, before: np.ndarray, after: np.ndarray) -> float | None:
+def gain(
+    exact: Numbers[np.ndarray, "n *s"], before: Numbers[np.ndarray, "n *s"], after: Numbers[np.ndarray, "n *s"]
+) -> float | None:
     """By how many dB an output's errors are smaller ``after`` than ``before``, all ``[n, ...]``; None where they are the same.
 
     The lesser of two figures. Of all samples together, which the loudest decide; and of each sample in the mean, where no one

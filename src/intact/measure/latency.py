@@ -9,6 +9,7 @@ import numpy as np
 from intact.errors import DataError
 from intact.measure.bootstrap import paired
 from intact.measure.measurement import Measurement
+from intact.shapes import Floats
 
 
 def latency(samples_ms: Sequence[float], how: str, name: str = "latency") -> Measurement:
@@ -36,7 +37,7 @@ def speedup(of_ms: Sequence[float], against_ms: Sequence[float], how: str, name:
     return Measurement(name, float(np.median(ratio)), "x", interval.low, interval.high, f"{taken}; {how}", len(ratio))
 
 
-def _samples(samples_ms: Sequence[float]) -> np.ndarray:
+def _samples(samples_ms: Sequence[float]) -> Floats[np.ndarray, "n"]:
     x = np.asarray(samples_ms, np.float64)
     if x.size == 0 or not (x > 0).all():
         raise DataError("no times to summarize, or times that are not positive")

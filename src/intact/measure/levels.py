@@ -8,6 +8,7 @@ from typing import Final, final
 import numpy as np
 
 from intact.measure.measurement import Measurement
+from intact.shapes import Values
 
 #: Numbers that are looked at, those of the first samples.
 _LOOKED_AT: Final = 1 << 22
@@ -36,7 +37,7 @@ class Levels:
         return Measurement("levels used", self.used, "", None, None, how, self.count)
 
 
-def levels(reference: np.ndarray, actual: np.ndarray) -> Levels | None:
+def levels(reference: Values[np.ndarray, "n *s"], actual: Values[np.ndarray, "n *s"]) -> Levels | None:
     """The levels of ``actual`` beside ``reference``, ``[n, ...]``; None where ``actual`` has more than integers have."""
     rows = max(_LOOKED_AT // max(reference[0].size, 1), 1)
     x, y = reference[:rows], actual[:rows]

@@ -1,105 +1,15 @@
-"""Peak memory for activations, from how long each tensor of a Graph must be kept."""
+"""Peak memory for activations, as a figure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, final
-
-import numpy as np
+from typing import Final
 
 from intact.measure.measurement import Measurement
+from intact.network.arena import activation_memory
 from intact.network.graph import Graph
-from intact.network.shapes import infer
 
-#: Bytes that LiteRT Micro aligns buffers to (micro/arena_allocator: MicroArenaBufferAlignment).
-ALIGNMENT: Final = 16
 #: Characters of an op's label in a figure: converters write names of hundreds.
 _LABEL: Final = 80
-
-
-@final
-@dataclass(frozen=True)
-class Buffer:
-    """One activation: its bytes, and the first and last op (by position) during which it must exist."""
-
-    tensor: int
-    bytes: int
-    first: int
-    last: int
-
-    def meets(self, other: Buffer) -> bool:
-        """Whether both exist during some op."""
-        return self.first <= other.last and other.first <= self.last
-
-
-@final
-@dataclass(frozen=True)
-class ActivationMemory:
-    """``live_bytes``: the most alive at once, during op ``at``; ``arena_bytes``: what a plan with fixed ``offsets`` takes."""
-
-    live_bytes: int
-    at: str
-    arena_bytes: int
-    offsets: Mapping[int, int]
-
-
-def activation_memory(graph: Graph, batch: int = 1, alignment: int = ALIGNMENT) -> ActivationMemory:
-    """What the activations of one invocation need: inputs and outputs count, constants do not.
-
-    A tensor lives from the op that makes it to the last op that reads it; a graph input from the start, a graph output to the
-    end. In-place ops are not taken into account: RESHAPE counts twice. Worked: two 3x3 convolutions of 32x32x16 int8 and the
-    ADD of the first one's input: 3 * 16,384 bytes during the second convolution.
-    """
-    buffers = lifetimes(graph, batch)
-    live = np.zeros(max(len(graph.ops), 1), np.int64)
-    for b in buffers:
-        live[b.first : b.last + 1] += b.bytes
-    peak = int(live.argmax())
-    offsets, arena = plan(buffers, alignment)
-    at = graph.label(graph.ops[peak]) if graph.ops else ""
-    return ActivationMemory(int(live[peak]), at, arena, offsets)
-
-
-def lifetimes(graph: Graph, batch: int = 1) -> tuple[Buffer, ...]:
-    """The buffer of every tensor that is no constant, in order of its first op."""
-    shapes = infer(graph, batch)
-    end = max(len(graph.ops) - 1, 0)
-    first = dict.fromkeys(graph.starts, 0)
-    last = dict.fromkeys(graph.starts, 0)
-    for n, op in enumerate(graph.ops):
-        for i in op.outputs:
-            first[i] = last[i] = n
-        for i in op.reads:
-            last[i] = n
-    last |= dict.fromkeys(graph.ends, end)
-    return tuple(
-        Buffer(i, int(np.prod(shapes[i], dtype=np.int64)) * itemsize(graph[i].format.dtype), first[i], last[i])
-        for i in first
-        if not graph[i].is_constant
-    )
-
-
-def plan(buffers: tuple[Buffer, ...], alignment: int = ALIGNMENT) -> tuple[dict[int, int], int]:
-    """Offsets by tensor and the arena's bytes: the largest buffer first, each at the lowest gap that is free while it lives.
-
-    Source: Pisarchyk and Lee (2020), Efficient Memory Management for Deep Neural Net Inference, "greedy by size"; LiteRT's
-    arena_planner.cc and LiteRT Micro's greedy_memory_planner.cc do the same.
-    """
-    placed: list[tuple[int, Buffer]] = []
-    for buffer in sorted(buffers, key=lambda b: (-b.bytes, b.first, b.tensor)):
-        at = 0
-        for offset, other in sorted((p for p in placed if p[1].meets(buffer)), key=lambda p: p[0]):
-            if at + buffer.bytes <= offset:
-                break
-            at = max(at, -(-(offset + other.bytes) // alignment) * alignment)
-        placed.append((at, buffer))
-    return {b.tensor: o for o, b in placed}, max((o + b.bytes for o, b in placed), default=0)
-
-
-def itemsize(dtype: str) -> int:
-    """Bytes of one activation element; 4-bit integers take a byte each."""
-    return 1 if dtype == "int4" else np.dtype(dtype).itemsize
 
 
 def peak(graph: Graph, name: str = "peak live activations") -> Measurement:

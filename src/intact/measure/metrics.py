@@ -14,9 +14,10 @@ from intact import choices
 from intact.data import Data, Samples, class_count, input_specs
 from intact.errors import DataError, OptionError
 from intact.measure import accuracy
-from intact.measure.accuracy import Metric
+from intact.measure.accuracy import Metric, NamedOutputs, Rows
 from intact.measure.measurement import Measurement
 from intact.network.graph import Graph
+from intact.shapes import Bools, Floats
 
 
 @final
@@ -25,14 +26,14 @@ class Named:
     """A metric with a name. Called, it is larger for the better network; ``error``: what it shows is larger for the worse."""
 
     name: str
-    compute: Callable[[np.ndarray, np.ndarray], float]
+    compute: Callable[[Floats[np.ndarray, "n ..."], Rows], float]
     error: bool = False
 
     @property
     def __name__(self) -> str:
         return self.name
 
-    def __call__(self, outputs: object, targets: np.ndarray) -> float:
+    def __call__(self, outputs: object, targets: Rows) -> float:
         if not isinstance(outputs, np.ndarray):
             raise DataError(
                 f"--metric {self.name} is of one output, and the model has several; "
@@ -61,22 +62,20 @@ def bound(data: Data, graph: Graph, metric: Metric | None) -> Samples:
     return replace(samples, findings=kept)
 
 
-def targets_of(samples: Samples) -> np.ndarray:
+def targets_of(samples: Samples) -> Rows:
     """What a metric compares outputs with; OptionError where the data has none."""
     if samples.targets is None:
         raise OptionError("a metric needs targets; give the data some, as an .npz with x and y does, or arrays(x, y)")
     return samples.targets
 
 
-def value(metric: Metric, outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> Measurement:
+def value(metric: Metric, outputs: NamedOutputs, targets: Rows) -> Measurement:
     """``metric`` of one network's outputs, called by its name if it has one here, else "metric"."""
     found = accuracy.metric_value(metric, outputs, targets)
     return metric.shown(found) if isinstance(metric, Named) else found
 
 
-def drop(
-    metric: Metric, float_outputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray], targets: np.ndarray
-) -> Measurement:
+def drop(metric: Metric, float_outputs: NamedOutputs, outputs: NamedOutputs, targets: Rows) -> Measurement:
     """What the integer network loses of ``metric``: how much it falls, or an error grows."""
     if not isinstance(metric, Named):
         accuracy.check_direction(metric, float_outputs, targets)
@@ -85,7 +84,7 @@ def drop(
     return accuracy.metric_drop(metric, float_outputs, outputs, targets, name)
 
 
-def _alike(outputs: np.ndarray, targets: np.ndarray, name: str) -> np.ndarray:
+def _alike(outputs: Floats[np.ndarray, "n *s"], targets: Rows, name: str) -> Floats[np.ndarray, "n *s"]:
     """The targets in the outputs' shape: axes of length 1 may differ."""
     kept = [tuple(size for size in x.shape[1:] if size != 1) for x in (outputs, targets)]
     if kept[0] != kept[1]:
@@ -96,17 +95,17 @@ def _alike(outputs: np.ndarray, targets: np.ndarray, name: str) -> np.ndarray:
     return targets.reshape(outputs.shape).astype(np.float64)
 
 
-def _mse(outputs: np.ndarray, targets: np.ndarray) -> float:
+def _mse(outputs: Floats[np.ndarray, "n ..."], targets: Rows) -> float:
     """``mean (y - t)^2``."""
     return float(np.square(outputs - _alike(outputs, targets, "mse")).mean())
 
 
-def _mae(outputs: np.ndarray, targets: np.ndarray) -> float:
+def _mae(outputs: Floats[np.ndarray, "n ..."], targets: Rows) -> float:
     """``mean |y - t|``."""
     return float(np.abs(outputs - _alike(outputs, targets, "mae")).mean())
 
 
-def _auc(outputs: np.ndarray, targets: np.ndarray) -> float:
+def _auc(outputs: Floats[np.ndarray, "n ..."], targets: Rows) -> float:
     """The area under the ROC curve: how often a positive sample scores higher than a negative one, ties counting half.
 
     One score, or the second of two less the first, with targets 0 and 1; scores of several classes with class numbers, or of
@@ -126,13 +125,13 @@ def _auc(outputs: np.ndarray, targets: np.ndarray) -> float:
     return float(np.mean(areas))
 
 
-def _area(scores: np.ndarray, positive: np.ndarray) -> float:
+def _area(scores: Floats[np.ndarray, "n"], positive: Bools[np.ndarray, "n"]) -> float:
     """The rank sum of the positive samples, from 0 to 1 (Mann and Whitney)."""
     p, n = int(positive.sum()), int((~positive).sum())
     return float((rankdata(scores)[positive].sum() - p * (p + 1) / 2) / (p * n))
 
 
-def _iou(outputs: np.ndarray, targets: np.ndarray) -> float:
+def _iou(outputs: Floats[np.ndarray, "n ..."], targets: Rows) -> float:
     """Mean over classes of ``|A and B| / |A or B|`` of the pixels that are said to be one and that are.
 
     Outputs [n, ..., c] are scores whose largest counts, [n, ...] or [n, ..., 1] yes where they exceed their threshold, whose

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, TypeAlias, final
 
 import numpy as np
 
 from intact.measure import accuracy
+from intact.measure.accuracy import NamedOutputs
 from intact.measure.levels import Levels, levels
 from intact.measure.measurement import Measurement
 from intact.measure.task import Task
+from intact.shapes import Bools, Floats, Numbers
 
 #: Axes longer than this hold positions, not channels.
 _CHANNELS: Final = 1024
@@ -26,6 +28,8 @@ _DEAD: Final = 0.01
 _ROUNDING: Final = 1e-6
 #: Numbers that are worked on at a time, in float64.
 _PIECE: Final = 1 << 22
+
+_ByChannel: TypeAlias = Numbers[np.ndarray, "n places channels"]
 
 
 @final
@@ -74,13 +78,13 @@ class OutputFidelity:
 class Outputs:
     """Both files' outputs ``[n, ...]`` by name on the same samples, what each is taken for and how true it is."""
 
-    exact: Mapping[str, np.ndarray]
-    made: Mapping[str, np.ndarray]
+    exact: NamedOutputs
+    made: NamedOutputs
     tasks: Mapping[str, Task]
     fidelities: tuple[OutputFidelity, ...]
 
 
-def look(exact: Mapping[str, np.ndarray], made: Mapping[str, np.ndarray], tasks: Mapping[str, Task]) -> Outputs:
+def look(exact: NamedOutputs, made: NamedOutputs, tasks: Mapping[str, Task]) -> Outputs:
     """Compare the float network's outputs with what a file made; whole numbers have no noise to speak of."""
     found = tuple(
         _look(name, x, made[name], tasks[name])
@@ -90,7 +94,7 @@ def look(exact: Mapping[str, np.ndarray], made: Mapping[str, np.ndarray], tasks:
     return Outputs(exact, made, tasks, found)
 
 
-def _look(name: str, x: np.ndarray, y: np.ndarray, task: Task) -> OutputFidelity:
+def _look(name: str, x: Floats[np.ndarray, "n *s"], y: Numbers[np.ndarray, "n *s"], task: Task) -> OutputFidelity:
     finite = bool((np.isfinite(y) | ~np.isfinite(x)).all())
     if not (finite and np.isfinite(x).all()):
         return OutputFidelity(name, task, None, None, None, None, finite)
@@ -100,7 +104,7 @@ def _look(name: str, x: np.ndarray, y: np.ndarray, task: Task) -> OutputFidelity
     return OutputFidelity(name, task, accuracy.sqnr(x, y), varying, worst, levels(x, y), finite, flat)
 
 
-def _by_channel(x: np.ndarray) -> np.ndarray:
+def _by_channel(x: Numbers[np.ndarray, "n ..."]) -> _ByChannel:
     """``[n, ...]`` as ``[n, places, channels]``; one channel where no axis counts channels."""
     kept = x.reshape(len(x), *([size for size in x.shape[1:] if size != 1] or [1]))
     axes = range(1, kept.ndim)
@@ -113,7 +117,7 @@ def _by_channel(x: np.ndarray) -> np.ndarray:
     return np.moveaxis(kept, axis, -1).reshape(len(x), -1, kept.shape[axis])
 
 
-def _without_mean(x: np.ndarray, y: np.ndarray) -> tuple[Measurement | None, Channel | None]:
+def _without_mean(x: _ByChannel, y: _ByChannel) -> tuple[Measurement | None, Channel | None]:
     """dB without the mean of ``[n, places, channels]``, and of the worst channel; None where the float network is constant."""
     powers = _powers(x, y)
     if powers is None:
@@ -129,7 +133,7 @@ def _without_mean(x: np.ndarray, y: np.ndarray) -> tuple[Measurement | None, Cha
     return whole, Channel(number, channels, least, bool(np.ptp(y[..., number]) == 0))
 
 
-def without_mean(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+def without_mean(x: Numbers[np.ndarray, "n *s"], y: Numbers[np.ndarray, "n *s"]) -> tuple[float, float]:
     """The dB of ``y`` against ``x``, both ``[n, ...]``, without the mean: of the whole, and of the worst channel."""
     powers = _powers(_by_channel(x), _by_channel(y))
     if powers is None:
@@ -145,9 +149,9 @@ def without_mean(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 class _Powers:
     """Of samples and channels ``[n, c]``, the mean left out of the signal; ``counts``: which channels vary, bool ``[c]``."""
 
-    signal: np.ndarray
-    noise: np.ndarray
-    counts: np.ndarray
+    signal: Floats[np.ndarray, "n c"]
+    noise: Floats[np.ndarray, "n c"]
+    counts: Bools[np.ndarray, "c"]
 
     @property
     def worst(self) -> int:
@@ -156,7 +160,7 @@ class _Powers:
         return int(np.divide(noise, signal, out=np.full_like(noise, -1.0), where=self.counts).argmax())
 
 
-def _powers(x: np.ndarray, y: np.ndarray) -> _Powers | None:
+def _powers(x: _ByChannel, y: _ByChannel) -> _Powers | None:
     """Those of ``[n, places, channels]``; None for a single sample, or where the float network is constant."""
     n, places, channels = x.shape
     if n < 2:
@@ -174,6 +178,8 @@ def _powers(x: np.ndarray, y: np.ndarray) -> _Powers | None:
     return _Powers(signal, noise, counts) if counts.any() else None
 
 
-def _pieces(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _pieces(
+    x: Numbers[np.ndarray, "n *s"], y: Numbers[np.ndarray, "n *s"]
+) -> Iterator[tuple[Numbers[np.ndarray, "m *s"], Numbers[np.ndarray, "m *s"]]]:
     step = max(_PIECE // max(x[0].size, 1), 1)
     return ((x[at : at + step], y[at : at + step]) for at in range(0, len(x), step))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
@@ -15,12 +14,13 @@ from intact.data import Samples
 from intact.data.samples import SMALL_BATCH
 from intact.errors import ChildError, DataError, ModelError, UnsupportedError
 from intact.formats import tflite
-from intact.measure.accuracy import same_numbers, sqnr
+from intact.measure.accuracy import NamedOutputs, Rows, same_numbers, sqnr
 from intact.measure.measurement import Measurement
 from intact.network.graph import Graph
 from intact.numbers.affine import Affine, Float, Format
 from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES, Kernels
+from intact.shapes import Floats, Values
 from intact.simulate.engine import Program, run_batches
 from intact.simulate.exact import IntegerProgram, exposed
 from intact.wording import counted
@@ -46,7 +46,7 @@ class Parity:
     said: str = ""
 
 
-def parity(graph: Graph, ran: Mapping[str, np.ndarray], report: Samples, kernels: Kernels) -> Parity:
+def parity(graph: Graph, ran: NamedOutputs, report: Samples, kernels: Kernels) -> Parity:
     """Compare the exact integer arithmetic of ``graph`` with the outputs ``[n, ...]`` that its file gave, in real numbers.
 
     On the first 200 samples, or as many as take ten seconds. Where the exact arithmetic of an op is not known, the float
@@ -62,9 +62,7 @@ def parity(graph: Graph, ran: Mapping[str, np.ndarray], report: Samples, kernels
     return exact(graph, outputs, {name: y[:count] for name, y in ran.items()}, report, kernels)
 
 
-def exact(
-    graph: Graph, outputs: Mapping[str, np.ndarray], ran: Mapping[str, np.ndarray], report: Samples, kernels: Kernels
-) -> Parity:
+def exact(graph: Graph, outputs: NamedOutputs, ran: NamedOutputs, report: Samples, kernels: Kernels) -> Parity:
     """The figures of exactly computed ``outputs``, stored integers, beside those that ``ran``, real numbers, ``[n, ...]``."""
     formats = {name: graph[i].format for name, i in zip(graph.output_names, graph.outputs, strict=True)}
     gaps = {name: _steps(outputs[name], ran[name], formats[name]) for name in ran}
@@ -86,9 +84,9 @@ def exact(
     return Parity((*found, steps), f"{said}; {_first_difference(graph, looked_at, kernels)}")
 
 
-def _run(program: IntegerProgram | Program, report: Samples) -> tuple[dict[str, np.ndarray], int]:
+def _run(program: IntegerProgram | Program, report: Samples) -> tuple[dict[str, Rows], int]:
     """Outputs of the first samples, and how many they are."""
-    parts: list[dict[str, np.ndarray]] = []
+    parts: list[dict[str, Values[np.ndarray, "_n ..."]]] = []
     most, at, began = min(_SAMPLES, len(report)), 0, time.monotonic()
     while at < most and (at == 0 or time.monotonic() - began < _SECONDS):
         end = min(most, at + (_FEW if at == 0 else 4 * SMALL_BATCH))
@@ -100,7 +98,7 @@ def _run(program: IntegerProgram | Program, report: Samples) -> tuple[dict[str, 
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, at
 
 
-def _steps(stored: np.ndarray, ran: np.ndarray, fmt: Format) -> np.ndarray:
+def _steps(stored: Values[np.ndarray, "*s"], ran: Values[np.ndarray, "..."], fmt: Format) -> Floats[np.ndarray, "*s"]:
     """How many steps each number ``[n, ...]`` is off; numbers that are not stored as steps are equal (0) or not (1)."""
     if stored.shape != ran.shape:
         raise DataError(f"simulator and runtime give shapes {list(stored.shape)} and {list(ran.shape)}")
@@ -135,7 +133,7 @@ def _first_difference(graph: Graph, samples: Samples, kernels: Kernels) -> str:
     return "with every activation shown, the same file gives equal numbers"
 
 
-def _approximate(graph: Graph, ran: Mapping[str, np.ndarray], report: Samples, kernels: Kernels, why: str) -> Parity:
+def _approximate(graph: Graph, ran: NamedOutputs, report: Samples, kernels: Kernels, why: str) -> Parity:
     outputs, count = _run(Program(graph), report)
     formats = {name: graph[i].format for name, i in zip(graph.output_names, graph.outputs, strict=True)}
     found: list[Measurement] = []
@@ -147,7 +145,7 @@ def _approximate(graph: Graph, ran: Mapping[str, np.ndarray], report: Samples, k
     return Parity(tuple(found))
 
 
-def approximate(simulated: np.ndarray, ran: np.ndarray, fmt: Format) -> tuple[Measurement, ...]:
+def approximate(simulated: Rows, ran: Rows, fmt: Format) -> tuple[Measurement, ...]:
     """Compare an output ``[n, ...]`` in real numbers with the float simulator's.
 
     The share of identical stored integers and the most steps between two (Affine outputs only), and the SQNR of the runtime

@@ -12,6 +12,7 @@ from intact import spool
 from intact.data import Samples
 from intact.data.samples import BATCH
 from intact.errors import DataError
+from intact.measure.accuracy import Rows
 from intact.planning.targets import Target
 from intact.progress import StepProgress, onward
 from intact.runtime.litert import Batches, run
@@ -20,7 +21,7 @@ from intact.runtime.litert import Batches, run
 _PIECE: Final = 256 << 20
 
 
-def outputs_of(path: Path, samples: Samples, target: Target, progress: StepProgress) -> dict[str, np.ndarray]:
+def outputs_of(path: Path, samples: Samples, target: Target, progress: StepProgress) -> dict[str, Rows]:
     """Outputs ``[n, ...]`` by name of a file in the real runtime, on disk and mapped, so that any number of samples fits."""
     size = sum(int(np.prod(spec.sample)) * 4 for spec in samples.inputs)
     step = max(_PIECE // max(size, 1), 1)
@@ -38,6 +39,6 @@ def outputs_of(path: Path, samples: Samples, target: Target, progress: StepProgr
     return {name: column.joined("c") for name, column in columns.items()}
 
 
-def _inputs(samples: Samples, start: int, stop: int) -> Iterator[Mapping[str, np.ndarray]]:
+def _inputs(samples: Samples, start: int, stop: int) -> Iterator[Mapping[str, Rows]]:
     for at in range(start, stop, BATCH):
         yield samples.batch(np.arange(at, min(at + BATCH, stop)))[0]

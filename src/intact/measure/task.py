@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, final
 
@@ -11,7 +10,9 @@ import numpy as np
 
 from intact.data import Samples, units
 from intact.measure import accuracy
+from intact.measure.accuracy import NamedOutputs, Rows
 from intact.network.graph import Graph
+from intact.shapes import Floats, Numbers
 
 #: Ops that leave each number what it is: what makes an output is looked for behind them.
 _SEE_THROUGH: Final = frozenset({"DEQUANTIZE", "EXPAND_DIMS", "QUANTIZE", "RESHAPE", "SQUEEZE", "TRANSPOSE"})
@@ -54,7 +55,7 @@ class Task:
 
 
 def tasks(
-    graph: Graph, outputs: Mapping[str, np.ndarray], samples: Samples, *, asked: bool = False, metric: bool = False
+    graph: Graph, outputs: NamedOutputs, samples: Samples, *, asked: bool = False, metric: bool = False
 ) -> dict[str, Task]:
     """What each of a float network's ``outputs`` ``[n, ...]`` is, by name.
 
@@ -77,7 +78,7 @@ def maker(graph: Graph, output: int) -> str:
     return "" if op is None else op.kind.name
 
 
-def _task(output: np.ndarray, made_by: str, samples: Samples, *, labelled: bool, asked: bool) -> Task:
+def _task(output: Rows, made_by: str, samples: Samples, *, labelled: bool, asked: bool) -> Task:
     if output.dtype.kind in "iub":
         return _whole_numbers(output, made_by)
     count = units(output.shape)
@@ -103,14 +104,14 @@ def _task(output: np.ndarray, made_by: str, samples: Samples, *, labelled: bool,
     return Task("values", doubt) if doubt else Task("classes", f"its {count} numbers look like logits")
 
 
-def _whole_numbers(output: np.ndarray, made_by: str) -> Task:
+def _whole_numbers(output: Rows, made_by: str) -> Task:
     if made_by != "ARG_MAX":
         return Task("values", "it holds whole numbers")
     one = units(output.shape) == 1
     return Task("classes" if one else "masks", "an ARG_MAX makes it")
 
 
-def _map(output: np.ndarray, made_by: str) -> Task:
+def _map(output: Rows, made_by: str) -> Task:
     shape = ["n", *output.shape[1:]]
     probable = output.ndim > 3 and output.shape[-1] > 1 and made_by == "SOFTMAX"
     if probable:
@@ -120,7 +121,7 @@ def _map(output: np.ndarray, made_by: str) -> Task:
     return Task("values", f"an output of shape {shape} is not one vector of scores")
 
 
-def _beside(task: Task, name: str, outputs: Mapping[str, np.ndarray]) -> Task:
+def _beside(task: Task, name: str, outputs: NamedOutputs) -> Task:
     """``task``, or boxes where another output has scores for as many places."""
     y = outputs[name]
     others = [x for other, x in outputs.items() if other != name and x.ndim == 3 and x.shape[1] == y.shape[1]]
@@ -129,14 +130,14 @@ def _beside(task: Task, name: str, outputs: Mapping[str, np.ndarray]) -> Task:
     return task
 
 
-def _one_number(output: np.ndarray, made_by: str, samples: Samples, *, asked: bool) -> Task:
+def _one_number(output: Rows, made_by: str, samples: Samples, *, asked: bool) -> Task:
     if not (asked or made_by == "LOGISTIC"):
         return Task("values", "one number that no LOGISTIC makes, without labels 0 and 1, is a regression")
     why_not = accuracy.why_no_classes(output, samples)
     return Task("values", why_not) if why_not else Task("classes", "the one number is on both sides of its threshold")
 
 
-def _no_scores(scores: np.ndarray, made_by: str, samples: Samples) -> str:
+def _no_scores(scores: Numbers[np.ndarray, "n c"], made_by: str, samples: Samples) -> str:
     """Why numbers ``[n, c]`` cannot be the scores of classes, whatever was asked for; empty where they can."""
     count = scores.shape[1]
     if count > _MOST_CLASSES:
@@ -151,7 +152,7 @@ def _no_scores(scores: np.ndarray, made_by: str, samples: Samples) -> str:
     return accuracy.why_no_classes(scores, samples)
 
 
-def _unlike_logits(scores: np.ndarray) -> str:
+def _unlike_logits(scores: Numbers[np.ndarray, "n c"]) -> str:
     """Why numbers ``[n, c]`` do not look like the logits of a trained classifier; empty where they do."""
     x, count = scores.astype(np.float64), scores.shape[1]
     said = f"{count} numbers that are no probabilities, without labels, and"
@@ -172,7 +173,7 @@ def _unlike_logits(scores: np.ndarray) -> str:
     return ""
 
 
-def _distance(x: np.ndarray) -> float:
+def _distance(x: Floats[np.ndarray, "n c"]) -> float:
     """How far the largest number of a row is from the mean of the others, in their standard deviations: the median."""
     others = np.sort(x, 1)[:, :-1]
     return float(np.median((x.max(1) - others.mean(1)) / np.maximum(others.std(1), 1e-12)))

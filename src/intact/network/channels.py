@@ -15,6 +15,7 @@ from intact.errors import IntactError
 from intact.network.graph import Graph, Op, Tensor
 from intact.network.shapes import concrete
 from intact.network.weighted import Weighted, columns, weight_of, weighted
+from intact.numbers.affine import Affine, Index, dequantize_array
 from intact.ops.base import OpKind
 from intact.ops.scales import ANY, ONE, Passed, constant_marks
 
@@ -100,6 +101,27 @@ def free_channels(graph: Graph) -> Channels:
     return _alive(graph, walk.made, walk.taken, names)
 
 
+def passed(graph: Graph, op: Op, marks: Mapping[int, Values | None]) -> Passed:
+    """The marks of what an op without weights makes of inputs with ``marks``, by tensor; None where no scale passes."""
+    try:
+        made = op.kind.passes(*(None if i is None else _given(graph[i], marks.get(i)) for i in op.inputs))
+        if made is None or len(made) != len(op.outputs):
+            return None
+        return tuple(y.broadcast_to(concrete(graph[i])) for i, y in zip(op.outputs, made, strict=True))
+    except (IntactError, RuntimeError, ValueError, IndexError, TypeError):
+        return None  # an index that is computed at run time
+
+
+def _given(t: Tensor, marks: Values | None) -> Values | None:
+    """What an op is told of one input: marks of real numbers, the values of constants that mean themselves."""
+    if marks is not None:
+        return marks
+    if t.data is not None:
+        real = dequantize_array(t.data, t.format) if isinstance(t.format, Affine) else np.array(t.data)
+        return torch.from_numpy(real) if isinstance(t.format, Index) else constant_marks(torch.from_numpy(real))
+    return None if isinstance(t.format, Index) else torch.full(concrete(t), ONE, dtype=torch.float64)
+
+
 def _alive(graph: Graph, made: Mapping[int, np.ndarray], taken: Mapping[int, np.ndarray], names: np.ndarray) -> Channels:
     """The channels under other names, mark 1 for those that take no scale, without ops that are left with no other."""
     kept = [{i: names[marks] for i, marks in places.items() if (names[marks] > ONE).any()} for places in (made, taken)]
@@ -133,34 +155,15 @@ class _Walk:
             self._take(found, scaled)
             self._make(found)
         elif scaled:
-            passed = self._passed(op)
-            if passed is None:
+            outputs = passed(self.graph, op, self.marks)
+            if outputs is None:
                 for i in scaled:
                     self.pin(self.marks[i])
             else:
-                self.marks |= dict(zip(op.outputs, passed, strict=True))
+                self.marks |= dict(zip(op.outputs, outputs, strict=True))
         for i in self.dead_after.get(self.at, ()):
             self.marks[i] = None
         self.at += 1
-
-    def _passed(self, op: Op) -> Passed:
-        try:
-            made = op.kind.passes(*(None if i is None else self._given(i) for i in op.inputs))
-            if made is None or len(made) != len(op.outputs):
-                return None
-            return tuple(y.broadcast_to(concrete(self.graph[i])) for i, y in zip(op.outputs, made, strict=True))
-        except (IntactError, RuntimeError, ValueError, IndexError, TypeError):
-            return None  # an index that is computed at run time
-
-    def _given(self, i: int) -> Values | None:
-        """What an op is told of one input: marks of floats, the values of integer constants."""
-        t, marks = self.graph[i], self.marks[i]
-        if marks is not None:
-            return marks
-        if t.data is not None:
-            data = torch.from_numpy(np.array(t.data))
-            return constant_marks(data) if t.is_float else data
-        return torch.full(concrete(t), ONE, dtype=torch.float64) if t.is_float else None
 
     def _take(self, found: Weighted, scaled: Iterable[int]) -> None:
         for i in scaled:

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from intact.shapes import Floats, Ints, Numbers
+
 #: Scales below this make the reference kernels abort (SOFTMAX needs 2**-26); a real activation never comes near it.
 MIN_SCALE: Final = 2.0**-24
 
@@ -125,7 +127,7 @@ def affine_from_range(low: float, high: float, dtype: str = "int8") -> Affine:
     return Affine((scale,), (zero_point,), dtype)
 
 
-def symmetric_from_absmax(absmax: np.ndarray, dtype: str = "int8", axis: int | None = None) -> Affine:
+def symmetric_from_absmax(absmax: Floats[np.ndarray, "*c"], dtype: str = "int8", axis: int | None = None) -> Affine:
     """The symmetric format with zero point 0 that covers [-absmax, absmax] in ``[-qmax, qmax]``; shape ``[c]`` or ``[1]``.
 
     The lowest integer stays unused, as in :func:`weight_limits`. An all-zero channel takes the largest scale of its neighbours
@@ -145,7 +147,7 @@ def bias_format(activation: Affine, weight: Affine) -> Affine:
     return Affine(tuple(scale.tolist()), (0,) * scale.size, _BIAS[activation.dtype], 0 if weight.axis is not None else None)
 
 
-def _per_channel(values: tuple[float, ...], axis: int | None, like: Tensor, dtype: torch.dtype) -> Tensor:
+def _per_channel(values: tuple[float, ...], axis: int | None, like: Tensor, dtype: torch.dtype) -> Numbers[Tensor, "*ones"]:
     vector = torch.tensor(values, dtype=dtype, device=like.device)
     if axis is None:
         return vector[0]
@@ -154,7 +156,7 @@ def _per_channel(values: tuple[float, ...], axis: int | None, like: Tensor, dtyp
     return vector.reshape(shape)
 
 
-def quantize(real: Tensor, fmt: Affine) -> Tensor:
+def quantize(real: Floats[Tensor, "*s"], fmt: Affine) -> Ints[Tensor, "*s"]:
     """``clamp(round_half_even(real / scale) + zero_point)`` as integers of ``fmt.dtype`` (int4 in int8), same shape.
 
     8- and 16-bit formats divide in the tensor's own float type, as the runtime's QUANTIZE kernels do; int32 and int64
@@ -169,14 +171,14 @@ def quantize(real: Tensor, fmt: Affine) -> Tensor:
     return q.clamp(float(low), float(high)).to(_TORCH[fmt.dtype])
 
 
-def dequantize(q: Tensor, fmt: Affine) -> Tensor:
+def dequantize(q: Ints[Tensor, "*s"], fmt: Affine) -> Floats[Tensor, "*s"]:
     """``scale * (q - zero_point)`` in float32, same shape."""
     scale = _per_channel(fmt.scale, fmt.axis, q, torch.float64 if q.dtype in (torch.int32, torch.int64) else torch.float32)
     zero_point = _per_channel(fmt.zero_point, fmt.axis, q, scale.dtype)
     return ((q.to(scale.dtype) - zero_point) * scale).to(torch.float32)
 
 
-def fake_quantize(real: Tensor, fmt: Affine) -> Tensor:
+def fake_quantize(real: Floats[Tensor, "*s"], fmt: Affine) -> Floats[Tensor, "*s"]:
     """``dequantize(quantize(real))`` in float32 without leaving floating point, so that it is fast on any device."""
     scale = _per_channel(fmt.scale, fmt.axis, real, torch.float32)
     zero_point = _per_channel(fmt.zero_point, fmt.axis, real, torch.float32)
@@ -184,16 +186,16 @@ def fake_quantize(real: Tensor, fmt: Affine) -> Tensor:
     return ((torch.round(real / scale) + zero_point).clamp(low, high) - zero_point) * scale
 
 
-def quantize_array(real: np.ndarray, fmt: Affine) -> np.ndarray:
+def quantize_array(real: Floats[np.ndarray, "*s"], fmt: Affine) -> Ints[np.ndarray, "*s"]:
     """:func:`quantize` for a numpy constant."""
     return quantize(torch.from_numpy(np.array(real)), fmt).numpy()
 
 
-def quantize_weight(real: np.ndarray, fmt: Affine) -> np.ndarray:
+def quantize_weight(real: Floats[np.ndarray, "*s"], fmt: Affine) -> Ints[np.ndarray, "*s"]:
     """:func:`quantize_array` for a weight: a clipped one is stored as -127 or -7, never -128 or -8."""
     return np.asarray(np.maximum(quantize_array(real, fmt), weight_limits(fmt.dtype)[0]))
 
 
-def dequantize_array(q: np.ndarray, fmt: Affine) -> np.ndarray:
+def dequantize_array(q: Ints[np.ndarray, "*s"], fmt: Affine) -> Floats[np.ndarray, "*s"]:
     """:func:`dequantize` for a numpy constant."""
     return dequantize(torch.from_numpy(np.array(q)), fmt).numpy()

@@ -7,7 +7,7 @@ kernels for ARM round some element-wise products otherwise.
 
 from __future__ import annotations
 
-from typing import ClassVar, final
+from typing import ClassVar, TypeAlias, final
 
 import numpy as np
 import torch
@@ -29,12 +29,16 @@ from intact.numbers.arithmetic import (
     round_away,
 )
 from intact.numbers.reference_kernels import Reference
+from intact.shapes import Floats, Ints, Numbers
 
+#: Stored integers or their sums, and one number for each new row.
+Stored: TypeAlias = Ints[Tensor, "*s"]
+Row: TypeAlias = Ints[Tensor, "new"]
 #: What LiteRT's own kernels and the reference kernels have in common.
 _BUILTIN = Reference()
 
 
-def _rescale_up(x: Tensor, real: float | np.ndarray) -> Tensor:
+def _rescale_up(x: Stored, real: float | Floats[np.ndarray, "*#s"]) -> Stored:
     """As the reference kernels rescale, but with halves up in both roundings: LiteRT's vectorized kernels."""
     multiplier, shift = (v.to(x.device) for v in fixed.q31(real))
     high = fixed.high_product(fixed.wrap(x << shift.clamp(min=0)), multiplier)
@@ -48,51 +52,53 @@ class Default(Arithmetic):
 
     name: ClassVar[str] = "default"
 
-    def quantize(self, real: Tensor, out: Output) -> Tensor:
+    def quantize(self, real: Floats[Tensor, "*s"], out: Output) -> Stored:
         return self._rounded(real.to(torch.float32) * (1 / float32(out.scale)), out)
 
-    def convert(self, q: Tensor, source: Affine, out: Output) -> Tensor:
+    def convert(self, q: Stored, source: Affine, out: Output) -> Stored:
         ratio = float(float_ratio(source.scale[0], over=out.scale))
         if source.dtype != out.format.dtype or not 2.0**-8 <= ratio <= 2.0**7:
             return self._converted_in_blocks(centered(q, source), source.scale[0] / out.scale, out)
         return self.finish(((centered(q, source) * round(256 * ratio) + 128) >> 8) + out.zero_point, out)
 
-    def _converted_in_blocks(self, c: Tensor, ratio: float, out: Output) -> Tensor:
+    def _converted_in_blocks(self, c: Ints[Tensor, "n *s"], ratio: float, out: Output) -> Ints[Tensor, "n *s"]:
         """LiteRT's own QUANTIZE, one sample per invocation: blocks of 16 round halves up, what is left away from zero."""
         number = torch.arange(c[0].numel(), device=c.device).reshape(c.shape[1:])
         in_block = number < c[0].numel() // 16 * 16
         return self.finish(torch.where(in_block, _rescale_up(c, ratio), fixed.rescale(c, ratio)) + out.zero_point, out)
 
-    def product(self, acc: Tensor, x: Affine, weight: Affine, out: Output, *, grouped: bool = False) -> Tensor:
+    def product(self, acc: Stored, x: Affine, weight: Affine, out: Output, *, grouped: bool = False) -> Stored:
         if weight.dtype == "int4":  # XNNPACK has no such convolution, and LiteRT has groups in its reference kernel only
             return _BUILTIN.product(acc, x, weight, out) if grouped else self._vectorized(acc, x, weight, out)
         return self._floating(acc, x, weight, out)
 
-    def depthwise(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
+    def depthwise(self, acc: Stored, x: Affine, weight: Affine, out: Output) -> Stored:
         if weight.dtype == "int4":  # LiteRT has several kernels that round differently, by the shape
             raise UnsupportedError("the exact arithmetic of int4 depthwise weights in the default kernels is not known")
         return self._floating(acc, x, weight, out)
 
-    def dense(self, acc: Tensor, x: Affine, weight: Affine, out: Output, *, count: int) -> Tensor:
+    def dense(self, acc: Stored, x: Affine, weight: Affine, out: Output, *, count: int) -> Stored:
         if weight.dtype == "int4" and count % 2:  # XNNPACK takes int4 in pairs
             return self._vectorized(acc, x, weight, out)
         return self._floating(acc, x, weight, out)
 
-    def _vectorized(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
+    def _vectorized(self, acc: Stored, x: Affine, weight: Affine, out: Output) -> Stored:
         real = x.scale[0] * np.asarray(weight.scale, np.float64) / out.scale
         return self.finish(_rescale_up(acc, real) + out.zero_point, out)
 
-    def _floating(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
+    def _floating(self, acc: Stored, x: Affine, weight: Affine, out: Output) -> Stored:
         scale = np.float32(x.scale[0]) * np.asarray(weight.scale, np.float32) / np.float32(out.scale)
         return self._scaled(acc, torch.from_numpy(scale), out)
 
-    def multiply(self, acc: Tensor, a: Affine, b: Affine, out: Output) -> Tensor:
+    def multiply(self, acc: Stored, a: Affine, b: Affine, out: Output) -> Stored:
         return self._scaled(acc, float32(float(float_ratio(a.scale[0], b.scale[0], over=out.scale))), out)
 
-    def matmul(self, acc: Tensor, a: Affine, b: Affine, out: Output) -> Tensor:
+    def matmul(self, acc: Stored, a: Affine, b: Affine, out: Output) -> Stored:
         return _BUILTIN.matmul(acc, a, b, out)
 
-    def add(self, a: Tensor, b: Tensor, formats: tuple[Affine, Affine], out: Output, sign: int = 1) -> Tensor:
+    def add(
+        self, a: Ints[Tensor, "*#s"], b: Ints[Tensor, "*#s"], formats: tuple[Affine, Affine], out: Output, sign: int = 1
+    ) -> Ints[Tensor, "*#s"]:
         ratios = [float(float_ratio(fmt.scale[0], over=out.scale)) for fmt in formats]
         if not all(2.0**-10 <= ratio < 2.0**8 for ratio in ratios):
             return _BUILTIN.add(a, b, formats, out, sign)
@@ -100,34 +106,34 @@ class Default(Arithmetic):
         x, y = (centered(q, f) * round(r * 2.0**shift) for q, f, r in zip((a, b), formats, ratios, strict=True))
         return self.finish(((x + sign * y + (1 << (shift - 1))) >> shift) + out.zero_point, out)
 
-    def mean(self, total: Tensor, count: int, x: Affine, out: Output) -> Tensor:
+    def mean(self, total: Stored, count: int, x: Affine, out: Output) -> Stored:
         scale = float32(float(float_ratio(x.scale[0], over=out.scale))) * (1 / float32(float(count)))
         return self._reduced(total, count, x, scale, out)
 
-    def total(self, total: Tensor, count: int, x: Affine, out: Output) -> Tensor:
+    def total(self, total: Stored, count: int, x: Affine, out: Output) -> Stored:
         return self._reduced(total, count, x, float32(float(float_ratio(x.scale[0], over=out.scale))), out)
 
-    def _reduced(self, total: Tensor, count: int, x: Affine, scale: Tensor, out: Output) -> Tensor:
+    def _reduced(self, total: Stored, count: int, x: Affine, scale: Floats[Tensor, ""], out: Output) -> Stored:
         """Sums of stored integers; both zero points are one float32 addend. Source: XNNPACK operators/reduce-nd.c."""
         zeros = count * x.zero_point[0]
         addend = out.zero_point - zeros * scale
         y = (total + zeros).to(torch.float32) * scale + addend
         return self.finish(torch.round(y), out)
 
-    def average(self, total: Tensor, count: Tensor, x: Affine, out: Output) -> Tensor:
+    def average(self, total: Numbers[Tensor, "*s"], count: Numbers[Tensor, "*#s"], x: Affine, out: Output) -> Stored:
         return _BUILTIN.average(total, count, x, out)
 
-    def unary(self, function: Function, q: Tensor, x: Affine, out: Output) -> Tensor:
+    def unary(self, function: Function, q: Stored, x: Affine, out: Output) -> Stored:
         y = function(dequantize(every_value(x), x).to(torch.float64)).to(torch.float32)
         table = torch.round(y * (1 / float32(out.scale)) + out.zero_point)
         return look_up(q, self.finish(table.clamp(-(2.0**20), 2.0**20), out), x)
 
-    def softmax(self, q: Tensor, x: Affine, out: Output, beta: float) -> Tensor:
+    def softmax(self, q: Ints[Tensor, "*s c"], x: Affine, out: Output, beta: float) -> Ints[Tensor, "*s c"]:
         part = self._exp(x.scale[0], beta).to(q.device)[-below_largest(q)]
         y = part * (1 / (self._sum(part) * float32(out.scale)))
         return self.finish(round_away(y).to(torch.float64) + out.zero_point, out)
 
-    def log_softmax(self, q: Tensor, x: Affine, out: Output) -> Tensor:
+    def log_softmax(self, q: Ints[Tensor, "*s c"], x: Affine, out: Output) -> Ints[Tensor, "*s c"]:
         total = self._sum(self._exp(x.scale[0], 1.0).to(q.device)[-below_largest(q)])
         log = torch.log(total.to(torch.float64)).to(torch.float32)
         stored = q.to(torch.int64) - limits(x.dtype)[0]  # the kernel counts from 0
@@ -139,19 +145,19 @@ class Default(Arithmetic):
         return self.finish(torch.round(y).to(torch.float64) + out.zero_point, out)
 
     @staticmethod
-    def _exp(scale: float, beta: float) -> Tensor:
+    def _exp(scale: float, beta: float) -> Floats[Tensor, "256"]:
         """``exp(-scale * beta * k)`` for k in 0 ... 255."""
         return torch.exp((-float32(scale) * float32(beta) * torch.arange(256)).to(torch.float64)).to(torch.float32)
 
     @staticmethod
-    def _sum(part: Tensor) -> Tensor:
+    def _sum(part: Floats[Tensor, "*s c"]) -> Floats[Tensor, "*s 1"]:
         """Over the last axis, one after the other in float32 as the kernel adds."""
         total = torch.zeros_like(part[..., 0])
         for column in part.unbind(-1):
             total = total + column
         return total.unsqueeze(-1)
 
-    def leaky_relu(self, q: Tensor, x: Affine, out: Output, alpha: float) -> Tensor:
+    def leaky_relu(self, q: Stored, x: Affine, out: Output, alpha: float) -> Stored:
         above = float_ratio(x.scale[0], over=out.scale)
         below = float(np.float32(above) * np.float32(alpha))
         if not (2.0**-8 <= above <= 2.0**7 and 2.0**-8 <= abs(below) <= 2.0**7):
@@ -160,10 +166,10 @@ class Default(Arithmetic):
         y = c * torch.where(c >= 0, round(256 * float(above)), round(256 * below))
         return self.finish(((y + 128) >> 8) + out.zero_point, out)
 
-    def relu6(self, q: Tensor, x: Affine, out: Output) -> Tensor:
+    def relu6(self, q: Stored, x: Affine, out: Output) -> Stored:
         return self.clamped(q, x, out)
 
-    def positions(self, size: int, new: int, align_corners: bool, half_pixel: bool) -> tuple[Tensor, Tensor, Tensor, int]:
+    def positions(self, size: int, new: int, align_corners: bool, half_pixel: bool) -> tuple[Row, Row, Row, int]:
         ends = int(align_corners and new != 1)
         step = float32(size - ends) / float32(new - ends)
         at = torch.arange(new, dtype=torch.float32) * step + (0.5 * step - 0.5 if half_pixel else 0.0)
@@ -171,15 +177,15 @@ class Default(Arithmetic):
         low = at.to(torch.int64)
         return low, (low + 1).clamp(max=size - 1), torch.round((at - low) * 2048).to(torch.int64), 2048
 
-    def interpolated(self, total: Tensor, out: Output) -> Tensor:
+    def interpolated(self, total: Stored, out: Output) -> Stored:
         return self.finish((total + (1 << 21)) >> 22, out)
 
     def steps(self, real: float, out: Output) -> int:
         return int(torch.round(float32(real) / float32(out.scale)))
 
-    def _scaled(self, acc: Tensor, scale: Tensor, out: Output) -> Tensor:
+    def _scaled(self, acc: Stored, scale: Floats[Tensor, "*#s"], out: Output) -> Stored:
         """Sums times a float32 scale: rounded to float32 first, as a conversion of int32 does."""
         return self._rounded(acc.to(torch.float32) * scale.to(acc.device), out)
 
-    def _rounded(self, y: Tensor, out: Output) -> Tensor:
+    def _rounded(self, y: Floats[Tensor, "*s"], out: Output) -> Stored:
         return self.finish(torch.round(y).to(torch.float64) + out.zero_point, out)

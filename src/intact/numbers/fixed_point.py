@@ -13,15 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from intact.shapes import Bools, Floats, Ints
+
 _ONE = 2**31 - 1  # the largest raw with no integer bits, which stands for 1
 
 
-def wrap(x: Tensor) -> Tensor:
+def wrap(x: Ints[Tensor, "*s"]) -> Ints[Tensor, "*s"]:
     """``x`` as an int32 sum would hold it: beyond 2**31 - 1 comes -2**31."""
     return x.to(torch.int32).to(torch.int64)
 
 
-def q31(real: float | np.ndarray) -> tuple[Tensor, Tensor]:
+def q31(real: float | Floats[np.ndarray, "*s"]) -> tuple[Ints[Tensor, "*s"], Ints[Tensor, "*s"]]:
     """``real = multiplier * 2**-31 * 2**shift`` with the multiplier in [2**30, 2**31); below 2**-32, zero."""
     fraction, shift = np.frexp(np.asarray(real, np.float64))
     multiplier = np.floor(fraction * 2.0**31 + 0.5)
@@ -38,7 +40,7 @@ def q15(real: float) -> tuple[int, int]:
     return min((int(multiplier) + 2**15) >> 16, 2**15 - 1), int(shift)
 
 
-def high_product(a: Tensor, b: Tensor | int, width: int = 32) -> Tensor:
+def high_product(a: Ints[Tensor, "*#s"], b: Ints[Tensor, "*#s"] | int, width: int = 32) -> Ints[Tensor, "*#s"]:
     """``a * b / 2**(width - 1)``, halves up: SaturatingRoundingDoublingHighMul, but for the product of two lowest numbers."""
     product: Tensor = a * b
     product += 1 << (width - 2)
@@ -46,7 +48,7 @@ def high_product(a: Tensor, b: Tensor | int, width: int = 32) -> Tensor:
     return product
 
 
-def shift_right(x: Tensor, bits: Tensor | int) -> Tensor:
+def shift_right(x: Ints[Tensor, "*s"], bits: Ints[Tensor, "*#s"] | int) -> Ints[Tensor, "*s"]:
     """``x / 2**bits``, halves away from zero: RoundingDivideByPOT. ``bits`` broadcasts to x, which is int64."""
     bits = torch.as_tensor(bits, device=x.device)
     y = (x >> 63) & -(bits > 0).to(torch.int64)  # a negative number starts one lower, so that its half goes down
@@ -56,12 +58,12 @@ def shift_right(x: Tensor, bits: Tensor | int) -> Tensor:
     return y
 
 
-def shift_left(x: Tensor, bits: int, width: int = 32) -> Tensor:
+def shift_left(x: Ints[Tensor, "*s"], bits: int, width: int = 32) -> Ints[Tensor, "*s"]:
     """``x * 2**bits`` held at the ends of int32, or of ``width`` bits."""
     return (x << bits).clamp(-(2 ** (width - 1)), 2 ** (width - 1) - 1)
 
 
-def multiply(multiplier: Tensor, shift: Tensor, x: Tensor) -> Tensor:
+def multiply(multiplier: Ints[Tensor, "*#s"], shift: Ints[Tensor, "*#s"], x: Ints[Tensor, "*s"]) -> Ints[Tensor, "*s"]:
     """``x * multiplier * 2**-31 * 2**shift`` for int32 ``x``: MultiplyByQuantizedMultiplier with its two roundings."""
     multiplier, shift = multiplier.to(x.device), shift.to(x.device)
     if bool((shift > 0).any()):
@@ -69,7 +71,7 @@ def multiply(multiplier: Tensor, shift: Tensor, x: Tensor) -> Tensor:
     return shift_right(high_product(x, multiplier), (-shift).clamp(min=0))
 
 
-def rescale(x: Tensor, real: float | np.ndarray) -> Tensor:
+def rescale(x: Ints[Tensor, "*s"], real: float | Floats[np.ndarray, "*#s"]) -> Ints[Tensor, "*s"]:
     """``x * real`` as the kernels compute it; ``real`` is one number or one per element of the last axis."""
     return multiply(*q31(real), x)
 
@@ -88,7 +90,7 @@ class Differences:
     Below ``-radius`` they would not fit, and exp of them counts as 0.
     """
 
-    multiplier: Tensor
+    multiplier: Ints[Tensor, ""]
     bits: int
     radius: int
 
@@ -97,19 +99,19 @@ class Differences:
         multiplier, shift = q31(min(scale * 2.0**26, 2.0**31 - 1.0))
         return Differences(multiplier, int(shift), int(np.floor(31.0 * 2.0**26 / 2.0 ** int(shift))))
 
-    def counts(self, below: Tensor) -> Tensor:
+    def counts(self, below: Ints[Tensor, "*s"]) -> Bools[Tensor, "*s"]:
         return below >= -self.radius
 
-    def raw(self, below: Tensor) -> Tensor:
+    def raw(self, below: Ints[Tensor, "*s"]) -> Ints[Tensor, "*s"]:
         """``scale * below``."""
         return high_product(below.clamp(min=-self.radius) << self.bits, self.multiplier.to(below.device))
 
-    def back(self, raw: Tensor) -> Tensor:
+    def back(self, raw: Ints[Tensor, "*s"]) -> Ints[Tensor, "*s"]:
         """``raw / scale``: whole differences."""
         return rescale(raw, 2.0 ** (31 - self.bits) / float(self.multiplier))
 
 
-def exp_of_negative(x: Tensor) -> Tensor:
+def exp_of_negative(x: Ints[Tensor, "*s"]) -> Ints[Tensor, "*s"]:
     """``exp(x)`` (no integer bits) for ``x <= 0`` with 5 integer bits."""
     quarter = 2**24
     below_quarter = (x & (quarter - 1)) - quarter
@@ -120,7 +122,7 @@ def exp_of_negative(x: Tensor) -> Tensor:
     return torch.where(x == 0, _ONE, y)
 
 
-def _exp_within_quarter(x: Tensor) -> Tensor:
+def _exp_within_quarter(x: Ints[Tensor, "*s"]) -> Ints[Tensor, "*s"]:
     """``exp(x)`` for x in [-1/4, 0), all without integer bits: the Taylor series around -1/8."""
     at, third = 1895147668, 715827883
     x = x + 2**28
@@ -130,18 +132,18 @@ def _exp_within_quarter(x: Tensor) -> Tensor:
     return at + high_product(x + series, at)
 
 
-def leading_zeros(x: Tensor) -> Tensor:
+def leading_zeros(x: Ints[Tensor, "*s"]) -> Ints[Tensor, "*s"]:
     """Of a positive uint32."""
     return 32 - torch.frexp(x.to(torch.float64)).exponent.to(torch.int64)
 
 
-def reciprocal(x: Tensor, integer_bits: int) -> tuple[Tensor, Tensor]:
+def reciprocal(x: Ints[Tensor, "*s"], integer_bits: int) -> tuple[Ints[Tensor, "*s"], Ints[Tensor, "*s"]]:
     """``1 / x = raw * 2**-31 * 2**-bits`` for positive ``x`` with ``integer_bits`` integer bits."""
     zeros = leading_zeros(x)
     return _one_over_one_plus((x << zeros) - 2**31), integer_bits - zeros
 
 
-def _one_over_one_plus(x: Tensor) -> Tensor:
+def _one_over_one_plus(x: Ints[Tensor, "*s"]) -> Ints[Tensor, "*s"]:
     """``1 / (1 + x)`` for x in [0, 1): three Newton steps, 2 integer bits inside."""
     half = (x + _ONE + 1) >> 1
     y = 1515870810 + high_product(half, -1010580540)
@@ -153,7 +155,7 @@ def _one_over_one_plus(x: Tensor) -> Tensor:
 # ---- 1 / sqrt(x) and log ------------------------------------------------------------------------------------------------
 
 
-def inverse_sqrt(x: Tensor) -> tuple[Tensor, Tensor]:
+def inverse_sqrt(x: Ints[Tensor, "*s"]) -> tuple[Ints[Tensor, "*s"], Ints[Tensor, "*s"]]:
     """``1 / sqrt(x)`` of positive integers as a Q31 multiplier and shift: five Newton steps. 0 and 1 both give 1."""
     value, down = x.clamp(min=2), torch.zeros_like(x)
     while bool((value >= 2**29).any()):
@@ -177,7 +179,7 @@ _FOURTH_ROOT_HALF = 1805811301
 _LOG_2 = 1488522236
 
 
-def log(x: Tensor) -> Tensor:
+def log(x: Ints[Tensor, "*s"]) -> Ints[Tensor, "*s"]:
     """``log(x)`` with 5 integer bits for x >= 1 with 12: a power of two by its leading zeros, the rest by a fraction."""
     sqrt_half, alpha_n, alpha_d, alpha_f, quarter = _SQRT_HALF, 117049297, 127690142, 638450708, 2**23
     zeros = leading_zeros(x)

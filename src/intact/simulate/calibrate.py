@@ -12,6 +12,7 @@ from intact.errors import DataError, located
 from intact.network.graph import Graph, Tensor
 from intact.planning.masks import Masks
 from intact.planning.ranges import Observed
+from intact.shapes import Floats
 from intact.simulate.engine import Batch, Program, map_batches
 
 _BINS: Final = 2048
@@ -21,7 +22,7 @@ _KEPT: Final = 1024
 #: Gives the calibration batches anew each time it is called: one pass finds the extremes, another fills the histograms.
 Batches: TypeAlias = Callable[[], Iterable[Batch]]
 #: The lowest and the highest value of each sample, [n] each.
-Extremes: TypeAlias = tuple[np.ndarray, np.ndarray]
+Extremes: TypeAlias = tuple[Floats[np.ndarray, "_n"], Floats[np.ndarray, "_n"]]
 
 
 def observe(graph: Graph, batches: Batches, *, histogram: bool = False, device: str = "cpu") -> dict[int, Observed]:
@@ -34,7 +35,7 @@ def observe(graph: Graph, batches: Batches, *, histogram: bool = False, device: 
     program, masks = Program(graph, device), Masks(graph)
     seen: dict[int, Extremes] = {}
 
-    def extremes(tensor: Tensor, y: torch.Tensor) -> Extremes:
+    def extremes(tensor: Tensor, y: Floats[torch.Tensor, "n ..."]) -> Extremes:
         return _extremes(masks.seen(tensor, y))
 
     for part in map_batches(lambda batch: program.look(batch, extremes), batches(), device):
@@ -49,7 +50,7 @@ def observe(graph: Graph, batches: Batches, *, histogram: bool = False, device: 
     return _with_histograms(program, batches, found) if histogram else found
 
 
-def _extremes(y: torch.Tensor) -> Extremes:
+def _extremes(y: Floats[torch.Tensor, "n ..."]) -> Extremes:
     rows = y.reshape(len(y), -1)
     # Not aminmax(dim=1), which is not vectorized: 5.9 ms against 2.4 ms for [64, 98304] on four cores.
     return rows.amin(1).cpu().numpy(), rows.amax(1).cpu().numpy()
@@ -64,7 +65,7 @@ def _joined(before: Extremes | None, new: Extremes) -> Extremes:
 def _with_histograms(program: Program, batches: Batches, seen: Mapping[int, Observed]) -> dict[int, Observed]:
     masks = Masks(program.graph)
 
-    def count(tensor: Tensor, y: torch.Tensor) -> np.ndarray:
+    def count(tensor: Tensor, y: Floats[torch.Tensor, "n ..."]) -> Floats[np.ndarray, "bins"]:
         low, high = seen[tensor.id].extremes
         if high > low:
             return np.asarray(torch.histc(masks.seen(tensor, y).reshape(-1).cpu(), _BINS, low, high).numpy())

@@ -22,12 +22,14 @@ from intact.network.graph import Graph, Op, State, Tensor
 from intact.network.lanes import Lanes
 from intact.network.shapes import concrete
 from intact.numbers.affine import Affine, dequantize, fake_quantize
+from intact.shapes import Values
 
 #: Called once with every activation as it is made, graph inputs too, and all samples of it: axis 0 counts them. It is 1 where
 #: the inputs do not matter, and counts lanes where they do not tell samples apart (:mod:`intact.network.lanes`).
 Observer: TypeAlias = Callable[[Tensor, torch.Tensor], None]
-#: Samples by input name, [n, ...] each.
-Batch: TypeAlias = Mapping[str, np.ndarray]
+#: Samples by input name, [n, ...] each; and the same as an engine takes them.
+Batch: TypeAlias = Mapping[str, Values[np.ndarray, "_n ..."]]
+Inputs: TypeAlias = Mapping[str, Values[np.ndarray, "_n ..."] | Values[torch.Tensor, "_n ..."]]
 Made = TypeVar("Made")
 Item = TypeVar("Item")
 
@@ -58,7 +60,7 @@ class Engine(abc.ABC):
         """A constant as ops read it."""
 
     @abc.abstractmethod
-    def _entered(self, t: Tensor, x: torch.Tensor) -> torch.Tensor:
+    def _entered(self, t: Tensor, x: Values[torch.Tensor, "*s"]) -> Values[torch.Tensor, "*s"]:
         """A graph input as ops read it."""
 
     @abc.abstractmethod
@@ -74,9 +76,7 @@ class Engine(abc.ABC):
         """Whether the graph takes any number of samples at once, rather than in lanes."""
         return self.lanes.open
 
-    def __call__(
-        self, inputs: Mapping[str, np.ndarray | torch.Tensor], observe: Observer | None = None
-    ) -> dict[str, torch.Tensor]:
+    def __call__(self, inputs: Inputs, observe: Observer | None = None) -> dict[str, Values[torch.Tensor, "n ..."]]:
         """Outputs by name, [n, ...], for inputs by name, [n, ...]; states begin anew. DataError when they do not fit."""
         values, graph = self.entered(inputs), self.graph
         count = len(inputs[graph.input_names[0]]) if graph.inputs else 1
@@ -91,9 +91,7 @@ class Engine(abc.ABC):
         outputs = zip(graph.output_names, graph.outputs, strict=True)
         return {name: self.lanes.leave(graph[i], made[i], count) for name, i in outputs}
 
-    def look(
-        self, inputs: Mapping[str, np.ndarray | torch.Tensor], look: Callable[[Tensor, torch.Tensor], Made | None]
-    ) -> dict[int, Made]:
+    def look(self, inputs: Inputs, look: Callable[[Tensor, torch.Tensor], Made | None]) -> dict[int, Made]:
         """What ``look`` says of each activation, by id, where that is not None.
 
         It is asked as an observer is, once for each activation and all samples: nothing that it saw can be overwritten.
@@ -108,7 +106,7 @@ class Engine(abc.ABC):
         self(inputs, note)
         return found
 
-    def entered(self, inputs: Mapping[str, np.ndarray | torch.Tensor]) -> dict[int, torch.Tensor]:
+    def entered(self, inputs: Inputs) -> dict[int, torch.Tensor]:
         """The graph inputs as ops read them, by id. DataError when they do not fit."""
         graph = self.graph
         values = {i: self._input(name, i, inputs) for name, i in zip(graph.input_names, graph.inputs, strict=True)}
@@ -117,7 +115,7 @@ class Engine(abc.ABC):
             raise DataError(f"inputs of different batch sizes ({shapes}) cannot be run sample by sample")
         return values
 
-    def _input(self, name: str, i: int, inputs: Mapping[str, np.ndarray | torch.Tensor]) -> torch.Tensor:
+    def _input(self, name: str, i: int, inputs: Inputs) -> Values[torch.Tensor, "lanes ..."]:
         if name not in inputs:
             raise DataError(f"input {name!r} is missing; the model takes {', '.join(map(repr, self.graph.input_names))}")
         x = torch.as_tensor(inputs[name], device=self.device)
@@ -199,7 +197,7 @@ class Program(Engine):
             return data.to(self.device, torch.float32)
         return data
 
-    def _entered(self, t: Tensor, x: torch.Tensor) -> torch.Tensor:
+    def _entered(self, t: Tensor, x: Values[torch.Tensor, "*s"]) -> Values[torch.Tensor, "*s"]:
         return self._rounded(t, x.to(torch.float32) if t.is_float or isinstance(t.format, Affine) else x)
 
     def _computed(self, op: Op, inputs: tuple[torch.Tensor | None, ...]) -> tuple[torch.Tensor, ...]:
@@ -211,7 +209,7 @@ class Program(Engine):
         return y.is_floating_point()
 
     @staticmethod
-    def _rounded(t: Tensor, y: torch.Tensor) -> torch.Tensor:
+    def _rounded(t: Tensor, y: Values[torch.Tensor, "*s"]) -> Values[torch.Tensor, "*s"]:
         return fake_quantize(y, t.format) if isinstance(t.format, Affine) else y
 
 
@@ -280,10 +278,10 @@ def _single_threads(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
 
 
-def run_batches(program: Engine, batches: Iterable[Batch]) -> dict[str, np.ndarray]:
+def run_batches(program: Engine, batches: Iterable[Batch]) -> dict[str, Values[np.ndarray, "n ..."]]:
     """All outputs, [n, ...] by name, for samples that come in batches."""
 
-    def outputs(batch: Batch) -> dict[str, np.ndarray]:
+    def outputs(batch: Batch) -> dict[str, Values[np.ndarray, "n ..."]]:
         return {name: y.cpu().numpy() for name, y in program(batch).items()}
 
     parts = list(map_batches(outputs, batches, program.device))

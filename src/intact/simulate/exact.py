@@ -21,6 +21,7 @@ from intact.numbers.arithmetic import Arithmetic
 from intact.numbers.default_kernels import Default
 from intact.numbers.reference_kernels import Micro, Reference
 from intact.ops.call import Call
+from intact.shapes import Values
 from intact.simulate.engine import Engine
 
 ARITHMETICS: Final[Mapping[str, Arithmetic]] = MappingProxyType({a.name: a for a in (Reference(), Micro(), Default())})
@@ -46,7 +47,7 @@ class IntegerProgram(Engine):
         data = torch.from_numpy(np.array(t.data))
         return data.to(self.device, torch.float32) if t.is_float else data
 
-    def _entered(self, t: Tensor, x: torch.Tensor) -> torch.Tensor:
+    def _entered(self, t: Tensor, x: Values[torch.Tensor, "*s"]) -> Values[torch.Tensor, "*s"]:
         if not isinstance(t.format, Affine):
             return x.to(torch.float32) if t.is_float else x
         if x.is_floating_point():
@@ -68,7 +69,9 @@ class IntegerProgram(Engine):
 
             return self.lanes.one_by_one(op, computed, inputs)
 
-    def stored(self, i: int, x: np.ndarray | torch.Tensor) -> torch.Tensor:
+    def stored(
+        self, i: int, x: Values[np.ndarray, "n ..."] | Values[torch.Tensor, "n ..."]
+    ) -> Values[torch.Tensor, "lanes ..."]:
         """A graph input as the network reads it, by its tensor's id."""
         return self._entered(self.graph[i], self.lanes.enter(self.graph[i], torch.as_tensor(x, device=self.device)))
 

@@ -17,6 +17,7 @@ from intact.numbers.affine import Affine, Float, dequantize_array
 from intact.planning.integer_graph import stored, weights_of
 from intact.planning.quantized import Quantized
 from intact.progress import Progress, silent
+from intact.shapes import Floats, Values
 from intact.simulate.engine import Batch, Program, map_batches
 
 #: Noise is a sum over all positions of all outputs: a few samples rank the ops.
@@ -121,7 +122,7 @@ def before_softmax(graph: Graph, output: int) -> int:
     return op.inputs[0]
 
 
-def divergence(exact: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
+def divergence(exact: Floats[torch.Tensor, "*n c"], made: Floats[torch.Tensor, "*n c"]) -> Floats[torch.Tensor, ""]:
     """``sum_c p_c (log p_c - log q_c)`` of logits [..., c], the mean over samples."""
     p, q = (F.log_softmax(y.reshape(-1, y.shape[-1]), -1) for y in (exact, made))
     return F.kl_div(q, p, reduction="batchmean", log_target=True)
@@ -143,11 +144,11 @@ def _batches(samples: Samples) -> list[Batch]:
     return [batch for batch, _ in samples.spread(_SAMPLES).batches(SMALL_BATCH)]
 
 
-def _outputs(graph: Graph, batches: list[Batch], device: str) -> dict[str, np.ndarray]:
+def _outputs(graph: Graph, batches: list[Batch], device: str) -> dict[str, Values[np.ndarray, "n ..."]]:
     program = Program(graph, device)
     named = dict(zip(graph.output_names, graph.outputs, strict=True))
 
-    def run(batch: Batch) -> dict[str, torch.Tensor]:
+    def run(batch: Batch) -> dict[str, Values[torch.Tensor, "n ..."]]:
         return program(_by_id(graph, batch))
 
     parts = list(map_batches(run, batches, device))
