@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Final
 
 import numpy as np
 
-from intact.errors import ModelError, OptionError, UnsupportedError
-from intact.network.graph import Graph, Op, short_name
+from intact.errors import ModelError, OptionError
+from intact.network.graph import Graph, Op
 from intact.network.weighted import Weighted, weighted
 from intact.numbers.affine import (
     Affine,
@@ -24,7 +23,7 @@ from intact.numbers.affine import (
 from intact.ops.base import SameAsInput
 from intact.ops.opaque import Opaque
 from intact.planning.exactness import exact
-from intact.planning.islands import float_islands
+from intact.planning.integer_ops import AS_INT32, bytes_as_stored, integer_ops_of, kept_float
 from intact.planning.masks import Masks, is_bounded
 from intact.planning.mixed_widths import accumulators, mixed, wide_ops, wider
 from intact.planning.plan import Edge, Entry, Plan
@@ -36,7 +35,6 @@ from intact.planning.weights import LARGEST_MULTIPLIER, hybrid_weight, integer_w
 #: Weights and constants with fewer elements stay float32 in ``float16`` and ``dynamic``: the extra op would cost more bytes.
 _WORTH_IT: Final = 256
 
-_AS_INT32: Final = "let them enter the model as int32 (in Keras: Input(shape, dtype='int32'))"
 _FLOAT: Final = Entry(Float(), "stays float32")
 
 
@@ -46,7 +44,7 @@ def make_plan(graph: Graph, ranges: Mapping[int, Range], request: Request) -> Pl
     Raises UnsupportedError when an op has no integer kernel and the target forbids float islands, OptionError when
     ``keep_float`` matches nothing.
     """
-    draft = _Draft(graph, request, ranges, _kept_float(graph, request))
+    draft = _Draft(graph, request, ranges, kept_float(graph, request))
     if request.scheme.is_integer:
         draft.plan_integers()
     else:
@@ -79,27 +77,6 @@ def first_plan(graph: Graph, ranges: Mapping[int, Range], request: Request, outp
     """
     sums = accumulators(graph) if request.scheme.activations == "int8" else ()
     return mixed_plan(graph, ranges, request, (*outputs, *sums))
-
-
-def _kept_float(graph: Graph, request: Request) -> set[int]:
-    """First outputs of the ops in float. ``keep_float`` holds op kinds, names of output tensors as they are or as messages
-    show them, or patterns of these.
-    """
-    kept = set(request.float_ops)
-    for pattern in request.keep_float:
-        hits = {
-            op.output for op in graph.ops if any(name == pattern or fnmatchcase(name, pattern) for name in _names(graph, op))
-        }
-        if not hits:
-            some = ", ".join(repr(short_name(graph[op.output].origin)) for op in graph.ops[:3])
-            raise OptionError(f"--keep-float {pattern!r} matches no op; names are op kinds or output tensors such as {some}")
-        kept |= hits
-    return kept
-
-
-def _names(graph: Graph, op: Op) -> tuple[str, ...]:
-    t = graph[op.output]
-    return op.kind.name, t.origin, t.name, short_name(t.origin), graph.label(op)
 
 
 @dataclass
@@ -145,9 +122,9 @@ class _Draft:
     def plan_integers(self) -> None:
         """Activations, weights and biases as integers wherever the target has a kernel for it."""
         self.exact = exact(self.graph)
-        integer_ops = self._integer_ops()
+        integer_ops = integer_ops_of(self.graph, self.request, self.kept, self.exact)
         for op in self.graph.ops:
-            if op.output in integer_ops and (bytes_ := self._whole(op)) is not None:
+            if op.output in integer_ops and (bytes_ := bytes_as_stored(self.graph, op, self.kept)) is not None:
                 low, high = limits(bytes_.dtype)
                 self.whole[op.output] = (float(low), float(high))
         self.masks = Masks(self.graph).bounded(self.ranges)
@@ -163,7 +140,7 @@ class _Draft:
         for op in self.graph.ops:
             if op.output in integer_ops:
                 self._plan_integer_op(op)
-                if (whole := self._whole(op)) is not None:
+                if (whole := bytes_as_stored(self.graph, op, self.kept)) is not None:
                     self.tensors[op.reads[0]] = Entry(whole, "whole numbers that stand for themselves")
         for op in self.graph.ops:  # once it is known which constants the integer ops store
             if op.output not in integer_ops:
@@ -207,45 +184,6 @@ class _Draft:
             free = i in groups and not groups.is_fixed(i)
             if free and affine_from_range(*groups.range(i), dtype).scale[0] < least / 2:
                 groups.widen(i, (0.0, least * (limits(dtype)[1] - limits(dtype)[0])))
-
-    def _integer_ops(self) -> set[int]:
-        """First outputs of the ops that compute on integers: the target has a kernel, and the user did not keep them float."""
-        integer: set[int] = set()
-        target, dtype = self.request.target, self.request.scheme.activations
-        kinds = target.kinds(dtype)
-        for op in self.graph.ops:
-            if not any(self.graph[i].is_float for i in (*op.reads, *op.outputs)):
-                continue
-            must_be_exact = not self.exact.isdisjoint(op.outputs)
-            computes = op.kind.name in kinds or (dtype == "int8" and self._whole(op) is not None)
-            form = op.kind.why_not_integer([i is not None for i in op.inputs])
-            known = computes and self._weight_is_constant(op) and not form
-            if known and op.output not in self.kept and not must_be_exact:
-                integer.add(op.output)
-            elif not target.float_islands:
-                why, way = f"has no {dtype} kernel{form and ' for '}{form}", "change the model"
-                if op.output in self.kept:
-                    why, way = "was kept float", "leave --keep-float out"
-                elif must_be_exact or not self.exact.isdisjoint(op.reads):
-                    why, way = "makes whole numbers of real ones, which rounding would change", _AS_INT32
-                raise UnsupportedError(
-                    f"{self.graph.label(op)} {why}, and target {target.name} runs integers only; "
-                    f"{way}, or type --target cpu, where it can stay in float"
-                )
-        return integer - float_islands(self.graph, target, integer, self.kept) if dtype == "int8" else integer
-
-    def _whole(self, op: Op) -> Affine | None:
-        """The format of a graph input whose whole numbers the op makes real ones of, as every other reader of it does."""
-        i = op.reads[0] if op.reads else -1
-        if i not in self.graph.inputs or self.graph[i].is_float or i in self.graph.outputs:
-            return None
-        readers = [reader for reader in self.graph.ops if i in reader.reads]
-        stored = [reader.kind.as_stored(self.graph[i].format) for reader in readers if reader.output not in self.kept]
-        return stored[0][1] if len(stored) == len(readers) and stored[0] is not None and None not in stored else None
-
-    def _weight_is_constant(self, op: Op) -> bool:
-        found = weighted(self.graph, op)
-        return found is None or found.is_constant
 
     def _weight_and_bias(self, op: Op) -> tuple[int | None, int | None]:
         """Their ids; None for what the op does not have."""
@@ -342,7 +280,7 @@ class _Draft:
             name = self.graph.input_names[self.graph.inputs.index(i)]
             raise OptionError(
                 f"--input-type {wanted} would round input {name!r}, from which whole numbers are read (ids, or a mask); "
-                f"leave it out, or {_AS_INT32}"
+                f"leave it out, or {AS_INT32}"
             )
 
     def _require(self, tensor: int, op: Op, entry: Entry) -> None:
