@@ -15,7 +15,7 @@ from intact.errors import ModelError
 from intact.numbers import fixed_point as fixed
 from intact.numbers.affine import Affine
 from intact.numbers.arithmetic import Output, float_ratio
-from intact.ops.base import Costless, Fixed, FloatOnly, RangeRule
+from intact.ops.base import Costless, Fixed, FloatOnly, Function, Maps, RangeRule
 from intact.ops.call import Activation, Call, present
 from intact.ops.scales import Passed, unscaled
 
@@ -317,35 +317,29 @@ class Neg(FloatOnly):
 
 @final
 @dataclass(frozen=True)
-class Sqrt(FloatOnly):
+class Sqrt(Maps):
     """Square root."""
 
     name: ClassVar[str] = "SQRT"
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        return torch.sqrt(present(inputs[0], "x"))
+    function: ClassVar[Function] = staticmethod(torch.sqrt)
 
 
 @final
 @dataclass(frozen=True)
-class Sin(FloatOnly):
+class Sin(Maps):
     """Sine, of radians."""
 
     name: ClassVar[str] = "SIN"
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        return torch.sin(present(inputs[0], "x"))
+    function: ClassVar[Function] = staticmethod(torch.sin)
 
 
 @final
 @dataclass(frozen=True)
-class Cos(FloatOnly):
+class Cos(Maps):
     """Cosine, of radians."""
 
     name: ClassVar[str] = "COS"
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        return torch.cos(present(inputs[0], "x"))
+    function: ClassVar[Function] = staticmethod(torch.cos)
 
 
 @final
@@ -375,10 +369,8 @@ class Rsqrt(Costless):
 
 @final
 @dataclass(frozen=True)
-class Square(FloatOnly):
+class Square(Maps):
     """``x^2``."""
 
     name: ClassVar[str] = "SQUARE"
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        return torch.square(present(inputs[0], "x"))
+    function: ClassVar[Function] = staticmethod(torch.square)
