@@ -187,6 +187,13 @@ class Maps(FloatOnly):
         return self.function(*(present(x, f"operand {n}") for n, x in enumerate(inputs)))
 
 
+class Homogeneous(OpKind):
+    """An op with ``f(s x) = s f(x)`` for every positive s, element by element."""
+
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return (present(marks[0], "x"),)
+
+
 class Counts(Costless):
     """An op that gives whole numbers which no scale changes: an index, a shape."""
 
