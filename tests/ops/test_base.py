@@ -7,7 +7,7 @@ import torch
 
 from intact.errors import UnsupportedError
 from intact.ops import KINDS
-from intact.ops.base import Activated, OpKind, SameAsInput, WeightedKind
+from intact.ops.base import Activated, Homogeneous, OpKind, SameAsInput, WeightedKind
 from intact.ops.call import CLAMPS
 from intact.ops.opaque import Opaque
 
@@ -120,3 +120,10 @@ def test_a_kind_without_known_integers_says_so():
             KINDS[name]().compute_integers(None)
     with pytest.raises(UnsupportedError, match="integer kernels of CONCATENATION take no fused activation"):
         KINDS["CONCATENATION"](activation="relu").compute_integers(None)
+
+
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if issubclass(kind, Homogeneous)])
+def test_a_homogeneous_kind_scales_with_what_it_reads(name):
+    x = torch.tensor([-3.0, -0.5, 0.0, 2.0, 7.5])
+    assert torch.equal(KINDS[name]().compute(4 * x), 4 * KINDS[name]().compute(x))
+    assert torch.equal(KINDS[name]().passes(x)[0], x)

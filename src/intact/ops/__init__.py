@@ -10,14 +10,13 @@ from types import MappingProxyType
 from typing import Final
 
 from intact.ops.base import FloatOnly, OpKind
-from intact.ops.opaque import Opaque
 
 KINDS: Final[Mapping[str, type[OpKind]]] = MappingProxyType(
     {
         kind.name: kind
         for family in pkgutil.iter_modules(__path__)
         for kind in vars(import_module(f"{__name__}.{family.name}")).values()
-        if inspect.isclass(kind) and issubclass(kind, OpKind) and not inspect.isabstract(kind) and kind is not Opaque
+        if inspect.isclass(kind) and issubclass(kind, OpKind) and "name" in vars(kind)
     }
 )
 #: Kinds that some runtime computes in integers as they write it down. Not DIV, whose kernels fail where a divisor is a stored

@@ -15,7 +15,7 @@ from intact.errors import ModelError
 from intact.numbers import fixed_point as fixed
 from intact.numbers.affine import Affine
 from intact.numbers.arithmetic import Output, float_ratio
-from intact.ops.base import Costless, Fixed, FloatOnly, RangeRule
+from intact.ops.base import Costless, Fixed, Function, Homogeneous, Maps, RangeRule
 from intact.ops.call import Activation, Call, present
 from intact.ops.scales import Passed, unscaled
 
@@ -41,16 +41,13 @@ class _Tabled(Costless):
 
 @final
 @dataclass(frozen=True)
-class Relu(Costless):
+class Relu(Homogeneous, Costless):
     """``max(x, 0)``."""
 
     name: ClassVar[str] = "RELU"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return F.relu(present(inputs[0], "x"))
-
-    def passes(self, *marks: Tensor | None) -> Passed:
-        return (present(marks[0], "x"),)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         return (_clamped(call, "relu"),)
@@ -100,7 +97,7 @@ class ReluN1To1(Costless):
 
 @final
 @dataclass(frozen=True)
-class LeakyRelu(Costless):
+class LeakyRelu(Homogeneous, Costless):
     """``x if x > 0 else alpha * x``."""
 
     name: ClassVar[str] = "LEAKY_RELU"
@@ -108,9 +105,6 @@ class LeakyRelu(Costless):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return F.leaky_relu(present(inputs[0], "x"), self.alpha)
-
-    def passes(self, *marks: Tensor | None) -> Passed:
-        return (present(marks[0], "x"),)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         return (call.arithmetic.leaky_relu(call.tensor(0), call.format(0), call.output(), self.alpha),)
@@ -284,16 +278,13 @@ class Log(_Tabled):
 
 @final
 @dataclass(frozen=True)
-class Abs(Costless):
+class Abs(Homogeneous, Costless):
     """``|x|``."""
 
     name: ClassVar[str] = "ABS"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.abs(present(inputs[0], "x"))
-
-    def passes(self, *marks: Tensor | None) -> Passed:
-        return (present(marks[0], "x"),)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         x, out = call.centered(0).abs(), call.output()
@@ -303,49 +294,38 @@ class Abs(Costless):
 
 @final
 @dataclass(frozen=True)
-class Neg(FloatOnly):
+class Neg(Homogeneous, Maps):
     """``-x``."""
 
     name: ClassVar[str] = "NEG"
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        return -present(inputs[0], "x")
-
-    def passes(self, *marks: Tensor | None) -> Passed:
-        return (present(marks[0], "x"),)
+    function: ClassVar[Function] = staticmethod(torch.neg)
 
 
 @final
 @dataclass(frozen=True)
-class Sqrt(FloatOnly):
+class Sqrt(Maps):
     """Square root."""
 
     name: ClassVar[str] = "SQRT"
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        return torch.sqrt(present(inputs[0], "x"))
+    function: ClassVar[Function] = staticmethod(torch.sqrt)
 
 
 @final
 @dataclass(frozen=True)
-class Sin(FloatOnly):
+class Sin(Maps):
     """Sine, of radians."""
 
     name: ClassVar[str] = "SIN"
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        return torch.sin(present(inputs[0], "x"))
+    function: ClassVar[Function] = staticmethod(torch.sin)
 
 
 @final
 @dataclass(frozen=True)
-class Cos(FloatOnly):
+class Cos(Maps):
     """Cosine, of radians."""
 
     name: ClassVar[str] = "COS"
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        return torch.cos(present(inputs[0], "x"))
+    function: ClassVar[Function] = staticmethod(torch.cos)
 
 
 @final
@@ -375,10 +355,8 @@ class Rsqrt(Costless):
 
 @final
 @dataclass(frozen=True)
-class Square(FloatOnly):
+class Square(Maps):
     """``x^2``."""
 
     name: ClassVar[str] = "SQUARE"
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        return torch.square(present(inputs[0], "x"))
+    function: ClassVar[Function] = staticmethod(torch.square)

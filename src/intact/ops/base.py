@@ -5,16 +5,14 @@ meaning in torch, and class variables are the facts that others ask for, so that
 are not written a second time: they are read off ``compute`` on meta tensors (:func:`infer_shapes`). Image tensors are NHWC
 throughout, as in LiteRT.
 
-Abstract or final: what several kinds share is a class between, which is nothing but that: :class:`Costless`,
-:class:`FloatOnly`, :class:`Picks`, :class:`Moves`, :class:`Rearranges`, :class:`Counts`, :class:`Activated`,
-:class:`WeightedKind`. Methods of :class:`OpKind` that are not abstract say that there is nothing to say, and the one class
-that has something to say overrides them.
+Abstract or final: what several kinds share is a class between that nothing below overrides, such as :class:`FloatOnly`,
+:class:`Moves` or :class:`Activated`. Only methods of :class:`OpKind` that say that there is nothing to say are overridden.
 """
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, ClassVar, Literal, Self, TypeAlias, final
@@ -27,10 +25,11 @@ from intact.errors import ModelError, UnsupportedError
 from intact.numbers.affine import Affine, Format, Index, storage
 from intact.numbers.arithmetic import centered
 from intact.numbers.fixed_point import wrap
-from intact.ops.call import CLAMPS, Activation, Call, Shape, affine, as_tuple
+from intact.ops.call import CLAMPS, Activation, Call, Shape, affine, as_tuple, present
 from intact.ops.scales import Passed, homogeneous
 
 Padding: TypeAlias = Literal["same", "valid"]
+Function: TypeAlias = Callable[..., Tensor]
 #: ``extreme``: the larger or smaller operand; ``choice``: the operand that a condition names.
 Combination: TypeAlias = Literal["sum", "difference", "product", "quotient", "extreme", "choice"]
 
@@ -177,6 +176,22 @@ class FloatOnly(Costless):
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         del call
         raise no_integers(self)
+
+
+class Maps(FloatOnly):
+    """An op that applies one function of torch, element by element."""
+
+    function: ClassVar[Function]
+
+    def compute(self, *inputs: Tensor | None) -> Tensor:
+        return self.function(*(present(x, f"operand {n}") for n, x in enumerate(inputs)))
+
+
+class Homogeneous(OpKind):
+    """An op with ``f(s x) = s f(x)`` for every positive s, element by element."""
+
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return (present(marks[0], "x"),)
 
 
 class Counts(Costless):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from intact.numbers import fixed_point as fixed
 from intact.numbers.arithmetic import aligned
-from intact.ops.base import Activated, Combination, Costless, FloatOnly, Picks
+from intact.ops.base import Activated, Combination, Costless, FloatOnly, Function, Maps, Picks
 from intact.ops.call import Activation, Call, Shape, activate, present
 from intact.ops.scales import ONE, Passed, alike, times, unscaled
 
@@ -152,13 +152,11 @@ class SquaredDifference(Costless):
 
 @final
 @dataclass(frozen=True)
-class Pow(FloatOnly):
+class Pow(Maps):
     """``a ** b``."""
 
     name: ClassVar[str] = "POW"
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        return torch.pow(present(inputs[0], "a"), present(inputs[1], "b"))
+    function: ClassVar[Function] = staticmethod(torch.pow)
 
 
 @final

@@ -8,114 +8,96 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from intact.ops.base import Combination, FloatOnly, Moves
+from intact.ops.base import Combination, Function, Maps, Moves
 from intact.ops.call import present
 from intact.ops.scales import Passed, alike
 
 
 @final
 @dataclass(frozen=True)
-class Greater(FloatOnly):
+class Greater(Maps):
     """``a > b`` as bools."""
 
     name: ClassVar[str] = "GREATER"
     discerns: ClassVar[bool] = True
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        return present(inputs[0], "a") > present(inputs[1], "b")
+    function: ClassVar[Function] = staticmethod(torch.gt)
 
 
 @final
 @dataclass(frozen=True)
-class GreaterEqual(FloatOnly):
+class GreaterEqual(Maps):
     """``a >= b`` as bools."""
 
     name: ClassVar[str] = "GREATER_EQUAL"
     discerns: ClassVar[bool] = True
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        return present(inputs[0], "a") >= present(inputs[1], "b")
+    function: ClassVar[Function] = staticmethod(torch.ge)
 
 
 @final
 @dataclass(frozen=True)
-class Less(FloatOnly):
+class Less(Maps):
     """``a < b`` as bools."""
 
     name: ClassVar[str] = "LESS"
     discerns: ClassVar[bool] = True
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        return present(inputs[0], "a") < present(inputs[1], "b")
+    function: ClassVar[Function] = staticmethod(torch.lt)
 
 
 @final
 @dataclass(frozen=True)
-class LessEqual(FloatOnly):
+class LessEqual(Maps):
     """``a <= b`` as bools."""
 
     name: ClassVar[str] = "LESS_EQUAL"
     discerns: ClassVar[bool] = True
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        return present(inputs[0], "a") <= present(inputs[1], "b")
+    function: ClassVar[Function] = staticmethod(torch.le)
 
 
 @final
 @dataclass(frozen=True)
-class Equal(FloatOnly):
+class Equal(Maps):
     """``a == b`` as bools."""
 
     name: ClassVar[str] = "EQUAL"
     discerns: ClassVar[bool] = True
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        return present(inputs[0], "a") == present(inputs[1], "b")
+    function: ClassVar[Function] = staticmethod(torch.eq)
 
 
 @final
 @dataclass(frozen=True)
-class NotEqual(FloatOnly):
+class NotEqual(Maps):
     """``a != b`` as bools."""
 
     name: ClassVar[str] = "NOT_EQUAL"
     discerns: ClassVar[bool] = True
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        return present(inputs[0], "a") != present(inputs[1], "b")
+    function: ClassVar[Function] = staticmethod(torch.ne)
 
 
 @final
 @dataclass(frozen=True)
-class LogicalAnd(FloatOnly):
+class LogicalAnd(Maps):
     """``a and b`` of bools."""
 
     name: ClassVar[str] = "LOGICAL_AND"
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        return torch.logical_and(present(inputs[0], "a"), present(inputs[1], "b"))
+    function: ClassVar[Function] = staticmethod(torch.logical_and)
 
 
 @final
 @dataclass(frozen=True)
-class LogicalOr(FloatOnly):
+class LogicalOr(Maps):
     """``a or b`` of bools."""
 
     name: ClassVar[str] = "LOGICAL_OR"
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        return torch.logical_or(present(inputs[0], "a"), present(inputs[1], "b"))
+    function: ClassVar[Function] = staticmethod(torch.logical_or)
 
 
 @final
 @dataclass(frozen=True)
-class LogicalNot(FloatOnly):
+class LogicalNot(Maps):
     """``not x`` of bools."""
 
     name: ClassVar[str] = "LOGICAL_NOT"
-
-    def compute(self, *inputs: Tensor | None) -> Tensor:
-        return torch.logical_not(present(inputs[0], "x"))
+    function: ClassVar[Function] = staticmethod(torch.logical_not)
 
 
 @final

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from intact.numbers.affine import Affine, Format, Index, dequantize
-from intact.ops.base import Costless, FloatOnly, OpKind
+from intact.ops.base import Costless, FloatOnly, Homogeneous, OpKind
 from intact.ops.call import Call, present
-from intact.ops.scales import Passed
 
 
 @final
 @dataclass(frozen=True)
-class Quantize(Costless):
+class Quantize(Homogeneous, Costless):
     """The same real number in an integer format, or in another one."""
 
     name: ClassVar[str] = "QUANTIZE"
@@ -24,9 +23,6 @@ class Quantize(Costless):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x")
-
-    def passes(self, *marks: Tensor | None) -> Passed:
-        return (present(marks[0], "x"),)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         source = call.formats[0]
@@ -37,7 +33,7 @@ class Quantize(Costless):
 
 @final
 @dataclass(frozen=True)
-class Dequantize(Costless):
+class Dequantize(Homogeneous, Costless):
     """The same real number in float32."""
 
     name: ClassVar[str] = "DEQUANTIZE"
@@ -45,9 +41,6 @@ class Dequantize(Costless):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x").to(torch.float32)
-
-    def passes(self, *marks: Tensor | None) -> Passed:
-        return (present(marks[0], "x"),)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         return (dequantize(call.tensor(0), call.format(0)),)

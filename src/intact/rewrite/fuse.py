@@ -14,6 +14,7 @@ import numpy as np
 
 from intact.network.graph import Graph, Op, State, Tensor, constant, rebuild
 from intact.network.verify import verify
+from intact.network.weighted import weight_of, weighted
 from intact.ops.activation import Logistic, Tanh
 from intact.ops.base import OpKind
 from intact.ops.elementwise import Add, Mul
@@ -101,7 +102,8 @@ def _is_closed(view: View, cell: _Cell) -> bool:
                 return False
     if any(reader.output not in inside for s in (cell.hidden, cell.cell) for reader in view.read_by[s.read]):
         return False
-    units, w, r = view.shape(cell.hidden.read)[-1], *(view.data(op.inputs[1]) for op in (cell.inward, cell.recurrent))
+    dense = [weighted(view.graph, op) for op in (cell.inward, cell.recurrent)]
+    units, w, r = view.shape(cell.hidden.read)[-1], *(None if d is None else view.data(d.weight.id) for d in dense)
     rows = (1, units)
     return (
         w is not None
@@ -130,18 +132,19 @@ def _fused(graph: Graph, cell: _Cell) -> Graph:
         return t.id
 
     def bias(op: Op) -> np.ndarray:
-        data = view.data(op.inputs[2]) if len(op.inputs) > 2 else None
-        return np.zeros(4 * units, np.float32) if data is None else data.reshape(-1)
+        found = weighted(graph, op)
+        given = None if found is None or found.bias is None else found.bias.data
+        return np.zeros(4 * units, np.float32) if given is None else given.reshape(-1)
 
     x = graph.operand(cell.inward, 0).id
     inputs: list[int | None] = [None] * 24
     inputs[0] = step = flow((1, 1, view.shape(x)[1]), "step")
     for positions, values in (
-        (INPUT_WEIGHTS, view.data(cell.inward.inputs[1])),
-        (RECURRENT_WEIGHTS, view.data(cell.recurrent.inputs[1])),
+        (INPUT_WEIGHTS, weight_of(graph, cell.inward)),
+        (RECURRENT_WEIGHTS, weight_of(graph, cell.recurrent)),
         (BIASES, bias(cell.inward) + bias(cell.recurrent)),
     ):
-        for position, part in zip(positions, np.split(np.asarray(values), 4), strict=True):
+        for position, part in zip(positions, np.split(values, 4), strict=True):
             inputs[position] = held(part, f"operand{position}")
     inputs[HIDDEN], inputs[CELL] = cell.hidden.read, cell.cell.read
     y, hidden, all_cells = flow((1, 1, units), "y"), flow((1, units), "hidden"), flow((1, 1, units), "cells")

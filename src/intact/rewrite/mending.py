@@ -107,19 +107,18 @@ def _is_grouped(found: Weighted) -> bool:
 
 def _part(graph: Graph, step: Step) -> Graph:
     view, op = View(graph), graph.producers()[step.tensor]
-    found, weight = parts(graph, op), op.kind.weight
-    if not found or weight is None:
+    picked, found = parts(graph, op), weighted(graph, op)
+    if not picked or found is None:
         raise ValueError("nothing to cut")
     ops, tensors = list[Op](), list[Tensor]()
-    for i, channels in found.items():
-        inputs = list(op.inputs)
-        for place, axis in ((weight.input, weight.axis), (weight.bias, -1)):
-            source = inputs[place] if place < len(inputs) else None
-            if source is not None:
-                data = np.ascontiguousarray(np.take(np.asarray(graph[source].data), channels, axis))
-                tensors.append(view.constant(data, source, "part", len(tensors)))
-                inputs[place] = tensors[-1].id
-        ops.append(Op(op.kind, tuple(inputs), (i,)))
+    for i, channels in picked.items():
+        cut = dict[int | None, int]()
+        for t, axis in ((found.weight, found.axis), (found.bias, -1)):
+            if t is not None:
+                data = np.ascontiguousarray(np.take(np.asarray(t.data), channels, axis))
+                tensors.append(view.constant(data, t.id, "part", len(tensors)))
+                cut[t.id] = tensors[-1].id
+        ops.append(Op(op.kind, tuple(cut.get(j, j) for j in op.inputs), (i,)))
     readers = {reader.output for reader in graph.consumers()[step.tensor]}
     rest = [o for o in graph.ops if o.output not in readers]
     return rebuild(graph, [made for o in rest for made in (ops if o is op else [o])], tensors)
