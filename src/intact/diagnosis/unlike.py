@@ -41,10 +41,7 @@ Extremes: TypeAlias = tuple[np.ndarray, np.ndarray]
 @final
 @dataclass(frozen=True)
 class Mend:
-    """What to do about numbers of different size: exact rewrites, ops (by first output) to keep in float, and what to say.
-
-    ``floats``: whether float32 inputs or outputs, which were not asked for, would mend more.
-    """
+    """What to do about numbers of different size: exact rewrites, ops (by first output) to keep in float, and what to say."""
 
     steps: tuple[Step, ...] = ()
     float_ops: tuple[int, ...] = ()

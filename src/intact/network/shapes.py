@@ -39,6 +39,8 @@ def infer_values(graph: Graph, batch: int = 1, *, recorded: bool = True) -> dict
             values[i] = torch.empty(concrete(t, batch), device="meta", dtype=_meta_dtype(t.format))
     for op in graph.ops:
         with located(f"op {graph.label(op)}"):
+            if unmade := [graph[i].name for i in op.reads if i not in values]:
+                raise ModelError(f"reads {unmade[0]!r}, which nothing before it makes")
             inputs = [None if i is None else values[i] for i in op.inputs]
             known = any(x is not None and not x.is_meta for x in inputs) and all(x is None or not x.is_meta for x in inputs)
             if known and op.kind.repeatable:

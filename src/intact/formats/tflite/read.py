@@ -238,6 +238,8 @@ def _table_of(op: Any, name: str) -> Any:
     raw = op.BuiltinOptions()
     if raw is None or not name:
         return None
+    if op.BuiltinOptionsType() != getattr(schema.BuiltinOptions, name):
+        raise ModelError(f"is corrupt: an op that takes {name} has options of kind {op.BuiltinOptionsType()}")
     options = getattr(schema, name)()
     options.Init(raw.Bytes, raw.Pos)
     return options
