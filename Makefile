@@ -1,6 +1,6 @@
 # make demo    install what the demo needs, then the whole main job on real data; the last lines say where to look
 # make test    every test            make lint    format, style and types
-# make bench   the figures of README that take minutes (needs the models and data of bench/common.py); the others by the
+# make bench   the figures of docs/figures.md that take minutes (needs the models and data of bench/common.py); the others by the
 #              commands beside them, some of which take hours
 # make first-try-packages   the packages whose networks bench/first_try.py takes
 # make clean   remove the environment and everything made by these commands

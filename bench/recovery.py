@@ -81,7 +81,10 @@ def main() -> None:
     options = parser.parse_args()
     missed = []
     say_machine()
-    print("| network, scheme | without | drop with remedies, per seed | mean | allowed | bytes | of float's time | s |")
+    print(
+        "| network, scheme | drop without remedies | drop with remedies, per seed | their mean | mean allowed | file, bytes "
+        "| latency / float's | seconds |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for row in (row for row in ROWS if options.rows in str(row)):
         plain, _ = drop(row, 0, ())

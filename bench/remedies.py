@@ -14,7 +14,6 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,14 +22,14 @@ from cifar import HARD, MOBILENET_V2, MOBILENET_V3, RESNET8, Network, calibratio
 from intact.data import Samples, input_specs
 from intact.formats import tflite
 from intact.network.graph import Graph
-from intact.planning.planner import make_plan
+from intact.planning.plan import Plan
 from intact.planning.quantized import Quantized
 from intact.remedies import apply, known
 from intact.remedies.base import Context
-from intact.run.quantize import prepare
+from intact.run.calibration import plan_of
+from intact.run.job import prepare
 from intact.run.settings import Settings
 from intact.runtime import litert
-from intact.simulate.calibrate import observe
 
 COLUMNS = (
     ("plain", ()),
@@ -57,16 +56,15 @@ def right(path: Path, images: np.ndarray, labels: np.ndarray) -> float:
 
 def start(network: Network, settings: Settings) -> tuple[Quantized, Samples, Context]:
     """The network as planned, and what remedies learn from."""
+    settings = replace(settings, ranges="minmax")
     graph = prepare(tflite.read(network.path), settings)
     images = network.images(calibration_pictures(2000, settings.seed))
     learning = intact.data.arrays(images).bind(input_specs(graph), None)
     calibration = learning.drawn(500, settings.seed)  # the pictures come class by class
 
-    def plan(graph: Graph, precise: tuple[int, ...] = (), wide: tuple[int, ...] = ()) -> Any:
-        seen = observe(graph, lambda: (batch for batch, _ in calibration.batches(32)))
-        return make_plan(
-            graph, {i: o.extremes for i, o in seen.items()}, replace(settings.request(), float_ops=precise, wide_weights=wide)
-        )
+    def plan(graph: Graph, precise: tuple[int, ...] = (), wide: tuple[int, ...] = ()) -> Plan:
+        request = replace(settings.request(), wide_weights=wide)
+        return plan_of(graph, calibration, settings, request, precise=precise).plan
 
     return Quantized(graph, graph, plan(graph)), learning, Context(plan, seed=settings.seed)
 

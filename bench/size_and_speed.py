@@ -23,7 +23,10 @@ def main() -> None:
     values, _ = pictures("test")
     missed: list[str] = []
     say_machine()
-    print("| network | file bytes | over its parameters | of the peer's | ms | of the peer's time | of float's time |")
+    print(
+        "| network | file, bytes | file / bytes of its parameters | file / the peer's file | latency, ms "
+        "| latency / the peer's | latency / float's |"
+    )
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for network in NETWORKS:

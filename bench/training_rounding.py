@@ -27,7 +27,7 @@ from exact_integers import Tally
 from intact.formats import tflite
 from intact.network.graph import Op
 from intact.numbers.affine import Affine, dequantize, limits, quantize
-from intact.ops.base import as_tuple
+from intact.ops.call import as_tuple
 from intact.planning.targets import TARGETS, Target
 from intact.remedies.student import Student
 from intact.runtime.litert import Kernels, run

@@ -26,8 +26,6 @@ from cifar import MOBILENET_V2, MOBILENET_V3, RESNET8, Network, calibration_pict
 from common import say_machine
 from intact.data import Samples, input_specs
 from intact.formats import tflite
-from intact.planning.plan import Plan
-from intact.planning.planner import make_plan
 from intact.planning.quantized import Quantized
 from intact.remedies import finetune
 from intact.remedies.base import Context
@@ -35,9 +33,9 @@ from intact.remedies.distillation import Part
 from intact.remedies.finetune import FineTune
 from intact.remedies.straight_through import KEPT, Made
 from intact.remedies.student import NOTHING, Given, Student
-from intact.run.quantize import prepare
+from intact.run.calibration import plan_of
+from intact.run.job import prepare
 from intact.run.settings import Settings
-from intact.simulate.calibrate import observe
 
 NETWORKS = {network.file: network for network in (MOBILENET_V2, MOBILENET_V3, RESNET8)}
 BATCH = 50
@@ -63,11 +61,10 @@ class FloatRun(finetune._Run):
 
 def runs(network: Network, scheme: str) -> dict[str, finetune._Run]:
     """Both ways to train, ready for the first step."""
-    settings = Settings(scheme=scheme)
+    settings = Settings(scheme=scheme, ranges="minmax")
     graph = prepare(tflite.read(network.path), settings)
     samples: Samples = intact.data.arrays(network.images(calibration_pictures(200, 0))).bind(input_specs(graph), None)
-    seen = observe(graph, lambda: (batch for batch, _ in samples.batches(32)))
-    plan: Plan = make_plan(graph, {i: o.extremes for i, o in seen.items()}, settings.request())
+    plan = plan_of(graph, samples, settings).plan
     parts = FineTune(batch=BATCH), Quantized(graph, graph, plan), samples, Context(lambda *_: plan)
     made = {"float": FloatRun(*parts), "fine-tuning": finetune._Run(*parts)}
     made["float"].student.__class__ = FloatStudent

@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from checked_rewrites import checked, checked_lowerings
+
+from intact.rewrite import clean, lowerings
+
+
+@pytest.fixture(scope="session", autouse=True)
+def verified_rewrites() -> Iterator[None]:
+    """Every rewrite and every lowering that applies is followed by :func:`~intact.network.verify.verify`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clean, "REWRITES", checked(clean.REWRITES))
+        patch.setattr(lowerings, "REWRITES", checked(lowerings.REWRITES))
+        patch.setattr(lowerings, "LOWERINGS", checked_lowerings(lowerings.LOWERINGS))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -21,4 +35,4 @@ def shared() -> Path:
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less time for what measures and tries by the clock, for tests of everything else of a run."""
     monkeypatch.setattr("intact.measure.figures._LATENCY_SECONDS", 1.0)
-    monkeypatch.setattr("intact.run.helps._SECONDS", 3.0)
+    monkeypatch.setattr("intact.run.advice._SECONDS", 3.0)

@@ -1,51 +1,201 @@
-"""README does not promise what is not there: its commands, their options and its Python names exist."""
+"""The texts promise nothing that is not there: commands, options, links, files and modules exist, and the Python runs."""
 
+import ast
+import importlib
 import re
 import shlex
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
+from images import image_folder
+from nets import images, mobile
 
 import intact
 from intact.cli import app as cli
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-COMMANDS = sorted(set(re.findall(r"(?:^|`)(intact [a-z]+ [^`\n#]*)", README, re.MULTILINE)))
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text()
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+
+
+def blocks(language, text):
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+# ---- the command line ---------------------------------------------------------------------------------------------------
+
+#: What can be typed as it is, and what the text only mentions, ``…`` for the rest.
+TYPED = sorted(
+    {line.removeprefix("$ ") for text in PAGES.values() for b in blocks("(?:sh|text)", text) for line in b.splitlines()}
+)
+COMMANDS = [line for line in TYPED if line.startswith("intact ")]
+MENTIONED = sorted({line for text in PAGES.values() for line in re.findall(r"`(intact [a-z]+ [^`\n]*)`", text)})
 
 
 @pytest.fixture(scope="module")
-def options():
+def commands():
+    return typer.main.get_command(cli.app).commands
+
+
+@pytest.fixture(scope="module")
+def options(commands):
     """The options of each command, by its name."""
-    commands = typer.main.get_command(cli.app).commands
     return {name: {o for p in command.params for o in p.opts} | {"--help"} for name, command in commands.items()}
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_commands_exist_with_their_options(line, options):
+def test_commands_can_be_typed(line, commands):
+    _, command, *words = shlex.split(line, comments=True)
+    with commands[command].make_context(command, words):
+        pass  # an option that is unknown, left out or given a value of another type raises
+
+
+@pytest.mark.parametrize("line", MENTIONED)
+def test_commands_that_are_mentioned_exist_with_their_options(line, options):
     _, command, *words = shlex.split(line)
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options[command]
 
 
 def test_table_of_options_is_complete_and_true(options):
-    table = README.split("## Options")[1].split("\n## ")[0]
-    assert set(re.findall(r"--[a-z][a-z-]+", table)) <= options["quantize"]
+    rows = [line for line in README.split("## Options")[1].split("\n## ")[0].splitlines() if line.startswith("|")]
+    assert set(re.findall(r"--[a-z][a-z-]+", "\n".join(rows))) == options["quantize"] - {"model", "--help"}
+
+
+def test_make_targets_exist():
+    made = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {name for text in PAGES.values() for name in re.findall(r"`make ([a-z-]+)`|^make ([a-z-]+)", text, re.MULTILINE)}
+    assert {a or b for a, b in named} <= made
+
+
+def test_extras_exist():
+    extras = set(
+        re.findall(r"^([a-z]+) = \[", (ROOT / "pyproject.toml").read_text().split("optional-dependencies]")[1], re.MULTILINE)
+    )
+    named = {
+        name
+        for text in PAGES.values()
+        for names in re.findall(r"'(?:intact|\.)\[([a-z,]+)\]'", text)
+        for name in names.split(",")
+    }
+    assert named <= extras
+
+
+def test_every_block_says_what_it_is():
+    """So that none escapes these tests."""
+    for page, text in PAGES.items():
+        fences = re.findall(r"^```(.*)$", text, re.MULTILINE)
+        assert set(fences[::2]) <= {"sh", "python", "text"}, page
+        assert set(fences[1::2]) <= {""}, page
+
+
+# ---- Python -------------------------------------------------------------------------------------------------------------
+
+#: docs/data.md is run by tests/data/test_data_docs.py, block by block, with its names given.
+RUN = [page for page, text in PAGES.items() if blocks("python", text) and page != "docs/data.md"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Small files under the names that the texts use."""
+    image_folder(tmp_path / "photos", ("a", "b", "c", "d"), 8)
+    (tmp_path / "model.tflite").write_bytes(intact.write_tflite(mobile()))
+    np.savez(tmp_path / "val.npz", x=images(48), y=np.arange(48) % 4)
+    shutil.copy(ROOT / "tests" / "networks" / "lstm_streaming.tflite", tmp_path)
+    np.save(tmp_path / "calls.npy", np.random.default_rng(0).normal(size=(40, 1, 2)).astype(np.float32))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("page", RUN)
+def test_python_runs(page, folder, monkeypatch):
+    """The blocks of a page one after the other, as a reader would type them."""
+    load = intact.load  # reading a .keras file takes TensorFlow and is tested in tests/formats
+    monkeypatch.setattr(intact, "load", lambda path: mobile() if path == "model.keras" else load(path))
+    known = {}
+    for code in blocks("python", PAGES[page]):
+        exec(compile(code, page, "exec"), known)
+    if page == "README.md":
+        printed = set(re.findall(r"^(float|quantized|difference)  +(\S.*?)  ", "\n".join(blocks("text", README)), re.MULTILINE))
+        assert ("difference", "speed-up") in printed
+        assert printed <= {(reading.of, reading.measurement.name) for reading in known["result"].readings}
+        assert intact.read_tflite(folder / "model.tflite").ops
+
+
+def test_pages_with_python_are_known():
+    assert RUN == ["README.md", "docs/recurrent.md", "docs/remedies.md", "docs/result.md"]
 
 
 def test_python_names_exist():
-    for name in re.findall(r"\bintact((?:\.\w+)+)\(", README):
+    named = {name for text in PAGES.values() for name in re.findall(r"\bintact((?:\.\w+)+)\(", text)}
+    for name in named:
         found = intact
         for part in name.strip(".").split("."):
             found = getattr(found, part)
         assert callable(found)
 
 
-def test_linked_files_exist():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+# ---- what is where ------------------------------------------------------------------------------------------------------
 
 
-def test_make_targets_exist():
-    made = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"`make ([a-z]+)`", README)) <= made
+def anchors(text):
+    """The fragments that headings have, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+        path, _, fragment = target.partition("#")
+        file = (ROOT / page).parent / path if path else ROOT / page
+        assert file.exists(), target
+        assert not fragment or fragment in anchors(file.read_text()), target
+
+
+def test_every_page_is_listed():
+    index = README.split("## Documentation")[1]
+    assert set(re.findall(r"\]\((docs/\w+\.md)\)", index)) == set(PAGES) - {"README.md", "CONTRIBUTING.md"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_are_named_exist(page):
+    """Paths of the repository, and those of CONTRIBUTING below ``src/intact`` or ``tests/helpers``."""
+    places = (ROOT, *((ROOT / "src" / "intact", ROOT / "tests", ROOT / "bench") if page == "CONTRIBUTING.md" else ()))
+    named = re.findall(r"`((?:src|tests|bench|docs)/[\w./]*\w/?|[\w/]+\.py|\w+/[\w/]*)`", PAGES[page])
+    named += re.findall(r"python (bench/\w+\.py)", PAGES[page])
+    named = [name for name in named if page == "CONTRIBUTING.md" or name.startswith(("src/", "tests/", "bench/", "docs/"))]
+    assert [name for name in named if not any((place / name).exists() for place in places)] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_modules_that_are_named_exist(page):
+    for name in re.findall(r"`(intact(?:\.\w+)+)`", PAGES[page]):
+        found, parts = intact, name.split(".")[1:]
+        for n, part in enumerate(parts):
+            try:
+                found = importlib.import_module(".".join(["intact", *parts[: n + 1]]))
+            except ModuleNotFoundError:
+                found = getattr(found, part)
+
+
+WINGS = sorted(path.parent for path in (ROOT / "src" / "intact").glob("*/__init__.py"))
+
+
+@pytest.mark.parametrize("wing", WINGS, ids=lambda wing: wing.name)
+def test_a_wing_says_what_lives_in_it(wing):
+    said = ast.get_docstring(ast.parse((wing / "__init__.py").read_text()))
+    assert said
+    for name in set(re.findall(r"``([a-z_0-9]+)``", said)) - {"intact"}:
+        assert (wing / name).is_dir() or (wing / f"{name}.py").is_file(), name
+
+
+def test_contributing_lists_the_wings():
+    listed = re.findall(r"^\| `(\w+)/` \| .* \| `[\w/.]+` \|$", PAGES["CONTRIBUTING.md"], re.MULTILINE)
+    assert sorted(listed) == [wing.name for wing in WINGS]

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from intact.network.verify import verify as verify
     from intact.planning.plan import Plan as Plan
     from intact.rewrite.clean import clean as clean
-    from intact.run.quantize import Result as Result
     from intact.run.quantize import quantize as quantize
+    from intact.run.result import Result as Result
     from intact.run.settings import Settings as Settings
     from intact.simulate.engine import Program as Program
 else:
@@ -35,7 +35,7 @@ else:
             "IntactError": "errors",
             "Plan": "planning.plan",
             "Program": "simulate.engine",
-            "Result": "run.quantize",
+            "Result": "run.result",
             "Settings": "run.settings",
             "__version__": "installed",
             "clean": "rewrite.clean",

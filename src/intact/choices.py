@@ -6,11 +6,12 @@ The things themselves are elsewhere and bring torch or numpy; a test holds these
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from intact.errors import OptionError
 
 Granularity: TypeAlias = Literal["per-channel", "per-tensor"]
+Name = TypeVar("Name", bound=str)
 
 GRANULARITIES: Final[tuple[Granularity, ...]] = ("per-channel", "per-tensor")
 #: Range estimators, :data:`intact.planning.ranges.ESTIMATORS`.
@@ -25,39 +26,32 @@ DEVICES: Final = ("auto", "cpu", "cuda")
 
 def granularity(name: str) -> Granularity:
     """``name``, when it is one of :data:`GRANULARITIES`."""
-    for known in GRANULARITIES:
-        if name == known:
-            return known
-    raise OptionError(f"no weight granularity is called {name!r}; type --weights {' or '.join(GRANULARITIES)}")
+    return _known(name, GRANULARITIES, "weight granularity", "--weights per-channel or per-tensor")
 
 
 def estimator(name: str) -> str:
     """``name``, when a range estimator is called so."""
-    if name not in RANGES:
-        raise OptionError(f"no range estimator is called {name!r}; type --ranges with one of: {', '.join(RANGES)}")
-    return name
+    return _known(name, RANGES, "range estimator", f"--ranges with one of: {', '.join(RANGES)}")
 
 
 def remedies(names: Iterable[str]) -> tuple[str, ...]:
     """``names``, each once, when remedies are called so."""
-    wanted = tuple(dict.fromkeys(names))
-    for name in wanted:
-        if name not in REMEDIES:
-            raise OptionError(f"no remedy is called {name!r}; type --remedies with auto, none or some of: {','.join(REMEDIES)}")
-    return wanted
+    how = f"--remedies with auto, none or some of: {','.join(REMEDIES)}"
+    return tuple(_known(name, REMEDIES, "remedy", how) for name in dict.fromkeys(names))
 
 
 def device(name: str) -> str:
     """``name``, when it is one of :data:`DEVICES`; whether the machine has it is another matter."""
-    if name not in DEVICES:
-        raise OptionError(f"no device is called {name!r}; type --device with one of: {', '.join(DEVICES)}")
-    return name
+    return _known(name, DEVICES, "device", f"--device with one of: {', '.join(DEVICES)}")
 
 
 def metric(name: str) -> str:
     """``name``, when a metric is called so."""
-    if name not in METRICS:
-        raise OptionError(
-            f"no metric is called {name!r}; type --metric with one of: {', '.join(METRICS)}, or pass a function in Python"
-        )
-    return name
+    return _known(name, METRICS, "metric", f"--metric with one of: {', '.join(METRICS)}, or pass a function in Python")
+
+
+def _known(name: str, names: tuple[Name, ...], what: str, how: str) -> Name:
+    for known in names:
+        if name == known:
+            return known
+    raise OptionError(f"no {what} is called {name!r}; type {how}")

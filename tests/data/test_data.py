@@ -18,6 +18,7 @@ from PIL import Image
 from intact import data
 from intact.data import InputSpec, Preprocessing
 from intact.data.pictures import decode
+from intact.data.spec import classes_of
 from intact.errors import DataError, OptionError
 from intact.network.graph import Graph, Signature, Tensor
 from intact.numbers.affine import Affine, Float, Index
@@ -1021,14 +1022,10 @@ def test_the_fingerprint_follows_everything_that_counts(tmp_path):
     assert len({base.fingerprint(), *(s.fingerprint() for s in others)}) == len(others) + 1
 
 
-def test_identities_are_computed_once_and_tell_their_progress(tmp_path, monkeypatch):
-    monkeypatch.setattr("intact.data.samples._STEP", 3)
+def test_identities_are_computed_once(tmp_path):
     root = image_folder(tmp_path)
     samples = data.folder(root).bind(RGB, 2)
-    done = []
-    samples.take([0, 1, 2, 3]).digests(done.append)
-    samples.digests(done.append)
-    assert done == [3, 4, 7, 8]
+    samples.digests()
     (root / "cat" / "0.png").unlink()
     assert len(samples.fingerprint()) == 64
 
@@ -1061,6 +1058,11 @@ def test_specs_and_classes_of_a_graph():
     assert data.class_count(graph) == 10
     assert data.class_count(replace(graph, outputs=(3, 3))) is None
     assert data.class_count(replace(graph, outputs=(0,))) is None
+
+
+@pytest.mark.parametrize(("numbers", "classes"), [(None, 2), (1, 2), (2, 2), (10, 10)])
+def test_a_single_number_tells_two_classes_apart(numbers, classes):
+    assert classes_of(numbers) == classes
 
 
 # --- real images -----------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from intact.formats import tflite
 from intact.network.graph import Op, Tensor
 from intact.numbers.affine import Affine, Index, dequantize_array, quantize_array
 from intact.ops import KINDS
-from intact.ops.base import as_tuple
+from intact.ops.call import as_tuple
 from intact.ops.convolution import Conv2D
 from intact.ops.logic import Less, SelectV2
 from intact.ops.quantization import Quantize

@@ -21,7 +21,8 @@ from intact.ops.shaping import Concatenation, Reshape, Slice, Split
 from intact.planning.plan import Plan
 from intact.rewrite.lowerings import lower
 from intact.rewrite.mending import Step, mended
-from intact.run.begin import begin, ranges_taken, replayed
+from intact.run.as_planned import mend_and_plan, replayed
+from intact.run.calibration import ranges_taken
 from intact.run.folder import RunFolder
 from intact.run.settings import Settings
 from intact.simulate.engine import Program
@@ -111,7 +112,7 @@ def started(build, shape, tmp_path, **options):
     settings = Settings(**{"ranges": "minmax", **options})
     graph = lower(draft(shape, build), settings.target, "int8")
     samples = intact.data.arrays(given(shape)).bind(input_specs(graph), None)
-    return graph, begin(graph, settings, samples, RunFolder(tmp_path), lambda *_: None), samples
+    return graph, mend_and_plan(graph, settings, samples, RunFolder(tmp_path), lambda *_: None), samples
 
 
 def outputs(graph, x):
@@ -139,7 +140,7 @@ def test_what_can_be_mended_exactly_is(case, tmp_path, monkeypatch):
     assert start.network.log
     assert not start.findings
     assert least_sqnr(exact, outputs(start.network.integer(), x)) > least
-    monkeypatch.setattr("intact.run.begin.find", lambda *_: Mend())
+    monkeypatch.setattr("intact.run.as_planned.find", lambda *_: Mend())
     _, plain, _ = started(build, shape, tmp_path / "plain", **options)
     gained = least_sqnr(exact, outputs(start.network.integer(), x)) - least_sqnr(exact, outputs(plain.network.integer(), x))
     assert gained > 10
@@ -209,7 +210,7 @@ def test_remedies_keep_what_was_mended():
 
 
 def test_a_limit_chooses_the_types_by_itself(monkeypatch):
-    monkeypatch.setattr("intact.run.recover._TIMED_SECONDS", 0.05)
+    monkeypatch.setattr("intact.run.trial._TIMED_SECONDS", 0.05)
     graph = draft((6,), normalized)
     x = given((6,), 400)
     y = outputs(graph, x)[0]
@@ -240,8 +241,8 @@ def test_the_better_of_two_ranges_is_taken_and_said(rare, chosen, tmp_path):
     graph, x = outlying(rare)
     x[0] = x[1]  # the first sample begins the moving average
     samples = intact.data.arrays(x).bind(input_specs(graph), None)
-    start = begin(graph, Settings(), samples, RunFolder(tmp_path / "auto"), lambda *_: None)
-    same = begin(graph, Settings(ranges=chosen), samples, RunFolder(tmp_path / "same"), lambda *_: None)
+    start = mend_and_plan(graph, Settings(), samples, RunFolder(tmp_path / "auto"), lambda *_: None)
+    same = mend_and_plan(graph, Settings(ranges=chosen), samples, RunFolder(tmp_path / "same"), lambda *_: None)
     assert start.network.plan.tensors.keys() == same.network.plan.tensors.keys()
     assert all(start.network.plan.own(i) == same.network.plan.own(i) for i in same.network.plan.tensors)
     whys = {entry.why for entry in start.network.plan.tensors.values()}
@@ -253,6 +254,6 @@ def test_the_better_of_two_ranges_is_taken_and_said(rare, chosen, tmp_path):
 def test_too_few_samples_choose_nothing(tmp_path):
     graph, x = outlying(100)
     samples = intact.data.arrays(x[:20]).bind(input_specs(graph), None)
-    start = begin(graph, Settings(), samples, RunFolder(tmp_path), lambda *_: None)
+    start = mend_and_plan(graph, Settings(), samples, RunFolder(tmp_path), lambda *_: None)
     assert "minmax over the calibration samples" in {entry.why for entry in start.network.plan.tensors.values()}
     assert start.network.log == ()

@@ -14,7 +14,7 @@ from twins import keras_twin, torch_twin
 from intact.errors import MissingExtraError, ModelError, UnsupportedError
 from intact.formats import conversion
 from intact.formats.load import load
-from intact.network.verify import concrete
+from intact.network.shapes import concrete
 from intact.rewrite.clean import clean
 from intact.simulate.engine import Program
 

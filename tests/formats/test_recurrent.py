@@ -15,6 +15,8 @@ import intact
 from intact.data.splits import split
 from intact.errors import ModelError, UnsupportedError
 from intact.formats import tflite
+from intact.formats.tflite.control import Block
+from intact.formats.tflite.states import fused_states
 from intact.network.graph import Graph, Op, State, Tensor
 from intact.network.verify import verify
 from intact.ops.recurrent import UnidirectionalSequenceLstm
@@ -78,6 +80,13 @@ def layer(steps, *, state, seed=0, features=2, units=8, **options):
     tensors = [*(flows if state else flows[:1]), *weights.values(), *made]
     op = Op(UnidirectionalSequenceLstm(**options), reads, (30, 31, 32, 33))
     return Graph({t.id: t for t in tensors}, (op,), (0,), (30,), states=states)
+
+
+def test_a_layer_without_tensors_for_its_states_is_named_when_a_file_is_read():
+    graph = layer(1, state=False)
+    block = Block("main", graph.tensors, graph.ops, graph.inputs, graph.outputs)
+    with pytest.raises(ModelError, match="UNIDIRECTIONAL_SEQUENCE_LSTM 'y' has no tensors for its states"):
+        fused_states(block, set())
 
 
 # ---- float --------------------------------------------------------------------------------------------------------------

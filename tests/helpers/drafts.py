@@ -6,7 +6,7 @@ from small_graphs import graph
 
 from intact.network.graph import Graph, Op, Tensor
 from intact.numbers.affine import Float, Index
-from intact.ops.base import as_tuple
+from intact.ops.call import as_tuple
 
 
 def normal(*shape, seed=0):

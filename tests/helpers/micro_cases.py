@@ -21,7 +21,8 @@ from intact.ops import (
     rounding,
     shaping,
 )
-from intact.ops.base import Fixed, OpKind, as_tuple
+from intact.ops.base import Fixed, OpKind
+from intact.ops.call import as_tuple
 
 FORMATS = {
     "float32": Float(),

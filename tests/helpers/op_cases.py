@@ -23,7 +23,8 @@ from intact.ops import (
     shaping,
     volume,
 )
-from intact.ops.base import OpKind, as_tuple
+from intact.ops.base import OpKind
+from intact.ops.call import as_tuple
 
 
 @dataclass(frozen=True)

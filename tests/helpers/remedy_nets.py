@@ -8,12 +8,11 @@ from nets import images, mobile
 
 import intact
 from intact.data import input_specs
-from intact.planning.planner import make_plan
 from intact.planning.quantized import Quantized
 from intact.remedies.base import Context
 from intact.rewrite.lowerings import lower
+from intact.run.calibration import plan_of
 from intact.run.settings import Settings
-from intact.simulate.calibrate import observe
 from intact.simulate.engine import Program
 
 SIDE = 16
@@ -24,11 +23,11 @@ def samples_of(graph, n=96, seed=3):
 
 
 def planner(settings, samples):
+    by_extremes = replace(settings, ranges="minmax")
+
     def plan(graph, precise=(), wide=()):
-        seen = observe(graph, lambda: (batch for batch, _ in samples.batches(32)))
-        return make_plan(
-            graph, {i: o.extremes for i, o in seen.items()}, replace(settings.request(), float_ops=precise, wide_weights=wide)
-        )
+        request = replace(by_extremes.request(), wide_weights=wide)
+        return plan_of(graph, samples, by_extremes, request, precise=precise).plan
 
     return plan
 

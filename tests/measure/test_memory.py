@@ -42,7 +42,7 @@ sources = {
 def run(n):
     samples = sources[kind]().bind(intact.data.input_specs(graph), None)
     samples = samples.take(np.arange(n))
-    outputs = outputs_of(folder / "net.tflite", samples, target("cpu"), lambda done: None)
+    outputs = outputs_of(folder / "net.tflite", samples, target("cpu"), lambda done, total: None)
     assert next(iter(outputs.values())).shape[0] == n
     samples.fingerprint()
 

@@ -16,7 +16,7 @@ from intact.measure import metrics
 from intact.measure.metrics import METRICS
 from intact.ops.matmul import FullyConnected
 from intact.run.settings import Settings
-from intact.search.ladder import Goal
+from intact.search.goal import Goal
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
@@ -160,7 +160,28 @@ def test_a_metric_needs_targets(houses):
     args = ["evaluate", houses / "net.tflite", "--data", houses / "bare.npy", "--metric", "mae"]
     done = CliRunner().invoke(app, [str(a) for a in args])
     assert done.exit_code == 2
-    assert "--metric mae needs targets" in done.output
+    assert "a metric needs targets" in done.output
+
+
+def test_a_metric_goes_by_its_name_or_is_ones_own():
+    assert metrics.metric_of("auc") is METRICS["auc"]
+    assert metrics.metric_of(max) is max
+    assert metrics.metric_of(None) is None
+    with pytest.raises(OptionError, match="no metric is called 'rmse'; type --metric with one of: mse, mae, auc, iou"):
+        metrics.metric_of("rmse")
+
+
+def test_labels_that_are_no_classes_are_worth_a_word_unless_a_metric_says_what_they_are(houses):
+    graph = tflite.read(houses / "net.tflite")
+    with np.load(houses / "val.npz") as z:
+        data, bare = intact.data.arrays(z["x"], z["y"]), intact.data.arrays(z["x"])
+        prices = z["y"]
+    plain, measured = (metrics.bound(data, graph, metric) for metric in (None, METRICS["mae"]))
+    assert [f.kind for f in plain.findings] == ["unlabelled"]
+    assert measured.findings == ()
+    assert metrics.targets_of(measured).tolist() == prices.tolist()
+    with pytest.raises(OptionError, match=r"a metric needs targets; give the data some, .*arrays\(x, y\)"):
+        metrics.targets_of(metrics.bound(bare, graph, METRICS["mae"]))
 
 
 def test_dollars_from_python(houses):

@@ -14,7 +14,7 @@ from intact.ops.activation import Logistic, Softmax
 from intact.ops.matmul import FullyConnected
 from intact.ops.reduction import ArgMax
 from intact.ops.shaping import Reshape
-from intact.search.ladder import Goal
+from intact.search.goal import Goal
 
 
 def head(width, *after, inputs=8):

@@ -15,8 +15,8 @@ from intact.errors import IntactError
 from intact.network.channels import free_channels, rescaled
 from intact.numbers.affine import Float
 from intact.ops.activation import LeakyRelu, Logistic, PRelu, Relu, Relu6
-from intact.ops.base import as_tuple
 from intact.ops.blocks import DepthToSpace
+from intact.ops.call import as_tuple
 from intact.ops.convolution import Conv2D, DepthwiseConv2D, TransposeConv
 from intact.ops.elementwise import Add, Div, Mul
 from intact.ops.matmul import FullyConnected

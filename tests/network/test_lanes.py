@@ -22,9 +22,10 @@ from intact.network.graph import State
 from intact.network.lanes import Lanes
 from intact.numbers.affine import Affine
 from intact.ops.activation import Relu
-from intact.ops.base import as_tuple
+from intact.ops.call import as_tuple
 from intact.ops.elementwise import Add, Sub
 from intact.ops.matmul import FullyConnected
+from intact.ops.recurrent import UnidirectionalSequenceLstm
 from intact.ops.reduction import Mean
 from intact.ops.shaping import Pack, Reshape, ShapeOf, StridedSlice, Transpose
 from intact.planning.quantized import Quantized
@@ -100,6 +101,17 @@ def test_calibration_sees_every_sample(net):
         assert np.abs(a[i].counts - b[j].counts).sum() <= 4  # a value at the edge of a bin
         for name, estimator in ESTIMATORS.items():
             assert estimator.estimate(a[i]) == pytest.approx(estimator.estimate(b[j]), rel=1e-3, abs=1e-4), name
+
+
+def test_the_activation_inside_of_an_lstm_is_not_taken_out_of_it():
+    inputs = [normal(3, 2, seed=n) for n in range(4)] + [normal(3, 3, seed=n) for n in range(4)] + [None] * 16
+
+    def build(d, x):
+        return d(UnidirectionalSequenceLstm(), x, *inputs)[0]
+
+    one, any_ = (draft((4, 2), build, open_batch=open_batch) for open_batch in (False, True))
+    x = {"x0": normal(5, 4, 2)}
+    assert_same(Program(one)(x)[one.output_names[0]], Program(any_)(x)[any_.output_names[0]], rtol=1e-5)
 
 
 def test_a_range_is_that_of_all_samples_by_hand():

@@ -11,10 +11,14 @@ from small_graphs import baked_batch, graph, two_inputs
 
 from intact.errors import ModelError, UnsupportedError
 from intact.network.graph import Op, State, Tensor
-from intact.network.verify import RULES, infer, open_batch, verify
+from intact.network.shapes import infer, open_batch
+from intact.network.verify import RULES, verify
 from intact.numbers.affine import Affine, Float, Index
 from intact.ops.activation import Relu, Softmax
+from intact.ops.base import Weight
+from intact.ops.convolution import Conv2D, DepthwiseConv2D, TransposeConv
 from intact.ops.elementwise import Add
+from intact.ops.matmul import FullyConnected
 from intact.ops.quantization import Cast
 from intact.ops.shaping import Concatenation, Pack, Reshape, ShapeOf, StridedSlice
 from intact.planning.integer_graph import emit
@@ -84,6 +88,84 @@ def one_scale_is(scale):
     return Affine((*[1.0] * 7, scale), (0,) * 8, axis=3)
 
 
+def unfit(kind, x, w, b, y):
+    """One op with a weight, its tensors of these shapes."""
+    shapes = (x, w, *([] if b is None else [b]), y)
+    last = len(shapes) - 1
+    tensors = [Tensor(i, f"x{i}", shape, data=normal(*shape) if 0 < i < last else None) for i, shape in enumerate(shapes)]
+    if isinstance(kind, TransposeConv):
+        sizes = Tensor(9, "sizes", (4,), Index("int32"), np.int32(y))
+        return graph((*tensors, sizes), [Op(kind, (9, 1, 0, *range(2, last)), (last,))], (0,), (last,))
+    return graph(tensors, [Op(kind, tuple(range(last)), (last,))], (0,), (last,))
+
+
+IMAGE = (1, 4, 4)
+#: Kinds with shapes of data, weight, bias and output of which one does not fit, and what is said.
+UNFIT = [
+    (
+        (DepthwiseConv2D(), (*IMAGE, 3), (1, 1, 1, 4), (4,), (*IMAGE, 4)),
+        r"DEPTHWISE_CONV_2D 'x3' reads data of shape \[1, 4, 4, 3\], whose channels do not fit its weight of shape \[1, 1, 1,",
+    ),
+    (
+        (DepthwiseConv2D(), (*IMAGE, 3), (1, 1, 1, 6), (3,), (*IMAGE, 6)),
+        r"DEPTHWISE_CONV_2D 'x3' has a bias of shape \[3\], and its weight of shape \[1, 1, 1, 6\] makes 6 channels, along axi",
+    ),
+    (
+        (DepthwiseConv2D(), (*IMAGE, 3), (1, 1, 1, 6), None, (*IMAGE, 3)),
+        r"'x2' is recorded as giving shape \[1, 4, 4, 3\], and its weight of shape \[1, 1, 1, 6\] makes 6 channels, along axi",
+    ),
+    (
+        (Conv2D(), (*IMAGE, 3), (8, 1, 1, 4), (8,), (*IMAGE, 8)),
+        r"CONV_2D 'x3' reads .* do not fit its weight of shape \[8, 1, 1, 4\]",
+    ),
+    (
+        (Conv2D(), (*IMAGE, 1), (8, 1, 1, 4), (8,), (*IMAGE, 8)),
+        r"reads data of shape \[1, 4, 4, 1\], whose channels do not fit",
+    ),
+    (
+        (Conv2D(), (*IMAGE, 8), (5, 1, 1, 4), (5,), (*IMAGE, 5)),
+        r"reads data of shape \[1, 4, 4, 8\], whose channels do not fit",
+    ),
+    (
+        (Conv2D(), (*IMAGE, 3), (8, 1, 1, 3), (7,), (*IMAGE, 8)),
+        r"CONV_2D 'x3' has a bias of shape \[7\], .* 8 channels, along axis 0",
+    ),
+    ((TransposeConv(), (*IMAGE, 3), (8, 1, 1, 4), None, (*IMAGE, 8)), r"TRANSPOSE_CONV 'x2' reads .* do not fit"),
+    (
+        (FullyConnected(), (1, 6), (8, 6), (6,), (1, 8)),
+        r"FULLY_CONNECTED 'x3' has a bias of shape \[6\], .* 8 channels, along axis 0",
+    ),
+    (
+        (FullyConnected(keep_dims=True), (1, 2, 6), (8, 4), (8,), (1, 2, 8)),
+        r"data of shape \[1, 2, 6\], whose channels do not fit",
+    ),
+    ((FullyConnected(), (1, 6), (6,), (6,), (1, 6)), r"whose channels do not fit its weight of shape \[6\]"),
+]
+FIT = [
+    (DepthwiseConv2D(), (*IMAGE, 3), (1, 1, 1, 6), (6,), (*IMAGE, 6)),  # its multiplier is what the sizes say, as in LiteRT
+    (DepthwiseConv2D(depth_multiplier=2), (*IMAGE, 3), (1, 1, 1, 6), None, (*IMAGE, 6)),
+    (Conv2D(), (*IMAGE, 8), (6, 1, 1, 4), (6,), (*IMAGE, 6)),  # of 2 groups
+    (Conv2D(), (*IMAGE, 8), (8, 1, 1, 1), (8,), (*IMAGE, 8)),  # of as many groups as channels
+    (TransposeConv(), (*IMAGE, 3), (8, 1, 1, 3), (8,), (*IMAGE, 8)),
+    (FullyConnected(), (1, 2, 6), (8, 12), (1, 8), (1, 8)),  # flattened, and a bias of two axes
+    (FullyConnected(keep_dims=True), (1, 2, 6), (8, 6), (8,), (1, 2, 8)),
+]
+
+
+@pytest.mark.parametrize("sizes", FIT, ids=str)
+def test_weights_of_every_legal_form_fit(sizes):
+    whole = unfit(*sizes)
+    assert verify(whole) is whole
+
+
+def test_a_wrong_axis_of_a_kind_is_named(monkeypatch):
+    """The fault of one line: output channels of a depthwise weight looked for along its first axis."""
+    monkeypatch.setattr(DepthwiseConv2D, "weight", Weight(input=1, axis=0, bias=2))
+    said = r"DEPTHWISE_CONV_2D 'x6' has a bias of shape \[8\], and its weight of shape .* makes 1 channels, along axis 0"
+    with pytest.raises(ModelError, match=said):
+        verify(NET)
+
+
 BROKEN = [
     ("ids are known", replace(NET, tensors={**NET.tensors, 50: NET[12]}), "tensor 12 is filed under 50"),
     ("only the batch is open", with_tensor(NET, 3, shape=(None, None, 8, 8)), r"'x3' has shape \[None, None, 8, 8\]; only the"),
@@ -104,6 +186,7 @@ BROKEN = [
     ("states fit", summed(read=0), "state 'sum' is read from 'x', which is something else"),
     ("states fit", summed(write=3), r"state 'sum' is read as .*float32.* \[1, 4\] and kept as .* \[4\]"),
     ("states fit", summed(initial=np.zeros((1, 5))), r"state 'sum' of shape \[1, 4\] begins with \[1, 5\]"),
+    *(("weights fit", unfit(*sizes), message) for sizes, message in UNFIT),
     ("formats are valid", with_tensor(NET, 0, format=Affine((-1.0,), (0,))), "has a scale that is not a positive number"),
     (
         "formats are valid",
@@ -157,10 +240,10 @@ def test_an_id_that_does_not_exist_is_met_before_other_rules_look_it_up(changes)
 @pytest.mark.parametrize(
     ("net", "says"),
     [
-        (with_tensor(NET, 3, shape=(None, 8, 8, 9)), r"op CONV_2D 'x3': computes shape \[1, 8, 8, 8\], but 'x3' is recorded"),
+        (with_tensor(NET, 3, shape=(None, 9, 8, 8)), r"op CONV_2D 'x3': computes shape \[1, 8, 8, 8\], but 'x3' is recorded"),
         (
-            with_tensor(NET, 0, shape=(None, 8, 8, 2)),
-            r"CONV_2D 'x3': inputs of shape \[1, 8, 8, 2\], \[8, 3, 3, 3\], \[8\] do",
+            with_tensor(NET, 0, shape=(None, 8, 3)),
+            r"CONV_2D 'x3': inputs of shape \[1, 8, 3\], \[8, 3, 3, 3\], \[8\] do",
         ),
         (replace(NET, ops=(replace(NET.ops[0], outputs=(3, 6)), *NET.ops[2:])), "op CONV_2D 'x3': has 2 outputs where 1 are"),
         (replace(NET, ops=(replace(NET.ops[0], inputs=(None, 1, 2)), *NET.ops[1:])), "required input x is left out"),

@@ -19,7 +19,7 @@ from intact.remedies.finetune import FineTune
 from intact.remedies.rounding import LearnedRounding
 from intact.rewrite.lowerings import lower
 from intact.run.settings import Settings
-from intact.search.ladder import Goal
+from intact.search.goal import Goal
 from intact.simulate.calibrate import observe
 from intact.simulate.engine import Program
 from intact.simulate.noise import without_softmax
@@ -109,7 +109,7 @@ def test_the_remedy_widens_ops_of_a_microcontroller_and_says_so():
 
 def test_the_search_for_a_microcontroller_widens_ops(monkeypatch):
     """The losses are made up: only candidates with ops at 16 bits lose little."""
-    monkeypatch.setattr("intact.run.recover._TIMED_SECONDS", 0.1)
+    monkeypatch.setattr("intact.run.trial._TIMED_SECONDS", 0.1)
     monkeypatch.setattr(FineTune, "apply", lambda _self, network, *_: network)
     monkeypatch.setattr(LearnedRounding, "apply", lambda _self, network, *_: network)
     judged = []

@@ -44,7 +44,7 @@ from intact.ops.shaping import (
     Transpose,
 )
 from intact.rewrite.clean import clean, clean_with_log
-from intact.rewrite.rewrites import REWRITES
+from intact.rewrite.table import REWRITES
 from intact.runtime import litert
 from intact.simulate.engine import Program
 

@@ -9,7 +9,8 @@ from drafts import draft
 from small_graphs import graph
 
 from intact.network.graph import Op, Tensor
-from intact.network.verify import concrete, infer, verify
+from intact.network.shapes import concrete, infer
+from intact.network.verify import verify
 from intact.numbers.affine import Float, Index
 from intact.ops.logic import Select, SelectV2
 from intact.ops.shaping import Concatenation, MirrorPad, Reshape, StridedSlice, Tile, Transpose, Unpack

@@ -18,7 +18,7 @@ from intact.formats import tflite
 from intact.measure import held_out
 from intact.ops.matmul import FullyConnected
 from intact.planning.plan import Plan
-from intact.run.begin import begin
+from intact.run.as_planned import mend_and_plan
 from intact.run.defaults import Taken, _best, choose, samples_for
 from intact.run.folder import RunFolder
 from intact.run.settings import Settings
@@ -36,7 +36,7 @@ def unlike():
 def start_of(graph, tmp_path, x, **options):
     settings = Settings(**options)
     samples = intact.data.arrays(x).bind(input_specs(graph), None)
-    return begin(graph, settings, samples, RunFolder(tmp_path), lambda *_: None), samples
+    return mend_and_plan(graph, settings, samples, RunFolder(tmp_path), lambda *_: None), samples
 
 
 def chosen(graph, tmp_path, n=64, **options):

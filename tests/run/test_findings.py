@@ -18,7 +18,7 @@ from intact.ops.activation import Logistic
 from intact.ops.elementwise import Add, Sub
 from intact.ops.matmul import FullyConnected
 from intact.run import findings
-from intact.run.helps import what_helps
+from intact.run.advice import what_helps
 from intact.run.settings import Settings
 
 VALUES = Task("values", "made up")

@@ -1,46 +1,41 @@
 """The ladder by itself: what it tries, in which order, when it stops, and what it takes. Losses are made up here."""
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 from nets import images, mobile
+from remedy_nets import SIDE, planner
 
 import intact
 from intact.data import input_specs
 from intact.errors import UnsupportedError
+from intact.formats import tflite
 from intact.measure.measurement import Measurement
-from intact.planning.planner import make_plan
 from intact.planning.quantized import Quantized
+from intact.progress import silent
 from intact.remedies.base import Context
 from intact.remedies.finetune import FineTune
 from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding
 from intact.rewrite.lowerings import lower
+from intact.run.as_planned import context_of, mend_and_plan
 from intact.run.settings import Settings
-from intact.search.ladder import Candidate, Goal, Tools, front, search
-from intact.simulate.calibrate import observe
+from intact.search.candidate import Candidate, front
+from intact.search.goal import Goal
+from intact.search.ladder import Evaluator, Other, search
 
-SIDE = 16
 
-
-def loss(value):
-    return Measurement("accuracy drop", value, "percentage points", value - 1, value + 1, "made up", 80)
+def measured(value, half=1.0, n=125, unit="percentage points"):
+    return Measurement("accuracy drop", value, unit, value - half, value + half, "made up", n)
 
 
 @pytest.fixture(scope="module")
 def planned():
     graph = lower(mobile(seed=5, side=SIDE), "cpu", "int8")
     samples = intact.data.arrays(images(64, 3, SIDE)).bind(input_specs(graph), None)
-    request = Settings(scheme="w4a8").request()
-
-    def plan(graph, precise=(), wide=()):
-        seen = observe(graph, lambda: (batch for batch, _ in samples.batches(32)))
-        return make_plan(
-            graph, {i: o.extremes for i, o in seen.items()}, replace(request, float_ops=precise, wide_weights=wide)
-        )
-
+    plan = planner(Settings(scheme="w4a8"), samples)
     return Quantized(graph, graph, plan(graph)), samples, plan
 
 
@@ -51,45 +46,72 @@ def quick_learning(monkeypatch):
         monkeypatch.setattr(remedy, "apply", lambda self, network, *_: replace(network, log=(*network.log, self.name)))
 
 
-def tools(planned, losses, *, limit=1.0, **changes):
-    """``losses``: by the candidate's name, or by the number of ops in float, else 9."""
+@dataclass
+class Fake(Evaluator):
+    """Knows what every candidate loses: by its name, or by the number of ops that are kept ``how``, else 9.
+
+    ``done``: what an earlier run made, by name, in 200 seconds each. ``half`` is half the interval of a loss, ``expected`` what
+    is expected to be lost, by name. ``kept`` and ``told`` are what the search said.
+    """
+
+    learning: object
+    context: Context
+    losses: dict
+    goal: Goal = Goal("drop", 1.0)
+    mixes: bool = True
+    how: str = "in float"
+    half: float = 1.0
+    expected: dict = field(default_factory=dict)
+    done: dict = field(default_factory=dict)
+    kept: list = field(default_factory=list)
+    told: list = field(default_factory=list)
+
+    def judge(self, name, model):
+        assert tflite.read(model).is_quantized
+        kept = int(name.split(", ")[1].split()[0]) if self.how in name else None
+        return measured(self.losses.get(name, self.losses.get(kept, 9.0)), self.half), self.expected.get(name)
+
+    def time(self, model):
+        del model
+        return 1.0
+
+    def remember(self, name, base, make):
+        del base
+        return (self.done[name], 200.0) if name in self.done else (make(), 0.0)
+
+    def keep(self, model, about):
+        self.kept.append((model, about))
+
+    def tell(self, line):
+        self.told.append(line)
+
+
+class Nowhere:
+    """A folder that keeps nothing."""
+
+    def arrays(self, name, make):
+        del name
+        return make()
+
+
+def fake(planned, losses, seconds=600, **changes):
     _, samples, plan = planned
-
-    def judge(name, _model):
-        kept = int(name.split(", ")[1].split()[0]) if " in float" in name else None
-        return loss(losses.get(name, losses.get(kept, 9.0))), None
-
-    kept = changes.pop("kept", [])
-    made = Tools(
-        goal=Goal("drop", limit),
-        judge=judge,
-        time=lambda _: 1.0,
-        remember=lambda _name, _base, make: (make(), 0.0),
-        tell=changes.pop("told", []).append,
-        keep=lambda model, about: kept.append((model, about)),
-        learning=samples,
-        context=Context(plan, deadline=time.monotonic() + 600),
-        mixes=True,
-    )
-    return replace(made, **changes)
+    return Fake(samples, Context(plan, deadline=time.monotonic() + seconds), losses, **changes)
 
 
 def test_the_best_file_so_far_is_kept_each_time_a_better_one_is_found(planned):
-    kept = []
-    tried, taken = search(planned[0], tools(planned, {"as planned": 5.0, "bias": 7.0, "equalize + bias": 0.9}, kept=kept))
-    assert kept == [(tried[0].model, str(tried[0]))] * 2  # before the second and the third are made
+    trial = fake(planned, {"as planned": 5.0, "bias": 7.0, "equalize + bias": 0.9})
+    tried, taken = search(planned[0], trial)
+    assert trial.kept == [(tried[0].model, str(tried[0]))] * 2  # before the second and the third are made
     assert taken is tried[2]
 
 
 def test_what_was_tried_before_an_interruption_does_not_replace_the_best(planned):
-    kept, losses = [], {"as planned": 5.0, "bias": 1.5, "equalize + bias": 0.9}
-    whole = search(planned[0], tools(planned, losses))[0]
-    done = {c.name: c.network for c in whole[:2]}
-    search(
-        planned[0],
-        tools(planned, losses, kept=kept, remember=lambda name, _, make: (done[name], 9.0) if name in done else (make(), 0.0)),
-    )
-    assert [model for model, _ in kept] == [whole[1].model]
+    losses = {"as planned": 5.0, "bias": 1.5, "equalize + bias": 0.9}
+    whole = search(planned[0], fake(planned, losses))[0]
+    trial = fake(planned, losses, done={c.name: c.network for c in whole[:2]})
+    search(planned[0], trial)
+    assert [model for model, _ in trial.kept] == [whole[1].model]
 
 
 def names(found):
@@ -97,13 +119,13 @@ def names(found):
 
 
 def test_the_first_that_meets_the_goal_is_taken_and_nothing_is_tried_after_it(planned):
-    found = search(planned[0], tools(planned, {"equalize + bias": 0.9}))
+    found = search(planned[0], fake(planned, {"equalize + bias": 0.9}))
     assert names(found) == ["as planned", "bias", "equalize + bias"]
     assert found[1].name == "equalize + bias"
 
 
 def test_every_rung_builds_on_what_lost_least(planned):
-    found = search(planned[0], tools(planned, {"bias": 5.0, "bias + round + bias": 4.0, "bias + round + bias + finetune": 0.5}))
+    found = search(planned[0], fake(planned, {"bias": 5.0, "bias + round + bias": 4.0, "bias + round + bias + finetune": 0.5}))
     assert names(found) == [
         "as planned",
         "bias",
@@ -124,7 +146,7 @@ def test_what_makes_little_noise_gets_no_remedy_of_its_own(planned, monkeypatch)
     }
     for share, rungs in expected.items():
         monkeypatch.setattr("intact.search.ladder.weight_share", lambda *_, share=share: share)
-        found = search(planned[0], tools(planned, {"bias": 5.0}, mixes=False))
+        found = search(planned[0], fake(planned, {"bias": 5.0}, mixes=False))
         assert names(found)[4 : 4 + len(rungs)] == rungs
         assert not [n for n in names(found)[4 + len(rungs) :] if "8-bit" not in n]
         assert any(f"{100 * max(share, 1 - share):.0f} % of the noise" in c.why for c in found[0])
@@ -134,7 +156,7 @@ def test_what_makes_little_noise_gets_no_remedy_of_its_own(planned, monkeypatch)
 def test_the_fewest_ops_that_do_stay_in_float(planned, enough):
     """Doubled until the goal is met, then halved back: 1, 2, 4, 3 for three."""
     losses = {"bias": 5.0} | {n: 0.5 if n >= enough else 3.0 for n in range(1, 9)}
-    found = search(planned[0], tools(planned, losses))
+    found = search(planned[0], fake(planned, losses))
     assert found[1].name.endswith(f", {enough} {'op' if enough == 1 else 'ops'} in float")
     tried = [int(name.split(", ")[1].split()[0]) for name in names(found) if "in float" in name]
     assert tried == {1: [1], 2: [1, 2], 3: [1, 2, 4, 3]}[enough]
@@ -145,12 +167,8 @@ def test_the_fewest_ops_that_do_stay_in_float(planned, enough):
 @pytest.mark.parametrize("enough", [1, 2])
 def test_weights_get_eight_bits_before_anything_goes_to_float(planned, enough):
     """The network has two ops with weights of 4 bits: both are tried before a float one."""
-
-    def judge(name, _model):
-        some = int(name.split(", ")[1].split()[0]) if "8-bit" in name else 0
-        return loss(0.5 if some >= enough else 9.0), None
-
-    found = search(planned[0], replace(tools(planned, {}), judge=judge))
+    losses = dict.fromkeys(range(enough, 3), 0.5)
+    found = search(planned[0], fake(planned, losses, how="8-bit"))
     assert found[1].name.endswith(f", {enough} {'op' if enough == 1 else 'ops'} with 8-bit weights")
     assert not [n for n in names(found) if "in float" in n]
     graph = found[1].network.integer()
@@ -159,27 +177,38 @@ def test_weights_get_eight_bits_before_anything_goes_to_float(planned, enough):
 
 
 def test_time_spent_before_an_interruption_counts(planned):
-    losses, told = {"as planned": 5.0, "bias": 1.5}, []
-    whole = search(planned[0], tools(planned, losses, mixes=False))[0]
-    done = {c.name: c.network for c in whole[:2]}
-
-    def remember(name, _base, make):
-        return (done[name], 200.0) if name in done else (make(), 0.0)
-
-    context = Context(planned[2], deadline=time.monotonic() + 399)
-    found = search(planned[0], tools(planned, losses, told=told, context=context, remember=remember))
+    losses = {"as planned": 5.0, "bias": 1.5}
+    whole = search(planned[0], fake(planned, losses, mixes=False))[0]
+    trial = fake(planned, losses, seconds=399, done={c.name: c.network for c in whole[:2]})
+    found = search(planned[0], trial)
     assert names(found) == ["as planned", "bias"]
     assert [round(c.seconds, -1) for c in found[0]] == [200, 200]
-    assert [line.endswith(", before the interruption") for line in told] == [True, True, False]
-    assert told[-1] == "time is up"
+    assert [line.endswith(", before the interruption") for line in trial.told] == [True, True, False]
+    assert trial.told[-1] == "time is up"
+
+
+@pytest.mark.parametrize("ranges", ["auto", "minmax"])
+def test_another_start_is_planned_anew_as_it_was_itself(planned, ranges):
+    """Also where clip begins at the extremes: the plan names the types and the rewrites of the network that it is for."""
+    network, samples, _ = planned
+    start, other = (
+        mend_and_plan(network.reference, Settings(scheme="w4a8", ranges=ranges, input_type=kind), samples, Nowhere(), silent)
+        for kind in (None, "float32")
+    )
+    trial = fake(planned, {"float32 input": 5.0, "float32 input: equalize + clip + bias": 0.5})
+    trial.context = replace(context_of(start, samples), deadline=trial.context.deadline)
+    tried, taken = search(start.network, trial, [Other("float32 input", other.network, context_of(other, samples))])
+    assert taken.name == "float32 input: equalize + clip + bias"
+    kinds = [{c.network.integer()[i].format.dtype for i in c.network.integer().inputs} for c in tried]
+    assert kinds == [{"int8"}] + 4 * [{"float32"}]
 
 
 def test_where_nothing_mixes_nothing_is_kept_precise(planned):
-    assert not [n for n in names(search(planned[0], tools(planned, {}, mixes=False))) if "float" in n]
+    assert not [n for n in names(search(planned[0], fake(planned, {}, mixes=False))) if "float" in n]
 
 
 def test_what_loses_least_is_taken_when_nothing_does(planned):
-    found = search(planned[0], tools(planned, {"equalize + bias": 4.0}, mixes=False))
+    found = search(planned[0], fake(planned, {"equalize + bias": 4.0}, mixes=False))
     assert found[1].name == "equalize + bias"
 
 
@@ -188,20 +217,20 @@ def test_a_remedy_that_cannot_be_applied_is_left_out_and_said(planned, monkeypat
         raise UnsupportedError("not here")
 
     monkeypatch.setattr(FineTune, "apply", refuse)
-    told = []
-    found = search(planned[0], tools(planned, {1: 0.5}, told=told))
+    trial = fake(planned, {1: 0.5})
+    found = search(planned[0], trial)
     assert not [n for n in names(found) if "finetune" in n]
-    assert any("finetune: left out, not here" in line for line in told)
+    assert any("finetune: left out, not here" in line for line in trial.told)
     assert found[1].name.endswith("1 op in float")
 
 
 def test_without_time_the_network_as_planned_is_judged_and_nothing_else(planned):
-    assert names(search(planned[0], tools(planned, {}, context=Context(planned[2], deadline=0.0)))) == ["as planned"]
+    assert names(search(planned[0], fake(planned, {}, seconds=-1))) == ["as planned"]
 
 
 def test_the_front_leaves_out_what_another_beats(planned):
     def candidate(name, lost, size, ms):
-        return Candidate(name, "", planned[0], b"x" * size, loss(lost), None, ms, 0.0)
+        return Candidate(name, "", planned[0], b"x" * size, measured(lost), None, ms, 0.0)
 
     tried = [candidate("a", 3, 10, 1.0), candidate("b", 2, 10, 1.0), candidate("c", 1, 10, 2.0), candidate("d", 2, 9, 1.02)]
     assert front(tried) == ("c", "d")
@@ -217,10 +246,8 @@ def test_samples_that_can_show_nothing_are_counted(kind):
 
 def test_a_lucky_estimate_is_not_believed(planned):
     """What the float network's confidence expects to be lost counts where it is more."""
-    made = tools(planned, {"bias": 0.9, "equalize + bias": 0.4})
-    judge = made.judge
-    made = replace(made, judge=lambda name, model: (judge(name, model)[0], 2.0 if name == "bias" else 0.5))
-    found = search(planned[0], made)
+    losses, expected = {"bias": 0.9, "equalize + bias": 0.4}, {"bias": 2.0, "equalize + bias": 0.5}
+    found = search(planned[0], fake(planned, losses, expected=expected))
     assert found[1].name == "equalize + bias"
     assert "(2.00 expected, 1.13 together)" in str(found[0][1])
 
@@ -247,13 +274,9 @@ def test_measured_and_expected_losses_are_weighed_by_how_sure_they_are(planned, 
 @pytest.mark.parametrize("expected", [0.0, 0.01, 0.19, 5.0, 60.0])
 @pytest.mark.parametrize("value", [-3.0, 0.5, 27.46])
 def test_no_score_is_below_what_the_measured_interval_allows(planned, value, expected):
-    candidate = Candidate("a", "", planned[0], b"", loss(value), expected, 1.0, 0.0)
+    candidate = Candidate("a", "", planned[0], b"", measured(value), expected, 1.0, 0.0)
     assert candidate.score >= candidate.loss.low
     assert candidate.score >= min(value, expected)
-
-
-def measured(value, half, n=125, unit="percentage points"):
-    return Measurement("accuracy drop", value, unit, value - half, value + half, "made up", n)
 
 
 @pytest.mark.parametrize(
@@ -274,15 +297,11 @@ def test_few_samples_are_known_by_what_they_leave_open(lost, limit, few):
 def test_with_few_samples_the_search_goes_on_while_there_is_something_to_try(planned):
     """0.80 [-2.8, 4.4] is within a limit of 1 by the estimate only: three rungs further nothing is lost."""
     losses = {"as planned": 0.8, "bias": 0.8, "equalize + bias": 1.6, "equalize + clip + bias": 0.0}
-
-    def judge(name, _model):
-        return measured(losses.get(name, 9.0), 3.6), None
-
-    found = search(planned[0], replace(tools(planned, {}), judge=judge))
+    found = search(planned[0], fake(planned, losses, half=3.6))
     assert names(found) == list(losses)
     assert found[1].name == "equalize + clip + bias"
     losses["equalize + clip + bias"] = 0.9
-    found = search(planned[0], replace(tools(planned, {}), judge=judge))
+    found = search(planned[0], fake(planned, losses, half=3.6))
     assert found[1].name == "as planned"  # of two that lose as little the cheaper
     assert len(found[0]) > 4
 

@@ -14,7 +14,7 @@ from intact.errors import DataError, OptionError
 from intact.formats import tflite
 from intact.run import findings, options
 from intact.run.settings import Settings
-from intact.search.ladder import Goal
+from intact.search.goal import Goal
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
@@ -26,7 +26,7 @@ SEARCH = importlib.import_module("intact.search.ladder")
 def short_timing(monkeypatch):
     """These tests are about choosing; a few blocks of latency do."""
     monkeypatch.setattr("intact.measure.figures._LATENCY_SECONDS", 0.3)
-    monkeypatch.setattr("intact.run.recover._TIMED_SECONDS", 0.1)
+    monkeypatch.setattr("intact.run.trial._TIMED_SECONDS", 0.1)
 
 
 def call(*args):

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from intact.errors import MissingExtraError, OutputError
-from intact.runtime.child import Progress
+from intact.progress import StepProgress
 
 SIDE: Final = 32  # pixels; the 8 x 8 originals are enlarged so that a stride still has something to stride over
 EPOCHS: Final = 7
@@ -79,7 +79,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     Raises MissingExtraError without scikit-learn, which carries the data.
     """
     try:
-        from sklearn.datasets import load_digits  # noqa: PLC0415  (an extra)
+        from sklearn.datasets import load_digits
     except ImportError as error:
         raise MissingExtraError("the demo's handwritten digits", "demo") from error
     images, labels = load_digits(return_X_y=True)
@@ -88,7 +88,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     return np.stack(large), labels.astype(np.int64)
 
 
-def train_digits(folder: Path, seed: int = 0, *, epochs: int = EPOCHS, progress: Progress | None = None) -> DemoFiles:
+def train_digits(folder: Path, seed: int = 0, *, epochs: int = EPOCHS, progress: StepProgress | None = None) -> DemoFiles:
     """Train :class:`DigitNet` on half of the digits; write ``digits.pt2``, ``digits/{train,test}/0..9/*.png`` in ``folder``.
 
     ``progress`` is called with training steps done and in all. The same seed on the same processor gives the same weights.
@@ -146,7 +146,7 @@ def _beside(folder: Path) -> Iterator[Path]:
 
 
 def fit(
-    model: nn.Module, pixels: torch.Tensor, classes: torch.Tensor, epochs: int, progress: Progress | None = None
+    model: nn.Module, pixels: torch.Tensor, classes: torch.Tensor, epochs: int, progress: StepProgress | None = None
 ) -> nn.Module:
     """Train in place with AdamW, a one-cycle learning rate and shifts of up to two pixels; end in evaluation mode."""
     steps = epochs * math.ceil(len(pixels) / BATCH)

@@ -21,8 +21,12 @@ T = TypeVar("T")
 
 #: Samples that one thread takes at a time: enough to hide the cost of handing over, few enough to share a batch.
 _CHUNK: Final = 16
-#: Samples between two calls of a progress function.
-_STEP: Final = 1024
+#: Samples that are run at a time. More take more memory, and sums of floats would come out otherwise in their last bits.
+BATCH: Final = 32
+#: The same where every op is run by itself, or compared with the runtime: as many batches as keep a laptop's cores busy.
+SMALL_BATCH: Final = 16
+#: The same where a few samples are run many times over.
+SMALLEST_BATCH: Final = 8
 #: Decoded images are kept on disk up to this many bytes, so that calibration and several models decode each image once.
 CACHE_BYTES: Final = 8 << 30
 
@@ -77,7 +81,7 @@ class Samples:
         at = np.asarray(indices, np.int64)
         return self.source.fetch(self.index[at]), None if self.labels is None else self.labels[at]
 
-    def batches(self, size: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray | None]]:
+    def batches(self, size: int = BATCH) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray | None]]:
         """All samples in order, ``size`` at a time; the last batch may be smaller. Calls are one batch."""
         size = max(len(self), 1) if self.in_order else size
         return (self.batch(np.arange(i, min(i + size, len(self)))) for i in range(0, len(self), size))
@@ -119,18 +123,14 @@ class Samples:
         """How messages call sample ``i``."""
         return self.source.name(int(self.index[i]))
 
-    def digests(self, progress: Callable[[int], None] | None = None) -> list[bytes]:
+    def digests(self) -> list[bytes]:
         """SHA-256 of each sample as stored (file bytes, or array values with dtype and shape), without its label.
 
-        Each is computed once for all subsets of one source. ``progress`` is told now and then how many samples are done.
+        Each is computed once for all subsets of one source.
         """
         known = self._known
         fresh = [i for i in dict.fromkeys(self.index.tolist()) if i not in known]
-        for start in range(0, len(fresh), _STEP):
-            step = fresh[start : start + _STEP]
-            known.update(zip(step, parallel(self.source.digest, step), strict=True))
-            if progress is not None:
-                progress(len(self) - len(fresh) + start + len(step))
+        known.update(zip(fresh, parallel(self.source.digest, fresh), strict=True))
         return [known[i] for i in self.index.tolist()]
 
     def fingerprint(self) -> str:

@@ -79,6 +79,11 @@ def names_by_position(inputs: tuple[InputSpec, ...], count: int) -> tuple[str, .
     return names
 
 
+def classes_of(count: int | None) -> int:
+    """How many classes ``count`` numbers for each sample tell apart: a single one, or none that is known, says yes or no."""
+    return max(count or 0, 2)
+
+
 def class_count(graph: Graph) -> int | None:
     """The numbers that the only output has for each sample, if it is one vector of real numbers; else None."""
     if len(graph.outputs) != 1 or isinstance(graph[graph.outputs[0]].format, Index):

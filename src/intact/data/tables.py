@@ -16,7 +16,7 @@ import numpy as np
 from intact.data.array import ArrayData, as_array
 from intact.data.base import Data, Example
 from intact.data.samples import Samples
-from intact.data.spec import Finding, InputSpec
+from intact.data.spec import Finding, InputSpec, classes_of
 from intact.errors import DataError, OptionError, located
 
 #: Columns that are labels by their name, case aside.
@@ -134,8 +134,8 @@ class Table(Data):
         if values.dtype.kind in "biuf":
             return values, (), ()
         names, numbers = np.unique(values.astype(str), return_inverse=True)
-        if classes is not None and len(names) > max(classes, 2):
-            raise DataError(f"column {self.names[label]!r} holds {len(names)} classes, the model has {max(classes, 2)}")
+        if classes is not None and len(names) > classes_of(classes):
+            raise DataError(f"column {self.names[label]!r} holds {len(names)} classes, the model has {classes_of(classes)}")
         some = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
         what = f"{self.where}: the classes of column {self.names[label]!r} count in alphabetical order: {some}"
         return numbers.reshape(-1).astype(np.int64), tuple(map(str, names)), (Finding("class-order", what),)

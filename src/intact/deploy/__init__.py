@@ -1,1 +1,1 @@
-"""What it takes to run on a microcontroller."""
+"""What it takes to run on a microcontroller: ``micro`` asks TensorFlow Lite Micro about a file before it is written."""

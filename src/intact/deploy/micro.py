@@ -14,7 +14,7 @@ from intact.data import Finding
 from intact.errors import ChildError, UnsupportedError, located
 from intact.formats import tflite
 from intact.network.graph import Graph, Op
-from intact.network.verify import infer
+from intact.network.shapes import infer
 from intact.network.weighted import weighted
 from intact.numbers.affine import Affine
 from intact.planning.targets import target as target_named

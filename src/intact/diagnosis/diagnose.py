@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias, final
+from typing import Any, Final, final
 
 import numpy as np
 import torch
 
-from intact.data import Samples, class_count, input_specs, samples_from
+from intact.data import Samples, samples_from
 from intact.diagnosis.counterparts import Match, identical, match
 from intact.diagnosis.faults import faults
 from intact.diagnosis.symptom import Symptom
@@ -19,15 +20,14 @@ from intact.errors import ChildError, ModelError, OptionError, located
 from intact.formats import tflite
 from intact.formats.load import load
 from intact.measure.contradiction import contradiction
+from intact.measure.metrics import bound
 from intact.network.graph import Graph, Signature, Tensor
 from intact.ops.base import Free
 from intact.planning.quantized import Quantized
 from intact.planning.targets import target as target_named
+from intact.progress import Progress, silent
 from intact.simulate.engine import Program, map_batches
 from intact.simulate.noise import Sensitivity, sensitivities
-
-#: Told the step, how much of it is done and how much there is.
-Progress: TypeAlias = Callable[[str, int, int], None]
 
 #: The largest channel of a tensor against its median channel, from which the others have less than 3 of 8 bits.
 _UNEVEN: Final = 32.0
@@ -40,7 +40,6 @@ _MOST: Final = 10
 #: Samples that run op by op, and samples of which channels and classes are looked at.
 _SAMPLES: Final = 64
 _MANY: Final = 512
-_BATCH: Final = 32
 
 
 @final
@@ -63,12 +62,12 @@ class Diagnosis:
         }
 
 
-def diagnose(network: Quantized, samples: Samples, progress: Progress | None = None) -> Diagnosis:
+def diagnose(network: Quantized, samples: Samples, progress: Progress = silent) -> Diagnosis:
     """The diagnosis of a planned network on samples: every op alone in the simulator, every activation in the runtime too."""
     few = samples.spread(_SAMPLES)
     ops = sensitivities(network, few, progress=progress, both_ways=True)
     twins = identical(network.integer(), network.graph)
-    traced = trace(twins, few, target_named(network.plan.target).kernels, _step(progress))
+    traced = trace(twins, few, target_named(network.plan.target).kernels, partial(progress, "run"))
     # With wrong preprocessing every range is wrong too: one advice at a time.
     symptoms = _preprocessing(network.reference, samples) or _all(traced, network.graph, samples)[0]
     return Diagnosis(ops, symptoms[:_MOST], traced.rows)
@@ -89,11 +88,11 @@ def diagnose_file(
     reference = load(against)
     if reference.is_quantized:
         raise OptionError(f"{against} is quantized itself; give --against the float model that {model} was made from")
-    samples = samples_from(data).bind(input_specs(graph), class_count(graph)).spread(_MANY)
+    samples = bound(samples_from(data), graph, None).spread(_MANY)
     twins = match(graph, reference)
     refused: tuple[Symptom, ...] = ()
     try:
-        traced = trace(twins, samples.spread(_SAMPLES), target_named(target).kernels, _step(progress))
+        traced = trace(twins, samples.spread(_SAMPLES), target_named(target).kernels, partial(progress or silent, "run"))
     except (ModelError, ChildError) as error:  # what its constants say is all that can be told
         traced = Traced(twins, {})
         refused = (
@@ -131,10 +130,6 @@ def _called_alike(twins: Match) -> Graph:
     """The float network with its inputs named as the integer network's."""
     names = tuple((name, twins.same[i]) for name, i in zip(twins.graph.input_names, twins.graph.inputs, strict=True))
     return replace(twins.reference, signatures=(Signature("", names, ()),))
-
-
-def _step(progress: Progress | None) -> Callable[[int, int], None]:
-    return lambda done, total: None if progress is None else progress("run", done, total)
 
 
 def _ranges(graph: Graph, samples: Samples, rescaled: frozenset[int]) -> tuple[Symptom, ...]:
@@ -176,7 +171,7 @@ def _magnitudes(graph: Graph, samples: Samples) -> tuple[dict[int, np.ndarray], 
         size = y.abs()
         return size.reshape(-1, y.shape[-1]).amax(0).numpy(), size.reshape(len(y), -1).amax(1).numpy()
 
-    parts = list(map_batches(lambda batch: program.look(batch, look), (batch for batch, _ in samples.batches(_BATCH))))
+    parts = list(map_batches(lambda batch: program.look(batch, look), (batch for batch, _ in samples.batches())))
     return {i: np.max([part[i][0] for part in parts], axis=0) for i in parts[0]}, {
         i: np.concatenate([part[i][1] for part in parts]) for i in parts[0]
     }

@@ -14,9 +14,7 @@ from intact.diagnosis.symptom import Symptom
 from intact.diagnosis.trace import Traced
 from intact.network.graph import Op, Tensor
 from intact.numbers.affine import Affine, bias_format, dequantize_array
-from intact.ops.activation import Logistic, Softmax
 from intact.ops.base import Weight
-from intact.ops.elementwise import Mul
 
 #: What is said of weights that come from another network.
 OTHER_WEIGHTS: Final = "its weights are not the float file's"
@@ -139,7 +137,7 @@ class Constants:
         if weight is not None:
             return None if w is None else w.gains(weight.axis, self._entering(op, w, channels))[0]
         flows = {i for i in op.reads if not self.graph[i].is_constant}
-        linear = not isinstance(op.kind, (Softmax, Logistic)) if len(flows) == 1 else isinstance(op.kind, Mul)
+        linear = not op.kind.probabilities if len(flows) == 1 else op.kind.combines == "product"
         factors = [channels[i] for i in flows if i in channels]
         if not linear or any(f.shape != self.graph[op.output].shape[-1:] for f in factors):
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
@@ -17,6 +17,7 @@ from intact.diagnosis.counterparts import CONVERSIONS, Match
 from intact.formats import tflite
 from intact.network.graph import Tensor
 from intact.numbers.affine import Affine, dequantize, limits, quantize
+from intact.progress import StepProgress, onward
 from intact.runtime.litert import Kernels, run
 from intact.simulate.engine import Batch, Program, map_batches
 from intact.simulate.exact import exposed
@@ -127,7 +128,7 @@ def decibels(signal: float, error: float) -> float | None:
     return math.inf if error == 0 else 10 * math.log10(signal / error)
 
 
-def trace(match: Match, samples: Samples, kernels: Kernels, progress: Callable[[int, int], None]) -> Traced:
+def trace(match: Match, samples: Samples, kernels: Kernels, progress: StepProgress) -> Traced:
     """Run ``samples`` through the float network, the simulator, and the real runtime with every activation shown."""
     shown = exposed(match.graph)
     step = max(_PIECE // max(sum(4 * math.prod(n or 1 for n in shown[i].shape) for i in shown.outputs), 1), 1)
@@ -139,15 +140,11 @@ def trace(match: Match, samples: Samples, kernels: Kernels, progress: Callable[[
         for start in range(0, len(samples), step):
             piece, _ = samples.batch(np.arange(start, min(start + step, len(samples))))
             given = {f"t{i}": piece[name] for name, i in zip(match.graph.input_names, match.graph.inputs, strict=True)}
-            made = run(path, given, kernels=kernels, raw=True, progress=_from(start, len(samples), progress))
+            made = run(path, given, kernels=kernels, raw=True, progress=onward(progress, start, len(samples)))
             for part in map_batches(look, _cut({**made, **given}, look.rows)):
                 for i, one in part.items():
                     seen[i] = seen[i] + one if i in seen else one
     return Traced(match, seen)
-
-
-def _from(start: int, total: int, progress: Callable[[int, int], None]) -> Callable[[int, int], None]:
-    return lambda done, _: progress(start + done, total)
 
 
 def _cut(values: Mapping[str, np.ndarray], rows: int) -> Iterator[Batch]:

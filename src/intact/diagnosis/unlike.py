@@ -10,12 +10,13 @@ import numpy as np
 import torch
 
 from intact.data import Finding
-from intact.network.channels import Channels, columns, free_channels
+from intact.network.channels import Channels, free_channels
 from intact.network.graph import Graph, Op, Tensor
-from intact.network.verify import concrete
-from intact.network.weighted import data_of, weight_of
+from intact.network.shapes import concrete
+from intact.network.weighted import columns, data_of, weight_of
 from intact.numbers.affine import limits
-from intact.ops.base import CLAMPS, Fixed, Moves, WeightedKind
+from intact.ops.base import Fixed, Moves, WeightedKind
+from intact.ops.call import CLAMPS
 from intact.ops.elementwise import Add, Div, Mul, Sub
 from intact.ops.scales import ONE, homogeneous
 from intact.ops.shaping import Concatenation, Pack

@@ -12,6 +12,7 @@ from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 
 from intact.data import Samples, units
+from intact.data.spec import classes_of
 from intact.errors import DataError
 from intact.measure.bootstrap import paired
 from intact.measure.measurement import Measurement
@@ -101,7 +102,7 @@ def correct(output: np.ndarray, labels: np.ndarray, cut: float = 0.5) -> Bools:
 
     Raises DataError when labels and outputs are not equally many, or a label is no class of the output.
     """
-    wanted = _labels(labels, max(_scores(output).shape[1], 2))
+    wanted = _labels(labels, classes_of(_scores(output).shape[1]))
     if len(wanted) != len(output):
         raise DataError(f"{len(wanted)} labels for {len(output)} samples")
     return np.asarray(classes(output, cut) == wanted)
@@ -156,7 +157,7 @@ def drop(float_right: Bools, int_right: Bools, name: str = "accuracy drop") -> M
     n = _count(float_right)
     if len(int_right) != n:
         raise DataError(f"{n} samples of one network and {len(int_right)} of the other are not paired")
-    b, c = _discordant(float_right, int_right)
+    b, c = int((float_right & ~int_right).sum()), int((~float_right & int_right).sum())
     low, high = tango(b, c, n)
     how = f"paired: {counted(b, 'sample')} lost and {c} gained of {n}, Tango score interval"
     return Measurement(name, 100 * (b - c) / n, "percentage points", 100 * low, 100 * high, how, n)
@@ -182,28 +183,6 @@ def tango(b: int, c: int, n: int) -> tuple[float, float]:
     low = brentq(lambda d: min(statistic(d), 1e6) - _Z, -edge, estimate, xtol=1e-12) if estimate > -1 else -1.0
     high = brentq(lambda d: max(statistic(d), -1e6) + _Z, estimate, edge, xtol=1e-12) if estimate < 1 else 1.0
     return float(low), float(high)
-
-
-def significance(float_right: Bools, int_right: Bools) -> float:
-    """The p-value of "both are equally accurate": McNemar's test, mid-p version.
-
-    Binomial over the discordant pairs, counting half of the probability of what was observed (Fagerland, Lydersen and Laake
-    2013, BMC Medical Research Methodology 13:91). Worked: 16 against 6 -> 0.0347. Without discordant pairs it is 1.
-    """
-    b, c = _discordant(float_right, int_right)
-    if b + c == 0:
-        return 1.0
-    exact = binomtest(b, b + c).pvalue
-    ties = math.comb(b + c, b) * 0.5 ** (b + c) if b + c < 1000 else math.exp(_log_binomial(b, b + c))
-    return float(min(1.0, exact - ties)) if b != c else 1.0
-
-
-def _log_binomial(b: int, m: int) -> float:
-    return math.lgamma(m + 1) - math.lgamma(b + 1) - math.lgamma(m - b + 1) - m * math.log(2)
-
-
-def _discordant(float_right: Bools, int_right: Bools) -> tuple[int, int]:
-    return int((float_right & ~int_right).sum()), int((~float_right & int_right).sum())
 
 
 def _count(hits: np.ndarray) -> int:

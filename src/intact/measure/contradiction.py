@@ -9,11 +9,13 @@ from typing import Final, final
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from intact.data import Samples
+from intact.data import Samples, units
+from intact.data.samples import BATCH
+from intact.data.spec import classes_of
 from intact.measure import accuracy
 from intact.measure.measurement import Measurement
 from intact.network.graph import Graph
-from intact.network.verify import concrete
+from intact.network.shapes import concrete
 from intact.simulate.engine import Batch, Program, run_batches
 
 #: A network that learned anything is right on more samples than chance and this part of the rest.
@@ -26,7 +28,6 @@ _EACH: Final = 8
 #: Classes of another place that are told.
 _SHOWN: Final = 12
 _SAMPLES: Final = 512
-_BATCH: Final = 32
 
 
 @final
@@ -51,7 +52,7 @@ def contradiction(graph: Graph, samples: Samples) -> Contradiction | None:
         return None
     outputs = _outputs(graph, samples)
     top = accuracy.top1(accuracy.correct(outputs, _labels(samples), accuracy.threshold(outputs)))
-    classes = max(outputs.reshape(len(outputs), -1).shape[1], 2)
+    classes = classes_of(units(outputs.shape))
     chance = 100 / classes
     if not near_chance(top, classes):
         return None
@@ -92,7 +93,7 @@ def _outputs(graph: Graph, samples: Samples, low: float = 0.0, gain: float = 1.0
         return {name: ((x - low) * gain + to).astype(x.dtype) for name, x in batch.items()}
 
     fixed = _fixed_batch(graph)
-    batches = samples.batches(max(fixed, _BATCH // fixed * fixed))  # whole ones: what is left over of one is not computed
+    batches = samples.batches(max(fixed, BATCH // fixed * fixed))  # whole ones: what is left over of one is not computed
     return next(iter(run_batches(Program(graph), (moved(batch) for batch, _ in batches)).values()))
 
 
@@ -115,7 +116,7 @@ def _held(samples: Samples) -> tuple[float, float] | None:
     """The range that 0 to 255 was mapped to; of arrays the usual one that their values lie in."""
     if not _are_arrays(samples):
         return samples.preprocessing.pixels
-    values, _ = samples.batch(np.arange(min(_BATCH, len(samples))))
+    values, _ = samples.batch(np.arange(min(BATCH, len(samples))))
     low, high = (float(end) for end in (min(x.min() for x in values.values()), max(x.max() for x in values.values())))
     return next((usual for usual in _USUAL if usual[0] <= low < high <= usual[1]), None)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from intact.measure.measurement import Measurement
 from intact.network.graph import Graph, Tensor
-from intact.network.verify import infer
+from intact.network.shapes import infer
 from intact.numbers.affine import Affine
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias, final
+from typing import Any, Final, final
 
 import numpy as np
 
@@ -25,11 +26,10 @@ from intact.measure.size import size
 from intact.measure.task import Task
 from intact.network.graph import Graph
 from intact.planning.targets import Target
+from intact.progress import Progress
 from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES, Kernels
 from intact.wording import counted
-
-Progress: TypeAlias = Callable[[str, int, int], None]
 
 #: Blocks of invocations that both files are timed over, and the most seconds that may take.
 _ROUNDS: Final = 40
@@ -58,11 +58,12 @@ def fidelity(outputs: Outputs, report: Samples, metric: accuracy.Metric | None) 
     """
     readings: list[Reading] = []
     name = next(iter(outputs.exact))
-    if metric is not None and report.targets is not None:
+    if metric is not None:
+        targets = metrics.targets_of(report)
         readings += [
-            Reading("float", metrics.value(metric, outputs.exact, report.targets)),
-            Reading("quantized", metrics.value(metric, outputs.made, report.targets)),
-            Reading("difference", metrics.drop(metric, outputs.exact, outputs.made, report.targets)),
+            Reading("float", metrics.value(metric, outputs.exact, targets)),
+            Reading("quantized", metrics.value(metric, outputs.made, targets)),
+            Reading("difference", metrics.drop(metric, outputs.exact, outputs.made, targets)),
         ]
     elif report.labels is not None and len(outputs.exact) == 1 and outputs.tasks[name].are_classes:
         cut = accuracy.threshold(outputs.exact[name])
@@ -100,7 +101,7 @@ def speed(files: Mapping[str, Path], kernels: Kernels, progress: Progress, threa
         threads=threads,
         rounds=_ROUNDS,
         max_seconds=_LATENCY_SECONDS,
-        progress=lambda done, total: progress("time", done, total),
+        progress=partial(progress, "time"),
     )
     how = f"{counted(threads, 'thread')}, {KERNEL_NAMES[kernels]}, {cpu()}"
     samples = {name: t.samples_ms for name, t in times.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -46,20 +45,6 @@ class Measurement:
         """``accuracy drop 0.11 percentage points [-0.03, 0.25]``."""
         interval = "" if self.low is None or self.high is None else f" [{_short(self.low)}, {_short(self.high)}]"
         return f"{self.name} {_short(self.value)} {self.unit}{interval}".strip()
-
-
-def measurement_from_json(data: Mapping[str, Any]) -> Measurement:
-    """The inverse of :meth:`Measurement.to_json`."""
-    low, high = data["low"], data["high"]
-    return Measurement(
-        name=str(data["name"]),
-        value=float(data["value"]),
-        unit=str(data["unit"]),
-        low=None if low is None else float(low),
-        high=None if high is None else float(high),
-        how=str(data["how"]),
-        n=int(data["n"]),
-    )
 
 
 def _to_json(x: float) -> float | str:

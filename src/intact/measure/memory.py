@@ -10,7 +10,7 @@ import numpy as np
 
 from intact.measure.measurement import Measurement
 from intact.network.graph import Graph
-from intact.network.verify import infer
+from intact.network.shapes import infer
 
 #: Bytes that LiteRT Micro aligns buffers to (micro/arena_allocator: MicroArenaBufferAlignment).
 ALIGNMENT: Final = 16

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, final
 
 import numpy as np
 from scipy.stats import rankdata
 
-from intact.errors import DataError
+from intact import choices
+from intact.data import Data, Samples, class_count, input_specs
+from intact.errors import DataError, OptionError
 from intact.measure import accuracy
 from intact.measure.accuracy import Metric
 from intact.measure.measurement import Measurement
+from intact.network.graph import Graph
 
 
 @final
@@ -44,6 +47,25 @@ class Named:
             return value.named(self.name)
         low, high = (None if end is None else -end for end in (value.high, value.low))
         return Measurement(self.name, -value.value, value.unit, low, high, value.how, value.n)
+
+
+def metric_of(metric: Metric | str | None) -> Metric | None:
+    """The metric that is called so, or the user's own. OptionError for a name that there is not."""
+    return METRICS[choices.metric(metric)] if isinstance(metric, str) else metric
+
+
+def bound(data: Data, graph: Graph, metric: Metric | None) -> Samples:
+    """``data`` as the samples of ``graph``. A metric says what labels are for, so that they need be no classes."""
+    samples = data.bind(input_specs(graph), None if metric is not None else class_count(graph))
+    kept = tuple(f for f in samples.findings if metric is None or f.kind != "unlabelled")
+    return replace(samples, findings=kept)
+
+
+def targets_of(samples: Samples) -> np.ndarray:
+    """What a metric compares outputs with; OptionError where the data has none."""
+    if samples.targets is None:
+        raise OptionError("a metric needs targets; give the data some, as an .npz with x and y does, or arrays(x, y)")
+    return samples.targets
 
 
 def value(metric: Metric, outputs: Mapping[str, np.ndarray], targets: np.ndarray) -> Measurement:

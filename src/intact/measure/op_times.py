@@ -14,7 +14,7 @@ from intact.formats import tflite
 from intact.formats.tflite.opaque import alone
 from intact.measure.cost import costs
 from intact.network.graph import Graph, Op
-from intact.network.verify import infer
+from intact.network.shapes import infer
 from intact.runtime import litert
 from intact.runtime.litert import Kernels
 

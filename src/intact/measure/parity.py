@@ -12,13 +12,13 @@ from typing import Final, final
 import numpy as np
 
 from intact.data import Samples
+from intact.data.samples import SMALL_BATCH
 from intact.errors import ChildError, DataError, ModelError, UnsupportedError
 from intact.formats import tflite
 from intact.measure.accuracy import same_numbers, sqnr
 from intact.measure.measurement import Measurement
 from intact.network.graph import Graph
 from intact.numbers.affine import Affine, Float, Format
-from intact.ops.quantization import Dequantize
 from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES, Kernels
 from intact.simulate.engine import Program, run_batches
@@ -31,7 +31,6 @@ NEARLY: Final = "simulator = runtime, to float32's rounding"
 #: Report samples that are compared, and the seconds after which those that are done are enough.
 _SAMPLES: Final = 200
 _SECONDS: Final = 10.0
-_BATCH: Final = 16
 #: Samples that are compared op by op where an output differs.
 _FEW: Final = 4
 #: Relative to the largest number: what float32 sums in another order may differ by, where an output is not of integers.
@@ -75,7 +74,7 @@ def exact(
     how = f"{counted(n, 'sample')} by the exact integer arithmetic of {KERNEL_NAMES[kernels]}"
     makers = graph.producers()
     floats = [i for i in graph.outputs if isinstance(graph[i].format, Float) and i in makers]
-    name = BIT_FOR_BIT if all(isinstance(makers[i].kind, Dequantize) for i in floats) else NEARLY
+    name = BIT_FOR_BIT if all(makers[i].kind.converts for i in floats) else NEARLY
     found = (Measurement(name, same, unit, None, None, how, n),)
     if same == elements:
         return Parity(found)
@@ -92,10 +91,10 @@ def _run(program: IntegerProgram | Program, report: Samples) -> tuple[dict[str, 
     parts: list[dict[str, np.ndarray]] = []
     most, at, began = min(_SAMPLES, len(report)), 0, time.monotonic()
     while at < most and (at == 0 or time.monotonic() - began < _SECONDS):
-        end = min(most, at + (_FEW if at == 0 else 4 * _BATCH))
+        end = min(most, at + (_FEW if at == 0 else 4 * SMALL_BATCH))
         if report.in_order:  # states begin anew with every batch
             end = most
-        starts = range(at, end, end if report.in_order else _BATCH)
+        starts = range(at, end, end if report.in_order else SMALL_BATCH)
         parts.append(run_batches(program, (report.batch(np.arange(i, min(i + starts.step, end)))[0] for i in starts)))
         at = end
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, at

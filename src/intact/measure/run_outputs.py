@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -10,17 +10,17 @@ import numpy as np
 
 from intact import spool
 from intact.data import Samples
+from intact.data.samples import BATCH
 from intact.errors import DataError
 from intact.planning.targets import Target
+from intact.progress import StepProgress, onward
 from intact.runtime.litert import Batches, run
 
 #: Samples go to the runtime in pieces of at most this many bytes, which lie on disk meanwhile.
 _PIECE: Final = 256 << 20
-#: Samples that are in memory at a time.
-_BATCH: Final = 32
 
 
-def outputs_of(path: Path, samples: Samples, target: Target, progress: Callable[[int], None]) -> dict[str, np.ndarray]:
+def outputs_of(path: Path, samples: Samples, target: Target, progress: StepProgress) -> dict[str, np.ndarray]:
     """Outputs ``[n, ...]`` by name of a file in the real runtime, on disk and mapped, so that any number of samples fits."""
     size = sum(int(np.prod(spec.sample)) * 4 for spec in samples.inputs)
     step = max(_PIECE // max(size, 1), 1)
@@ -28,7 +28,7 @@ def outputs_of(path: Path, samples: Samples, target: Target, progress: Callable[
     for start in range(0, len(samples), step):
         stop = min(start + step, len(samples))
         piece = Batches(stop - start, _inputs(samples, start, stop))
-        made = run(path, piece, kernels=target.kernels, progress=_from(start, progress))
+        made = run(path, piece, kernels=target.kernels, progress=onward(progress, start, len(samples)))
         for name, values in made.items():
             if name not in columns:
                 columns[name] = spool.Column(values.shape[1:], values.dtype)
@@ -39,9 +39,5 @@ def outputs_of(path: Path, samples: Samples, target: Target, progress: Callable[
 
 
 def _inputs(samples: Samples, start: int, stop: int) -> Iterator[Mapping[str, np.ndarray]]:
-    for at in range(start, stop, _BATCH):
-        yield samples.batch(np.arange(at, min(at + _BATCH, stop)))[0]
-
-
-def _from(start: int, progress: Callable[[int], None]) -> Callable[[int, int], None]:
-    return lambda done, _: progress(start + done)
+    for at in range(start, stop, BATCH):
+        yield samples.batch(np.arange(at, min(at + BATCH, stop)))[0]

@@ -13,10 +13,10 @@ from torch import Tensor as Values
 
 from intact.errors import IntactError
 from intact.network.graph import Graph, Op, Tensor
-from intact.network.verify import concrete
-from intact.network.weighted import weight_of, weighted
-from intact.ops.base import CLAMPS, WeightedKind
-from intact.ops.scales import ANY, ONE, Passed, constant_marks, homogeneous
+from intact.network.shapes import concrete
+from intact.network.weighted import Weighted, columns, weight_of, weighted
+from intact.ops.base import OpKind
+from intact.ops.scales import ANY, ONE, Passed, constant_marks
 
 _FIRST: Final = 2
 _BEYOND: Final = 2.0**40
@@ -66,20 +66,13 @@ class Channels:
         return w if leaving is None else w / factors[leaving]
 
 
-def columns(op: Op, count: int, weight: tuple[int, ...]) -> np.ndarray:
-    """Which of the op's ``count`` input channels meets each element of its weight: broadcasts against it, of its rank."""
-    if not isinstance(op.kind, WeightedKind):
-        raise TypeError(op.kind.name)
-    met = op.kind.entering(torch.arange(count), weight).numpy()
-    return np.asarray(met.reshape((1,) * (len(weight) - met.ndim) + met.shape))
-
-
 def rescaled(channels: Channels, graph: Graph, factors: np.ndarray) -> Graph:
     """``graph`` (which has the ops of ``channels.graph``) with every mark's channels divided by its factor, and every weight
     that reads them multiplied by it. A RELU6 that makes such channels becomes a RELU: it must not have clipped.
     """
     held = replace(channels, graph=graph)
     tensors: dict[int, Tensor] = dict(graph.tensors)
+    unclamped = dict[int, OpKind]()
     for op in held.ops():
         found = weighted(graph, op)
         if found is None:
@@ -89,13 +82,10 @@ def rescaled(channels: Channels, graph: Graph, factors: np.ndarray) -> Graph:
         if b is not None and marks is not None and np.any(b.data):
             bias = np.asarray(b.data, np.float64) / factors[marks].reshape(concrete(b))
             tensors[b.id] = replace(b, data=bias.astype(np.float32))
-    return replace(graph, tensors=tensors, ops=tuple(_unclamped(op) if op.output in channels.made else op for op in graph.ops))
-
-
-def _unclamped(op: Op) -> Op:
-    if not isinstance(op.kind, WeightedKind) or op.kind.activation != "relu6":
-        return op
-    return replace(op, kind=replace(op.kind, activation="relu"))  # type: ignore[type-var]
+        if marks is not None and found.kind.activation == "relu6":
+            unclamped[op.output] = found.kind.activated("relu")
+    ops = tuple(replace(op, kind=unclamped[op.output]) if op.output in unclamped else op for op in graph.ops)
+    return replace(graph, tensors=tensors, ops=ops)
 
 
 def free_channels(graph: Graph) -> Channels:
@@ -138,9 +128,10 @@ class _Walk:
     def step(self, op: Op) -> None:
         """Note what an op does to the marks of its inputs: without an entry, a tensor carries none."""
         scaled = [i for i in op.reads if self.marks[i] is not None]
-        if isinstance(op.kind, WeightedKind):
-            self._take(op, op.kind, scaled)
-            self._make(op, op.kind)
+        found = weighted(self.graph, op)
+        if found is not None:
+            self._take(found, scaled)
+            self._make(found)
         elif scaled:
             passed = self._passed(op)
             if passed is None:
@@ -171,28 +162,26 @@ class _Walk:
             return constant_marks(data) if t.is_float else data
         return torch.full(concrete(t), ONE, dtype=torch.float64) if t.is_float else None
 
-    def _take(self, op: Op, kind: WeightedKind, scaled: Iterable[int]) -> None:
-        found = weighted(self.graph, op)
-        x = None if found is None else found.data.id
+    def _take(self, found: Weighted, scaled: Iterable[int]) -> None:
         for i in scaled:
-            if i != x or op.inputs.count(i) > 1:
+            if i != found.data.id or found.op.inputs.count(i) > 1:
                 self.pin(self.marks[i])
                 return
-        marks = None if x is None else self.marks[x]
-        if x is None or marks is None:
+        marks, count = self.marks[found.data.id], found.count
+        if marks is None:
             return
-        if not self._owns_constants(op):
+        if not self._owns_constants(found):
             self.pin(marks)
             return
-        count = kind.reads(concrete(self.graph[x]), weight_of(self.graph, op).shape)
         rows = (_once(marks) if marks.shape[-1] == count else marks).reshape(-1, count)
         high, low = rows.amax(0), torch.where(rows == ANY, _BEYOND, rows).amin(0)
         mixed = (high != low) & (high != ANY)
         self.pin(rows[:, mixed])
-        self.taken[op.output] = torch.where(mixed | (high == ANY), ONE, high).numpy().astype(np.int64)
+        self.taken[found.op.output] = torch.where(mixed | (high == ANY), ONE, high).numpy().astype(np.int64)
 
-    def _make(self, op: Op, kind: WeightedKind) -> None:
-        if not self._owns_constants(op) or not (homogeneous(CLAMPS, kind.activation) or kind.activation == "relu6"):
+    def _make(self, found: Weighted) -> None:
+        kind, op = found.kind, found.op
+        if not self._owns_constants(found) or not (kind.is_homogeneous or kind.activation == "relu6"):
             return
         shape = concrete(self.graph[op.output])
         fresh = np.arange(self.next, self.next + shape[-1])
@@ -200,15 +189,12 @@ class _Walk:
         self.made[op.output] = fresh
         self.marks[op.output] = torch.from_numpy(fresh).to(torch.float64).broadcast_to(shape)
 
-    def _owns_constants(self, op: Op) -> bool:
+    def _owns_constants(self, found: Weighted) -> bool:
         """Weight and bias are constants of this op alone; a bias of zeros, which no scale changes, may have more readers."""
-        found = weighted(self.graph, op)
-        if found is None:
-            return False
         for t in (found.weight, found.bias):
             if t is None:
                 continue
-            alone = len(self.readers[t.id]) == 1 and op.inputs.count(t.id) == 1 and t.id not in self.graph.ends
+            alone = len(self.readers[t.id]) == 1 and found.op.inputs.count(t.id) == 1 and t.id not in self.graph.ends
             if t.data is None or not (alone or (t is found.bias and not np.any(t.data))):
                 return False
         return prod(concrete(found.weight)) > 0

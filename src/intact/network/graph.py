@@ -11,6 +11,7 @@ from typing import Final, TypeAlias, final
 
 import numpy as np
 
+from intact.errors import ModelError
 from intact.numbers.affine import Affine, Float, Format, Index
 from intact.ops.base import OpKind
 
@@ -182,6 +183,13 @@ class Graph:
 
     def constants(self) -> Iterator[Tensor]:
         return (t for t in self.tensors.values() if t.is_constant)
+
+    def operand(self, op: Op, n: int) -> Tensor:
+        """The tensor that the op reads as its input ``n``. ModelError where that is left out."""
+        i = op.inputs[n] if n < len(op.inputs) else None
+        if i is None:
+            raise ModelError(f"op {self.label(op)} needs its input {n}, which is left out")
+        return self[i]
 
     def label(self, op: Op) -> str:
         """How messages name an op: ``CONV_2D 'stem/relu'``, and ``CONV_2D 'stem/relu' #2`` for the second of that name."""

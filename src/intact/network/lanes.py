@@ -7,7 +7,6 @@ from the inputs, ``[lanes, *shape]``, the last lane filled up with the last samp
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final, TypeAlias, final
 
 import torch
@@ -15,8 +14,9 @@ from torch import Tensor
 
 from intact.network.graph import Graph, Op
 from intact.network.graph import Tensor as GraphTensor
-from intact.network.verify import concrete
-from intact.ops.base import CLAMPS, OpKind, activate, as_tuple, fused
+from intact.network.shapes import concrete
+from intact.ops.base import OpKind
+from intact.ops.call import activate, as_tuple
 
 #: What an op makes of its inputs, None for one that is left out.
 Compute: TypeAlias = Callable[..., Tensor | tuple[Tensor, ...]]
@@ -81,14 +81,12 @@ class Lanes:
             return as_tuple(kind.compute(*inputs))
         if not kind.repeatable:
             return self.one_by_one(op, kind.compute, inputs)
-        plain, activation = kind, fused(kind)
-        if CLAMPS[activation] != CLAMPS["none"]:  # clamps in place, which vmap does one lane after the other
-            plain = replace(kind, activation="none")  # type: ignore[type-var]
+        plain, activation = kind.unfused()  # a clamp in place vmap does one lane after the other
         try:
             made = as_tuple(torch.func.vmap(plain.compute, in_dims=self._axes(op))(*inputs))
         except RuntimeError:  # it has to know the numbers in an input, such as a shape that is computed: or it fails again
             made = self.one_by_one(op, plain.compute, inputs)
-        return made if plain is kind else tuple(activate(y, activation) for y in made)
+        return tuple(activate(y, activation) for y in made)
 
     def one_by_one(self, op: Op, work: Compute, inputs: tuple[Tensor | None, ...]) -> tuple[Tensor, ...]:
         """What ``work`` makes of the inputs of ``op``, one lane after the other."""

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
+import torch
 
 from intact.network.graph import Graph, Op, Tensor
+from intact.network.shapes import concrete
 from intact.numbers.affine import Index
-from intact.ops.base import Weight
+from intact.ops.base import WeightedKind
 
 
 @final
@@ -22,15 +24,29 @@ class Weighted:
     """
 
     op: Op
+    kind: WeightedKind
     weight: Tensor
     bias: Tensor | None
     data: Tensor
-    places: Weight
 
     @property
     def axis(self) -> int:
         """The axis of the weight along which its output channels lie."""
-        return self.places.axis
+        return self.kind.weight.axis
+
+    @property
+    def count(self) -> int:
+        """How many input channels the op counts."""
+        return self.kind.reads(concrete(self.data), concrete(self.weight))
+
+    @property
+    def takes_its_data(self) -> bool:
+        """Whether as many channels enter the weight as the data has, as often as the op's equation says."""
+        weight = concrete(self.weight)
+        try:
+            return tuple(self.kind.entering(torch.empty(self.count, device="meta"), weight).shape[-1:]) == weight[-1:]
+        except (RuntimeError, IndexError, ArithmeticError):  # what does not divide, or has too few axes
+            return False
 
     @property
     def is_constant(self) -> bool:
@@ -46,22 +62,32 @@ class Weighted:
 
     def with_bias(self, bias: int) -> Op:
         """The op with the bias ``bias``, by id, whether it had one before or not."""
-        left_out = (None,) * (self.places.bias - len(self.op.inputs))
-        return replace(self.op, inputs=(*self.op.inputs[: self.places.bias], *left_out, bias))
+        place = self.kind.weight.bias
+        left_out = (None,) * (place - len(self.op.inputs))
+        return replace(self.op, inputs=(*self.op.inputs[:place], *left_out, bias))
 
 
 def weighted(graph: Graph, op: Op) -> Weighted | None:
     """``op`` as a weighted one; None for a kind without weights, and where the weight or the data is left out."""
-    places = op.kind.weight
-    if places is None:
+    kind = op.kind
+    if not isinstance(kind, WeightedKind):
         return None
+    places = kind.weight
     given = [None if i is None else graph[i] for i in op.inputs] + [None] * (places.bias + 1)
     special = (places.input, places.bias)
     data = next(
         (t for n, t in enumerate(given) if t is not None and n not in special and not isinstance(t.format, Index)), None
     )
     weight = given[places.input]
-    return None if weight is None or data is None else Weighted(op, weight, given[places.bias], data, places)
+    return None if weight is None or data is None else Weighted(op, kind, weight, given[places.bias], data)
+
+
+def columns(op: Op, count: int, weight: tuple[int, ...]) -> np.ndarray:
+    """Which of the op's ``count`` input channels meets each element of its weight: broadcasts against it, of its rank."""
+    if not isinstance(op.kind, WeightedKind):
+        raise TypeError(op.kind.name)
+    met = op.kind.entering(torch.arange(count), weight).numpy()
+    return np.asarray(met.reshape((1,) * (len(weight) - met.ndim) + met.shape))
 
 
 def weight_of(graph: Graph, op: Op) -> np.ndarray:

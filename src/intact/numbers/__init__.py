@@ -1,1 +1,3 @@
-"""How numbers are stored, and the only arithmetic on them: formats, fixed point, and the kernels that round."""
+"""How numbers are stored, and the only arithmetic on them. Begin at ``affine``: formats, quantize and dequantize; the other
+modules are the kernels' fixed-point arithmetic, to the last bit.
+"""

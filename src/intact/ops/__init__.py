@@ -3,51 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import pkgutil
 from collections.abc import Mapping
+from importlib import import_module
 from types import MappingProxyType
 from typing import Final
 
-from intact.ops import (
-    activation,
-    blocks,
-    convolution,
-    elementwise,
-    indexing,
-    logic,
-    matmul,
-    pooling,
-    quantization,
-    recurrent,
-    reduction,
-    resize,
-    rounding,
-    shaping,
-    volume,
-)
 from intact.ops.base import OpKind
+from intact.ops.opaque import Opaque
 
-_FAMILIES: Final = (
-    activation,
-    blocks,
-    convolution,
-    elementwise,
-    indexing,
-    logic,
-    matmul,
-    pooling,
-    quantization,
-    recurrent,
-    reduction,
-    resize,
-    rounding,
-    shaping,
-    volume,
-)
 KINDS: Final[Mapping[str, type[OpKind]]] = MappingProxyType(
     {
         kind.name: kind
-        for module in _FAMILIES
-        for kind in vars(module).values()
-        if isinstance(kind, type) and issubclass(kind, OpKind) and not inspect.isabstract(kind)
+        for family in pkgutil.iter_modules(__path__)
+        for kind in vars(import_module(f"{__name__}.{family.name}")).values()
+        if inspect.isclass(kind) and issubclass(kind, OpKind) and not inspect.isabstract(kind) and kind is not Opaque
     }
 )

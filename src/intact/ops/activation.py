@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 from typing import ClassVar, Final, final
 
@@ -14,7 +15,8 @@ from intact.errors import ModelError
 from intact.numbers import fixed_point as fixed
 from intact.numbers.affine import Affine
 from intact.numbers.arithmetic import Output, float_ratio
-from intact.ops.base import Activation, Call, Fixed, OpKind, RangeRule, present
+from intact.ops.base import Costless, Fixed, FloatOnly, RangeRule
+from intact.ops.call import Activation, Call, present
 from intact.ops.scales import Passed, unscaled
 
 #: LOGISTIC and SOFTMAX give [0, 1) in 1/256 steps. Source: LiteRT activations.cc; int16 in 1/32768 steps.
@@ -27,9 +29,19 @@ def _clamped(call: Call, activation: Activation) -> Tensor:
     return call.arithmetic.clamped(call.tensor(0), call.format(0), call.output(activation))
 
 
+class _Tabled(Costless):
+    """A function that kernels look up: what it makes of each of the 256 integers, rounded."""
+
+    @abc.abstractmethod
+    def compute(self, *inputs: Tensor | None) -> Tensor: ...
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (call.arithmetic.unary(self.compute, call.tensor(0), call.format(0), call.output()),)
+
+
 @final
 @dataclass(frozen=True)
-class Relu(OpKind):
+class Relu(Costless):
     """``max(x, 0)``."""
 
     name: ClassVar[str] = "RELU"
@@ -46,7 +58,7 @@ class Relu(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Relu6(OpKind):
+class Relu6(Costless):
     """``min(max(x, 0), 6)``."""
 
     name: ClassVar[str] = "RELU6"
@@ -60,7 +72,7 @@ class Relu6(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Relu0To1(OpKind):
+class Relu0To1(Costless):
     """``min(max(x, 0), 1)``."""
 
     name: ClassVar[str] = "RELU_0_TO_1"
@@ -74,7 +86,7 @@ class Relu0To1(OpKind):
 
 @final
 @dataclass(frozen=True)
-class ReluN1To1(OpKind):
+class ReluN1To1(Costless):
     """``min(max(x, -1), 1)``."""
 
     name: ClassVar[str] = "RELU_N1_TO_1"
@@ -88,7 +100,7 @@ class ReluN1To1(OpKind):
 
 @final
 @dataclass(frozen=True)
-class LeakyRelu(OpKind):
+class LeakyRelu(Costless):
     """``x if x > 0 else alpha * x``."""
 
     name: ClassVar[str] = "LEAKY_RELU"
@@ -106,7 +118,7 @@ class LeakyRelu(OpKind):
 
 @final
 @dataclass(frozen=True)
-class PRelu(OpKind):
+class PRelu(Costless):
     """``x if x > 0 else alpha * x``, alpha a tensor that broadcasts against x."""
 
     name: ClassVar[str] = "PRELU"
@@ -127,10 +139,11 @@ class PRelu(OpKind):
 
 @final
 @dataclass(frozen=True)
-class HardSwish(OpKind):
+class HardSwish(Costless):
     """``x * relu6(x + 3) / 6``."""
 
     name: ClassVar[str] = "HARD_SWISH"
+    cheap: ClassVar[bool] = True
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return F.hardswish(present(inputs[0], "x"))
@@ -149,7 +162,7 @@ class HardSwish(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Gelu(OpKind):
+class Gelu(_Tabled):
     """``x * Phi(x)``, or its tanh approximation."""
 
     name: ClassVar[str] = "GELU"
@@ -158,13 +171,10 @@ class Gelu(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return F.gelu(present(inputs[0], "x"), approximate="tanh" if self.approximate else "none")
 
-    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        return (call.arithmetic.unary(self.compute, call.tensor(0), call.format(0), call.output()),)
-
 
 @final
 @dataclass(frozen=True)
-class Elu(OpKind):
+class Elu(_Tabled):
     """``x if x > 0 else exp(x) - 1``."""
 
     name: ClassVar[str] = "ELU"
@@ -172,28 +182,23 @@ class Elu(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return F.elu(present(inputs[0], "x"))
 
-    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        return (call.arithmetic.unary(self.compute, call.tensor(0), call.format(0), call.output()),)
-
 
 @final
 @dataclass(frozen=True)
-class Logistic(OpKind):
+class Logistic(_Tabled):
     """``1 / (1 + exp(-x))``."""
 
     name: ClassVar[str] = "LOGISTIC"
+    probabilities: ClassVar[bool] = True
     range_rule: ClassVar[RangeRule] = _UNIT
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.sigmoid(present(inputs[0], "x"))
 
-    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        return (call.arithmetic.unary(self.compute, call.tensor(0), call.format(0), call.output()),)
-
 
 @final
 @dataclass(frozen=True)
-class Tanh(OpKind):
+class Tanh(_Tabled):
     """Hyperbolic tangent."""
 
     name: ClassVar[str] = "TANH"
@@ -202,21 +207,22 @@ class Tanh(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.tanh(present(inputs[0], "x"))
 
-    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        return (call.arithmetic.unary(self.compute, call.tensor(0), call.format(0), call.output()),)
-
 
 @final
 @dataclass(frozen=True)
-class Softmax(OpKind):
+class Softmax(Costless):
     """``exp(beta x) / sum(exp(beta x))`` along the last axis."""
 
     name: ClassVar[str] = "SOFTMAX"
+    probabilities: ClassVar[bool] = True
     range_rule: ClassVar[RangeRule] = _UNIT
     beta: float = 1.0
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.softmax(self.beta * present(inputs[0], "x"), -1)
+
+    def softmax_factor(self) -> float | None:
+        return self.beta
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         return (call.arithmetic.softmax(call.tensor(0), call.format(0), call.output(), self.beta),)
@@ -224,7 +230,7 @@ class Softmax(OpKind):
 
 @final
 @dataclass(frozen=True)
-class LogSoftmax(OpKind):
+class LogSoftmax(Costless):
     """``x - log(sum(exp(x)))`` along the last axis. Source of the fixed scale: LiteRT log_softmax in activations.cc."""
 
     name: ClassVar[str] = "LOG_SOFTMAX"
@@ -239,7 +245,7 @@ class LogSoftmax(OpKind):
 
 @final
 @dataclass(frozen=True)
-class L2Normalization(OpKind):
+class L2Normalization(Costless):
     """``x / sqrt(sum(x^2))`` along the last axis. Source of the fixed scale: LiteRT l2norm.cc."""
 
     name: ClassVar[str] = "L2_NORMALIZATION"
@@ -256,7 +262,7 @@ class L2Normalization(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Exp(OpKind):
+class Exp(_Tabled):
     """``e^x``."""
 
     name: ClassVar[str] = "EXP"
@@ -264,13 +270,10 @@ class Exp(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.exp(present(inputs[0], "x"))
 
-    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        return (call.arithmetic.unary(self.compute, call.tensor(0), call.format(0), call.output()),)
-
 
 @final
 @dataclass(frozen=True)
-class Log(OpKind):
+class Log(_Tabled):
     """Natural logarithm."""
 
     name: ClassVar[str] = "LOG"
@@ -278,13 +281,10 @@ class Log(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.log(present(inputs[0], "x"))
 
-    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        return (call.arithmetic.unary(self.compute, call.tensor(0), call.format(0), call.output()),)
-
 
 @final
 @dataclass(frozen=True)
-class Abs(OpKind):
+class Abs(Costless):
     """``|x|``."""
 
     name: ClassVar[str] = "ABS"
@@ -303,7 +303,7 @@ class Abs(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Neg(OpKind):
+class Neg(FloatOnly):
     """``-x``."""
 
     name: ClassVar[str] = "NEG"
@@ -317,7 +317,7 @@ class Neg(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Sqrt(OpKind):
+class Sqrt(FloatOnly):
     """Square root."""
 
     name: ClassVar[str] = "SQRT"
@@ -328,7 +328,7 @@ class Sqrt(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Sin(OpKind):
+class Sin(FloatOnly):
     """Sine, of radians."""
 
     name: ClassVar[str] = "SIN"
@@ -339,7 +339,7 @@ class Sin(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Cos(OpKind):
+class Cos(FloatOnly):
     """Cosine, of radians."""
 
     name: ClassVar[str] = "COS"
@@ -350,7 +350,7 @@ class Cos(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Rsqrt(OpKind):
+class Rsqrt(Costless):
     """``1 / sqrt(x)``."""
 
     name: ClassVar[str] = "RSQRT"
@@ -375,7 +375,7 @@ class Rsqrt(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Square(OpKind):
+class Square(FloatOnly):
     """``x^2``."""
 
     name: ClassVar[str] = "SQUARE"

@@ -1,42 +1,38 @@
 """What an op kind is: its options (dataclass fields) and its semantics (methods), written once.
 
 An op kind is a final frozen dataclass under :class:`OpKind`. Its fields are its options, its ``compute`` is its float
-meaning in torch, and three class variables say how it may be quantized. Shapes are not written a second time: they are
-read off ``compute`` on meta tensors (:func:`infer_shapes`). Image tensors are NHWC throughout, as in LiteRT.
+meaning in torch, and class variables are the facts that others ask for, so that nobody asks for a kind by its class. Shapes
+are not written a second time: they are read off ``compute`` on meta tensors (:func:`infer_shapes`). Image tensors are NHWC
+throughout, as in LiteRT.
+
+Abstract or final: what several kinds share is a class between, which is nothing but that: :class:`Costless`,
+:class:`FloatOnly`, :class:`Picks`, :class:`Moves`, :class:`Rearranges`, :class:`Counts`, :class:`Activated`,
+:class:`WeightedKind`. Methods of :class:`OpKind` that are not abstract say that there is nothing to say, and the one class
+that has something to say overrides them.
 """
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
-from typing import ClassVar, Final, Literal, TypeAlias, final
+from typing import Any, ClassVar, Literal, Self, TypeAlias, final
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from intact.errors import ModelError, UnsupportedError
-from intact.numbers.affine import Affine, Format, storage
-from intact.numbers.arithmetic import Arithmetic, Output, centered
+from intact.numbers.affine import Affine, Format, Index, storage
+from intact.numbers.arithmetic import centered
 from intact.numbers.fixed_point import wrap
-from intact.ops.scales import Passed
+from intact.ops.call import CLAMPS, Activation, Call, Shape, affine, as_tuple
+from intact.ops.scales import Passed, homogeneous
 
-Activation: TypeAlias = Literal["none", "relu", "relu6", "relu_n1_to_1", "relu_0_to_1", "tanh"]
 Padding: TypeAlias = Literal["same", "valid"]
-Shape: TypeAlias = tuple[int, ...]
-
-#: The clamp that each fused activation is; None where it is not a clamp.
-CLAMPS: Final[Mapping[str, tuple[float, float] | None]] = {
-    "none": (float("-inf"), float("inf")),
-    "relu": (0.0, float("inf")),
-    "relu6": (0.0, 6.0),
-    "relu_n1_to_1": (-1.0, 1.0),
-    "relu_0_to_1": (0.0, 1.0),
-    "tanh": None,
-}
+#: ``extreme``: the larger or smaller operand; ``choice``: the operand that a condition names.
+Combination: TypeAlias = Literal["sum", "difference", "product", "quotient", "extreme", "choice"]
 
 
 @final
@@ -72,34 +68,6 @@ class Weight:
     bias: int
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Call:
-    """What an integer kernel is given: stored tensors with their formats, and the formats it must give."""
-
-    inputs: tuple[Tensor | None, ...]
-    formats: tuple[Format, ...]
-    outs: tuple[Format, ...]
-    arithmetic: Arithmetic
-
-    def tensor(self, i: int) -> Tensor:
-        return present(self.inputs[i], f"{i}")
-
-    def format(self, i: int) -> Affine:
-        return affine(self.formats[i])
-
-    def output(self, activation: Activation = "none") -> Output:
-        """The first output; UnsupportedError where the activation is more than a clamp."""
-        clamp = CLAMPS[activation]
-        if clamp is None:
-            raise UnsupportedError(f"the exact integer arithmetic of a fused {activation} is not known")
-        return Output(affine(self.outs[0]), clamp)
-
-    def centered(self, i: int) -> Tensor:
-        """``q - zero_point`` of one input in int64."""
-        return centered(self.tensor(i), self.format(i))
-
-
 class OpKind(abc.ABC):
     """One kind of op with its options. Subclasses are final frozen dataclasses; ``name`` is LiteRT's operator name."""
 
@@ -118,6 +86,16 @@ class OpKind(abc.ABC):
     takes_infinity: ClassVar[bool] = False
     #: Whether gradients pass from real outputs to real inputs.
     differentiable: ClassVar[bool] = True
+    #: Whether it only moves numbers, or puts zeros or one other value between them, without looking at them.
+    moves: ClassVar[bool] = False
+    #: Whether it only says how the same real numbers are stored.
+    converts: ClassVar[bool] = False
+    #: Whether it costs one pass over memory: making its result again is cheaper than keeping it.
+    cheap: ClassVar[bool] = False
+    #: Whether it gives probabilities, in which no scale of what it reads can be seen any more.
+    probabilities: ClassVar[bool] = False
+    #: How it makes each element of the same elements of its operands, where it is one step of arithmetic or a choice.
+    combines: ClassVar[Combination | None] = None
 
     @abc.abstractmethod
     def compute(self, *inputs: Tensor | None) -> Tensor | tuple[Tensor, ...]:
@@ -126,24 +104,33 @@ class OpKind(abc.ABC):
         Integer inputs (axes, shapes, paddings) are constants on the CPU and may be read with ``tolist``.
         """
 
+    @abc.abstractmethod
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         """What a kernel of this op makes of stored integers, to the last bit: stored integers in ``call.outs``.
 
-        Unless an op says otherwise, one that only moves or picks numbers does so with integers too, zero being the zero
-        point; any other raises UnsupportedError.
+        Raises UnsupportedError where that is not known.
         """
-        if not isinstance(self.range_rule, SameAsInput):
-            raise UnsupportedError(f"the exact integer arithmetic of {self.name} is not known")
-        return move(self, call)
+
+    @abc.abstractmethod
+    def unit(self, scales: Sequence[float]) -> float:
+        """The step in which an integer kernel sums before it requantizes, for the steps of its operands; 0: it has no such."""
+
+    @abc.abstractmethod
+    def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
+        """Multiply-accumulates for one call, from the shapes of its inputs and first output."""
+
+    def unfused(self) -> tuple[OpKind, Activation]:
+        """The op without the activation that its options fuse into it, and that activation."""
+        return self, "none"
+
+    def softmax_factor(self) -> float | None:
+        """k, where the op gives ``exp(k x) / sum(exp(k x))`` along its last axis; None for any other."""
+        return None
 
     def as_stored(self, given: Format) -> tuple[OpKind, Affine] | None:
         """The op of an integer network where this makes real numbers of whole ones, and how that reads ``given``; else None."""
         del given
         return None
-
-    def unit(self, scales: Sequence[float]) -> float:
-        """The step in which an integer kernel sums before it requantizes, for the steps of its operands; 0: it has no such."""
-        return 0.0 if self.weight is None else prod(scales)
 
     def passes(self, *marks: Tensor | None) -> Passed:
         """Which scale each output element takes on: ``f(s x) = t f(x)`` for every x and all positive s; None: not so.
@@ -171,26 +158,88 @@ class OpKind(abc.ABC):
         del first, seen
         return {}
 
+
+class Costless(OpKind):
+    """An op that multiplies nothing by weights and requantizes each number by itself."""
+
+    def unit(self, scales: Sequence[float]) -> float:
+        del scales
+        return 0.0
+
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
-        """Multiply-accumulates for one call, from the shapes of its inputs and first output."""
         del inputs, output
         return 0
 
 
-class Moves(OpKind):
-    """An op that only moves numbers, or puts zeros between them: input and output share one scale."""
+class FloatOnly(Costless):
+    """An op of real numbers, bools or whole ones, for which no integer kernel is known to the last bit."""
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        del call
+        raise no_integers(self)
+
+
+class Counts(Costless):
+    """An op that gives whole numbers which no scale changes: an index, a shape."""
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return as_tuple(self.compute(*call.inputs))
+
+
+class Picks(Costless):
+    """An op each of whose numbers is one of those it reads, or zero: all share one scale, and integers are picked alike."""
 
     range_rule: ClassVar[RangeRule] = SameAsInput()
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return move(self, call)
+
+
+class Moves(Picks):
+    """An op that picks without looking at the numbers that it moves."""
+
+    moves: ClassVar[bool] = True
     takes_infinity: ClassVar[bool] = True
+
+
+class Rearranges(Moves):
+    """An op that moves whatever it reads: marks of scales too."""
 
     def passes(self, *marks: Tensor | None) -> Passed:
         return as_tuple(self.compute(*marks))
 
 
-class WeightedKind(OpKind):
-    """An op that sums inputs times constant weights, per output channel: the last axis of its output."""
+class Activated(OpKind):
+    """An op with an option for the activation of what it computes, which kernels fuse into it."""
 
     activation: Activation
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # of the final class
+
+    @property
+    def plain(self) -> Self:
+        """The op without its activation."""
+        return self.activated("none")
+
+    @property
+    def is_homogeneous(self) -> bool:
+        """Whether its activation passes every scale."""
+        return homogeneous(CLAMPS, self.activation)
+
+    def activated(self, activation: Activation) -> Self:
+        """The op with another activation."""
+        return replace(self, activation=activation)
+
+    def unfused(self) -> tuple[OpKind, Activation]:
+        return self.plain, self.activation
+
+
+class WeightedKind(Activated):
+    """An op that sums inputs times constant weights, per output channel: the last axis of its output."""
+
+    weight: ClassVar[Weight]
+
+    def unit(self, scales: Sequence[float]) -> float:
+        return prod(scales)
 
     @abc.abstractmethod
     def entering(self, channels: Tensor, weight: Shape) -> Tensor:
@@ -207,11 +256,9 @@ class WeightedKind(OpKind):
         """Whether channels that are constant over all positions give such channels: no position reads less than another."""
 
 
-def affine(fmt: Format) -> Affine:
-    """``fmt``, which must be integers that stand for real numbers; a mixture of float and integers is another kernel."""
-    if not isinstance(fmt, Affine):
-        raise UnsupportedError(f"the exact arithmetic of integers mixed with {fmt.dtype} is not known")
-    return fmt
+def no_integers(kind: OpKind) -> UnsupportedError:
+    """The error of a kind whose integer kernel is not known to the last bit."""
+    return UnsupportedError(f"the exact integer arithmetic of {kind.name} is not known")
 
 
 def exact_float(largest: float) -> torch.dtype:
@@ -221,22 +268,22 @@ def exact_float(largest: float) -> torch.dtype:
 
 def move(kind: OpKind, call: Call) -> tuple[Tensor, ...]:
     """``kind.compute`` on ``q - zero_point``: exact where it only moves or picks numbers (8 bits fit float32)."""
+    if kind.unfused()[1] != "none":
+        raise UnsupportedError(f"integer kernels of {kind.name} take no fused activation")
     given = [
         x if x is None or not isinstance(f, Affine) else centered(x, f).to(torch.float32)
         for x, f in zip(call.inputs, call.formats, strict=True)
     ]
     made = zip(as_tuple(kind.compute(*given)), call.outs, strict=True)
-    return tuple((y + affine(out).zero_point[0]).to(storage(out.dtype)) for y, out in made)
+    return tuple(y if isinstance(out, Index) else (y + affine(out).zero_point[0]).to(storage(out.dtype)) for y, out in made)
 
 
-def accumulate(plain: OpKind, call: Call) -> tuple[Tensor, Affine, Affine]:
+def accumulate(kind: WeightedKind, call: Call) -> tuple[Tensor, Affine, Affine]:
     """The int32 sums of a weighted op, bias included, with the formats of its input and weight.
 
-    ``plain`` is the op without an activation: its float meaning on ``q - zero_point`` gives the sums, exactly.
+    Without its activation, its float meaning on ``q - zero_point`` gives the sums, exactly.
     """
-    weight = plain.weight
-    if weight is None:
-        raise TypeError(plain.name)
+    weight = kind.weight
     fw, w = call.format(weight.input), call.tensor(weight.input)
     at = next(i for i, f in enumerate(call.formats) if isinstance(f, Affine) and i not in (weight.input, weight.bias))
     x = call.centered(at)
@@ -245,7 +292,7 @@ def accumulate(plain: OpKind, call: Call) -> tuple[Tensor, Affine, Affine]:
     dtype = exact_float(float(channels.max()) * float(x.abs().max()))
     given = list(call.inputs[: weight.bias])
     given[weight.input], given[at] = kernel.to(dtype), x.to(dtype)
-    acc = as_tuple(plain.compute(*given))[0].to(torch.int64)
+    acc = as_tuple(kind.plain.compute(*given))[0].to(torch.int64)
     bias = call.inputs[weight.bias] if weight.bias < len(call.inputs) else None
     return wrap(acc if bias is None else acc + bias.reshape(-1).to(torch.int64)), call.format(at), fw
 
@@ -257,23 +304,6 @@ def _along(values: tuple[int, ...], axis: int | None, like: Tensor) -> Tensor:
     return torch.tensor(values, device=like.device).reshape(shape)
 
 
-def activate(x: Tensor, activation: Activation) -> Tensor:
-    """Apply a fused activation to an op's own fresh result: in place unless gradients are wanted, which saves its memory."""
-    if x.is_meta or activation == "none":  # shapes are asked for, and torch takes milliseconds to clamp nothing
-        return x
-    clamp = CLAMPS[activation]
-    if clamp is None:
-        return torch.tanh(x)
-    low, high = clamp
-    return F.hardtanh(x, low, high) if x.requires_grad else x.clamp_(low, high)
-
-
-def fused(kind: OpKind) -> Activation:
-    """The activation that the op's options say is fused into it."""
-    activation: Activation = getattr(kind, "activation", "none")
-    return activation
-
-
 def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
     """Zeros before and after so that the output has ceil(size / stride) elements; the odd one goes after.
 
@@ -281,33 +311,6 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[in
     """
     total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
     return total // 2, total - total // 2
-
-
-def present(x: Tensor | None, what: str) -> Tensor:
-    """A required input; its absence is the file's fault."""
-    if x is None:
-        raise ModelError(f"required input {what} is left out")
-    return x
-
-
-def integers(x: Tensor | None, what: str) -> tuple[int, ...]:
-    """The values of an integer constant; ModelError when it is computed at run time instead."""
-    x = present(x, what)
-    if x.is_meta or x.is_floating_point():
-        raise UnsupportedError(f"{what} is computed at run time; only constant {what} can be quantized")
-    return tuple(int(v) for v in x.reshape(-1).tolist())
-
-
-def bounded(shape: Shape) -> Shape:
-    """``shape``, unless a tensor of it would be absurd (2**31 elements or a negative side): the file is corrupt then."""
-    if min(shape, default=1) < 0 or prod(shape) >= 2**31:
-        raise ModelError(f"a tensor of shape {list(shape)}")
-    return shape
-
-
-def as_tuple(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Outputs always as a tuple."""
-    return result if isinstance(result, tuple) else (result,)
 
 
 def infer_shapes(kind: OpKind, inputs: Sequence[Tensor | None]) -> tuple[Shape, ...]:

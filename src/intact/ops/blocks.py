@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from intact.errors import ModelError
-from intact.ops.base import Moves, bounded, integers, present
+from intact.ops.base import Rearranges
+from intact.ops.call import bounded, integers, present
 
 
 @final
 @dataclass(frozen=True)
-class DepthToSpace(Moves):
+class DepthToSpace(Rearranges):
     """[n, h, w, c b b] to [n, h b, w b, c]: channels become a b x b block of pixels."""
 
     name: ClassVar[str] = "DEPTH_TO_SPACE"
@@ -31,7 +32,7 @@ class DepthToSpace(Moves):
 
 @final
 @dataclass(frozen=True)
-class SpaceToDepth(Moves):
+class SpaceToDepth(Rearranges):
     """[n, h b, w b, c] to [n, h, w, c b b]: a b x b block of pixels becomes channels."""
 
     name: ClassVar[str] = "SPACE_TO_DEPTH"
@@ -47,7 +48,7 @@ class SpaceToDepth(Moves):
 
 @final
 @dataclass(frozen=True)
-class SpaceToBatchNd(Moves):
+class SpaceToBatchNd(Rearranges):
     """[n, s..., c] to [n prod(b), (s + pads) / b..., c]: every b-th pixel becomes an image of its own.
 
     Inputs (x, block sizes b [m], pads [m, 2]). Image ``k n + i`` holds the pixels of image i at offset k within each block.
@@ -73,7 +74,7 @@ class SpaceToBatchNd(Moves):
 
 @final
 @dataclass(frozen=True)
-class BatchToSpaceNd(Moves):
+class BatchToSpaceNd(Rearranges):
     """The way back: [n prod(b), s..., c] to [n, s b - crops..., c]. Inputs (x, block sizes b [m], crops [m, 2])."""
 
     name: ClassVar[str] = "BATCH_TO_SPACE_ND"

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import ClassVar, final
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from intact.ops.base import (
-    Activation,
-    Call,
-    Padding,
-    Shape,
-    Weight,
-    WeightedKind,
-    accumulate,
-    activate,
-    bounded,
-    integers,
-    present,
-    same_padding,
-)
+from intact.ops.base import Padding, Weight, WeightedKind, accumulate, same_padding
+from intact.ops.call import Activation, Call, Shape, activate, bounded, integers, present
 
 
 def to_nchw(x: Tensor) -> Tensor:
@@ -35,25 +23,38 @@ def to_nhwc(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1)
 
 
-def _padded(
-    x: Tensor, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], padding: Padding
-) -> tuple[Tensor, tuple[int, int]]:
-    """The input and the symmetric padding left for torch to do; lopsided padding is applied here."""
-    if padding == "valid":
-        return x, (0, 0)
-    (top, bottom), (left, right) = (same_padding(x.shape[1 + i], kernel[i], stride[i], dilation[i]) for i in (0, 1))
-    if top == bottom and left == right:
-        return x, (top, left)
-    return F.pad(x, (0, 0, left, right, top, bottom)), (0, 0)
+class _Sliding(WeightedKind):
+    """A convolution whose kernel slides over its input, w [..., kh, kw, ...]."""
+
+    stride: tuple[int, int]
+    padding: Padding
+    dilation: tuple[int, int]
+
+    def _padded(self, x: Tensor, w: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """The input and the symmetric padding left for torch to do; lopsided padding is applied here."""
+        if self.padding == "valid":
+            return x, (0, 0)
+        ends = [same_padding(x.shape[1 + i], w.shape[1 + i], self.stride[i], self.dilation[i]) for i in (0, 1)]
+        (top, bottom), (left, right) = ends
+        if top == bottom and left == right:
+            return x, (top, left)
+        return F.pad(x, (0, 0, left, right, top, bottom)), (0, 0)
+
+    def reads(self, x: Shape, weight: Shape) -> int:
+        del weight
+        return x[-1]
+
+    def is_uniform(self, weight: Shape) -> bool:
+        return self.padding == "valid" or weight[1:3] == (1, 1)
 
 
 @final
 @dataclass(frozen=True)
-class Conv2D(WeightedKind):
+class Conv2D(_Sliding):
     """``activation(conv(x, w) + b)``: x [n, h, w, c_in], w [c_out, kh, kw, c_in / groups], b [c_out]."""
 
     name: ClassVar[str] = "CONV_2D"
-    weight: ClassVar[Weight | None] = Weight(input=1, axis=0, bias=2)
+    weight: ClassVar[Weight] = Weight(input=1, axis=0, bias=2)
     stride: tuple[int, int] = (1, 1)
     padding: Padding = "valid"
     dilation: tuple[int, int] = (1, 1)
@@ -62,13 +63,13 @@ class Conv2D(WeightedKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         x, w, *rest = inputs
         x, w = present(x, "x"), present(w, "weight")
-        x, pad = _padded(x, (w.shape[1], w.shape[2]), self.stride, self.dilation, self.padding)
+        x, pad = self._padded(x, w)
         groups = self._groups(x, w)
         y = F.conv2d(to_nchw(x), to_nchw(w), rest[0] if rest else None, self.stride, pad, self.dilation, groups)
         return activate(to_nhwc(y), self.activation)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        acc, x, w = accumulate(replace(self, activation="none"), call)
+        acc, x, w = accumulate(self, call)
         grouped = self._groups(call.tensor(0), call.tensor(1)) > 1
         return (call.arithmetic.product(acc, x, w, call.output(self.activation), grouped=grouped),)
 
@@ -83,24 +84,17 @@ class Conv2D(WeightedKind):
         # Output channel o reads the input channels of group o // (c_out / groups).
         return channels.reshape(groups, -1).repeat_interleave(weight[0] // groups, 0).reshape(weight[0], 1, 1, weight[3])
 
-    def reads(self, x: Shape, weight: Shape) -> int:
-        del weight
-        return x[-1]
-
-    def is_uniform(self, weight: Shape) -> bool:
-        return self.padding == "valid" or weight[1:3] == (1, 1)
-
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         return prod(output) * prod(inputs[1][1:])
 
 
 @final
 @dataclass(frozen=True)
-class DepthwiseConv2D(WeightedKind):
+class DepthwiseConv2D(_Sliding):
     """``activation(conv(x, w) + b)`` channel by channel: x [n, h, w, c], w [1, kh, kw, c * m], b [c * m], m = multiplier."""
 
     name: ClassVar[str] = "DEPTHWISE_CONV_2D"
-    weight: ClassVar[Weight | None] = Weight(input=1, axis=3, bias=2)
+    weight: ClassVar[Weight] = Weight(input=1, axis=3, bias=2)
     stride: tuple[int, int] = (1, 1)
     padding: Padding = "valid"
     dilation: tuple[int, int] = (1, 1)
@@ -110,24 +104,17 @@ class DepthwiseConv2D(WeightedKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         x, w, *rest = inputs
         x, w = present(x, "x"), present(w, "weight")
-        x, pad = _padded(x, (w.shape[1], w.shape[2]), self.stride, self.dilation, self.padding)
+        x, pad = self._padded(x, w)
         kernel = w.permute(3, 0, 1, 2)
         y = F.conv2d(to_nchw(x), kernel, rest[0] if rest else None, self.stride, pad, self.dilation, x.shape[3])
         return activate(to_nhwc(y), self.activation)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        acc, x, w = accumulate(replace(self, activation="none"), call)
+        acc, x, w = accumulate(self, call)
         return (call.arithmetic.depthwise(acc, x, w, call.output(self.activation)),)
 
     def entering(self, channels: Tensor, weight: Shape) -> Tensor:
         return channels.repeat_interleave(weight[3] // len(channels))
-
-    def reads(self, x: Shape, weight: Shape) -> int:
-        del weight
-        return x[-1]
-
-    def is_uniform(self, weight: Shape) -> bool:
-        return self.padding == "valid" or weight[1:3] == (1, 1)
 
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         return prod(output) * inputs[1][1] * inputs[1][2]
@@ -143,7 +130,7 @@ class TransposeConv(WeightedKind):
     """
 
     name: ClassVar[str] = "TRANSPOSE_CONV"
-    weight: ClassVar[Weight | None] = Weight(input=1, axis=0, bias=3)
+    weight: ClassVar[Weight] = Weight(input=1, axis=0, bias=3)
     stride: tuple[int, int] = (1, 1)
     padding: Padding = "valid"
     activation: Activation = "none"
@@ -162,7 +149,7 @@ class TransposeConv(WeightedKind):
         return activate(to_nhwc(y if bias is None else y + bias.reshape(1, -1, 1, 1)), self.activation)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        acc, x, w = accumulate(replace(self, activation="none"), call)
+        acc, x, w = accumulate(self, call)
         return (call.arithmetic.product(acc, x, w, call.output(self.activation)),)
 
     def entering(self, channels: Tensor, weight: Shape) -> Tensor:

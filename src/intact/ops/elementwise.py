@@ -12,74 +12,81 @@ from torch import Tensor
 
 from intact.numbers import fixed_point as fixed
 from intact.numbers.arithmetic import aligned
-from intact.ops.base import CLAMPS, Activation, Call, OpKind, RangeRule, SameAsInput, activate, present
-from intact.ops.scales import ONE, Passed, alike, homogeneous, times, unscaled
+from intact.ops.base import Activated, Combination, Costless, FloatOnly, Picks
+from intact.ops.call import Activation, Call, Shape, activate, present
+from intact.ops.scales import ONE, Passed, alike, times, unscaled
 
 #: Of the output's step. XNNPACK adds numbers whose steps are at least 2**-10 of it, and leaves others to slower kernels; what
 #: is this fine loses nothing by a step of 2**-9. Source: xnnpack_delegate.cc, CheckTensorsInputOutputScale.
 _LEAST_ADDEND: Final = 2.0**-9
 
 
+class _Addition(Activated):
+    """``activation(a + sign b)``."""
+
+    least_operand: ClassVar[float] = _LEAST_ADDEND
+    cheap: ClassVar[bool] = True
+    sign: ClassVar[int]
+
+    def passes(self, *marks: Tensor | None) -> Passed:
+        return alike(present(marks[0], "a"), present(marks[1], "b")) if self.is_homogeneous else None
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        a, b, formats = call.tensor(0), call.tensor(1), (call.format(0), call.format(1))
+        return (call.arithmetic.add(a, b, formats, call.output(self.activation), sign=self.sign),)
+
+    def unit(self, scales: Sequence[float]) -> float:
+        return max(scales)
+
+    def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
+        del inputs, output
+        return 0
+
+
 @final
 @dataclass(frozen=True)
-class Add(OpKind):
+class Add(_Addition):
     """``activation(a + b)``."""
 
     name: ClassVar[str] = "ADD"
+    combines: ClassVar[Combination | None] = "sum"
     takes_infinity: ClassVar[bool] = True
-    least_operand: ClassVar[float] = _LEAST_ADDEND
+    sign: ClassVar[int] = 1
     activation: Activation = "none"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return activate(present(inputs[0], "a") + present(inputs[1], "b"), self.activation)
 
-    def passes(self, *marks: Tensor | None) -> Passed:
-        return alike(present(marks[0], "a"), present(marks[1], "b")) if homogeneous(CLAMPS, self.activation) else None
-
-    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        formats = (call.format(0), call.format(1))
-        return (call.arithmetic.add(call.tensor(0), call.tensor(1), formats, call.output(self.activation)),)
-
-    def unit(self, scales: Sequence[float]) -> float:
-        return max(scales)
-
 
 @final
 @dataclass(frozen=True)
-class Sub(OpKind):
+class Sub(_Addition):
     """``activation(a - b)``."""
 
     name: ClassVar[str] = "SUB"
-    least_operand: ClassVar[float] = _LEAST_ADDEND
+    combines: ClassVar[Combination | None] = "difference"
+    sign: ClassVar[int] = -1
     activation: Activation = "none"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return activate(present(inputs[0], "a") - present(inputs[1], "b"), self.activation)
 
-    def passes(self, *marks: Tensor | None) -> Passed:
-        return alike(present(marks[0], "a"), present(marks[1], "b")) if homogeneous(CLAMPS, self.activation) else None
-
-    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        formats = (call.format(0), call.format(1))
-        return (call.arithmetic.add(call.tensor(0), call.tensor(1), formats, call.output(self.activation), sign=-1),)
-
-    def unit(self, scales: Sequence[float]) -> float:
-        return max(scales)
-
 
 @final
 @dataclass(frozen=True)
-class Mul(OpKind):
+class Mul(Activated):
     """``activation(a * b)``."""
 
     name: ClassVar[str] = "MUL"
+    combines: ClassVar[Combination | None] = "product"
+    cheap: ClassVar[bool] = True
     activation: Activation = "none"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return activate(present(inputs[0], "a") * present(inputs[1], "b"), self.activation)
 
     def passes(self, *marks: Tensor | None) -> Passed:
-        return times(present(marks[0], "a"), present(marks[1], "b")) if homogeneous(CLAMPS, self.activation) else None
+        return times(present(marks[0], "a"), present(marks[1], "b")) if self.is_homogeneous else None
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         products = call.centered(0) * call.centered(1)
@@ -88,27 +95,32 @@ class Mul(OpKind):
     def unit(self, scales: Sequence[float]) -> float:
         return prod(scales)
 
+    def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
+        del inputs, output
+        return 0
+
 
 @final
 @dataclass(frozen=True)
-class Div(OpKind):
+class Div(Activated, FloatOnly):
     """``activation(a / b)``."""
 
     name: ClassVar[str] = "DIV"
+    combines: ClassVar[Combination | None] = "quotient"
     activation: Activation = "none"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return activate(present(inputs[0], "a") / present(inputs[1], "b"), self.activation)
 
     def passes(self, *marks: Tensor | None) -> Passed:
-        if not unscaled(marks[1]) or not homogeneous(CLAMPS, self.activation):
+        if not unscaled(marks[1]) or not self.is_homogeneous:
             return None
         return times(present(marks[0], "a"), torch.full_like(present(marks[1], "b"), ONE))
 
 
 @final
 @dataclass(frozen=True)
-class AddN(OpKind):
+class AddN(FloatOnly):
     """The sum of any number of tensors of one shape, from the first on."""
 
     name: ClassVar[str] = "ADD_N"
@@ -122,7 +134,7 @@ class AddN(OpKind):
 
 @final
 @dataclass(frozen=True)
-class SquaredDifference(OpKind):
+class SquaredDifference(Costless):
     """``(a - b)^2``."""
 
     name: ClassVar[str] = "SQUARED_DIFFERENCE"
@@ -140,7 +152,7 @@ class SquaredDifference(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Pow(OpKind):
+class Pow(FloatOnly):
     """``a ** b``."""
 
     name: ClassVar[str] = "POW"
@@ -151,11 +163,11 @@ class Pow(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Maximum(OpKind):
+class Maximum(Picks):
     """``max(a, b)``; it picks numbers, so all three share one scale. Source: LiteRT maximum_minimum.cc."""
 
     name: ClassVar[str] = "MAXIMUM"
-    range_rule: ClassVar[RangeRule] = SameAsInput()
+    combines: ClassVar[Combination | None] = "extreme"
     takes_infinity: ClassVar[bool] = True
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
@@ -167,11 +179,11 @@ class Maximum(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Minimum(OpKind):
+class Minimum(Picks):
     """``min(a, b)``; it picks numbers, so all three share one scale. Source: LiteRT maximum_minimum.cc."""
 
     name: ClassVar[str] = "MINIMUM"
-    range_rule: ClassVar[RangeRule] = SameAsInput()
+    combines: ClassVar[Combination | None] = "extreme"
     takes_infinity: ClassVar[bool] = True
 
     def compute(self, *inputs: Tensor | None) -> Tensor:

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from intact.errors import ModelError
-from intact.ops.base import Call, Moves, OpKind, bounded, integers, present
+from intact.ops.base import Counts, FloatOnly, Moves, Rearranges
+from intact.ops.call import bounded, integers, present
 from intact.ops.scales import ONE, Passed, picked
 
 
 @final
 @dataclass(frozen=True)
-class EmbeddingLookup(Moves):
+class EmbeddingLookup(Rearranges):
     """The rows of the table [v, ...], which is the second input, at the ids [n] in the first."""
 
     name: ClassVar[str] = "EMBEDDING_LOOKUP"
@@ -28,7 +29,7 @@ class EmbeddingLookup(Moves):
 
 @final
 @dataclass(frozen=True)
-class GatherNd(Moves):
+class GatherNd(Rearranges):
     """``y[i...] = x[index[i..., :]]``: the last axis of the indices, the second input, counts the first axes of x."""
 
     name: ClassVar[str] = "GATHER_ND"
@@ -42,7 +43,7 @@ class GatherNd(Moves):
 
 @final
 @dataclass(frozen=True)
-class ScatterNd(OpKind):
+class ScatterNd(FloatOnly):
     """Zeros of the shape in the third input, to which the updates, the second, are added at the indices in the first."""
 
     name: ClassVar[str] = "SCATTER_ND"
@@ -89,13 +90,10 @@ class TopK(Moves):
         mark = one[0].expand(*one[0].shape[:-1], k)
         return mark, torch.full_like(mark, ONE)
 
-    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        return self.compute(*call.inputs)
-
 
 @final
 @dataclass(frozen=True)
-class OneHot(Moves):
+class OneHot(Rearranges):
     """The third input where the index, the first, counts along a new ``axis`` of the length in the second; else the fourth."""
 
     name: ClassVar[str] = "ONE_HOT"
@@ -113,7 +111,7 @@ class OneHot(Moves):
 
 @final
 @dataclass(frozen=True)
-class Fill(Moves):
+class Fill(Rearranges):
     """A tensor of the shape in the first input, full of the second."""
 
     name: ClassVar[str] = "FILL"
@@ -124,7 +122,7 @@ class Fill(Moves):
 
 @final
 @dataclass(frozen=True)
-class ZerosLike(OpKind):
+class ZerosLike(FloatOnly):
     """Zeros in the shape of x."""
 
     name: ClassVar[str] = "ZEROS_LIKE"
@@ -135,7 +133,7 @@ class ZerosLike(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Range(OpKind):
+class Range(FloatOnly):
     """Whole numbers from the first input up to, and without, the second in steps of the third."""
 
     name: ClassVar[str] = "RANGE"
@@ -150,7 +148,7 @@ class Range(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Rank(OpKind):
+class Rank(Counts):
     """How many axes x has."""
 
     name: ClassVar[str] = "RANK"
@@ -159,13 +157,10 @@ class Rank(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.tensor(present(inputs[0], "x").dim(), dtype=torch.int32)
 
-    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        return (self.compute(*call.inputs),)
-
 
 @final
 @dataclass(frozen=True)
-class BroadcastArgs(OpKind):
+class BroadcastArgs(FloatOnly):
     """The shape that two shapes broadcast to."""
 
     name: ClassVar[str] = "BROADCAST_ARGS"

@@ -8,13 +8,14 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from intact.ops.base import Moves, OpKind, present
+from intact.ops.base import Combination, FloatOnly, Moves
+from intact.ops.call import present
 from intact.ops.scales import Passed, alike
 
 
 @final
 @dataclass(frozen=True)
-class Greater(OpKind):
+class Greater(FloatOnly):
     """``a > b`` as bools."""
 
     name: ClassVar[str] = "GREATER"
@@ -26,7 +27,7 @@ class Greater(OpKind):
 
 @final
 @dataclass(frozen=True)
-class GreaterEqual(OpKind):
+class GreaterEqual(FloatOnly):
     """``a >= b`` as bools."""
 
     name: ClassVar[str] = "GREATER_EQUAL"
@@ -38,7 +39,7 @@ class GreaterEqual(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Less(OpKind):
+class Less(FloatOnly):
     """``a < b`` as bools."""
 
     name: ClassVar[str] = "LESS"
@@ -50,7 +51,7 @@ class Less(OpKind):
 
 @final
 @dataclass(frozen=True)
-class LessEqual(OpKind):
+class LessEqual(FloatOnly):
     """``a <= b`` as bools."""
 
     name: ClassVar[str] = "LESS_EQUAL"
@@ -62,7 +63,7 @@ class LessEqual(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Equal(OpKind):
+class Equal(FloatOnly):
     """``a == b`` as bools."""
 
     name: ClassVar[str] = "EQUAL"
@@ -74,7 +75,7 @@ class Equal(OpKind):
 
 @final
 @dataclass(frozen=True)
-class NotEqual(OpKind):
+class NotEqual(FloatOnly):
     """``a != b`` as bools."""
 
     name: ClassVar[str] = "NOT_EQUAL"
@@ -86,7 +87,7 @@ class NotEqual(OpKind):
 
 @final
 @dataclass(frozen=True)
-class LogicalAnd(OpKind):
+class LogicalAnd(FloatOnly):
     """``a and b`` of bools."""
 
     name: ClassVar[str] = "LOGICAL_AND"
@@ -97,7 +98,7 @@ class LogicalAnd(OpKind):
 
 @final
 @dataclass(frozen=True)
-class LogicalOr(OpKind):
+class LogicalOr(FloatOnly):
     """``a or b`` of bools."""
 
     name: ClassVar[str] = "LOGICAL_OR"
@@ -108,7 +109,7 @@ class LogicalOr(OpKind):
 
 @final
 @dataclass(frozen=True)
-class LogicalNot(OpKind):
+class LogicalNot(FloatOnly):
     """``not x`` of bools."""
 
     name: ClassVar[str] = "LOGICAL_NOT"
@@ -123,6 +124,7 @@ class Select(Moves):
     """``a`` where the condition holds, else ``b``: all of one shape, or a condition [n] that picks whole slices."""
 
     name: ClassVar[str] = "SELECT"
+    combines: ClassVar[Combination | None] = "choice"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         chosen, a, b = present(inputs[0], "condition"), present(inputs[1], "a"), present(inputs[2], "b")
@@ -140,6 +142,7 @@ class SelectV2(Moves):
     """``a`` where the condition holds, else ``b``, with broadcasting. Kernels copy stored integers: one scale for all."""
 
     name: ClassVar[str] = "SELECT_V2"
+    combines: ClassVar[Combination | None] = "choice"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.where(present(inputs[0], "condition"), present(inputs[1], "a"), present(inputs[2], "b"))

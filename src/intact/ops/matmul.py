@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import ClassVar, final
 
@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from intact.numbers.fixed_point import wrap
-from intact.ops.base import Activation, Call, OpKind, Shape, Weight, WeightedKind, accumulate, activate, exact_float, present
+from intact.ops.base import OpKind, Weight, WeightedKind, accumulate, exact_float
+from intact.ops.call import Activation, Call, Shape, activate, present
 
 
 @final
@@ -21,7 +22,7 @@ class FullyConnected(WeightedKind):
     """``activation(x w^T + b)``: x [..., in], w [out, in], b [out]; x is flattened to [n, in] unless ``keep_dims``."""
 
     name: ClassVar[str] = "FULLY_CONNECTED"
-    weight: ClassVar[Weight | None] = Weight(input=1, axis=0, bias=2)
+    weight: ClassVar[Weight] = Weight(input=1, axis=0, bias=2)
     activation: Activation = "none"
     keep_dims: bool = False
     asymmetric_inputs: bool = False
@@ -35,7 +36,7 @@ class FullyConnected(WeightedKind):
         return activate(y, self.activation)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        acc, x, w = accumulate(replace(self, activation="none"), call)
+        acc, x, w = accumulate(self, call)
         return (call.arithmetic.dense(acc, x, w, call.output(self.activation), count=call.tensor(1).shape[1]),)
 
     def entering(self, channels: Tensor, weight: Shape) -> Tensor:

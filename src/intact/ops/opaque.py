@@ -11,7 +11,8 @@ from torch import Tensor
 
 from intact.errors import UnsupportedError
 from intact.numbers.affine import Affine, Format, dequantize, quantize
-from intact.ops.base import Call, OpKind, Shape, bounded, present
+from intact.ops.base import Costless
+from intact.ops.call import Call, Shape, bounded, present
 
 #: The runtime's word on what an op makes of stored tensors, for one run or several: its computed inputs in order (constants are
 #: left out), its outputs in order.
@@ -51,7 +52,7 @@ def _no_kernel(runs: Sequence[Sequence[Tensor]]) -> Sequence[Sequence[Tensor]]:
 
 @final
 @dataclass(frozen=True)
-class Opaque(OpKind):
+class Opaque(Costless):
     """Whatever ``spelling`` means to the runtime. Shapes are those that the file records.
 
     ``per_sample``: what it reads and writes leads with one sample, and it takes n of them one by one: ``y[i] = op(x[i])``, as

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
@@ -10,21 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from intact.errors import ModelError
-from intact.ops.base import (
-    CLAMPS,
-    Activation,
-    Call,
-    OpKind,
-    Padding,
-    RangeRule,
-    SameAsInput,
-    activate,
-    move,
-    present,
-    same_padding,
-)
+from intact.ops.base import Activated, Costless, Padding, RangeRule, SameAsInput, move, same_padding
+from intact.ops.call import Activation, Call, activate, present
 from intact.ops.convolution import to_nchw, to_nhwc
-from intact.ops.scales import Passed, averaged, homogeneous, picked
+from intact.ops.scales import Passed, averaged, picked
 
 
 def _pads(x: Tensor, filter_size: tuple[int, int], stride: tuple[int, int], padding: Padding) -> list[int]:
@@ -39,7 +28,7 @@ def _pads(x: Tensor, filter_size: tuple[int, int], stride: tuple[int, int], padd
 
 @final
 @dataclass(frozen=True)
-class AveragePool2D(OpKind):
+class AveragePool2D(Activated, Costless):
     """The mean of each window; padding is not counted. One scale for input and output (LiteRT pooling.cc)."""
 
     name: ClassVar[str] = "AVERAGE_POOL_2D"
@@ -59,8 +48,8 @@ class AveragePool2D(OpKind):
         return activate(to_nhwc(y), self.activation)
 
     def passes(self, *marks: Tensor | None) -> Passed:
-        plain = replace(self, activation="none")
-        return averaged(plain.compute, present(marks[0], "x")) if homogeneous(CLAMPS, self.activation) else None
+        plain = self.plain
+        return averaged(plain.compute, present(marks[0], "x")) if self.is_homogeneous else None
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         x = call.tensor(0)
@@ -76,7 +65,7 @@ class AveragePool2D(OpKind):
 
 @final
 @dataclass(frozen=True)
-class MaxPool2D(OpKind):
+class MaxPool2D(Activated, Costless):
     """The largest of each window; padding never wins. One scale for input and output (LiteRT pooling.cc)."""
 
     name: ClassVar[str] = "MAX_POOL_2D"
@@ -93,9 +82,9 @@ class MaxPool2D(OpKind):
         return activate(to_nhwc(F.max_pool2d(padded, self.filter, self.stride)), self.activation)
 
     def passes(self, *marks: Tensor | None) -> Passed:
-        plain = replace(self, activation="none")
-        return picked(plain.compute, present(marks[0], "x")) if homogeneous(CLAMPS, self.activation) else None
+        plain = self.plain
+        return picked(plain.compute, present(marks[0], "x")) if self.is_homogeneous else None
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        (y,) = move(replace(self, activation="none"), call)
+        (y,) = move(self.plain, call)
         return (y.clamp(*call.arithmetic.limits(call.output(self.activation))),)

@@ -9,16 +9,18 @@ import torch
 from torch import Tensor
 
 from intact.numbers.affine import Affine, Format, Index, dequantize
-from intact.ops.base import Call, OpKind, present
+from intact.ops.base import Costless, FloatOnly, OpKind
+from intact.ops.call import Call, present
 from intact.ops.scales import Passed
 
 
 @final
 @dataclass(frozen=True)
-class Quantize(OpKind):
+class Quantize(Costless):
     """The same real number in an integer format, or in another one."""
 
     name: ClassVar[str] = "QUANTIZE"
+    converts: ClassVar[bool] = True
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x")
@@ -35,10 +37,11 @@ class Quantize(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Dequantize(OpKind):
+class Dequantize(Costless):
     """The same real number in float32."""
 
     name: ClassVar[str] = "DEQUANTIZE"
+    converts: ClassVar[bool] = True
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x").to(torch.float32)
@@ -52,7 +55,7 @@ class Dequantize(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Cast(OpKind):
+class Cast(FloatOnly):
     """The same number as another type: ``float32``, ``int32``, …"""
 
     name: ClassVar[str] = "CAST"

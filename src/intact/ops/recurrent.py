@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from intact.errors import UnsupportedError
 from intact.numbers.affine import Affine, symmetric_from_absmax
-from intact.ops.base import Activation, OpKind, Shape, activate, present
+from intact.ops.base import OpKind, no_integers
+from intact.ops.call import Activation, Call, Shape, activate, present
 
 #: Where the gates' operands are, in LiteRT's order of gates: input, forget, cell, output. Source: kernels/lstm_shared.h.
 INPUT_WEIGHTS: Final = (1, 2, 3, 4)
@@ -92,6 +93,14 @@ class UnidirectionalSequenceLstm(OpKind):
     @staticmethod
     def _width(inputs: Sequence[Tensor | None]) -> int:
         return present(inputs[RECURRENT_WEIGHTS[3]], "recurrent weights").shape[1]
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        del call
+        raise no_integers(self)
+
+    def unit(self, scales: Sequence[float]) -> float:
+        del scales
+        return 0.0
 
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         steps = output[0] * output[1]

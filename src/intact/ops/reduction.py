@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar, final
@@ -9,13 +11,19 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from intact.ops.base import Call, OpKind, RangeRule, SameAsInput, integers, present
+from intact.ops.base import Costless, Counts, FloatOnly, Picks
+from intact.ops.call import Call, integers, present
 from intact.ops.scales import Passed, averaged, picked
 
 
 def _axes(inputs: tuple[Tensor | None, ...]) -> tuple[int, ...]:
     rank = present(inputs[0], "x").dim()
     return tuple(sorted({axis % rank if -rank <= axis < rank else axis for axis in integers(inputs[1], "axes")}))
+
+
+def _reduced(reduce: Callable[[Tensor, int], Tensor], inputs: tuple[Tensor | None, ...]) -> Tensor:
+    """One axis after the other, the last first."""
+    return functools.reduce(reduce, reversed(_axes(inputs)), present(inputs[0], "x"))
 
 
 def _total(call: Call, keep_dims: bool) -> tuple[Tensor, int]:
@@ -26,7 +34,7 @@ def _total(call: Call, keep_dims: bool) -> tuple[Tensor, int]:
 
 @final
 @dataclass(frozen=True)
-class Mean(OpKind):
+class Mean(Costless):
     """The mean over axes."""
 
     name: ClassVar[str] = "MEAN"
@@ -45,7 +53,7 @@ class Mean(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Sum(OpKind):
+class Sum(Costless):
     """The sum over axes."""
 
     name: ClassVar[str] = "SUM"
@@ -64,26 +72,22 @@ class Sum(OpKind):
 
 @final
 @dataclass(frozen=True)
-class ReduceProd(OpKind):
+class ReduceProd(FloatOnly):
     """The product over axes."""
 
     name: ClassVar[str] = "REDUCE_PROD"
     keep_dims: bool = False
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        y = present(inputs[0], "x")
-        for axis in reversed(_axes(inputs)):
-            y = y.prod(axis, keepdim=self.keep_dims, dtype=y.dtype)
-        return y
+        return _reduced(lambda y, axis: y.prod(axis, keepdim=self.keep_dims, dtype=y.dtype), inputs)
 
 
 @final
 @dataclass(frozen=True)
-class ReduceMax(OpKind):
+class ReduceMax(Picks):
     """The largest over axes; it picks numbers, so input and output share one scale."""
 
     name: ClassVar[str] = "REDUCE_MAX"
-    range_rule: ClassVar[RangeRule] = SameAsInput()
     keep_dims: bool = False
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
@@ -95,11 +99,10 @@ class ReduceMax(OpKind):
 
 @final
 @dataclass(frozen=True)
-class ReduceMin(OpKind):
+class ReduceMin(Picks):
     """The smallest over axes; it picks numbers, so input and output share one scale."""
 
     name: ClassVar[str] = "REDUCE_MIN"
-    range_rule: ClassVar[RangeRule] = SameAsInput()
     keep_dims: bool = False
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
@@ -111,7 +114,7 @@ class ReduceMin(OpKind):
 
 @final
 @dataclass(frozen=True)
-class ArgMin(OpKind):
+class ArgMin(Counts):
     """The index of the smallest along one axis, which the second input holds."""
 
     name: ClassVar[str] = "ARG_MIN"
@@ -121,43 +124,34 @@ class ArgMin(OpKind):
         (axis,) = integers(inputs[1], "axis")
         return torch.argmin(present(inputs[0], "x"), axis).to(getattr(torch, self.dtype))
 
-    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        return (self.compute(*call.inputs),)
-
 
 @final
 @dataclass(frozen=True)
-class ReduceAny(OpKind):
+class ReduceAny(FloatOnly):
     """Whether any bool over axes is true."""
 
     name: ClassVar[str] = "REDUCE_ANY"
     keep_dims: bool = False
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        y = present(inputs[0], "x")
-        for axis in reversed(_axes(inputs)):
-            y = torch.any(y, axis, keepdim=self.keep_dims)
-        return y
+        return _reduced(lambda y, axis: torch.any(y, axis, keepdim=self.keep_dims), inputs)
 
 
 @final
 @dataclass(frozen=True)
-class ReduceAll(OpKind):
+class ReduceAll(FloatOnly):
     """Whether every bool over axes is true."""
 
     name: ClassVar[str] = "REDUCE_ALL"
     keep_dims: bool = False
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        y = present(inputs[0], "x")
-        for axis in reversed(_axes(inputs)):
-            y = torch.all(y, axis, keepdim=self.keep_dims)
-        return y
+        return _reduced(lambda y, axis: torch.all(y, axis, keepdim=self.keep_dims), inputs)
 
 
 @final
 @dataclass(frozen=True)
-class Cumsum(OpKind):
+class Cumsum(FloatOnly):
     """Sums of all elements so far along the axis in the second input: without the element itself if ``exclusive``, from the
     end if ``reverse``."""
 
@@ -176,7 +170,7 @@ class Cumsum(OpKind):
 
 @final
 @dataclass(frozen=True)
-class ArgMax(OpKind):
+class ArgMax(Counts):
     """The index of the largest along one axis, which the second input holds."""
 
     name: ClassVar[str] = "ARG_MAX"
@@ -185,6 +179,3 @@ class ArgMax(OpKind):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         (axis,) = integers(inputs[1], "axis")
         return torch.argmax(present(inputs[0], "x"), axis).to(getattr(torch, self.dtype))
-
-    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        return (self.compute(*call.inputs),)

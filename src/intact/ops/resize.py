@@ -8,7 +8,8 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from intact.ops.base import Call, OpKind, RangeRule, SameAsInput, bounded, integers, present
+from intact.ops.base import Costless, Picks, RangeRule, SameAsInput
+from intact.ops.call import Call, bounded, integers, present
 from intact.ops.scales import Passed, averaged
 
 
@@ -21,7 +22,7 @@ def _positions(size: int, new: int, align_corners: bool, half_pixel: bool) -> Te
 
 @final
 @dataclass(frozen=True)
-class ResizeBilinear(OpKind):
+class ResizeBilinear(Costless):
     """Linear interpolation along height and width."""
 
     name: ClassVar[str] = "RESIZE_BILINEAR"
@@ -59,11 +60,10 @@ class ResizeBilinear(OpKind):
 
 @final
 @dataclass(frozen=True)
-class ResizeNearestNeighbor(OpKind):
+class ResizeNearestNeighbor(Picks):
     """The nearest element along height and width."""
 
     name: ClassVar[str] = "RESIZE_NEAREST_NEIGHBOR"
-    range_rule: ClassVar[RangeRule] = SameAsInput()
     align_corners: bool = False
     half_pixel_centers: bool = False
 

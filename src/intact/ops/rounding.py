@@ -8,12 +8,13 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from intact.ops.base import OpKind, present
+from intact.ops.base import FloatOnly
+from intact.ops.call import present
 
 
 @final
 @dataclass(frozen=True)
-class Floor(OpKind):
+class Floor(FloatOnly):
     """The largest whole number that is not above x."""
 
     name: ClassVar[str] = "FLOOR"
@@ -24,7 +25,7 @@ class Floor(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Ceil(OpKind):
+class Ceil(FloatOnly):
     """The smallest whole number that is not below x."""
 
     name: ClassVar[str] = "CEIL"
@@ -35,7 +36,7 @@ class Ceil(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Round(OpKind):
+class Round(FloatOnly):
     """The nearest whole number, of two the even one: 0.5 -> 0, 1.5 -> 2. Source: LiteRT kernels/internal/reference/round.h."""
 
     name: ClassVar[str] = "ROUND"
@@ -46,7 +47,7 @@ class Round(OpKind):
 
 @final
 @dataclass(frozen=True)
-class Sign(OpKind):
+class Sign(FloatOnly):
     """-1, 0 or 1."""
 
     name: ClassVar[str] = "SIGN"
@@ -57,7 +58,7 @@ class Sign(OpKind):
 
 @final
 @dataclass(frozen=True)
-class FloorDiv(OpKind):
+class FloorDiv(FloatOnly):
     """``floor(a / b)``."""
 
     name: ClassVar[str] = "FLOOR_DIV"
@@ -68,7 +69,7 @@ class FloorDiv(OpKind):
 
 @final
 @dataclass(frozen=True)
-class FloorMod(OpKind):
+class FloorMod(FloatOnly):
     """``a - b floor(a / b)``: it has the sign of b."""
 
     name: ClassVar[str] = "FLOOR_MOD"

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from intact.errors import ModelError, UnsupportedError
-from intact.ops.base import CLAMPS, Activation, Call, Moves, OpKind, activate, bounded, integers, move, present
-from intact.ops.scales import Passed, homogeneous, unscaled
+from intact.errors import ModelError
+from intact.ops.base import Activated, Counts, Moves, Rearranges
+from intact.ops.call import Activation, activate, bounded, integers, present
+from intact.ops.scales import Passed, unscaled
 
 
 @final
 @dataclass(frozen=True)
-class Reshape(Moves):
+class Reshape(Rearranges):
     """The same numbers in another shape: the second input's, else ``new_shape``; one dimension may be -1."""
 
     name: ClassVar[str] = "RESHAPE"
@@ -33,7 +34,7 @@ class Reshape(Moves):
 
 @final
 @dataclass(frozen=True)
-class Transpose(Moves):
+class Transpose(Rearranges):
     """Axes in another order."""
 
     name: ClassVar[str] = "TRANSPOSE"
@@ -44,7 +45,7 @@ class Transpose(Moves):
 
 @final
 @dataclass(frozen=True)
-class Squeeze(Moves):
+class Squeeze(Rearranges):
     """Without axes of length 1: those named, or all."""
 
     name: ClassVar[str] = "SQUEEZE"
@@ -57,7 +58,7 @@ class Squeeze(Moves):
 
 @final
 @dataclass(frozen=True)
-class ExpandDims(Moves):
+class ExpandDims(Rearranges):
     """With one more axis of length 1."""
 
     name: ClassVar[str] = "EXPAND_DIMS"
@@ -78,7 +79,7 @@ def _pads(inputs: tuple[Tensor | None, ...]) -> list[int]:
 
 @final
 @dataclass(frozen=True)
-class Pad(Moves):
+class Pad(Rearranges):
     """Zeros around; paddings [rank, 2]."""
 
     name: ClassVar[str] = "PAD"
@@ -105,7 +106,7 @@ class PadV2(Moves):
 
 @final
 @dataclass(frozen=True)
-class MirrorPad(Moves):
+class MirrorPad(Rearranges):
     """The tensor's own values around, mirrored with (``symmetric``) or without the edge (``reflect``)."""
 
     name: ClassVar[str] = "MIRROR_PAD"
@@ -131,7 +132,7 @@ class MirrorPad(Moves):
 
 @final
 @dataclass(frozen=True)
-class Concatenation(Moves):
+class Concatenation(Activated, Moves):
     """Tensors one after the other along ``axis``."""
 
     name: ClassVar[str] = "CONCATENATION"
@@ -142,17 +143,12 @@ class Concatenation(Moves):
         return activate(torch.cat([present(x, "value") for x in inputs], self.axis), self.activation)
 
     def passes(self, *marks: Tensor | None) -> Passed:
-        return (self.compute(*marks),) if homogeneous(CLAMPS, self.activation) else None
-
-    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        if self.activation != "none":
-            raise UnsupportedError("integer kernels of CONCATENATION take no fused activation")
-        return move(self, call)
+        return (self.compute(*marks),) if self.is_homogeneous else None
 
 
 @final
 @dataclass(frozen=True)
-class Pack(Moves):
+class Pack(Rearranges):
     """Tensors stacked along a new ``axis``."""
 
     name: ClassVar[str] = "PACK"
@@ -165,7 +161,7 @@ class Pack(Moves):
 
 @final
 @dataclass(frozen=True)
-class Unpack(Moves):
+class Unpack(Rearranges):
     """The slices along ``axis``, each a tensor."""
 
     name: ClassVar[str] = "UNPACK"
@@ -178,7 +174,7 @@ class Unpack(Moves):
 
 @final
 @dataclass(frozen=True)
-class Split(Moves):
+class Split(Rearranges):
     """``count`` equal parts along the axis in the first input."""
 
     name: ClassVar[str] = "SPLIT"
@@ -194,7 +190,7 @@ class Split(Moves):
 
 @final
 @dataclass(frozen=True)
-class SplitV(Moves):
+class SplitV(Rearranges):
     """Parts of the sizes in the second input along the axis in the third; one size may be -1."""
 
     name: ClassVar[str] = "SPLIT_V"
@@ -209,7 +205,7 @@ class SplitV(Moves):
 
 @final
 @dataclass(frozen=True)
-class Slice(Moves):
+class Slice(Rearranges):
     """``x[begin : begin + size]`` along every axis; size -1: to the end."""
 
     name: ClassVar[str] = "SLICE"
@@ -223,7 +219,7 @@ class Slice(Moves):
 
 @final
 @dataclass(frozen=True)
-class StridedSlice(Moves):
+class StridedSlice(Rearranges):
     """``x[begin:end:strides]``; the bits of the masks say, axis by axis, which bounds are left open or axes dropped.
 
     An entry may also stand for all axes that no other names (``ellipsis_mask``) or for a new one (``new_axis_mask``).
@@ -283,7 +279,7 @@ class StridedSlice(Moves):
 
 @final
 @dataclass(frozen=True)
-class Gather(Moves):
+class Gather(Rearranges):
     """The slices of x along ``axis`` at the indices in the second input."""
 
     name: ClassVar[str] = "GATHER"
@@ -317,7 +313,7 @@ def _gather_in_batches(x: Tensor, index: Tensor, axis: int, batch: int) -> Tenso
 
 @final
 @dataclass(frozen=True)
-class Tile(Moves):
+class Tile(Rearranges):
     """x repeated along every axis."""
 
     name: ClassVar[str] = "TILE"
@@ -330,7 +326,7 @@ class Tile(Moves):
 
 @final
 @dataclass(frozen=True)
-class BroadcastTo(Moves):
+class BroadcastTo(Rearranges):
     """x repeated to a shape that it broadcasts to."""
 
     name: ClassVar[str] = "BROADCAST_TO"
@@ -341,7 +337,7 @@ class BroadcastTo(Moves):
 
 @final
 @dataclass(frozen=True)
-class ReverseV2(Moves):
+class ReverseV2(Rearranges):
     """x backwards along the axes in the second input."""
 
     name: ClassVar[str] = "REVERSE_V2"
@@ -352,7 +348,7 @@ class ReverseV2(Moves):
 
 @final
 @dataclass(frozen=True)
-class ShapeOf(OpKind):
+class ShapeOf(Counts):
     """The shape of x as integers."""
 
     name: ClassVar[str] = "SHAPE"
@@ -361,6 +357,3 @@ class ShapeOf(OpKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.tensor(tuple(present(inputs[0], "x").shape), dtype=getattr(torch, self.dtype))
-
-    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        return (self.compute(*call.inputs),)

@@ -1,13 +1,16 @@
-"""Which ops of an integer network stay in float because that is faster and no less exact, and how islands of them grow."""
+"""Which ops of an integer network stay in float, by wish or because that is faster and no less exact, and how islands grow."""
 
 from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import final
 
-from intact.network.graph import Graph, Op
+from intact.errors import OptionError
+from intact.network.graph import Graph, Op, short_name
 from intact.ops.base import SameAsInput
+from intact.planning.request import Request
 from intact.planning.targets import Target
 from intact.rewrite.view import View
 
@@ -53,3 +56,24 @@ class _Sea:
         if op.kind.name in self.target.light:
             return any(before) or all(after)
         return isinstance(op.kind.range_rule, SameAsInput) and all(before) and all(after)
+
+
+def kept_float(graph: Graph, request: Request) -> set[int]:
+    """First outputs of the ops in float. ``keep_float`` holds op kinds, names of output tensors as they are or as messages
+    show them, or patterns of these.
+    """
+    kept = set(request.float_ops)
+    for pattern in request.keep_float:
+        hits = {
+            op.output for op in graph.ops if any(name == pattern or fnmatchcase(name, pattern) for name in _names(graph, op))
+        }
+        if not hits:
+            some = ", ".join(repr(short_name(graph[op.output].origin)) for op in graph.ops[:3])
+            raise OptionError(f"--keep-float {pattern!r} matches no op; names are op kinds or output tensors such as {some}")
+        kept |= hits
+    return kept
+
+
+def _names(graph: Graph, op: Op) -> tuple[str, ...]:
+    t = graph[op.output]
+    return op.kind.name, t.origin, t.name, short_name(t.origin), graph.label(op)

@@ -16,10 +16,6 @@ import numpy as np
 import torch
 
 from intact.network.graph import Graph, Op, Tensor
-from intact.ops.activation import Softmax
-from intact.ops.base import Moves
-from intact.ops.elementwise import Add, Mul
-from intact.ops.logic import Select, SelectV2
 from intact.planning.ranges import Range
 
 #: An element this far below its row's largest is masked: exp(-40) = 4e-18, which float32 cannot add to 1.
@@ -45,19 +41,19 @@ class Masks:
         """Tensors that a softmax reads, itself or through ops that keep its rows, once a mask was added or chosen."""
         made_by, found = self.graph.producers(), set[int]()
         for op in self.graph.ops:
-            if not isinstance(op.kind, Softmax) or op.inputs[0] is None:
+            if op.kind.softmax_factor() is None or op.inputs[0] is None:
                 continue
             path = [op.inputs[0]]
             while (before := made_by.get(path[-1])) is not None and (x := self._moved(before)) is not None:
                 path.append(x)
-            if before is not None and isinstance(before.kind, (Add, Select, SelectV2)):
+            if before is not None and before.kind.combines in ("sum", "choice"):
                 found.update(path)
         return frozenset(found)
 
     def _moved(self, op: Op) -> int | None:
         """The only float that the op reads, if it moves whole rows of it."""
         floats = [i for i in op.reads if self.graph[i].is_float]
-        if not isinstance(op.kind, Moves) or len(floats) != 1:
+        if not op.kind.moves or len(floats) != 1:
             return None
         same = self.graph[floats[0]].shape[-1:] == self.graph[op.output].shape[-1:]
         return floats[0] if same else None
@@ -128,13 +124,13 @@ def _lower(i: int, floor: float, known: dict[int, Range], found: dict[int, Range
 def _demanded(op: Op, floor: float, known: Mapping[int, Range]) -> list[tuple[int, float]]:
     """For each float that the op reads the value below which its output is at the floor or under it in any case."""
     floats = [i for i in dict.fromkeys(op.reads) if i in known]
-    if isinstance(op.kind, Add) and len(floats) == 2:
+    if op.kind.combines == "sum" and len(floats) == 2:
         a, b = floats
         return [(a, floor - known[b][1]), (b, floor - known[a][1])]
-    if isinstance(op.kind, Mul) and len(floats) == 2 and floor < 0:
+    if op.kind.combines == "product" and len(floats) == 2 and floor < 0:
         ends = zip(floats, (known[i] for i in reversed(floats)), strict=True)
         return [(i, _STEPS * floor / high) for i, (low, high) in ends if low >= 0 and high > 0]
-    return [(i, floor) for i in floats] if isinstance(op.kind, Moves) else []
+    return [(i, floor) for i in floats] if op.kind.moves else []
 
 
 def _extremes(t: Tensor) -> Range:

@@ -9,11 +9,12 @@ from typing import Final
 from intact.network.graph import Graph, Op
 from intact.numbers.affine import Affine
 from intact.ops.base import SameAsInput
-from intact.ops.elementwise import Add, Maximum, Minimum, Mul, Sub
-from intact.ops.logic import Select, SelectV2
 from intact.planning.plan import Edge, Entry, Plan
 from intact.planning.request import Request
 from intact.planning.targets import Target
+
+#: How an op may make each element of the same elements of what it reads such that something of a state's stays there.
+_KEEPING: Final = ("sum", "difference", "product", "extreme", "choice")
 
 
 def mixed(graph: Graph, narrow: Plan, wide: Plan, ops: Iterable[int]) -> Plan:
@@ -42,17 +43,13 @@ def mixed(graph: Graph, narrow: Plan, wide: Plan, ops: Iterable[int]) -> Plan:
     return replace(narrow, tensors=tensors, edges=dict(sorted(edges.items())), boundary=boundary, names=names)
 
 
-#: Ops that give each element from the same element of what they read: what they keep of a state stays where it is.
-_ELEMENTWISE: Final = (Add, Sub, Mul, Maximum, Minimum, Select, SelectV2)
-
-
 def accumulators(graph: Graph) -> tuple[int, ...]:
     """What is written to states whose new value comes element by element from the old one: an LSTM's cell, a GRU's state."""
     found = []
     for state in graph.states:
         reached = {state.read}
         for op in graph.ops:
-            if isinstance(op.kind, _ELEMENTWISE) and reached.intersection(op.reads):
+            if op.kind.combines in _KEEPING and reached.intersection(op.reads):
                 reached.update(op.outputs)
         if state.write in reached and state.write != state.read:
             found.append(state.write)

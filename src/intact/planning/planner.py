@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Final
 
 import numpy as np
 
 from intact.errors import ModelError, OptionError, UnsupportedError
-from intact.network.graph import Graph, Op, short_name
+from intact.network.graph import Graph, Op
 from intact.network.weighted import Weighted, weighted
 from intact.numbers.affine import (
     Affine,
@@ -24,7 +23,7 @@ from intact.numbers.affine import (
 from intact.ops.base import SameAsInput
 from intact.ops.opaque import Opaque
 from intact.planning.exactness import exact
-from intact.planning.islands import float_islands
+from intact.planning.islands import float_islands, kept_float
 from intact.planning.masks import Masks, is_bounded
 from intact.planning.mixed_widths import accumulators, mixed, wide_ops, wider
 from intact.planning.plan import Edge, Entry, Plan
@@ -46,7 +45,7 @@ def make_plan(graph: Graph, ranges: Mapping[int, Range], request: Request) -> Pl
     Raises UnsupportedError when an op has no integer kernel and the target forbids float islands, OptionError when
     ``keep_float`` matches nothing.
     """
-    draft = _Draft(graph, request, ranges, _kept_float(graph, request))
+    draft = _Draft(graph, request, ranges, kept_float(graph, request))
     if request.scheme.is_integer:
         draft.plan_integers()
     else:
@@ -79,27 +78,6 @@ def first_plan(graph: Graph, ranges: Mapping[int, Range], request: Request, outp
     """
     sums = accumulators(graph) if request.scheme.activations == "int8" else ()
     return mixed_plan(graph, ranges, request, (*outputs, *sums))
-
-
-def _kept_float(graph: Graph, request: Request) -> set[int]:
-    """First outputs of the ops in float. ``keep_float`` holds op kinds, names of output tensors as they are or as messages
-    show them, or patterns of these.
-    """
-    kept = set(request.float_ops)
-    for pattern in request.keep_float:
-        hits = {
-            op.output for op in graph.ops if any(name == pattern or fnmatchcase(name, pattern) for name in _names(graph, op))
-        }
-        if not hits:
-            some = ", ".join(repr(short_name(graph[op.output].origin)) for op in graph.ops[:3])
-            raise OptionError(f"--keep-float {pattern!r} matches no op; names are op kinds or output tensors such as {some}")
-        kept |= hits
-    return kept
-
-
-def _names(graph: Graph, op: Op) -> tuple[str, ...]:
-    t = graph[op.output]
-    return op.kind.name, t.origin, t.name, short_name(t.origin), graph.label(op)
 
 
 @dataclass

@@ -12,7 +12,8 @@ import torch
 from intact.data import Samples
 from intact.network.channels import Channels, free_channels
 from intact.network.graph import Graph, Op, Tensor
-from intact.network.verify import concrete, verify
+from intact.network.shapes import concrete
+from intact.network.verify import verify
 from intact.network.weighted import weighted
 from intact.ops.base import WeightedKind
 from intact.ops.scales import ONE

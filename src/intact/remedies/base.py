@@ -17,6 +17,7 @@ from intact.data import Samples
 from intact.network.graph import Graph
 from intact.planning.plan import Plan
 from intact.planning.quantized import Quantized
+from intact.progress import Progress, silent
 from intact.simulate.engine import Batch, Program, map_batches, run_batches
 
 #: Calibrates a float graph and plans it, given first outputs of ops to keep precise, and of ops with weights of 8 bits.
@@ -24,7 +25,6 @@ MakePlan: TypeAlias = Callable[[Graph, tuple[int, ...], tuple[int, ...]], Plan]
 
 Said = TypeVar("Said")
 
-_BATCH: Final = 32
 #: On so many samples, a rewrite may change the float output by this part of its spread: rounding, and no more.
 _FEW: Final = 16
 _UNCHANGED: Final = 1e-3
@@ -34,11 +34,6 @@ _OTHER_INTEGERS: Final = 0.01
 
 def _unkept(network: Quantized) -> None:
     del network
-
-
-def silent(step: str, done: int, total: int) -> None:
-    """The progress of what nobody watches."""
-    del step, done, total
 
 
 @final
@@ -58,7 +53,7 @@ class Context:
     seed: int = 0
     device: str = "cpu"
     deadline: float = float("inf")
-    progress: Callable[[str, int, int], None] = silent
+    progress: Progress = silent
     folder: Path | None = None
     keep: Callable[[Quantized], None] = _unkept
 
@@ -83,7 +78,7 @@ def look_at(  # noqa: PLR0913, PLR0917  # what to look at, and how to look
     def seen(batch: Batch) -> dict[int, Said]:
         return program.look(batch, lambda tensor, y: look(y) if tensor.id in wanted else None)
 
-    parts = map_batches(seen, (batch for batch, _ in samples.batches(_BATCH)), context.device)
+    parts = map_batches(seen, (batch for batch, _ in samples.batches()), context.device)
     return functools.reduce(lambda all_, part: {i: fold(all_[i], part[i]) for i in all_}, parts)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from intact.data import Samples
 from intact.network.graph import Op
-from intact.network.verify import concrete
+from intact.network.shapes import concrete
 from intact.planning.quantized import Quantized
 from intact.planning.steps import own_biases
 from intact.remedies.base import Context, Remedy

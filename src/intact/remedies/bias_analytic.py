@@ -10,7 +10,7 @@ import torch
 
 from intact.data import Samples
 from intact.network.graph import Graph
-from intact.network.verify import concrete
+from intact.network.shapes import concrete
 from intact.network.weighted import Weighted
 from intact.numbers.affine import Affine, dequantize_array, quantize_weight
 from intact.planning.quantized import Quantized

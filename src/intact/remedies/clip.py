@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar, Final, final
+from typing import ClassVar, final
 
 import numpy as np
 
@@ -18,8 +18,6 @@ from intact.planning.ranges import Range, estimator, hull
 from intact.planning.steps import slots, with_bias_formats
 from intact.remedies.base import Context, Remedy
 from intact.simulate.calibrate import observe
-
-_BATCH: Final = 32
 
 
 @final
@@ -44,7 +42,7 @@ class Clip(Remedy):
         if context.by_extremes is not None and "mixed" not in network.remedies:
             plan = context.by_extremes(graph, (), ())
         few = samples.spread(self.samples)
-        seen = observe(graph, lambda: (b for b, _ in few.batches(_BATCH)), histogram=True, device=context.device)
+        seen = observe(graph, lambda: (b for b, _ in few.batches()), histogram=True, device=context.device)
         constants = {t.id: np.asarray(t.data) for t in graph.constants() if t.is_float}
 
         def needed(i: int, dtype: str) -> Range:

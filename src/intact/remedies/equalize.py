@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from intact.data import Samples
-from intact.network.channels import Channels, columns, free_channels, rescaled
+from intact.network.channels import Channels, free_channels, rescaled
 from intact.network.graph import Op
 from intact.network.verify import verify
-from intact.network.weighted import data_of, weighted
+from intact.network.weighted import columns, data_of, weighted
 from intact.numbers.affine import Affine, Format
 from intact.ops.base import WeightedKind
 from intact.ops.scales import ONE

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from intact.data import Samples
-from intact.network.verify import concrete
+from intact.network.shapes import concrete
 from intact.planning.quantized import Quantized
 from intact.remedies.base import Context, Remedy
 from intact.remedies.student import Student

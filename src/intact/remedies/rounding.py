@@ -15,7 +15,7 @@ from torch import Tensor
 
 from intact.data import Samples
 from intact.network.graph import Graph, Op
-from intact.network.verify import concrete
+from intact.network.shapes import concrete
 from intact.numbers.affine import Affine, weight_limits
 from intact.planning.plan import Edge
 from intact.planning.quantized import Quantized

@@ -11,16 +11,15 @@ import torch
 from torch import Tensor
 
 from intact.data import Samples
+from intact.data.samples import BATCH
 from intact.network.graph import Graph
-from intact.network.verify import concrete
+from intact.network.shapes import concrete
 from intact.remedies.base import Context
 from intact.remedies.student import Student
 from intact.simulate.engine import Program, one_per_core
 
 #: Both networks' live activations are held for all samples at once; this many numbers in the largest of them.
 _ROOM: Final = 48 << 20
-#: Samples that enter together.
-_BATCH: Final = 32
 
 Values: TypeAlias = dict[int, Tensor]
 
@@ -66,7 +65,7 @@ class SideBySide:
         fits = self._fits[n]
         if fits < 2 * held.count and not held.count < fits == self._fits[-1]:
             return held
-        step = max(1, min(_BATCH, self._fits[0] // 4))
+        step = max(1, min(BATCH, self._fits[0] // 4))
         starts = range(held.count, fits, step)
         parts = list(one_per_core(lambda at: self._entering(n, range(at, min(at + step, fits))), starts, self.context.device))
         parts = [*([(held.real, held.stored)] if held.count else []), *parts]

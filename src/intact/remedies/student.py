@@ -15,9 +15,8 @@ from torch import Tensor
 from intact.network.graph import Graph, Op
 from intact.network.lanes import Lanes
 from intact.numbers.affine import Affine, Format, limits, weight_limits
-from intact.ops.activation import HardSwish
-from intact.ops.base import CLAMPS, Moves, OpKind, fused
-from intact.ops.elementwise import Add, Mul, Sub
+from intact.ops.base import Moves, OpKind
+from intact.ops.call import CLAMPS
 from intact.planning.plan import Edge, Plan
 from intact.planning.steps import grown, integer_weights, place_of, slots, sums, units, with_bias_formats
 from intact.remedies.straight_through import KEPT, Made, counted, fake_quantize
@@ -27,8 +26,6 @@ from intact.simulate.engine import one_per_core, run_ops
 Given: TypeAlias = Mapping[Edge | str, Tensor]
 
 NOTHING: Final[Given] = MappingProxyType({})
-#: Ops that cost one pass over memory: their results are made again on the way back rather than kept.
-_CHEAP: Final = (Add, Sub, Mul, HardSwish)
 
 
 @final
@@ -83,7 +80,7 @@ class Student(torch.nn.Module):
         made = self.lanes.compute(op, kind, tuple(read))
         if op.output in self._moved:
             return made
-        how = Made(clamp, functools.partial(self._again, op, kind), tuple(read)) if isinstance(kind, _CHEAP) else Made(clamp)
+        how = Made(clamp, functools.partial(self._again, op, kind), tuple(read)) if kind.cheap else Made(clamp)
         stored = zip(op.outputs, made, strict=True)
         return tuple(self.store(y, i, made=how, given=given) if y.is_floating_point() else y for i, y in stored)
 
@@ -181,7 +178,7 @@ class Student(torch.nn.Module):
 
 def _unclamped(op: Op, plan: Plan) -> tuple[OpKind, tuple[float, float] | None]:
     """The op without its fused activation, and the ends that clamp its output instead where that is stored as integers."""
-    clamp = CLAMPS[fused(op.kind)]
+    clamp = CLAMPS[op.kind.unfused()[1]]
     if clamp is None or clamp == CLAMPS["none"] or not isinstance(plan.own(op.output), Affine):
         return op.kind, None
     return replace(op.kind, activation="none"), clamp  # type: ignore[type-var]

@@ -1,1 +1,1 @@
-"""A result as files: result.json, result.md, plan.json. Reports read figures, never models."""
+"""A result as text: result.json, result.md and what the terminal shows. Reports read figures, never models."""

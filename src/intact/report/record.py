@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from intact.measure.accuracy import Verdict
-from intact.run.quantize import Result
-from intact.search.ladder import front
+from intact.run.result import Result
+from intact.search.candidate import front
 
 SCHEMA: Final = "intact-result/1"
 
@@ -26,7 +26,7 @@ def record(result: Result) -> dict[str, Any]:
         "taken": result.taken,
         "steps": list(result.steps),
         "front": list(front(result.candidates)),
-        "findings": [{"kind": f.kind, "message": f.message} for f in result.findings],
+        "findings": [vars(f) for f in result.findings],
     }
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, final
 
+from rich import progress as rich_progress
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from intact.measure.figures import Reading
+from intact.progress import Progress
 from intact.report.numbers import interval, number
 from intact.report.record import to_json
 
@@ -33,9 +35,9 @@ class Output:
         return Console(quiet=self.quiet or self.json, highlight=False)
 
     @contextmanager
-    def progress(self) -> Iterator[Callable[[str, int, int], None]]:
+    def progress(self) -> Iterator[Progress]:
         """A bar for each step, on standard error, so that standard output stays for results."""
-        bars = Progress(
+        bars = rich_progress.Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
@@ -61,11 +63,20 @@ class Output:
         if not (self.quiet or self.json):
             sys.stderr.write(f"{text}\n")
 
+    def say(self, text: str) -> None:
+        """A sentence among the results, on one line however long."""
+        self.console.print(text, soft_wrap=True, markup=False)
+
+    def notes(self, messages: Iterable[str]) -> None:
+        """What was noticed, a line each."""
+        for message in messages:
+            self.say(f"note: {message}")
+
     def readings(self, title: str, readings: tuple[Reading, ...]) -> None:
         """The figures as a table."""
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-        for column, justify in (("model", "left"), ("figure", "left"), ("value", "right"), ("95 % interval", "left")):
-            table.add_column(column, justify="right" if justify == "right" else "left")
+        for column in ("model", "figure", "value", "95 % interval"):
+            table.add_column(column, justify="right" if column == "value" else "left")
         for reading in readings:
             m = reading.measurement
             table.add_row(reading.of, m.name, f"{number(m.value)} {m.unit}", interval(m.low, m.high))

@@ -9,13 +9,14 @@ from typing import Final, final
 import numpy as np
 
 from intact.network.graph import Graph, Op, Tensor, constant, rebuild
-from intact.network.verify import infer_values, verify
+from intact.network.shapes import infer_values
+from intact.network.verify import verify
 from intact.numbers.affine import Index
 from intact.ops.base import OpKind
 from intact.ops.convolution import TransposeConv
 from intact.ops.shaping import Reshape
 from intact.rewrite.freeing import free_batch
-from intact.rewrite.rewrites import REWRITES
+from intact.rewrite.table import REWRITES
 from intact.rewrite.view import View
 
 

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias, final
 import numpy as np
 
 from intact.network.graph import Graph, Op, Tensor, constant, rebuild
-from intact.network.verify import open_batch
+from intact.network.shapes import open_batch
 from intact.ops.base import OpKind
 from intact.ops.shaping import Reshape, Slice, StridedSlice
 from intact.rewrite.view import View

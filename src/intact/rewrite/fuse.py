@@ -63,7 +63,7 @@ def _cell(view: View, hidden: State) -> _Cell | None:
     gate_i, gate_g = _pair(view, new, Logistic, Tanh)
     if gate_f is None or gate_i is None or gate_g is None or cell.read not in kept.inputs:
         return None
-    split = view.made_by.get(gate_i.inputs[0] or 0)
+    split = view.producer(gate_i.inputs[0])
     parts = tuple(gate.inputs[0] for gate in (gate_i, gate_f, gate_g, gate_o))
     if split is None or split.kind != Split(4) or split.outputs != parts:
         return None
@@ -78,7 +78,7 @@ def _cell(view: View, hidden: State) -> _Cell | None:
 
 
 def _made(view: View, i: int | None, kind: OpKind | type[OpKind]) -> Op | None:
-    op = view.made_by.get(-1 if i is None else i)
+    op = view.producer(i)
     if op is None:
         return None
     return op if op.kind == kind or (isinstance(kind, type) and isinstance(op.kind, kind)) else None
@@ -110,12 +110,9 @@ def _is_closed(view: View, cell: _Cell) -> bool:
         and r.shape == (4 * units, units)
         and view.shape(cell.hidden.read) == view.shape(cell.cell.read) == rows
         and view.shape(cell.inward.inputs[0]) == (1, w.shape[1])
-        and all(_has_constant_bias(view, op) and op.kind == FullyConnected() for op in (cell.inward, cell.recurrent))
+        and all(view.data(i) is not None for op in (cell.inward, cell.recurrent) for i in op.reads[1:])
+        and cell.inward.kind == cell.recurrent.kind == FullyConnected()
     )
-
-
-def _has_constant_bias(view: View, op: Op) -> bool:
-    return len(op.inputs) < 3 or op.inputs[2] is None or view.data(op.inputs[2]) is not None
 
 
 def _fused(graph: Graph, cell: _Cell) -> Graph:
@@ -136,7 +133,7 @@ def _fused(graph: Graph, cell: _Cell) -> Graph:
         data = view.data(op.inputs[2]) if len(op.inputs) > 2 else None
         return np.zeros(4 * units, np.float32) if data is None else data.reshape(-1)
 
-    x = cell.inward.inputs[0] or 0
+    x = graph.operand(cell.inward, 0).id
     inputs: list[int | None] = [None] * 24
     inputs[0] = step = flow((1, 1, view.shape(x)[1]), "step")
     for positions, values in (

@@ -11,10 +11,13 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from intact.network.graph import Graph, Op, Tensor, constant, rebuild
-from intact.network.verify import concrete, verify
+from intact.network.shapes import concrete
+from intact.network.verify import verify
+from intact.network.weighted import weighted
 from intact.numbers.affine import Index
 from intact.ops.activation import Abs, HardSwish, LeakyRelu, Neg, PRelu, Relu, Relu6, ReluN1To1
-from intact.ops.base import Activation, same_padding
+from intact.ops.base import same_padding
+from intact.ops.call import Activation
 from intact.ops.convolution import DepthwiseConv2D
 from intact.ops.elementwise import Add, Mul, SquaredDifference, Sub
 from intact.ops.logic import Select, SelectV2
@@ -31,7 +34,7 @@ from intact.rewrite.moves import (
     tile_as_concatenation,
     transpose_within,
 )
-from intact.rewrite.rewrites import REWRITES
+from intact.rewrite.table import REWRITES
 from intact.rewrite.view import View
 
 #: Given the graph, an op and a free tensor id: the ops in its place, and the tensors they need.
@@ -78,7 +81,7 @@ def _clamp(activation: Activation) -> Lowering:
 
 def _sum(graph: Graph, op: Op, free: int) -> tuple[list[Op], list[Tensor]]:
     """A sum over k elements as k times their MEAN."""
-    out, x = graph[op.output], graph[op.inputs[0] or 0]
+    out, x = graph[op.output], graph.operand(op, 0)
     if not isinstance(op.kind, Sum):
         raise TypeError(op.kind.name)
     count = prod(concrete(x)) // max(prod(concrete(out)), 1)
@@ -100,7 +103,7 @@ def _short_index(graph: Graph, op: Op, free: int) -> tuple[list[Op], list[Tensor
 
 def _average_pool(graph: Graph, op: Op, free: int) -> tuple[list[Op], list[Tensor]]:
     """An average pool whose windows are all whole as a depthwise convolution with weights 1/k."""
-    kind, x, out = op.kind, graph[op.inputs[0] or 0], graph[op.output]
+    kind, x, out = op.kind, graph.operand(op, 0), graph[op.output]
     if not isinstance(kind, AveragePool2D):
         raise TypeError(op.kind.name)
     height, width = kind.filter
@@ -118,8 +121,8 @@ def _prelu(depthwise: bool, graph: Graph, op: Op, free: int) -> tuple[list[Op], 
 
     ``depthwise``: the products are a convolution of one element, whose weights have a scale per channel.
     """
-    x, out, alpha = op.inputs[0], graph[op.output], graph[op.inputs[1] or 0].data
-    if alpha is None or x is None:
+    x, out, alpha = graph.operand(op, 0).id, graph[op.output], graph.operand(op, 1).data
+    if alpha is None:
         return [op], []
     if (alpha == alpha.flat[0]).all():
         return [Op(LeakyRelu(float(alpha.flat[0])), (x,), op.outputs)], []
@@ -230,14 +233,11 @@ def _with_biases(graph: Graph) -> Graph:
     """Zeros for every bias that is left out: the int8 kernels of CONV_2D insist on one, and remedies correct it."""
     ops, made = list[Op](), list[Tensor]()
     for op in graph.ops:
-        weight = op.kind.weight
-        w = None if weight is None else op.inputs[weight.input]
-        if weight is None or w is None or any(i is not None for i in op.inputs[weight.bias : weight.bias + 1]):
+        found = weighted(graph, op)
+        if found is None or found.bias is not None:
             ops.append(op)
             continue
-        zeros = np.zeros(concrete(graph[w])[weight.axis], np.float32)
-        free = graph.next_id + len(made)
-        made.append(constant(free, zeros, like=graph[w], name=f"bias{free}", made_by="lower"))
-        given = (*op.inputs, *[None] * weight.bias)[: weight.bias]
-        ops.append(replace(op, inputs=(*given, free)))
+        zeros, free = np.zeros(concrete(found.weight)[found.axis], np.float32), graph.next_id + len(made)
+        made.append(constant(free, zeros, like=found.weight, name=f"bias{free}", made_by="lower"))
+        ops.append(found.with_bias(free))
     return rebuild(graph, ops, made)

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from intact.errors import IntactError, OptionError
-from intact.network.channels import columns, free_channels, rescaled
+from intact.network.channels import free_channels, rescaled
 from intact.network.graph import Graph, Op, Tensor, rebuild
-from intact.network.verify import concrete, verify
-from intact.network.weighted import data_of, weight_of, weighted
-from intact.ops.base import CLAMPS, Moves, WeightedKind
+from intact.network.shapes import concrete
+from intact.network.verify import verify
+from intact.network.weighted import Weighted, columns, weighted
+from intact.ops.base import Moves
 from intact.ops.convolution import DepthwiseConv2D
 from intact.ops.elementwise import Mul
-from intact.ops.scales import homogeneous
 from intact.rewrite.view import View
 
 Kind: TypeAlias = Literal["scale", "part", "enter", "leave"]
@@ -73,10 +73,10 @@ def parts(graph: Graph, op: Op) -> Mapping[int, np.ndarray]:
 
     Empty unless all readers do so, and the op's weights can be cut.
     """
-    out, kind = op.output, op.kind
-    if not isinstance(kind, WeightedKind) or isinstance(kind, DepthwiseConv2D) or out in graph.ends:
+    out, whole = op.output, weighted(graph, op)
+    if whole is None or isinstance(op.kind, DepthwiseConv2D) or out in graph.ends:
         return {}
-    if any(i is not None and not graph[i].is_constant for n, i in enumerate(op.inputs) if i != data_of(graph, op)):
+    if any(not graph[i].is_constant for i in op.reads if i != whole.data.id):
         return {}
     shape, found = concrete(graph[out]), dict[int, np.ndarray]()
     channels = torch.arange(1, shape[-1] + 1, dtype=torch.float64).broadcast_to(shape)
@@ -98,17 +98,11 @@ def parts(graph: Graph, op: Op) -> Mapping[int, np.ndarray]:
             if y.shape[:-1] != shape[:-1] or not bool((y == picked).all()) or bool((picked < 1).any()) or i in graph.ends:
                 return {}
             found[i] = picked.numpy().astype(np.int64) - 1
-    return found if len(found) > 1 and not _is_grouped(graph, op) else {}
+    return found if len(found) > 1 and not _is_grouped(whole) else {}
 
 
-def _is_grouped(graph: Graph, op: Op) -> bool:
-    x = data_of(graph, op)
-    met = None if x is None else columns(op, _count(graph, op, x), weight_of(graph, op).shape)
-    return met is None or met.shape[0] != 1
-
-
-def _count(graph: Graph, op: Op, x: int) -> int:
-    return op.kind.reads(concrete(graph[x]), weight_of(graph, op).shape) if isinstance(op.kind, WeightedKind) else 0
+def _is_grouped(found: Weighted) -> bool:
+    return len(columns(found.op, found.count, concrete(found.weight))) != 1
 
 
 def _part(graph: Graph, step: Step) -> Graph:
@@ -144,9 +138,9 @@ def can_enter(graph: Graph, i: int) -> bool:
 
 def _takes(graph: Graph, op: Op, i: int) -> bool:
     found = weighted(graph, op)
-    if not isinstance(op.kind, WeightedKind) or found is None or not found.is_constant or found.data.id != i:
+    if found is None or not found.is_constant or found.data.id != i:
         return False
-    return len(graph.consumers()[found.weight.id]) == 1 and _count(graph, op, i) == concrete(graph[i])[-1]
+    return len(graph.consumers()[found.weight.id]) == 1 and found.count == concrete(graph[i])[-1]
 
 
 def _enter(graph: Graph, step: Step) -> Graph:
@@ -171,10 +165,10 @@ def _enter(graph: Graph, step: Step) -> Graph:
 def can_leave(graph: Graph, op: Op) -> bool:
     """Whether the op's weights can make each column of its output smaller: they are its own, and nothing is clamped."""
     found, readers = weighted(graph, op), graph.consumers()
-    if not isinstance(op.kind, WeightedKind) or found is None:
+    if found is None:
         return False
     own = all(t is None or (t.is_constant and len(readers[t.id]) == 1) for t in (found.weight, found.bias))
-    return own and homogeneous(CLAMPS, op.kind.activation)
+    return own and found.kind.is_homogeneous
 
 
 def _leave(graph: Graph, step: Step) -> Graph:

@@ -9,9 +9,8 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from intact.errors import ModelError
 from intact.network.graph import Dim, Graph, Op, Tensor, constant
-from intact.network.verify import concrete
+from intact.network.shapes import concrete
 from intact.numbers.affine import Index
 from intact.ops.base import OpKind
 from intact.ops.elementwise import Add, Mul, Sub
@@ -78,8 +77,8 @@ def transpose_within(rank: int, graph: Graph, op: Op, free: int) -> Made:
     Axes that stay together are one axis, axes of length 1 are none; what is still too many is done in several steps, each
     of which moves one block. Worked: [1, 16, 16, 2, 2, 2] by (0, 1, 3, 2, 4, 5) is [16, 16, 2, 4] by (0, 2, 1, 3).
     """
-    x, out = graph[_first(op)], graph[op.output]
-    order = graph[op.inputs[1] or 0].data
+    x, out = graph.operand(op, 0), graph[op.output]
+    order = graph.operand(op, 1).data
     if len(x.shape) <= rank or order is None or (x.shape[0] is None) != (out.shape[0] is None):
         return [op], []
     made = _Maker(out, free)
@@ -139,8 +138,8 @@ def _block_moves(count: int) -> Iterator[tuple[int, ...]]:
 
 def tile_as_concatenation(graph: Graph, op: Op, free: int) -> Made:
     """TILE as CONCATENATION of the tensor with itself, axis by axis, of at most ten parts each."""
-    x, out = graph[_first(op)], graph[op.output]
-    times = graph[op.inputs[1] or 0].data
+    x, out = graph.operand(op, 0), graph[op.output]
+    times = graph.operand(op, 1).data
     if times is None or not times.size or min(times.reshape(-1).tolist()) < 1:
         return [op], []
     made = _Maker(out, free)
@@ -190,7 +189,7 @@ def concatenation_in_parts(graph: Graph, op: Op, free: int) -> Made:
 
 def select_as_v2(graph: Graph, op: Op, free: int) -> Made:
     """SELECT as SELECT_V2; a condition [n] that picks whole slices becomes [n, 1, …]. Whole numbers: :func:`select_as_sum`."""
-    condition, out = graph[_first(op)], graph[op.output]
+    condition, out = graph.operand(op, 0), graph[op.output]
     made = _Maker(out, free)
     shape = condition.shape
     if len(shape) == 1 and len(out.shape) > 1:
@@ -224,10 +223,10 @@ def select_as_sum(graph: Graph, op: Op, free: int) -> Made:
 
 def slice_as_pool(graph: Graph, op: Op, free: int) -> Made:
     """Every n-th row and column of an image as a MAX_POOL_2D of 1 x 1 windows, after what is cut off at the edges."""
-    x, out = graph[_first(op)], graph[op.output]
+    x, out = graph.operand(op, 0), graph[op.output]
     if not isinstance(op.kind, StridedSlice) or len(x.shape) != 4 or out.shape[:1] != x.shape[:1]:
         return [op], []
-    begins, ends, strides = (graph[i or 0].data for i in op.inputs[1:4])
+    begins, ends, strides = (graph.operand(op, n).data for n in (1, 2, 3))
     if begins is None or ends is None or strides is None or op.kind != replace(op.kind, **_NO_AXES):
         return [op], []
     steps = [int(n) for n in strides.reshape(-1)]
@@ -246,7 +245,7 @@ def slice_as_pool(graph: Graph, op: Op, free: int) -> Made:
     at, shape = x.id, (x.shape[0], *(len(rows) for rows in picked[1:]))
     if shape != x.shape:
         ones = made.constant([1] * 4)
-        at = made.op(op.kind, (at, op.inputs[1] or 0, op.inputs[2] or 0, ones), replace(x, shape=shape))
+        at = made.op(op.kind, (at, *op.reads[1:3], ones), replace(x, shape=shape))
     made.op(MaxPool2D((1, 1), (steps[1], steps[2]), "valid"), (at,), out)
     return made.into(op.outputs)
 
@@ -259,8 +258,8 @@ _MOST_MIRRORED: Final = 4
 
 def mirror_as_slices(graph: Graph, op: Op, free: int) -> Made:
     """A narrow MIRROR_PAD as CONCATENATION of the rows that it repeats, axis by axis."""
-    x, out = graph[_first(op)], graph[op.output]
-    pads = graph[op.inputs[1] or 0].data
+    x, out = graph.operand(op, 0), graph[op.output]
+    pads = graph.operand(op, 1).data
     if pads is None or not isinstance(op.kind, MirrorPad) or not 0 < pads.max(initial=0) <= _MOST_MIRRORED or pads[0].any():
         return [op], []
     made = _Maker(out, free)
@@ -285,9 +284,3 @@ def _row(made: _Maker, x: int, like: Tensor, axis: int, row: int) -> int:
     reads = (x, made.constant(begins), made.constant(ends), made.constant([1] * rank))
     shape = tuple(1 if a == axis else n for a, n in enumerate(like.shape))
     return made.op(StridedSlice(begin_mask=others, end_mask=others), reads, replace(like, shape=shape))
-
-
-def _first(op: Op) -> int:
-    if op.inputs[0] is None:
-        raise ModelError(f"{op.kind.name} without its first input")
-    return op.inputs[0]

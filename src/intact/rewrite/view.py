@@ -10,7 +10,7 @@ from typing import TypeAlias, final
 import numpy as np
 
 from intact.network.graph import Dim, Graph, Op, Tensor, constant, rebuild
-from intact.network.verify import concrete
+from intact.network.shapes import concrete
 from intact.numbers.affine import Affine
 from intact.ops.shaping import Transpose
 
@@ -47,9 +47,13 @@ class View:
         readers = self.read_by[i]
         return readers[0] if len(readers) == 1 and i not in self.graph.ends else None
 
+    def producer(self, i: int | None) -> Op | None:
+        """The op that makes ``i``."""
+        return None if i is None else self.made_by.get(i)
+
     def sole_producer(self, i: int | None) -> Op | None:
         """The op that makes ``i`` for one reader alone."""
-        return self.made_by.get(i) if i is not None and self.sole_reader(i) is not None else None
+        return self.producer(i) if i is not None and self.sole_reader(i) is not None else None
 
     def unread_without(self, before: Op, op: Op) -> list[Op]:
         """What goes when ``op`` no longer reads ``before``: both, or ``op`` alone while ``before`` has other readers."""
@@ -64,6 +68,10 @@ class View:
 
     def constant(self, data: np.ndarray, like: int, made_by: str, offset: int = 0) -> Tensor:
         return constant(self.graph.next_id + offset, data, like=self.graph[like], name=f"{made_by}{like}", made_by=made_by)
+
+    def sizes(self, shape: tuple[Dim, ...], like: int, made_by: str, offset: int = 0) -> Tensor:
+        """The constant that a RESHAPE to ``shape`` reads."""
+        return self.constant(np.asarray([-1 if n is None else n for n in shape], np.int32), like, made_by, offset)
 
     def made(self, like: int, shape: tuple[Dim, ...], made_by: str, offset: int = 0) -> Tensor:
         """A new activation that stems from ``like``."""

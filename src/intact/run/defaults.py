@@ -15,9 +15,10 @@ from intact.measure.held_out import CLEAR, TURNS, clear_gain, folds, gain, mean_
 from intact.measure.outputs import without_mean
 from intact.network.graph import Graph
 from intact.planning.quantized import Quantized
+from intact.progress import Progress
 from intact.remedies import apply, known
-from intact.remedies.base import Context, silent
-from intact.run.begin import Progress, Start, by_extremes, planner
+from intact.run.as_planned import Start, context_of
+from intact.run.calibration import plan_of
 from intact.simulate.engine import Program, run_batches
 
 Outputs: TypeAlias = dict[str, np.ndarray]
@@ -35,7 +36,6 @@ _MACS: Final = 2e10
 _TOO_LARGE: Final = 2e10
 #: dB from which an output, its mean left out, is true enough.
 _ENOUGH: Final = 40.0
-_BATCH: Final = 32
 
 
 @final
@@ -74,10 +74,10 @@ def choose(start: Start, calibration: Samples, progress: Progress, device: str =
     turned: list[Mapping[Way, Mapping[str, float | None]]] = []
     for n, (held, others) in enumerate(folds(count, turns, count)):
         progress("see what remedies gain", n, turns)
-        trial = _Trial(start, samples.take(others), samples.take(held), device)
-        if not trial.worth_it:
+        turn = _Turn(start, samples.take(others), samples.take(held), device)
+        if not turn.worth_it:
             return Taken()
-        turned.append(trial.gains(turned[0] if turned else None))
+        turned.append(turn.gains(turned[0] if turned else None))
     return _best({way: mean_gains([gains[way] for gains in turned if way in gains]) for way in turned[0]})
 
 
@@ -91,17 +91,14 @@ def _best(gains: Mapping[Way, Mapping[str, float]]) -> Taken:
     return best
 
 
-class _Trial:
+class _Turn:
     """The network made from the samples ``fit``, looked at on the samples ``held``."""
 
     def __init__(self, start: Start, fit: Samples, held: Samples, device: str) -> None:
-        self.fit, self.batches = fit, [batch for batch, _ in held.batches(_BATCH)]
-        self.context = Context(
-            planner(start, fit, silent), by_extremes(start, fit, silent), seed=start.settings.seed, device=device
-        )
-        chosen = replace(start, settings=replace(start.settings, ranges=start.ranges))
-        plan = planner(chosen, fit, silent)(start.network.graph, (), ())
-        self.base = replace(start.network, plan=plan, log=())
+        self.fit, self.batches = fit, [batch for batch, _ in held.batches()]
+        self.context = replace(context_of(start, fit), device=device)
+        made = plan_of(start.network.graph, fit, replace(start.settings, ranges=start.ranges), start.request)
+        self.base = replace(start.network, plan=made.plan, log=())
         exact = run_batches(Program(start.network.reference), self.batches)
         self.exact = {name: y for name, y in exact.items() if y.dtype.kind == "f"}
         self.made = self._run(self.base)

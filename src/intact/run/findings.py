@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -13,14 +13,12 @@ from intact.measure.figures import Reading
 from intact.measure.outputs import Channel, OutputFidelity
 from intact.measure.task import maker
 from intact.network.graph import Graph
-from intact.ops.quantization import Dequantize, Quantize
 from intact.planning.schemes import scheme as scheme_named
+from intact.progress import Progress
 from intact.run.recover import Recovery
 from intact.run.settings import Settings
 from intact.simulate.noise import sensitivities
 from intact.wording import counted
-
-Progress = Callable[[str, int, int], None]
 
 #: Points of accuracy, or per cent of samples with another class, that call for a word.
 GREAT: Final = 5.0
@@ -100,6 +98,12 @@ def _error(decibels: float) -> str:
     return f"the error is {100 * 10 ** (-decibels / 20):.0f} % of it"
 
 
+def wider(scheme: str) -> str:
+    """What rounds less than a scheme in float, which takes no limits or remedies."""
+    name = WIDER.get(scheme)
+    return "the float network as it was read gives the same" if name is None else f"type --scheme {name}"
+
+
 def great_loss(readings: tuple[Reading, ...], settings: Settings) -> tuple[Finding, ...]:
     """A loss that nobody wants and nobody asked about, said with what to do."""
     lost = next((r.measurement for r in readings if (r.of, r.measurement.name) == ("difference", "accuracy drop")), None)
@@ -108,10 +112,8 @@ def great_loss(readings: tuple[Reading, ...], settings: Settings) -> tuple[Findi
     if settings.goal is not None or points < GREAT:
         return ()
     what = f"{points:.1f} points are lost" if lost is not None else f"{points:.1f} % of the samples get another class"
-    if not scheme_named(settings.scheme).is_integer:  # limits and remedies are for integers
-        wider = WIDER.get(settings.scheme)
-        said = "the float network as it was read gives the same" if wider is None else f"type --scheme {wider}"
-        return (Finding("great-loss", f"{what}: {said}"),)
+    if not scheme_named(settings.scheme).is_integer:
+        return (Finding("great-loss", f"{what}: {wider(settings.scheme)}"),)
     how = "--max-drop 1" if lost is not None else "--min-agreement 99"
     said = f"{what}: {how} searches for a network that keeps them, and intact diagnose says which ops cost them"
     return (Finding("great-loss", said),)
@@ -121,11 +123,7 @@ def float_islands(graph: Graph, settings: Settings) -> tuple[Finding, ...]:
     """What stays in float in an integer network, which costs time there and forbids integer-only devices."""
     if not scheme_named(settings.scheme).is_integer:
         return ()
-    ops = [
-        op
-        for op in graph.ops
-        if not isinstance(op.kind, (Quantize, Dequantize)) and any(graph[i].is_float for i in (*op.reads, *op.outputs))
-    ]
+    ops = [op for op in graph.ops if not op.kind.converts and any(graph[i].is_float for i in (*op.reads, *op.outputs))]
     if not ops:
         return ()
     kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(op.kind.name for op in ops).most_common())

@@ -22,6 +22,7 @@ import numpy as np
 
 from intact import files, spool
 from intact.errors import IntactError, OutputError, ResourceError
+from intact.progress import Progress, silent
 
 #: What a finished run leaves besides ``job.json``.
 RESULTS: Final = ("model.tflite", "plan.npz", "plan.json", "result.md", "result.json")
@@ -113,6 +114,20 @@ class RunFolder:
     def _clear(self) -> None:
         shutil.rmtree(self.path / _STAGES, ignore_errors=True)
         (self.path / SO_FAR).unlink(missing_ok=True)
+
+
+def _unheard(line: str) -> None:
+    del line
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Work:
+    """One run's folder, and who is told how far it has come (``progress``) and what was done (``tell``)."""
+
+    folder: RunFolder
+    progress: Progress = silent
+    tell: Callable[[str], None] = _unheard
 
 
 def _unpacked(path: Path) -> dict[str, np.ndarray]:

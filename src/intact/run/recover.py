@@ -5,24 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, TypeAlias, final
+from typing import Final, final
 
 import numpy as np
 
-from intact import files
 from intact.data import Finding, Parts, Samples, for_learning, for_learning_again, for_search
 from intact.errors import DataError, OptionError
 from intact.formats import tflite
 from intact.measure.accuracy import Metric
 from intact.measure.contradiction import contradiction
-from intact.measure.measurement import Measurement
-from intact.measure.run_outputs import outputs_of
-from intact.measure.task import tasks as tasks_of
 from intact.network.graph import Graph
 from intact.planning.adjusted import Adjusted
 from intact.planning.plan import Plan, Remedied
@@ -30,20 +25,17 @@ from intact.planning.quantized import Quantized
 from intact.planning.targets import target as target_named
 from intact.remedies import apply, known
 from intact.remedies.base import Context
-from intact.run.begin import Start, by_extremes, planner
+from intact.run.as_planned import Start, context_of
 from intact.run.defaults import Taken, choose, samples_for
-from intact.run.folder import RunFolder
+from intact.run.folder import RunFolder, Work
 from intact.run.settings import Settings
-from intact.runtime import litert
-from intact.search.ladder import Candidate, Goal, Other, Tools, search
+from intact.run.trial import Trial
+from intact.search.candidate import Candidate
+from intact.search.goal import Goal
+from intact.search.ladder import Other, search
 from intact.simulate.engine import device_named
 from intact.wording import counted
 
-Progress: TypeAlias = Callable[[str, int, int], None]
-
-_BATCH: Final = 32
-#: For the latency of one candidate.
-_TIMED_SECONDS: Final = 1.5
 #: Remedies that change constants and can do so again for a plan that is there already, and those that learned them.
 _OF_CONSTANTS: Final = ("equalize", "absorb", "bias", "bias-analytic")
 _LEARNED: Final = ("round", "finetune")
@@ -72,17 +64,9 @@ class Recovery:
         return replace(self.network.plan, remedied=self.remedied, adjusted=adjusted)
 
 
-def remedied(  # noqa: PLR0913  # a run's own parts, from one caller
-    start: Start,
-    parts: Parts,
-    names: tuple[str, ...] | None,
-    *,
-    folder: RunFolder,
-    progress: Progress,
-    tell: Callable[[str], None],
-) -> Recovery:
+def remedied(start: Start, parts: Parts, names: tuple[str, ...] | None, work: Work) -> Recovery:
     """The network after the remedies called ``names``, or with None after the cheap ones that it clearly gains by."""
-    network, context = start.network, _context(start, parts, folder, progress)
+    network, context, folder = start.network, _context(start, parts, work), work.folder
     if names is None:
         taken = _taken(start, parts, folder, context)
         if not taken.names:
@@ -103,11 +87,11 @@ def remedied(  # noqa: PLR0913  # a run's own parts, from one caller
     arrays = folder.arrays("remedies", lambda: apply(remedies, network, learning, context).to_arrays())
     made = Quantized.from_arrays(network, arrays)
     for step in made.log:
-        tell(step)
+        work.tell(step)
     return Recovery(made, findings=findings, remedied=_noted(made, learning, 0))
 
 
-def replayed_network(start: Start, parts: Parts, plan: Plan, folder: RunFolder, progress: Progress) -> Recovery:
+def replayed_network(start: Start, parts: Parts, plan: Plan, work: Work) -> Recovery:
     """The network of ``plan``, made before. ``start`` is the network before any remedy, or with all that the plan holds.
 
     Where the plan comes without its constants, they are changed again as they were for it; OptionError where they were learned,
@@ -126,7 +110,7 @@ def replayed_network(start: Start, parts: Parts, plan: Plan, folder: RunFolder, 
             f"the plan is for constants that {' and '.join(names)} fitted to other samples than these{missing}; "
             f"give the --data, --eval and --seed of that run, or {plan.instead}"
         )
-    context = replace(_context(start, parts, folder, progress), make_plan=lambda *_: plan, by_extremes=None)
+    context = replace(_context(start, parts, work), make_plan=lambda *_: plan, by_extremes=None)
     made = apply(known(name for name in names if name in _OF_CONSTANTS), network, learning, context)
     return Recovery(replace(made, remedies=names), remedied=plan.remedied)
 
@@ -153,95 +137,44 @@ def _digest(samples: Samples) -> str:
     return hashlib.sha256(b"".join((about.encode(), *samples.digests()))).hexdigest()
 
 
-def _context(start: Start, parts: Parts, folder: RunFolder, progress: Progress) -> Context:
-    settings = start.settings
-    return Context(
-        make_plan=planner(start, parts.calibration, progress),
-        by_extremes=by_extremes(start, parts.calibration, progress),
-        precise="in float" if target_named(settings.target).float_islands else "at 16 bits",
-        seed=settings.seed,
-        device=device_named(settings.device),
-        deadline=time.monotonic() + settings.time_budget,
-        progress=progress,
-        folder=folder.unfinished(),
-    )
+def _context(start: Start, parts: Parts, work: Work) -> Context:
+    device, deadline = device_named(start.settings.device), time.monotonic() + start.settings.time_budget
+    context = context_of(start, parts.calibration, work.progress)
+    return replace(context, device=device, deadline=deadline, folder=work.folder.unfinished())
 
 
-def recover(  # noqa: PLR0913  # likewise
-    starts: Sequence[Start],
-    parts: Parts,
-    goal: Goal,
-    *,
-    source: Path,
-    metric: Metric | None,
-    folder: RunFolder,
-    progress: Progress,
-    tell: Callable[[str], None],
+def recover(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
+    starts: Sequence[Start], parts: Parts, goal: Goal, source: Path, metric: Metric | None, work: Work
 ) -> Recovery:
     """The network that a search from all of ``starts`` found for the limit ``goal``.
 
-    ``source`` is the float file. Finished candidates are taken over from ``folder``.
+    ``source`` is the float file. Finished candidates are taken over from the folder of ``work``.
     """
     start, settings = starts[0].network, starts[0].settings
-    target = target_named(settings.target)
-    context = _context(starts[0], parts, folder, progress)
+    target, context = target_named(settings.target), _context(starts[0], parts, work)
     learning, choosing, findings = for_search(parts)
     goal.check(choosing, metric)
     if goal.kind == "drop" and metric is None:
         _check_labels(start.reference, choosing)
-    findings += _too_few(goal, len(parts.report), tell) if metric is None else ()
-    tell(f"candidates are compared on {counted(len(choosing), 'selection sample')}; {len(parts.report):,} others report")
-
-    def outputs(name: str, path: Path) -> dict[str, np.ndarray]:
-        def make() -> Mapping[str, np.ndarray]:
-            return outputs_of(path, choosing, target, lambda done: progress(f"try {name}", done, len(choosing)))
-
-        return folder.arrays(f"choosing {name}", make)
-
-    with tempfile.TemporaryDirectory(prefix="intact-") as scratch:
-
-        def written(model: bytes) -> Path:
-            path = Path(scratch) / "candidate.tflite"
-            files.write_bytes(path, model)
-            return path
-
-        def judge(name: str, model: bytes) -> tuple[Measurement, float | None]:
-            exact, made = outputs("float", source), outputs(name, written(model))
-            expected = None if metric is not None else goal.expected(exact, made)
-            tasks = tasks_of(start.reference, exact, choosing, asked=goal.kind == "disagreement", metric=metric is not None)
-            return goal.loss(exact, made, choosing, metric, tasks), expected
-
-        def latency(model: bytes) -> float:
-            file = {"candidate": written(model)}
-            times = litert.latency(file, kernels=target.kernels, threads=1, rounds=8, max_seconds=_TIMED_SECONDS)
-            return float(np.min(times["candidate"].samples_ms))  # beside other jobs the least is the steadiest
-
-        def remember(name: str, base: Quantized, make: Callable[[], Quantized]) -> tuple[Quantized, float]:
-            began, now = time.monotonic(), list[bool]()
-
-            def made() -> dict[str, np.ndarray]:
-                now.append(True)
-                return {**make().to_arrays(), "seconds": np.asarray(time.monotonic() - began)}
-
-            arrays = folder.arrays(f"candidate {name}", made)
-            return Quantized.from_arrays(base, arrays), 0.0 if now else float(arrays.get("seconds", 0.0))
-
-        tools = Tools(
-            goal=goal,
-            judge=judge,
-            time=latency,
-            remember=remember,
-            tell=tell,
-            keep=folder.keep,
-            learning=learning,
-            context=context,
-            mixes=target.float_islands or start.plan.scheme != "int16x8",
-        )
-        others = [
-            Other(_called(other.settings, settings), other.network, planner(other, parts.calibration, progress))
-            for other in starts[1:]
-        ]
-        candidates, best = search(start, tools, others)
+    findings += _too_few(goal, len(parts.report), work.tell) if metric is None else ()
+    work.tell(f"candidates are compared on {counted(len(choosing), 'selection sample')}; {len(parts.report):,} others report")
+    trial = Trial(
+        goal=goal,
+        learning=learning,
+        context=context,
+        mixes=target.float_islands or start.plan.scheme != "int16x8",
+        source=source,
+        reference=start.reference,
+        choosing=choosing,
+        target=target,
+        metric=metric,
+        work=work,
+    )
+    others = (
+        Other(_called(other.settings, settings), other.network, context_of(other, parts.calibration, work.progress))
+        for other in starts[1:]
+    )
+    candidates, best = search(start, trial, tuple(others))
     return Recovery(best.network, candidates, findings, best.name, _noted(best.network, learning, len(choosing)))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
 from intact import choices
@@ -15,7 +15,7 @@ from intact.planning.targets import target as target_named
 from intact.runtime.scripts.keras_export import InputShape
 
 if TYPE_CHECKING:
-    from intact.search.ladder import Goal
+    from intact.search.goal import Goal
 
 
 @final
@@ -65,9 +65,8 @@ class Settings:
 
     def replaying(self, scheme: str, target: str) -> Settings:
         """These settings with the scheme and target of a plan to replay; OptionError where others were asked for."""
-        default = {field.name: field.default for field in fields(self)}
         for option, asked, planned in (("scheme", self.scheme, scheme), ("target", self.target, target)):
-            if asked not in {default[option], planned}:
+            if asked not in {getattr(Settings, option), planned}:
                 raise OptionError(
                     f"the plan is for --{option} {planned}, and --{option} {asked} is asked for; leave out one of the two"
                 )
@@ -76,14 +75,13 @@ class Settings:
     @property
     def decided_by_a_plan(self) -> tuple[str, ...]:
         """The options that were given and mean nothing beside a plan."""
-        default = {field.name: field.default for field in fields(self)}
         names = ("ranges", "weights", "keep_float", "input_type", "output_type")
-        return tuple(f"--{name.replace('_', '-')}" for name in names if getattr(self, name) != default[name])
+        return tuple(f"--{name.replace('_', '-')}" for name in names if getattr(self, name) != getattr(Settings, name))
 
     @property
     def goal(self) -> Goal | None:
         """The limit to meet, if one was asked for."""
-        from intact.search.ladder import Goal  # noqa: PLC0415  # loads torch, which whoever types a wrong option need not wait for
+        from intact.search.goal import Goal  # noqa: PLC0415  # loads torch, which whoever types a wrong option need not wait for
 
         if self.max_drop is not None:
             return Goal("drop", self.max_drop)

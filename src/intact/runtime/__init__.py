@@ -1,1 +1,3 @@
-"""Everything that may abort, in child processes: LiteRT, and the converters through ``child.call``."""
+"""Everything that may abort, in child processes: ``child`` runs a script of ``scripts`` and turns its death into an error;
+``litert`` and ``tflm`` are the runtimes.
+"""

@@ -13,15 +13,13 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeAlias, final
+from typing import Any, Final, final
 
 from intact.errors import ChildError
-
-#: Called with how much is done and how much there is.
-Progress: TypeAlias = Callable[[int, int], None]
+from intact.progress import StepProgress
 
 _SCRIPTS: Final = Path(__file__).resolve().parent / "scripts"
 #: Bytes kept of what a child prints, and the longest line of an answer; arrays travel in files.
@@ -44,7 +42,7 @@ def call(  # noqa: PLR0913  # three of them have defaults
     *,
     what: str,
     timeout: float,
-    on_progress: Progress | None = None,
+    on_progress: StepProgress | None = None,
     env: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Run ``main(request, progress)`` of a Python file in a fresh process and return the dict that it returns.
@@ -105,7 +103,9 @@ class Conversation:
             self._talk = None
 
 
-def _start(script: Path | str, what: str, on_progress: Progress | None = None, env: Mapping[str, str] | None = None) -> _Talk:
+def _start(
+    script: Path | str, what: str, on_progress: StepProgress | None = None, env: Mapping[str, str] | None = None
+) -> _Talk:
     """A fresh process that waits for a request."""
     read_end, write_end = os.pipe()
     try:
@@ -134,7 +134,7 @@ class _Talk:
     what: str
     process: subprocess.Popen[bytes]
     channel: int
-    on_progress: Progress | None
+    on_progress: StepProgress | None
     printed: bytearray = field(default_factory=bytearray)
     pending: bytearray = field(default_factory=bytearray)
     answer: dict[str, Any] = field(default_factory=dict)

@@ -15,8 +15,8 @@ import numpy as np
 
 from intact import spool
 from intact.errors import DataError, ModelError, OutputError, located
+from intact.progress import StepProgress
 from intact.runtime import child
-from intact.runtime.child import Progress
 
 #: "default": what LiteRT takes by itself, XNNPACK wherever it can. "reference": the plain kernels that microcontroller
 #: runtimes share their arithmetic with.
@@ -108,7 +108,7 @@ def run(  # noqa: PLR0913  # all but two have defaults
     batch: int = 8,
     raw: bool = False,
     timeout: float = SILENCE,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> dict[str, np.ndarray]:
     """Outputs ``[n, ...]`` of the file by name for inputs ``[n, ...]`` by name; see :func:`execute`."""
     options: dict[str, Any] = {"kernels": kernels, "threads": threads, "batch": batch, "raw": raw}
@@ -124,7 +124,7 @@ def execute(  # noqa: PLR0913  # all but two have defaults
     batch: int = 8,
     raw: bool = False,
     timeout: float = SILENCE,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> Run:
     """Run samples through a .tflite file.
 
@@ -190,7 +190,7 @@ def latency(  # noqa: PLR0913  # all but one have defaults
     block_seconds: float = 0.05,
     max_seconds: float = 60.0,
     timeout: float = SILENCE,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> dict[str, Latency]:
     """Time files against each other in one child process.
 
@@ -221,7 +221,7 @@ def memory(model: Path, *, kernels: Kernels = "default", threads: int = 1, timeo
     return Memory(answer.get("peak"), answer.get("anonymous"), answer.get("reason", ""))
 
 
-def _ask(script: str, request: Mapping[str, Any], timeout: float, progress: Progress | None = None) -> dict[str, Any]:
+def _ask(script: str, request: Mapping[str, Any], timeout: float, progress: StepProgress | None = None) -> dict[str, Any]:
     answer = child.call(script, request, what="LiteRT", timeout=timeout, on_progress=progress)
     if "model_error" in answer:
         raise ModelError(answer["model_error"])

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import sys
+import abc
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, Literal, final
-
-import numpy as np
+from typing import Final, TypeAlias, final
 
 from intact.data import Samples
-from intact.errors import OptionError, ResourceError, UnsupportedError
+from intact.errors import ResourceError, UnsupportedError
 from intact.formats import tflite
-from intact.measure import accuracy, metrics
-from intact.measure.accuracy import Metric
 from intact.measure.measurement import Measurement
-from intact.measure.task import Task
 from intact.planning.quantized import Quantized
 from intact.remedies import apply
-from intact.remedies.base import Context, MakePlan, Remedy
+from intact.remedies.base import Context, Remedy
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.clip import Clip
 from intact.remedies.equalize import Equalize
@@ -29,6 +23,8 @@ from intact.remedies.finetune import FineTune
 from intact.remedies.mixed import MixedPrecision
 from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding
+from intact.search.candidate import Candidate
+from intact.search.goal import Goal
 from intact.simulate.noise import narrow_weights, sensitivities, weight_share
 from intact.wording import counted
 
@@ -36,231 +32,70 @@ from intact.wording import counted
 _WORTH_IT: Final = 0.25
 #: From this part of the noise on, what weights make comes first: learned rounding is quicker than fine-tuning.
 _MOST: Final = 0.5
-#: Standard deviations from end to end of a 95 % interval.
-_INTERVAL: Final = 2 * 1.96
-#: The standard deviation of an expected loss, as a part of itself.
-_TRUST: Final = 0.5
-#: An interval that reaches further than so many limits leaves what was measured open.
-_WIDE: Final = 2.0
 #: The part of the time left that one remedy that learns may take, so that there is some for what comes after it.
 _OF_TIME: Final = 0.6
 
-
-@final
-@dataclass(frozen=True)
-class Goal:
-    """At most ``limit`` points of accuracy lost (``drop``), or per cent of samples with another class (``disagreement``)."""
-
-    kind: Literal["drop", "disagreement"]
-    limit: float
-
-    def loss(
-        self,
-        float_outputs: Mapping[str, np.ndarray],
-        outputs: Mapping[str, np.ndarray],
-        samples: Samples,
-        metric: Metric | None = None,
-        tasks: Mapping[str, Task] | None = None,
-    ) -> Measurement:
-        """How much is lost, with its interval: of accuracy in points, or of ``metric`` in its own unit.
-
-        ``tasks`` says what each output is; without it the first one is taken for classes if its numbers can be.
-        """
-        name = next(iter(float_outputs))
-        a, b = float_outputs[name], outputs[name]
-        if self.kind == "disagreement":
-            return _disagreement(float_outputs, outputs, samples, tasks)
-        self.check(samples, metric)
-        if metric is not None and samples.targets is not None:
-            return metrics.drop(metric, float_outputs, outputs, samples.targets)
-        labels, cut = np.asarray(samples.labels), accuracy.threshold(a)
-        return accuracy.drop(accuracy.correct(a, labels, cut), accuracy.correct(b, labels, cut))
-
-    def check(self, samples: Samples, metric: Metric | None) -> None:
-        """OptionError for samples that lack what a drop is measured by."""
-        if self.kind != "drop":
-            return
-        if metric is not None and samples.targets is None:
-            raise OptionError("a metric needs targets; give the data some, as an .npz with x and y does, or arrays(x, y)")
-        if metric is None and samples.labels is None and samples.targets is not None:
-            raise OptionError(
-                "--max-drop needs labels that are classes of the model, and these are not; leave it out and type --remedies, "
-                "or name a --metric that they are for"
-            )
-        if metric is None and samples.labels is None:
-            raise OptionError(
-                "--max-drop needs labels that fit the model, and the data has none; type --min-agreement 99 instead"
-            )
-
-    def expected(self, float_outputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> float | None:
-        """The drop in points that the float network's own confidence expects; None where there are no classes.
-
-        A sample whose class changed from k to m counts ``p[k] - p[m]``, its chances of having been right less those of being
-        right now. It needs no labels and varies less than a difference of few right answers: paired labels of 1,250
-        samples said -0.5 [-1.7, 0.7] where this said 1.5, and 5,000 others 1.4.
-        """
-        name = next(iter(float_outputs))
-        scores, made = (o[name].reshape(len(o[name]), -1) for o in (float_outputs, outputs))
-        if self.kind != "drop" or scores.shape[1] < 2:
-            return None
-        old, new, row = scores.argmax(1), made.argmax(1), np.arange(len(scores))
-        p = accuracy.probabilities(scores)
-        return 100 * float((p[row, old] - p[row, new]).mean())
-
-    def are_few(self, loss: Measurement) -> bool:
-        """Whether the samples behind ``loss`` are too few for it to mean much: its interval reaches two limits further.
-
-        Of classes besides: they could not even show a network that loses nothing to be within the limit. Worked, for a limit of
-        1: 0.80 [-2.75, 4.46] on 125 samples are few; -0.48 [-1.72, 0.74] on 1,250 are not.
-        """
-        if loss.high is None or loss.high - loss.value <= _WIDE * self.limit:
-            return False
-        of_classes = loss.unit in {"percentage points", "%"}
-        return not of_classes or (self.limit > 0 and self.samples_for(loss.n) is not None)
-
-    def samples_for(self, count: int) -> int | None:
-        """How many samples it takes to show a network that loses nothing to be within the limit, if ``count`` are too few."""
-        same = np.ones(count, np.bool_)
-        loss = accuracy.drop(same, same) if self.kind == "drop" else accuracy.share(~same, "", "")
-        if loss.high is None or loss.high <= self.limit:
-            return None
-        # The upper end of an interval around nothing goes with 1 / n.
-        return math.ceil(count * loss.high / self.limit) if self.limit > 0 else sys.maxsize
+#: Name, reason, network to start from and what to do to it.
+Rung: TypeAlias = tuple[str, str, Quantized, tuple[Remedy, ...]]
 
 
-def _disagreement(
-    float_outputs: Mapping[str, np.ndarray],
-    outputs: Mapping[str, np.ndarray],
-    samples: Samples,
-    tasks: Mapping[str, Task] | None,
-) -> Measurement:
-    """The share of samples that get another class in any output of classes; OptionError where there is none."""
-    if tasks is None:
-        name = next(iter(float_outputs))
-        chosen, why = [name], accuracy.why_no_classes(float_outputs[name], samples)
-    else:
-        chosen = [name for name, task in tasks.items() if task.are_classes]
-        why = "" if chosen else next(iter(tasks.values())).why
-    if why:
-        raise OptionError(
-            f"--min-agreement compares classes, and {why}; leave it out (--remedies need no limit, and the result "
-            "gives the SQNR), or give targets and type --metric with --max-drop"
-        )
-    differ = np.zeros(len(samples), np.bool_)
-    for name in chosen:
-        cut = accuracy.threshold(float_outputs[name])
-        differ |= accuracy.classes(float_outputs[name], cut) != accuracy.classes(outputs[name], cut)
-    return accuracy.share(differ, "disagreement with float", "share of samples with another class")
+class Evaluator(abc.ABC):
+    """What candidates are put through, and where the search keeps them: the run that it is a part of.
 
-
-@final
-@dataclass(frozen=True, eq=False)
-class Candidate:
-    """One network that was tried and why: its file, what it loses on the selection samples, and what it costs.
-
-    ``expected`` is :meth:`Goal.expected`. The search goes by ``score``, which weighs the two.
-    """
-
-    name: str
-    why: str
-    network: Quantized
-    model: bytes
-    loss: Measurement
-    expected: float | None
-    latency_ms: float
-    seconds: float
-
-    @property
-    def score(self) -> float:
-        """What the search goes by: measured and expected loss, each weighed by how sure it is.
-
-        The measured one by its interval; the expected one, which trusts the float network's confidence, to half of itself, and
-        never more than the measured one: a network that is sure of its mistakes expects to lose nothing. And no less than what
-        the measured interval allows. Worked: -0.48 [-1.72, 0.74] measured and 1.5 expected give 0.34; -0.32 [-2.14, 1.50] and
-        5.0 give 0.32; 27.46 [26.2, 28.7] and 0.19 give 26.2; 0.80 [-2.75, 4.46] and 0.1 give 0.45.
-        """
-        if self.expected is None or self.loss.low is None or self.loss.high is None or self.loss.high <= self.loss.low:
-            return self.loss.value
-        measured = (self.loss.high - self.loss.low) / _INTERVAL
-        deviations = np.array([measured, max(_TRUST * abs(self.expected), measured)])
-        weighed = float(np.average([self.loss.value, self.expected], weights=deviations**-2.0))
-        return max(weighed, self.loss.low)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "why": self.why,
-            "steps": list(self.network.log),
-            "loss": self.loss.to_json(),
-            "expected": self.expected,
-            "score": self.score,
-            "bytes": len(self.model),
-            "latency_ms": self.latency_ms,
-            "seconds": round(self.seconds, 1),
-        }
-
-    def __str__(self) -> str:
-        expected = "" if self.expected is None else f" ({self.expected:.2f} expected, {self.score:.2f} together)"
-        return f"{self.name}: {self.loss}{expected}, {len(self.model):,} bytes, {self.latency_ms:.3g} ms, {self.seconds:.0f} s"
-
-
-def front(candidates: Sequence[Candidate]) -> tuple[str, ...]:
-    """Names of the candidates that no other beats in loss, bytes and latency at once (latency to 5 %, which is noise)."""
-
-    def beats(a: Candidate, b: Candidate) -> bool:
-        ahead = (a.score < b.score, len(a.model) < len(b.model), a.latency_ms < 0.95 * b.latency_ms)
-        behind = (a.score > b.score, len(a.model) > len(b.model), 0.95 * a.latency_ms > b.latency_ms)
-        return any(ahead) and not any(behind)
-
-    return tuple(c.name for c in candidates if not any(beats(other, c) for other in candidates))
-
-
-@final
-@dataclass(frozen=True)
-class Tools:
-    """What the search is given: how to judge a file, time it, remember a step and keep the best file so far, with what to
-    say of it; the samples that remedies learn from.
-
-    ``remember`` gives back the network and the seconds that it took before an interruption, 0 if it was made just now.
-    ``mixes``: whether the target takes a mixture of precisions.
+    ``learning`` are the samples that remedies learn from, ``mixes`` whether the target takes a mixture of precisions.
     """
 
     goal: Goal
-    judge: Callable[[str, bytes], tuple[Measurement, float | None]]
-    time: Callable[[bytes], float]
-    remember: Callable[[str, Quantized, Callable[[], Quantized]], tuple[Quantized, float]]
-    tell: Callable[[str], None]
-    keep: Callable[[bytes, str], None]
     learning: Samples
     context: Context
     mixes: bool
+
+    @abc.abstractmethod
+    def judge(self, name: str, model: bytes) -> tuple[Measurement, float | None]:
+        """What the file loses on the selection samples, and the loss that the float network's confidence expects."""
+
+    @abc.abstractmethod
+    def time(self, model: bytes) -> float:
+        """The file's latency in milliseconds."""
+
+    @abc.abstractmethod
+    def remember(self, name: str, base: Quantized, make: Callable[[], Quantized]) -> tuple[Quantized, float]:
+        """What ``make`` makes of ``base``, and 0; or what it made before an interruption, and the seconds that it took then."""
+
+    @abc.abstractmethod
+    def keep(self, model: bytes, about: str) -> None:
+        """Have ``model`` at hand should the run be interrupted; ``about`` says how good it is."""
+
+    @abc.abstractmethod
+    def tell(self, line: str) -> None:
+        """Say a line to whoever waits."""
 
 
 @final
 @dataclass(frozen=True)
 class Other:
-    """Another network to start from, what tells it apart, and what plans it anew."""
+    """Another network to start from, what tells it apart, and what plans it anew, both ways, as its ``context`` says."""
 
     name: str
     network: Quantized
-    make_plan: MakePlan
+    context: Context
 
 
-def search(start: Quantized, tools: Tools, others: Sequence[Other] = ()) -> tuple[tuple[Candidate, ...], Candidate]:
+def search(start: Quantized, evaluator: Evaluator, others: Sequence[Other] = ()) -> tuple[tuple[Candidate, ...], Candidate]:
     """Everything tried, in order, and the one to take: the cheapest that meets the goal, else the one that loses least.
 
     The ladder is climbed from that one of ``start`` and ``others`` which loses least by itself.
     Where the selection samples are few (:meth:`Goal.are_few`), to meet the goal by the estimate ends nothing: the search goes
     on until nothing measurable is lost, nothing is left to try or time is up, and the one that loses least is taken.
     """
-    ladder = _Ladder(start, tools, others)
+    ladder = _Ladder(start, evaluator, others)
     ladder.climb()
     return tuple(ladder.tried), ladder.met or ladder.best
 
 
 class _Ladder:
-    def __init__(self, start: Quantized, tools: Tools, others: Sequence[Other]) -> None:
-        self.start, self.tools, self.context, self.others = start, tools, tools.context, others
+    def __init__(self, start: Quantized, evaluator: Evaluator, others: Sequence[Other]) -> None:
+        self.start, self.evaluator, self.context, self.others = start, evaluator, evaluator.context, others
         self.prefix = ""
         self.tried: list[Candidate] = []
         self.remedies: dict[str, tuple[Remedy, ...]] = {}
@@ -279,22 +114,23 @@ class _Ladder:
         self._mix()
         self._keep_best()
         if self.met is None:
-            self.tools.tell("time is up" if self._over() else "nothing is left to try")
+            self.evaluator.tell("time is up" if self._over() else "nothing is left to try")
 
-    def _rungs(self) -> Iterator[tuple[str, str, Quantized, tuple[Remedy, ...]]]:
-        """Name, reason, network to start from and what to do to it; each rung sees what came of those before."""
+    def _rungs(self) -> Iterator[Rung]:
+        """Each rung sees what came of those before."""
         yield "as planned", "nothing costs less", self.start, ()
         for other in self.others:
             yield other.name, "it keeps numbers of different size apart", other.network, ()
             if self.best.name == other.name:
                 self.start, self.prefix = other.network, f"{other.name}: "
-                self.context = replace(self.context, make_plan=other.make_plan)
+                made = other.context
+                self.context = replace(self.context, make_plan=made.make_plan, by_extremes=made.by_extremes)
         for remedies in ((BiasCorrection(),), (Equalize(), BiasCorrection()), (Equalize(), Clip(), BiasCorrection())):
             yield self._flat("it costs seconds", remedies)
         if self._over():
             return
         flat = self.remedies[self.best.name]
-        share = weight_share(self.best.network, self.tools.learning, self.context.device)
+        share = weight_share(self.best.network, self.evaluator.learning, self.context.device)
         if 1 - share > _WORTH_IT:
             yield self._flat(f"activations make {100 * (1 - share):.0f} % of the noise", (*flat, RangeRefinement()))
         if share > _MOST:
@@ -304,12 +140,10 @@ class _Ladder:
         if _WORTH_IT < share <= _MOST:
             yield self._rounded(flat, share)
 
-    def _rounded(self, flat: tuple[Remedy, ...], share: float) -> tuple[str, str, Quantized, tuple[Remedy, ...]]:
+    def _rounded(self, flat: tuple[Remedy, ...], share: float) -> Rung:
         return self._flat(f"weights make {100 * share:.0f} % of the noise", (*flat, LearnedRounding()), (BiasCorrection(),))
 
-    def _flat(
-        self, why: str, remedies: Iterable[Remedy], last: tuple[Remedy, ...] = ()
-    ) -> tuple[str, str, Quantized, tuple[Remedy, ...]]:
+    def _flat(self, why: str, remedies: Iterable[Remedy], last: tuple[Remedy, ...] = ()) -> Rung:
         chosen = (*sorted(remedies, key=lambda r: r.order), *last)
         return self.prefix + " + ".join(r.name for r in chosen), why, self.start, chosen
 
@@ -327,7 +161,7 @@ class _Ladder:
         def precise(some: tuple[int, ...]) -> bool:
             return self._keep(flat, MixedPrecision(some, wide), some, self.context.precise)
 
-        if not self._fewest(wide, wider) and self.tools.mixes and not self._over():
+        if not self._fewest(wide, wider) and self.evaluator.mixes and not self._over():
             self._fewest(ranked(), precise)
 
     def _ranked(self, network: Quantized, *, activations: bool = True) -> tuple[int, ...]:
@@ -335,7 +169,7 @@ class _Ladder:
         context = self.context
         rows = sensitivities(
             network,
-            self.tools.learning,
+            self.evaluator.learning,
             context.device,
             context.progress,
             activations=activations,
@@ -366,40 +200,34 @@ class _Ladder:
         """Whether the candidate meets the goal. Without time, and where a remedy cannot be applied, there is none."""
         if self.tried and self._over():
             return False
-        tools, began = self.tools, time.monotonic()
+        evaluator, began = self.evaluator, time.monotonic()
         context = replace(self.context, deadline=began + _OF_TIME * (self.context.deadline - began))
 
         def made() -> Quantized:
             self._keep_best()  # only here: what an earlier run tried is not made again, and must not replace what that found
-            return apply(remedies, base, tools.learning, context)
+            return apply(remedies, base, evaluator.learning, context)
 
         try:
-            network, earlier = tools.remember(name, base, made)
+            network, earlier = evaluator.remember(name, base, made)
         except (UnsupportedError, ResourceError) as error:
-            tools.tell(f"{name}: left out, {error}")
+            evaluator.tell(f"{name}: left out, {error}")
             return False
         model = tflite.write(network.integer())
-        loss, expected = tools.judge(name, model)
-        latency = tools.time(model)
+        loss, expected = evaluator.judge(name, model)
+        latency = evaluator.time(model)
         candidate = Candidate(name, why, network, model, loss, expected, latency, earlier + time.monotonic() - began)
         self.context = replace(self.context, deadline=self.context.deadline - earlier)
         self.tried.append(candidate)
         self.remedies[name] = remedies
-        tools.tell(f"{candidate}, before the interruption" if earlier else str(candidate))
-        met = self._meets(candidate)
+        evaluator.tell(f"{candidate}, before the interruption" if earlier else str(candidate))
+        met = evaluator.goal.is_met(loss, candidate.score)
         if met:
             self.met = candidate
         return met
 
-    def _meets(self, candidate: Candidate) -> bool:
-        """Whether nothing better need be looked for: the goal is met, and not by a hope."""
-        loss, goal = candidate.loss, self.tools.goal
-        nothing_lost = loss.value <= 0 and candidate.score <= 0
-        return candidate.score <= goal.limit and (nothing_lost or not goal.are_few(loss))
-
     def _keep_best(self) -> None:
         if self.tried:
-            self.tools.keep(self.best.model, str(self.best))
+            self.evaluator.keep(self.best.model, str(self.best))
 
     def _over(self) -> bool:
         return self.context.out_of_time()

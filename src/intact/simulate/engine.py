@@ -20,7 +20,7 @@ from intact import choices
 from intact.errors import DataError, ModelError, OptionError, located
 from intact.network.graph import Graph, Op, State, Tensor
 from intact.network.lanes import Lanes
-from intact.network.verify import concrete
+from intact.network.shapes import concrete
 from intact.numbers.affine import Affine, dequantize, fake_quantize
 
 #: Called once with every activation as it is made, graph inputs too, and all samples of it: axis 0 counts them. It is 1 where

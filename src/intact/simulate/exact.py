@@ -20,7 +20,7 @@ from intact.numbers.affine import Affine, Float, quantize
 from intact.numbers.arithmetic import Arithmetic
 from intact.numbers.default_kernels import Default
 from intact.numbers.reference_kernels import Micro, Reference
-from intact.ops.base import Call
+from intact.ops.call import Call
 from intact.simulate.engine import Engine
 
 ARITHMETICS: Final[Mapping[str, Arithmetic]] = MappingProxyType({a.name: a for a in (Reference(), Micro(), Default())})

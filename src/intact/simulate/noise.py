@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, final
 
@@ -11,16 +11,16 @@ import torch
 from torch.nn import functional as F
 
 from intact.data import Samples
+from intact.data.samples import SMALL_BATCH
 from intact.network.graph import Graph, Op, Tensor
 from intact.numbers.affine import Affine, Float, dequantize_array
-from intact.ops.activation import Softmax
 from intact.planning.integer_graph import stored, weights_of
 from intact.planning.quantized import Quantized
+from intact.progress import Progress, silent
 from intact.simulate.engine import Batch, Program, map_batches
 
 #: Noise is a sum over all positions of all outputs: a few samples rank the ops.
 _SAMPLES: Final = 64
-_BATCH: Final = 16
 
 
 @final
@@ -43,7 +43,7 @@ def sensitivities(  # noqa: PLR0913  # what to look at, and how to look
     network: Quantized,
     samples: Samples,
     device: str = "cpu",
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress = silent,
     *,
     both_ways: bool = False,
     activations: bool = True,
@@ -64,15 +64,13 @@ def sensitivities(  # noqa: PLR0913  # what to look at, and how to look
 
     def noise(rounded: list[Op]) -> float:
         made = _outputs(only(graph, network, rounded, activations=activations), batches, device)
-        error = sum(float(np.square(made[name].astype(np.float64) - y).sum()) for name, y in exact.items())
-        return error / max(power, 1e-300)
+        return _error(made, exact) / max(power, 1e-300)
 
     whole = noise(ops) if both_ways else 0.0
     for n, op in enumerate(ops):
         if out_of_time():
             return ()
-        if progress is not None:
-            progress("diagnose", n, len(ops))
+        progress("diagnose", n, len(ops))
         spared = 1 - noise([o for o in ops if o is not op]) / max(whole, 1e-300) if both_ways else None
         found.append((op, noise([op]), spared))
     total = sum(alone for _, alone, _ in found) or 1.0
@@ -95,7 +93,7 @@ def weight_share(network: Quantized, samples: Samples, device: str = "cpu") -> f
     noise = []
     for constants in (True, False):
         made = _outputs(only(graph, network, ops, constants=constants, activations=not constants), batches, device)
-        noise.append(sum(float(np.square(made[name].astype(np.float64) - y).sum()) for name, y in exact.items()))
+        noise.append(_error(made, exact))
     return noise[0] / max(sum(noise), 1e-300)
 
 
@@ -118,7 +116,7 @@ def only(graph: Graph, network: Quantized, ops: Iterable[Op], *, constants: bool
 def before_softmax(graph: Graph, output: int) -> int:
     """The tensor to compare instead of an output: what a SOFTMAX (of beta 1) that makes it reads; itself where none does."""
     op = graph.producers().get(output)
-    if op is None or not isinstance(op.kind, Softmax) or op.kind.beta != 1 or op.inputs[0] is None:
+    if op is None or op.kind.softmax_factor() != 1 or op.inputs[0] is None:
         return output
     return op.inputs[0]
 
@@ -137,9 +135,12 @@ def without_softmax(graph: Graph) -> Graph:
     return replace(graph, outputs=tuple(ends.get(i, i) for i in graph.outputs), signatures=())
 
 
+def _error(made: Mapping[str, np.ndarray], exact: Mapping[str, np.ndarray]) -> float:
+    return sum(float(np.square(made[name].astype(np.float64) - y).sum()) for name, y in exact.items())
+
+
 def _batches(samples: Samples) -> list[Batch]:
-    """A few samples in as many batches as keep the cores of a laptop busy."""
-    return [batch for batch, _ in samples.spread(_SAMPLES).batches(_BATCH)]
+    return [batch for batch, _ in samples.spread(_SAMPLES).batches(SMALL_BATCH)]
 
 
 def _outputs(graph: Graph, batches: list[Batch], device: str) -> dict[str, np.ndarray]:

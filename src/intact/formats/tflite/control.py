@@ -12,10 +12,10 @@ import torch
 from intact.errors import UnsupportedError
 from intact.formats.tflite.values import text
 from intact.network.graph import Op, State, Tensor
-from intact.ops.base import OpKind
+from intact.ops.base import FloatOnly
 
 
-class Control(OpKind):
+class Control(FloatOnly):
     """An op that runs subgraphs. It is unrolled when the file is read, and never part of a network."""
 
     def compute(self, *inputs: torch.Tensor | None) -> torch.Tensor:

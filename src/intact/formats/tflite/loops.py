@@ -21,7 +21,7 @@ from intact.formats.tflite.control import AssignVariable, Block, CallOnce, If, R
 from intact.formats.tflite.sequences import Draft, Sequences
 from intact.network.graph import Op, State, Tensor
 from intact.numbers.affine import Affine, dequantize_array
-from intact.ops.base import as_tuple
+from intact.ops.call import as_tuple
 from intact.ops.shaping import Reshape
 
 #: Ops that unrolled loops may come to; beyond it a network is no longer one that a device runs step by step.

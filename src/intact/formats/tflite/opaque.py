@@ -21,7 +21,7 @@ from intact.errors import IntactError, ModelError, UnsupportedError, located
 from intact.formats.tflite.op_rows import CODES, NAMES, UNIONS
 from intact.formats.tflite.values import ints
 from intact.network.graph import Graph, Op, Signature, Tensor
-from intact.network.verify import concrete
+from intact.network.shapes import concrete
 from intact.ops.opaque import Opaque, Port, Spelling, leads_with_a_sample
 from intact.runtime.child import Conversation
 

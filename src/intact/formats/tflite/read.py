@@ -28,7 +28,8 @@ from intact.formats.tflite.states import fused_states
 from intact.formats.tflite.values import decode, ints, number_format, text
 from intact.formats.tflite.write import write
 from intact.network.graph import Graph, Op, Signature, Tensor
-from intact.network.verify import infer, open_batch, verify
+from intact.network.shapes import infer, open_batch
+from intact.network.verify import verify
 from intact.numbers.affine import Index
 from intact.ops import KINDS
 from intact.ops.base import OpKind

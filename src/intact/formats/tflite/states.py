@@ -16,7 +16,7 @@ from typing import Final, final
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from intact.errors import UnsupportedError
+from intact.errors import ModelError, UnsupportedError
 from intact.formats.tflite.control import Block
 from intact.formats.tflite.op_rows import UNIONS, row
 from intact.network.graph import Graph, Op, State, Tensor
@@ -220,7 +220,10 @@ def _steps(op: Op, tensors: Mapping[int, Tensor]) -> int | None:
 
 def _outputs(op: Op, tensors: Mapping[int, Tensor], next_id: int) -> list[Tensor]:
     """The last h, the last c and all c of an LSTM, in the formats of its variable tensors."""
-    hidden, cell = (tensors[op.inputs[n] or 0] for n in (HIDDEN, CELL))
     all_hidden = tensors[op.output]
+    states = [tensors[i] for i in op.inputs[HIDDEN : CELL + 1] if i is not None]
+    if len(states) != 2:
+        raise ModelError(f"op {op.kind.name} {all_hidden.name!r} has no tensors for its states")
+    hidden, cell = states
     last = (replace(t, id=next_id + n, name=f"{t.name} afterwards", data=None) for n, t in enumerate((hidden, cell)))
     return [*last, replace(cell, id=next_id + 2, name="cells", shape=(*all_hidden.shape[:2], cell.shape[-1]), data=None)]

@@ -13,7 +13,8 @@ from intact.formats.tflite.op_rows import CODES, DTYPES, UNIONS, Choice, Ints, N
 from intact.formats.tflite.states import Tables, Variables, stateful_operands, unseen_outputs, variable_tensors
 from intact.formats.tflite.values import encode
 from intact.network.graph import Graph, Op, Signature, Tensor
-from intact.network.verify import concrete, verify
+from intact.network.shapes import concrete
+from intact.network.verify import verify
 from intact.network.weighted import weighted
 from intact.numbers.affine import Affine
 from intact.ops.base import OpKind

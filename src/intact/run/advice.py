@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, final
 
-import numpy as np
-
 from intact.data import Parts, Samples
+from intact.data.samples import SMALLEST_BATCH
 from intact.errors import OptionError, ResourceError, UnsupportedError
 from intact.measure.outputs import OutputFidelity, without_mean
 from intact.network.graph import Graph, Op, short_name
@@ -23,10 +22,10 @@ from intact.planning.plan import Plan
 from intact.planning.quantized import Quantized
 from intact.planning.schemes import scheme as scheme_named
 from intact.planning.targets import target as target_named
+from intact.progress import silent
 from intact.remedies import apply, known
-from intact.remedies.base import Context, silent
-from intact.run.begin import Start, begin, by_extremes, planner
-from intact.run.findings import LOW, LOW_CHANNEL, WIDER
+from intact.run.as_planned import Start, context_of, mend_and_plan
+from intact.run.findings import LOW, LOW_CHANNEL, wider
 from intact.run.folder import RunFolder
 from intact.run.settings import Settings
 from intact.simulate.engine import Batch, Program, run_batches
@@ -39,7 +38,6 @@ _RUN_SECONDS: Final = 1.0
 _FIRST: Final = 2
 _LEAST: Final = 8
 _MOST: Final = 64
-_BATCH: Final = 8
 #: Ops that are kept in float at most, and ways that are told.
 _KEPT: Final = 8
 _TOLD: Final = 3
@@ -71,20 +69,18 @@ def what_helps(
 
     ``prepared`` gives the float graph for other settings. What learns, or needs labels, is not tried.
     """
-    scheme = scheme_named(settings.scheme)
-    if not scheme.is_integer:
-        wider = WIDER.get(settings.scheme)
-        return "the float network as it was read gives the same" if wider is None else f"type --scheme {wider}"
-    trials = _Trials(network, settings, parts.calibration, tuple(one.name for one in seen), prepared)
-    base = trials.of_plan(network.graph, network.plan)
+    if not scheme_named(settings.scheme).is_integer:
+        return wider(settings.scheme)
+    found = _Ways(network, settings, parts.calibration, tuple(one.name for one in seen), prepared)
+    base = found.of_plan(network.graph, network.plan)
     if base[1] >= 0 and base[1] >= _margin(seen) + _APART:
-        return trials.elsewhere(base[0], _margin(seen), parts)
+        return found.elsewhere(base[0], _margin(seen), parts)
     ways: list[_Way] = []
-    for way in trials.ways():
+    for way in filter(None, found.ways()):
         ways.append(way)
         if len(_good(ways, base)) == _TOLD:
             break
-    return _said(ways, base, trials.blame, trials.count)
+    return _said(ways, base, found.blame, found.count)
 
 
 def _margin(seen: Sequence[OutputFidelity]) -> float:
@@ -111,7 +107,7 @@ def _said(ways: Sequence[_Way], base: tuple[float, float], blame: str, count: in
     return f"{cause}Nothing mends it, {on}: {tried}. intact diagnose says what each op loses"
 
 
-class _Trials:
+class _Ways:
     """The ways in turn, cheap ones first, as long as there is time."""
 
     def __init__(
@@ -143,41 +139,37 @@ class _Trials:
 
     @staticmethod
     def _cut(samples: Samples) -> Iterator[Batch]:
-        return (batch for batch, _ in samples.batches(_BATCH))
+        return (batch for batch, _ in samples.batches(SMALLEST_BATCH))
 
     def over(self) -> bool:
         return time.monotonic() >= self.deadline
 
-    def ways(self) -> Iterator[_Way]:
+    def ways(self) -> Iterator[_Way | None]:
+        """None for what cannot be tried."""
         other = self.start.otherwise()
-        way = None if other is None else next(self._tried(_typed(other, self.settings), other), None)
-        if way is not None:
-            yield way
+        way = None if other is None else self._tried(_typed(other, self.settings), other)
+        yield way
         if (way is None or way.margin < 0) and target_named(self.settings.target).float_islands:
             yield from self._in_float()
         scheme = self.settings.scheme
         if scheme == "w4a8":
-            yield from self._tried("--scheme int8", replace(self.settings, scheme="int8"))
+            yield self._tried("--scheme int8", replace(self.settings, scheme="int8"))
         if not (self.settings.remedies or self.settings.goal):
             if not self.taken:
-                yield from self._remedies(_REMEDIES)
+                yield self._remedies(_REMEDIES)
             if not target_named(self.settings.target).float_islands:
-                yield from self._remedies(("mixed",))
+                yield self._remedies(("mixed",))
         if scheme != "int16x8":
             plain = replace(self.settings, scheme="int16x8", input_type=None, output_type=None)
-            yield from self._tried("--scheme int16x8", plain)
+            yield self._tried("--scheme int16x8", plain)
 
     # ---- how true -------------------------------------------------------------------------------------------------------
 
     def of_graph(self, graph: Graph) -> tuple[float, float]:
         """The dB of the worst of the outputs of a graph, and how far they are above what calls for a word."""
         made = run_batches(Program(graph), self.batches)
-        found = [(db, db - least) for name in self.outputs for db, least in self._decibels(name, made[name])]
-        return min(found, key=lambda pair: pair[1])
-
-    def _decibels(self, name: str, made: np.ndarray) -> tuple[tuple[float, float], ...]:
-        whole, worst = without_mean(self.exact[name], made)
-        return (whole, LOW), (worst, LOW_CHANNEL)
+        pairs = (zip(without_mean(self.exact[name], made[name]), (LOW, LOW_CHANNEL), strict=True) for name in self.outputs)
+        return min(((db, db - least) for pair in pairs for db, least in pair), key=lambda found: found[1])
 
     def of_plan(self, graph: Graph, plan: Plan) -> tuple[float, float]:
         return self.of_graph(emit(graph, plan))
@@ -197,35 +189,33 @@ class _Trials:
 
     # ---- ways -----------------------------------------------------------------------------------------------------------
 
-    def _tried(self, typed: str, settings: Settings) -> Iterator[_Way]:
-        """The network planned anew as ``settings`` say; nothing where the target cannot, or time is over."""
+    def _tried(self, typed: str, settings: Settings) -> _Way | None:
+        """The network planned anew as ``settings`` say."""
+        return self._way(typed, lambda: self._applied(self.taken, self._begun(settings)))
+
+    def _remedies(self, more: tuple[str, ...]) -> _Way | None:
+        names = tuple(r.name for r in known((*self.taken, *more)))
+        return self._way(f"--remedies {','.join(names)}", lambda: self._applied(names, self.start))
+
+    def _way(self, typed: str, make: Callable[[], Quantized]) -> _Way | None:
+        """None where the target cannot, or time is over."""
         if self.over():
-            return
+            return None
         try:
-            made = self._applied(self.taken, self._begun(settings))
+            made = make()
         except (UnsupportedError, OptionError, ResourceError):  # an op that mending made cannot be named
-            return
-        yield _Way(typed, *self.of_plan(made.graph, made.plan))
+            return None
+        return _Way(typed, *self.of_plan(made.graph, made.plan))
 
     def _begun(self, settings: Settings) -> Start:
         with tempfile.TemporaryDirectory(prefix="intact-") as folder:
-            return begin(self.prepared(settings), settings, self.samples, RunFolder(Path(folder)), silent)
-
-    def _remedies(self, names: tuple[str, ...]) -> Iterator[_Way]:
-        if self.over():
-            return
-        try:
-            made = self._applied((*self.taken, *names), self.start)
-        except (UnsupportedError, ResourceError):
-            return
-        yield _Way(f"--remedies {','.join(r.name for r in known((*self.taken, *names)))}", *self.of_plan(made.graph, made.plan))
+            return mend_and_plan(self.prepared(settings), settings, self.samples, RunFolder(Path(folder)), silent)
 
     def _applied(self, names: tuple[str, ...], start: Start) -> Quantized:
-        makers = planner(start, self.samples, silent), by_extremes(start, self.samples, silent)
-        context = Context(*makers, deadline=self.deadline)
+        context = replace(context_of(start, self.samples), deadline=self.deadline)
         return apply(known(names), start.network, self.samples, context)
 
-    def _in_float(self) -> Iterator[_Way]:
+    def _in_float(self) -> Iterator[_Way | None]:
         """The ops that make most of it kept in float: those that ruin the outputs by themselves, then more of them."""
         ranked = self._ranked()
         if not ranked:
@@ -236,11 +226,9 @@ class _Trials:
         for count in dict.fromkeys(min(n, len(ranked)) for n in (alone or 1, 2 * (alone or 1), _KEPT) if n <= _KEPT):
             ops = [op for _, _, group in ranked[:count] for op in group]
             settings = self._keeping(ops)
-            way = next(self._tried(_typed(settings, self.settings), settings), None)
-            if way is None:
-                return
+            way = self._tried(_typed(settings, self.settings), settings)
             yield way
-            if way.margin >= 0:
+            if way is None or way.margin >= 0:
                 return
 
     def _ranked(self) -> list[tuple[float, str, tuple[Op, ...]]]:

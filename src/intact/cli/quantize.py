@@ -1,0 +1,173 @@
+"""The commands ``quantize`` and ``demo``: the main job in a folder of its own."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from intact import choices, files
+from intact import data as samples_of
+from intact.cli import shared
+from intact.errors import OptionError
+from intact.run import options
+from intact.run.settings import Settings
+
+
+def quantize(
+    model: shared.Model,
+    data: shared.Data,
+    evaluation: Annotated[
+        Path | None, typer.Option("--eval", help="Samples that report; without it --data is split by seed.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder. Default: the model's name and the scheme.")] = None,
+    scheme: Annotated[str, typer.Option(help="int8, w4a8, int16x8 (see README), dynamic, float16 or float32.")] = "int8",
+    target: shared.TargetName = "cpu",
+    ranges: shared.Ranges = "auto",
+    weights: shared.Weights = "per-channel",
+    input_type: Annotated[str | None, typer.Option(help="int8, uint8, int16 or float32. Default: as the activations.")] = None,
+    output_type: Annotated[str | None, typer.Option(help="int8, uint8, int16 or float32. Default: as the activations.")] = None,
+    keep_float: Annotated[list[str] | None, typer.Option(help="An op kind or output name, or a pattern; repeatable.")] = None,
+    calibration_samples: Annotated[int, typer.Option(help="How many samples calibrate.")] = 500,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Recover accuracy until at most this many percentage points are lost.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="mse, mae, auc or iou of outputs and targets; --max-drop is then in its unit.")
+    ] = None,
+    min_agreement: Annotated[
+        float | None, typer.Option(help="Without labels: until the classes agree on at least this per cent of samples.")
+    ] = None,
+    time_budget: Annotated[str, typer.Option(help="How long to try: 90s, 15m, 1h.")] = "15m",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 when a limit is met by the estimate only.")] = False,
+    remedies: Annotated[
+        str,
+        typer.Option(
+            help="Instead of a limit: auto (equalize, clip and bias where the output clearly gains), none, or some of "
+            f"{','.join(choices.REMEDIES)}."
+        ),
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="Where remedies learn: auto, cpu or cuda.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Decides the split and the calibration samples.")] = 0,
+    input_shape: Annotated[
+        list[str] | None, typer.Option(help="Sizes that a Keras model leaves open: 96,96,3, or image=96,96,3 for each input.")
+    ] = None,
+    plan: Annotated[Path | None, typer.Option(help="Replay the plan.json of an earlier run.")] = None,
+    label: shared.Label = None,
+    pixels: shared.Pixels = "0,1",
+    mean: shared.Mean = None,
+    std: shared.Std = None,
+    channels: shared.Channels = None,
+    resize: shared.Resize = "stretch",
+    overwrite: shared.Overwrite = False,
+    quiet: shared.Quiet = False,
+    as_json: shared.AsJson = False,
+    debug: shared.Debug = False,
+) -> None:
+    """Quantize a trained float model and measure what it costs."""
+    with shared.reported(debug):
+        if strict and max_drop is None and min_agreement is None:
+            raise OptionError("--strict says how a limit is judged; type --max-drop or --min-agreement as well")
+        settings = Settings(
+            scheme=scheme,
+            target=target,
+            ranges=ranges,
+            weights=choices.granularity(weights),
+            keep_float=tuple(keep_float or ()),
+            input_type=input_type,
+            output_type=output_type,
+            seed=seed,
+            calibration_samples=calibration_samples,
+            input_shape=options.input_shape(input_shape or []),
+            remedies=options.remedies(remedies),
+            max_drop=max_drop,
+            min_agreement=min_agreement,
+            time_budget=options.seconds(time_budget),
+            device=device,
+            metric=None if metric is None else choices.metric(metric),
+        )
+        preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
+        _check_plan(plan)
+        shared.check(model, data, evaluation, label=label)
+        with shared.loading():
+            from intact.measure.machine import cpu
+            from intact.measure.metrics import metric_of
+            from intact.planning.plan import Plan
+            from intact.report.markdown import to_markdown
+            from intact.report.record import record, to_json
+            from intact.report.terminal import Output
+            from intact.run.folder import Work, open_run
+            from intact.run.job import Job
+
+        output, folder = Output(quiet, as_json), out or Path(f"{model.stem}_{scheme}")
+        replayed = None if plan is None else Plan.load(plan)
+        source = samples_of.load(data, preprocessing, label=label)
+        reporting = None if evaluation is None else samples_of.load(evaluation, preprocessing, label=label, use="eval")
+        job = {
+            "model": files.sha256(model) if model.is_file() else str(model.resolve()),
+            "data": str(data.resolve()),
+            "eval": None if evaluation is None else str(evaluation.resolve()),
+            "settings": asdict(settings) | {"keep_float": list(settings.keep_float)},
+            "preprocessing": preprocessing.to_json(),
+            "label": label,
+            "plan": None if replayed is None else replayed.to_json(),
+        }
+        in_folder = open_run(folder, job, overwrite=overwrite)
+        with in_folder.while_working(output.line), output.progress() as progress:
+            work = Work(in_folder, progress, output.line)
+            result = Job(model, source, reporting, settings, replayed, metric_of(metric), work).run()
+        document = record(result)
+        adjusted = result.plan.adjusted
+        in_folder.finish(
+            {
+                **({"plan.npz": adjusted.data} if adjusted is not None and adjusted.data else {}),
+                "model.tflite": result.model,
+                "plan.json": result.plan.to_json().encode(),
+                "result.md": to_markdown(document).encode(),
+                "result.json": to_json(document).encode(),
+            }
+        )
+        made = result.settings
+        output.readings(f"{model.name} as {made.scheme} for {made.target}, timed on {cpu()}", result.readings)
+        output.notes(finding.message for finding in result.findings)
+        output.say(f"\n{folder / 'model.tflite'} is the model; {folder / 'result.md'} is the account in a page.")
+        output.document(document)
+        if (verdict := result.verdict) is not None:
+            output.say(f"verdict: {verdict.in_full}")
+            if verdict.status == "fail" or (strict and verdict.status != "pass"):
+                raise typer.Exit(1)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the data, the float model and the run.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Decides the training and the samples.")] = 0,
+    overwrite: shared.Overwrite = False,
+    quiet: shared.Quiet = False,
+    as_json: shared.AsJson = False,
+    debug: shared.Debug = False,
+) -> None:
+    """Train a small network on handwritten digits, quantize it and measure it: the whole main job on real data."""
+    with shared.reported(debug):
+        with shared.loading():
+            from intact.cli.demo import train_digits
+            from intact.report.terminal import Output
+
+        output = Output(quiet, as_json)
+        with output.progress() as progress:
+            made = train_digits(out, seed, progress=partial(progress, "train"))
+        output.say(f"Trained {made.model} on scikit-learn's handwritten digits. Now as a user would:\n")
+        typed = f"intact quantize {made.model} --data {made.train} --eval {made.test} --pixels=-1,1 --out {out / 'run'}"
+        output.say(f"$ {typed}\n")
+        same = partial(quantize, seed=seed, overwrite=overwrite, quiet=quiet, as_json=as_json, debug=debug)
+        same(made.model, made.train, made.test, out / "run", pixels="-1,1")
+
+
+def _check_plan(path: Path | None) -> None:
+    """Before anything is loaded: that there is a text to read."""
+    try:
+        _ = None if path is None else path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"{path} cannot be read as a plan; give --plan a plan.json from a run folder") from error

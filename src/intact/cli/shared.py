@@ -1,0 +1,127 @@
+"""What the commands share: options, checks of what was typed, and how errors are told.
+
+Help and refusals must come at once, so that nothing that a command's module imports at its top loads numpy or torch: a command
+imports what it works with once options and paths are found good.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from intact.data import paths
+from intact.errors import IntactError, OptionError, located
+from intact.formats import recognize, tflite
+
+Data = Annotated[
+    Path,
+    typer.Option(
+        "--data",
+        help="Class folders of images, a folder of images (masks beside it), an .npz with x and y, an .npy, a .csv, or a "
+        "detector's data.yaml.",
+    ),
+]
+Label = Annotated[
+    str | None, typer.Option(help="The column of a .csv with the labels, by name or number; else label, class, y or the last.")
+]
+Pixels = Annotated[str, typer.Option(help="What 0..255 maps to: --pixels=0,1, --pixels=-1,1 or --pixels=0,255. Images only.")]
+Mean = Annotated[
+    str | None, typer.Option(help="Per channel, in units of 0..1: --mean=0.485,0.456,0.406. With --std, instead of --pixels.")
+]
+Std = Annotated[str | None, typer.Option(help="Per channel, in units of 0..1: --std=0.229,0.224,0.225.")]
+Channels = Annotated[str | None, typer.Option(help="rgb (default for three channels), bgr or gray.")]
+Resize = Annotated[
+    str,
+    typer.Option(
+        help="stretch (each side on its own), letterbox (proportions kept, borders of 114, as detectors are trained), crop, "
+        "crop:256 (shorter side to 256, then the centre) or none."
+    ),
+]
+TargetName = Annotated[
+    str, typer.Option("--target", help="cpu (LiteRT with XNNPACK) or mcu (microcontrollers: TensorFlow Lite Micro).")
+]
+Model = Annotated[Path, typer.Argument(help="A .keras, .h5, .pt2 or float .tflite file, or a SavedModel folder.")]
+Ranges = Annotated[str, typer.Option(help="auto, minmax, moving, percentile or mse.")]
+Weights = Annotated[str, typer.Option(help="per-channel or per-tensor.")]
+MetricName = Annotated[str | None, typer.Option("--metric", help="mse, mae, auc or iou of outputs and targets.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run wrote in the output folder.")]
+
+
+@contextmanager
+def reported(debug: bool) -> Iterator[None]:
+    """Errors become one sentence on standard error and exit code 2; Ctrl-C becomes 130."""
+    warnings.filterwarnings("ignore", module=r"torch|jax|tensorflow|keras|litert_torch|PIL")
+    try:
+        yield
+    except IntactError as error:
+        if debug:
+            raise
+        _fail(str(error))
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        sys.stderr.write("interrupted; the same command goes on from here\n")
+        raise typer.Exit(130) from None
+    except MemoryError:
+        if debug:
+            raise
+        _fail("out of memory; close other programs, or give fewer samples with --calibration-samples or a smaller --eval")
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Around imports: modules leave no garbage, and looking for it takes a fifth of the time that torch needs, and again as
+    long at the end, where they are not set aside.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _fail(message: str) -> NoReturn:
+    sys.stderr.write(f"error: {message}\n")
+    raise typer.Exit(2)
+
+
+def check(model: Path, *data: Path | None, label: str | None = None) -> None:
+    """What is missing or foreign is said at once, and before anything is written."""
+    if label is not None and not any(path is not None and path.suffix.lower() in paths.TABLES for path in data):
+        raise OptionError("--label names a column of a .csv; leave it out, or give --data a .csv")
+    with located(str(model)):
+        recognize.check(model)
+    for path in data:
+        if path is not None:
+            paths.check(path)
+    if model.suffix.lower() == ".tflite":
+        _read(model)
+
+
+def check_files(*models: Path | None) -> None:
+    """The same for .tflite files by any name."""
+    for model in models:
+        if model is not None:
+            with located(str(model)):
+                recognize.check_tflite(model)
+            _read(model)
+
+
+def _read(model: Path) -> None:
+    """What is corrupt inside is found by reading it, which takes torch, but not all the rest. Scales that contradict the
+    kernels are for a diagnosis to name.
+    """
+    with loading():
+        read = tflite.read
+    read(model, kernels=False)

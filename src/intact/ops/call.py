@@ -1,0 +1,103 @@
+"""What an op is called with: its operands, as numbers or as stored integers, and the activation that is fused into it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Final, Literal, TypeAlias, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from intact.errors import ModelError, UnsupportedError
+from intact.numbers.affine import Affine, Format
+from intact.numbers.arithmetic import Arithmetic, Output, centered
+
+Shape: TypeAlias = tuple[int, ...]
+
+Activation: TypeAlias = Literal["none", "relu", "relu6", "relu_n1_to_1", "relu_0_to_1", "tanh"]
+
+#: The clamp that each fused activation is; None where it is not a clamp.
+CLAMPS: Final[Mapping[str, tuple[float, float] | None]] = {
+    "none": (float("-inf"), float("inf")),
+    "relu": (0.0, float("inf")),
+    "relu6": (0.0, 6.0),
+    "relu_n1_to_1": (-1.0, 1.0),
+    "relu_0_to_1": (0.0, 1.0),
+    "tanh": None,
+}
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Call:
+    """What an integer kernel is given: stored tensors with their formats, and the formats it must give."""
+
+    inputs: tuple[Tensor | None, ...]
+    formats: tuple[Format, ...]
+    outs: tuple[Format, ...]
+    arithmetic: Arithmetic
+
+    def tensor(self, i: int) -> Tensor:
+        return present(self.inputs[i], f"{i}")
+
+    def format(self, i: int) -> Affine:
+        return affine(self.formats[i])
+
+    def output(self, activation: Activation = "none") -> Output:
+        """The first output; UnsupportedError where the activation is more than a clamp."""
+        clamp = CLAMPS[activation]
+        if clamp is None:
+            raise UnsupportedError(f"the exact integer arithmetic of a fused {activation} is not known")
+        return Output(affine(self.outs[0]), clamp)
+
+    def centered(self, i: int) -> Tensor:
+        """``q - zero_point`` of one input in int64."""
+        return centered(self.tensor(i), self.format(i))
+
+
+def affine(fmt: Format) -> Affine:
+    """``fmt``, which must be integers that stand for real numbers; a mixture of float and integers is another kernel."""
+    if not isinstance(fmt, Affine):
+        raise UnsupportedError(f"the exact arithmetic of integers mixed with {fmt.dtype} is not known")
+    return fmt
+
+
+def activate(x: Tensor, activation: Activation) -> Tensor:
+    """Apply a fused activation to an op's own fresh result: in place unless gradients are wanted, which saves its memory."""
+    if x.is_meta or activation == "none":  # shapes are asked for, and torch takes milliseconds to clamp nothing
+        return x
+    clamp = CLAMPS[activation]
+    if clamp is None:
+        return torch.tanh(x)
+    low, high = clamp
+    return F.hardtanh(x, low, high) if x.requires_grad else x.clamp_(low, high)
+
+
+def present(x: Tensor | None, what: str) -> Tensor:
+    """A required input; its absence is the file's fault."""
+    if x is None:
+        raise ModelError(f"required input {what} is left out")
+    return x
+
+
+def integers(x: Tensor | None, what: str) -> tuple[int, ...]:
+    """The values of an integer constant; ModelError when it is computed at run time instead."""
+    x = present(x, what)
+    if x.is_meta or x.is_floating_point():
+        raise UnsupportedError(f"{what} is computed at run time; only constant {what} can be quantized")
+    return tuple(int(v) for v in x.reshape(-1).tolist())
+
+
+def bounded(shape: Shape) -> Shape:
+    """``shape``, unless a tensor of it would be absurd (2**31 elements or a negative side): the file is corrupt then."""
+    if min(shape, default=1) < 0 or prod(shape) >= 2**31:
+        raise ModelError(f"a tensor of shape {list(shape)}")
+    return shape
+
+
+def as_tuple(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Outputs always as a tuple."""
+    return result if isinstance(result, tuple) else (result,)

@@ -1,0 +1,64 @@
+"""What a run gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+from intact import files
+from intact.data import Finding
+from intact.errors import OptionError
+from intact.measure.accuracy import Verdict
+from intact.measure.figures import Reading
+from intact.measure.task import Task
+from intact.network.graph import Graph
+from intact.planning.plan import Plan
+from intact.run.settings import Settings
+from intact.search.candidate import Candidate
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The quantized model with its plan and every figure. ``float_graph`` is the network that was quantized.
+
+    ``taken`` names the candidate that a search chose, ``steps`` say what remedies did to the network, ``tasks`` what each
+    output, by name, was taken for.
+    """
+
+    model: bytes = field(repr=False)
+    graph: Graph = field(repr=False)
+    float_graph: Graph = field(repr=False)
+    plan: Plan = field(repr=False)
+    settings: Settings
+    readings: tuple[Reading, ...]
+    findings: tuple[Finding, ...]
+    about: Mapping[str, Any]
+    candidates: tuple[Candidate, ...] = field(default=(), repr=False)
+    taken: str | None = None
+    steps: tuple[str, ...] = ()
+    verdict: Verdict | None = None
+    tasks: Mapping[str, Task] = field(default_factory=dict)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the .tflite, whole or not at all."""
+        files.write_bytes(Path(path), self.model)
+        return Path(path)
+
+    def reading(self, name: str, of: str = "quantized") -> Reading:
+        """The figure called ``name`` of the ``"float"`` or ``"quantized"`` model or their ``"difference"``."""
+        for reading in self.readings:
+            if (reading.of, reading.measurement.name) == (of, name):
+                return reading
+        known = ", ".join(f"{r.of} {r.measurement.name!r}" for r in self.readings)
+        raise OptionError(f"no figure is called {name!r} of {of!r}; there are {known}")
+
+    def summary(self) -> str:
+        """Every figure, one a line, then the verdict and what was noticed."""
+        width = max((len(r.of) for r in self.readings), default=0)
+        lines = [f"{r.of:<{width}}  {r.measurement}" for r in self.readings]
+        if self.verdict is not None:
+            lines.append(f"verdict: {self.verdict.in_full}")
+        return "\n".join((*lines, *(f"note: {f.message}" for f in self.findings)))
