@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from op_cases import CASES
 
 from intact.network.graph import Graph, Op, Tensor
 from intact.numbers.affine import Affine, Float, Format, Index, bias_format, limits
-from intact.ops import KINDS
-from intact.ops.base import Fixed, OpKind, SameAsInput, infer_shapes
+from intact.ops import INTEGER, KINDS
+from intact.ops.base import Counts, Fixed, OpKind, SameAsInput, infer_shapes
 
 
 @dataclass
@@ -139,7 +140,18 @@ def every_kind(seed: int) -> Builder:
     b.op(kinds["QUANTIZE"](), b.flow(5, 6), out=Affine((0.1,), (100,), "uint8"), name="uint8")
     b.op(kinds["QUANTIZE"](), b.flow(5, 6, fmt=Affine((0.1,), (100,), "uint8")), name="from uint8")
     b.op(kinds["DEQUANTIZE"](), b.flow(5, 6), out=Float())
+    _others(b)
     return b
+
+
+def _others(b: Builder) -> None:
+    """A kind that has nothing above: its first case with real numbers alone, in random formats."""
+    had = {op.kind.name for op in b.ops}
+    for case in CASES:
+        plain = all(isinstance(given, tuple) and len(given) > 1 for given in case.inputs)
+        if plain and case.kind.name in INTEGER - had and not isinstance(case.kind, Counts):
+            had.add(case.kind.name)
+            b.op(case.kind, *(b.flow(*given[1:]) for given in case.inputs))
 
 
 def _weighted(b: Builder) -> None:

@@ -77,8 +77,8 @@ def of_the_kinds(runs):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_listed_kind_has_a_case_and_its_fixed_format(target):
-    assert TARGETS[target].integer16 <= {case.kind.name for case in CASES}
-    rules = [KINDS[name].range_rule for name in TARGETS[target].integer16]
+    assert TARGETS[target].kinds("int16") <= {case.kind.name for case in CASES}
+    rules = [KINDS[name].range_rule for name in TARGETS[target].kinds("int16")]
     assert all("int16" in rule.by_dtype for rule in rules if isinstance(rule, Fixed))
 
 

@@ -23,7 +23,7 @@ from intact.planning.integer_graph import emit
 from intact.planning.planner import make_plan
 from intact.planning.request import Request
 from intact.planning.schemes import scheme
-from intact.planning.targets import TARGETS
+from intact.planning.targets import TARGETS, Target
 from intact.rewrite.clean import clean
 from intact.run.settings import Settings
 from intact.simulate.exact import IntegerProgram
@@ -149,7 +149,7 @@ def test_int8_kernels_agree_with_the_simulator(ran, target, variant, runtime, ca
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_listed_kind_has_a_case(target):
-    assert TARGETS[target].integer - KEEPS_STATE <= {case.kind.name for case in integer_cases(target)}
+    assert TARGETS[target].kinds("int8") - KEEPS_STATE <= {case.kind.name for case in integer_cases(target)}
 
 
 @pytest.mark.parametrize(("target", "variant", "runtime", "case"), runs(), ids=lambda v: getattr(v, "id", v))
@@ -186,14 +186,16 @@ NOT_FOR_INT8 = {*BOOLEAN, "BROADCAST_ARGS", "RANGE", "QUANTIZE", "DEQUANTIZE"}
 
 
 def forced(case, target, **changes):
-    """The case with its op in int8, whether the target's row lists it or not."""
-    return integer_graph(case, Request(scheme("int8"), dataclasses.replace(TARGETS[target], name="", **changes)))
+    """The case with its op in int8, whether the target's row leaves it out or not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Target, "kinds", lambda *_: frozenset(KINDS))
+        return integer_graph(case, Request(scheme("int8"), dataclasses.replace(TARGETS[target], name="", **changes)))
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_reason_is_known_for_every_kind_that_a_row_leaves_out(target):
     known = {*OUTSIDE[target], *UNWRITTEN[target], *NOT_FOR_INT8}
-    assert known == set(KINDS) - TARGETS[target].integer - lowered(target)
+    assert known == set(KINDS) - TARGETS[target].kinds("int8") - lowered(target)
 
 
 @pytest.mark.parametrize(("target", "name"), [(target, name) for target in OUTSIDE for name in OUTSIDE[target]])
@@ -202,7 +204,7 @@ def test_a_kind_that_a_row_leaves_out_is_refused_or_wrong(tmp_path, target, name
     if runtime == "tflm":
         pytest.importorskip("tflite_micro", reason="the microcontroller runtime is not installed")
     cases = [case for case in (*CASES, *HARSH) if case.kind.name == name]
-    graphs = [forced(case, target, integer=frozenset(KINDS)) for case in cases]
+    graphs = [forced(case, target) for case in cases]
     given = [stored(graph, case) for graph, case in zip(graphs, cases, strict=True)]
     made = run_files.outputs([tflite.write(g) for g in graphs], given, tmp_path, runtime)
     results = zip(graphs, cases, made, strict=True)
@@ -222,7 +224,7 @@ def share_wrong(graph, case, results):
 @pytest.mark.parametrize(("target", "name"), [(target, name) for target, names in UNWRITTEN.items() for name in sorted(names)])
 def test_a_kind_that_is_left_out_for_its_arithmetic_has_none(target, name):
     case = next(case for case in CASES if case.kind.name == name)
-    graph = forced(case, target, integer=frozenset(KINDS))
+    graph = forced(case, target)
     with pytest.raises(UnsupportedError, match=f"the exact integer arithmetic of {name} is not known"):
         IntegerProgram(graph)(dict(zip(graph.input_names, stored(graph, case), strict=True)))
 

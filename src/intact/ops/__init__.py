@@ -9,7 +9,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Final
 
-from intact.ops.base import OpKind
+from intact.ops.base import FloatOnly, OpKind
 from intact.ops.opaque import Opaque
 
 KINDS: Final[Mapping[str, type[OpKind]]] = MappingProxyType(
@@ -20,3 +20,7 @@ KINDS: Final[Mapping[str, type[OpKind]]] = MappingProxyType(
         if inspect.isclass(kind) and issubclass(kind, OpKind) and not inspect.isabstract(kind) and kind is not Opaque
     }
 )
+#: Kinds that some runtime computes in integers as they write it down. Not DIV, whose kernels fail where a divisor is a stored
+#: zero; nor comparisons, which requantize to steps of 1/256 whatever the scale (LiteRT comparisons.cc); nor CAST, which takes
+#: the stored integers for numbers. The kernels of SQRT and REDUCE_PROD are right, and not written down.
+INTEGER: Final[frozenset[str]] = frozenset(name for name, kind in KINDS.items() if not issubclass(kind, FloatOnly))

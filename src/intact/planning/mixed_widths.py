@@ -61,7 +61,7 @@ def wide_ops(graph: Graph, target: Target, outputs: Iterable[int]) -> set[int]:
 
     An op that only moves numbers takes them along: at 8 bits after it, nothing would be gained.
     """
-    makers, readers = graph.producers(), graph.consumers()
+    makers, readers, kinds = graph.producers(), graph.consumers(), target.kinds("int16")
     ops = set[int]()
     for output in outputs:
         around: dict[int, Op] = {}
@@ -75,7 +75,7 @@ def wide_ops(graph: Graph, target: Target, outputs: Iterable[int]) -> set[int]:
                 around[op.output] = op
                 if isinstance(op.kind.range_rule, SameAsInput):
                     waiting += [j for j in (*op.reads, *op.outputs) if graph[j].is_float and not graph[j].is_constant]
-        if all(op.kind.name in target.integer16 for op in around.values()):
+        if all(op.kind.name in kinds for op in around.values()):
             ops |= around.keys()
     return ops
 

@@ -10,25 +10,9 @@ from typing import Final, Literal, final
 from intact.errors import OptionError
 
 # fmt: off
-_MOVES: Final = frozenset(
-    {
-        "BATCH_TO_SPACE_ND", "BROADCAST_TO", "CONCATENATION", "DEPTH_TO_SPACE", "EMBEDDING_LOOKUP", "EXPAND_DIMS", "FILL",
-        "GATHER", "GATHER_ND", "MIRROR_PAD", "PACK", "PAD", "PADV2", "RANK", "RESHAPE", "RESIZE_BILINEAR",
-        "RESIZE_NEAREST_NEIGHBOR", "REVERSE_V2", "SELECT", "SELECT_V2", "SHAPE", "SLICE", "SPACE_TO_BATCH_ND",
-        "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE", "TILE", "TOPK_V2", "TRANSPOSE", "UNPACK",
-    }
-)
-#: Not among them: DIV, whose kernels fail where a divisor is a stored zero; comparisons, which requantize to steps of 1/256
-#: whatever the scale (LiteRT comparisons.cc); CAST, which takes the stored integers for numbers; SQRT and REDUCE_PROD, whose
-#: kernels are right but whose exact arithmetic is not written down.
-_COMPUTES: Final = frozenset(
-    {
-        "ABS", "ADD", "ARG_MAX", "ARG_MIN", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "ELU", "EXP",
-        "FULLY_CONNECTED", "GELU", "HARD_SWISH", "L2_NORMALIZATION", "LEAKY_RELU", "LOG", "LOGISTIC", "LOG_SOFTMAX",
-        "MAXIMUM", "MAX_POOL_2D", "MEAN", "MINIMUM", "MUL", "PRELU", "REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "RELU_0_TO_1",
-        "RSQRT", "SOFTMAX", "SQUARED_DIFFERENCE", "SUB", "SUM", "TANH", "TRANSPOSE_CONV", "UNIDIRECTIONAL_SEQUENCE_LSTM",
-    }
-)
+#: No int8 kernel in LiteRT's default kernels, or none that counts: RELU_N1_TO_1 is lowered, and QUANTIZE and DEQUANTIZE stand
+#: between formats.
+_NOT_8: Final = frozenset({"CONV_3D", "DEQUANTIZE", "ONE_HOT", "QUANTIZE", "RELU_N1_TO_1"})
 #: No int16 kernel among LiteRT's default or reference kernels, or a bad one: the tables of EXP, GELU and RSQRT are 26 to 109
 #: steps off, PRELU gives nonsense, and so does SUM in the reference kernels.
 _NOT_16: Final = frozenset(
@@ -68,8 +52,9 @@ _LIGHT: Final = frozenset({"ABS", "ADD", "MAXIMUM", "MEAN", "MINIMUM", "MUL", "R
 class Target:
     """One device class.
 
-    ``integer``: op kinds with int8 kernels; ``integer16``: with int16 kernels that take int8 weights. ``hybrid``: kinds that
-    take int8 weights with float activations. ``per_channel``: kinds whose weights may have a scale per output channel.
+    ``lacks``: op kinds without a good int8 kernel; ``lacks16``: without an int16 kernel that takes int8 weights. ``hybrid``:
+    kinds that take int8 weights with float activations. ``per_channel``: kinds whose weights may have a scale per output
+    channel.
     ``int4``: kinds whose weights may be int4; depthwise weights stay int8, as they are few and lose most.
     ``float_islands``: whether an op without an integer kernel may stay in float between DEQUANTIZE and QUANTIZE.
     ``float_inside``: kinds that stay in float though they have an int8 kernel, as it is slower; ``light``: kinds that an
@@ -81,8 +66,8 @@ class Target:
     name: str
     summary: str
     kernels: Literal["default", "reference"]
-    integer: frozenset[str]
-    integer16: frozenset[str]
+    lacks: frozenset[str]
+    lacks16: frozenset[str]
     hybrid: frozenset[str]
     per_channel: frozenset[str]
     int4: frozenset[str]
@@ -101,8 +86,12 @@ class Target:
             )
 
     def kinds(self, activations: str) -> frozenset[str]:
-        """The op kinds with kernels for activations stored as ``activations``."""
-        return {"int8": self.integer, "int16": self.integer16}[activations]
+        """The op kinds that compute on activations stored as ``activations``: those whose exact arithmetic is written down,
+        which it is of kernels that are right, less those that the runtime lacks.
+        """
+        from intact.ops import INTEGER  # noqa: PLC0415  # loads torch, which options are understood without
+
+        return INTEGER - {"int8": self.lacks, "int16": self.lacks16}[activations]
 
 
 TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
@@ -113,8 +102,8 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 name="cpu",
                 summary="phones, boards and desktops: LiteRT with XNNPACK kernels",
                 kernels="default",
-                integer=_MOVES | _COMPUTES,
-                integer16=(_MOVES | _COMPUTES) - _NOT_16,
+                lacks=_NOT_8,
+                lacks16=_NOT_8 | _NOT_16,
                 hybrid=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}),
                 per_channel=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"}),
                 int4=frozenset({"CONV_2D", "FULLY_CONNECTED"}),
@@ -126,8 +115,8 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 name="mcu",
                 summary="microcontrollers: TensorFlow Lite Micro, all in integers or all in float32",
                 kernels="reference",
-                integer=(_MOVES | _COMPUTES) - _NOT_ON_MCU,
-                integer16=(_MOVES | _COMPUTES) - _NOT_16 - _NOT_ON_MCU_16,
+                lacks=_NOT_8 | _NOT_ON_MCU,
+                lacks16=_NOT_8 | _NOT_16 | _NOT_ON_MCU_16,
                 hybrid=frozenset(),
                 # The newest kernels take int8 FULLY_CONNECTED per channel too (not int4); older ones in the field read the
                 # first scale for all.
