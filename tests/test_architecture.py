@@ -104,17 +104,9 @@ def test_tests_lie_in_the_same_wings():
 
 #: Who may name the class of an op's kind: those who make ops, and the tables of the formats.
 MAKERS = ("ops.", "rewrite.", "formats.", "planning.integer_graph")
-#: Who asks for a kind by its class all the same. Each is to ask for a fact of OpKind instead; this list only gets shorter.
+#: Who asks for a kind by its class all the same, where others ask for a fact of OpKind.
 ASKING = {
     "network.weighted": "an op with a weight is told from others here, for all: weighted(graph, op).kind has the methods",
-    "planning.planner": "whether an op is Opaque",
-    "remedies.absorb": "WeightedKind, where weighted(graph, op).kind is one",
-    "remedies.equalize": "WeightedKind, where weighted(graph, op).kind is one",
-    "remedies.student": "Moves, where kind.moves says so",
-    "diagnosis.counterparts": "Quantize and Dequantize, where kind.converts says so",
-    "diagnosis.trace": "CONVERSIONS, where kind.converts says so",
-    "diagnosis.faults": "CONVERSIONS, where kind.converts says so",
-    "diagnosis.unlike": "what puts columns together, and arithmetic, where kind.combines says so",
 }
 
 

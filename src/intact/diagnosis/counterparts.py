@@ -9,12 +9,9 @@ from typing import Final, TypeAlias, final
 
 from intact.errors import IntactError, OptionError
 from intact.network.graph import Graph, Op, short_name
-from intact.ops.quantization import Dequantize, Quantize
 from intact.rewrite.clean import clean
 from intact.rewrite.lowerings import lower
 
-#: What only changes how a number is stored.
-CONVERSIONS: Final = (Quantize, Dequantize)
 #: Names that writers make up, this one's too: ``t12`` of one file is not ``t12`` of another.
 _MADE_UP: Final = re.compile(r"\W*[a-z]?\d*")
 #: An op's kind and the shapes of its outputs without the batch: ops that differ in these are not counterparts.
@@ -55,7 +52,7 @@ class Counterparts:
     def score(self) -> int:
         """How well the spelling fits: ops that have a counterpart, more if with equal options, less those without."""
         equal = sum(found.op.kind == found.of.kind for found in self.ops.values())
-        ops = sum(not isinstance(op.kind, CONVERSIONS) for op in self.graph.ops)
+        ops = sum(not op.kind.converts for op in self.graph.ops)
         return equal + len(self.ops) - (ops - len(self.ops)) - (len(self.reference.ops) - len(self.ops))
 
 
@@ -74,9 +71,9 @@ def counterparts_by_id(graph: Graph, reference: Graph) -> Counterparts:
     tensors = {i: i for i in graph.tensors if i in reference.tensors and not graph[i].is_constant}
     makers = reference.producers()
     for op in graph.ops:
-        if isinstance(op.kind, CONVERSIONS) and op.inputs[0] in tensors:
+        if op.kind.converts and op.inputs[0] in tensors:
             tensors.setdefault(op.output, tensors[op.inputs[0]])
-        elif isinstance(op.kind, CONVERSIONS) and op.output in tensors and op.inputs[0] is not None:
+        elif op.kind.converts and op.output in tensors and op.inputs[0] is not None:
             tensors.setdefault(op.inputs[0], tensors[op.output])
     found = {op.output: _counterpart(graph, reference, op, makers.get(op.output), tensors) for op in graph.ops}
     return Counterparts(graph, reference, tensors, {i: op for i, op in found.items() if op is not None})
@@ -134,9 +131,9 @@ class _Walk:
         self._free = {op.output: op for op in self.reference.ops}
         self._of_look = [_by_look(g) for g in (self.graph, self.reference)]
         for op in self.graph.ops:
-            if isinstance(op.kind, CONVERSIONS) and op.inputs[0] in self.tensors:
+            if op.kind.converts and op.inputs[0] in self.tensors:
                 self.tensors[op.output] = self.tensors[op.inputs[0]]
-            elif not isinstance(op.kind, CONVERSIONS):
+            elif not op.kind.converts:
                 self._note(op)
         ends = self.graph.outputs
         self._ports(ends, self.graph.output_names, self.reference.outputs, self.reference.output_names)

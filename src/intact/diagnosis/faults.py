@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, field
 from typing import Final, final
 
-from intact.diagnosis.counterparts import CONVERSIONS
 from intact.diagnosis.rescaling import Channels, find_rescaling
 from intact.diagnosis.symptom import Symptom
 from intact.diagnosis.trace import Own, Seen, Traced, decibels
@@ -94,7 +93,7 @@ class _Search:
         for i, seen in self.traced.seen.items():
             fmt, op = self.graph[i].format, self.makers.get(i)
             entry = self.traced.counterparts.tensors[i] in self.traced.counterparts.reference.inputs
-            free = entry or (op is not None and isinstance(op.kind.range_rule, Free) and not isinstance(op.kind, CONVERSIONS))
+            free = entry or (op is not None and isinstance(op.kind.range_rule, Free) and not op.kind.converts)
             if not isinstance(fmt, Affine) or fmt.axis is not None or not free or i in self.rescaled:
                 continue
             asked += 1

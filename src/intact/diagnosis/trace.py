@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from intact.data import Samples
-from intact.diagnosis.counterparts import CONVERSIONS, Counterparts
+from intact.diagnosis.counterparts import Counterparts
 from intact.formats import tflite
 from intact.network.graph import Tensor
 from intact.numbers.affine import Affine, dequantize, limits, quantize
@@ -187,7 +187,7 @@ class _Comparison:
         made: dict[int, torch.Tensor] = {}
         for op in self.counterparts.graph.ops:
             found = self.counterparts.ops.get(op.output)
-            if isinstance(op.kind, CONVERSIONS) and op.reads[0] in gave:
+            if op.kind.converts and op.reads[0] in gave:
                 made[op.output] = gave[op.reads[0]]
             elif found is not None and all(i in gave for i in found.inputs.values()):
                 exact, count = self.exact, len(next(iter(gave.values())))

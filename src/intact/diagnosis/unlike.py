@@ -13,13 +13,10 @@ from intact.data import Finding
 from intact.network.channels import Channels, free_channels
 from intact.network.graph import Graph, Op, Tensor
 from intact.network.shapes import concrete
-from intact.network.weighted import columns, data_of, weight_of
+from intact.network.weighted import columns, data_of, weight_of, weighted
 from intact.numbers.affine import limits
-from intact.ops.base import Fixed, Moves, WeightedKind
-from intact.ops.call import CLAMPS
-from intact.ops.elementwise import Add, Div, Mul, Sub
-from intact.ops.scales import ONE, homogeneous
-from intact.ops.shaping import Concatenation, Pack
+from intact.ops.base import Fixed
+from intact.ops.scales import ONE
 from intact.planning.ranges import Range, width
 from intact.planning.request import Request
 from intact.rewrite.mending import Step, can_enter, can_leave, mended, parts
@@ -33,6 +30,8 @@ _CLEAR: Final = 4.0
 _MOST: Final = 20
 #: What a layer's output is known to be like without rounding: a uniform distribution's power over its largest value's.
 _POWER: Final = 1 / 3
+#: How an op combines its operands where a scale of one of them shows in what it makes.
+_ARITHMETIC: Final = ("sum", "difference", "product", "quotient")
 
 #: Lowest and highest value of each column, the last axis: [c] each.
 Extremes: TypeAlias = tuple[np.ndarray, np.ndarray]
@@ -98,9 +97,9 @@ def _wanted(graph: Graph) -> set[int]:
         op = makers.get(i)
         if op is None:
             continue
-        if isinstance(op.kind, WeightedKind):
+        if op.kind.weight is not None:
             wanted.add(i)
-        elif isinstance(op.kind, (Concatenation, Pack)) or _flow(graph, op) is not None:
+        elif op.kind.joins or _flow(graph, op) is not None:
             waiting += [j for j in op.reads if graph[j].is_float and not graph[j].is_constant]
     return wanted
 
@@ -111,13 +110,13 @@ def _is_table(graph: Graph, i: int) -> bool:
 
 
 def _meetings(graph: Graph) -> bool:
-    return any(isinstance(op.kind, Concatenation) for op in graph.ops)
+    return any(op.kind.joins == "along" for op in graph.ops)
 
 
 def _flow(graph: Graph, op: Op) -> int | None:
     """The one activation that an op reads which only moves numbers or calculates with constants."""
     flows = [i for i in dict.fromkeys(op.reads) if not graph[i].is_constant]
-    simple = isinstance(op.kind, (Moves, Add, Sub, Mul, Div)) and len(op.outputs) == 1
+    simple = (op.kind.moves or op.kind.combines in _ARITHMETIC) and len(op.outputs) == 1
     return flows[0] if simple and len(flows) == 1 and graph[flows[0]].is_float else None
 
 
@@ -190,7 +189,7 @@ class _Look:
     def parts(self) -> None:
         """Weights whose output is taken apart into channels of different size become several, each with a scale of its own."""
         for op in self.graph.ops:
-            found = parts(self.graph, op) if isinstance(op.kind, WeightedKind) else {}
+            found = parts(self.graph, op)
             if found and self._unlike(self._size(i) for i in found):
                 label = self.graph.label(op)
                 self._apply(Step("part", op.output), f"cut {label} into {len(found)}, whose outputs differ in size")
@@ -203,7 +202,7 @@ class _Look:
         whole = {
             op.output
             for op in channels.ops()
-            if op.output in channels.made and (channels.made[op.output] > ONE).all() and _scales(op)
+            if op.output in channels.made and (channels.made[op.output] > ONE).all() and _passes_scales(self.graph, op)
         }
         readers = [reader for op in channels.ops() if (reader := self._reader(channels, op, whole)) is not None]
         exponents = dict.fromkeys(sorted({m for r in readers for m in r.makers}), 0)
@@ -310,7 +309,7 @@ class _Look:
         op = self.makers.get(i)
         if op is None or (readers if last else len(readers) != 1 or i in self.graph.ends):
             return None
-        if isinstance(op.kind, WeightedKind):
+        if op.kind.weight is not None:
             low, high = self.seen.get(i, (np.zeros(1), np.zeros(1)))
             columns_of = np.maximum(-low, high)
             if not self._unlike(columns_of) or not can_leave(self.graph, op):
@@ -321,7 +320,7 @@ class _Look:
         if flow is not None:
             before = self._tail(flow)
             return None if before is None else replace(before, ops=(*before.ops, i))
-        if not isinstance(op.kind, (Concatenation, Pack)):
+        if not op.kind.joins:
             return None
         branches = [j for j in dict.fromkeys(op.reads) if not self.graph[j].is_constant]
         tails = [tail for j in branches if (tail := self._tail(j)) is not None]
@@ -374,8 +373,9 @@ class _Reader:
         return float(rounding / max((np.square(w) * power[self.met]).sum(), 1e-300))
 
 
-def _scales(op: Op) -> bool:
-    return isinstance(op.kind, WeightedKind) and homogeneous(CLAMPS, op.kind.activation)
+def _passes_scales(graph: Graph, op: Op) -> bool:
+    found = weighted(graph, op)
+    return found is not None and found.kind.is_homogeneous
 
 
 def _exponents(size: np.ndarray) -> np.ndarray:

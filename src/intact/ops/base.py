@@ -87,6 +87,10 @@ class OpKind(abc.ABC):
     differentiable: ClassVar[bool] = True
     #: Whether it only moves numbers, or puts zeros or one other value between them, without looking at them.
     moves: ClassVar[bool] = False
+    #: Whether it puts tensors into one, along an axis that they have or stacked along a new one.
+    joins: ClassVar[Literal["along", "stacked"] | None] = None
+    #: Whether nobody knows what it computes, nor which formats its kernel takes.
+    unknown: ClassVar[bool] = False
     #: Whether it only says how the same real numbers are stored.
     converts: ClassVar[bool] = False
     #: Whether it costs one pass over memory: making its result again is cheaper than keeping it.

@@ -59,7 +59,8 @@ class Opaque(Costless):
     the device does. Any other runs on just what it is given, so that a graph with one runs its samples one by one.
     """
 
-    repeatable: ClassVar[bool] = False  # nobody knows
+    unknown: ClassVar[bool] = True
+    repeatable: ClassVar[bool] = False  # as far as anybody knows
     differentiable: ClassVar[bool] = False
     name: str  # type: ignore[misc]  # of this op, not of a class: the operator's, or CUSTOM with its name
     spelling: Spelling

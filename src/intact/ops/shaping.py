@@ -136,6 +136,7 @@ class Concatenation(Activated, Moves):
     """Tensors one after the other along ``axis``."""
 
     name: ClassVar[str] = "CONCATENATION"
+    joins: ClassVar[Literal["along", "stacked"] | None] = "along"
     axis: int = 0
     activation: Activation = "none"
 
@@ -152,6 +153,7 @@ class Pack(Rearranges):
     """Tensors stacked along a new ``axis``."""
 
     name: ClassVar[str] = "PACK"
+    joins: ClassVar[Literal["along", "stacked"] | None] = "stacked"
     axis: int = 0
     count: int = 0
 

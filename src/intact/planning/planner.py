@@ -21,7 +21,6 @@ from intact.numbers.affine import (
     weight_limits,
 )
 from intact.ops.base import SameAsInput
-from intact.ops.opaque import Opaque
 from intact.planning.exactness import exact
 from intact.planning.integer_ops import AS_INT32, bytes_as_stored, integer_ops_of, kept_float
 from intact.planning.masks import Masks, is_bounded
@@ -100,7 +99,7 @@ class _Draft:
     def plan_weights_only(self) -> None:
         """float32, float16 and dynamic: activations stay float32; large constants are stored smaller."""
         for op in self.graph.ops:
-            if op.output in self.kept or isinstance(op.kind, Opaque):  # nobody knows whether its kernel takes others
+            if op.output in self.kept or op.kind.unknown:
                 continue
             for i in dict.fromkeys(op.reads):
                 if self.graph[i].is_constant and self.graph[i].is_float and self._values(i).size >= _WORTH_IT:

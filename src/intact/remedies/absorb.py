@@ -15,7 +15,6 @@ from intact.network.graph import Graph, Op, Tensor
 from intact.network.shapes import concrete
 from intact.network.verify import verify
 from intact.network.weighted import weighted
-from intact.ops.base import WeightedKind
 from intact.ops.scales import ONE
 from intact.planning.quantized import Quantized
 from intact.remedies.base import Context, Remedy, changed_output, look_at
@@ -64,8 +63,7 @@ def _movable(channels: Channels) -> tuple[int, ...]:
         op.output
         for op in channels.ops()
         if op.output in channels.made
-        and isinstance(op.kind, WeightedKind)
-        and op.kind.activation == "relu"
+        and op.kind.unfused()[1] == "relu"
         and (channels.made[op.output] > ONE).all()
         and _own_bias(graph, op, readers)
         and all(_takes_up(channels, op.output, reader) and _own_bias(graph, reader, readers) for reader in readers[op.output])
@@ -76,9 +74,9 @@ def _takes_up(channels: Channels, i: int, reader: Op) -> bool:
     """Whether ``reader`` adds the same to every position of its output when a channel of ``i``, which it reads, is shifted."""
     graph = channels.graph
     found = weighted(graph, reader)
-    if not isinstance(reader.kind, WeightedKind) or reader.output not in channels.taken or found is None or found.data.id != i:
+    if reader.output not in channels.taken or found is None or found.data.id != i:
         return False
-    return reader.kind.is_uniform(found.values.shape)
+    return found.kind.is_uniform(found.values.shape)
 
 
 def _own_bias(graph: Graph, op: Op, readers: Mapping[int, list[Op]]) -> bool:

@@ -15,7 +15,6 @@ from intact.network.graph import Op
 from intact.network.verify import verify
 from intact.network.weighted import columns, data_of, weighted
 from intact.numbers.affine import Affine, Format
-from intact.ops.base import WeightedKind
 from intact.ops.scales import ONE
 from intact.planning.quantized import Quantized
 from intact.remedies.base import Context, Remedy, changed_output, look_at
@@ -165,7 +164,7 @@ def _unclipped(channels: Channels, highest: Mapping[int, np.ndarray]) -> np.ndar
     """Which marks no RELU6 clips on the samples."""
     keep = np.ones(channels.count, np.bool_)
     for op in channels.ops():
-        clamps = op.output in channels.made and isinstance(op.kind, WeightedKind) and op.kind.activation == "relu6"
+        clamps = op.output in channels.made and op.kind.unfused()[1] == "relu6"
         if clamps and (highest[op.output] >= _SIX).any():
             keep[channels.made[op.output]] = False
     return keep

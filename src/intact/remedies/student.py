@@ -15,7 +15,7 @@ from torch import Tensor
 from intact.network.graph import Graph, Op
 from intact.network.lanes import Lanes
 from intact.numbers.affine import Affine, Format, limits, weight_limits
-from intact.ops.base import Moves, OpKind
+from intact.ops.base import OpKind
 from intact.ops.call import CLAMPS
 from intact.planning.plan import Edge, Plan
 from intact.planning.steps import grown, integer_weights, place_of, slots, sums, units, with_bias_formats
@@ -178,16 +178,17 @@ class Student(torch.nn.Module):
 
 def _unclamped(op: Op, plan: Plan) -> tuple[OpKind, tuple[float, float] | None]:
     """The op without its fused activation, and the ends that clamp its output instead where that is stored as integers."""
-    clamp = CLAMPS[op.kind.unfused()[1]]
+    plain, activation = op.kind.unfused()
+    clamp = CLAMPS[activation]
     if clamp is None or clamp == CLAMPS["none"] or not isinstance(plan.own(op.output), Affine):
         return op.kind, None
-    return replace(op.kind, activation="none"), clamp  # type: ignore[type-var]
+    return plain, clamp
 
 
 def _only_moves(op: Op, graph: Graph, plan: Plan) -> bool:
     """Whether all that the op makes is on the grid of its outputs already."""
     formats = {plan.at(i, op.output) for i in op.reads if graph[i].is_float} | {plan.own(i) for i in op.outputs}
-    return isinstance(op.kind, Moves) and len(formats) == 1
+    return op.kind.moves and len(formats) == 1
 
 
 def _growths(fmt: Format) -> tuple[int, ...]:
