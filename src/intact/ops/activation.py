@@ -30,7 +30,7 @@ def _clamped(call: Call, activation: Activation) -> Tensor:
 @final
 @dataclass(frozen=True)
 class Relu(OpKind):
-    """``max(x, 0)``."""
+    """``max(x, 0)``. Source of its integers: LiteRT ReluX in optimized_ops.h."""
 
     name: ClassVar[str] = "RELU"
 
@@ -61,7 +61,7 @@ class Relu6(OpKind):
 @final
 @dataclass(frozen=True)
 class Relu0To1(OpKind):
-    """``min(max(x, 0), 1)``."""
+    """``min(max(x, 0), 1)``. Source of its integers: LiteRT ReluX in optimized_ops.h."""
 
     name: ClassVar[str] = "RELU_0_TO_1"
 
@@ -75,7 +75,7 @@ class Relu0To1(OpKind):
 @final
 @dataclass(frozen=True)
 class ReluN1To1(OpKind):
-    """``min(max(x, -1), 1)``."""
+    """``min(max(x, -1), 1)``. Source of its integers: LiteRT ReluX in optimized_ops.h."""
 
     name: ClassVar[str] = "RELU_N1_TO_1"
 
