@@ -1,4 +1,8 @@
-"""Functions of one tensor, element by element, and softmax."""
+"""Functions of one tensor, element by element, and softmax.
+
+Sources of their integers: LiteRT kernels/activations.cc; kernels/elementwise.cc (ABS, LOG, RSQRT), exp.cc and gelu.cc;
+the rounding of each kernel set is in :mod:`intact.numbers`.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +46,7 @@ class _Tabled(Costless):
 @final
 @dataclass(frozen=True)
 class Relu(Homogeneous, Costless):
-    """``max(x, 0)``."""
+    """``max(x, 0)``. Source of its integers: LiteRT ReluX in optimized_ops.h."""
 
     name: ClassVar[str] = "RELU"
 
@@ -70,7 +74,7 @@ class Relu6(Costless):
 @final
 @dataclass(frozen=True)
 class Relu0To1(Costless):
-    """``min(max(x, 0), 1)``."""
+    """``min(max(x, 0), 1)``. Source of its integers: LiteRT ReluX in optimized_ops.h."""
 
     name: ClassVar[str] = "RELU_0_TO_1"
 
@@ -84,7 +88,7 @@ class Relu0To1(Costless):
 @final
 @dataclass(frozen=True)
 class ReluN1To1(Costless):
-    """``min(max(x, -1), 1)``."""
+    """``min(max(x, -1), 1)``. Source of its integers: LiteRT ReluX in optimized_ops.h."""
 
     name: ClassVar[str] = "RELU_N1_TO_1"
 

@@ -1,4 +1,7 @@
-"""Convolutions, NHWC. torch sees a channels-last view of the same memory, so nothing is copied."""
+"""Convolutions, NHWC. torch sees a channels-last view of the same memory, so nothing is copied.
+
+Sources of their integers: LiteRT kernels/internal/reference/integer_ops/conv.h, depthwise_conv.h and transpose_conv.h.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Element-wise arithmetic of two tensors, with broadcasting and, where LiteRT has one, a fused activation."""
+"""Element-wise arithmetic of two tensors, with broadcasting and, where LiteRT has one, a fused activation.
+
+Sources of their integers: LiteRT kernels/internal/reference/integer_ops/add.h and mul.h, kernels/sub.cc and
+squared_difference.cc.
+"""
 
 from __future__ import annotations
 

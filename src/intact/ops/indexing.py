@@ -1,4 +1,7 @@
-"""Ops that pick or place numbers by whole-number indices, or make tensors from shapes."""
+"""Ops that pick or place numbers by whole-number indices, or make tensors from shapes.
+
+Sources of their integers: LiteRT kernels/topk_v2.cc and rank.cc.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Matrix products."""
+"""Matrix products.
+
+Sources of their integers: LiteRT kernels/fully_connected.cc and batch_matmul.cc.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Conversions between formats. In real numbers they are identities: the simulator rounds where a tensor's format says so."""
+"""Conversions between formats. In real numbers they are identities: the simulator rounds where a tensor's format says so.
+
+Sources of their integers: LiteRT kernels/quantize.cc and dequantize.cc.
+"""
 
 from __future__ import annotations
 

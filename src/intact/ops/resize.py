@@ -1,4 +1,7 @@
-"""Spatial resizing, NHWC; the second input holds (height, width)."""
+"""Spatial resizing, NHWC; the second input holds (height, width).
+
+Source of their integers: LiteRT kernels/internal/reference/resize_bilinear.h.
+"""
 
 from __future__ import annotations
 
