@@ -15,7 +15,7 @@ from intact.cli.app import app
 from intact.errors import OptionError
 from intact.formats import tflite
 from intact.measure.measurement import Measurement
-from intact.search.ladder import Goal
+from intact.search.goal import Goal
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
@@ -48,7 +48,7 @@ def of_nothing(*_):
 
 @pytest.fixture
 def nothing_is_learned(monkeypatch):
-    for name in ("remedies.apply", "run.recover.apply", "run.recover.search", "run.recover.choose", "run.begin.observe"):
+    for name in ("remedies.apply", "run.recover.apply", "run.recover.search", "run.recover.choose", "run.calibration.observe"):
         monkeypatch.setattr(f"intact.{name}", of_nothing)
 
 
