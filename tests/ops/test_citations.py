@@ -24,7 +24,9 @@ def test_every_integer_kernel_of_an_op_cites_its_source():
     lacking, seen = {}, 0
     for module, tree, node in classes("ops"):
         methods = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "compute_integers"]
-        if not methods or node.name == "OpKind":  # whose own moves or refuses
+        if not methods or module == "base":  # which moves, counts or refuses
+            continue
+        if all(isinstance(part.body[-1], ast.Raise) for part in methods):
             continue
         seen += 1
         if not any(SOURCE.search(docstring(part)) for part in (tree, node, *methods)):

@@ -1,6 +1,6 @@
 """An op that we do not know: kept as its file spells it, computed by the runtime, opaque to all but its shapes.
 
-Source of its integers: none of ours; the runtime's own kernel is asked, through a .tflite of the op alone (runtime/scripts/one_op_worker.py).
+Source of what it computes: the runtime's own kernel, asked through a file of the op alone (runtime/scripts/one_op_worker.py).
 """
 
 from __future__ import annotations
