@@ -160,7 +160,7 @@ def test_checkers_and_python_see_the_same_names(package):
 @pytest.mark.parametrize("package", ["intact", "intact.data", "intact.formats.tflite"])
 def test_a_package_shows_its_public_names_and_no_other(package):
     module = importlib.import_module(package)
-    importlib.import_module("intact.run.job")  # what is loaded since does not show
+    importlib.import_module("intact.run.quantize")  # what is loaded since does not show
     table = typed(Path(*package.split(".")[1:]))[1]
     shown = [name for name in dir(module) if not name.startswith("_") or name == "__version__"]
     assert shown == sorted(table)
@@ -193,7 +193,7 @@ def test_the_public_list_is_complete():
         "import importlib\nimportlib.import_module('intact.formats.tflite.{name}')\nfrom intact.formats import tflite",
         "from intact.formats import tflite\ntflite.{name}\n"
         "import importlib\nimportlib.reload(importlib.import_module('intact.formats.tflite.{name}'))",
-        "import intact.run.job\nfrom intact.formats import tflite",
+        "import intact.run.quantize\nfrom intact.formats import tflite",
     ],
 )
 def test_a_function_is_not_hidden_by_the_module_of_its_name(before):

@@ -21,8 +21,7 @@ from intact.ops.shaping import Concatenation, Reshape, Slice, Split
 from intact.planning.plan import Plan
 from intact.rewrite.lowerings import lower
 from intact.rewrite.mending import Step, mended
-from intact.run.as_planned import mend_and_plan, replayed
-from intact.run.calibration import ranges_taken
+from intact.run.as_planned import mend_and_plan, ranges_taken, replayed
 from intact.run.folder import RunFolder
 from intact.run.settings import Settings
 from intact.simulate.engine import Program

@@ -11,7 +11,7 @@ from intact.data import input_specs
 from intact.planning.quantized import Quantized
 from intact.remedies.base import Context
 from intact.rewrite.lowerings import lower
-from intact.run.calibration import plan_of
+from intact.run.as_planned import plan_of
 from intact.run.settings import Settings
 from intact.simulate.engine import Program
 

@@ -48,7 +48,7 @@ def of_nothing(*_):
 
 @pytest.fixture
 def nothing_is_learned(monkeypatch):
-    for name in ("remedies.apply", "run.recover.apply", "run.recover.search", "run.recover.choose", "run.calibration.observe"):
+    for name in ("remedies.apply", "run.recover.apply", "run.recover.search", "run.recover.choose", "run.as_planned.observe"):
         monkeypatch.setattr(f"intact.{name}", of_nothing)
 
 

@@ -53,7 +53,7 @@ def diagnose(
             from intact.report.diagnosis import to_table
             from intact.report.terminal import Output
             from intact.run.folder import RunFolder, Work
-            from intact.run.job import Job
+            from intact.run.quantize import Job
 
         output, samples = Output(quiet, as_json), samples_of.load(data, preprocessing, label=label)
         with tempfile.TemporaryDirectory(prefix="intact-") as folder, output.progress() as progress:

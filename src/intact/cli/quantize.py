@@ -100,7 +100,7 @@ def quantize(
             from intact.report.record import record, to_json
             from intact.report.terminal import Output
             from intact.run.folder import Work, open_run
-            from intact.run.job import Job
+            from intact.run.quantize import Job
 
         output, folder = Output(quiet, as_json), out or Path(f"{model.stem}_{scheme}")
         replayed = None if plan is None else Plan.load(plan)

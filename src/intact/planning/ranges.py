@@ -88,7 +88,7 @@ class MinMax(Estimator):
 class Auto(Estimator):
     """:class:`MinMax` or :class:`Moving`, whichever is better at the network's output; the former until that is known.
 
-    A run chooses, once it can simulate both: :mod:`intact.run.calibration`.
+    A run chooses, once it can simulate both: :mod:`intact.run.as_planned`.
     """
 
     name: ClassVar[str] = "auto"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, final
@@ -12,18 +13,26 @@ import numpy as np
 from intact.data import Finding, Samples
 from intact.data.samples import BATCH
 from intact.diagnosis.unlike import Mend, find
+from intact.measure.held_out import TURNS, clear_gain, folds, gain, mean_gains
 from intact.network.graph import Graph
+from intact.planning.integer_graph import emit
 from intact.planning.plan import Plan
+from intact.planning.planner import first_plan, make_plan
 from intact.planning.quantized import Quantized
-from intact.planning.ranges import Observed
+from intact.planning.ranges import Observed, Range, estimator, foreseen
 from intact.planning.request import Request
 from intact.progress import Progress, silent
 from intact.remedies.base import Context, MakePlan
 from intact.rewrite.mending import Step, mended
-from intact.run.calibration import estimated, observed, plan_of
 from intact.run.folder import RunFolder
 from intact.run.settings import Settings
+from intact.simulate.calibrate import Batches, observe
+from intact.simulate.engine import Program, run_batches
 
+#: Two ways to take ranges are compared on at most so many samples in each turn, or not at all with fewer than the least.
+_HELD_OUT: Final = 32
+_LEAST_HELD_OUT: Final = 8
+_BETTER: Final = "dB better at the output than minmax on samples held out"
 #: Columns are looked at on so many samples.
 _FEW: Final = 64
 
@@ -123,3 +132,95 @@ def _seen(  # noqa: PLR0913, PLR0917  # a run's own parts
     stored = folder.arrays(name, make)
     ids = [int(key.split()[0]) for key in stored if key.endswith(" lows")]
     return {i: Observed(stored[f"{i} lows"], stored[f"{i} highs"], stored.get(f"{i} counts")) for i in ids}
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A plan, what it was made for, and the estimator of its ranges that was asked for, or chosen where that was left open."""
+
+    plan: Plan
+    request: Request
+    ranges: str = "minmax"
+
+
+def plan_of(  # noqa: PLR0913  # all but three have defaults
+    graph: Graph,
+    samples: Samples,
+    settings: Settings,
+    request: Request | None = None,
+    *,
+    seen: Mapping[int, Observed] | None = None,
+    precise: tuple[int, ...] = (),
+) -> Planned:
+    """The plan of ``graph`` by what its activations take on over the calibration samples.
+
+    ``request``: what ``settings`` ask for and what was found out since, such as the rewrites behind ``graph``. ``seen``: what
+    the activations took on, where that was looked at before. ``precise``: first outputs of ops that stay in float, or on
+    targets without floats at 16 bits.
+    """
+    request = settings.request() if request is None else request
+    if not request.scheme.is_integer:
+        return Planned(make_plan(graph, {}, request), request)
+    if seen is None:
+        seen = observed(graph, lambda: (batch for batch, _ in samples.batches()), settings)
+    ranges, chosen, request = _ranges(graph, seen, settings, request, samples)
+    if request.target.float_islands or request.scheme.activations == "int16":
+        return Planned(first_plan(graph, ranges, replace(request, float_ops=(*request.float_ops, *precise))), request, chosen)
+    return Planned(first_plan(graph, ranges, request, precise), request, chosen)
+
+
+def observed(graph: Graph, batches: Batches, settings: Settings) -> dict[int, Observed]:
+    """What every activation takes on, as far as the estimator of ranges needs it."""
+    return observe(graph, batches, histogram=estimator(settings.ranges).needs_histogram)
+
+
+def _ranges(
+    graph: Graph, seen: Mapping[int, Observed], settings: Settings, request: Request, samples: Samples
+) -> tuple[dict[int, Range], str, Request]:
+    """Ranges by the estimator that was asked for, or by the better of two; its name, and the request that says why."""
+    if settings.ranges != "auto":
+        return estimated(graph, seen, settings), settings.ranges, request
+    clear = clear_gain(_gains_of_moving(graph, samples, settings, request, seen))
+    chosen = replace(settings, ranges="minmax" if clear is None else "moving")
+    why = chosen.request().ranges_from if clear is None else f"{chosen.request().ranges_from}, {clear:.1f} {_BETTER}"
+    return estimated(graph, seen, chosen), chosen.ranges, replace(request, ranges_from=why)
+
+
+def ranges_taken(plan: Plan) -> tuple[str, ...]:
+    """A word where a plan's ranges were chosen and are not the extremes."""
+    chosen = (re.search(rf"moving over .*?, (\S+ {_BETTER})", entry.why) for entry in plan.tensors.values())
+    found = next((match for match in chosen if match), None)
+    return () if found is None else (f"took ranges from moving averages of the samples' extremes: {found[1]}",)
+
+
+def _gains_of_moving(
+    graph: Graph, samples: Samples, settings: Settings, request: Request, seen: Mapping[int, Observed]
+) -> dict[str, float]:
+    """The dB that ranges of moving averages gain over the extremes, by output; nothing where there are too few samples, or
+    where they are calls that build on each other.
+
+    In turns every sample is held out: ranges are taken from the others, and what both plans make of it is compared in
+    simulation.
+    """
+    count = len(samples)
+    if graph.states or count < TURNS * _LEAST_HELD_OUT or any(len(o.lows) != count for o in seen.values()):
+        return {}
+    program, turns = Program(graph), list[dict[str, float | None]]()
+    for held, others in folds(count, TURNS, _HELD_OUT):
+        rest = {i: Observed(o.lows[others], o.highs[others]) for i, o in seen.items()}
+        batches = [batch for batch, _ in samples.take(held).batches()]
+        exact = {name: y for name, y in run_batches(program, batches).items() if y.dtype.kind == "f"}
+        made = []
+        for name in ("minmax", "moving"):
+            planned = plan_of(graph, samples, replace(settings, ranges=name), request, seen=rest)
+            made.append(run_batches(Program(emit(graph, planned.plan)), batches))
+        turns.append({name: gain(y, *(outputs[name] for outputs in made)) for name, y in exact.items()})
+    return mean_gains(turns)
+
+
+def estimated(graph: Graph, seen: Mapping[int, Observed], settings: Settings) -> dict[int, Range]:
+    """Ranges from what was seen; of calls that follow each other, with what a longer stretch of them would show."""
+    estimate = estimator(settings.ranges, settings.request().scheme.activations)
+    found = {i: estimate.estimate(o) for i, o in seen.items()}
+    return {i: foreseen(seen[i], r) for i, r in found.items()} if graph.states else found

@@ -17,8 +17,7 @@ from intact.network.graph import Graph
 from intact.planning.quantized import Quantized
 from intact.progress import Progress
 from intact.remedies import apply, known
-from intact.run.as_planned import Start, context_of
-from intact.run.calibration import plan_of
+from intact.run.as_planned import Start, context_of, plan_of
 from intact.simulate.engine import Program, run_batches
 
 Outputs: TypeAlias = dict[str, np.ndarray]

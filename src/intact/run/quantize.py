@@ -1,24 +1,61 @@
-"""The main job in one call."""
+"""The main job, as one function and as its list of steps: load, clean, lower, split, calibrate, plan, emit, write, measure."""
 
 from __future__ import annotations
 
+import platform
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib.metadata import version
+from math import prod
 from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
 
 from intact import data as samples_of
+from intact import files
 from intact.choices import Granularity
+from intact.data import Data, Finding, Parts, Samples
+from intact.data.spec import classes_of
+from intact.deploy import micro
+from intact.errors import OptionError, UnsupportedError, located
+from intact.formats import tflite
+from intact.formats.load import example_for, is_module, to_float_tflite
 from intact.measure import accuracy
-from intact.measure.accuracy import Metric
-from intact.measure.metrics import metric_of
+from intact.measure.accuracy import Metric, Verdict
+from intact.measure.accuracy import verdict as judge
+from intact.measure.contradiction import contradiction, near_chance
+from intact.measure.figures import Reading, compare
+from intact.measure.machine import cpu
+from intact.measure.metrics import bound, metric_of, targets_of
+from intact.measure.outputs import OutputFidelity, look
+from intact.measure.run_outputs import outputs_of
+from intact.measure.task import Task
+from intact.measure.task import tasks as tasks_of
+from intact.network.graph import Graph
+from intact.network.shapes import infer
 from intact.planning.plan import Plan
+from intact.planning.quantized import Quantized
+from intact.planning.schemes import scheme as scheme_named
+from intact.planning.targets import target as target_named
 from intact.progress import Progress, silent
-from intact.run import options
+from intact.rewrite.clean import clean
+from intact.rewrite.lowerings import lower
+from intact.run import findings, options
+from intact.run.advice import what_helps
+from intact.run.as_planned import Start, mend_and_plan, ranges_taken, replayed
 from intact.run.folder import RunFolder, Work
-from intact.run.job import Job
+from intact.run.recover import Recovery, recover, remedied, replayed_network
 from intact.run.result import Result
 from intact.run.settings import Settings
 from intact.runtime.scripts.keras_export import InputShape
+
+#: Calls of a network with states that count as one sample: neighbours are alike, and states go slowly to their extremes.
+_CALLS: Final = 10
+#: Numbers that all activations of all those calls may come to: they are looked at together.
+_HELD: Final = 1 << 27
 
 
 def quantize(  # noqa: PLR0913  # all but two have defaults
@@ -85,3 +122,236 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
             model, samples, reporting, settings, replaying, measured_by, Work(RunFolder(Path(folder)), progress or silent)
         )
         return job.run(measure=measure)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """All figures, what they say by themselves, and what each output is and how true it is."""
+
+    readings: tuple[Reading, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    tasks: Mapping[str, Task] = field(default_factory=dict)
+    seen: tuple[OutputFidelity, ...] = ()
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One run: what goes in, and the folder whose finished steps it takes over."""
+
+    model: object
+    data: Data
+    evaluation: Data | None
+    settings: Settings
+    plan: Plan | None
+    metric: Metric | None
+    work: Work
+
+    def __post_init__(self) -> None:
+        if self.plan is not None:
+            object.__setattr__(self, "settings", self.settings.replaying(self.plan.scheme, self.plan.target))
+
+    def run(self, *, measure: bool = True) -> Result:
+        """All steps. What the folder holds already is not done again."""
+        source, start, parts = self.start()
+        recovery = self._recover(start, parts, source)
+        graph = recovery.network.reference
+        plan, integer = recovery.plan, recovery.network.integer()
+        device = micro.check(integer, self.settings.target)
+        written = self.work.folder.file("model.tflite", lambda: tflite.write(integer))
+        measured = _Measured()
+        verdict: Verdict | None = None
+        if measure:
+            measured = self._measure(source, written, graph, integer, parts)
+            verdict = self._verdict(source, written, parts, measured.tasks)
+        return Result(
+            model=written.read_bytes(),
+            graph=integer,
+            float_graph=graph,
+            plan=plan,
+            settings=self.settings,
+            readings=measured.readings,
+            findings=(
+                *parts.calibration.findings,
+                *parts.findings,
+                *self._unused(),
+                *(start.findings if graph is start.network.reference else ()),  # else the search began with other types
+                *recovery.findings,
+                *device,
+                *findings.float_islands(integer, self.settings),
+                *measured.findings,
+                *findings.great_loss(measured.readings, self.settings),
+                *self._doubts(graph, measured.readings, parts),
+                *self._poor(source, recovery.network, measured.seen, parts),
+                *findings.missed(verdict, recovery, parts, self.work.progress),
+            ),
+            tasks=measured.tasks,
+            candidates=recovery.candidates,
+            taken=recovery.taken,
+            steps=(*ranges_taken(plan), *recovery.network.log),
+            verdict=verdict,
+            about=self._about(source, written, parts),
+        )
+
+    def start(self) -> tuple[Path, Start, Parts]:
+        """The float file, the network as planned before any remedy, and the samples by what they are for."""
+        source = self._convert()
+        with located(str(self.model) if isinstance(self.model, (str, Path)) else "the model"):
+            graph = prepare(tflite.read(source.read_bytes()), self.settings)
+        parts = self._split(graph)
+        if self.plan is None:
+            start = mend_and_plan(graph, self.settings, parts.calibration, self.work.folder, self.work.progress)
+        else:
+            start = replayed(graph, self.plan, self.settings)
+        # What is refused is better refused before an hour of remedies.
+        micro.check(start.network.integer(), self.settings.target)
+        return source, start, parts
+
+    def _convert(self) -> Path:
+        self.work.progress("convert", 0, 0)
+
+        def make() -> bytes:
+            with tempfile.TemporaryDirectory(prefix="intact-") as scratch:
+                out = Path(scratch) / "float.tflite"
+                sample = example_for(self.model, self.data.examples)
+                return to_float_tflite(self.model, out, sample, input_shape=self.settings.input_shape).read_bytes()
+
+        return self.work.folder.file("float.tflite", make)
+
+    def _split(self, graph: Graph) -> Parts:
+        self.work.progress("read samples", 0, 0)
+        if is_module(self.model):
+            samples_of.check_channels(samples_of.input_specs(graph))
+        data = bound(self.data, graph, self.metric)
+        evaluation = None if self.evaluation is None else bound(self.evaluation, graph, self.metric)
+        if evaluation is not None:
+            data = replace(data, findings=(*data.findings, *(f for f in evaluation.findings if f not in data.findings)))
+        wanted, in_order = self.settings.calibration_samples, bool(graph.states)
+        if in_order:
+            held = sum(prod(shape) for i, shape in infer(graph).items() if not graph[i].is_constant)
+            wanted *= min(_CALLS, max(1, _HELD // (wanted * held)))
+        parts = samples_of.partition(data, evaluation, self.settings.seed, wanted, in_order=in_order)
+        if self.metric is not None:
+            targets_of(parts.report)
+        self.work.folder.claim("data", f"{parts.calibration.fingerprint()} {parts.report.fingerprint()}")
+        return parts
+
+    def _recover(self, start: Start, parts: Parts, source: Path) -> Recovery:
+        goal, names = self.settings.goal, self.settings.remedies
+        if self.plan is not None:
+            if names or goal:
+                raise OptionError(
+                    "--plan replays what was decided before; leave out --remedies, --max-drop and --min-agreement"
+                )
+            return replayed_network(start, parts, self.plan, self.work)
+        if goal is not None:
+            return recover(self._starts(start, parts), parts, goal, source, self.metric, self.work)
+        if names == () or not scheme_named(self.settings.scheme).is_integer:
+            return Recovery(start.network)
+        return remedied(start, parts, names, self.work)
+
+    def _unused(self) -> tuple[Finding, ...]:
+        """Options that a plan decides."""
+        given = self.settings.decided_by_a_plan if self.plan is not None else ()
+        said = f"--plan holds what {', '.join(given)} would decide, which changed nothing"
+        return (Finding("plan decides", said),) if given else ()
+
+    def _starts(self, start: Start, parts: Parts) -> tuple[Start, ...]:
+        """``start``, and under a limit what other types of inputs and outputs, which were left open, would begin with."""
+        other = start.otherwise() if self.settings.goal else None
+        if other is None:
+            return (start,)
+        graph = prepare(tflite.read(self._convert().read_bytes()), other)
+        return start, mend_and_plan(graph, other, parts.calibration, self.work.folder, self.work.progress)
+
+    def _verdict(self, source: Path, written: Path, parts: Parts, tasks: Mapping[str, Task]) -> Verdict | None:
+        goal = self.settings.goal
+        if goal is None:
+            return None
+        outputs = self._outputs("float", source, parts.report), self._outputs("quantized", written, parts.report)
+        return judge(goal.loss(*outputs, parts.report, self.metric, tasks), goal.limit)
+
+    def _doubts(self, graph: Graph, readings: tuple[Reading, ...], parts: Parts) -> tuple[Finding, ...]:
+        """What may be wrong with the samples, if anything is measured."""
+        top = next((r.measurement for r in readings if (r.of, r.measurement.name) == ("float", "top-1 accuracy")), None)
+        # Only then is the float network run again, by the simulator: to say what would fit better.
+        if top is None or self.metric is not None or not near_chance(top, classes_of(samples_of.class_count(graph))):
+            return ()
+        found = contradiction(graph, parts.report)
+        return () if found is None else (Finding("contradiction", f"{found.what}: {found.advice}"),)
+
+    def _poor(self, source: Path, network: Quantized, seen: tuple[OutputFidelity, ...], parts: Parts) -> tuple[Finding, ...]:
+        """The outputs that came out badly, in words, and what would mend them."""
+        found = findings.poor(seen, network.reference)
+        if not found:
+            return ()
+        self.work.progress("look for what helps", 0, 0)
+
+        def prepared(settings: Settings) -> Graph:
+            return prepare(tflite.read(source.read_bytes()), settings)
+
+        named, said = {name for name, _ in found}, tuple(finding for _, finding in found)
+        poor = [one for one in seen if one.name in named and one.varying is not None]
+        if not poor or self.plan is not None:  # infinite numbers, or none that vary; or a plan, which leaves nothing to try
+            return said
+        return (*said, Finding("what helps", what_helps(network, self.settings, parts, poor, prepared)))
+
+    def _measure(self, source: Path, written: Path, graph: Graph, integer: Graph, parts: Parts) -> _Measured:
+        target, goal = target_named(self.settings.target), self.settings.goal
+        float_outputs = self._outputs("float", source, parts.report)
+        int_outputs = self._outputs("quantized", written, parts.report)
+        asked = goal is not None and goal.kind == "disagreement"
+        tasks = tasks_of(graph, float_outputs, parts.report, asked=asked, metric=self.metric is not None)
+        outputs = look(float_outputs, int_outputs, tasks)
+        readings, said = compare(
+            outputs=outputs,
+            report=parts.report,
+            metric=self.metric,
+            files={"float": source, "quantized": written},
+            float_graph=graph,
+            graph=integer,
+            target=target,
+            progress=self.work.progress,
+        )
+        return _Measured(readings, said, tasks, outputs.fidelities)
+
+    def _outputs(self, name: str, path: Path, report: Samples) -> dict[str, np.ndarray]:
+        def make() -> dict[str, np.ndarray]:
+            target = target_named(self.settings.target)
+            return outputs_of(path, report, target, partial(self.work.progress, f"run {name} model"))
+
+        return self.work.folder.arrays(f"outputs of {name}", make)
+
+    def _about(self, source: Path, written: Path, parts: Parts) -> dict[str, Any]:
+        path = Path(self.model) if isinstance(self.model, (str, Path)) else None
+        return {
+            "source": {
+                "name": type(self.model).__name__ if path is None else path.name,
+                "sha256": files.sha256(path) if path is not None and path.is_file() else files.sha256(source),
+                "float_tflite_sha256": files.sha256(source),
+            },
+            "model": {"sha256": files.sha256(written), "bytes": written.stat().st_size},
+            "samples": {
+                "calibration": {"n": len(parts.calibration), "fingerprint": parts.calibration.fingerprint()},
+                "report": {"n": len(parts.report), "fingerprint": parts.report.fingerprint()},
+                "classes": list(parts.report.class_names),
+                "labelled": parts.report.labels is not None,
+                "preprocessing": parts.report.preprocessing.to_json(),
+            },
+            "versions": {name: version(name) for name in ("intact", "torch", "numpy", "ai-edge-litert")}
+            | {"python": platform.python_version(), "machine": platform.machine(), "cpu": str(cpu())},
+        }
+
+
+def prepare(graph: Graph, settings: Settings) -> Graph:
+    """The float graph cleaned and spelled as the target likes it: what calibration sees and what the plan is for.
+
+    Raises UnsupportedError for a model that is quantized already.
+    """
+    if graph.is_quantized:
+        raise UnsupportedError(
+            "this model is quantized already; give the float model it was made from. "
+            "intact evaluate, intact benchmark, intact inspect and intact diagnose --against FLOAT_MODEL work on it as it is"
+        )
+    return lower(clean(graph), settings.target, scheme_named(settings.scheme).activations)

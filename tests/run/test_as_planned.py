@@ -7,7 +7,7 @@ from remedy_nets import SIDE, samples_of
 from intact.numbers.affine import Affine
 from intact.planning.planner import make_plan
 from intact.rewrite.lowerings import lower
-from intact.run.calibration import observed, plan_of, ranges_taken
+from intact.run.as_planned import observed, plan_of, ranges_taken
 from intact.run.settings import Settings
 from intact.simulate.calibrate import observe
 
@@ -63,7 +63,7 @@ def test_ops_are_kept_precise_as_the_target_can(network):
 )
 def test_the_chosen_estimator_is_named_and_said(network, monkeypatch, gains, ranges, said):
     graph, samples = network
-    monkeypatch.setattr("intact.run.calibration._gains_of_moving", lambda *_: gains)
+    monkeypatch.setattr("intact.run.as_planned._gains_of_moving", lambda *_: gains)
     made = plan_of(graph, samples, Settings())
     assert (made.ranges, made.request.ranges_from) == (ranges, said)
     assert len(ranges_taken(made.plan)) == (ranges == "moving")
