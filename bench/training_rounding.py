@@ -80,7 +80,7 @@ class Ways:
         if op.output in self.trained and all(i in values or i not in seen for i in self.trained[op.output].reads):
             op_trained = self.trained[op.output]
             y = as_tuple(op_trained.kind.compute(*(self.student.read(i, op_trained, values) for i in op_trained.inputs)))[0]
-            yield "student", quantize(self.student.store(y, fmt), fmt)
+            yield "student", quantize(self.student.store(y, op.output), fmt)
         given = (self.exact[i] if i in self.exact else None if i is None else self.real(i, seen[i]) for i in op.inputs)
         y = as_tuple(op.kind.compute(*given))[0]
         for name, rounded in TIES.items():

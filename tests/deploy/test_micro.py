@@ -75,7 +75,7 @@ def _real(stored, fmt):
 
 
 def _stored(real, fmt):
-    return quantize_array(real, fmt) if isinstance(fmt, Affine) else real
+    return quantize_array(np.asarray(real, np.float32), fmt) if isinstance(fmt, Affine) else real
 
 
 def right(net, given, made):

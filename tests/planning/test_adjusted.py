@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import raw_files
 from op_cases import CASES, graph_of
 from remedy_nets import chain
 
@@ -212,3 +213,12 @@ def test_compressed_arrays_are_read_as_well():
         for name in held.namelist():
             file.writestr(name, held.read(name))
     assert tflite.write(Adjusted("plan.npz", "", packed_again.getvalue()).on(before, INSTEAD)) == tflite.write(after)
+
+
+def test_the_digest_tells_ops_apart_that_nobody_knows():
+    def opaque(options):
+        return tflite.read(raw_files.custom(options=options))
+
+    same, other = (digest(opaque(options)) for options in (b"\0\1", b"\0\2"))
+    assert same == digest(opaque(b"\0\1"))
+    assert same != other

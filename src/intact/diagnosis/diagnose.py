@@ -75,7 +75,7 @@ def diagnose(network: Quantized, samples: Samples, progress: Progress = silent) 
 
 
 def diagnose_file(
-    model: str | Path, data: object, *, against: str | Path, target: str = "cpu", progress: Progress | None = None
+    model: str | Path, data: object, *, against: str | Path, target: str = "cpu", progress: Progress = silent
 ) -> Diagnosis:
     """The diagnosis of an integer .tflite file, whoever made it, beside the float model ``against`` that it was made from.
 
@@ -93,7 +93,7 @@ def diagnose_file(
     counterparts = find_counterparts(graph, reference)
     refused: tuple[Symptom, ...] = ()
     try:
-        traced = trace(counterparts, samples.spread(_SAMPLES), target_named(target).kernels, partial(progress or silent, "run"))
+        traced = trace(counterparts, samples.spread(_SAMPLES), target_named(target).kernels, partial(progress, "run"))
     except (ModelError, ChildError) as error:  # what its constants say is all that can be told
         traced = Traced(counterparts, {})
         refused = (

@@ -137,7 +137,7 @@ def _after(graph: Graph, constants: Mapping[int, Constants], op: Op, channels: C
             factors.append(channels[i])
             marks[i] = torch.arange(first, first + shape[-1], dtype=torch.float64).broadcast_to(shape)
     outputs = passed(graph, op, marks) if marks else None
-    if outputs is None or len(outputs) > 1:
+    if outputs is None or len(outputs) > 1 or not outputs[0].numel() or not outputs[0].dim():
         return None
     rows = outputs[0].reshape(-1, outputs[0].shape[-1])
     return np.concatenate(factors)[rows[0].to(torch.int64).numpy()] if bool((rows == rows[0]).all()) else None

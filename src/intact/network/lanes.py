@@ -81,7 +81,7 @@ class Lanes:
             return as_tuple(kind.compute(*inputs))
         if not kind.repeatable:
             return self.one_by_one(op, kind.compute, inputs)
-        plain, activation = kind.unfused()  # a clamp in place vmap does one lane after the other
+        plain, activation = kind.unfused()  # vmap would do a clamp in place one lane after the other
         try:
             made = as_tuple(torch.func.vmap(plain.compute, in_dims=self._axes(op))(*inputs))
         except RuntimeError:  # it has to know the numbers in an input, such as a shape that is computed: or it fails again

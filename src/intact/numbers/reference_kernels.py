@@ -1,4 +1,6 @@
-"""LiteRT's reference kernels and TensorFlow Lite Micro's, to the last bit: two roundings by a Q31 multiplier and a shift."""
+"""LiteRT's reference kernels and TensorFlow Lite Micro's, to the last bit: two roundings by a Q31 multiplier
+and a shift; FULLY_CONNECTED of the reference kernels rounds once.
+"""
 
 from __future__ import annotations
 

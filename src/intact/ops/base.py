@@ -183,12 +183,12 @@ class FloatOnly(Costless):
 
 
 class Maps(FloatOnly):
-    """An op that applies one function of torch, element by element."""
+    """An op that applies one function of torch to all that it reads, element by element."""
 
     function: ClassVar[Function]
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        return self.function(*(present(x, f"operand {n}") for n, x in enumerate(inputs)))
+        return self.function(*(present(x, f"{n}") for n, x in enumerate(inputs)))
 
 
 class Homogeneous(OpKind):

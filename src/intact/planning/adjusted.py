@@ -27,8 +27,6 @@ from intact.network.verify import verify
 #: How the file is called that lies beside plan.json.
 FILE: Final = "plan.npz"
 _CONSTANT: Final = "constant "
-#: Options that say what an op computes; what else an op kind may hold (a runtime's kernel) is of this process alone.
-_PLAIN: Final = (bool, int, float, str, tuple)
 #: What reading a damaged file raises, and what the verifier says of a network that no remedy makes.
 _DAMAGE: Final = (
     *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, SyntaxError, OSError, EOFError),
@@ -133,8 +131,7 @@ def digest(graph: Graph) -> str:
     """SHA-256 in hex of what ``graph`` computes: its ops with their options, and its constants; names have no part in it."""
     found = hashlib.sha256()
     for op in graph.ops:
-        plain = {f.name: v for f in fields(op.kind) if isinstance(v := getattr(op.kind, f.name), _PLAIN)}  # type: ignore[arg-type]
-        found.update(json.dumps([op.kind.name, plain, op.inputs, op.outputs]).encode())
+        found.update(repr((op.kind.name, op.kind, op.inputs, op.outputs)).encode())
     for t in sorted(graph.constants(), key=lambda t: t.id):
         data = np.ascontiguousarray(t.data)
         found.update(json.dumps([t.id, data.shape, str(data.dtype)]).encode())

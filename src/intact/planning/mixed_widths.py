@@ -13,7 +13,7 @@ from intact.planning.plan import Edge, Entry, Plan
 from intact.planning.request import Request
 from intact.planning.targets import Target
 
-#: How an op may make each element of the same elements of what it reads such that something of a state's stays there.
+#: What keeps something of a state where it is: ops that combine each element with the same elements of others.
 _KEEPING: Final = ("sum", "difference", "product", "extreme", "choice")
 
 

@@ -9,6 +9,7 @@ from typing import final
 
 import numpy as np
 
+from intact.errors import ModelError
 from intact.network.graph import Graph
 from intact.planning.adjusted import changed, changes
 from intact.planning.integer_graph import emit
@@ -52,7 +53,10 @@ class Quantized:
 
         def made(which: str) -> Graph | None:
             found = {name.removeprefix(which): data for name, data in arrays.items() if name.startswith(which)}
-            return changed(start.reference, found) if found else None
+            try:
+                return changed(start.reference, found) if found else None
+            except ValueError as error:
+                raise ModelError(f"its remedies made a network that cannot be used: {error}") from error
 
         graph, plan = made("graph ") or start.reference, Plan.from_json(about["plan"])
         return Quantized(start.reference, graph, plan, tuple(about["log"]), made("rescaled "), tuple(about["remedies"]))

@@ -22,7 +22,7 @@ from intact.planning.request import Request
 
 #: Kernels take requantization multipliers above 2**-32 and below 2**8 (XNNPACK) or 2**7 (int16; ADD takes 2**14), and biases
 #: that leave room in an accumulator of int32, or in the 48 bits that they take of an int64.
-LEAST_MULTIPLIER: Final = 2.0**-30
+_LEAST_MULTIPLIER: Final = 2.0**-30
 LARGEST_MULTIPLIER: Final = 2.0**6
 _LARGEST_BIAS: Final[Mapping[str, int]] = {"int8": 2**30, "int16": 2**46}
 
@@ -34,9 +34,10 @@ def hybrid_weight(found: Weighted, request: Request) -> Entry:
 
 
 def integer_weight(found: Weighted, activation: Affine, output: Affine, request: Request) -> Entry:
-    """The weight of an op that reads ``activation`` and makes ``output``: ``scale = max |w| / qmax``, or wider."""
+    """The weight of an op that reads ``activation`` and makes ``output``: ``scale = max |w| / qmax``, of int4 that
+    of the least squared error; or wider where kernels need it."""
     absmax, axis, why = _largest(found, request)
-    multiplier = np.full(absmax.shape, LEAST_MULTIPLIER * output.scale[0] / activation.scale[0])
+    multiplier = np.full(absmax.shape, _LEAST_MULTIPLIER * output.scale[0] / activation.scale[0])
     bias = np.zeros(absmax.shape)
     if found.bias is not None:
         if found.bias.data is None:

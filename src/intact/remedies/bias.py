@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import numpy as np
 import torch
 
 from intact.data import Samples
-from intact.network.graph import Op
 from intact.network.shapes import concrete
 from intact.planning.quantized import Quantized
 from intact.planning.steps import own_biases
@@ -49,25 +48,20 @@ def _mean_shifts(network: Quantized, samples: Samples, most: int, context: Conte
     graph, plan = network.graph, network.plan
     student = Student(graph, plan, context.device)
     both = SideBySide(student, network.exact, samples.drawn(most, context.seed), context)
-    biases = {one.op.output: bias for one, bias in own_biases(graph, plan)}
+    biases = {one.op.output: (one.kind.plain, bias) for one, bias in own_biases(graph, plan)}
     shifts: dict[int, np.ndarray] = {}
     held = both.start()
     for n, op in enumerate(graph.ops):
         context.progress("correct biases", n, len(graph.ops))
         held = both.before(n, held)
         if op.output in biases:
-            b, kind, lanes = biases[op.output], _linear(op), student.lanes
+            (plain, b), lanes = biases[op.output], student.lanes  # means are compared where the bias is added
             known = both.program.constants | held.real
-            (exact,) = lanes.compute(op, kind, tuple(None if i is None else known[i] for i in op.inputs))
-            (rounded,) = lanes.compute(op, kind, tuple(student.read(i, op, held.stored) for i in op.inputs))
+            (exact,) = lanes.compute(op, plain, tuple(None if i is None else known[i] for i in op.inputs))
+            (rounded,) = lanes.compute(op, plain, tuple(student.read(i, op, held.stored) for i in op.inputs))
             shift = (exact - rounded).reshape(-1, concrete(graph[op.output])[-1]).mean(0)
             shifts[b.id] = shift.cpu().numpy().reshape(concrete(b))
             student.assign(b.id, student.real(b.id) + shift.reshape(concrete(b)))
         real = both.program.run([op], held.real, op.outputs)
         held = both.after(n, held, real, student.run([op], held.stored, op.outputs))
     return shifts, held.count
-
-
-def _linear(op: Op) -> Any:
-    """The op without its fused activation: means are compared where the bias is added."""
-    return replace(op.kind, activation="none")  # type: ignore[type-var]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from intact.network.graph import Graph
 from intact.network.shapes import concrete
 from intact.network.weighted import Weighted
 from intact.numbers.affine import Affine, dequantize_array, quantize_weight
+from intact.ops.call import as_tuple
 from intact.planning.quantized import Quantized
 from intact.planning.steps import own_biases
 from intact.remedies.base import Context, Remedy, look_at
@@ -55,8 +56,7 @@ def _shift(network: Quantized, one: Weighted, fmt: Affine, mean: torch.Tensor) -
     known |= {i: torch.from_numpy(np.array(graph[i].data)) for i in one.op.reads if graph[i].is_constant and i != w}
     given = (i for i in one.op.inputs if one.bias is None or i != one.bias.id)
     with torch.no_grad():
-        linear: Any = replace(one.op.kind, activation="none")  # type: ignore[type-var]
-        made = linear.compute(*(None if i is None else known.get(i, mean) for i in given))
+        (made,) = as_tuple(one.kind.plain.compute(*(None if i is None else known.get(i, mean) for i in given)))
     return np.asarray(made.reshape(-1, made.shape[-1]).double().mean(0).numpy())
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from types import MappingProxyType
 from typing import ClassVar, Final, TypeAlias, final
 
 import numpy as np
@@ -38,6 +39,8 @@ _PARTS: Final = 4
 #: The rectified sigmoid reaches 0 and 1: ``h(v) = clamp(1.2 sigmoid(v) - 0.1, 0, 1)``.
 _STRETCH: Final = 1.2
 _SHIFT: Final = -0.1
+#: No weight but as it is in the network.
+_AS_STORED: Final[Mapping[Edge, Tensor]] = MappingProxyType({})
 
 
 @final
@@ -138,13 +141,15 @@ class _Run:
     def learn(self, n: int, block: Block, held: Held) -> Held:
         """Learn one block's rounding; both networks' samples after it."""
         held = self.both.before(block.start, held)
-        targets = self._through(block, held.real, lambda part: self.both.program.run(block.ops, part, block.outputs))
+        targets = self._through(
+            block, held.real, held.count, lambda part: self.both.program.run(block.ops, part, block.outputs)
+        )
         weights = [self.weights[op.output] for op in block.ops if op.output in self.weights]
         if weights:
             for (w, _), hard in self._optimized(n, block, weights, held, targets).items():
                 self.rounded[w] = hard
                 self.student.assign(w, hard)
-        made = self._through(block, held.stored, lambda part: self._integer(block, part))
+        made = self._through(block, held.stored, held.count, lambda part: self._integer(block, part, _AS_STORED))
         return self.both.after(block.start + len(block.ops) - 1, held, targets, made)
 
     def summary(self) -> str:
@@ -240,24 +245,21 @@ class _Run:
         held: Held,
         targets: Mapping[int, Tensor],
         power: Mapping[int, float],
-        given: Mapping[Edge, Tensor] | None = None,
+        given: Mapping[Edge, Tensor] = _AS_STORED,
     ) -> float:
-        made = self._through(block, held.stored, lambda part: self._integer(block, part, given))
+        made = self._through(block, held.stored, held.count, lambda part: self._integer(block, part, given))
         return sum(float((made[i] - targets[i]).square().mean()) / p for i, p in power.items())
 
-    def _integer(
-        self, block: Block, part: Mapping[int, Tensor], given: Mapping[Edge, Tensor] | None = None
-    ) -> dict[int, Tensor]:
-        return self.student.run(block.ops, part, block.outputs, {} if given is None else dict(given.items()))
+    def _integer(self, block: Block, part: Mapping[int, Tensor], given: Mapping[Edge, Tensor]) -> dict[int, Tensor]:
+        return self.student.run(block.ops, part, block.outputs, dict(given.items()))
 
-    def _through(self, block: Block, values: Mapping[int, Tensor], run: Run) -> dict[int, Tensor]:
-        """``run`` on all samples, batch by batch."""
+    def _through(self, block: Block, values: Mapping[int, Tensor], count: int, run: Run) -> dict[int, Tensor]:
+        """``run`` on all ``count`` samples, batch by batch."""
 
         def of_part(at: int) -> dict[int, Tensor]:
             with torch.no_grad():
                 return run({i: values[i][at : at + self.how.batch] for i in block.inputs})
 
-        count = len(next(iter(values.values())))
         parts = list(one_per_core(of_part, range(0, count, self.how.batch), self.context.device))
         return {i: torch.cat([part[i] for part in parts]) for i in block.outputs}
 

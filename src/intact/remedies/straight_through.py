@@ -36,7 +36,7 @@ KEPT: Final = Made()
 
 @final
 class _FakeQuantize(torch.autograd.Function):
-    """``s * clamp(round(x / s), low, high)``, with integers counted from the zero point, of x clamped as ``made`` says.
+    """``s * clamp(round(x / s), low, high)``, with integers in_units from the zero point, of x clamped as ``made`` says.
 
     Gradients: to x, 1 inside the range and 0 outside; to s, ``y/s - x/s`` inside (the rounding error) and the bound outside.
     """
@@ -77,13 +77,13 @@ class _FakeQuantize(torch.autograd.Function):
 
 
 def fake_quantize(x: Tensor, scale: Tensor, ends: tuple[int, int], made: Made = KEPT) -> Tensor:
-    """``x`` in steps of ``scale``, which broadcasts, from the first of ``ends`` to the other, counted from the zero point."""
+    """``x`` in steps of ``scale``, which broadcasts, from the first of ``ends`` to the other, in_units from the zero point."""
     low, high = ends
     rounded: Tensor = _FakeQuantize.apply(x, scale, (float(low), float(high)), made, *made.operands)  # type: ignore[no-untyped-call]
     return rounded
 
 
-def counted(bias: Tensor, steps: Sequence[Tensor]) -> Tensor:
+def in_units(bias: Tensor, steps: Sequence[Tensor]) -> Tensor:
     """``bias`` in whole units of ``scale_in * scale_weight[c]``; gradients pass to the bias, and none to the scales."""
     unit = (steps[0] * steps[1]).detach()
     return bias + (torch.round(bias / unit) * unit - bias).detach()

@@ -19,7 +19,7 @@ from intact.ops.base import OpKind
 from intact.ops.call import CLAMPS
 from intact.planning.plan import Edge, Plan
 from intact.planning.steps import grown, integer_weights, place_of, slots, sums, units, with_bias_formats
-from intact.remedies.straight_through import KEPT, Made, counted, fake_quantize
+from intact.remedies.straight_through import KEPT, Made, fake_quantize, in_units
 from intact.simulate.engine import one_per_core, run_ops
 
 #: What is read as it is instead of what was learned: weights and biases by themselves and their reader, steps by slot.
@@ -116,7 +116,7 @@ class Student(torch.nn.Module):
     def _rounded(self, i: int, reader: int, given: Given = NOTHING) -> Tensor:
         data = self.real(i)
         if (i, reader) in self._sums:
-            return counted(data, [self._steps(other, reader, given) for other in self._sums[i, reader]])
+            return in_units(data, [self._steps(other, reader, given) for other in self._sums[i, reader]])
         return self.store(data, i, reader, symmetric=True, given=given)
 
     def real(self, i: int) -> Tensor:

@@ -39,6 +39,7 @@ _OF_TIME: Final = 0.6
 Rung: TypeAlias = tuple[str, str, Quantized, tuple[Remedy, ...]]
 
 
+@dataclass(frozen=True, eq=False)
 class Evaluator(abc.ABC):
     """What candidates are put through, and where the search keeps them: the run that it is a part of.
 
@@ -117,7 +118,7 @@ class _Ladder:
             self.evaluator.tell("time is up" if self._over() else "nothing is left to try")
 
     def _rungs(self) -> Iterator[Rung]:
-        """Each rung sees what came of those before."""
+        """The rungs from cheap to dear; each sees what came of those before."""
         yield "as planned", "nothing costs less", self.start, ()
         for other in self.others:
             yield other.name, "it keeps numbers of different size apart", other.network, ()
