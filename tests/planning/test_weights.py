@@ -51,6 +51,11 @@ def test_a_large_bias_fits_the_accumulator():
     assert entry.why.endswith("so wide that the bias fits the accumulator in 1 of 2 channels")
 
 
+def test_a_channel_of_zeros_takes_its_neighbours_scale_as_wide_as_their_bias_makes_it():
+    entry = integer_weight(dense([[0.0], [0.5]], [0, 50_000]), X, Y, INT8)
+    assert scales(entry) == (50_000 / 2**30 / 0.01, 50_000 / 2**30 / 0.01)
+
+
 def test_no_multiplier_is_smaller_than_kernels_take():
     entry = integer_weight(dense([[0.0001], [0.001]]), X, replace(Y, scale=(50.0,)), INT8)
     assert scales(entry) == (2**-30 * 50 / 0.01, 0.001 / 127)

@@ -7,7 +7,7 @@ kernels for ARM round some element-wise products otherwise.
 
 from __future__ import annotations
 
-from typing import ClassVar, TypeAlias, final
+from typing import ClassVar, final
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from intact.numbers.arithmetic import (
     Arithmetic,
     Function,
     Output,
+    Row,
+    Stored,
     below_largest,
     centered,
     every_value,
@@ -31,9 +33,6 @@ from intact.numbers.arithmetic import (
 from intact.numbers.reference_kernels import Reference
 from intact.shapes import Floats, Ints, Numbers
 
-#: Stored integers or their sums, and one number for each new row.
-Stored: TypeAlias = Ints[Tensor, "*s"]
-Row: TypeAlias = Ints[Tensor, "new"]
 #: What LiteRT's own kernels and the reference kernels have in common.
 _BUILTIN = Reference()
 

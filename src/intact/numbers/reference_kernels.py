@@ -16,6 +16,8 @@ from intact.numbers.arithmetic import (
     Arithmetic,
     Function,
     Output,
+    Row,
+    Stored,
     aligned,
     below_largest,
     centered,
@@ -25,6 +27,7 @@ from intact.numbers.arithmetic import (
     look_up,
     round_away,
 )
+from intact.shapes import Floats, Ints, Numbers
 
 
 def _scales(fmt: Affine) -> np.ndarray:
@@ -39,58 +42,60 @@ class FixedPoint(Arithmetic):
     reference/integer_ops; the scale arithmetic is in each kernel's Prepare.
     """
 
-    def quantize(self, real: Tensor, out: Output) -> Tensor:
+    def quantize(self, real: Floats[Tensor, "*s"], out: Output) -> Stored:
         q = round_away(real.to(torch.float32) / float32(out.scale))
         return self.finish(q.to(torch.float64).clamp(-(2.0**31), 2.0**31) + out.zero_point, out)
 
-    def convert(self, q: Tensor, source: Affine, out: Output) -> Tensor:
+    def convert(self, q: Stored, source: Affine, out: Output) -> Stored:
         scaled = fixed.rescale(centered(q, source), _scales(source)[0] / out.scale)
         return self.finish(scaled + out.zero_point, out)
 
-    def product(self, acc: Tensor, x: Affine, weight: Affine, out: Output, *, grouped: bool = False) -> Tensor:
+    def product(self, acc: Stored, x: Affine, weight: Affine, out: Output, *, grouped: bool = False) -> Stored:
         del grouped
         scaled = fixed.rescale(acc, _scales(x)[0] * _scales(weight) / out.scale)
         return self.finish(scaled + out.zero_point, out)
 
-    def depthwise(self, acc: Tensor, x: Affine, weight: Affine, out: Output) -> Tensor:
+    def depthwise(self, acc: Stored, x: Affine, weight: Affine, out: Output) -> Stored:
         return self.product(acc, x, weight, out)
 
-    def multiply(self, acc: Tensor, a: Affine, b: Affine, out: Output) -> Tensor:
+    def multiply(self, acc: Stored, a: Affine, b: Affine, out: Output) -> Stored:
         scaled = fixed.rescale(acc, float_ratio(a.scale[0], b.scale[0], over=out.scale))
         return self.finish(scaled + out.zero_point, out)
 
-    def matmul(self, acc: Tensor, a: Affine, b: Affine, out: Output) -> Tensor:
+    def matmul(self, acc: Stored, a: Affine, b: Affine, out: Output) -> Stored:
         scaled = fixed.rescale(acc, float_ratio(a.scale[0], b.scale[0], over=1.0) / out.scale)
         return self.finish(scaled + out.zero_point, out)
 
-    def add(self, a: Tensor, b: Tensor, formats: tuple[Affine, Affine], out: Output, sign: int = 1) -> Tensor:
+    def add(
+        self, a: Ints[Tensor, "*#s"], b: Ints[Tensor, "*#s"], formats: tuple[Affine, Affine], out: Output, sign: int = 1
+    ) -> Ints[Tensor, "..."]:
         x, y = (aligned(q, fmt, formats, 20) for q, fmt in zip((a, b), formats, strict=True))
         real = 2 * max(fmt.scale[0] for fmt in formats) / (2.0**20 * out.scale)
         scaled = fixed.rescale(x + sign * y, np.asarray(real))
         return self.finish(scaled + out.zero_point, out)
 
-    def mean(self, total: Tensor, count: int, x: Affine, out: Output) -> Tensor:
+    def mean(self, total: Stored, count: int, x: Affine, out: Output) -> Stored:
         multiplier, shift = fixed.q31(_scales(x)[0] / out.scale)
         bits = min(count.bit_length() - 1, 32, 31 + int(shift))
         scaled = fixed.multiply((multiplier << bits) // count, shift - bits, total)
         return self.finish(scaled + out.zero_point, out)
 
-    def total(self, total: Tensor, count: int, x: Affine, out: Output) -> Tensor:
+    def total(self, total: Stored, count: int, x: Affine, out: Output) -> Stored:
         del count
         return self.finish(fixed.rescale(total, _scales(x)[0] / out.scale) + out.zero_point, out)
 
-    def average(self, total: Tensor, count: Tensor, x: Affine, out: Output) -> Tensor:
+    def average(self, total: Stored, count: Numbers[Tensor, "*#s"], x: Affine, out: Output) -> Stored:
         del x
         half = torch.div(count, 2, rounding_mode="trunc")
         q = torch.div(total + torch.where(total > 0, half, -half), count, rounding_mode="trunc")
         return self.finish(q, out)
 
-    def unary(self, function: Function, q: Tensor, x: Affine, out: Output) -> Tensor:
+    def unary(self, function: Function, q: Stored, x: Affine, out: Output) -> Stored:
         real = float32(x.scale[0]) * (every_value(x) - x.zero_point[0])
         y = function(real.to(torch.float64)).to(torch.float32) * (1 / float32(out.scale))
         return look_up(q, self.finish(round_away(y).to(torch.float64) + out.zero_point, out), x)
 
-    def softmax(self, q: Tensor, x: Affine, out: Output, beta: float) -> Tensor:
+    def softmax(self, q: Stored, x: Affine, out: Output, beta: float) -> Stored:
         scale, below = fixed.Differences.of(beta * x.scale[0]), below_largest(q)
         part = fixed.exp_of_negative(scale.raw(below))
         total = torch.where(scale.counts(below), fixed.shift_right(part, 12), 0).sum(-1, keepdim=True)
@@ -101,7 +106,7 @@ class FixedPoint(Arithmetic):
     def steps(self, real: float, out: Output) -> int:
         return int(round_away(float32(real) / float32(out.scale)))
 
-    def log_softmax(self, q: Tensor, x: Affine, out: Output) -> Tensor:
+    def log_softmax(self, q: Stored, x: Affine, out: Output) -> Stored:
         scale, below = fixed.Differences.of(x.scale[0]), below_largest(q)
         part = fixed.exp_of_negative(scale.raw(below))
         log = fixed.log(torch.where(scale.counts(below), fixed.shift_right(part, 12), 0).sum(-1, keepdim=True))
@@ -109,13 +114,13 @@ class FixedPoint(Arithmetic):
         y = fixed.shift_right(scale.raw(below) - log, 22) + out.zero_point
         return self.finish(torch.where(below > lowest, y, limits(out.format.dtype)[0]), out)
 
-    def leaky_relu(self, q: Tensor, x: Affine, out: Output, alpha: float) -> Tensor:
+    def leaky_relu(self, q: Stored, x: Affine, out: Output, alpha: float) -> Stored:
         c = centered(q, x)
         above = fixed.rescale(c, float_ratio(x.scale[0], over=out.scale))
         below = fixed.rescale(c, float_ratio(x.scale[0], abs(alpha), over=out.scale))
         return self.finish(torch.where(c >= 0, above, below if alpha >= 0 else -below) + out.zero_point, out)
 
-    def positions(self, size: int, new: int, align_corners: bool, half_pixel: bool) -> tuple[Tensor, Tensor, Tensor, int]:
+    def positions(self, size: int, new: int, align_corners: bool, half_pixel: bool) -> tuple[Row, Row, Row, int]:
         ends = int(align_corners and new > 1)
         step = (1024 * (size - ends) + (new - ends) // 2) // (new - ends)
         at = torch.arange(new) * step + (step // 2 - 512 if half_pixel else 0)
@@ -123,7 +128,7 @@ class FixedPoint(Arithmetic):
         high = torch.div(at + 1023, 1024, rounding_mode="trunc").clamp(max=size - 1)
         return low.clamp(max=size - 1), high, at - 1024 * low, 1024
 
-    def interpolated(self, total: Tensor, out: Output) -> Tensor:
+    def interpolated(self, total: Stored, out: Output) -> Stored:
         return self.finish(fixed.shift_right(total, 20), out)
 
 
@@ -133,13 +138,13 @@ class Reference(FixedPoint):
 
     name: ClassVar[str] = "reference"
 
-    def dense(self, acc: Tensor, x: Affine, weight: Affine, out: Output, *, count: int) -> Tensor:
+    def dense(self, acc: Stored, x: Affine, weight: Affine, out: Output, *, count: int) -> Stored:
         del count
         real = torch.from_numpy(_scales(x)[0] * _scales(weight) / out.scale).to(acc.device)
         scaled = round_away(acc.to(torch.float64) * real).to(torch.int64)
         return self.finish(scaled + out.zero_point, out)
 
-    def relu6(self, q: Tensor, x: Affine, out: Output) -> Tensor:
+    def relu6(self, q: Stored, x: Affine, out: Output) -> Stored:
         return self.clamped(q, x, out)
 
 
@@ -152,9 +157,9 @@ class Micro(FixedPoint):
 
     name: ClassVar[str] = "tflm"
 
-    def dense(self, acc: Tensor, x: Affine, weight: Affine, out: Output, *, count: int) -> Tensor:
+    def dense(self, acc: Stored, x: Affine, weight: Affine, out: Output, *, count: int) -> Stored:
         del count
         return self.product(acc, x, weight, out)
 
-    def relu6(self, q: Tensor, x: Affine, out: Output) -> Tensor:
+    def relu6(self, q: Stored, x: Affine, out: Output) -> Stored:
         return q.clamp(*self.limits(Output(x, out.clamp)))
