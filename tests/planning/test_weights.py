@@ -56,6 +56,11 @@ def test_a_channel_of_zeros_takes_its_neighbours_scale_as_wide_as_their_bias_mak
     assert scales(entry) == (50_000 / 2**30 / 0.01, 50_000 / 2**30 / 0.01)
 
 
+def test_a_channel_of_zeros_with_a_large_bias_is_as_wide_as_the_bias_asks():
+    entry = integer_weight(dense([[0.0], [2.0]], [500_000, 0]), X, Y, INT8)
+    assert scales(entry) == (500_000 / 2**30 / 0.01, 2 / 127)
+
+
 def test_no_multiplier_is_smaller_than_kernels_take():
     entry = integer_weight(dense([[0.0001], [0.001]]), X, replace(Y, scale=(50.0,)), INT8)
     assert scales(entry) == (2**-30 * 50 / 0.01, 0.001 / 127)
