@@ -1,11 +1,11 @@
-"""Annotations that are checked at every call: types, and shapes where they are given (:mod:`intact.shapes`)."""
+"""Annotations that are checked at every call: types, and shapes where they are given (:mod:`intact.annotations`)."""
 
 import sys
 
 import jaxtyping
 from beartype import BeartypeConf, beartype
 
-from intact import shapes
+from intact import annotations as names
 
 #: Wings whose functions and classes are checked.
 CHECKED = ("intact.numbers", "intact.simulate", "intact.measure")
@@ -24,7 +24,7 @@ def check_annotations() -> None:
     """From here on, imported modules of ``CHECKED`` raise jaxtyping.TypeCheckError where a call is not what they say."""
     early = [name for name in sys.modules if name.startswith(CHECKED)]
     assert not early, f"imported before their annotations could be checked: {early}"
-    assert NAMES.keys() == set(shapes.__all__)
+    assert NAMES.keys() == set(names.__all__)
     for name, checked in NAMES.items():
-        setattr(shapes, name, checked)
+        setattr(names, name, checked)
     jaxtyping.install_import_hook(CHECKED, "annotations.typechecker")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from intact import shapes
 from intact.measure import accuracy
 from intact.numbers import fixed_point
 from intact.numbers.affine import affine_from_range, dequantize, quantize
@@ -57,4 +56,4 @@ print(quantize_array(np.ones(2, np.float32), affine_from_range(0.0, 2.55)).tolis
 
 
 def test_every_name_has_its_check():
-    assert all(issubclass(getattr(shapes, name), jaxtyping.AbstractDtype) for name in shapes.__all__)
+    assert all(issubclass(getattr(names, name), jaxtyping.AbstractDtype) for name in names.__all__)

@@ -18,7 +18,7 @@ from intact.numbers.affine import Affine, affine_from_range, dequantize_array, f
 from intact.ops.activation import Softmax
 from intact.ops.convolution import Conv2D
 from intact.planning.plan import Entry
-from intact.planning.steps import integer_weights
+from intact.planning.steps import stored_as_integers
 from intact.remedies import apply, known
 from intact.remedies.absorb import Absorb
 from intact.remedies.bias import BiasCorrection
@@ -48,7 +48,7 @@ def test_learned_weights_lie_on_their_grid_next_to_where_they_were():
     network, samples, context = planned(scheme="w4a8")
     learned = LearnedRounding(steps=150, layers=1).apply(network, samples, context)
     changed = 0
-    for op, w in ((one.op, one.weight.id) for one in integer_weights(network.graph, network.plan)):
+    for op, w in ((one.op, one.weight.id) for one in stored_as_integers(network.graph, network.plan)):
         fmt, before, after = network.plan.at(w, op.output), network.graph[w].data, learned.graph[w].data
         if learned.graph[w].data is network.graph[w].data:
             continue  # rounding to the nearest was no worse there

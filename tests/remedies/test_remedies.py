@@ -21,7 +21,7 @@ from intact.ops.elementwise import Add, Mul, Sub
 from intact.ops.shaping import Concatenation
 from intact.planning.quantized import Quantized
 from intact.planning.ranges import least_squared_error
-from intact.planning.steps import integer_weights
+from intact.planning.steps import stored_as_integers
 from intact.remedies import apply, known
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.equalize import Equalize
@@ -329,7 +329,7 @@ def test_w4a8_packs_what_has_kernels_and_runs(tmp_path):
     network, samples, _ = planned(scheme="w4a8")
     dtypes = {
         one.op.kind.name: network.plan.at(one.weight.id, one.op.output).dtype
-        for one in integer_weights(network.graph, network.plan)
+        for one in stored_as_integers(network.graph, network.plan)
     }
     assert dtypes == {"CONV_2D": "int4", "DEPTHWISE_CONV_2D": "int8", "FULLY_CONNECTED": "int4"}
     integer = network.integer()

@@ -11,12 +11,12 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 
+from intact.annotations import Bools, Floats, Ints, Numbers, Values
 from intact.data import Samples, units
 from intact.data.spec import classes_of
 from intact.errors import DataError
 from intact.measure.bootstrap import paired
 from intact.measure.measurement import Measurement
-from intact.shapes import Bools, Floats, Ints, Numbers, Values
 from intact.wording import counted
 
 #: Which samples a network gets right.

@@ -10,8 +10,8 @@ from typing import Final, final
 
 import numpy as np
 
+from intact.annotations import Ints
 from intact.errors import DataError
-from intact.shapes import Ints
 
 _RESAMPLES: Final = 1000
 #: Fewer leave the ends of a 95 % interval to two or three values.

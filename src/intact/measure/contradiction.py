@@ -8,6 +8,7 @@ from typing import Final, final
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from intact.annotations import Values
 from intact.data import Samples, units
 from intact.data.samples import BATCH
 from intact.data.spec import classes_of
@@ -15,7 +16,6 @@ from intact.measure import accuracy
 from intact.measure.measurement import Measurement
 from intact.network.graph import Graph
 from intact.network.shapes import concrete
-from intact.shapes import Values
 from intact.simulate.engine import Batch, Program, run_batches
 
 #: A network that learned anything is right on more samples than chance and this part of the rest.

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from intact.shapes import Ints, Numbers
+from intact.annotations import Ints, Numbers
 
 #: One sample of so many is held out in each turn, and this many turns hold out all.
 TURNS: Final = 4

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from intact.annotations import Floats
 from intact.errors import DataError
 from intact.measure.bootstrap import paired
 from intact.measure.measurement import Measurement
-from intact.shapes import Floats
 
 
 def latency(samples_ms: Sequence[float], how: str, name: str = "latency") -> Measurement:

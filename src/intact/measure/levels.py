@@ -7,8 +7,8 @@ from typing import Final, final
 
 import numpy as np
 
+from intact.annotations import Values
 from intact.measure.measurement import Measurement
-from intact.shapes import Values
 
 #: Numbers that are looked at, those of the first samples.
 _LOOKED_AT: Final = 1 << 22

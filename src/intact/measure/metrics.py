@@ -11,13 +11,13 @@ import numpy as np
 from scipy.stats import rankdata
 
 from intact import choices
+from intact.annotations import Bools, Floats
 from intact.data import Data, Samples, class_count, input_specs
 from intact.errors import DataError, OptionError
 from intact.measure import accuracy
 from intact.measure.accuracy import Metric, NamedOutputs, Rows
 from intact.measure.measurement import Measurement
 from intact.network.graph import Graph
-from intact.shapes import Bools, Floats
 
 
 @final

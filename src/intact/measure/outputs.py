@@ -9,12 +9,12 @@ from typing import Final, TypeAlias, final
 
 import numpy as np
 
+from intact.annotations import Bools, Floats, Numbers
 from intact.measure import accuracy
 from intact.measure.accuracy import NamedOutputs
 from intact.measure.levels import Levels, levels
 from intact.measure.measurement import Measurement
 from intact.measure.task import Task
-from intact.shapes import Bools, Floats, Numbers
 
 #: Axes longer than this hold positions, not channels.
 _CHANNELS: Final = 1024

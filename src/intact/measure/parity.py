@@ -10,6 +10,7 @@ from typing import Final, final
 
 import numpy as np
 
+from intact.annotations import Floats, Values
 from intact.data import Samples
 from intact.data.samples import SMALL_BATCH
 from intact.errors import ChildError, DataError, ModelError, UnsupportedError
@@ -20,7 +21,6 @@ from intact.network.graph import Graph
 from intact.numbers.affine import Affine, Float, Format
 from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES, Kernels
-from intact.shapes import Floats, Values
 from intact.simulate.engine import Program, run_batches
 from intact.simulate.exact import IntegerProgram, exposed
 from intact.wording import counted

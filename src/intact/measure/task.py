@@ -8,11 +8,11 @@ from typing import Any, Final, Literal, final
 
 import numpy as np
 
+from intact.annotations import Floats, Numbers
 from intact.data import Samples, units
 from intact.measure import accuracy
 from intact.measure.accuracy import NamedOutputs, Rows
 from intact.network.graph import Graph
-from intact.shapes import Floats, Numbers
 
 #: Ops that leave each number what it is: what makes an output is looked for behind them.
 _SEE_THROUGH: Final = frozenset({"DEQUANTIZE", "EXPAND_DIMS", "QUANTIZE", "RESHAPE", "SQUEEZE", "TRANSPOSE"})

@@ -9,7 +9,7 @@ from typing import Final, final
 
 import numpy as np
 import torch
-from torch import Tensor as Values
+from torch import Tensor as Marks
 
 from intact.errors import IntactError
 from intact.network.graph import Graph, Op, Tensor
@@ -101,7 +101,7 @@ def free_channels(graph: Graph) -> Channels:
     return _alive(graph, walk.made, walk.taken, names)
 
 
-def passed(graph: Graph, op: Op, marks: Mapping[int, Values | None]) -> Passed:
+def passed(graph: Graph, op: Op, marks: Mapping[int, Marks | None]) -> Passed:
     """The marks of what an op without weights makes of inputs with ``marks``, by tensor; None where no scale passes."""
     try:
         made = op.kind.passes(*(None if i is None else _given(graph[i], marks.get(i)) for i in op.inputs))
@@ -112,7 +112,7 @@ def passed(graph: Graph, op: Op, marks: Mapping[int, Values | None]) -> Passed:
         return None  # an index that is computed at run time
 
 
-def _given(t: Tensor, marks: Values | None) -> Values | None:
+def _given(t: Tensor, marks: Marks | None) -> Marks | None:
     """What an op is told of one input: marks of real numbers, the values of constants that mean themselves."""
     if marks is not None:
         return marks
@@ -137,12 +137,12 @@ class _Walk:
         self.pinned = {int(ANY)}
         self.made: dict[int, np.ndarray] = {}
         self.taken: dict[int, np.ndarray] = {}
-        self.marks: dict[int, Values | None] = dict.fromkeys(graph.tensors)
+        self.marks: dict[int, Marks | None] = dict.fromkeys(graph.tensors)
         last = {i: n for n, op in enumerate(graph.ops) for i in op.reads}
         self.dead_after = {n: [i for i in last if last[i] == n and i not in graph.ends] for n in set(last.values())}
         self.at = 0
 
-    def pin(self, marks: Values | None) -> None:
+    def pin(self, marks: Marks | None) -> None:
         """Whatever carries these marks stays as it is."""
         if marks is not None:
             self.pinned.update(np.unique(_once(marks).numpy()).astype(np.int64).tolist())
@@ -203,7 +203,7 @@ class _Walk:
         return prod(concrete(found.weight)) > 0
 
 
-def _once(marks: Values) -> Values:
+def _once(marks: Marks) -> Marks:
     """The marks without the axes along which they only repeat one memory: of a large image, one pixel."""
     for axis in range(marks.dim() - 1):
         if marks.stride(axis) == 0:

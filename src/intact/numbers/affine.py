@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from intact.shapes import Floats, Ints, Numbers
+from intact.annotations import Floats, Ints, Numbers
 
 #: Scales below this make the reference kernels abort (SOFTMAX needs 2**-26); a real activation never comes near it.
 MIN_SCALE: Final = 2.0**-24

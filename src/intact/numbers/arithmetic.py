@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from intact.annotations import Floats, Ints, Numbers
 from intact.numbers import fixed_point as fixed
 from intact.numbers.affine import Affine, limits, storage
-from intact.shapes import Floats, Ints, Numbers
 
 #: Stored integers or their sums, and one number for each new row.
 Stored: TypeAlias = Ints[Tensor, "*s"]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from intact.annotations import Floats, Ints, Numbers
 from intact.errors import UnsupportedError
 from intact.numbers import fixed_point as fixed
 from intact.numbers.affine import Affine, dequantize, limits
@@ -31,7 +32,6 @@ from intact.numbers.arithmetic import (
     round_away,
 )
 from intact.numbers.reference_kernels import Reference
-from intact.shapes import Floats, Ints, Numbers
 
 #: What LiteRT's own kernels and the reference kernels have in common.
 _BUILTIN = Reference()

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from intact.shapes import Bools, Floats, Ints
+from intact.annotations import Bools, Floats, Ints
 
 _ONE = 2**31 - 1  # the largest raw with no integer bits, which stands for 1
 

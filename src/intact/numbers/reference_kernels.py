@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from intact.annotations import Floats, Ints, Numbers
 from intact.numbers import fixed_point as fixed
 from intact.numbers.affine import Affine, limits
 from intact.numbers.arithmetic import (
@@ -27,7 +28,6 @@ from intact.numbers.arithmetic import (
     look_up,
     round_away,
 )
-from intact.shapes import Floats, Ints, Numbers
 
 
 def _scales(fmt: Affine) -> np.ndarray:

@@ -13,7 +13,7 @@ from intact import choices, files
 from intact.errors import OptionError
 from intact.network.graph import Graph
 from intact.numbers.affine import Affine, Float, Format, Index
-from intact.planning.adjusted import Adjusted
+from intact.planning.adjusted_constants import Adjusted
 from intact.planning.ranges import Range
 from intact.rewrite.mending import Step
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from intact.errors import ModelError
 from intact.network.graph import Graph
-from intact.planning.adjusted import changed, changes
+from intact.planning.adjusted_constants import changed, changes
 from intact.planning.integer_graph import emit
 from intact.planning.plan import Plan
 

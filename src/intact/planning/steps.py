@@ -28,7 +28,7 @@ def slots(graph: Graph, plan: Plan) -> dict[Edge, str]:
     Those have one parameter that an op ties because it only moves numbers, and all copies of a tensor in one format. Where a
     kernel fixes the format of one of them, none learns.
     """
-    weights = {found.weight.id for found in integer_weights(graph, plan)}
+    weights = {found.weight.id for found in stored_as_integers(graph, plan)}
     places = [*((i, i) for i in plan.tensors), *plan.edges]
     above = {place: place for place in places}
 
@@ -60,7 +60,7 @@ def slots(graph: Graph, plan: Plan) -> dict[Edge, str]:
     return {place: names[root(place)] for place in places if root(place) in names}
 
 
-def integer_weights(graph: Graph, plan: Plan) -> list[Weighted]:
+def stored_as_integers(graph: Graph, plan: Plan) -> list[Weighted]:
     """The ops whose weight the plan stores as integers, without a bias where that is none."""
     found = []
     for op in graph.ops:
@@ -72,8 +72,8 @@ def integer_weights(graph: Graph, plan: Plan) -> list[Weighted]:
 
 
 def own_biases(graph: Graph, plan: Plan) -> list[tuple[Weighted, Tensor]]:
-    """Those of :func:`integer_weights` with a bias that no other op reads, so that it may be corrected for this op alone."""
-    readers, found = graph.consumers(), integer_weights(graph, plan)
+    """Those of :func:`stored_as_integers` with a bias that no other op reads, so that it may be corrected for this op alone."""
+    readers, found = graph.consumers(), stored_as_integers(graph, plan)
     return [(one, one.bias) for one in found if one.bias is not None and len(readers[one.bias.id]) == 1]
 
 
@@ -83,7 +83,7 @@ def units(graph: Graph, plan: Plan) -> dict[int, np.ndarray]:
     Worked: a weight of scale 0.0149 counts in 2**-6 = 0.0156; its op's bias, beside an output of scale 0.02, too.
     """
     found: dict[int, np.ndarray] = {}
-    for one in integer_weights(graph, plan):
+    for one in stored_as_integers(graph, plan):
         weight, output = plan.at(one.weight.id, one.op.output), plan.own(one.op.output)
         if isinstance(weight, Affine):
             shape = [-1 if axis == weight.axis else 1 for axis in range(len(one.weight.shape))]
@@ -101,7 +101,7 @@ def sums(graph: Graph, plan: Plan) -> dict[Edge, tuple[int, int]]:
     """By the ids of an integer bias and its op's output: the activation and the weight in whose product's units it counts."""
     return {
         (one.bias.id, one.op.output): (one.data.id, one.weight.id)
-        for one in integer_weights(graph, plan)
+        for one in stored_as_integers(graph, plan)
         if one.bias is not None and isinstance(plan.at(one.data.id, one.op.output), Affine)
     }
 

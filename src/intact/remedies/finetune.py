@@ -19,8 +19,8 @@ from intact.planning.quantized import Quantized
 from intact.remedies.base import Context, Remedy
 from intact.remedies.clock import Clock
 from intact.remedies.distillation import Distillation, Part, targets_of
+from intact.remedies.resuming import Unfinished
 from intact.remedies.student import NOTHING, Given, Student
-from intact.remedies.unfinished import Unfinished
 from intact.simulate.engine import Program, one_per_core
 
 #: One for each of some tensors, None where a tensor had no part in the result.

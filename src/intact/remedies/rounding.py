@@ -20,7 +20,7 @@ from intact.network.shapes import concrete
 from intact.numbers.affine import Affine, weight_limits
 from intact.planning.plan import Edge
 from intact.planning.quantized import Quantized
-from intact.planning.steps import integer_weights
+from intact.planning.steps import stored_as_integers
 from intact.remedies.base import Context, Remedy
 from intact.remedies.clock import Clock
 from intact.remedies.distillation import taught
@@ -127,7 +127,7 @@ class _Run:
         self.how, self.context, self.network = how, context, network
         graph, plan = network.graph, network.plan
         readers = graph.consumers()
-        edges = [(one.weight.id, one.op.output) for one in integer_weights(graph, plan)]
+        edges = [(one.weight.id, one.op.output) for one in stored_as_integers(graph, plan)]
         alone = [(w, output) for w, output in edges if len(readers[w]) == 1 and w not in graph.outputs]
         self.weights: dict[int, Edge] = {edge[1]: edge for edge in alone}
         self.blocks = blocks(graph, set(self.weights), how.layers)

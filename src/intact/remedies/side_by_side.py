@@ -21,7 +21,7 @@ from intact.simulate.engine import Program, one_per_core
 #: Both networks' live activations are held for all samples at once; this many numbers in the largest of them.
 _ROOM: Final = 48 << 20
 
-Values: TypeAlias = dict[int, Tensor]
+ById: TypeAlias = dict[int, Tensor]
 
 
 @final
@@ -29,8 +29,8 @@ Values: TypeAlias = dict[int, Tensor]
 class Held:
     """Activations of ``count`` samples by id, [count, ...] each: ``real`` of the float network, ``stored`` of the other."""
 
-    real: Values
-    stored: Values
+    real: ById
+    stored: ById
     count: int
 
 
@@ -72,15 +72,15 @@ class SideBySide:
         real, stored = ({i: torch.cat([part[which][i] for part in parts]) for i in parts[-1][which]} for which in (0, 1))
         return Held(real, stored, fits)
 
-    def after(self, n: int, held: Held, real: Values, stored: Values) -> Held:
+    def after(self, n: int, held: Held, real: ById, stored: ById) -> Held:
         """``held`` once op ``n`` is done and these were made by then, without what only it and others before it read."""
 
-        def still_read(values: Values) -> Values:
+        def still_read(values: ById) -> ById:
             return {i: x for i, x in values.items() if self._last.get(i, -1) > n}
 
         return Held(still_read(held.real | real), still_read(held.stored | stored), held.count)
 
-    def _entering(self, n: int, index: range) -> tuple[Values, Values]:
+    def _entering(self, n: int, index: range) -> tuple[ById, ById]:
         """What op ``n`` and those after it read of these samples, from both networks."""
         graph = self.student.graph
         batch, _ = self.samples.batch(np.asarray(index))

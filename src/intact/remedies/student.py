@@ -18,7 +18,7 @@ from intact.numbers.affine import Affine, Format, limits, weight_limits
 from intact.ops.base import OpKind
 from intact.ops.call import CLAMPS
 from intact.planning.plan import Edge, Plan
-from intact.planning.steps import grown, integer_weights, place_of, slots, sums, units, with_bias_formats
+from intact.planning.steps import grown, place_of, slots, stored_as_integers, sums, units, with_bias_formats
 from intact.remedies.straight_through import KEPT, Made, fake_quantize, in_units
 from intact.simulate.engine import one_per_core, run_ops
 
@@ -50,7 +50,7 @@ class Student(torch.nn.Module):
         sizes = {slot: _growths(plan.at(*edge)) for edge, slot in self._slots.items()}
         self.growth = torch.nn.ParameterDict({slot: torch.zeros(size, device=device) for slot, size in sizes.items()})
         self._units = {i: torch.tensor(unit, dtype=torch.float32, device=device) for i, unit in units(graph, plan).items()}
-        learning = {t.id for one in integer_weights(graph, plan) for t in (one.weight, one.bias) if t is not None}
+        learning = {t.id for one in stored_as_integers(graph, plan) for t in (one.weight, one.bias) if t is not None}
         self.weights = torch.nn.ParameterDict(
             {str(i): torch.tensor(graph[i].data, device=device) / self._units[i] for i in sorted(learning)}
         )

@@ -15,7 +15,7 @@ from intact.numbers.affine import Index
 from intact.ops.base import OpKind
 from intact.ops.convolution import TransposeConv
 from intact.ops.shaping import Reshape
-from intact.rewrite.freeing import free_batch
+from intact.rewrite.open_batch import free_batch
 from intact.rewrite.table import REWRITES
 from intact.rewrite.view import View
 

@@ -25,7 +25,7 @@ from intact.ops.pooling import AveragePool2D
 from intact.ops.reduction import ArgMax, ArgMin, Mean, Sum
 from intact.ops.shaping import Concatenation, MirrorPad, Reshape, StridedSlice, Tile, Transpose
 from intact.rewrite.fuse import fuse_cells
-from intact.rewrite.moves import (
+from intact.rewrite.move_ops import (
     concatenation_in_parts,
     mirror_as_slices,
     select_as_sum,

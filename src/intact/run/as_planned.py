@@ -12,7 +12,7 @@ import numpy as np
 
 from intact.data import Finding, Samples
 from intact.data.samples import BATCH
-from intact.diagnosis.unlike import Mend, find
+from intact.diagnosis.unlike_sizes import Mend, find
 from intact.measure.held_out import TURNS, clear_gain, folds, gain, mean_gains
 from intact.network.graph import Graph
 from intact.planning.integer_graph import emit

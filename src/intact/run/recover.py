@@ -19,7 +19,7 @@ from intact.formats import tflite
 from intact.measure.accuracy import Metric
 from intact.measure.contradiction import contradiction
 from intact.network.graph import Graph
-from intact.planning.adjusted import Adjusted
+from intact.planning.adjusted_constants import Adjusted
 from intact.planning.plan import Plan, Remedied
 from intact.planning.quantized import Quantized
 from intact.planning.targets import target as target_named

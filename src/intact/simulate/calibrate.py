@@ -8,11 +8,11 @@ from typing import Final, TypeAlias
 import numpy as np
 import torch
 
+from intact.annotations import Floats
 from intact.errors import DataError, located
 from intact.network.graph import Graph, Tensor
 from intact.planning.masks import Masks
 from intact.planning.ranges import Observed
-from intact.shapes import Floats
 from intact.simulate.engine import Batch, Program, map_batches
 
 _BINS: Final = 2048

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 
 from intact import choices
+from intact.annotations import Values
 from intact.errors import DataError, ModelError, OptionError, located
 from intact.network.graph import Graph, Op, State, Tensor
 from intact.network.lanes import Lanes
 from intact.network.shapes import concrete
 from intact.numbers.affine import Affine, dequantize, fake_quantize
-from intact.shapes import Values
 
 #: Called once with every activation as it is made, graph inputs too, and all samples of it: axis 0 counts them. It is 1 where
 #: the inputs do not matter, and counts lanes where they do not tell samples apart (:mod:`intact.network.lanes`).

@@ -13,6 +13,7 @@ from typing import Final, final
 import numpy as np
 import torch
 
+from intact.annotations import Values
 from intact.errors import DataError, OptionError, UnsupportedError, located
 from intact.network.graph import Graph, Op, Tensor
 from intact.network.lanes import Lanes
@@ -21,7 +22,6 @@ from intact.numbers.arithmetic import Arithmetic
 from intact.numbers.default_kernels import Default
 from intact.numbers.reference_kernels import Micro, Reference
 from intact.ops.call import Call
-from intact.shapes import Values
 from intact.simulate.engine import Engine
 
 ARITHMETICS: Final[Mapping[str, Arithmetic]] = MappingProxyType({a.name: a for a in (Reference(), Micro(), Default())})

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from intact.annotations import Floats, Values
 from intact.data import Samples
 from intact.data.samples import SMALL_BATCH
 from intact.network.graph import Graph, Op, Tensor
@@ -17,7 +18,6 @@ from intact.numbers.affine import Affine, Float, dequantize_array
 from intact.planning.integer_graph import stored, weights_of
 from intact.planning.quantized import Quantized
 from intact.progress import Progress, silent
-from intact.shapes import Floats, Values
 from intact.simulate.engine import Batch, Program, map_batches
 
 #: Noise is a sum over all positions of all outputs: a few samples rank the ops.

@@ -19,7 +19,7 @@ from intact.errors import OptionError
 from intact.formats import tflite
 from intact.network.graph import Graph, Op
 from intact.ops.convolution import Conv2D, DepthwiseConv2D
-from intact.planning.adjusted import Adjusted, changed, changes, digest
+from intact.planning.adjusted_constants import Adjusted, changed, changes, digest
 from intact.planning.plan import Plan
 
 INSTEAD = "leave out --plan and type --remedies bias"

@@ -11,7 +11,7 @@ from drafts import draft, normal
 
 import intact
 from intact.data import input_specs
-from intact.diagnosis.unlike import Mend
+from intact.diagnosis.unlike_sizes import Mend
 from intact.errors import OptionError
 from intact.ops.activation import Logistic
 from intact.ops.convolution import Conv2D

@@ -15,7 +15,7 @@ from intact.numbers.affine import Float, Index
 from intact.ops.logic import Select, SelectV2
 from intact.ops.shaping import Concatenation, MirrorPad, Reshape, StridedSlice, Tile, Transpose, Unpack
 from intact.rewrite.lowerings import lower
-from intact.rewrite.moves import merged, transpose_within
+from intact.rewrite.move_ops import merged, transpose_within
 from intact.simulate.engine import Program
 
 ACTIVATIONS = ("float32", "int8", "int16")
