@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from intact import annotations as names
 from intact.measure import accuracy
 from intact.numbers import fixed_point
 from intact.numbers.affine import affine_from_range, dequantize, quantize

@@ -7,7 +7,7 @@ import json
 import pickle
 import re
 import zipfile
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -19,8 +19,8 @@ from intact.errors import OptionError
 from intact.formats import tflite
 from intact.network.graph import Graph, Op
 from intact.ops.convolution import Conv2D, DepthwiseConv2D
-from intact.planning.adjusted_constants import Adjusted, changed, changes, digest
-from intact.planning.plan import Plan
+from intact.planning.adjusted_constants import Adjusted, _unusual, changed, changes, digest
+from intact.planning.plan import Plan, Remedied
 
 INSTEAD = "leave out --plan and type --remedies bias"
 
@@ -83,7 +83,7 @@ def packed(arrays, **options):
 
 
 def about(graph, kinds=()):
-    return np.frombuffer(json.dumps({"graph": digest(graph), "kinds": dict(kinds)}).encode(), np.uint8)
+    return np.frombuffer(json.dumps({"version": 1, "graph": digest(graph), "kinds": dict(kinds)}).encode(), np.uint8)
 
 
 def spoiled():
@@ -103,23 +103,39 @@ def spoiled():
     yield (
         "pickled",
         packed({**head, f"constant {b}": np.array([{}], object)}, allow_pickle=True),
-        "Object arrays cannot be loaded",
+        "is not what Intact wrote beside the plan",
     )
     yield "nothing", packed({}), "is not what Intact wrote beside the plan"
     yield "no json", packed({"about": np.zeros(9, np.uint8)}), "is not what Intact wrote beside the plan"
-    yield "shape", packed({**head, f"constant {b}": bias[:-1]}), rf"tensor {b} is float32 \(8,\), and float32 \(7,\) there"
-    yield "dtype", packed({**head, f"constant {b}": bias.astype(np.float64)}), "and float64"
-    yield "id", packed({**head, "constant 999": bias}), "tensor 999 is no constant of this model"
-    yield "activation", packed({**head, f"constant {x}": bias}), f"tensor {x} is no constant"
-    yield "name", packed({**head, "more": bias}), "is not what Intact wrote beside the plan"
-    yield "infinite", packed({**head, f"constant {b}": bias * np.float32("inf")}), "numbers that are not finite"
-    yield "nan", packed({**head, f"constant {b}": bias * np.float32("nan")}), "numbers that are not finite"
-    yield "op", packed({"about": about(before, {"999": row})}), "no op of this model makes tensor 999"
+    yield "shape", packed({**head, f"constant {b}": bias[:-1]}), rf"has float32 \(7,\) for tensor {b}, which is float32 \(8,\)"
+    yield "dtype", packed({**head, f"constant {b}": bias.astype(np.float64)}), "has float64"
+    yield "id", packed({**head, "constant 999": bias}), "changes 'constant 999', which is no constant of this model"
+    yield "activation", packed({**head, f"constant {x}": bias}), f"changes 'constant {x}', which is no constant of this model"
+    yield "name", packed({**head, "more": bias}), "changes 'more', which is no constant of this model"
+    yield "spelling", packed({**head, f"constant  {b}": bias}), "which is no constant of this model"
+    yield "infinite", packed({**head, f"constant {b}": bias * np.float32("inf")}), "that are not finite"
+    yield "nan", packed({**head, f"constant {b}": bias * np.float32("nan")}), "that are not finite"
+    yield (
+        "op",
+        packed({"about": about(before, {"999": row})}),
+        "changes the op that makes tensor 999, which no op",
+    )
     kind = {"kind": "ADD", "options": {"activation": "relu"}}
-    yield "kind", packed({"about": about(before, {output: kind})}), "is CONV_2D, and ADD there"
-    for name, value in (("activation", "magic"), ("stride", [0, 1]), ("stride", ["a", "b"]), ("dilation", None), ("new", 1)):
+    yield "kind", packed({"about": about(before, {output: kind})}), f"has ADD where tensor {output} is made by CONV_2D"
+    for name, value in (("activation", "magic"), ("stride", ["a", "b"]), ("stride", [1, 10**12]), ("dilation", None)):
+        shown = repr(tuple(value) if isinstance(value, list) else value)
+        spoilt = {output: {**row, "options": {**options, name: value}}}
+        yield f"{name} {value}", packed({"about": about(before, spoilt)}), re.escape(f"has {shown} for {name} of CONV_2D")
+    for name, value in (("stride", [0, 1]), ("new", 1)):
         spoilt = {output: {**row, "options": {**options, name: value}}}
         yield f"{name} {value}", packed({"about": about(before, spoilt)}), "is not what Intact wrote beside the plan"
+    newer = json.dumps({"version": 2, "graph": digest(before), "kinds": {}}).encode()
+    yield "version", packed({"about": np.frombuffer(newer, np.uint8)}), "is of version 2, and this Intact reads version 1"
+    yield "empty", b"", "is not what Intact wrote beside the plan"
+    compressed = io.BytesIO()
+    np.savez_compressed(compressed, **head)
+    yield "compressed", compressed.getvalue(), "is not what Intact wrote beside the plan"
+    yield "large", packed({**head, f"constant {b}": np.zeros(1 << 16, np.float32)}), "more than that can be"
     moved = with_data(before, b, bias * 2)
     yield "weights", Adjusted.between(moved, after).data, "constants of another model than this, or of other weights"
     yield "model", Adjusted.between(*(graph_of(c) for c in different())).data, "of another model than this"
@@ -174,7 +190,7 @@ def test_a_file_of_another_run_is_not_taken(tmp_path):
 def test_a_plan_is_saved_with_its_constants(tmp_path):
     before, after = adjusted_chain()
     kept = Adjusted.between(before, after)
-    plan = Plan("int8", "cpu", {}, adjusted=kept)
+    plan = Plan("int8", "cpu", {}, remedied=Remedied(("bias",), 9, 0, ""), adjusted=kept)
     assert Plan.load(plan.save(tmp_path / "a" / "first.json")).adjusted == replace(kept, file="first.npz")
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["first.json", "first.npz"]
     assert Plan.from_json(plan.to_json()).adjusted == Adjusted("plan.npz", kept.sha256)
@@ -205,16 +221,6 @@ def test_the_digest_is_of_what_a_network_computes():
     assert digest(replace(graph, ops=ops)) != digest(graph)
 
 
-def test_compressed_arrays_are_read_as_well():
-    """Whoever packs a run folder's files again changes the digest, and may name it in plan.json."""
-    before, after = adjusted_chain()
-    data, packed_again = Adjusted.between(before, after).data, io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as held, zipfile.ZipFile(packed_again, "w", zipfile.ZIP_DEFLATED) as file:
-        for name in held.namelist():
-            file.writestr(name, held.read(name))
-    assert tflite.write(Adjusted("plan.npz", "", packed_again.getvalue()).on(before, INSTEAD)) == tflite.write(after)
-
-
 def test_the_digest_tells_ops_apart_that_nobody_knows():
     def opaque(options):
         return tflite.read(raw_files.custom(options=options))
@@ -222,3 +228,62 @@ def test_the_digest_tells_ops_apart_that_nobody_knows():
     same, other = (digest(opaque(options)) for options in (b"\0\1", b"\0\2"))
     assert same == digest(opaque(b"\0\1"))
     assert same != other
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(monkeypatch):
+    before, after = adjusted_chain()
+    file = io.BytesIO(Adjusted.between(before, after).data)
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("constant 1.npy", bytes(1 << 20))
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("unpacked"))
+    with pytest.raises(OptionError, match="is not what Intact wrote beside the plan"):
+        Adjusted("plan.npz", "", file.getvalue()).on(before, INSTEAD)
+
+
+def test_a_digest_outlives_options_that_are_added_later():
+    """An option that has its kind's usual value has no part in it."""
+    graph = chain()
+    (usual,) = {f.name: f.default for f in fields(Conv2D) if f.name == "dilation"}.values()
+    assert graph.ops[0].kind.dilation == usual
+    assert "dilation" not in repr(_unusual(graph.ops[0]))
+    assert "activation" in repr(_unusual(graph.ops[0]))
+
+
+@pytest.mark.parametrize("name", ["plan.npz", "", "a/b.npz"])
+def test_a_plan_is_not_written_over_its_constants(name, tmp_path):
+    with pytest.raises(OptionError, match="a plan cannot be called"):
+        Plan("int8", "cpu", {}).save(tmp_path / name if name else "")
+
+
+ROW = {"id": 1, "name": "x", "dtype": "int8", "scale": [1.0], "zero_point": 0, "axis": None, "range": None, "why": ""}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"adjusted": {"file": "a\0b", "sha256": ""}, "remedied": {"names": ["bias"], "samples": 1, "skipped": 0, "digest": ""}},
+        {"adjusted": {"file": "plan.npz", "sha256": ""}},
+        {"scheme": ["int8"]},
+        {"target": {}},
+        {
+            "tensors": [
+                {"id": 1, "name": "x", "dtype": "int7", "scale": [1.0], "zero_point": 0, "axis": None, "range": None, "why": ""}
+            ]
+        },
+        {
+            "tensors": [
+                {"id": 1, "name": "x", "dtype": "int8", "scale": [1.0], "zero_point": 0, "axis": 0.0, "range": None, "why": ""}
+            ]
+        },
+    ],
+    ids=["name", "no remedy", "scheme", "target", "type", "axis"],
+)
+def test_a_damaged_plan_is_no_plan(change):
+    document = json.loads(Plan("int8", "cpu", {}).to_json()) | change
+    with pytest.raises(OptionError, match="not a plan that Intact wrote"):
+        Plan.from_json(json.dumps(document))
+
+
+def test_a_text_that_nests_without_end_is_no_plan():
+    with pytest.raises(OptionError, match="not a plan that Intact wrote"):
+        Plan.from_json("[" * 200_000)

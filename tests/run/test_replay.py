@@ -178,3 +178,52 @@ def test_from_the_shell(tmp_path):
     plain = RUN.invoke(app, [str(a) for a in (*args[:-1], "--remedies", "none", "--out", first, "--overwrite")])
     assert plain.exit_code == 0, plain.stderr
     assert not (first / "plan.npz").exists()
+
+
+def other_weights():
+    graph = net()
+    first = graph[graph.ops[0].inputs[1]]
+    return replace(graph, tensors={**graph.tensors, first.id: replace(first, data=first.data * np.float32(1.5))})
+
+
+def test_a_plan_of_other_weights_is_told(tmp_path):
+    first = intact.quantize(net(), images(64, 3, SIDE), remedies="none", measure=False)
+    path = first.plan.save(tmp_path / "plan.json")
+    again = intact.quantize(other_weights(), images(9, 8, SIDE), plan=path, measure=False)
+    assert [f.kind for f in again.findings if "other weights" in f.kind] == ["plan of other weights"]
+    same = intact.quantize(net(), images(9, 8, SIDE), plan=path, measure=False)
+    assert not [f for f in same.findings if "other weights" in f.kind]
+
+
+def test_constants_are_not_changed_again_in_other_weights(tmp_path):
+    x = images(64, 3, SIDE)
+    path = intact.quantize(net(), x, remedies="bias", measure=False).plan.save(tmp_path / "plan.json")
+    (tmp_path / "plan.npz").unlink()
+    with pytest.raises(OptionError, match="other weights than these, which remedies changed as well; leave out --plan"):
+        intact.quantize(other_weights(), x, plan=path, measure=False)
+
+
+@pytest.mark.parametrize("plan", [b"plan.json", {}, 3, False, intact.Plan], ids=["bytes", "dict", "int", "bool", "class"])
+def test_what_is_no_plan_is_refused_by_its_type(plan):
+    with pytest.raises(OptionError, match=r"plan= takes a Plan or the path of a plan\.json, not \w+; a Result has its \.plan"):
+        intact.quantize(net(), images(9, 8, SIDE), plan=plan, measure=False)
+
+
+def test_no_remedies_at_all_are_an_order_too(learned):
+    with pytest.raises(OptionError, match="--plan replays what was decided before"):
+        intact.quantize(net(), images(9, 8, SIDE), plan=learned / "plan.json", remedies="none", measure=False)
+
+
+def test_a_plan_is_not_deleted_before_it_is_replayed(learned, tmp_path):
+    (tmp_path / "net.tflite").write_bytes(tflite.write(net()))
+    np.save(tmp_path / "x.npy", images(20, 8, SIDE))
+    common = ["quantize", str(tmp_path / "net.tflite"), "--data", str(tmp_path / "x.npy"), "--overwrite", "--quiet"]
+    (tmp_path / "run").mkdir()
+    run = copied(learned, tmp_path / "run")
+    plan = ["--plan", str(run / "plan.json")]
+    refused = RUN.invoke(app, [*common, *plan, "--out", str(run)])
+    assert refused.exit_code == 2
+    assert "--overwrite would delete" in refused.stderr
+    refused = RUN.invoke(app, [*common, *plan, "--remedies", "bias", "--out", str(run)])
+    assert (refused.exit_code, "--plan replays what was decided before" in refused.stderr) == (2, True)
+    assert sorted(p.name for p in run.iterdir()) == ["plan.json", "plan.npz"]

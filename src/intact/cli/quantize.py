@@ -102,8 +102,12 @@ def quantize(
             from intact.run.folder import Work, open_run
             from intact.run.quantize import Job
 
-        output, folder = Output(quiet, as_json), out or Path(f"{model.stem}_{scheme}")
-        replayed = None if plan is None else Plan.load(plan)
+        output, replayed = Output(quiet, as_json), None if plan is None else Plan.load(plan)
+        if replayed is not None:
+            settings.replaying(replayed.scheme, replayed.target)
+        folder = out or Path(f"{model.stem}_{scheme if replayed is None else replayed.scheme}")
+        if plan is not None and overwrite and plan.resolve().parent == folder.resolve():
+            raise OptionError(f"--overwrite would delete {plan} before it is replayed; give --out another folder")
         source = samples_of.load(data, preprocessing, label=label)
         reporting = None if evaluation is None else samples_of.load(evaluation, preprocessing, label=label, use="eval")
         job = {

@@ -1,7 +1,7 @@
 """What remedies changed in a float network: constants and options of ops, as a value that is saved beside a plan and put back.
 
-The file beside plan.json is an .npz without pickles: ``about`` is JSON (the digest of the network before the changes, and every
-changed op with all its options), ``constant 12`` the data of tensor 12.
+The file beside plan.json is an .npz without pickles: ``about`` is JSON (its version, the digest of the network before the
+changes, and every changed op with all its options), ``constant 12`` the data of tensor 12.
 """
 
 from __future__ import annotations
@@ -27,11 +27,23 @@ from intact.network.verify import verify
 #: How the file is called that lies beside plan.json.
 FILE: Final = "plan.npz"
 _CONSTANT: Final = "constant "
+#: Of the file's form.
+_VERSION: Final = 1
+#: What no option reaches.
+_LARGEST_OPTION: Final = 2**31
+#: The most that ``about`` and what stands before the numbers of an array may take.
+_MOST_ABOUT: Final = 1 << 24
+_MOST_HEADER: Final = 1 << 10
 #: What reading a damaged file raises, and what the verifier says of a network that no remedy makes.
 _DAMAGE: Final = (
     *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, SyntaxError, OSError, EOFError),
     *(MemoryError, zipfile.BadZipFile, zlib.error, struct.error, TokenError, IntactError),
 )
+
+
+@final
+class _ForeignError(ValueError):
+    """What is wrong with a file, in words for whoever has it."""
 
 
 @final
@@ -52,7 +64,7 @@ class Adjusted:
         arrays = changes(before, after)
         if len(arrays) == 1 and not _kinds(arrays):
             return Adjusted("", "", b"")
-        about = {"graph": digest(before), "kinds": _kinds(arrays)}
+        about = {"version": _VERSION, "graph": digest(before), "kinds": _kinds(arrays)}
         arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
         file = io.BytesIO()
         np.savez(file, allow_pickle=False, **arrays)
@@ -65,9 +77,9 @@ class Adjusted:
             data = path.read_bytes() if self.file else b""
         except FileNotFoundError:
             return self
-        except OSError as error:
-            raise OptionError(f"{path} cannot be read ({error.strerror or error}); {instead}") from error
-        if self.file and hashlib.sha256(data).hexdigest() != self.sha256:
+        except (OSError, ValueError) as error:  # ValueError: no file can be called so
+            raise OptionError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}); {instead}") from error
+        if self.file and hashlib.sha256(data).hexdigest() != self.sha256.lower():
             raise OptionError(
                 f"{path} is damaged or of another run: its SHA-256 is not the one that {plan.name} names; "
                 f"copy both files from one run folder, or {instead}"
@@ -76,18 +88,46 @@ class Adjusted:
 
     def on(self, graph: Graph, instead: str) -> Graph:
         """``graph``, as it was before, with the changes. OptionError where the bytes are not what Intact wrote for it."""
-        if not self.data:
+        if not self.file or self.data is None:
             return graph
         try:
-            with np.load(io.BytesIO(self.data), allow_pickle=False) as held:
-                arrays = dict(held)
-            is_foreign = json.loads(arrays["about"].tobytes())["graph"] != digest(graph)
-            made = graph if is_foreign else verify(changed(graph, arrays))
+            return verify(changed(graph, _unpacked(self.data, graph)))
+        except _ForeignError as error:
+            raise OptionError(f"{self.file} {error}; {instead}") from error
         except _DAMAGE as error:
-            raise OptionError(f"{self.file} is not what Intact wrote beside the plan ({error}); {instead}") from error
-        if is_foreign:
-            raise OptionError(f"{self.file} holds the constants of another model than this, or of other weights; {instead}")
-        return made
+            raise OptionError(f"{self.file} is not what Intact wrote beside the plan; {instead}") from error
+
+
+def _unpacked(data: bytes, graph: Graph) -> dict[str, np.ndarray]:
+    """What the file holds, each array no larger than the constant of ``graph`` that it is for, once it is known to be of it."""
+    if not data.startswith(b"PK"):
+        raise ValueError("no archive")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+        if len(members) != len(archive.infolist()) or any(m.compress_type != zipfile.ZIP_STORED for m in members.values()):
+            raise ValueError("an archive that np.savez does not write")
+        _check_size(members["about"], _MOST_ABOUT)
+        about = json.loads(_array(archive, members.pop("about")).tobytes())
+        if about["version"] != _VERSION:
+            raise _ForeignError(f"is of version {about['version']}, and this Intact reads version {_VERSION}")
+        if about["graph"] != digest(graph):
+            raise _ForeignError("holds the constants of another model than this, or of other weights")
+        constants = {f"{_CONSTANT}{t.id}": t for t in graph.constants() if t.is_float}
+        for name, member in members.items():
+            if name not in constants:
+                raise _ForeignError(f"changes {name!r}, which is no constant of this model that remedies change")
+            _check_size(member, np.asarray(constants[name].data).nbytes + _MOST_HEADER)
+        held = {name: _array(archive, member) for name, member in members.items()}
+    return {"about": np.frombuffer(json.dumps(about).encode(), np.uint8), **held}
+
+
+def _check_size(member: zipfile.ZipInfo, most: int) -> None:
+    if member.file_size > most:
+        raise _ForeignError(f"has {member.file_size:,} bytes for {member.filename!r}, more than that can be")
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    return np.asarray(np.lib.format.read_array(io.BytesIO(archive.read(member)), allow_pickle=False))
 
 
 def changes(before: Graph, after: Graph) -> dict[str, np.ndarray]:
@@ -114,29 +154,38 @@ def changed(graph: Graph, arrays: Mapping[str, np.ndarray]) -> Graph:
         i = int(name.removeprefix(_CONSTANT))
         was = graph.tensors[i].data if i in graph.tensors else None
         if was is None:
-            raise ValueError(f"tensor {i} is no constant of this model")
+            raise _ForeignError(f"changes tensor {i}, which is no constant of this model")
         if (data.shape, data.dtype) != (was.shape, was.dtype):
-            raise ValueError(f"tensor {i} is {was.dtype} {was.shape}, and {data.dtype} {data.shape} there")
+            raise _ForeignError(f"has {data.dtype} {data.shape} for tensor {i}, which is {was.dtype} {was.shape}")
         if data.dtype.kind == "f" and not np.isfinite(data[np.isfinite(was)]).all():
-            raise ValueError(f"tensor {i} holds numbers that are not finite")
+            raise _ForeignError(f"has numbers for tensor {i} that are not finite")
         tensors[i] = replace(graph[i], data=data)
     unknown = kinds.keys() - {str(op.output) for op in graph.ops}
     if unknown:
-        raise ValueError(f"no op of this model makes tensor {min(unknown)}")
+        raise _ForeignError(f"changes the op that makes tensor {min(unknown)}, which no op of this model does")
     ops = tuple(_of_kind(op, kinds[str(op.output)]) if str(op.output) in kinds else op for op in graph.ops)
     return replace(graph, tensors=tensors, ops=ops)
 
 
 def digest(graph: Graph) -> str:
-    """SHA-256 in hex of what ``graph`` computes: its ops with their options, and its constants; names have no part in it."""
+    """SHA-256 in hex of what ``graph`` computes: its ops with the options that are not their kind's usual ones, and its
+    constants. Names have no part in it, nor options that a later version may add.
+    """
     found = hashlib.sha256()
     for op in graph.ops:
-        found.update(repr((op.kind.name, op.kind, op.inputs, op.outputs)).encode())
+        found.update(repr((op.kind.name, _unusual(op), op.inputs, op.outputs)).encode())
     for t in sorted(graph.constants(), key=lambda t: t.id):
         data = np.ascontiguousarray(t.data)
-        found.update(json.dumps([t.id, data.shape, str(data.dtype)]).encode())
+        found.update(repr((t.id, data.shape, str(data.dtype))).encode())
         found.update(data.tobytes())
     return found.hexdigest()
+
+
+def _unusual(op: Op) -> tuple[tuple[str, str], ...]:
+    """Options by name that differ from the default of the op's kind; a runtime's kernel is of this process alone."""
+    options = (f for f in fields(op.kind) if f.compare)  # type: ignore[arg-type]
+    held = ((f.name, getattr(op.kind, f.name), f.default) for f in options)
+    return tuple(sorted((name, repr(value)) for name, value, usual in held if repr(value) != repr(usual)))
 
 
 def _same(one: np.ndarray, other: np.ndarray | None) -> bool:
@@ -150,11 +199,22 @@ def _kinds(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _of_kind(op: Op, row: Mapping[str, Any]) -> Op:
-    """``op`` with all options that ``row`` names, which is of the same kind."""
+    """``op`` with all options that ``row`` names, which is of the same kind and has options of the same types."""
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in row["options"].items()}
     if row["kind"] != op.kind.name:
-        raise ValueError(f"the op that makes tensor {op.output} is {op.kind.name}, and {row['kind']} there")
-    for name, hint in get_type_hints(type(op.kind)).items():
-        if get_origin(hint) is Literal and options[name] not in get_args(hint):
-            raise ValueError(f"{options[name]!r} is no {name} of {op.kind.name}")
+        raise _ForeignError(f"has {row['kind']} where tensor {op.output} is made by {op.kind.name}")
+    hints = get_type_hints(type(op.kind))
+    for name, value in options.items():
+        was, allowed = getattr(op.kind, name), get_args(hints[name]) if get_origin(hints[name]) is Literal else None
+        fits = value in allowed if allowed else _shape_of(value) == _shape_of(was)
+        if not fits:
+            raise _ForeignError(f"has {value!r} for {name} of {op.kind.name}")
     return replace(op, kind=type(op.kind)(**options))
+
+
+def _shape_of(value: object) -> object:
+    """What values of one option have in common: the types of them and of what they hold, and that no number is huge."""
+    if isinstance(value, tuple):
+        return tuple, frozenset(_shape_of(v) for v in value or (0,))
+    in_bounds = not isinstance(value, int | float) or abs(value) < _LARGEST_OPTION
+    return type(value), in_bounds

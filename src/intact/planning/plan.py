@@ -12,7 +12,8 @@ from typing import Any, Final, TypeAlias, final
 from intact import choices, files
 from intact.errors import OptionError
 from intact.network.graph import Graph
-from intact.numbers.affine import Affine, Float, Format, Index
+from intact.numbers.affine import Affine, Float, Format, Index, limits
+from intact.planning import schemes, targets
 from intact.planning.adjusted_constants import Adjusted
 from intact.planning.ranges import Range
 from intact.rewrite.mending import Step
@@ -23,6 +24,8 @@ Edge: TypeAlias = tuple[int, int]
 VERSION: Final = 1
 #: More samples than this no run learned from.
 _MOST: Final = 1 << 31
+#: Characters of a name that is no path, but the text of a plan.
+_LONG_NAME: Final = 200
 
 
 @final
@@ -61,7 +64,8 @@ class Plan:
     outside world does (an input or output type), and ``names`` of the tensors in the file that was read.
 
     ``steps``: rewrites of the network, made before anything else, of which its tensor ids are. ``remedied``: what changed the
-    constants that it was made for; ``adjusted``: these constants, None where nothing is known of them.
+    constants that it was made for; ``adjusted``: these constants, None where nothing is known of them. ``network``: the digest
+    (:func:`~intact.planning.adjusted_constants.digest`) of the float network before that, empty where it is not known.
     """
 
     scheme: str
@@ -73,6 +77,7 @@ class Plan:
     steps: tuple[Step, ...] = ()
     remedied: Remedied = Remedied()
     adjusted: Adjusted | None = None
+    network: str = ""
 
     def __post_init__(self) -> None:
         for name in ("tensors", "edges", "boundary", "names"):
@@ -127,6 +132,8 @@ class Plan:
         document: dict[str, Any] = {"version": VERSION, "scheme": self.scheme, "target": self.target}
         if self.steps:
             document["steps"] = [{**vars(step), "exponents": list(step.exponents)} for step in self.steps]
+        if self.network:
+            document["network"] = self.network
         if self.remedied.names:
             document["remedied"] = {**vars(self.remedied), "names": list(self.remedied.names)}
         if self.adjusted is not None:
@@ -143,9 +150,13 @@ class Plan:
             if version != VERSION:
                 raise OptionError(f"the plan is of version {version}, this is version {VERSION}; make it anew without --plan")
             rows = document["tensors"] + document["edges"] + document["boundary"]
+            remedied = _remedied_from_json(document["remedied"]) if "remedied" in document else Remedied()
+            adjusted = _adjusted_from_json(document["adjusted"]) if "adjusted" in document else None
+            if adjusted is not None and adjusted.file and not remedied.names:
+                raise ValueError("adjusted: constants that no remedy is said to have changed")
             return Plan(
-                scheme=document["scheme"],
-                target=document["target"],
+                scheme=schemes.scheme(document["scheme"]).name,
+                target=targets.target(document["target"]).name,
                 tensors={int(row["id"]): _entry_from_json(row) for row in document["tensors"]},
                 edges={(int(row["id"]), int(row["reader"])): _entry_from_json(row) for row in document["edges"]},
                 boundary={int(row["id"]): _entry_from_json(row) for row in document["boundary"]},
@@ -155,10 +166,11 @@ class Plan:
                     Step(row["kind"], int(row["tensor"]), tuple(int(k) for k in row["exponents"]))
                     for row in document.get("steps", ())
                 ),
-                remedied=_remedied_from_json(document["remedied"]) if "remedied" in document else Remedied(),
-                adjusted=_adjusted_from_json(document["adjusted"]) if "adjusted" in document else None,
+                remedied=remedied,
+                adjusted=adjusted,
+                network=str(document.get("network", "")),
             )
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise OptionError(f"not a plan that Intact wrote ({error!r}); give --plan a plan.json from a run folder") from error
 
     @staticmethod
@@ -170,13 +182,16 @@ class Plan:
         path = Path(path)
         try:
             plan = Plan.from_json(path.read_text())
-        except (OSError, UnicodeDecodeError) as error:
-            raise OptionError(f"{path} cannot be read as a plan; give --plan a plan.json from a run folder") from error
+        except (OSError, ValueError) as error:
+            shown = str(path) if len(str(path)) < _LONG_NAME and str(path).isprintable() else repr(str(path)[:_LONG_NAME])
+            raise OptionError(f"{shown} cannot be read as a plan; give --plan a plan.json from a run folder") from error
         return plan if plan.adjusted is None else replace(plan, adjusted=plan.adjusted.beside(path, plan.instead))
 
     def save(self, path: str | Path) -> Path:
         """Write this as JSON and, where remedies adjusted constants, these beside it: ``a/p.json`` and ``a/p.npz``."""
         path, plan = Path(path), self
+        if not path.name or path.suffix == ".npz":
+            raise OptionError(f"a plan cannot be called {str(path)!r}; plan.npz lies beside it: give a name such as plan.json")
         if self.adjusted is not None and self.adjusted.data:
             plan = replace(self, adjusted=replace(self.adjusted, file=path.with_suffix(".npz").name))
             files.write_bytes(path.with_suffix(".npz"), self.adjusted.data)
@@ -191,7 +206,8 @@ class Plan:
     @property
     def instead(self) -> str:
         """What to type where it cannot be replayed."""
-        return f"leave out --plan and type --remedies {','.join(dict.fromkeys(self.remedied.names))}"
+        names = ",".join(dict.fromkeys(self.remedied.names))
+        return f"leave out --plan{f' and type --remedies {names}' if names else ''}"
 
     def check(self, graph: Graph) -> Plan:
         """This plan, if it was made for ``graph``; OptionError names the first tensor that says otherwise."""
@@ -232,7 +248,8 @@ def _adjusted_from_json(row: Mapping[str, Any] | None) -> Adjusted:
     if row is None:
         return Adjusted("", "", b"")
     file, sha256 = row["file"], row["sha256"]
-    if not isinstance(file, str) or not isinstance(sha256, str) or not file or Path(file).name != file:
+    texts = isinstance(file, str) and isinstance(sha256, str)
+    if not texts or not file or Path(file).name != file or not file.isprintable():
         raise ValueError(f"adjusted: {dict(row)}")
     return Adjusted(file, sha256)
 
@@ -250,6 +267,9 @@ def _entry_from_json(row: Mapping[str, Any]) -> Entry:
     dtype = str(row["dtype"])
     fmt: Format
     if "scale" in row:
+        limits(dtype)  # KeyError for a type that there is not
+        if row["axis"] is not None and type(row["axis"]) is not int:
+            raise ValueError(f"axis: {row['axis']!r}")
         scale = tuple(float(s) for s in row["scale"])
         zero = row["zero_point"]
         fmt = Affine(scale, (0,) * len(scale) if zero == 0 else tuple(int(z) for z in zero), dtype, row["axis"])

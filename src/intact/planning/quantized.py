@@ -56,7 +56,7 @@ class Quantized:
             try:
                 return changed(start.reference, found) if found else None
             except ValueError as error:
-                raise ModelError(f"its remedies made a network that cannot be used: {error}") from error
+                raise ModelError(f"what its remedies made cannot be used: it {error}") from error
 
         graph, plan = made("graph ") or start.reference, Plan.from_json(about["plan"])
         return Quantized(start.reference, graph, plan, tuple(about["log"]), made("rescaled "), tuple(about["remedies"]))

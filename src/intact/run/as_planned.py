@@ -13,8 +13,10 @@ import numpy as np
 from intact.data import Finding, Samples
 from intact.data.samples import BATCH
 from intact.diagnosis.unlike_sizes import Mend, find
+from intact.errors import OptionError
 from intact.measure.held_out import TURNS, clear_gain, folds, gain, mean_gains
 from intact.network.graph import Graph
+from intact.planning.adjusted_constants import digest
 from intact.planning.integer_graph import emit
 from intact.planning.plan import Plan
 from intact.planning.planner import first_plan, make_plan
@@ -33,6 +35,10 @@ from intact.simulate.engine import Program, run_batches
 _HELD_OUT: Final = 32
 _LEAST_HELD_OUT: Final = 8
 _BETTER: Final = "dB better at the output than minmax on samples held out"
+_OTHER_WEIGHTS: Final = (
+    "the plan was made for other weights than this model's, which are stored in the scales of those; leave out --plan to have "
+    "scales of their own"
+)
 #: Columns are looked at on so many samples.
 _FEW: Final = 64
 
@@ -82,10 +88,14 @@ def replayed(graph: Graph, plan: Plan, settings: Settings) -> Start:
     """``graph`` as a plan made before says, with the constants that it holds."""
     changed = mended(graph, plan.steps)
     plan.check(changed)
+    other = plan.network not in ("", digest(changed))
+    if other and plan.remedied.names and not plan.is_whole:
+        raise OptionError(f"the plan is for other weights than these, which remedies changed as well; {plan.instead}")
     adjusted, names = changed if plan.adjusted is None else plan.adjusted.on(changed, plan.instead), plan.remedied.names
     log = () if adjusted is changed else (f"took the constants that {', '.join(dict.fromkeys(names))} adjusted from the plan",)
     network = Quantized(changed, adjusted, plan, log, remedies=names if plan.is_whole else ())
-    return Start(network, settings, replace(settings.request(), steps=plan.steps))
+    findings = (Finding("plan of other weights", _OTHER_WEIGHTS),) if other else ()
+    return Start(network, settings, replace(settings.request(), steps=plan.steps), Mend(findings=findings))
 
 
 def context_of(start: Start, samples: Samples, progress: Progress = silent) -> Context:

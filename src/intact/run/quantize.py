@@ -115,6 +115,8 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     )
     measured_by = metric_of(metric)
     replaying = Plan.load(plan) if isinstance(plan, (str, Path)) else plan
+    if not isinstance(replaying, Plan | None):
+        raise OptionError(f"plan= takes a Plan or the path of a plan.json, not {type(plan).__name__}; a Result has its .plan")
     with tempfile.TemporaryDirectory(prefix="intact-") as folder:
         samples = samples_of.samples_from(data)
         reporting = None if evaluation is None else samples_of.samples_from(evaluation, "evaluation")
@@ -240,10 +242,6 @@ class Job:
     def _recover(self, start: Start, parts: Parts, source: Path) -> Recovery:
         goal, names = self.settings.goal, self.settings.remedies
         if self.plan is not None:
-            if names or goal:
-                raise OptionError(
-                    "--plan replays what was decided before; leave out --remedies, --max-drop and --min-agreement"
-                )
             return replayed_network(start, parts, self.plan, self.work)
         if goal is not None:
             return recover(self._starts(start, parts), parts, goal, source, self.metric, self.work)

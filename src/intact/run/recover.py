@@ -19,7 +19,7 @@ from intact.formats import tflite
 from intact.measure.accuracy import Metric
 from intact.measure.contradiction import contradiction
 from intact.network.graph import Graph
-from intact.planning.adjusted_constants import Adjusted
+from intact.planning.adjusted_constants import Adjusted, digest
 from intact.planning.plan import Plan, Remedied
 from intact.planning.quantized import Quantized
 from intact.planning.targets import target as target_named
@@ -61,7 +61,7 @@ class Recovery:
     def plan(self) -> Plan:
         """The plan of ``network``, with the constants that it is for."""
         adjusted = Adjusted.between(self.network.reference, self.network.graph) if self.remedied.names else None
-        return replace(self.network.plan, remedied=self.remedied, adjusted=adjusted)
+        return replace(self.network.plan, remedied=self.remedied, adjusted=adjusted, network=digest(self.network.reference))
 
 
 def remedied(start: Start, parts: Parts, names: tuple[str, ...] | None, work: Work) -> Recovery:

@@ -64,7 +64,11 @@ class Settings:
         )
 
     def replaying(self, scheme: str, target: str) -> Settings:
-        """These settings with the scheme and target of a plan to replay; OptionError where others were asked for."""
+        """These settings with the scheme and target of a plan to replay; OptionError where others, or what finds others, were
+        asked for.
+        """
+        if self.remedies is not None or self.max_drop is not None or self.min_agreement is not None:
+            raise OptionError("--plan replays what was decided before; leave out --remedies, --max-drop and --min-agreement")
         for option, asked, planned in (("scheme", self.scheme, scheme), ("target", self.target, target)):
             if asked not in {getattr(Settings, option), planned}:
                 raise OptionError(
