@@ -8,7 +8,12 @@ from beartype import BeartypeConf, beartype
 from intact import annotations as names
 
 #: Wings whose functions and classes are checked.
-CHECKED = ("intact.numbers", "intact.simulate", "intact.measure")
+CHECKED = (
+    *("intact.numbers", "intact.simulate", "intact.measure"),
+    *(
+        f"intact.ops.{name}" for name in ("call", "convolution", "pooling", "resize", "scales")
+    ),  # not base: beartype knows no Self there
+)
 NAMES = {
     "Bools": jaxtyping.Bool,
     "Floats": jaxtyping.Float,

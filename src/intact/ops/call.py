@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from intact.annotations import Ints, Values
 from intact.errors import ModelError, UnsupportedError
 from intact.numbers.affine import Affine, Format
 from intact.numbers.arithmetic import Arithmetic, Output, centered
@@ -53,7 +54,7 @@ class Call:
             raise UnsupportedError(f"the exact integer arithmetic of a fused {activation} is not known")
         return Output(affine(self.outs[0]), clamp)
 
-    def centered(self, i: int) -> Tensor:
+    def centered(self, i: int) -> Ints[Tensor, "..."]:
         """``q - zero_point`` of one input in int64."""
         return centered(self.tensor(i), self.format(i))
 
@@ -65,7 +66,7 @@ def affine(fmt: Format) -> Affine:
     return fmt
 
 
-def activate(x: Tensor, activation: Activation) -> Tensor:
+def activate(x: Values[Tensor, "*s"], activation: Activation) -> Values[Tensor, "*s"]:
     """Apply a fused activation to an op's own fresh result: in place unless gradients are wanted, which saves its memory."""
     if x.is_meta or activation == "none":  # shapes are asked for, and torch takes milliseconds to clamp nothing
         return x

@@ -13,16 +13,17 @@ from typing import ClassVar, final
 from torch import Tensor
 from torch.nn import functional as F
 
+from intact.annotations import Values
 from intact.ops.base import Padding, Weight, WeightedKind, accumulate, same_padding
 from intact.ops.call import Activation, Call, Shape, activate, bounded, integers, present
 
 
-def to_nchw(x: Tensor) -> Tensor:
+def to_nchw(x: Values[Tensor, "n h w c"]) -> Values[Tensor, "n c h w"]:
     """The NCHW view of an NHWC tensor: channels-last memory, no copy."""
     return x.permute(0, 3, 1, 2)
 
 
-def to_nhwc(x: Tensor) -> Tensor:
+def to_nhwc(x: Values[Tensor, "n c h w"]) -> Values[Tensor, "n h w c"]:
     return x.permute(0, 2, 3, 1)
 
 

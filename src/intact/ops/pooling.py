@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from intact.annotations import Values
 from intact.errors import ModelError
 from intact.ops.base import Activated, Costless, Padding, RangeRule, SameAsInput, move, same_padding
 from intact.ops.call import Activation, Call, activate, present
@@ -16,7 +17,7 @@ from intact.ops.convolution import to_nchw, to_nhwc
 from intact.ops.scales import Passed, averaged, picked
 
 
-def _pads(x: Tensor, filter_size: tuple[int, int], stride: tuple[int, int], padding: Padding) -> list[int]:
+def _pads(x: Values[Tensor, "n h w c"], filter_size: tuple[int, int], stride: tuple[int, int], padding: Padding) -> list[int]:
     """Left, right, top, bottom."""
     if min(*filter_size, *stride) < 1:
         raise ModelError(f"a pool of size {filter_size} and stride {stride}")

@@ -11,12 +11,13 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+from intact.annotations import Floats
 from intact.ops.base import Costless, Picks, RangeRule, SameAsInput
 from intact.ops.call import Call, bounded, integers, present
 from intact.ops.scales import Passed, averaged
 
 
-def _positions(size: int, new: int, align_corners: bool, half_pixel: bool) -> Tensor:
+def _positions(size: int, new: int, align_corners: bool, half_pixel: bool) -> Floats[Tensor, "new"]:
     """Where each of the ``new`` output rows falls among ``size`` input rows. Source: LiteRT resize_bilinear.h."""
     scale = (size - 1) / (new - 1) if align_corners and new > 1 else size / new
     at = torch.arange(new, dtype=torch.float32)

@@ -14,23 +14,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from intact.annotations import Floats
+
 #: The mark of an element that is zero or infinite: any scale leaves it as it is.
 ANY: Final = 0.0
 #: The mark of an element that has no scale of its own. Others count on from here.
 ONE: Final = 1.0
 
+#: A mark for each element of a tensor.
+Marks: TypeAlias = Floats[Tensor, "..."]
 #: The marks of an op's outputs; None where no scale passes.
 Passed: TypeAlias = tuple[Tensor, ...] | None
 
 _BEYOND: Final = 2.0**40
 
 
-def constant_marks(data: Tensor) -> Tensor:
+def constant_marks(data: Floats[Tensor, "*s"]) -> Marks:
     """The marks of a float constant: it cannot be scaled, save where it is zero or infinite."""
     return torch.where((data == 0) | torch.isinf(data), ANY, ONE).to(torch.float64)
 
 
-def alike(*marks: Tensor) -> Passed:
+def alike(*marks: Marks) -> Passed:
     """Elements that are added, compared or chosen among: all have to carry one scale."""
     first, *others = _broadcast(*marks)
     for other in others:
@@ -40,7 +44,7 @@ def alike(*marks: Tensor) -> Passed:
     return (first,)
 
 
-def times(a: Tensor, b: Tensor) -> Passed:
+def times(a: Floats[Tensor, "*#s"], b: Floats[Tensor, "*#s"]) -> Passed:
     """Elements that are multiplied: one of the two may carry a scale."""
     a, b = _broadcast(a, b)
     if bool(((a > ONE) & (b > ONE)).any()):
@@ -53,12 +57,12 @@ def _broadcast(*marks: Tensor) -> tuple[Tensor, ...]:
     return tuple(m.broadcast_to(shape) for m in marks)
 
 
-def unscaled(marks: Tensor | None) -> bool:
+def unscaled(marks: Marks | None) -> bool:
     """Whether no element carries a scale of its own."""
     return marks is None or not bool((marks > ONE).any())
 
 
-def averaged(mean: Callable[[Tensor], Tensor], marks: Tensor) -> Passed:
+def averaged(mean: Callable[[Tensor], Tensor], marks: Marks) -> Passed:
     """Weighted sums of elements with weights of one sign: all that are summed have to carry one scale.
 
     With ``E`` the weighted mean over the elements that are not zero, ``E[m^2] = E[m]^2`` only where all m are alike.
@@ -72,7 +76,7 @@ def averaged(mean: Callable[[Tensor], Tensor], marks: Tensor) -> Passed:
     return (torch.where(some, first.round(), ANY),)
 
 
-def picked(pick: Callable[[Tensor], Tensor], marks: Tensor) -> Passed:
+def picked(pick: Callable[[Tensor], Tensor], marks: Marks) -> Passed:
     """The largest or smallest of some elements: all of them have to carry one scale."""
     low = torch.where(marks == ANY, _BEYOND, marks)
     highest = torch.maximum(pick(marks), -pick(-marks))
