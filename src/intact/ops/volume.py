@@ -10,8 +10,8 @@ from typing import ClassVar, TypeAlias, final
 from torch import Tensor
 from torch.nn import functional as F
 
-from intact.ops.base import Activated, FloatOnly, Padding, same_padding
-from intact.ops.call import Activation, Shape, activate, present
+from intact.ops.base import Activated, Padding, no_integers, same_padding
+from intact.ops.call import Activation, Call, Shape, activate, present
 
 #: Depth, height, width.
 Three: TypeAlias = tuple[int, int, int]
@@ -19,7 +19,7 @@ Three: TypeAlias = tuple[int, int, int]
 
 @final
 @dataclass(frozen=True)
-class Conv3D(Activated, FloatOnly):
+class Conv3D(Activated):
     """``activation(conv(x, w) + b)``: x [n, d, h, w, c_in], w [kd, kh, kw, c_in / groups, c_out], b [c_out].
 
     Runtimes have no integer kernel, so its weight is no :class:`~intact.ops.base.Weight`: no remedy touches it.
@@ -40,6 +40,14 @@ class Conv3D(Activated, FloatOnly):
         groups = max(x.shape[4] // max(w.shape[3], 1), 1)
         y = F.conv3d(x.permute(0, 4, 1, 2, 3), w.permute(4, 3, 0, 1, 2), bias, self.stride, 0, self.dilation, groups)
         return activate(y.permute(0, 2, 3, 4, 1).contiguous(), self.activation)
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        del call
+        raise no_integers(self)
+
+    def unit(self, scales: Sequence[float]) -> float:
+        del scales
+        return 0.0
 
     def macs(self, inputs: Sequence[Shape], output: Shape) -> int:
         return prod(output) * prod(inputs[1][:4])

@@ -12,7 +12,7 @@ from intact.errors import OptionError
 # fmt: off
 #: No int8 kernel in LiteRT's default kernels, or none that counts: RELU_N1_TO_1 is lowered, and QUANTIZE and DEQUANTIZE stand
 #: between formats.
-_NOT_8: Final = frozenset({"DEQUANTIZE", "ONE_HOT", "QUANTIZE", "RELU_N1_TO_1"})
+_NOT_8: Final = frozenset({"CONV_3D", "DEQUANTIZE", "ONE_HOT", "QUANTIZE", "RELU_N1_TO_1"})
 #: No int16 kernel among LiteRT's default or reference kernels, or a bad one: the tables of EXP, GELU and RSQRT are 26 to 109
 #: steps off, PRELU gives nonsense, and so does SUM in the reference kernels.
 _NOT_16: Final = frozenset(
