@@ -26,7 +26,7 @@ from remedy_nets import chain, rescaled_channels
 import intact
 from common import say_machine
 from intact.data import Samples, input_specs
-from intact.diagnosis.counterparts import CONVERSIONS, find_counterparts
+from intact.diagnosis.counterparts import find_counterparts
 from intact.diagnosis.diagnose import _magnitudes
 from intact.diagnosis.rescaling import find_rescaling
 from intact.diagnosis.trace import Traced, decibels, trace
@@ -118,7 +118,7 @@ def activations(label: str, seen: Traced) -> None:
             note(f"{label}: dB of an activation", row.runtime)
     for i, one in seen.seen.items():
         fmt, op = graph[i].format, makers.get(i)
-        free = op is None or (isinstance(op.kind.range_rule, Free) and not isinstance(op.kind, CONVERSIONS))
+        free = op is None or (isinstance(op.kind.range_rule, Free) and not op.kind.converts)
         if not isinstance(fmt, Affine) or fmt.axis is not None or not free:
             continue
         what = "an input's range" if op is None else "a range"

@@ -1,6 +1,7 @@
 """The house stays livable: imports point one way, modules stay short, and importing costs nothing that was not asked for."""
 
 import ast
+import importlib
 import io
 import os
 import re
@@ -225,3 +226,13 @@ def test_text_names_no_place_on_a_developers_machine_and_no_registry():
             continue  # pictures and model files
         found += [f"{os.path.relpath(path, ROOT)}: {match[0]}" for match in private.finditer(text)]
     assert not found
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "bench").glob("*.py")), ids=lambda path: path.stem)
+def test_what_a_bench_imports_is_there(path):
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    for node in nodes:
+        if (node.module or "").partition(".")[0] == "intact":
+            found = importlib.import_module(node.module)
+            gone = [a.name for a in node.names if not (hasattr(found, a.name) or f"{node.module}.{a.name}"[7:] in MODULES)]
+            assert not gone, f"{path.name} imports {gone} from {node.module}"
