@@ -104,7 +104,7 @@ def test_every_lowering_replaces_its_op_and_computes_the_same(row):
 
 
 def test_every_lowering_is_tested():
-    elsewhere = {"CONCATENATION", "MIRROR_PAD", "SELECT", "SELECT_V2", "STRIDED_SLICE", "TILE", "TRANSPOSE"}  # test_moves.py
+    elsewhere = {"CONCATENATION", "MIRROR_PAD", "SELECT", "SELECT_V2", "STRIDED_SLICE", "TILE", "TRANSPOSE"}  # test_move_ops.py
     assert {kind for _, _, kind in LOWERINGS} == {*NETS, "ARG_MAX", "ARG_MIN", *elsewhere}
 
 
