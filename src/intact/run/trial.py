@@ -22,8 +22,10 @@ from intact.measure.task import tasks as tasks_of
 from intact.network.graph import Graph
 from intact.planning.quantized import Quantized
 from intact.planning.targets import Target
+from intact.remedies.base import Context
 from intact.run.folder import Work
 from intact.runtime import litert
+from intact.search.goal import Goal
 from intact.search.ladder import Evaluator
 
 #: For the latency of one candidate.
@@ -38,6 +40,10 @@ class Trial(Evaluator):
     What is finished is kept in the folder of ``work`` and not done again.
     """
 
+    goal: Goal
+    learning: Samples
+    context: Context
+    mixes: bool
     source: Path
     reference: Graph
     choosing: Samples

@@ -39,7 +39,6 @@ _OF_TIME: Final = 0.6
 Rung: TypeAlias = tuple[str, str, Quantized, tuple[Remedy, ...]]
 
 
-@dataclass(frozen=True, eq=False)
 class Evaluator(abc.ABC):
     """What candidates are put through, and where the search keeps them: the run that it is a part of.
 
