@@ -27,7 +27,7 @@ import sys, time
 start = time.perf_counter()
 from pathlib import Path
 from intact.planning.integer_graph import emit
-from intact.formats.tflite import read
+from intact.formats import tflite
 from intact.planning.planner import make_plan
 from intact.run.quantize import prepare
 from intact.run.settings import Settings

@@ -1,6 +1,7 @@
 """The house stays livable: imports point one way, modules stay short, and importing costs nothing that was not asked for."""
 
 import ast
+import builtins
 import importlib
 import io
 import os
@@ -228,11 +229,29 @@ def test_text_names_no_place_on_a_developers_machine_and_no_registry():
     assert not found
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "bench").glob("*.py")), ids=lambda path: path.stem)
+BENCHES = sorted((ROOT / "bench").glob("*.py"))
+
+
+def embedded(path):
+    """The programs that a file holds as texts, to be run by another interpreter."""
+    texts = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+    return [ast.parse(text) for text in texts if isinstance(text, str) and re.search(r"^from intact", text, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("path", BENCHES, ids=lambda path: path.stem)
 def test_what_a_bench_imports_is_there(path):
-    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
-    for node in nodes:
+    trees = [ast.parse(path.read_text()), *embedded(path)]
+    for node in (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)):
         if (node.module or "").partition(".")[0] == "intact":
             found = importlib.import_module(node.module)
             gone = [a.name for a in node.names if not (hasattr(found, a.name) or f"{node.module}.{a.name}"[7:] in MODULES)]
             assert not gone, f"{path.name} imports {gone} from {node.module}"
+
+
+@pytest.mark.parametrize("path", [path for path in BENCHES if embedded(path)], ids=lambda path: path.stem)
+def test_what_a_bench_has_another_interpreter_run_knows_its_names(path):
+    for tree in embedded(path):
+        bound = {alias.asname or alias.name for node in ast.walk(tree) for alias in getattr(node, "names", ())}
+        names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+        bound |= {node.id for node in names if not isinstance(node.ctx, ast.Load)} | set(dir(builtins))
+        assert {node.id for node in names} <= bound
