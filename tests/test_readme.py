@@ -52,8 +52,8 @@ def options(commands):
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_can_be_typed(line, commands):
     _, command, *words = shlex.split(line, comments=True)
-    with commands[command].make_context(command, words):
-        pass  # an option that is unknown, left out or given a value of another type raises
+    with commands[command].make_context(command, words) as context:  # raises for what is unknown, left out or of another type
+        assert context.info_name == command
 
 
 @pytest.mark.parametrize("line", MENTIONED)
@@ -182,6 +182,7 @@ def test_modules_that_are_named_exist(page):
             try:
                 found = importlib.import_module(".".join(["intact", *parts[: n + 1]]))
             except ModuleNotFoundError:
+                assert hasattr(found, part), name
                 found = getattr(found, part)
 
 

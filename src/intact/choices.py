@@ -6,12 +6,15 @@ The things themselves are elsewhere and bring torch or numpy; a test holds these
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final, Literal, TypeAlias, TypeVar
 
 from intact.errors import OptionError
 
 Granularity: TypeAlias = Literal["per-channel", "per-tensor"]
 Name = TypeVar("Name", bound=str)
+#: Characters of a name that is no path, but the text of a plan.
+_LONG_NAME: Final = 200
 
 GRANULARITIES: Final[tuple[Granularity, ...]] = ("per-channel", "per-tensor")
 #: Range estimators, :data:`intact.planning.ranges.ESTIMATORS`.
@@ -48,6 +51,15 @@ def device(name: str) -> str:
 def metric(name: str) -> str:
     """``name``, when a metric is called so."""
     return _known(name, METRICS, "metric", f"--metric with one of: {', '.join(METRICS)}, or pass a function in Python")
+
+
+def plan(path: Path) -> str:
+    """The text of a file that is to be a plan.json; whether it is one is another matter."""
+    try:
+        return path.read_text()
+    except (OSError, ValueError) as error:  # ValueError: no file can be called so, or it is no text
+        shown = str(path) if len(str(path)) < _LONG_NAME and str(path).isprintable() else repr(str(path)[:_LONG_NAME])
+        raise OptionError(f"{shown} cannot be read as a plan; give --plan a plan.json from a run folder") from error
 
 
 def _known(name: str, names: tuple[Name, ...], what: str, how: str) -> Name:

@@ -90,7 +90,8 @@ def quantize(
             metric=None if metric is None else choices.metric(metric),
         )
         preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
-        _check_plan(plan)
+        if plan is not None:
+            choices.plan(plan)
         shared.check(model, data, evaluation, label=label)
         with shared.loading():
             from intact.measure.machine import cpu
@@ -167,11 +168,3 @@ def demo(
         output.say(f"$ {typed}\n")
         same = partial(quantize, seed=seed, overwrite=overwrite, quiet=quiet, as_json=as_json, debug=debug)
         same(made.model, made.train, made.test, out / "run", pixels="-1,1")
-
-
-def _check_plan(path: Path | None) -> None:
-    """Before anything is loaded: that there is a text to read."""
-    try:
-        _ = None if path is None else path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"{path} cannot be read as a plan; give --plan a plan.json from a run folder") from error

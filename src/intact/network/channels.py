@@ -57,7 +57,7 @@ class Channels:
         marks, found = self.made.get(op.output), weighted(self.graph, op)
         if marks is None or found is None:
             return None
-        return marks.reshape([-1 if axis == found.axis else 1 for axis in range(len(found.weight.shape))])
+        return found.along(marks)
 
     def scaled_weight(self, op: Op, factors: np.ndarray) -> np.ndarray:
         """The op's weight in double precision under ``factors`` [count]."""

@@ -10,7 +10,6 @@ import torch
 
 from intact.network.graph import Graph, Op, Tensor
 from intact.network.shapes import concrete
-from intact.numbers.affine import Index
 from intact.ops.base import WeightedKind
 
 
@@ -60,6 +59,10 @@ class Weighted:
             raise TypeError(f"the weight {self.weight.name!r} of {self.op.kind.name} is computed")
         return self.weight.data
 
+    def along(self, values: np.ndarray) -> np.ndarray:
+        """``values`` [c_out], one for each output channel, so that they broadcast against the weight."""
+        return values.reshape([-1 if axis == self.axis else 1 for axis in range(len(self.weight.shape))])
+
     def with_bias(self, bias: int) -> Op:
         """The op with the bias ``bias``, by id, whether it had one before or not."""
         place = self.kind.weight.bias
@@ -74,11 +77,8 @@ def weighted(graph: Graph, op: Op) -> Weighted | None:
         return None
     places = kind.weight
     given = [None if i is None else graph[i] for i in op.inputs] + [None] * (places.bias + 1)
-    special = (places.input, places.bias)
-    data = next(
-        (t for n, t in enumerate(given) if t is not None and n not in special and not isinstance(t.format, Index)), None
-    )
-    weight = given[places.input]
+    weight, at = given[places.input], places.data([None if t is None else t.format for t in given])
+    data = None if at is None else given[at]
     return None if weight is None or data is None else Weighted(op, kind, weight, given[places.bias], data)
 
 

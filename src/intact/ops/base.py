@@ -66,6 +66,11 @@ class Weight:
     axis: int
     bias: int
 
+    def data(self, formats: Sequence[Format | None]) -> int | None:
+        """The position of the activations: the first other input that is there and stands for real numbers."""
+        others = ((n, f) for n, f in enumerate(formats) if n not in (self.input, self.bias))
+        return next((n for n, f in others if f is not None and not isinstance(f, Index)), None)
+
 
 class OpKind(abc.ABC):
     """One kind of op with its options. Subclasses are final frozen dataclasses; ``name`` is LiteRT's operator name."""
@@ -304,7 +309,9 @@ def accumulate(kind: WeightedKind, call: Call) -> tuple[Tensor, Affine, Affine]:
     """
     weight = kind.weight
     fw, w = call.format(weight.input), call.tensor(weight.input)
-    at = next(i for i, f in enumerate(call.formats) if isinstance(f, Affine) and i not in (weight.input, weight.bias))
+    at = weight.data(call.formats)
+    if at is None:
+        raise TypeError(f"{kind.name} reads no activations")
     x = call.centered(at)
     kernel = w.to(torch.int64) - _along(fw.zero_point, fw.axis, w)
     channels = kernel.abs().movedim(weight.axis, 0).flatten(1).sum(1)

@@ -24,8 +24,6 @@ Edge: TypeAlias = tuple[int, int]
 VERSION: Final = 1
 #: More samples than this no run learned from.
 _MOST: Final = 1 << 31
-#: Characters of a name that is no path, but the text of a plan.
-_LONG_NAME: Final = 200
 
 
 @final
@@ -180,11 +178,7 @@ class Plan:
         Raises OptionError where the one is no plan or the other is not of it; :attr:`is_whole` says whether it is there.
         """
         path = Path(path)
-        try:
-            plan = Plan.from_json(path.read_text())
-        except (OSError, ValueError) as error:
-            shown = str(path) if len(str(path)) < _LONG_NAME and str(path).isprintable() else repr(str(path)[:_LONG_NAME])
-            raise OptionError(f"{shown} cannot be read as a plan; give --plan a plan.json from a run folder") from error
+        plan = Plan.from_json(choices.plan(path))
         return plan if plan.adjusted is None else replace(plan, adjusted=plan.adjusted.beside(path, plan.instead))
 
     def save(self, path: str | Path) -> Path:

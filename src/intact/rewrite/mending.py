@@ -179,8 +179,7 @@ def _leave(graph: Graph, step: Step) -> Graph:
     scaled = view.made(y.id, y.shape, "leave")
     factor = view.constant(_powers(step, negative=False).astype(np.float32), y.id, "leave", 1)
     w, powers = found.values, _powers(step, negative=True)
-    along = powers.reshape([-1 if axis == found.axis else 1 for axis in range(w.ndim)])
-    tensors = [scaled, factor, replace(found.weight, data=(w * along).astype(np.float32))]
+    tensors = [scaled, factor, replace(found.weight, data=(w * found.along(powers)).astype(np.float32))]
     if found.bias is not None:
         data = np.asarray(found.bias.data)
         tensors.append(replace(found.bias, data=(data * powers.reshape(data.shape)).astype(np.float32)))

@@ -110,8 +110,7 @@ def _in_weights(view: View, op: Op, name: str) -> Graph | None:
     new = [view.constant((b * vector if scales else b + vector).astype(np.float32), found.weight.id, name)]
     inputs = [found.data.id, found.weight.id, new[0].id]
     if scales:
-        along = [-1 if axis == found.axis else 1 for axis in range(w.ndim)]
-        new.append(view.constant((w * vector.reshape(along)).astype(np.float32), found.weight.id, name, 1))
+        new.append(view.constant((w * found.along(vector)).astype(np.float32), found.weight.id, name, 1))
         inputs[1] = new[1].id
     folded = Op(found.kind.activated(op.kind.unfused()[1]), tuple(inputs), op.outputs)
     return view.swap([found.op, op], [folded], new)
