@@ -2,6 +2,7 @@
 # make test    every test            make lint    format, style and types
 # make bench   the figures of docs/figures.md that take minutes (needs the models and data of bench/common.py); the others by the
 #              commands beside them, some of which take hours
+# make dist    the wheel and the source archive, in dist/
 # make first-try-packages   the packages whose networks bench/first_try.py takes
 # make clean   remove the environment and everything made by these commands
 # On a fresh machine: Python 3.11 or newer, make, and nothing else. Another interpreter: make PYTHON=python3.12 demo
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint bench first-try-packages clean
+.PHONY: demo test lint bench dist first-try-packages clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -30,6 +31,11 @@ bench: $(VENV)/.bench
 	for script in import_time size_and_speed calibration_speed evaluate_cost accuracy; do \
 	  $(BIN)/python bench/$$script.py || exit 1; \
 	done
+
+# The wheel is made from the source archive, which so is known to be whole; with the setuptools that development uses.
+dist: $(VENV)/.dev
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
 
 # Networks and photographs that other packages ship, for bench/first_try.py; without what those packages require.
 first-try-packages: bench/.cache/packages/.done
