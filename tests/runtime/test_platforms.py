@@ -1,4 +1,4 @@
-"""A child, its time limit and its death where the system is not Linux: what only POSIX or Linux has is hidden from both sides."""
+"""A child, its time limit and its death where the system is not Linux: what only POSIX has is hidden from both sides."""
 
 import ast
 import json
