@@ -12,6 +12,7 @@ import pytest
 
 from intact.errors import ChildError
 from intact.runtime import child
+from intact.runtime.confinement import Confinement
 
 
 @pytest.fixture
@@ -68,14 +69,6 @@ def test_crash_while_tearing_down_does_not_matter(script):
     assert ask(path) == {"ok": True}
 
 
-def test_environment_is_passed(script):
-    path = script("""
-        import os
-        def main(request, progress): return {"x": os.environ["X_TEST"]}
-    """)
-    assert ask(path, env={"X_TEST": "7"}) == {"x": "7"}
-
-
 def test_neighbours_are_importable_but_hide_no_package(script, tmp_path):
     (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
     (tmp_path / "neighbour.py").write_text("VALUE = 3")
@@ -86,6 +79,18 @@ def test_neighbours_are_importable_but_hide_no_package(script, tmp_path):
             return {"x": neighbour.VALUE}
     """)
     assert ask(path) == {"x": 3}
+
+
+#: A script that finds what its answers go through: a pipe that can be written to, and is none of the usual three.
+CHANNEL = """
+import fcntl, os, stat
+def writable(fd):
+    try:
+        return stat.S_ISFIFO(os.fstat(fd).st_mode) and fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_WRONLY
+    except OSError:
+        return False
+channel = next(fd for fd in range(3, 64) if writable(fd))
+"""
 
 
 @pytest.mark.parametrize(
@@ -108,9 +113,9 @@ def test_neighbours_are_importable_but_hide_no_package(script, tmp_path):
         ),
         ("import os, signal\ndef main(r, p): os.kill(os.getpid(), signal.SIGSEGV)", "died of SIGSEGV"),
         ("import os\ndef main(r, p): print('bye'); os._exit(4)", "ended with status 4 and no answer; its last words: 'bye'"),
-        ("import os, sys\ndef main(r, p): os.write(int(sys.argv[2]), b'hello\\n'); return {}", "answered garbage: 'hello'"),
-        ("import os, sys\ndef main(r, p): os.write(int(sys.argv[2]), b'[' * 200000 + b'\\n')", "answered garbage"),
-        ("import os, sys\ndef main(r, p):\n  while True: os.write(int(sys.argv[2]), b'x' * 65536)", "a line of more than"),
+        (f"{CHANNEL}def main(r, p): os.write(channel, b'hello\\n'); return {{}}", "answered garbage: 'hello'"),
+        (f"{CHANNEL}def main(r, p): os.write(channel, b'[' * 200000 + b'\\n')", "answered garbage"),
+        (f"{CHANNEL}def main(r, p):\n  while True: os.write(channel, b'x' * 65536)", "a line of more than"),
     ],
 )
 def test_failures_are_one_sentence(script, body, says):
@@ -147,7 +152,7 @@ def test_silence_is_ended_with_everything_the_child_started(script, tmp_path):
     """)
     noted = tmp_path / "pid"
     with pytest.raises(ChildError, match="gave no sign of life for 2 seconds and was stopped"):
-        ask(path, {"pid": str(noted)}, timeout=2)
+        ask(path, {"pid": str(noted)}, timeout=2, confinement=Confinement((tmp_path,)))
     assert ends(int(noted.read_text()))
 
 
@@ -177,7 +182,7 @@ def test_an_exception_in_the_callback_ends_the_child(script, tmp_path):
 
     noted = tmp_path / "pid"
     with pytest.raises(KeyboardInterrupt):
-        ask(path, {"pid": str(noted)}, on_progress=stop)
+        ask(path, {"pid": str(noted)}, on_progress=stop, confinement=Confinement((tmp_path,)))
     assert ends(int(noted.read_text()))
 
 
@@ -200,7 +205,9 @@ def test_the_child_ends_with_its_parent(script, tmp_path, how):
             # A shell's background job starts with SIGINT ignored, and these tests may run in one.
             "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "import sys; from pathlib import Path; from intact.runtime import child\n"
-            "child.call(Path(sys.argv[1]), {'pid': sys.argv[2]}, what='x', timeout=600)",
+            "from intact.runtime.confinement import Confinement\n"
+            "held = Confinement((Path(sys.argv[2]).parent,))\n"
+            "child.call(Path(sys.argv[1]), {'pid': sys.argv[2]}, what='x', timeout=600, confinement=held)",
             str(path),
             str(noted),
         ],

@@ -19,6 +19,7 @@ from intact.network.weighted import weighted
 from intact.numbers.affine import Affine
 from intact.planning.targets import target as target_named
 from intact.runtime import child
+from intact.runtime.confinement import Confinement
 
 
 @final
@@ -159,7 +160,8 @@ def _ask(graph: Graph, data: bytes) -> bool | None:
             "invoke": macs <= _LONGEST,
         }
         try:
-            stage = child.call("tflm_check.py", request, what="TensorFlow Lite Micro", timeout=_SILENCE)
+            confined = Confinement(writes=(log,))
+            stage = child.call("tflm_check.py", request, what="TensorFlow Lite Micro", timeout=_SILENCE, confinement=confined)
         except ChildError as error:
             said = log.read_text(errors="replace")
             with located(_named(graph, said) or "the model"):

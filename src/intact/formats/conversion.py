@@ -10,9 +10,13 @@ from typing import Any, Final
 from intact.errors import ChildError, MissingExtraError, ModelError, UnsupportedError
 from intact.formats.order import ordered
 from intact.runtime import child
+from intact.runtime.confinement import Confinement
 
 #: Converting the largest network that still fits a phone takes minutes.
 _LIMIT_SECONDS: Final = 3600.0
+#: Bytes that frameworks, one sample's activations and a network of no size take, and what each byte of its file adds to them.
+_MEMORY, _COPIES = 8 << 30, 24
+_LARGEST_FILE: Final = 16 << 30
 
 
 def converted(script: str, request: Mapping[str, Any], what: str, extra: str) -> bytes:
@@ -26,7 +30,8 @@ def converted(script: str, request: Mapping[str, Any], what: str, extra: str) ->
         scratch = Path(folder) / "scratch"
         scratch.mkdir()
         paths = {"out": str(out), "scratch": str(scratch)}
-        answer = child.call(script, {**request, **paths}, what=what, timeout=_LIMIT_SECONDS)
+        held = _confinement(Path(request["source"]), Path(folder))
+        answer = child.call(script, {**request, **paths}, what=what, timeout=_LIMIT_SECONDS, confinement=held)
         if "missing" in answer:
             raise MissingExtraError(what, extra)
         if "corrupt" in answer:
@@ -36,3 +41,16 @@ def converted(script: str, request: Mapping[str, Any], what: str, extra: str) ->
         if not out.is_file():
             raise ChildError(f"{what} failed: the converter wrote nothing")
         return ordered(out.read_bytes(), answer.get("inputs"), answer.get("outputs"))
+
+
+def _confinement(source: Path, folder: Path) -> Confinement:
+    """A converter writes into ``folder``, and takes memory by the size of what it converts."""
+    files = source.rglob("*") if source.is_dir() else [source]
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    return Confinement(
+        writes=(folder,),
+        memory=min(Confinement().memory, _MEMORY + _COPIES * size),
+        cpu_seconds=2 * int(_LIMIT_SECONDS),
+        file_bytes=_LARGEST_FILE,
+        watched=(source.parent, Path.cwd()),
+    )

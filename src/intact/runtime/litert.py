@@ -17,6 +17,7 @@ from intact import spool
 from intact.errors import DataError, ModelError, OutputError, located
 from intact.progress import StepProgress
 from intact.runtime import child
+from intact.runtime.confinement import Confinement, machine_memory
 
 #: "default": what LiteRT takes by itself, XNNPACK wherever it can. "reference": the plain kernels that microcontroller
 #: runtimes share their arithmetic with.
@@ -31,6 +32,10 @@ KERNEL_NAMES: Final[Mapping[Kernels, str]] = {
 SILENCE: Final = 600.0
 #: What an interpreter takes at most, in file sizes: weights repacked, and float16 or sparse ones unpacked.
 _COPIES: Final = 4
+#: The largest file of outputs: every pixel's class of a whole data set.
+_LARGEST_OUTPUT: Final = 1 << 40
+#: Writing here resets what the system remembers as a process's most memory.
+_CLEAR_REFS: Final = Path("/proc/self/clear_refs")
 
 
 @final
@@ -154,7 +159,7 @@ def execute(  # noqa: PLR0913  # all but two have defaults
             "batch": batch,
             "raw": raw,
         }
-        answer = _ask("litert_worker.py", request, timeout, progress)
+        answer = _ask("litert_worker.py", request, timeout, progress, (Path(scratch),))
         # mapped, so that large outputs need no memory twice; the pages outlive the file's name
         outputs = {n: np.load(p, mmap_mode="c", allow_pickle=False).view(np.ndarray) for n, p in answer["outputs"].items()}
     return Run(
@@ -217,12 +222,19 @@ def memory(model: Path, *, kernels: Kernels = "default", threads: int = 1, timeo
     """Resident memory that a file takes in a fresh process: weights that are touched, activations, the runtime's own copies."""
     with located(model.name):
         request = {"task": "memory", "model": _existing(model), "kernels": kernels, "threads": threads}
-        answer = _ask("litert_profile.py", request, timeout)
+        answer = _ask("litert_profile.py", request, timeout, writes=(_CLEAR_REFS,))
     return Memory(answer.get("peak"), answer.get("anonymous"), answer.get("reason", ""))
 
 
-def _ask(script: str, request: Mapping[str, Any], timeout: float, progress: StepProgress | None = None) -> dict[str, Any]:
-    answer = child.call(script, request, what="LiteRT", timeout=timeout, on_progress=progress)
+def _ask(
+    script: str,
+    request: Mapping[str, Any],
+    timeout: float,
+    progress: StepProgress | None = None,
+    writes: tuple[Path, ...] = (),
+) -> dict[str, Any]:
+    held = Confinement(writes, file_bytes=_LARGEST_OUTPUT)
+    answer = child.call(script, request, what="LiteRT", timeout=timeout, on_progress=progress, confinement=held)
     if "model_error" in answer:
         raise ModelError(answer["model_error"])
     if "data_error" in answer:
@@ -272,5 +284,4 @@ def _port(port: Mapping[str, Any]) -> Port:
 def _threads(model: Path) -> int:
     """One for each core that this process may use, or as many as have room: each loads the model, with copies of weights."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, min(cores, memory // 2 // (_COPIES * model.stat().st_size + 1)))
+    return max(1, min(cores, machine_memory() // 2 // (_COPIES * model.stat().st_size + 1)))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import threading
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -148,20 +146,16 @@ def alone(graph: Graph, op: Op) -> Graph:
 
 @final
 class _Runtime:
-    """The child process that computes the opaque ops of one network, and the folder of their files, made at the first need."""
+    """The child process that computes the opaque ops of one network, and their files in its folder."""
 
     def __init__(self) -> None:
         self.talk = Conversation("one_op_worker.py", what="LiteRT")
-        self._folder: Path | None = None
         self._lock = threading.Lock()
 
     def file(self, number: int, data: Callable[[], bytes]) -> Path:
         """File ``number``, which holds ``data``."""
         with self._lock:
-            if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="intact-"))
-                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-            path = self._folder / f"{number}.tflite"
+            path = self.talk.scratch / f"{number}.tflite"
             if not path.exists():
                 path.write_bytes(data())
             return path
@@ -175,7 +169,7 @@ class _Kernel:
         self._runtime, self._number, self._label, self._model = runtime, number, label, model
 
     def __call__(self, runs: Sequence[Sequence[torch.Tensor]]) -> list[list[torch.Tensor]]:
-        with tempfile.TemporaryDirectory(prefix="intact-") as scratch, located(f"op {self._label}"):
+        with tempfile.TemporaryDirectory(dir=self._runtime.talk.scratch) as scratch, located(f"op {self._label}"):
             given, made = Path(scratch) / "inputs.npz", Path(scratch) / "outputs.npz"
             arrays: dict[str, Any] = {f"{r}.{i}": x.numpy() for r, xs in enumerate(runs) for i, x in enumerate(xs)}
             np.savez(given, **arrays)

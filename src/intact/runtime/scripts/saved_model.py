@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,8 @@ from typing import Any, Final, TypeAlias
 Foreign: TypeAlias = Any
 
 _SIGNATURE: Final = "serving_default"
-#: Operations that a SavedModel may run while it is loaded or folded, and that reach outside: files, Python, the network.
-_OUTSIDE: Final = re.compile(
-    r"ReadFile|WriteFile|MatchingFiles|ImmutableConst|Print(V2)?|.*(PyFunc|Dataset|Reader|Summary|Rpc|Debug).*"
-)
+#: The largest file that protocol buffers can be.
+_LARGEST: Final = 1 << 31
 
 
 class CorruptError(Exception):
@@ -82,25 +81,14 @@ class SavedModel:
 
 
 def checked(folder: Path, scratch: Path) -> SavedModel:
-    """``folder``, if it does no more than compute; loading one runs its initializers.
+    """``folder``, copied without all that its inference does not need, if what is left does no more than compute.
 
-    What only training needs, the slots of optimizers, is left out: TensorFlow cannot load them without the optimizer's class.
+    What goes: what saves the model; slots of optimizers, which TensorFlow cannot load without the optimizer's class; assets,
+    debug information, and every other file. Nothing is loaded before: that would run initializers.
     """
-    from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415
-
-    if not (folder / "saved_model.pb").is_file():
-        raise CorruptError("it is a folder, but no TensorFlow SavedModel: it holds no saved_model.pb")
-    saved = saved_model_pb2.SavedModel()
-    try:
-        saved.ParseFromString((folder / "saved_model.pb").read_bytes())
-    except (importlib.import_module("google.protobuf.message").DecodeError, OSError) as error:
-        raise CorruptError("its saved_model.pb is truncated or corrupt") from error
+    saved = _parsed(folder)
     refused = importlib.import_module("keras2").RefusedError
-    for graph in saved.meta_graphs:
-        functions = graph.graph_def.library.function
-        for node in (*graph.graph_def.node, *(node for function in functions for node in function.node_def)):
-            if _OUTSIDE.fullmatch(node.op):
-                raise refused(f"it uses the TensorFlow operation {node.op}, which reaches files, Python or the network")
+    importlib.import_module("saved_graph").inference_only(saved)
     found = {key: graph for graph in saved.meta_graphs for key, s in graph.signature_def.items() if s.outputs}
     found.pop("__saved_model_init_op", None)
     key = _SIGNATURE if _SIGNATURE in found or len(found) != 1 else next(iter(found))
@@ -110,21 +98,40 @@ def checked(folder: Path, scratch: Path) -> SavedModel:
             "tf.saved_model.save(model, folder, signatures={'serving_default': function})"
         )
     inputs, outputs = _order(found[key], key)
-    return SavedModel(_without_slots(saved, folder, scratch), scratch, key, inputs, outputs)
+    for graph in saved.meta_graphs:
+        for node in graph.object_graph_def.nodes:
+            del node.slot_variables[:]
+    return SavedModel(_written(saved, folder, scratch), scratch, key, inputs, outputs)
 
 
-def _without_slots(saved: Foreign, folder: Path, scratch: Path) -> Path:
-    nodes = [node for graph in saved.meta_graphs for node in graph.object_graph_def.nodes if node.slot_variables]
-    if not nodes:
-        return folder
-    for node in nodes:
-        del node.slot_variables[:]
-    copy = scratch / "without_slots"
-    copy.mkdir()
+def _parsed(folder: Path) -> Foreign:
+    from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415
+
+    file = folder / "saved_model.pb"
+    if not file.is_file():
+        raise CorruptError("it is a folder, but no TensorFlow SavedModel: it holds no saved_model.pb")
+    if file.stat().st_size >= _LARGEST:
+        raise CorruptError("its saved_model.pb is larger than any real one")
+    saved = saved_model_pb2.SavedModel()
+    try:
+        saved.ParseFromString(file.read_bytes())
+    except (importlib.import_module("google.protobuf.message").DecodeError, OSError) as error:
+        raise CorruptError("its saved_model.pb is truncated or corrupt") from error
+    return saved
+
+
+def _written(saved: Foreign, folder: Path, scratch: Path) -> Path:
+    """A folder of ``saved`` and the variables of ``folder``, and nothing else of it."""
+    copy = scratch / "checked"
+    (copy / "variables").mkdir(parents=True)
     (copy / "saved_model.pb").write_bytes(saved.SerializeToString())
-    for part in ("variables", "assets"):
-        if (folder / part).is_dir():
-            (copy / part).symlink_to(folder / part)
+    for part in sorted((folder / "variables").glob("variables.*")):
+        if not part.is_file():
+            raise CorruptError(f"its variables/{part.name} is no file")
+        try:
+            (copy / "variables" / part.name).symlink_to(part.resolve())
+        except OSError:  # Windows asks for a privilege
+            shutil.copyfile(part, copy / "variables" / part.name)
     return copy
 
 
