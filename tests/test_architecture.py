@@ -20,7 +20,7 @@ from intact.ops import KINDS
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "intact"
 
-PORCH = {"lazy", "installed", "errors", "wording", "choices", "files", "spool", "progress", "annotations"}
+PORCH = {"lazy", "installed", "errors", "wording", "choices", "files", "reading", "spool", "progress", "annotations"}
 #: The wings of the house, and from which others each imports: all of them, and no more. A wing stands below what it imports.
 #: What lies beside the wings is the porch, which every wing may use.
 WINGS = {

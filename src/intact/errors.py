@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from intact.wording import shown
+
 
 class IntactError(Exception):
     """Base of every foreseeable error. ``str(error)`` is one sentence fit for a user; the command line exits with 2.
 
-    Location is added on the way up with :func:`located`: inner code knows the op, outer code knows the file.
+    Location is added on the way up with :func:`located`: inner code knows the op, outer code knows the file. Names in it may be
+    anything; what is told is :func:`~intact.wording.shown`.
     """
 
     def __init__(self, message: str) -> None:
@@ -18,7 +21,11 @@ class IntactError(Exception):
         self.where: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return ": ".join((*self.where, self.message))
+        return shown(": ".join((*self.where, self.message)))
+
+    def add_note(self, note: str) -> None:
+        """What stands under the traceback, line by line as :func:`~intact.wording.shown`: much of it is what others printed."""
+        super().add_note("\n".join(map(shown, note.splitlines())))
 
 
 class ModelError(IntactError):

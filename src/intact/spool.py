@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import shutil
 import struct
@@ -136,18 +137,18 @@ def npz(path: Path, mode: Mode = "r", names: Container[str] | None = None) -> di
 
 
 def _member(path: Path, file: IO[bytes], archive: zipfile.ZipFile, info: zipfile.ZipInfo, mode: Mode) -> np.ndarray:
-    if info.file_size < _SMALL:
-        with archive.open(info) as member:
-            return np.asarray(np.lib.format.read_array(member, allow_pickle=False))
     with archive.open(info) as member:
         shape, fortran, dtype = _header(member)
         if dtype.hasobject:
             raise ValueError("Object arrays cannot be loaded: they hold Python objects")
         start = member.tell()
-        if info.file_size - start != dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
+        if info.file_size - start != dtype.itemsize * math.prod(shape):
             raise ValueError(f"{info.filename} does not hold as many numbers as it says")
+        if info.file_size < _SMALL:
+            whole = np.frombuffer(bytearray(member.read()), dtype)
+            return whole.reshape(shape, order="F" if fortran else "C")
         if info.compress_type != zipfile.ZIP_STORED or fortran:
-            whole = _unpacked(member, dtype, int(np.prod(shape, dtype=np.int64)), mode)
+            whole = _unpacked(member, dtype, math.prod(shape), mode)
             return whole.reshape(shape[::-1]).T if fortran else whole.reshape(shape)
         while member.read(BLOCK):
             pass  # to the end, where zipfile compares the checksum

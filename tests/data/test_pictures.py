@@ -22,7 +22,7 @@ def stored(image, suffix=".png", **options):
 
 
 def decoded(data, spec=RGB, **options):
-    return decode(data, Preprocessing(**options).fit(spec))
+    return decode(io.BytesIO(data), Preprocessing(**options).fit(spec))
 
 
 def flat(*colour):
@@ -151,7 +151,7 @@ def test_other_words_for_resizing_are_refused(resize):
 
 
 def masked(image, **options):
-    return decode_mask(stored(image), Preprocessing(**options).fit(RGB))
+    return decode_mask(io.BytesIO(stored(image)), Preprocessing(**options).fit(RGB))
 
 
 def test_masks_are_class_numbers_in_the_place_of_their_image():

@@ -141,7 +141,6 @@ def inspect(
     with shared.reported(debug):
         shared.check(model)
         with shared.loading():
-            from rich.markup import escape
             from rich.table import Table
 
             from intact.formats.load import load
@@ -162,16 +161,14 @@ def inspect(
             for name, i in zip(names, ids, strict=True)
         ]
         for port in ports:
-            output.console.print(
-                f"{port['side']} {port['name']!r} {port['shape']} {port['format']}".replace("None", "n"), markup=False
-            )
+            output.console.print(f"{port['side']} {port['name']!r} {port['shape']} {port['format']}".replace("None", "n"))
         table = Table(box=None, pad_edge=False)
         for column in ("op", "output", "shape", "multiply-accumulates", "parameters"):
             table.add_column(column, justify="right" if column in ("multiply-accumulates", "parameters") else "left")
         rows = cost.costs(graph)
         for op, row in zip(graph.ops, rows, strict=True):
             shape = str(list(graph[op.output].shape)).replace("None", "n")
-            table.add_row(row.kind, escape(_tail(graph[op.output].name)), escape(shape), f"{row.macs:,}", f"{row.parameters:,}")
+            table.add_row(row.kind, _tail(graph[op.output].name), shape, f"{row.macs:,}", f"{row.parameters:,}")
         output.console.print(table)
         readings = (
             *((Reading("model", size(graph, model.stat().st_size)),) if model.suffix == ".tflite" else ()),

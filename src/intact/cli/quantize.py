@@ -138,7 +138,8 @@ def quantize(
         made = result.settings
         output.readings(f"{model.name} as {made.scheme} for {made.target}, timed on {cpu()}", result.readings)
         output.notes(finding.message for finding in result.findings)
-        output.say(f"\n{folder / 'model.tflite'} is the model; {folder / 'result.md'} is the account in a page.")
+        output.say("")
+        output.say(f"{folder / 'model.tflite'} is the model; {folder / 'result.md'} is the account in a page.")
         output.document(document)
         if (verdict := result.verdict) is not None:
             output.say(f"verdict: {verdict.in_full}")
@@ -163,8 +164,10 @@ def demo(
         output = Output(quiet, as_json)
         with output.progress() as progress:
             made = train_digits(out, seed, progress=partial(progress, "train"))
-        output.say(f"Trained {made.model} on scikit-learn's handwritten digits. Now as a user would:\n")
+        output.say(f"Trained {made.model} on scikit-learn's handwritten digits. Now as a user would:")
+        output.say("")
         typed = f"intact quantize {made.model} --data {made.train} --eval {made.test} --pixels=-1,1 --out {out / 'run'}"
-        output.say(f"$ {typed}\n")
+        output.say(f"$ {typed}")
+        output.say("")
         same = partial(quantize, seed=seed, overwrite=overwrite, quiet=quiet, as_json=as_json, debug=debug)
         same(made.model, made.train, made.test, out / "run", pixels="-1,1")

@@ -57,7 +57,7 @@ def samples_from(source: object, what: str = "data") -> Data:
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Several(Data):
     """A tuple or list of arrays: one for each input, or a pair of samples and labels, or samples one by one."""
 

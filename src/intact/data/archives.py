@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, final
+from types import MappingProxyType
+from typing import IO, Any, Final, final
 
 import numpy as np
 
-from intact import spool
+from intact import reading, spool
 from intact.data.array import ArrayData, array_examples, as_array
 from intact.data.base import Data, Example
 from intact.data.samples import Samples
 from intact.data.spec import Finding, InputSpec
-from intact.errors import DataError, located
+from intact.errors import DataError, IntactError, located
 
 #: Names that samples and labels go by in a file, case aside, in order of preference.
 PAIRS: Final = (
@@ -37,21 +37,9 @@ PAIRS: Final = (
     ("arr_0", "arr_1"),
 )
 _LABEL_KEYS: Final = ("y", "labels", "label", "targets", "target", "y_test")
-#: What numpy raises on files that are not what they say.
-_BROKEN: Final = (
-    ValueError,
-    OSError,
-    EOFError,
-    KeyError,
-    SyntaxError,
-    MemoryError,
-    OverflowError,
-    TypeError,
-    zipfile.BadZipFile,
-    zlib.error,
-    NotImplementedError,
-    RuntimeError,
-)
+#: Arrays that unpack to so many times their size, and to more than so many bytes, are refused: samples never do, bombs do.
+_PACKED: Final = 100
+_PLENTY: Final = 1 << 30
 
 
 def npz(path: str | os.PathLike[str]) -> Data:
@@ -60,8 +48,18 @@ def npz(path: str | os.PathLike[str]) -> Data:
     Files with pickled objects are refused. Raises DataError that lists the keys found.
     """
     file = Path(path)
-    with _opened(file) as archive:
-        return _Npz(file, tuple(archive.files))
+    with located(str(file)), _readable(), reading.opened(file, DataError) as opened:
+        if _is_npy(opened):
+            raise DataError("is not an .npz archive but a single array; rename it to .npy")
+        with zipfile.ZipFile(opened) as archive:
+            sizes = {
+                info.filename.removesuffix(".npy"): (info.file_size, info.compress_size)
+                for info in archive.infolist()
+                if info.filename.endswith(".npy")
+            }
+            if len(sizes) < sum(name.endswith(".npy") for name in archive.namelist()):
+                raise DataError("holds two arrays of one name; save it again")
+        return _Npz(file, MappingProxyType(sizes))
 
 
 def npy(path: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> Data:
@@ -75,9 +73,11 @@ def npy(path: str | os.PathLike[str], labels: str | os.PathLike[str] | None = No
 
 def label_file(path: Path) -> Path | None:
     """The label file that goes by its name with ``path``: y_test.npy beside x_test.npy, labels.npy beside images.npy."""
-    if not path.parent.is_dir():
+    try:
+        beside = sorted(path.parent.iterdir())
+    except OSError:  # nothing is there, or nobody may look; a file that can be read all the same has no labels then
         return None
-    by_name = {p.name.lower(): p for p in sorted(path.parent.iterdir()) if p.suffix.lower() == ".npy"}
+    by_name = {p.name.lower(): p for p in beside if p.suffix.lower() == ".npy"}
     stem = path.stem.lower()
     names = [y for x, y in PAIRS if x == stem and not x.startswith("arr_")]
     names += [stem[:-2] + "_y"] if stem.endswith("_x") else []
@@ -85,21 +85,21 @@ def label_file(path: Path) -> Path | None:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Npz(Data):
     """An archive whose arrays are chosen once the model's input names are known."""
 
     path: Path
-    keys: tuple[str, ...]
+    #: Bytes of each array, unpacked and packed, by name.
+    sizes: Mapping[str, tuple[int, int]]
 
     def bind(self, inputs: tuple[InputSpec, ...], classes: int | None) -> Samples:
         with located(str(self.path)):
-            x_keys, y_key = choose(self.keys, tuple(s.name for s in inputs))
-        with located(str(self.path)), _readable():
-            held = spool.npz(self.path, names={*x_keys.values(), y_key or ""})
+            x_keys, y_key = choose(tuple(self.sizes), tuple(s.name for s in inputs))
+            held = self._arrays({*x_keys.values(), *(() if y_key is None else (y_key,))})
             x = {name: as_array(held[key], repr(key)) for name, key in x_keys.items()}
             y = None if y_key is None else as_array(held[y_key], repr(y_key))
-        rest = [k for k in self.keys if k not in (*x_keys.values(), y_key)]
+        rest = [k for k in self.sizes if k not in (*x_keys.values(), y_key)]
         found: tuple[Finding, ...] = ()
         if rest:
             took = ", ".join([*x_keys.values(), *([y_key] if y_key else [])])
@@ -107,13 +107,22 @@ class _Npz(Data):
         return ArrayData(x, y, self.path.name, found).bind(inputs, classes)
 
     def examples(self) -> tuple[Example, ...]:
-        with located(str(self.path)), _readable():
-            x_keys, _ = choose(self.keys, ("",))
-            return array_examples(spool.npz(self.path, names=set(x_keys.values()))[x_keys[""]])
+        with located(str(self.path)):
+            x_keys, _ = choose(tuple(self.sizes), ("",))
+            return array_examples(self._arrays(set(x_keys.values()))[x_keys[""]])
+
+    def _arrays(self, names: set[str]) -> dict[str, np.ndarray]:
+        """Those called ``names``, the large ones on disk. DataError for what is packed as no samples are."""
+        whole, packed = (sum(self.sizes[name][i] for name in names) for i in (0, 1))
+        if whole > max(_PACKED * packed, _PLENTY):
+            raise DataError(f"is {packed:,} bytes that unpack to {whole:,}; save it with numpy.savez, not savez_compressed")
+        with _readable():
+            reading.check(self.path, DataError)
+            return spool.npz(self.path, names=names)
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class NamedData(Data):
     """Arrays by name, labels among them, chosen once the model's input names are known."""
 
@@ -152,27 +161,17 @@ def choose(keys: tuple[str, ...], names: tuple[str, ...]) -> tuple[dict[str, str
     raise DataError(f"holds {', '.join(keys) or 'no arrays'}; name the arrays {wanted}{usual}")
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
-    with located(str(path)), _readable():
-        if _is_npy(path):
-            raise DataError("is not an .npz archive but a single array; rename it to .npy")
-        # numpy leaves the file open when the archive is broken, so it is opened here
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            yield archive
-
-
 def _load_npy(path: Path) -> np.ndarray:
     with located(str(path)), _readable():
-        if not _is_npy(path):
-            raise DataError("is not a single array but an .npz archive; rename it to .npz")
+        with reading.opened(path, DataError) as file:
+            if not _is_npy(file):
+                raise DataError("is not a single array but an .npz archive; rename it to .npz")
         return as_array(np.load(path, mmap_mode="r", allow_pickle=False), "it")
 
 
-def _is_npy(path: Path) -> bool:
+def _is_npy(file: IO[bytes]) -> bool:
     """True for an array, False for an archive, by the first bytes; DataError for anything else."""
-    with path.open("rb") as file:
-        start = file.read(6)
+    start = file.read(6)
     if start == b"\x93NUMPY" or start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         return start[:2] != b"PK"
     raise DataError("is not a file that numpy.save or numpy.savez wrote" + ("; it is empty" if not start else ""))
@@ -182,9 +181,9 @@ def _is_npy(path: Path) -> bool:
 def _readable() -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError:
-        raise DataError("no such file") from None
-    except _BROKEN as error:
+    except IntactError:
+        raise
+    except (Exception, MemoryError) as error:  # zipfile, zlib and numpy, on files that are not what they say
         if "pickle" in str(error) or "Python objects" in str(error):
             raise DataError(
                 "holds pickled Python objects, which are not loaded because unpickling can run code; "

@@ -61,7 +61,7 @@ def as_array(value: Any, what: str) -> np.ndarray:
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ArrayData(Data):
     """Arrays and labels. ``x`` by input name or in the model's order, or one array for one input; ``where`` for messages."""
 

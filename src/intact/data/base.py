@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from intact.data.samples import Samples
 from intact.data.spec import InputSpec
+from intact.wording import brief
 
 #: One array or tensor with a batch of one, a tuple of them in order, or a mapping by name.
 Example: TypeAlias = Any
@@ -25,3 +26,5 @@ class Data(abc.ABC):
     @abc.abstractmethod
     def examples(self) -> tuple[Example, ...]:
         """What a torch module may be called with, likeliest first: one sample in the module's own layout. Empty: not known."""
+
+    __repr__ = brief

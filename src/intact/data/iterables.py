@@ -108,7 +108,7 @@ class _Column:
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Iterated(Data):
     """Elements joined along axis 0, whose lengths are known; whether they are samples or batches tells the model's input."""
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Literal, TypeAlias, final
 
 import numpy as np
 
+from intact import reading
 from intact.data.base import Data, Example
-from intact.data.paths import IMAGES
+from intact.data.decoding import LARGEST_FILE
+from intact.data.paths import below
 from intact.data.pictures import NO_CLASS, decode_mask, mask_values
 from intact.data.preprocessing import Preprocessing
 from intact.data.samples import Samples
 from intact.data.spec import Finding, InputSpec
-from intact.errors import DataError, MissingExtraError, located
+from intact.errors import DataError, IntactError, MissingExtraError, located
 from intact.spool import Column
 
 #: What samples are for: ``data`` calibrates, ``eval`` reports.
@@ -28,7 +31,12 @@ _SPLITS: Final[dict[Use, tuple[str, ...]]] = {"data": ("train", "val", "test"), 
 #: A folder of this name beside one of MASKS, or of others that hold no images, is no class.
 _IMAGES: Final = "images"
 _MASKS: Final = ("masks", "mask", "labels", "annotations", "segmentations")
-_LARGEST_YAML: Final = 1 << 20
+#: How an entry says that there is none.
+_NOTHING: Final[tuple[object, ...]] = (None, "", "~", "null", "Null", "NULL", [])
+#: Bytes of a data.yaml, which takes a second to read for every 100,000, and of a list of images.
+_LARGEST_YAML: Final = 1 << 18
+_LARGEST_LIST: Final = 1 << 26
+_MOST_IMAGES: Final = 1_000_000
 #: Masks that are looked at to tell whether 255 is a class.
 _LOOKED_AT: Final = 16
 
@@ -40,13 +48,18 @@ def yolo_images(path: Path, use: Use) -> tuple[Path, tuple[Path, ...]]:
     """
     with located(str(path)):
         entries = _yaml(path)
-        part = next((name for name in _SPLITS[use] if entries.get(name)), None)
+        part = next((name for name in _SPLITS[use] if entries.get(name) not in _NOTHING), None)
         if part is None:
             raise DataError(f"names no images; it needs a line such as {_SPLITS[use][0]}: images/{_SPLITS[use][0]}")
         wanted = entries[part] if isinstance(entries[part], list) else [entries[part]]
-        files = tuple(file for entry in wanted for file in _entry(path, entries, part, entry))
+        if not all(isinstance(entry, str) for entry in wanted):
+            raise DataError(f"the entry {part!r} holds something else than names of folders; give a folder of images")
+        each = chain.from_iterable(_entry(path, entries, part, entry) for entry in dict.fromkeys(wanted))
+        files = tuple(islice(each, _MOST_IMAGES + 1))
         if not files:
             raise DataError(f"the images of {part!r} are missing: there are none in {wanted[0]}")
+        if len(files) > _MOST_IMAGES:
+            raise DataError(f"the entry {part!r} names more than {_MOST_IMAGES:,} images; give it fewer folders")
         return path.parent, files
 
 
@@ -56,43 +69,38 @@ def _yaml(path: Path) -> dict[str, Any]:
         import yaml  # type: ignore[import-untyped,no-redef]  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MissingExtraError("Reading a data.yaml", "yaml") from error
+    content = reading.content(path, DataError, _LARGEST_YAML)
     try:
-        if path.stat().st_size > _LARGEST_YAML:
-            raise DataError(f"is larger than {_LARGEST_YAML:,} bytes, which no list of folders is")
-        entries = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, RecursionError, ValueError, yaml.YAMLError) as error:
-        raise DataError(f"cannot be read as YAML ({(str(error).splitlines() or ['?'])[0]})") from error
+        text = content.decode("utf-8")
+        if any(vars(event).get("tag") for event in yaml.parse(text, yaml.BaseLoader)):
+            raise DataError("cannot be read as YAML with tags (!a) in it; write plain names of folders")
+        # Texts and lists alone: a number in base 60 would take minutes, and what is merged again and again (<<) all memory.
+        entries = yaml.load(text, yaml.BaseLoader)
+    except IntactError:
+        raise
+    except Exception as error:  # whatever a parser makes of what is no YAML
+        raise DataError(f"cannot be read as YAML ({(str(error).splitlines() or ['?'])[0]}); save it as UTF-8 text") from error
     if not isinstance(entries, dict):
         raise DataError("is no data.yaml: it needs lines such as train: images/train")
     return entries
 
 
-def _entry(path: Path, entries: dict[str, Any], part: str, entry: object) -> Iterator[Path]:
+def _entry(path: Path, entries: dict[str, Any], part: str, entry: str) -> Iterable[Path]:
     """The images of one folder or list of files, relative to ``path:`` or to the file itself."""
-    if not isinstance(entry, str):
-        raise DataError(f"the entry {part!r} is {entry!r}; give a folder of images")
     root = entries.get("path")
     roots = [path.parent / root] if isinstance(root, str) else []
     # Roboflow writes ../train/images where train/ stands beside the file.
     tries = [base / entry for base in (*roots, path.parent)] + [path.parent / entry.removeprefix("../")]
-    found = next((place for place in tries if place.exists()), None)
+    found = next((place for place in tries if os.path.lexists(place)), None)
     if found is None:
         raise DataError(f"the images of {part!r} are missing: there is no {tries[0]}; correct the entry, or move them there")
-    if found.is_dir():
-        return iter(below(found))
+    if os.path.isdir(found):  # noqa: PTH112  # says no where the system lets nobody look
+        return below(found)
     if found.suffix.lower() != ".txt":
         raise DataError(f"the entry {part!r} is {entry!r}; give a folder of images, or a .txt that lists them")
-    lines = (line.strip() for line in found.read_text("utf-8", "replace").splitlines())
-    return (found.parent / line for line in lines if line)
-
-
-def below(folder: Path) -> list[Path]:
-    """The images in a folder and the folders in it, sorted; hidden ones left out."""
-    found = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(place) / name for name in names if Path(name).suffix.lower() in IMAGES and not name.startswith(".")]
-    return sorted(found)
+    with located(str(found)):
+        text = reading.content(found, DataError, _LARGEST_LIST).decode("utf-8", "replace")
+    return (found.parent / line for line in map(str.strip, text.splitlines()) if line)
 
 
 @final
@@ -128,7 +136,7 @@ def _stem(file: Path) -> str:
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Masked(Data):
     """Images with a mask of class numbers each, which are targets: uint8 ``[n, height, width]`` in the input's size."""
 
@@ -145,7 +153,7 @@ class Masked(Data):
         binary = NO_CLASS in values and values <= {0, NO_CLASS}
         column = Column(fitted.size, np.dtype(np.uint8))
         for mask in self.masks:
-            column.add(self._read(mask, lambda data: decode_mask(data, fitted, binary=binary))[None])
+            column.add(self._read(mask, lambda file: decode_mask(file, fitted, binary=binary))[None])
         what = f"targets are the masks in {self.masks[0].parent}, for a metric" + ("; 255 is class 1" if binary else "")
         return replace(samples, targets=column.joined(), findings=(*samples.findings, Finding("masks", what)))
 
@@ -154,9 +162,5 @@ class Masked(Data):
 
     @staticmethod
     def _read(mask: Path, what: Any) -> Any:
-        with located(str(mask)):
-            try:
-                data = mask.read_bytes()
-            except OSError as error:
-                raise DataError(f"cannot be read ({error.strerror or error})") from error
-            return what(data)
+        with located(str(mask)), reading.opened(mask, DataError, LARGEST_FILE) as file:
+            return what(file)

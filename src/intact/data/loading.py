@@ -61,7 +61,7 @@ def yolo(path: str | os.PathLike[str], preprocessing: Preprocessing = DEFAULT, *
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Unused(Data):
     """Arrays for which an image preprocessing was given."""
 

@@ -133,7 +133,7 @@ class _ColumnOf:
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Pictured(Data):
     """Images by number, their labels and the names of their classes."""
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from typing import IO, Final
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from intact.data.decoding import opened, upright
 from intact.data.preprocessing import GRAY, Preprocessing, Size
 from intact.errors import DataError
 
@@ -21,24 +18,13 @@ _FILTERS: Final = {
 }
 #: What a mask holds where there is no image: no class, as in PASCAL VOC.
 NO_CLASS: Final = 255
-# What Pillow's decoders raise on files that are not what they say.
-_BROKEN: Final = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    EOFError,
-    struct.error,
-    MemoryError,
-)
+#: Pixels that become 8 bits at a time.
+_BLOCK: Final = 1 << 22
 
 
-def decode(data: bytes, preprocessing: Preprocessing) -> np.ndarray:
-    """An image file's bytes as uint8 ``[height, width, planes]`` of a fitted preprocessing; see :func:`converted`."""
-    with _opened(data) as image:
+def decode(file: IO[bytes], preprocessing: Preprocessing) -> np.ndarray:
+    """An image file as uint8 ``[height, width, planes]`` of a fitted preprocessing; see :func:`converted`."""
+    with opened(file) as image:
         return converted(image, preprocessing)
 
 
@@ -50,60 +36,45 @@ def converted(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     """
     size = preprocessing.size
     assert size is not None, "preprocessing is not fitted"
-    image = _eight_bits(ImageOps.exif_transpose(image))
+    image = _eight_bits(upright(image))
     if image.mode == "P" or "transparency" in image.info:
         image = image.convert("RGBA")
-    image = image.convert("L" if preprocessing.channels == "gray" else "RGB")
+    mode = "L" if preprocessing.channels == "gray" else "RGB"
+    image = image if image.mode == mode else image.convert(mode)  # which copies it
     resized = _resized(image, preprocessing.resize, size, _FILTERS[preprocessing.method], None)
     return np.asarray(resized).reshape(*size, preprocessing.planes)
 
 
-def decode_mask(data: bytes, preprocessing: Preprocessing, *, binary: bool = False) -> np.ndarray:
-    """A mask's bytes as class numbers, uint8 ``[height, width]``, placed as :func:`decode` places its image.
+def decode_mask(file: IO[bytes], preprocessing: Preprocessing, *, binary: bool = False) -> np.ndarray:
+    """A mask's file as class numbers, uint8 ``[height, width]``, placed as :func:`decode` places its image.
 
     A palette's indices and gray values are class numbers; in a ``binary`` mask all but 0 is class 1. Nearest neighbours are
     taken; NO_CLASS where there is no image. Raises DataError for masks in colours.
     """
     size = preprocessing.size
     assert size is not None, "preprocessing is not fitted"
-    with _opened(data) as opened:
-        values = _class_numbers(opened)
+    with opened(file) as given:
+        values = _class_numbers(given)
         image = Image.fromarray((values > 0).astype(np.uint8) if binary else values)
         return np.asarray(_resized(image, preprocessing.resize, size, Image.Resampling.NEAREST, NO_CLASS)).reshape(size)
 
 
-def mask_values(data: bytes) -> list[int]:
-    """The class numbers that a mask's bytes hold."""
-    with _opened(data) as opened:
-        return [int(value) for value in np.unique(_class_numbers(opened))]
+def mask_values(file: IO[bytes]) -> list[int]:
+    """The class numbers that a mask's file holds."""
+    with opened(file) as given:
+        return [value for value, count in enumerate(Image.fromarray(_class_numbers(given)).histogram()) if count]
 
 
 def _class_numbers(image: Image.Image) -> np.ndarray:
-    image = ImageOps.exif_transpose(image)
+    image = upright(image)
     if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
         raise DataError(
             f"is a mask in colours ({image.mode}); save class numbers as gray values, or as the indices of a palette"
         )
-    values = np.asarray(image).astype(np.int64)
+    values = np.asarray(image)
     if values.size and (values.min() < 0 or values.max() > NO_CLASS):
         raise DataError(f"holds class {values.max()} in 16 bits; class numbers go up to {NO_CLASS}")
     return values.astype(np.uint8)
-
-
-@contextmanager
-def _opened(data: bytes) -> Iterator[Image.Image]:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            yield image
-    except (UnidentifiedImageError, Image.DecompressionBombError, *_BROKEN) as error:
-        why = (
-            "it is empty"
-            if not data
-            else "not an image"
-            if isinstance(error, UnidentifiedImageError)
-            else (str(error).splitlines() or [type(error).__name__])[0]
-        )
-        raise DataError(f"does not decode as an image ({why}); replace or delete the file") from error
 
 
 def _resized(image: Image.Image, resize: str, size: Size, method: Image.Resampling, padding: int | None) -> Image.Image:
@@ -151,7 +122,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         raise DataError("holds fractions, not pixels; give the samples as arrays (.npz or .npy)")
     if not image.mode.startswith("I"):
         return image
-    values = np.asarray(image).astype(np.int64)
+    values = np.asarray(image)
     if values.size and (values.min() < 0 or values.max() > 65535):
         raise DataError("holds 32-bit pixels, of which the range is not known; give the samples as arrays (.npz or .npy)")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    gray = np.empty(values.shape, np.uint8)
+    step = max(_BLOCK // max(image.width, 1), 1)
+    for start in range(0, len(values), step):
+        gray[start : start + step] = (values[start : start + step].astype(np.int32) + 128) // 257
+    return Image.fromarray(gray)

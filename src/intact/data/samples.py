@@ -15,6 +15,7 @@ import numpy as np
 
 from intact.data.preprocessing import Preprocessing
 from intact.data.spec import Finding, InputSpec
+from intact.wording import brief
 
 Indices: TypeAlias = Sequence[int] | np.ndarray
 T = TypeVar("T")
@@ -72,6 +73,8 @@ class Samples:
     in_order: bool = False
     # digests by source index, a cache that every subset shares
     _known: dict[int, bytes] = field(default_factory=dict, repr=False)
+
+    __repr__ = brief
 
     def __len__(self) -> int:
         return len(self.index)

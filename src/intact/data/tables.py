@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import csv as csv_files
+import io
 import os
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias, final, runtime_checkable
 
 import numpy as np
 
+from intact import reading
 from intact.data.array import ArrayData, as_array
 from intact.data.base import Data, Example
 from intact.data.samples import Samples
@@ -23,6 +25,9 @@ from intact.errors import DataError, OptionError, located
 LABELS: Final = ("y", "label", "labels", "target", "targets", "class")
 _DELIMITERS: Final = ",;\t|"
 _NAMED: Final = 6
+#: Characters of a line, and columns: genes are the widest tables that people have, 60,000 of 20 characters.
+_LONGEST_LINE: Final = 1 << 22
+_MOST_COLUMNS: Final = 1 << 17
 
 #: One column, [n]: numbers, or texts.
 Column: TypeAlias = np.ndarray
@@ -51,9 +56,9 @@ def csv(path: str | os.PathLike[str], label: str | None = None) -> Table:
     """
     file = Path(path)
     with located(str(file)):
-        names, columns, first, lines = _read(file)
+        names, columns, lines = _read(file, label)
         found: tuple[Finding, ...] = ()
-        if first and names[0] == "":
+        if names[0] == "":
             names, columns = names[1:], columns[1:]
             found = (Finding("unused-column", f"{file.name}: left the first column, which has no name, as an index"),)
         return Table(tuple(names), tuple(columns), _chosen(label, names), file.name, lines, found)
@@ -67,7 +72,7 @@ def frame(table: Frame, label: str | None = None) -> Table:
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Table(Data):
     """Named columns. ``label``: the position of the labels, -1 for none, None where that is to be found out."""
 
@@ -152,56 +157,79 @@ def _chosen(label: str | None, names: Sequence[str]) -> int | None:
         return -1
     if label in names:
         return list(names).index(label)
-    if label.isdecimal() and 1 <= int(label) <= len(names):
+    if label.isdecimal() and len(label) < 10 and 1 <= int(label) <= len(names):
         return int(label) - 1
     raise OptionError(
         f"no column is called {label!r}; type --label with one of: {', '.join(names[:_NAMED])}, or its number from 1"
     )
 
 
-def _read(file: Path) -> tuple[list[str], list[Column], bool, np.ndarray]:
-    """Names, columns, whether the names stood in the file, and the line of each row. Only numbers are kept on the way."""
+def _read(file: Path, label: str | None) -> tuple[list[str], list[Column], np.ndarray]:
+    """Names, columns and the line of each row. Only numbers are kept on the way, and of texts those that can be labels.
+
+    Of any other column with texts the rows up to the first one are kept, which are enough to name it.
+    """
     rows = _rows(file)
     start = list(islice(rows, 2))
     if not start:
         raise DataError("holds no rows")
     (first, names), width = start[0], len(start[0][1])
+    if width > _MOST_COLUMNS:
+        raise DataError(f"has {width:,} columns, and at most {_MOST_COLUMNS:,} are read; give the samples as an .npz")
     head = _is_header(*(cells for _, cells in start))
-    numbers, texts, lines = [array("d") for _ in range(width)], set[int](), array("q")
+    numbers, texts, lines = [array("d") for _ in range(width)], dict[int, tuple[int, str]](), array("q")
     for line, cells in chain(start[head:], rows):
         if len(cells) != width:
             raise DataError(f"line {line} has {len(cells)} cells, line {first} has {width}; every row must have the same")
-        lines.append(line)
         for i, cell in enumerate(cells):
             if i not in texts and not _added(numbers[i], cell):
-                texts.add(i)
+                texts[i] = len(lines), cell
+        lines.append(line)
     if not lines:
         raise DataError("holds a line of names and no rows")
+    names = names if head else [f"column {i + 1}" for i in range(width)]
     columns: list[Column] = [np.frombuffer(column) for column in numbers]
-    for i in texts:
-        known: dict[str, str] = {}  # labels say the same over and over
-        column = [known.setdefault(cells[i], cells[i]) for _, cells in _rows(file)]
-        columns[i] = np.array(column[head:], object)
-    return names if head else [f"column {i + 1}" for i in range(width)], columns, head, np.frombuffer(lines, np.int64)
+    for i, (row, cell) in texts.items():
+        columns[i] = np.array([*numbers[i][:row], cell], object)
+    known = dict[str, str]()  # labels say the same over and over
+    for i in texts.keys() & _labels(label, names):
+        columns[i] = np.array([known.setdefault(cells[i], cells[i]) for _, cells in _rows(file)][head:], object)
+    return names, columns, np.frombuffer(lines, np.int64)
+
+
+def _labels(label: str | None, names: list[str]) -> set[int]:
+    """The positions of the columns that may turn out to be the labels."""
+    named = names[1:] if names[0] == "" else names  # the first one may be an index
+    chosen = _chosen(label, named)
+    if chosen is not None:
+        return {chosen + len(names) - len(named)}
+    return {len(names) - 1} | {i for i, name in enumerate(names) if name.lower() in LABELS}
 
 
 def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     """The line and the cells of each row that is not blank."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as opened:
-            start = opened.readline()
+    with reading.opened(file, DataError) as binary, io.TextIOWrapper(binary, "utf-8-sig", newline="") as opened:
+        try:
+            start = opened.readline(_LONGEST_LINE)
             opened.seek(0)
-            reader = csv_files.reader(opened, delimiter=max(_DELIMITERS, key=start.count), strict=True)
+            reader = csv_files.reader(_lines(opened), delimiter=max(_DELIMITERS, key=start.count), strict=True)
             for row in reader:
                 cells = [cell.strip() for cell in row]
                 if any(cells):
                     yield reader.line_num, cells
-    except FileNotFoundError:
-        raise DataError("no such file") from None
-    except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror or error})") from error
-    except (UnicodeDecodeError, csv_files.Error) as error:
-        raise DataError(f"is not a table as UTF-8 text ({error}); save it again as CSV") from error
+        except (UnicodeDecodeError, csv_files.Error) as error:
+            hint = ", with every quote closed" if isinstance(error, csv_files.Error) else ""
+            raise DataError(f"is not a table as UTF-8 text ({error}); save it again as CSV{hint}") from error
+
+
+def _lines(opened: io.TextIOWrapper) -> Iterator[str]:
+    for number in count(1):
+        line = opened.readline(_LONGEST_LINE)
+        if len(line) == _LONGEST_LINE:
+            raise DataError(f"line {number} has more than {_LONGEST_LINE:,} characters, which is no row of a table")
+        if not line:
+            return
+        yield line
 
 
 def _added(numbers: array[float], cell: str) -> bool:

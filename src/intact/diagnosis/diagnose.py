@@ -28,6 +28,7 @@ from intact.planning.targets import target as target_named
 from intact.progress import Progress, silent
 from intact.simulate.engine import Program, map_batches
 from intact.simulate.noise import Sensitivity, sensitivities
+from intact.wording import brief
 
 #: The largest channel of a tensor against its median channel, from which the others have less than 3 of 8 bits. Random
 #: networks have 1.7 in the median and 10.4 at most.
@@ -54,6 +55,8 @@ class Diagnosis:
     ops: tuple[Sensitivity, ...]
     symptoms: tuple[Symptom, ...]
     activations: tuple[Fidelity, ...]
+
+    __repr__ = brief
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -14,9 +14,12 @@ import numpy as np
 from intact.errors import ModelError
 from intact.numbers.affine import Affine, Float, Format, Index
 from intact.ops.base import OpKind
+from intact.wording import counted
 
 #: Names up to this long are shown whole.
 _LONG_NAME: Final = 64
+#: Inputs and outputs that stand in a graph's description.
+_PORTS: Final = 3
 
 #: The metadata entry of a network whose inputs have names, and an order that a converter made up.
 BY_NAME: Final = "intact_inputs_by_name"
@@ -124,6 +127,17 @@ class Graph:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
+
+    def __repr__(self) -> str:
+        """One line; a graph that is about to be refused has one too."""
+
+        def ports(ids: tuple[int, ...]) -> str:
+            known = [self.tensors[i] for i in ids if i in self.tensors]
+            more = [f"{len(known) - _PORTS} more"] if len(known) > _PORTS else []
+            return ", ".join([f"{short_name(t.name)!r} {list(t.shape)}".replace("None", "n") for t in known[:_PORTS]] + more)
+
+        size = f"{counted(len(self.ops), 'op')}, {counted(len(self.tensors), 'tensor')}"
+        return f"<Graph of {size}: {ports(self.inputs)} -> {ports(self.outputs)}>"
 
     def __getitem__(self, tensor_id: int) -> Tensor:
         return self.tensors[tensor_id]

@@ -17,6 +17,7 @@ from intact.planning import schemes, targets
 from intact.planning.adjusted_constants import Adjusted
 from intact.planning.ranges import Range
 from intact.rewrite.mending import Step
+from intact.wording import brief
 
 #: (tensor id, id of the first output of the op that reads it)
 Edge: TypeAlias = tuple[int, int]
@@ -76,6 +77,8 @@ class Plan:
     remedied: Remedied = Remedied()
     adjusted: Adjusted | None = None
     network: str = ""
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         for name in ("tensors", "edges", "boundary", "names"):

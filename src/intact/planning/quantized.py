@@ -14,6 +14,7 @@ from intact.network.graph import Graph
 from intact.planning.adjusted_constants import changed, changes
 from intact.planning.integer_graph import emit
 from intact.planning.plan import Plan
+from intact.wording import brief
 
 
 @final
@@ -32,6 +33,8 @@ class Quantized:
     log: tuple[str, ...] = ()
     rescaled: Graph | None = None
     remedies: tuple[str, ...] = ()
+
+    __repr__ = brief
 
     @property
     def exact(self) -> Graph:

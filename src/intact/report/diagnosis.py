@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from rich.markup import escape
 from rich.table import Table
 
 from intact.diagnosis.diagnose import Diagnosis
@@ -24,9 +23,9 @@ def to_table(found: Diagnosis) -> Table:
     rows = {row.output: row for row in found.activations}
     for op in found.ops[:_SHOWN]:
         spared = "" if op.spared is None else f"{-100 * op.spared:+.0f} %"
-        table.add_row(f"{100 * op.share:.1f} %", spared, *_decibels(rows.get(op.output)), escape(op.op))
+        table.add_row(f"{100 * op.share:.1f} %", spared, *_decibels(rows.get(op.output)), op.op)
     for row in () if found.ops else found.activations:
-        table.add_row(*(("rescaled", "", "") if row.rescaled else _decibels(row)), escape(row.op))
+        table.add_row(*(("rescaled", "", "") if row.rescaled else _decibels(row)), row.op)
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,14 +13,27 @@ from rich import progress as rich_progress
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from intact.measure.figures import Reading
 from intact.progress import Progress
 from intact.report.numbers import interval, number
 from intact.report.record import to_json
+from intact.wording import shown
 
 #: Columns that a row with a long name takes.
 _WIDE: Final = 150
+
+
+@final
+class _Plain(Console):
+    """A console that shows every text as it is: no markup and no emoji by name, and nothing in it that moves the cursor.
+
+    Whatever is printed, a table's cells included, becomes a rich text here and nowhere else.
+    """
+
+    def render_str(self, text: str, **said: Any) -> Text:
+        return super().render_str(shown(text), **{**said, "markup": False, "emoji": False, "highlight": False})
 
 
 @final
@@ -30,16 +44,21 @@ class Output:
     quiet: bool
     json: bool
 
+    def __post_init__(self) -> None:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a letter gets its number, not a traceback
+            sys.stdout.reconfigure(errors="backslashreplace")
+
     @property
     def console(self) -> Console:
-        return Console(quiet=self.quiet or self.json, highlight=False)
+        """For texts and tables, one line each text: names in them may hold anything, and need no escaping."""
+        return _Plain(quiet=self.quiet or self.json)
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
         """A bar for each step, on standard error, so that standard output stays for results."""
         bars = rich_progress.Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -52,7 +71,7 @@ class Output:
             if step not in tasks:
                 for task in tasks.values():
                     bars.update(task, visible=False)
-                tasks[step] = bars.add_task(step, total=total or None)
+                tasks[step] = bars.add_task(shown(step), total=total or None)
             bars.update(tasks[step], completed=done, total=total or None)
 
         with bars:
@@ -61,11 +80,11 @@ class Output:
     def line(self, text: str) -> None:
         """A line for people while the work goes on, above the progress bars."""
         if not (self.quiet or self.json):
-            sys.stderr.write(f"{text}\n")
+            sys.stderr.write(f"{shown(text)}\n")
 
     def say(self, text: str) -> None:
         """A sentence among the results, on one line however long."""
-        self.console.print(text, soft_wrap=True, markup=False)
+        self.console.print(text, soft_wrap=True)
 
     def notes(self, messages: Iterable[str]) -> None:
         """What was noticed, a line each."""
@@ -85,7 +104,7 @@ class Output:
     def wide(self, table: Table) -> None:
         """A table whose rows end in long names: a terminal wraps them, a file keeps them whole."""
         width = max(self.console.width, _WIDE)
-        Console(quiet=self.quiet or self.json, highlight=False, width=width).print(table)
+        _Plain(quiet=self.quiet or self.json, width=width).print(table)
 
     def document(self, document: dict[str, Any]) -> None:
         """The record itself, when JSON was asked for."""

@@ -17,6 +17,7 @@ from intact.network.graph import Graph
 from intact.planning.plan import Plan
 from intact.run.settings import Settings
 from intact.search.candidate import Candidate
+from intact.wording import counted, shown
 
 
 @final
@@ -42,6 +43,10 @@ class Result:
     verdict: Verdict | None = None
     tasks: Mapping[str, Task] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        about = f"{self.settings.scheme} for {self.settings.target}, {len(self.model):,} bytes"
+        return f"<Result: {about}, {counted(len(self.readings), 'figure')}; print(result.summary()) shows them>"
+
     def save(self, path: str | Path) -> Path:
         """Write the .tflite, whole or not at all."""
         files.write_bytes(Path(path), self.model)
@@ -61,4 +66,4 @@ class Result:
         lines = [f"{r.of:<{width}}  {r.measurement}" for r in self.readings]
         if self.verdict is not None:
             lines.append(f"verdict: {self.verdict.in_full}")
-        return "\n".join((*lines, *(f"note: {f.message}" for f in self.findings)))
+        return "\n".join(map(shown, (*lines, *(f"note: {f.message}" for f in self.findings))))

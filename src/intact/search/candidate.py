@@ -10,6 +10,7 @@ import numpy as np
 
 from intact.measure.measurement import Measurement
 from intact.planning.quantized import Quantized
+from intact.wording import brief
 
 #: Standard deviations from end to end of a 95 % interval.
 _INTERVAL: Final = 2 * 1.96
@@ -33,6 +34,8 @@ class Candidate:
     expected: float | None
     latency_ms: float
     seconds: float
+
+    __repr__ = brief
 
     @property
     def score(self) -> float:
