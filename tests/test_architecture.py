@@ -46,7 +46,7 @@ WINGS = {
     },
     "report": {"measure", "diagnosis", "search", "run"},
     "": {"network", "rewrite", "formats", "data", "planning", "simulate", "diagnosis", "run"},  # intact/__init__.py
-    "cli": {"runtime", "formats", "data", "planning", "measure", "diagnosis", "run", "report"},
+    "cli": {"runtime", "formats", "data", "planning", "measure", "run", "report"},
     "__main__": {"cli"},
 }  # fmt: skip
 LINES = 430  # in a module: a few screens

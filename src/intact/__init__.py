@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from intact.network.verify import verify as verify
     from intact.planning.plan import Plan as Plan
     from intact.rewrite.clean import clean as clean
+    from intact.run.diagnose import diagnose as diagnose
+    from intact.run.evaluate import Evaluation as Evaluation
+    from intact.run.evaluate import evaluate as evaluate
     from intact.run.quantize import quantize as quantize
     from intact.run.result import Result as Result
     from intact.run.settings import Settings as Settings
@@ -31,6 +34,7 @@ else:
         __name__,
         {
             "Diagnosis": "diagnosis.diagnose",
+            "Evaluation": "run.evaluate",
             "Graph": "network.graph",
             "IntactError": "errors",
             "Plan": "planning.plan",
@@ -40,7 +44,9 @@ else:
             "__version__": "installed",
             "clean": "rewrite.clean",
             "data": "",
+            "diagnose": "run.diagnose",
             "diagnose_file": "diagnosis.diagnose",
+            "evaluate": "run.evaluate",
             "load": "formats.load",
             "quantize": "run.quantize",
             "read_tflite": "formats.tflite.read:read",
@@ -51,6 +57,7 @@ else:
 
 __all__ = [
     "Diagnosis",
+    "Evaluation",
     "Graph",
     "IntactError",
     "Plan",
@@ -60,7 +67,9 @@ __all__ = [
     "__version__",
     "clean",
     "data",
+    "diagnose",
     "diagnose_file",
+    "evaluate",
     "load",
     "quantize",
     "read_tflite",

@@ -36,4 +36,4 @@ def lazily(package: str, public: Mapping[str, str]) -> tuple[Callable[[str], Any
         setattr(module, name, value)  # so that it is asked for once
         return value
 
-    return get, lambda: sorted({*public, *(name for name in vars(module) if name.startswith("_"))})
+    return get, lambda: sorted({*public, *(name for name in vars(module) if name.startswith("__") and name.endswith("__"))})

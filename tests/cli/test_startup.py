@@ -229,3 +229,17 @@ def test_a_foreign_file_is_refused_in_python_as_in_the_shell(folder):
 def test_a_whole_h5_is_let_through():
     whole = Path(__file__).parents[1] / "networks" / "keras2.h5"
     assert recognize.check(whole) == whole
+
+
+def test_public_functions_stay_what_they_are_when_modules_of_their_names_are_loaded():
+    script = (
+        "import importlib, pkgutil, types, intact\n"
+        "for name in ('run.quantize', 'run.evaluate', 'run.diagnose', 'diagnosis.diagnose', 'cli.diagnose', 'formats.load'):\n"
+        "    importlib.import_module(f'intact.{name}')\n"
+        "for name in ('quantize', 'evaluate', 'diagnose', 'load', 'verify', 'clean'):\n"
+        "    assert type(getattr(intact, name)) is types.FunctionType, name\n"
+        "hidden = [name for name in dir(intact) if name not in intact.__all__ and not name.startswith('__')]\n"
+        "assert not hidden, hidden\n"
+    )
+    _, code, printed = loaded_after(script)
+    assert code == 0, printed

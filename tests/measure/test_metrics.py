@@ -148,7 +148,8 @@ def test_files_of_different_outputs_are_not_compared(houses, tmp_path):
     args = ["evaluate", tmp_path / "two.tflite", "--against", houses / "net.tflite", "--data", houses / "bare.npy"]
     done = CliRunner().invoke(app, [str(a) for a in args])
     assert done.exit_code == 2
-    assert "different numbers of outputs (two.tflite 2, net.tflite 1)" in " ".join(done.output.split())
+    said = "two.tflite has 'x3' [n, 1], 'x6' [n, 2], and net.tflite has 'x3' [n, 1]; give --against a model of the same network"
+    assert said in " ".join(done.output.split())
 
 
 def test_targets_that_are_no_classes_have_no_iou():

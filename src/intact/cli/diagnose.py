@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +10,6 @@ import typer
 from intact import choices
 from intact import data as samples_of
 from intact.cli import shared
-from intact.errors import OptionError
-from intact.planning.schemes import INTEGER
-from intact.planning.schemes import scheme as scheme_named
 from intact.run import options
 from intact.run.settings import Settings
 
@@ -28,6 +24,7 @@ def diagnose(
     target: shared.TargetName = "cpu",
     ranges: shared.Ranges = "auto",
     weights: shared.Weights = "per-channel",
+    input_shape: shared.InputShape = None,
     label: shared.Label = None,
     pixels: shared.Pixels = "0,1",
     mean: shared.Mean = None,
@@ -40,29 +37,32 @@ def diagnose(
 ) -> None:
     """Say which ops the loss comes from and what looks wrong, in simulation and in the real runtime; writes nothing."""
     with shared.reported(debug):
-        settings = Settings(scheme=scheme, target=target, ranges=ranges, weights=choices.granularity(weights))
-        if not scheme_named(scheme).is_integer:
-            raise OptionError(f"--scheme {scheme} computes in float; type --scheme with one of: {', '.join(INTEGER)}")
+        shape = options.input_shape(input_shape or [])
+        Settings(scheme=scheme, target=target, ranges=ranges, weights=choices.granularity(weights)).integers_only()
         preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
-        shared.check(model, data, label=label)
-        if against is not None:
-            shared.check(against, data)
+        if against is None:
+            shared.check(model, data, label=label)
+        else:
+            shared.check_any(model)
+            shared.check(against, data, label=label)
         with shared.loading():
-            from intact.diagnosis.diagnose import diagnose as what_is_wrong
-            from intact.diagnosis.diagnose import diagnose_file
             from intact.report.diagnosis import to_table
             from intact.report.terminal import Output
-            from intact.run.folder import RunFolder, Work
-            from intact.run.quantize import Job
+            from intact.run.diagnose import diagnose as what_is_wrong
 
         output, samples = Output(quiet, as_json), samples_of.load(data, preprocessing, label=label)
-        with tempfile.TemporaryDirectory(prefix="intact-") as folder, output.progress() as progress:
-            if against is not None:
-                found = diagnose_file(model, samples, against=against, target=settings.target, progress=progress)
-            else:
-                work = Work(RunFolder(Path(folder)), progress)
-                _, start, parts = Job(model, samples, None, settings, None, None, work).start()
-                found = what_is_wrong(start.network, parts.calibration, progress)
+        with output.progress() as progress:
+            found = what_is_wrong(
+                model,
+                samples,
+                against=against,
+                scheme=scheme,
+                target=target,
+                ranges=ranges,
+                weights=choices.granularity(weights),
+                input_shape=shape,
+                progress=progress,
+            )
         output.wide(to_table(found))
         output.notes(map(str, found.symptoms or ("nothing looks wrong; what is lost is rounding noise",)))
         output.document({"schema": "intact-diagnosis/1", **found.to_json()})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+import tempfile
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
@@ -13,8 +14,6 @@ from intact import choices
 from intact import data as samples_of
 from intact.cli import shared
 from intact.data import paths
-from intact.errors import OptionError
-from intact.formats import tflite
 from intact.planning.targets import target as target_named
 from intact.run import options
 from intact.wording import counted
@@ -24,11 +23,14 @@ _TAIL: Final = 48
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Any .tflite file that LiteRT runs, quantized or not.")],
+    model: shared.AnyModel,
     data: shared.Data,
-    against: Annotated[Path | None, typer.Option(help="Another .tflite file to compare with on the same samples.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Another model of any kind, to compare with on the same samples.")
+    ] = None,
     metric: shared.MetricName = None,
     target: shared.TargetName = "cpu",
+    input_shape: shared.InputShape = None,
     label: shared.Label = None,
     pixels: shared.Pixels = "0,1",
     mean: shared.Mean = None,
@@ -39,106 +41,79 @@ def evaluate(
     as_json: shared.AsJson = False,
     debug: shared.Debug = False,
 ) -> None:
-    """Measure a .tflite file's accuracy in the real runtime, alone or against another file."""
+    """Measure a model's accuracy in the real runtime, alone or against another."""
     with shared.reported(debug):
-        device, preprocessing = target_named(target), options.preprocessing(pixels, mean, std, channels, resize)
+        target_named(target)
+        preprocessing, shape = (
+            options.preprocessing(pixels, mean, std, channels, resize),
+            options.input_shape(input_shape or []),
+        )
         if metric is not None:
             choices.metric(metric)
-        shared.check_files(model, against)
+        shared.check_any(model, against)
         paths.check(data)
         with shared.loading():
-            from intact.measure import accuracy, metrics
-            from intact.measure.figures import Reading, fidelity
-            from intact.measure.outputs import look
-            from intact.measure.run_outputs import outputs_of
-            from intact.measure.task import tasks as tasks_of
             from intact.report.terminal import Output
-            from intact.run import findings
-            from intact.runtime.litert import KERNEL_NAMES
+            from intact.run.evaluate import evaluate as measured
 
-        output, graph, measured_by = Output(quiet, as_json), tflite.read(model), metrics.metric_of(metric)
-        source = samples_of.load(data, preprocessing, label=label, use="eval")
-        samples = metrics.bound(source, graph, measured_by)
-        if measured_by is not None:
-            metrics.targets_of(samples)
+        output, samples = Output(quiet, as_json), samples_of.load(data, preprocessing, label=label, use="eval")
         with output.progress() as progress:
-            outputs = [
-                outputs_of(path, samples, device, partial(progress, f"run {path.name}"))
-                for path in (model, *([] if against is None else [against]))
-            ]
-        notes = list(samples.findings)
-        if against is not None and len(outputs[0]) != len(outputs[1]):
-            given = ", ".join(f"{path.name} {len(made)}" for path, made in zip((model, against), outputs, strict=True))
-            raise OptionError(
-                f"the two files have different numbers of outputs ({given}); give --against the same network's file"
+            found = measured(
+                model, samples, against=against, metric=metric, target=target, input_shape=shape, progress=progress
             )
-        if against is not None:
-            outputs[0] = dict(zip(outputs[1], outputs[0].values(), strict=True))  # converters name outputs as they like
-            tasks = tasks_of(graph, outputs[1], samples, metric=metric is not None)
-            compared = look(outputs[1], outputs[0], tasks)
-            readings = fidelity(compared, samples, measured_by)
-            notes += [finding for _, finding in findings.poor(compared.fidelities, graph)]
-            names = {"float": against.name, "quantized": model.name, "difference": f"{model.name} against {against.name}"}
-            readings = tuple(replace(r, of=names[r.of]) for r in readings)
-        elif measured_by is not None:
-            readings = (Reading(model.name, metrics.value(measured_by, outputs[0], metrics.targets_of(samples))),)
-        elif samples.labels is not None:
-            first = next(iter(outputs[0].values()))
-            right = accuracy.correct(first, samples.labels, accuracy.threshold(first))
-            readings = (Reading(model.name, accuracy.top1(right)),)
-        else:
-            raise OptionError(
-                "the data has no labels that fit the model; type --against with the float .tflite to compare with, "
-                "or --metric where the labels are targets"
-            )
-        output.readings(f"{len(samples):,} samples, {KERNEL_NAMES[device.kernels]}", readings)
-        output.notes(finding.message for finding in notes)
-        output.document({"measurements": [r.to_json() for r in readings], "findings": [vars(f) for f in notes]})
+        output.readings(f"{counted(found.count, 'sample')}, {found.how}", found.readings)
+        output.notes(finding.message for finding in found.findings)
+        output.document(found.to_json())
 
 
 def benchmark(
-    model: Annotated[Path, typer.Argument(help="A .tflite file.")],
-    against: Annotated[Path | None, typer.Option(help="Another .tflite file; both take turns.")] = None,
+    model: shared.AnyModel,
+    against: Annotated[Path | None, typer.Option(help="Another model of any kind; both take turns.")] = None,
     target: shared.TargetName = "cpu",
     threads: Annotated[int, typer.Option(help="Threads of the runtime.", min=1)] = 1,
+    input_shape: shared.InputShape = None,
     quiet: shared.Quiet = False,
     as_json: shared.AsJson = False,
     debug: shared.Debug = False,
 ) -> None:
-    """Time a .tflite file on this machine, alone or taking turns with another."""
+    """Time a model on this machine, alone or taking turns with another."""
     with shared.reported(debug):
-        kernels = target_named(target).kernels
-        shared.check_files(model, against)
+        kernels, shape = target_named(target).kernels, options.input_shape(input_shape or [])
+        shared.check_any(model, against)
         with shared.loading():
             from intact.measure.figures import Reading
             from intact.measure.latency import latency, speedup
             from intact.measure.machine import cpu
             from intact.report.terminal import Output
+            from intact.run.opened import opened
             from intact.runtime import litert
 
         output = Output(quiet, as_json)
-        files = {model.name: model} if against is None else {"model": model, "against": against}
-        for path in files.values():
-            tflite.read(path)
-        with output.progress() as progress:
+        with tempfile.TemporaryDirectory(prefix="intact-") as folder, output.progress() as progress:
+            progress("convert", 0, 0)
+            models = opened([model] if against is None else [model, against], Path(folder), shape)
+            files = {m.name: m.path for m in models}
             times = litert.latency(files, kernels=kernels, threads=threads, progress=partial(progress, "time"))
         how = f"{counted(threads, 'thread')}, {litert.KERNEL_NAMES[kernels]}, {cpu()}"
         readings = tuple(Reading(name, latency(t.samples_ms, how)) for name, t in times.items())
         if against is not None:
-            ratio = speedup(times["model"].samples_ms, times["against"].samples_ms, how)
-            readings += (Reading("model against the other", ratio),)
+            first, second = times
+            ratio = speedup(times[first].samples_ms, times[second].samples_ms, how)
+            readings += (Reading(f"{first} against {second}", ratio),)
         output.readings(how, readings)
         output.document({"measurements": [r.to_json() for r in readings]})
 
 
 def inspect(
     model: Annotated[Path, typer.Argument(help="A model file of any kind that Intact reads.")],
+    input_shape: shared.InputShape = None,
     quiet: shared.Quiet = False,
     as_json: shared.AsJson = False,
     debug: shared.Debug = False,
 ) -> None:
     """Say what a model is made of: inputs, outputs, ops with their cost, memory."""
     with shared.reported(debug):
+        shape = options.input_shape(input_shape or [])
         shared.check(model)
         with shared.loading():
             from rich.table import Table
@@ -154,7 +129,7 @@ def inspect(
         output = Output(quiet, as_json)
         with output.progress() as progress:
             progress("read", 0, 0)
-            graph = load(model)
+            graph = load(model, input_shape=shape)
         ports = [
             {"side": side, "name": name, "shape": list(graph[i].shape), "format": describe(graph[i].format)}
             for side, names, ids in (("input", graph.input_names, graph.inputs), ("output", graph.output_names, graph.outputs))
@@ -167,8 +142,8 @@ def inspect(
             table.add_column(column, justify="right" if column in ("multiply-accumulates", "parameters") else "left")
         rows = cost.costs(graph)
         for op, row in zip(graph.ops, rows, strict=True):
-            shape = str(list(graph[op.output].shape)).replace("None", "n")
-            table.add_row(row.kind, _tail(graph[op.output].name), shape, f"{row.macs:,}", f"{row.parameters:,}")
+            sizes = str(list(graph[op.output].shape)).replace("None", "n")
+            table.add_row(row.kind, _tail(graph[op.output].name), sizes, f"{row.macs:,}", f"{row.parameters:,}")
         output.console.print(table)
         readings = (
             *((Reading("model", size(graph, model.stat().st_size)),) if model.suffix == ".tflite" else ()),

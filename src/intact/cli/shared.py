@@ -50,6 +50,12 @@ TargetName = Annotated[
 Model = Annotated[Path, typer.Argument(help="A .keras, .h5, .pt2 or float .tflite file, or a SavedModel folder.")]
 Ranges = Annotated[str, typer.Option(help="auto, minmax, moving, percentile or mse.")]
 Weights = Annotated[str, typer.Option(help="per-channel or per-tensor.")]
+AnyModel = Annotated[
+    Path, typer.Argument(help="Any .tflite file, quantized or not, or a .keras, .h5 or .pt2 file, or a SavedModel folder.")
+]
+InputShape = Annotated[
+    list[str] | None, typer.Option(help="Sizes that a Keras model leaves open: 96,96,3, or image=96,96,3 for each input.")
+]
 MetricName = Annotated[str | None, typer.Option("--metric", help="mse, mae, auc or iou of outputs and targets.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")]
@@ -109,13 +115,15 @@ def check(model: Path, *data: Path | None, label: str | None = None) -> None:
         _read(model)
 
 
-def check_files(*models: Path | None) -> None:
-    """The same for .tflite files by any name."""
+def check_any(*models: Path | None) -> None:
+    """The same for models of any kind, and for .tflite files by any name."""
     for model in models:
-        if model is not None:
+        if model is not None and recognize.is_tflite(model):
             with located(str(model)):
                 recognize.check_tflite(model)
             _read(model)
+        elif model is not None:
+            check(model)
 
 
 def _read(model: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias, final
 
 from intact.errors import IntactError, OptionError
+from intact.measure.pairing import pair_inputs, pair_outputs, renamed
 from intact.network.graph import Graph, Op, short_name
 from intact.rewrite.clean import clean
 from intact.rewrite.lowerings import lower
@@ -62,8 +63,8 @@ def find_counterparts(graph: Graph, reference: Graph) -> Counterparts:
     Converters fuse activations, fold paddings and replace ops; so the float network is tried as it is, cleaned, and
     lowered for each target. Raises OptionError when the two do not take the same inputs.
     """
-    _check_inputs(graph, reference)
-    return max((_Walk(graph, spelled).find() for spelled in _spellings(reference)), key=lambda found: found.score)
+    aligned = _aligned(graph, reference)
+    return max((_Walk(graph, spelled).find() for spelled in _spellings(aligned)), key=lambda found: found.score)
 
 
 def counterparts_by_id(graph: Graph, reference: Graph) -> Counterparts:
@@ -90,13 +91,22 @@ def _spellings(reference: Graph) -> Iterator[Graph]:
         yield lower(plain, target, "int8")
 
 
-def _check_inputs(graph: Graph, reference: Graph) -> None:
-    shapes = [[list(g[i].shape[1:]) for i in g.inputs] for g in (graph, reference)]
+def _aligned(graph: Graph, reference: Graph) -> Graph:
+    """``reference`` with its inputs, and where they can be told its outputs, called as those of ``graph`` are."""
+    shapes = [sorted(str(list(g[i].shape[1:])) for i in g.inputs) for g in (graph, reference)]
     if shapes[0] != shapes[1]:
+        taken = [", ".join(found) for found in shapes]
         raise OptionError(
-            f"the two files are of different networks: one takes samples of {shapes[0]}, the other of {shapes[1]}; "
+            f"the two files are of different networks: one takes samples of {taken[0]}, the other of {taken[1]}; "
             "give --against the float file that the model was made from"
         )
+    files = ("the integer file", "the float one")
+    inputs = pair_inputs(graph, reference, files).names
+    try:
+        outputs = pair_outputs(graph, reference, files).names
+    except OptionError:  # a part of a network, or more of it: what the ops say is enough
+        outputs = {}
+    return renamed(reference, inputs, outputs)
 
 
 def _counterpart(graph: Graph, reference: Graph, of: Op, op: Op | None, tensors: Mapping[int, int]) -> Counterpart | None:

@@ -17,7 +17,7 @@ from intact.diagnosis.faults import faults
 from intact.diagnosis.symptom import Symptom
 from intact.diagnosis.trace import Fidelity, Traced, trace
 from intact.errors import ChildError, ModelError, OptionError, located
-from intact.formats import tflite
+from intact.formats import recognize, tflite
 from intact.formats.load import load
 from intact.measure.contradiction import contradiction
 from intact.measure.metrics import bound
@@ -26,6 +26,7 @@ from intact.ops.base import Free
 from intact.planning.quantized import Quantized
 from intact.planning.targets import target as target_named
 from intact.progress import Progress, silent
+from intact.runtime.scripts.keras_export import InputShape
 from intact.simulate.engine import Program, map_batches
 from intact.simulate.noise import Sensitivity, sensitivities
 from intact.wording import brief
@@ -77,21 +78,29 @@ def diagnose(network: Quantized, samples: Samples, progress: Progress = silent) 
     return Diagnosis(ops, symptoms[:_MOST], traced.rows)
 
 
-def diagnose_file(
-    model: str | Path, data: object, *, against: str | Path, target: str = "cpu", progress: Progress = silent
+def diagnose_file(  # noqa: PLR0913  # all but two have defaults
+    model: object,
+    data: object,
+    *,
+    against: object,
+    target: str = "cpu",
+    input_shape: InputShape | None = None,
+    progress: Progress = silent,
 ) -> Diagnosis:
-    """The diagnosis of an integer .tflite file, whoever made it, beside the float model ``against`` that it was made from.
+    """The diagnosis of an integer .tflite, whoever made it, beside the float model ``against`` that it was made from.
 
+    ``model`` is its path, its bytes or its graph, ``against`` anything that :func:`intact.load` takes, ``input_shape`` with it.
     Both run on the same samples; ops are matched by what they read, their names and their order. ``target`` names the
     kernels. Raises OptionError for a file that is not quantized, and where the two are of different networks.
     """
-    with located(Path(model).name):
-        graph = tflite.read(Path(model), kernels=False)
+    name, other = (Path(m).name if isinstance(m, (str, Path)) else "the model" for m in (model, against))
+    with located(name):
+        graph = _as_it_is(model)
         if not graph.is_quantized:
             raise OptionError("is not quantized; leave out --against to learn what quantizing it would cost")
-    reference = load(against)
+    reference = load(against, input_shape=input_shape)
     if reference.is_quantized:
-        raise OptionError(f"{against} is quantized itself; give --against the float model that {model} was made from")
+        raise OptionError(f"{other} is quantized itself; give --against the float model that {name} was made from")
     samples = bound(samples_from(data), graph, None).spread(_MANY)
     counterparts = find_counterparts(graph, reference)
     refused: tuple[Symptom, ...] = ()
@@ -107,6 +116,20 @@ def diagnose_file(
     if not symptoms:
         symptoms, rescaled = _all(traced, floats, samples, refused)
     return Diagnosis((), symptoms[:_MOST], tuple(_comparable(traced, rescaled)))
+
+
+def _as_it_is(model: object) -> Graph:
+    """The integer network of a file, whose scales may contradict its kernels."""
+    match model:
+        case str() | Path():
+            return tflite.read(recognize.check_tflite(Path(model)).read_bytes(), kernels=False)
+        case bytes():
+            return tflite.read(model, kernels=False)
+        case Graph():
+            return model
+    raise OptionError(
+        f"a {type(model).__name__} is no integer network; give the path of a .tflite or its bytes, or leave out against"
+    )
 
 
 def _all(

@@ -59,6 +59,12 @@ def is_module(source: object) -> TypeGuard[torch.nn.Module]:
     return isinstance(source, torch.nn.Module) and not keras.is_model(source)
 
 
+def is_keras(source: object) -> bool:
+    """Whether ``source`` is a Keras model, in memory or as a file: these may leave sizes open."""
+    is_path = isinstance(source, (str, Path))
+    return keras.is_model(source) or (is_path and Path(str(source)).suffix.lower() in (".keras", ".h5", ".hdf5"))
+
+
 def _name(source: object) -> str:
     if isinstance(source, (str, Path)):
         return str(source)
@@ -81,11 +87,9 @@ def _converted(source: object, sample: pytorch.Sample | None, input_shape: Input
 
 
 def _check_options(source: object, sample: pytorch.Sample | None, input_shape: InputShape | None) -> None:
-    is_path = isinstance(source, (str, Path))
-    is_keras = keras.is_model(source) or (is_path and Path(str(source)).suffix.lower() in (".keras", ".h5", ".hdf5"))
-    if sample is not None and (is_keras or not isinstance(source, torch.nn.Module)):
+    if sample is not None and (is_keras(source) or not isinstance(source, torch.nn.Module)):
         raise OptionError("a sample input is for torch modules only; leave it out")
-    if input_shape is not None and not is_keras:
+    if input_shape is not None and not is_keras(source):
         raise OptionError("input_shape is for Keras models that leave sizes open; leave it out")
 
 

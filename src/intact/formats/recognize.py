@@ -34,6 +34,7 @@ REFUSED: Final[Mapping[str, str]] = MappingProxyType(
         ".json": "a .json file holds no weights; save the whole model as .keras",
     }
 )
+_TFLITE: Final = b"TFL3"  # at byte 4
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 #: Bytes in which every version of its superblock says where the file ends.
 _SUPERBLOCK: Final = 52
@@ -55,6 +56,17 @@ def check(path: Path) -> Path:
         )
     _CHECKS[suffix](path)
     return path
+
+
+def is_tflite(path: Path) -> bool:
+    """Whether a file is a .tflite by its name, or under another name by its mark."""
+    if path.suffix.lower() == ".tflite":
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(8)[4:] == _TFLITE
+    except OSError:  # said when it is read
+        return False
 
 
 def check_tflite(path: Path) -> Path:

@@ -12,12 +12,15 @@ from scipy.stats import rankdata
 
 from intact import choices
 from intact.annotations import Bools, Floats
-from intact.data import Data, Samples, class_count, input_specs
+from intact.data import Data, InputSpec, Samples, class_count, input_specs
 from intact.errors import DataError, OptionError
 from intact.measure import accuracy
 from intact.measure.accuracy import Metric, NamedOutputs, Rows
 from intact.measure.measurement import Measurement
 from intact.network.graph import Graph
+
+#: Names that are the same on both sides.
+UNCHANGED: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @final
@@ -55,11 +58,19 @@ def metric_of(metric: Metric | str | None) -> Metric | None:
     return METRICS[choices.metric(metric)] if isinstance(metric, str) else metric
 
 
-def bound(data: Data, graph: Graph, metric: Metric | None) -> Samples:
-    """``data`` as the samples of ``graph``. A metric says what labels are for, so that they need be no classes."""
-    samples = data.bind(input_specs(graph), None if metric is not None else class_count(graph))
+def bound(data: Data, graph: Graph, metric: Metric | None, called: Mapping[str, str] = UNCHANGED) -> Samples:
+    """``data`` as the samples of ``graph``. A metric says what labels are for, so that they need be no classes.
+
+    ``called``: what the data call an input that has another name in the graph.
+    """
+    samples = data.bind(specs(graph, called), None if metric is not None else class_count(graph))
     kept = tuple(f for f in samples.findings if metric is None or f.kind != "unlabelled")
     return replace(samples, findings=kept)
+
+
+def specs(graph: Graph, called: Mapping[str, str] = UNCHANGED) -> tuple[InputSpec, ...]:
+    """What the samples of ``graph`` look like, its inputs ``called`` as the data do."""
+    return tuple(replace(spec, name=called.get(spec.name, spec.name)) for spec in input_specs(graph))
 
 
 def targets_of(samples: Samples) -> Rows:

@@ -63,6 +63,12 @@ class Settings:
             ranges_from=f"{self.ranges} over the calibration samples",
         )
 
+    def integers_only(self) -> Settings:
+        """These settings; OptionError where they make no integers, which a diagnosis is of."""
+        if not scheme_named(self.scheme).is_integer:
+            raise OptionError(f"--scheme {self.scheme} computes in float; type --scheme with one of: {', '.join(INTEGER)}")
+        return self
+
     def replaying(self, scheme: str, target: str) -> Settings:
         """These settings with the scheme and target of a plan to replay; OptionError where others, or what finds others, were
         asked for.

@@ -1,0 +1,158 @@
+"""How well a model does on samples in the real runtime, alone or beside another: any two models, whoever made them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, final
+
+from intact.data import Data, Finding, Samples, samples_from
+from intact.errors import DataError, OptionError
+from intact.measure import accuracy, metrics
+from intact.measure.accuracy import Metric, NamedOutputs
+from intact.measure.figures import Reading, fidelity
+from intact.measure.outputs import look
+from intact.measure.pairing import Pairing, pair_inputs, pair_outputs, renamed
+from intact.measure.run_outputs import outputs_of
+from intact.measure.task import tasks as tasks_of
+from intact.network.graph import Graph
+from intact.planning.targets import target as target_named
+from intact.progress import Progress, silent
+from intact.run import findings
+from intact.run.opened import Opened, opened
+from intact.runtime.litert import KERNEL_NAMES
+from intact.runtime.scripts.keras_export import InputShape
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What was measured on ``count`` samples, ``how``, and what was noticed; ``readings`` go by the models' names."""
+
+    count: int
+    how: str
+    readings: tuple[Reading, ...]
+    findings: tuple[Finding, ...]
+
+    def __str__(self) -> str:
+        """Every figure, one a line, then what was noticed."""
+        lines = (f"{r.of}: {r.measurement}" for r in self.readings)
+        return "\n".join((f"{self.count:,} samples, {self.how}", *lines, *(f"note: {f.message}" for f in self.findings)))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"measurements": [r.to_json() for r in self.readings], "findings": [vars(f) for f in self.findings]}
+
+
+def evaluate(  # noqa: PLR0913  # all but two have defaults
+    model: object,
+    data: object,
+    *,
+    against: object = None,
+    metric: Metric | str | None = None,
+    target: str = "cpu",
+    input_shape: InputShape | None = None,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Measure ``model``, anything that :func:`intact.load` takes and any .tflite, on samples in whatever form they come.
+
+    Alone: its accuracy, or ``metric`` of its outputs and the samples' targets. ``against`` another model: of both, with their
+    difference, how often their classes agree, and how true each output is to the other's. Each gets the same samples, as its
+    own inputs take them. Inputs and outputs are matched by name, else by shape and order. ``target`` names the kernels.
+    """
+    device, measured_by, source = target_named(target), metrics.metric_of(metric), samples_from(data)
+    with tempfile.TemporaryDirectory(prefix="intact-") as folder:
+        progress("convert", 0, 0)
+        models = opened((model, *(() if against is None else (against,))), Path(folder), input_shape, source)
+        bound, noticed = _bound(source, models, measured_by)
+        samples = bound[-1].samples
+        if measured_by is not None:
+            metrics.targets_of(samples)
+        outputs = tuple(
+            outputs_of(m.path, one.samples, device, partial(progress, f"run {m.name}"), one.called)
+            for m, one in zip(models, bound, strict=True)
+        )
+        readings, seen = (_alone if against is None else _beside)(models, outputs, samples, measured_by)
+    return Evaluation(len(samples), KERNEL_NAMES[device.kernels], readings, (*noticed, *seen))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Bound:
+    """The samples as one model takes them. ``called``: what they call an input that has another name in the file."""
+
+    samples: Samples
+    called: Mapping[str, str]
+
+
+def _bound(data: Data, models: tuple[Opened, ...], metric: Metric | None) -> tuple[tuple[_Bound, ...], tuple[Finding, ...]]:
+    """The same samples for each model; what goes by name may use the names of either."""
+    first, others = models[0], models[1:]
+    if not others:
+        samples = metrics.bound(data, first.graph, metric)
+        return (_Bound(samples, {}),), samples.findings
+    (other,) = others
+    names = first.name, other.name
+    pairing = pair_inputs(first.graph, other.graph, names)
+    pair_outputs(first.graph, other.graph, names)  # what cannot be compared is refused before it runs
+    samples, ours, theirs = _named(data, first.graph, metric, pairing)
+    said = (Finding("matched inputs", pairing.said),) if pairing.said else ()
+    if metrics.specs(first.graph, ours) == metrics.specs(other.graph, theirs):
+        return (_Bound(samples, ours), _Bound(samples, theirs)), (*said, *samples.findings)
+    again = metrics.bound(data, other.graph, metric, theirs)
+    found = (*samples.findings, *(f for f in again.findings if f not in samples.findings))
+    return (_Bound(samples, ours), _Bound(again, theirs)), (*said, *found)
+
+
+def _named(
+    data: Data, graph: Graph, metric: Metric | None, pairing: Pairing
+) -> tuple[Samples, Mapping[str, str], Mapping[str, str]]:
+    """The samples as ``graph`` takes them, and what they call its inputs and the other's: as it does, or as the other does."""
+    try:
+        return metrics.bound(data, graph, metric), {}, pairing.names
+    except DataError as error:
+        if not pairing.renames:
+            raise
+        try:
+            return metrics.bound(data, graph, metric, pairing.back), pairing.back, {}
+        except DataError:
+            raise error from None
+
+
+def _alone(
+    models: tuple[Opened, ...], outputs: tuple[NamedOutputs, ...], samples: Samples, metric: Metric | None
+) -> tuple[tuple[Reading, ...], tuple[Finding, ...]]:
+    (model,), (made,) = models, outputs
+    if metric is not None:
+        return (Reading(model.name, metrics.value(metric, made, metrics.targets_of(samples))),), ()
+    first = next(iter(made.values()))
+    if samples.labels is None:
+        raise OptionError(
+            "the data has no labels that fit the model; type --against with the float .tflite to compare with, "
+            "or --metric where the labels are targets"
+        )
+    right = accuracy.correct(first, samples.labels, accuracy.threshold(first))
+    return (Reading(model.name, accuracy.top1(right)),), ()
+
+
+def _beside(
+    models: tuple[Opened, ...], outputs: tuple[NamedOutputs, ...], samples: Samples, metric: Metric | None
+) -> tuple[tuple[Reading, ...], tuple[Finding, ...]]:
+    """What ``models[0]`` makes, beside what ``models[1]`` does."""
+    model, other = models
+    pairing = pair_outputs(model.graph, other.graph, (model.name, other.name), (outputs[0], outputs[1]))
+    told = pairing.told
+    exact = {told[name]: outputs[1][name] for name in told}
+    made = {told[name]: outputs[0][own].reshape(outputs[1][name].shape) for name, own in pairing.names.items()}
+    graph = renamed(other.graph, {}, told)
+    compared = look(exact, made, tasks_of(graph, exact, samples, metric=metric is not None))
+    names = {"float": other.name, "quantized": model.name, "difference": f"{model.name} against {other.name}"}
+    beside = "float" if not other.graph.is_quantized else other.name
+    readings = tuple(
+        Reading(names[r.of], r.measurement.named(r.measurement.name.replace("with float", f"with {beside}")))
+        for r in fidelity(compared, samples, metric)
+    )
+    said = (Finding("matched outputs", pairing.said),) if pairing.said else ()
+    return readings, (*said, *(finding for _, finding in findings.poor(compared.fidelities, graph)))

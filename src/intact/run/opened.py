@@ -1,0 +1,58 @@
+"""Any model as a .tflite that a runtime takes, with the graph that is in it: what looks at files looks at all kinds of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+from intact.data import Data
+from intact.errors import OptionError, located
+from intact.formats import recognize, tflite
+from intact.formats.load import example_for, is_keras, to_float_tflite
+from intact.network.graph import Graph
+from intact.runtime.scripts.keras_export import InputShape
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A model: what messages call it, the file that runs, and the network in it as the runtime has it."""
+
+    name: str
+    path: Path
+    graph: Graph = field(repr=False)
+
+
+def opened(
+    sources: Sequence[object], folder: Path, input_shape: InputShape | None = None, data: Data | None = None
+) -> tuple[Opened, ...]:
+    """Each of ``sources``: a .tflite, called as it likes, is taken as it is, and anything else is converted into ``folder``.
+
+    ``input_shape`` is for those that are Keras models, ``data`` for torch modules, which are traced on it. Scales that
+    contradict kernels are let through: the runtime is the judge.
+    """
+    if input_shape is not None and not any(is_keras(source) for source in sources):
+        raise OptionError("--input-shape is for Keras models that leave sizes open; leave it out")
+    names = _names(sources)
+    made = []
+    for number, (source, name) in enumerate(zip(sources, names, strict=True)):
+        path = folder / f"{number}" / f"{Path(name).name}.tflite"
+        if isinstance(source, (str, Path)) and recognize.is_tflite(Path(source)):
+            path = Path(source)
+        else:
+            path.parent.mkdir()
+            example = None if data is None else example_for(source, data.examples)
+            to_float_tflite(source, path, example, input_shape=input_shape if is_keras(source) else None)
+        with located(name):
+            made.append(Opened(name, path, tflite.read(path.read_bytes(), kernels=False)))
+    return tuple(made)
+
+
+def _names(sources: Sequence[object]) -> tuple[str, ...]:
+    """Names of files, classes of what is no file; whole paths where two are called alike, numbered where even these are."""
+    whole = [str(s) if isinstance(s, (str, Path)) else type(s).__name__ for s in sources]
+    short = [Path(name).name for name in whole]
+    numbered = [f"{name} ({n})" for n, name in enumerate(short, start=1)]
+    return next(tuple(names) for names in (short, whole, numbered) if len(set(names)) == len(names))
