@@ -20,7 +20,7 @@ from op_cases import CASES, graph_of
 
 from intact.data import Samples, partition, samples_from
 from intact.data.spec import input_specs
-from intact.formats import tflite
+from intact.formats.tflite import read, write
 from intact.measure import cost
 from intact.measure.memory import peak
 from intact.measure.metrics import bound
@@ -58,7 +58,7 @@ def seeds() -> Sequence[Path]:
     small = [path for path in found if path.stat().st_size <= _SMALL]
     for n, case in enumerate(CASES):
         small.append(folder / f"case{n}.tflite")
-        small[-1].write_bytes(tflite.write(graph_of(case)))
+        small[-1].write_bytes(write(graph_of(case)))
     for path in found:
         if path not in small:
             for n, piece in enumerate(_pieces(path.read_bytes())):
@@ -118,7 +118,7 @@ def _packed(model: Any) -> bytes:
 def mutate(seed: Path, draw: random.Random, folder: Path) -> Path:
     """A mutant of what the file says, two times in three, else of its bytes."""
     data, out = seed.read_bytes(), folder / "mutant.tflite"
-    changed = None if draw.random() < 1 / 3 else _another_structure(data, draw)
+    changed = None if draw.random() < 1 / 3 else another_structure(data, draw)
     out.write_bytes(_other_bytes(data, draw) if changed is None else changed)
     return out
 
@@ -146,7 +146,7 @@ def _other_bytes(data: bytes, draw: random.Random) -> bytes:
     return bytes(made)
 
 
-def _another_structure(data: bytes, draw: random.Random) -> bytes | None:
+def another_structure(data: bytes, draw: random.Random) -> bytes | None:
     """None where what the file says cannot be taken apart, or no longer be put together."""
     try:
         model = schema.ModelT.InitFromPackedBuf(data, 0)
@@ -407,13 +407,15 @@ _CHANGES: Final = (
 #: Of so many mutants one is calibrated and planned in integers.
 _CALIBRATED: Final = 4
 _COUNT: Final = 4
+#: What NumPy has no type for.
+_HELD: Final = {"int4": "int8"}
 #: Numbers in a sample, beyond which a mutant is not calibrated.
 _SAMPLED: Final = 1 << 16
 
 
 def take(path: Path) -> None:
     """What ``intact inspect`` does with the file, and for what it accepts what ``intact quantize`` does before any runtime."""
-    graph = tflite.read(path, kernels=False)
+    graph = read(path, kernels=False)
     for name, i in (*zip(graph.input_names, graph.inputs, strict=True), *zip(graph.output_names, graph.outputs, strict=True)):
         f"{name!r} {list(graph[i].shape)} {describe(graph[i].format)}"
     cost.costs(graph)
@@ -432,7 +434,7 @@ def _planned(graph: Graph, settings: Settings, draw: random.Random, folder: Path
     if samples is None:
         return
     network = mend_and_plan(graph, settings, samples, RunFolder(folder), silent).network.integer()
-    tflite.write(network)
+    write(network)
 
 
 def _samples(graph: Graph) -> Samples | None:
@@ -441,7 +443,7 @@ def _samples(graph: Graph) -> Samples | None:
     if sum(prod(spec.sample) for spec in specs) > _SAMPLED:
         return None
     draw = np.random.default_rng(0)
-    given = {s.name: draw.normal(size=(_COUNT, *s.sample)).astype(s.dtype) for s in specs}
+    given = {s.name: draw.normal(size=(_COUNT, *s.sample)).astype(_HELD.get(s.dtype, s.dtype)) for s in specs}
     data = bound(samples_from(given), graph, None)
     return partition(data, None, 0, _COUNT, in_order=bool(graph.states)).calibration
 
