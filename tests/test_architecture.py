@@ -115,7 +115,7 @@ ASKING = {
 def asks_for_a_kind(source):
     """Whether a module imports an op kind, or asks for one by ``isinstance(op.kind, Class)``."""
     families = [module.removeprefix("ops.") for module in MODULES if module.startswith("ops.")]
-    kinds = "|".join(name for name in families if name not in {"base", "call", "scales"})
+    kinds = "|".join(name for name in families if name not in {"base", "call", "inference", "scales"})
     if re.search(rf"^from intact\.ops\.({kinds}) import|^from intact\.ops import .*\b({kinds})\b", source, re.MULTILINE):
         return True
     calls = [

@@ -10,7 +10,7 @@ from plans import planned
 from small_graphs import baked_batch, graph, two_inputs
 
 from intact.errors import ModelError, UnsupportedError
-from intact.network.graph import Op, State, Tensor
+from intact.network.graph import Op, Signature, State, Tensor
 from intact.network.shapes import infer, open_batch
 from intact.network.verify import RULES, verify
 from intact.numbers.affine import Affine, Float, Index
@@ -47,6 +47,30 @@ def ids(net, kind):
     return (*op.inputs, *op.outputs)
 
 
+def with_op(net, n, **changes):
+    ops = list(net.ops)
+    ops[n] = replace(ops[n], **changes)
+    return replace(net, ops=tuple(ops))
+
+
+def signed(inputs=(), outputs=()):
+    """NET with a second signature."""
+    return replace(NET, signatures=(*NET.signatures, Signature("serve", inputs, outputs)))
+
+
+def whole_numbers():
+    """A dense layer of ids."""
+    ids, weight = Tensor(0, "ids", (1, 4), Index()), Tensor(1, "w", (2, 4), data=normal(2, 4))
+    return graph((ids, weight, Tensor(2, "y", (1, 2))), [Op(FullyConnected(), (0, 1), (2,))], (0,), (2,))
+
+
+#: a + w is y; b is read by nothing.
+TWO = graph(
+    (Tensor(0, "a", (1, 4)), Tensor(1, "b", (1, 4)), Tensor(2, "w", (4,), data=normal(4)), Tensor(3, "y", (1, 4))),
+    [Op(Add(), (0, 2), (3,))],
+    (0, 1),
+    (3,),
+)
 X, W, B, Y = ids(INT8, "CONV_2D")
 DEPTHWISE = ids(INT8, "DEPTHWISE_CONV_2D")
 SCORES = ids(INT8, "SOFTMAX")[1]
@@ -168,8 +192,21 @@ def test_a_wrong_axis_of_a_kind_is_named(monkeypatch):
 
 BROKEN = [
     ("ids are known", replace(NET, tensors={**NET.tensors, 50: NET[12]}), "tensor 12 is filed under 50"),
+    (
+        "ids are known",
+        signed(inputs=(("image", 3),)),
+        "signature 'serve' calls 'image' an input, which is none of the network's",
+    ),
+    ("ids are known", signed(outputs=(("scores", 3),)), "signature 'serve' calls 'scores' an output, which is none of the"),
+    ("operands are there", with_op(NET, 0, inputs=(0,)), "op CONV_2D 'x3' reads 1 tensors, and CONV_2D takes 2 to 3"),
+    ("operands are there", with_op(NET, -1, inputs=(12, 2)), "op SOFTMAX 'scores' reads 2 tensors, and SOFTMAX takes 1"),
     ("only the batch is open", with_tensor(NET, 3, shape=(None, None, 8, 8)), r"'x3' has shape \[None, None, 8, 8\]; only the"),
     ("only the batch is open", with_tensor(NET, 3, shape=(None, -8, 8, 8)), "only the first dimension may be open"),
+    ("sizes are possible", with_tensor(NET, 3, shape=(None, 2**14, 2**14, 8)), "'x3' of shape .* is larger than any device"),
+    ("sizes are possible", with_tensor(NET, 3, shape=(None, 0, 8, 8)), r"'x3' of shape \[None, 0, 8, 8\] holds no numbers"),
+    ("ends are told apart", replace(NET, inputs=(0, 0)), "2 inputs are called 'image'; export the model again with a name"),
+    ("ends are told apart", replace(TWO, outputs=(3, 3)), "2 outputs are called 'y'; export the model again with a name for"),
+    ("ends are told apart", replace(TWO, inputs=(0, 1, 2)), "input 'w' is a constant"),
     ("ops are in order", replace(NET, ops=NET.ops[::-1]), "op SOFTMAX 'scores' reads 'x12' before anything makes it"),
     ("ops are in order", replace(NET, ops=NET.ops[1:]), "op DEPTHWISE_CONV_2D 'x6' reads 'x3' before anything makes it"),
     ("ops are in order", replace(NET, ops=(*NET.ops, NET.ops[0])), "CONV_2D 'x3' writes 'x3', which something else already"),
@@ -187,6 +224,7 @@ BROKEN = [
     ("states fit", summed(write=3), r"state 'sum' is read as .*float32.* \[1, 4\] and kept as .* \[4\]"),
     ("states fit", summed(initial=np.zeros((1, 5))), r"state 'sum' of shape \[1, 4\] begins with \[1, 5\]"),
     *(("weights fit", unfit(*sizes), message) for sizes, message in UNFIT),
+    ("weights fit", whole_numbers(), "op FULLY_CONNECTED 'y' reads whole numbers where it multiplies real ones by its weight"),
     ("formats are valid", with_tensor(NET, 0, format=Affine((-1.0,), (0,))), "has a scale that is not a positive number"),
     (
         "formats are valid",

@@ -174,6 +174,8 @@ def _by_input(
 
 
 def _common_length(named: Mapping[str, np.ndarray]) -> int:
+    if not named:
+        raise DataError("the model takes no inputs, so that there is nothing to give it; export it with its inputs")
     scalar = next((n for n, a in named.items() if a.ndim == 0), None)
     if scalar is not None:
         raise DataError(f"input {scalar!r} is a single number; give [n, ...] with one row for each sample")

@@ -25,10 +25,6 @@ class Buffer:
     first: int
     last: int
 
-    def meets(self, other: Buffer) -> bool:
-        """Whether both exist during some op."""
-        return self.first <= other.last and other.first <= self.last
-
 
 @final
 @dataclass(frozen=True)
@@ -83,15 +79,19 @@ def plan(buffers: tuple[Buffer, ...], alignment: int = ALIGNMENT) -> tuple[dict[
     Source: Pisarchyk and Lee (2020), Efficient Memory Management for Deep Neural Net Inference, "greedy by size"; LiteRT's
     arena_planner.cc and LiteRT Micro's greedy_memory_planner.cc do the same.
     """
-    placed: list[tuple[int, Buffer]] = []
-    for buffer in sorted(buffers, key=lambda b: (-b.bytes, b.first, b.tensor)):
-        at = 0
-        for offset, other in sorted((p for p in placed if p[1].meets(buffer)), key=lambda p: p[0]):
-            if at + buffer.bytes <= offset:
-                break
-            at = max(at, -(-(offset + other.bytes) // alignment) * alignment)
-        placed.append((at, buffer))
-    return {b.tensor: o for o, b in placed}, max((o + b.bytes for o, b in placed), default=0)
+    order = sorted(buffers, key=lambda b: (-b.bytes, b.first, b.tensor))
+    spans, offsets = (
+        np.array([(b.first, b.last, b.bytes) for b in order], np.int64).reshape(-1, 3),
+        np.zeros(len(order), np.int64),
+    )
+    for n, (first, last, size) in enumerate(spans):
+        meeting = np.flatnonzero((spans[:n, 0] <= last) & (spans[:n, 1] >= first))
+        meeting = meeting[np.argsort(offsets[meeting], kind="stable")]
+        starts, ends = offsets[meeting], -(-(offsets[meeting] + spans[meeting, 2]) // alignment) * alignment
+        free = np.append(0, np.maximum.accumulate(ends))  # where the gap before each begins, and what lies behind all
+        fits = np.append(free[:-1] + size <= starts, [True])
+        offsets[n] = free[int(fits.argmax())]
+    return {b.tensor: int(o) for b, o in zip(order, offsets, strict=True)}, int((offsets + spans[:, 2]).max(initial=0))
 
 
 def itemsize(dtype: str) -> int:

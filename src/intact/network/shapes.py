@@ -12,8 +12,8 @@ import torch
 from intact.errors import ModelError, located
 from intact.network.graph import Graph, Op, Tensor
 from intact.numbers.affine import Affine, Format
-from intact.ops.base import infer_shapes
 from intact.ops.call import Shape, as_tuple
+from intact.ops.inference import Allowance, infer_shapes, known_values
 
 #: Batches that a graph is tried with: a dimension that is 2 by chance is not 5.
 _BATCHES: Final = (2, 5)
@@ -31,23 +31,18 @@ def infer(graph: Graph, batch: int = 1, *, recorded: bool = True) -> dict[int, S
 
 def infer_values(graph: Graph, batch: int = 1, *, recorded: bool = True) -> dict[int, torch.Tensor]:
     """Like :func:`infer`: float tensors without data, and integers (shapes, axes) with the values that the shapes give them."""
-    values: dict[int, torch.Tensor] = {}
+    values, allowance = dict[int, torch.Tensor](), Allowance()
     for i, t in graph.tensors.items():
-        if t.data is not None and not t.is_float and not isinstance(t.format, Affine):
+        if t.data is not None and not t.is_float and not isinstance(t.format, Affine) and allowance.grants([t.data.shape]):
             values[i] = torch.from_numpy(np.array(t.data))
         elif t.data is not None or i in graph.starts:
-            values[i] = torch.empty(concrete(t, batch), device="meta", dtype=_meta_dtype(t.format))
+            values[i] = _bare(t, batch)
     for op in graph.ops:
         with located(f"op {graph.label(op)}"):
             if unmade := [graph[i].name for i in op.reads if i not in values]:
                 raise ModelError(f"reads {unmade[0]!r}, which nothing before it makes")
             inputs = [None if i is None else values[i] for i in op.inputs]
-            known = any(x is not None and not x.is_meta for x in inputs) and all(x is None or not x.is_meta for x in inputs)
-            if known and op.kind.repeatable:
-                computed = op.kind.compute(*inputs)
-                outputs = list(computed) if isinstance(computed, tuple) else [computed]
-            else:
-                outputs = _on_meta(graph, op, inputs)
+            outputs = _outputs(graph, op, inputs, allowance)
             if len(outputs) != len(op.outputs):
                 raise ModelError(f"has {len(op.outputs)} outputs where {len(outputs)} are computed")
             for i, y in zip(op.outputs, outputs, strict=True):
@@ -110,7 +105,7 @@ def _keeps_apart(op: Op, moves: set[int], one: Mapping[int, torch.Tensor], large
         whole, *rows = (
             as_tuple(op.kind.compute(*(None if i is None else given[i] for i in op.inputs))) for given in (together, *alone)
         )
-    except (ModelError, RuntimeError, IndexError, ValueError):
+    except (ModelError, RuntimeError, LookupError, ValueError, ArithmeticError):
         return False
     return all(_alike(y, torch.cat(parts)) for y, *parts in zip(whole, *rows, strict=True))
 
@@ -131,18 +126,23 @@ def concrete(tensor: Tensor, batch: int = 1) -> Shape:
     return tuple(batch if n is None else n for n in tensor.shape)
 
 
-def _on_meta(graph: Graph, op: Op, inputs: list[torch.Tensor | None]) -> list[torch.Tensor]:
-    # Floats that stem from shapes, and bools, which are masks, are known; beside tensors without data their shape counts.
-    inputs = [x.to("meta") if x is not None and (_is_value(x) or not op.kind.repeatable) else x for x in inputs]
+def _outputs(graph: Graph, op: Op, inputs: list[torch.Tensor | None], allowance: Allowance) -> list[torch.Tensor]:
+    """What the op makes: with values where all that it reads is known, or it reads no more than shapes; else without data."""
     if op.kind.of_shapes:
         return list(as_tuple(op.kind.compute(*inputs)))
+    given = [x for x in inputs if x is not None]
+    if given and op.kind.repeatable and not any(x.is_meta for x in given):
+        made = known_values(op.kind, inputs, allowance)
+        if made is not None:
+            return list(made)
     shapes = infer_shapes(op.kind, inputs)
     dtypes = (_meta_dtype(graph[i].format) for i in op.outputs)
     return [torch.empty(shape, device="meta", dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=False)]
 
 
-def _is_value(x: torch.Tensor) -> bool:
-    return x.is_floating_point() or x.dtype == torch.bool
+def _bare(t: Tensor, batch: int) -> torch.Tensor:
+    """A tensor of the network without its data."""
+    return torch.empty(concrete(t, batch), device="meta", dtype=_meta_dtype(t.format))
 
 
 def _meta_dtype(fmt: Format) -> torch.dtype:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from math import prod
 from typing import Final, TypeAlias
 
@@ -12,8 +13,9 @@ from intact.errors import ModelError
 from intact.network.graph import Graph, Op
 from intact.network.shapes import concrete, infer
 from intact.network.weighted import weighted
-from intact.numbers.affine import Affine, bias_format, limits
+from intact.numbers.affine import Affine, Index, bias_format, limits
 from intact.ops.base import Fixed, SameAsInput
+from intact.ops.call import LARGEST
 
 _STORED: Final = {"int4": "int8"}
 
@@ -23,11 +25,21 @@ def verify(graph: Graph, *, kernels: bool = True) -> Graph:
 
     Without ``kernels``, scales that contradict the kernels are let through, for a diagnosis to name.
     """
-    for _, rule in RULES:
-        for message in rule(graph) if kernels or rule is not _kernels_agree else ():
-            raise ModelError(message)
+    _obey(graph, (rule for _, rule in RULES if kernels or rule is not _kernels_agree))
     infer(graph)
     return graph
+
+
+def well_formed(graph: Graph) -> Graph:
+    """``graph`` itself, or ModelError with what keeps anything from being asked of it, such as its shapes."""
+    _obey(graph, _STRUCTURE)
+    return graph
+
+
+def _obey(graph: Graph, rules: Iterable[Rule]) -> None:
+    for rule in rules:
+        for message in rule(graph):
+            raise ModelError(message)
 
 
 # ---- the rules ----------------------------------------------------------------------------------------------------------
@@ -42,6 +54,52 @@ def _ids_are_known(graph: Graph) -> Iterator[str]:
     for i, t in graph.tensors.items():
         if i != t.id:
             yield f"tensor {t.id} is filed under {i}"
+    for signature in graph.signatures:
+        for (name, i), ends in [(p, graph.inputs) for p in signature.inputs] + [(p, graph.outputs) for p in signature.outputs]:
+            if i not in ends:
+                side = "input" if ends is graph.inputs else "output"
+                yield f"signature {signature.key!r} calls {name!r} an {side}, which is none of the network's"
+
+
+def _ends_are_told_apart(graph: Graph) -> Iterator[str]:
+    """Samples and results go by name."""
+    for side, names in (("inputs", graph.input_names), ("outputs", graph.output_names)):
+        for name, count in Counter(names).items():
+            if count > 1:
+                yield f"{count} {side} are called {name!r}; export the model again with a name for each"
+    for i in graph.inputs:
+        if graph[i].is_constant:
+            yield f"input {graph[i].name!r} is a constant"
+
+
+def _operands_are_there(graph: Graph) -> Iterator[str]:
+    """No op reads more than its kind has a use for, nor less than it needs."""
+    for op in graph.ops:
+        if not op.outputs:
+            yield f"an op {op.kind.name} makes nothing"
+            continue
+        least, most = op.kind.takes
+        count = len(op.inputs)
+        if not least <= count <= most:
+            wanted = f"{least}" if least == most else f"{least} to {most}"
+            yield f"op {graph.label(op)} reads {count} tensors, and {op.kind.name} takes {wanted}"
+
+
+def _sizes_are_possible(graph: Graph) -> Iterator[str]:
+    """No tensor is larger than any device could hold, and none that is computed is empty: nothing could be learned of it.
+
+    How much an op gives that we do not know may depend on the numbers, so that nothing behind one has a size that is certain.
+    """
+    unsure = set[int]()
+    for op in graph.ops:
+        if op.kind.unknown or unsure.intersection(op.reads):
+            unsure.update(op.outputs)
+    for t in graph.tensors.values():
+        shape = concrete(t)
+        if not t.is_constant and prod(shape) > LARGEST:
+            yield f"tensor {t.name!r} of shape {list(t.shape)} is larger than any device could hold"
+        if 0 in shape and t.id not in unsure and not (t.is_constant and isinstance(t.format, Index)):
+            yield f"tensor {t.name!r} of shape {list(t.shape)} holds no numbers"
 
 
 def _ops_are_in_order(graph: Graph) -> Iterator[str]:
@@ -91,6 +149,8 @@ def _weights_fit(graph: Graph) -> Iterator[str]:
     for op in graph.ops:
         found = weighted(graph, op)
         if found is None:
+            if op.kind.weight is not None and _operands(op) > 1:
+                yield f"op {graph.label(op)} reads whole numbers where it multiplies real ones by its weight"
             continue
         (w, x, y), what = (concrete(t) for t in (found.weight, found.data, graph[op.output])), f"op {graph.label(op)}"
         if not found.takes_its_data:
@@ -101,6 +161,12 @@ def _weights_fit(graph: Graph) -> Iterator[str]:
             yield f"{what} has a bias of shape {list(found.bias.shape)}, and {made}"
         if y[-1:] != (w[found.axis],):
             yield f"{what} is recorded as giving shape {list(y)}, and {made}"
+
+
+def _operands(op: Op) -> int:
+    """How many inputs are there of an op with a weight, without its bias."""
+    bias = None if op.kind.weight is None else op.kind.weight.bias
+    return sum(i is not None and n != bias for n, i in enumerate(op.inputs))
 
 
 def _formats_are_valid(graph: Graph) -> Iterator[str]:
@@ -151,11 +217,23 @@ def _bias_fits(graph: Graph, op: Op) -> Iterator[str]:
 
 RULES: Final[tuple[tuple[str, Rule], ...]] = (
     ("ids are known", _ids_are_known),
+    ("operands are there", _operands_are_there),
     ("only the batch is open", _batch_is_axis_0),
+    ("sizes are possible", _sizes_are_possible),
+    ("ends are told apart", _ends_are_told_apart),
     ("ops are in order", _ops_are_in_order),
     ("constants hold what they say", _constants_hold_what_they_say),
     ("states fit", _states_fit),
     ("weights fit", _weights_fit),
     ("formats are valid", _formats_are_valid),
     ("kernels agree", _kernels_agree),
+)
+#: What must hold before shapes are inferred or anything is computed.
+_STRUCTURE: Final = (
+    _ids_are_known,
+    _operands_are_there,
+    _batch_is_axis_0,
+    _sizes_are_possible,
+    _ends_are_told_apart,
+    _ops_are_in_order,
 )

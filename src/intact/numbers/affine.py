@@ -32,6 +32,8 @@ _LIMITS: Final = {
     "int32": (-(2**31), 2**31 - 1),
     "int64": (-(2**63), 2**63 - 1),
 }
+#: The types of stored integers that may stand for real numbers.
+QUANTIZED: Final = frozenset(_LIMITS)
 _TORCH: Final = {
     "int4": torch.int8,
     "int8": torch.int8,

@@ -120,6 +120,7 @@ class PRelu(Costless):
     """``x if x > 0 else alpha * x``, alpha a tensor that broadcasts against x."""
 
     name: ClassVar[str] = "PRELU"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         x, alpha = present(inputs[0], "x"), present(inputs[1], "alpha")

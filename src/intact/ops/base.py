@@ -2,8 +2,8 @@
 
 An op kind is a final frozen dataclass under :class:`OpKind`. Its fields are its options, its ``compute`` is its float
 meaning in torch, and class variables are the facts that others ask for, so that nobody asks for a kind by its class. Shapes
-are not written a second time: they are read off ``compute`` on meta tensors (:func:`infer_shapes`). Image tensors are NHWC
-throughout, as in LiteRT.
+are not written a second time: they are read off ``compute`` on meta tensors (:mod:`intact.ops.inference`). Image tensors are
+NHWC throughout, as in LiteRT.
 
 Abstract or final: what several kinds share is a class between that nothing below overrides, such as :class:`FloatOnly`,
 :class:`Moves` or :class:`Activated`. Only methods of :class:`OpKind` that say that there is nothing to say are overridden.
@@ -15,7 +15,7 @@ import abc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, ClassVar, Literal, Self, TypeAlias, final
+from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, final
 
 import numpy as np
 import torch
@@ -32,6 +32,9 @@ Padding: TypeAlias = Literal["same", "valid"]
 Function: TypeAlias = Callable[..., Tensor]
 #: ``extreme``: the larger or smaller operand; ``choice``: the operand that a condition names.
 Combination: TypeAlias = Literal["sum", "difference", "product", "quotient", "extreme", "choice"]
+
+#: Operands of an op that takes any number.
+MANY: Final = 1 << 16
 
 
 @final
@@ -76,6 +79,8 @@ class OpKind(abc.ABC):
     """One kind of op with its options. Subclasses are final frozen dataclasses; ``name`` is LiteRT's operator name."""
 
     name: ClassVar[str]
+    #: How many operands it has, at least and at most, with those that are left out before the last.
+    takes: ClassVar[tuple[int, int]] = (1, 1)
     range_rule: ClassVar[RangeRule] = Free()
     weight: ClassVar[Weight | None] = None
     #: The least step of an operand that every kernel takes, in steps of the output; 0: any.
@@ -109,7 +114,7 @@ class OpKind(abc.ABC):
     def compute(self, *inputs: Tensor | None) -> Tensor | tuple[Tensor, ...]:
         """Float semantics: NHWC tensors in (None: an optional input left out), output or tuple of outputs out.
 
-        Integer inputs (axes, shapes, paddings) are constants on the CPU and may be read with ``tolist``.
+        Integer inputs (axes, shapes, paddings) are constants, which :func:`~intact.ops.call.integers` reads.
         """
 
     @abc.abstractmethod
@@ -335,18 +340,7 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[in
 
     Worked: size 32, kernel 3, stride 2 -> (0, 1). Source: LiteRT kernels/padding.h.
     """
+    if min(kernel, stride, dilation) < 1:
+        raise ModelError(f"a window of {kernel} in steps of {stride}, {dilation} apart")
     total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
     return total // 2, total - total // 2
-
-
-def infer_shapes(kind: OpKind, inputs: Sequence[Tensor | None]) -> tuple[Shape, ...]:
-    """Output shapes, by computing on meta tensors (integer constants stay real). Raises ModelError when they do not fit."""
-    try:
-        with torch.no_grad():
-            return tuple(tuple(y.shape) for y in as_tuple(kind.compute(*inputs)))
-    except UnsupportedError:
-        raise
-    except (RuntimeError, IndexError, ValueError, TypeError, OverflowError, AttributeError) as error:
-        shapes = ", ".join("-" if x is None else str(list(x.shape)) for x in inputs)
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"inputs of shape {shapes} do not fit ({first})") from error

@@ -55,6 +55,7 @@ class SpaceToBatchNd(Rearranges):
     """
 
     name: ClassVar[str] = "SPACE_TO_BATCH_ND"
+    takes: ClassVar[tuple[int, int]] = (3, 3)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         x, block, pads = present(inputs[0], "x"), integers(inputs[1], "block sizes"), integers(inputs[2], "paddings")
@@ -78,6 +79,7 @@ class BatchToSpaceNd(Rearranges):
     """The way back: [n prod(b), s..., c] to [n, s b - crops..., c]. Inputs (x, block sizes b [m], crops [m, 2])."""
 
     name: ClassVar[str] = "BATCH_TO_SPACE_ND"
+    takes: ClassVar[tuple[int, int]] = (3, 3)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         x, block, crops = present(inputs[0], "x"), integers(inputs[1], "block sizes"), integers(inputs[2], "crops")

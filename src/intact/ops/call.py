@@ -30,6 +30,11 @@ CLAMPS: Final[Mapping[str, tuple[float, float] | None]] = {
     "tanh": None,
 }
 
+#: Elements of the largest tensor that a network may make: a gibibyte of real numbers.
+LARGEST: Final = 1 << 28
+#: More axes than these no tensor has, and more numbers no list of sizes.
+_MOST_SIZES: Final = 1 << 12
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -84,17 +89,47 @@ def present(x: Tensor | None, what: str) -> Tensor:
     return x
 
 
+@final
+class Stated(Tensor):
+    """Whole numbers without data, which only :func:`integers` reads: with them shapes follow, and nothing is computed."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # it makes plain tensors
+    numbers: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor) -> Tensor:
+        """``x`` in this way; real numbers and bools by their shape alone."""
+        bare = x.to("meta")
+        if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+            return bare
+        made = bare.as_subclass(cls)
+        made.numbers = x
+        return made
+
+
 def integers(x: Tensor | None, what: str) -> tuple[int, ...]:
-    """The values of an integer constant; ModelError when it is computed at run time instead."""
+    """The values of an integer constant, which say a shape or axes; UnsupportedError when it is computed at run time."""
     x = present(x, what)
+    if isinstance(x, Stated):
+        x = x.numbers
+    if x.numel() > _MOST_SIZES:
+        raise ModelError(f"{what} of {x.numel():,} numbers")
     if x.is_meta or x.is_floating_point():
         raise UnsupportedError(f"{what} is computed at run time; only constant {what} can be quantized")
     return tuple(int(v) for v in x.reshape(-1).tolist())
 
 
+def integer(x: Tensor | None, what: str) -> int:
+    """The value of a constant that is one whole number."""
+    values = integers(x, what)
+    if len(values) != 1:
+        raise ModelError(f"{what} of {len(values)} numbers, where one is meant")
+    return values[0]
+
+
 def bounded(shape: Shape) -> Shape:
-    """``shape``, unless a tensor of it would be absurd (2**31 elements or a negative side): the file is corrupt then."""
-    if min(shape, default=1) < 0 or prod(shape) >= 2**31:
+    """``shape``, unless a tensor of it would be absurd (beyond LARGEST, or with a negative side): the file is corrupt then."""
+    if min(shape, default=1) < 0 or prod(shape) > LARGEST:
         raise ModelError(f"a tensor of shape {list(shape)}")
     return shape
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from intact.annotations import Values
+from intact.errors import ModelError
 from intact.ops.base import Padding, Weight, WeightedKind, accumulate, same_padding
 from intact.ops.call import Activation, Call, Shape, activate, bounded, integers, present
 
@@ -42,6 +43,7 @@ class _Sliding(WeightedKind):
         (top, bottom), (left, right) = ends
         if top == bottom and left == right:
             return x, (top, left)
+        bounded((*x.shape[:1], x.shape[1] + top + bottom, x.shape[2] + left + right, *x.shape[3:]))
         return F.pad(x, (0, 0, left, right, top, bottom)), (0, 0)
 
     def reads(self, x: Shape, weight: Shape) -> int:
@@ -58,6 +60,7 @@ class Conv2D(_Sliding):
     """``activation(conv(x, w) + b)``: x [n, h, w, c_in], w [c_out, kh, kw, c_in / groups], b [c_out]."""
 
     name: ClassVar[str] = "CONV_2D"
+    takes: ClassVar[tuple[int, int]] = (2, 3)
     weight: ClassVar[Weight] = Weight(input=1, axis=0, bias=2)
     stride: tuple[int, int] = (1, 1)
     padding: Padding = "valid"
@@ -98,6 +101,7 @@ class DepthwiseConv2D(_Sliding):
     """``activation(conv(x, w) + b)`` channel by channel: x [n, h, w, c], w [1, kh, kw, c * m], b [c * m], m = multiplier."""
 
     name: ClassVar[str] = "DEPTHWISE_CONV_2D"
+    takes: ClassVar[tuple[int, int]] = (2, 3)
     weight: ClassVar[Weight] = Weight(input=1, axis=3, bias=2)
     stride: tuple[int, int] = (1, 1)
     padding: Padding = "valid"
@@ -134,6 +138,7 @@ class TransposeConv(WeightedKind):
     """
 
     name: ClassVar[str] = "TRANSPOSE_CONV"
+    takes: ClassVar[tuple[int, int]] = (3, 4)
     weight: ClassVar[Weight] = Weight(input=1, axis=0, bias=3)
     stride: tuple[int, int] = (1, 1)
     padding: Padding = "valid"
@@ -141,8 +146,12 @@ class TransposeConv(WeightedKind):
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         size = bounded(integers(inputs[0], "output shape"))
+        if len(size) != 4:
+            raise ModelError(f"an output of shape {list(size)}")
         w, x = present(inputs[1], "weight"), present(inputs[2], "x")
         bias = inputs[3] if len(inputs) > 3 else None
+        reach = (x.shape[1 + i] * self.stride[i] + w.shape[1 + i] for i in (0, 1))
+        bounded((x.shape[0], *reach, w.shape[0]))
         full = F.conv_transpose2d(to_nchw(x), w.permute(3, 0, 1, 2), None, self.stride)
         pads = [
             same_padding(size[1 + i], w.shape[1 + i], self.stride[i], 1) if self.padding == "same" else (0, 0) for i in (0, 1)

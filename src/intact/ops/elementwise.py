@@ -16,7 +16,7 @@ from torch import Tensor
 
 from intact.numbers import fixed_point as fixed
 from intact.numbers.arithmetic import aligned
-from intact.ops.base import Activated, Combination, Costless, FloatOnly, Function, Maps, Picks
+from intact.ops.base import MANY, Activated, Combination, Costless, FloatOnly, Function, Maps, Picks
 from intact.ops.call import Activation, Call, Shape, activate, present
 from intact.ops.scales import ONE, Passed, alike, times, unscaled
 
@@ -53,6 +53,7 @@ class Add(_Addition):
     """``activation(a + b)``."""
 
     name: ClassVar[str] = "ADD"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     combines: ClassVar[Combination | None] = "sum"
     takes_infinity: ClassVar[bool] = True
     sign: ClassVar[int] = 1
@@ -68,6 +69,7 @@ class Sub(_Addition):
     """``activation(a - b)``."""
 
     name: ClassVar[str] = "SUB"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     combines: ClassVar[Combination | None] = "difference"
     sign: ClassVar[int] = -1
     activation: Activation = "none"
@@ -82,6 +84,7 @@ class Mul(Activated):
     """``activation(a * b)``."""
 
     name: ClassVar[str] = "MUL"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     combines: ClassVar[Combination | None] = "product"
     cheap: ClassVar[bool] = True
     activation: Activation = "none"
@@ -110,6 +113,7 @@ class Div(Activated, FloatOnly):
     """``activation(a / b)``."""
 
     name: ClassVar[str] = "DIV"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     combines: ClassVar[Combination | None] = "quotient"
     activation: Activation = "none"
 
@@ -128,6 +132,7 @@ class AddN(FloatOnly):
     """The sum of any number of tensors of one shape, from the first on."""
 
     name: ClassVar[str] = "ADD_N"
+    takes: ClassVar[tuple[int, int]] = (1, MANY)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         total = present(inputs[0], "value")
@@ -142,6 +147,7 @@ class SquaredDifference(Costless):
     """``(a - b)^2``."""
 
     name: ClassVar[str] = "SQUARED_DIFFERENCE"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.square(present(inputs[0], "a") - present(inputs[1], "b"))
@@ -160,6 +166,7 @@ class Pow(Maps):
     """``a ** b``."""
 
     name: ClassVar[str] = "POW"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     function: ClassVar[Function] = staticmethod(torch.pow)
 
 
@@ -169,6 +176,7 @@ class Maximum(Picks):
     """``max(a, b)``; it picks numbers, so all three share one scale. Source: LiteRT maximum_minimum.cc."""
 
     name: ClassVar[str] = "MAXIMUM"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     combines: ClassVar[Combination | None] = "extreme"
     takes_infinity: ClassVar[bool] = True
 
@@ -185,6 +193,7 @@ class Minimum(Picks):
     """``min(a, b)``; it picks numbers, so all three share one scale. Source: LiteRT maximum_minimum.cc."""
 
     name: ClassVar[str] = "MINIMUM"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     combines: ClassVar[Combination | None] = "extreme"
     takes_infinity: ClassVar[bool] = True
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from intact.errors import ModelError
 from intact.ops.base import Counts, FloatOnly, Moves, Rearranges
-from intact.ops.call import bounded, integers, present
+from intact.ops.call import bounded, integer, integers, present
 from intact.ops.scales import ONE, Passed, picked
 
 
@@ -24,6 +24,7 @@ class EmbeddingLookup(Rearranges):
     """The rows of the table [v, ...], which is the second input, at the ids [n] in the first."""
 
     name: ClassVar[str] = "EMBEDDING_LOOKUP"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         ids, table = present(inputs[0], "ids"), present(inputs[1], "table")
@@ -36,6 +37,7 @@ class GatherNd(Rearranges):
     """``y[i...] = x[index[i..., :]]``: the last axis of the indices, the second input, counts the first axes of x."""
 
     name: ClassVar[str] = "GATHER_ND"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         x, index = present(inputs[0], "x"), present(inputs[1], "indices")
@@ -50,6 +52,7 @@ class ScatterNd(FloatOnly):
     """Zeros of the shape in the third input, to which the updates, the second, are added at the indices in the first."""
 
     name: ClassVar[str] = "SCATTER_ND"
+    takes: ClassVar[tuple[int, int]] = (3, 3)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         index, updates, shape = present(inputs[0], "indices"), present(inputs[1], "updates"), integers(inputs[2], "shape")
@@ -77,9 +80,10 @@ class TopK(Moves):
     """The k largest along the last axis, largest first, and their indices; of equal ones the first comes first."""
 
     name: ClassVar[str] = "TOPK_V2"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
 
     def compute(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
-        x, (k,) = present(inputs[0], "x"), integers(inputs[1], "k")
+        x, k = present(inputs[0], "x"), integer(inputs[1], "k")
         values, order = torch.sort(x, dim=-1, descending=True, stable=True)
         if not 0 <= k <= x.shape[-1]:
             raise ModelError(f"the {k} largest of {x.shape[-1]}")
@@ -87,7 +91,7 @@ class TopK(Moves):
 
     def passes(self, *marks: Tensor | None) -> Passed:
         one = picked(lambda m: m.amax(-1, keepdim=True), present(marks[0], "x"))
-        (k,) = integers(marks[1], "k")
+        k = integer(marks[1], "k")
         if one is None:
             return None
         mark = one[0].expand(*one[0].shape[:-1], k)
@@ -100,10 +104,11 @@ class OneHot(Rearranges):
     """The third input where the index, the first, counts along a new ``axis`` of the length in the second; else the fourth."""
 
     name: ClassVar[str] = "ONE_HOT"
+    takes: ClassVar[tuple[int, int]] = (4, 4)
     axis: int = -1
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        index, (depth,) = present(inputs[0], "indices"), integers(inputs[1], "depth")
+        index, depth = present(inputs[0], "indices"), integer(inputs[1], "depth")
         on, off = present(inputs[2], "on value").reshape(()), present(inputs[3], "off value").reshape(())
         axis = self.axis % (index.dim() + 1)
         bounded((*index.shape[:axis], depth, *index.shape[axis:]))
@@ -118,6 +123,7 @@ class Fill(Rearranges):
     """A tensor of the shape in the first input, full of the second."""
 
     name: ClassVar[str] = "FILL"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[1], "value").reshape(()).expand(bounded(integers(inputs[0], "shape"))).contiguous()
@@ -140,13 +146,15 @@ class Range(FloatOnly):
     """Whole numbers from the first input up to, and without, the second in steps of the third."""
 
     name: ClassVar[str] = "RANGE"
+    takes: ClassVar[tuple[int, int]] = (3, 3)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        start, limit, step = (integers(x, "bound")[0] for x in inputs)
+        start, limit, step = (integer(x, "bound") for x in inputs)
         if step == 0:
             raise ModelError("a range in steps of 0")
         bounded((len(range(start, limit, step)),))
-        return torch.arange(start, limit, step, dtype=present(inputs[0], "start").dtype)
+        like = present(inputs[0], "start")
+        return torch.arange(start, limit, step, dtype=like.dtype, device=like.device)
 
 
 @final
@@ -167,6 +175,7 @@ class BroadcastArgs(FloatOnly):
     """The shape that two shapes broadcast to."""
 
     name: ClassVar[str] = "BROADCAST_ARGS"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         a, b = (torch.empty(bounded(integers(x, "shape")), device="meta") for x in inputs)

@@ -19,6 +19,7 @@ class Greater(Maps):
     """``a > b`` as bools."""
 
     name: ClassVar[str] = "GREATER"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     discerns: ClassVar[bool] = True
     function: ClassVar[Function] = staticmethod(torch.gt)
 
@@ -29,6 +30,7 @@ class GreaterEqual(Maps):
     """``a >= b`` as bools."""
 
     name: ClassVar[str] = "GREATER_EQUAL"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     discerns: ClassVar[bool] = True
     function: ClassVar[Function] = staticmethod(torch.ge)
 
@@ -39,6 +41,7 @@ class Less(Maps):
     """``a < b`` as bools."""
 
     name: ClassVar[str] = "LESS"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     discerns: ClassVar[bool] = True
     function: ClassVar[Function] = staticmethod(torch.lt)
 
@@ -49,6 +52,7 @@ class LessEqual(Maps):
     """``a <= b`` as bools."""
 
     name: ClassVar[str] = "LESS_EQUAL"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     discerns: ClassVar[bool] = True
     function: ClassVar[Function] = staticmethod(torch.le)
 
@@ -59,6 +63,7 @@ class Equal(Maps):
     """``a == b`` as bools."""
 
     name: ClassVar[str] = "EQUAL"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     discerns: ClassVar[bool] = True
     function: ClassVar[Function] = staticmethod(torch.eq)
 
@@ -69,6 +74,7 @@ class NotEqual(Maps):
     """``a != b`` as bools."""
 
     name: ClassVar[str] = "NOT_EQUAL"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     discerns: ClassVar[bool] = True
     function: ClassVar[Function] = staticmethod(torch.ne)
 
@@ -79,6 +85,7 @@ class LogicalAnd(Maps):
     """``a and b`` of bools."""
 
     name: ClassVar[str] = "LOGICAL_AND"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     function: ClassVar[Function] = staticmethod(torch.logical_and)
 
 
@@ -88,6 +95,7 @@ class LogicalOr(Maps):
     """``a or b`` of bools."""
 
     name: ClassVar[str] = "LOGICAL_OR"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     function: ClassVar[Function] = staticmethod(torch.logical_or)
 
 
@@ -106,6 +114,7 @@ class Select(Moves):
     """``a`` where the condition holds, else ``b``: all of one shape, or a condition [n] that picks whole slices."""
 
     name: ClassVar[str] = "SELECT"
+    takes: ClassVar[tuple[int, int]] = (3, 3)
     combines: ClassVar[Combination | None] = "choice"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
@@ -124,6 +133,7 @@ class SelectV2(Moves):
     """``a`` where the condition holds, else ``b``, with broadcasting. Kernels copy stored integers: one scale for all."""
 
     name: ClassVar[str] = "SELECT_V2"
+    takes: ClassVar[tuple[int, int]] = (3, 3)
     combines: ClassVar[Combination | None] = "choice"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:

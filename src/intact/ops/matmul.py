@@ -25,6 +25,7 @@ class FullyConnected(WeightedKind):
     """``activation(x w^T + b)``: x [..., in], w [out, in], b [out]; x is flattened to [n, in] unless ``keep_dims``."""
 
     name: ClassVar[str] = "FULLY_CONNECTED"
+    takes: ClassVar[tuple[int, int]] = (2, 3)
     weight: ClassVar[Weight] = Weight(input=1, axis=0, bias=2)
     activation: Activation = "none"
     keep_dims: bool = False
@@ -63,6 +64,7 @@ class BatchMatMul(OpKind):
     """``a b`` over the last two axes, either one transposed first."""
 
     name: ClassVar[str] = "BATCH_MATMUL"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     adj_x: bool = False
     adj_y: bool = False
     asymmetric_inputs: bool = False

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from intact.errors import UnsupportedError
 from intact.numbers.affine import Affine, Format, dequantize, quantize
-from intact.ops.base import Costless
+from intact.ops.base import MANY, Costless
 from intact.ops.call import Call, Shape, bounded, present
 
 #: The runtime's word on what an op makes of stored tensors, for one run or several: its computed inputs in order (constants are
@@ -63,6 +63,7 @@ class Opaque(Costless):
     """
 
     unknown: ClassVar[bool] = True
+    takes: ClassVar[tuple[int, int]] = (0, MANY)
     repeatable: ClassVar[bool] = False  # as far as anybody knows
     differentiable: ClassVar[bool] = False
     name: str  # type: ignore[misc]  # of this op, not of a class: the operator's, or CUSTOM with its name

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from intact.errors import UnsupportedError
+from intact.errors import ModelError, UnsupportedError
 from intact.numbers.affine import Affine, symmetric_from_absmax
 from intact.ops.base import OpKind, no_integers
 from intact.ops.call import Activation, Call, Shape, activate, present
@@ -28,6 +28,8 @@ HIDDEN, CELL = 18, 19
 _LAYER_NORM: Final = (20, 21, 22, 23)
 #: The coarsest step of a cell state that kernels take, and the finest that is of use (a range of 1).
 _CELL_STEPS: Final = (-9, -15)
+#: Steps of the longest sequence.
+_MOST_STEPS: Final = 1 << 16
 
 
 @final
@@ -45,6 +47,7 @@ class UnidirectionalSequenceLstm(OpKind):
     """
 
     name: ClassVar[str] = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+    takes: ClassVar[tuple[int, int]] = (20, 24)
     activation: Activation = "tanh"
     cell_clip: float = 0.0
     proj_clip: float = 0.0
@@ -56,7 +59,11 @@ class UnidirectionalSequenceLstm(OpKind):
         if self.diagonal or any(i < len(inputs) and inputs[i] is not None for i in _LAYER_NORM):
             raise UnsupportedError("an LSTM with layer normalization or diagonal recurrent weights is not supported")
         x = present(inputs[0], "x")
-        steps = x.unbind(0 if self.time_major else 1)
+        axis = 0 if self.time_major else 1
+        if x.dim() != 3 or not 0 < x.shape[axis] <= _MOST_STEPS:
+            raise ModelError(f"a sequence of shape {list(x.shape)}")
+        count = x.shape[axis]
+        steps = (x.narrow(axis, 0, 1) if x.is_meta else x).unbind(axis)
         units, width = present(inputs[INPUT_WEIGHTS[3]], "weights").shape[0], self._width(inputs)
         h = _state(inputs, HIDDEN, (steps[0].shape[0], width), x)
         c = _state(inputs, CELL, (steps[0].shape[0], units), x)
@@ -65,7 +72,8 @@ class UnidirectionalSequenceLstm(OpKind):
             h, c = self._step(inputs, step, h, c)
             hidden.append(h)
             cells.append(c)
-        axis = 0 if self.time_major else 1
+        if x.is_meta:  # every step has the shapes of the first
+            hidden, cells = hidden * count, cells * count
         return torch.stack(hidden, axis), h, c, torch.stack(cells, axis)
 
     def _step(self, inputs: Sequence[Tensor | None], x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:

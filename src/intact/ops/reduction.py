@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from intact.ops.base import Costless, Counts, FloatOnly, Picks
-from intact.ops.call import Call, integers, present
+from intact.ops.call import Call, integer, integers, present
 from intact.ops.scales import Passed, averaged, picked
 
 
@@ -41,6 +41,7 @@ class Mean(Costless):
     """The mean over axes."""
 
     name: ClassVar[str] = "MEAN"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     keep_dims: bool = False
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
@@ -60,6 +61,7 @@ class Sum(Costless):
     """The sum over axes."""
 
     name: ClassVar[str] = "SUM"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     keep_dims: bool = False
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
@@ -79,6 +81,7 @@ class ReduceProd(FloatOnly):
     """The product over axes."""
 
     name: ClassVar[str] = "REDUCE_PROD"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     keep_dims: bool = False
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
@@ -91,6 +94,7 @@ class ReduceMax(Picks):
     """The largest over axes; it picks numbers, so input and output share one scale."""
 
     name: ClassVar[str] = "REDUCE_MAX"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     keep_dims: bool = False
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
@@ -106,6 +110,7 @@ class ReduceMin(Picks):
     """The smallest over axes; it picks numbers, so input and output share one scale."""
 
     name: ClassVar[str] = "REDUCE_MIN"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     keep_dims: bool = False
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
@@ -121,10 +126,11 @@ class ArgMin(Counts):
     """The index of the smallest along one axis, which the second input holds."""
 
     name: ClassVar[str] = "ARG_MIN"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     dtype: str = "int64"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        (axis,) = integers(inputs[1], "axis")
+        axis = integer(inputs[1], "axis")
         return torch.argmin(present(inputs[0], "x"), axis).to(getattr(torch, self.dtype))
 
 
@@ -134,6 +140,7 @@ class ReduceAny(FloatOnly):
     """Whether any bool over axes is true."""
 
     name: ClassVar[str] = "REDUCE_ANY"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     keep_dims: bool = False
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
@@ -146,6 +153,7 @@ class ReduceAll(FloatOnly):
     """Whether every bool over axes is true."""
 
     name: ClassVar[str] = "REDUCE_ALL"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     keep_dims: bool = False
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
@@ -159,11 +167,12 @@ class Cumsum(FloatOnly):
     end if ``reverse``."""
 
     name: ClassVar[str] = "CUMSUM"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     exclusive: bool = False
     reverse: bool = False
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        x, (axis,) = present(inputs[0], "x"), integers(inputs[1], "axis")
+        x, axis = present(inputs[0], "x"), integer(inputs[1], "axis")
         x = x.flip(axis) if self.reverse else x
         if self.exclusive and x.shape[axis]:
             x = torch.cat([torch.zeros_like(x.narrow(axis, 0, 1)), x.narrow(axis, 0, x.shape[axis] - 1)], axis)
@@ -177,8 +186,9 @@ class ArgMax(Counts):
     """The index of the largest along one axis, which the second input holds."""
 
     name: ClassVar[str] = "ARG_MAX"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     dtype: str = "int64"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        (axis,) = integers(inputs[1], "axis")
+        axis = integer(inputs[1], "axis")
         return torch.argmax(present(inputs[0], "x"), axis).to(getattr(torch, self.dtype))

@@ -52,6 +52,7 @@ class FloorDiv(Maps):
     """``floor(a / b)``."""
 
     name: ClassVar[str] = "FLOOR_DIV"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     function: ClassVar[Function] = staticmethod(torch.floor_divide)
 
 
@@ -61,4 +62,5 @@ class FloorMod(Maps):
     """``a - b floor(a / b)``: it has the sign of b."""
 
     name: ClassVar[str] = "FLOOR_MOD"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     function: ClassVar[Function] = staticmethod(torch.remainder)

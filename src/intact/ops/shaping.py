@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import ClassVar, Final, Literal, final
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from intact.errors import ModelError
-from intact.ops.base import Activated, Counts, Moves, Rearranges
-from intact.ops.call import Activation, activate, bounded, integers, present
+from intact.ops.base import MANY, Activated, Counts, Moves, Rearranges
+from intact.ops.call import Activation, activate, bounded, integer, integers, present
 from intact.ops.scales import Passed, unscaled
+
+#: Tensors that one op may be taken apart into.
+_MOST_PARTS: Final = 1 << 16
 
 
 @final
@@ -25,6 +28,7 @@ class Reshape(Rearranges):
     """The same numbers in another shape: the second input's, else ``new_shape``; one dimension may be -1."""
 
     name: ClassVar[str] = "RESHAPE"
+    takes: ClassVar[tuple[int, int]] = (1, 2)
     new_shape: tuple[int, ...] | None = None
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
@@ -41,6 +45,7 @@ class Transpose(Rearranges):
     """Axes in another order."""
 
     name: ClassVar[str] = "TRANSPOSE"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x").permute(integers(inputs[1], "permutation"))
@@ -65,10 +70,10 @@ class ExpandDims(Rearranges):
     """With one more axis of length 1."""
 
     name: ClassVar[str] = "EXPAND_DIMS"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        (axis,) = integers(inputs[1], "axis")
-        return present(inputs[0], "x").unsqueeze(axis)
+        return present(inputs[0], "x").unsqueeze(integer(inputs[1], "axis"))
 
 
 def _pads(inputs: tuple[Tensor | None, ...]) -> list[int]:
@@ -86,6 +91,7 @@ class Pad(Rearranges):
     """Zeros around; paddings [rank, 2]."""
 
     name: ClassVar[str] = "PAD"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return F.pad(present(inputs[0], "x"), _pads(inputs))
@@ -97,6 +103,7 @@ class PadV2(Moves):
     """A value, which is the third input, around."""
 
     name: ClassVar[str] = "PADV2"
+    takes: ClassVar[tuple[int, int]] = (3, 3)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         x, pads, value = present(inputs[0], "x"), _pads(inputs), present(inputs[2], "value")
@@ -113,6 +120,7 @@ class MirrorPad(Rearranges):
     """The tensor's own values around, mirrored with (``symmetric``) or without the edge (``reflect``)."""
 
     name: ClassVar[str] = "MIRROR_PAD"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     mode: Literal["reflect", "symmetric"] = "reflect"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
@@ -124,12 +132,8 @@ class MirrorPad(Rearranges):
             size = x.shape[axis]
             if max(before, after) > size - edge:
                 raise ModelError(f"mirrored padding {before}, {after} is larger than axis {axis} of {size}")
-            index = [
-                *range(before - 1 + edge, edge - 1, -1),
-                *range(size),
-                *range(size - 1 - edge, size - 1 - edge - after, -1),
-            ]
-            x = x.index_select(axis, torch.tensor(index, device=x.device))
+            bounds = (before - 1 + edge, edge - 1, -1), (0, size, 1), (size - 1 - edge, size - 1 - edge - after, -1)
+            x = x.index_select(axis, torch.cat([torch.arange(*part, device=x.device) for part in bounds]))
         return x
 
 
@@ -139,6 +143,7 @@ class Concatenation(Activated, Moves):
     """Tensors one after the other along ``axis``."""
 
     name: ClassVar[str] = "CONCATENATION"
+    takes: ClassVar[tuple[int, int]] = (1, MANY)
     joins: ClassVar[Literal["along", "stacked"] | None] = "along"
     axis: int = 0
     activation: Activation = "none"
@@ -156,6 +161,7 @@ class Pack(Rearranges):
     """Tensors stacked along a new ``axis``."""
 
     name: ClassVar[str] = "PACK"
+    takes: ClassVar[tuple[int, int]] = (1, MANY)
     joins: ClassVar[Literal["along", "stacked"] | None] = "stacked"
     axis: int = 0
     count: int = 0
@@ -174,7 +180,10 @@ class Unpack(Rearranges):
     count: int = 0
 
     def compute(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
-        return present(inputs[0], "x").unbind(self.axis)
+        x = present(inputs[0], "x")
+        if x.shape[self.axis] > _MOST_PARTS:
+            raise ModelError(f"an axis of {x.shape[self.axis]:,} cannot be taken apart into as many tensors")
+        return x.unbind(self.axis)
 
 
 @final
@@ -183,12 +192,12 @@ class Split(Rearranges):
     """``count`` equal parts along the axis in the first input."""
 
     name: ClassVar[str] = "SPLIT"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     count: int = 1
 
     def compute(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
-        (axis,) = integers(inputs[0], "axis")
-        x = present(inputs[1], "x")
-        if self.count < 1 or x.shape[axis] % self.count:
+        axis, x = integer(inputs[0], "axis"), present(inputs[1], "x")
+        if not 0 < self.count <= _MOST_PARTS or x.shape[axis] % self.count:
             raise ModelError(f"{x.shape[axis]} elements cannot be split into {self.count} equal parts")
         return torch.split(x, x.shape[axis] // self.count, axis)
 
@@ -199,10 +208,11 @@ class SplitV(Rearranges):
     """Parts of the sizes in the second input along the axis in the third; one size may be -1."""
 
     name: ClassVar[str] = "SPLIT_V"
+    takes: ClassVar[tuple[int, int]] = (3, 3)
     count: int = 1
 
     def compute(self, *inputs: Tensor | None) -> tuple[Tensor, ...]:
-        x, sizes, (axis,) = present(inputs[0], "x"), list(integers(inputs[1], "sizes")), integers(inputs[2], "axis")
+        x, sizes, axis = present(inputs[0], "x"), list(integers(inputs[1], "sizes")), integer(inputs[2], "axis")
         if -1 in sizes:
             sizes[sizes.index(-1)] = x.shape[axis] - sum(s for s in sizes if s != -1)
         return torch.split(x, sizes, axis)
@@ -214,10 +224,13 @@ class Slice(Rearranges):
     """``x[begin : begin + size]`` along every axis; size -1: to the end."""
 
     name: ClassVar[str] = "SLICE"
+    takes: ClassVar[tuple[int, int]] = (3, 3)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        x = present(inputs[0], "x")
-        for axis, (begin, size) in enumerate(zip(integers(inputs[1], "begin"), integers(inputs[2], "size"), strict=True)):
+        x, begins, sizes = present(inputs[0], "x"), integers(inputs[1], "begin"), integers(inputs[2], "size")
+        if not len(begins) == len(sizes) == x.dim():
+            raise ModelError(f"a slice from {list(begins)} of size {list(sizes)} does not fit rank {x.dim()}")
+        for axis, (begin, size) in enumerate(zip(begins, sizes, strict=True)):
             x = x.narrow(axis, begin, x.shape[axis] - begin if size == -1 else size)
         return x
 
@@ -231,6 +244,7 @@ class StridedSlice(Rearranges):
     """
 
     name: ClassVar[str] = "STRIDED_SLICE"
+    takes: ClassVar[tuple[int, int]] = (4, 4)
     begin_mask: int = 0
     end_mask: int = 0
     ellipsis_mask: int = 0
@@ -240,7 +254,11 @@ class StridedSlice(Rearranges):
     def compute(self, *inputs: Tensor | None) -> Tensor:
         x = present(inputs[0], "x")
         given = (integers(inputs[1], "begin"), integers(inputs[2], "end"), integers(inputs[3], "strides"))
+        if len({len(part) for part in given}) != 1:
+            raise ModelError("a slice whose begin, end and strides name different numbers of axes")
         plain, entries, added = self.in_full(x.dim(), list(zip(*given, strict=True)))
+        if len(entries) > x.dim():
+            raise ModelError(f"a slice of {len(entries)} axes does not fit rank {x.dim()}")
         dropped = []
         for axis, (begin, end, step) in enumerate(entries):
             bit, size = 1 << axis, x.shape[axis]
@@ -254,7 +272,7 @@ class StridedSlice(Rearranges):
                     slice(None if plain.begin_mask & bit else begin, None if plain.end_mask & bit else end, step)
                 ]
             if len(picked) != size or step != 1:
-                x = x.index_select(axis, torch.tensor(list(picked), dtype=torch.int64, device=x.device))
+                x = x.index_select(axis, torch.arange(len(picked), device=x.device) * picked.step + picked.start)
         x = x.squeeze(tuple(dropped)) if dropped else x
         for place in added:
             x = x.unsqueeze(place)
@@ -288,12 +306,13 @@ class Gather(Rearranges):
     """The slices of x along ``axis`` at the indices in the second input."""
 
     name: ClassVar[str] = "GATHER"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
     axis: int = 0
     batch_dims: int = 0
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         x, index = present(inputs[0], "x"), present(inputs[1], "indices")
-        axis = self.axis % x.dim()
+        axis = self.axis % max(x.dim(), 1)
         if self.batch_dims:
             batch = self.batch_dims + (index.dim() if self.batch_dims < 0 else 0)
             return _gather_in_batches(x, index.to(device=x.device, dtype=torch.int64), axis, batch)
@@ -322,9 +341,12 @@ class Tile(Rearranges):
     """x repeated along every axis."""
 
     name: ClassVar[str] = "TILE"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         x, times = present(inputs[0], "x"), integers(inputs[1], "multiples")
+        if len(times) != x.dim():
+            raise ModelError(f"multiples {list(times)} do not fit rank {x.dim()}")
         bounded(tuple(n * t for n, t in zip(x.shape, times, strict=True)))
         return x.repeat(times)
 
@@ -335,6 +357,7 @@ class BroadcastTo(Rearranges):
     """x repeated to a shape that it broadcasts to."""
 
     name: ClassVar[str] = "BROADCAST_TO"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x").broadcast_to(bounded(integers(inputs[1], "shape")))
@@ -346,6 +369,7 @@ class ReverseV2(Rearranges):
     """x backwards along the axes in the second input."""
 
     name: ClassVar[str] = "REVERSE_V2"
+    takes: ClassVar[tuple[int, int]] = (2, 2)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x").flip(integers(inputs[1], "axes"))

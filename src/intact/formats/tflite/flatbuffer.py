@@ -88,7 +88,11 @@ SCHEMA: Final[Mapping[str, Mapping[int, FieldKind]]] = {
     "options": {},
 }
 
-_MAX_TABLES: Final = 10_000_000
+#: A table takes at least so many bytes, with the offset that leads to it.
+_TABLE: Final = 8
+#: Lists may be shared, but what all of them hold together is not many times the file: it is read as often as it is named.
+_SHARED: Final = 16
+_FEW: Final = 1 << 20
 
 
 def check(data: bytes) -> None:
@@ -106,6 +110,8 @@ class _Checker:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.seen: set[tuple[int, str]] = set()
+        self.tables = len(data) // _TABLE
+        self.bytes = _SHARED * len(data) + _FEW
 
     def number(self, fmt: str, at: int) -> int:
         if at < 0 or at + struct.calcsize(fmt) > len(self.data):
@@ -117,12 +123,13 @@ class _Checker:
         todo = [(offset_at, name)]
         while todo:
             at, name = todo.pop()
+            self.tables -= 1
+            if self.tables < 0:
+                raise ModelError("is corrupt: it names more tables than fit into it")
             start = at + self.number("<I", at)
             if (start, name) in self.seen:
                 continue
             self.seen.add((start, name))
-            if len(self.seen) > _MAX_TABLES:
-                raise ModelError("is corrupt: it holds more than ten million tables")
             todo += self._fields(start, name)
 
     def _fields(self, start: int, name: str) -> list[tuple[int, str]]:
@@ -164,4 +171,7 @@ class _Checker:
         count = self.number("<I", start)
         if start + 4 + count * size > len(self.data):
             raise ModelError(f"is corrupt or cut off: a list of {count} elements at byte {start} does not fit")
+        self.bytes -= count * size
+        if self.bytes < 0:
+            raise ModelError(f"is corrupt: its lists come to more than {_SHARED} times the file")
         return start + 4, count

@@ -21,11 +21,13 @@ from intact.formats.tflite.control import AssignVariable, Block, CallOnce, If, R
 from intact.formats.tflite.sequences import Draft, Sequences
 from intact.network.graph import Op, State, Tensor
 from intact.numbers.affine import Affine, dequantize_array
-from intact.ops.call import as_tuple
+from intact.ops.inference import Allowance, known_values
 from intact.ops.shaping import Reshape
 
 #: Ops that unrolled loops may come to; beyond it a network is no longer one that a device runs step by step.
 LIMIT: Final = 20_000
+#: Ops that are looked at on the way, with those that only count steps.
+_RUNS: Final = 200_000
 _ADVICE: Final = (
     "give the input a fixed length when exporting (Keras: --input-shape LENGTH,FEATURES, and unroll=True or a fixed "
     "Input(shape=(LENGTH, FEATURES))), or export one step and keep the state between calls"
@@ -60,6 +62,8 @@ class _Unroller:
         self.first: dict[str, int] = {}
         self.starting = False
         self.steps = 0
+        self.runs = 0
+        self.allowance = Allowance()
 
     # ---- blocks ---------------------------------------------------------------------------------------------------------
 
@@ -127,10 +131,16 @@ class _Unroller:
     def _run(self, number: int, env: dict[int, int]) -> list[int]:
         """The results of a block, as tensors of the network, for its inputs ``env`` by the block's own ids."""
         block = self.blocks[number]
+        self.runs += len(block.ops)
+        if self.runs > _RUNS:
+            raise UnsupportedError(f"loops run more than {_RUNS:,} ops in all: shorten the sequence, or export one step")
         for op in block.ops:
             inputs = tuple(None if i is None else self._find(number, env, i) for i in op.inputs)
             with located(f"op {op.kind.name} {block.tensors[op.output].name if op.outputs else block.name!r}"):
-                env.update(zip(op.outputs, self._step(block, op, inputs), strict=True))
+                made = self._step(block, op, inputs)
+                if len(made) != len(op.outputs):
+                    raise ModelError(f"has {len(op.outputs)} outputs where {len(made)} are computed")
+                env.update(zip(op.outputs, made, strict=True))
         return [self._find(number, env, i) for i in block.outputs]
 
     def _find(self, number: int, env: Mapping[int, int], i: int) -> int:
@@ -182,7 +192,7 @@ class _Unroller:
         self._enter(kind.condition, kind.body)
         before, steps = len(self.draft.ops), 0
         while self._holds(kind, values):
-            values = self._run(kind.body, dict(zip(self.blocks[kind.body].inputs, values, strict=True)))
+            values = self._run(kind.body, _given(self.blocks[kind.body], values))
             steps, self.steps = steps + 1, self.steps + 1
             if max(len(self.draft.ops), self.steps) > LIMIT:
                 each = -(-(len(self.draft.ops) - before) // steps)
@@ -195,21 +205,23 @@ class _Unroller:
 
     def _holds(self, kind: While, values: list[int]) -> bool:
         block = self.blocks[kind.condition]
-        (result,) = self._run(kind.condition, dict(zip(block.inputs, values, strict=True)))
-        known = self.draft.value(result)
-        if known is None:
+        made = self._run(kind.condition, _given(block, values))
+        if len(made) != 1:
+            raise ModelError(f"is corrupt: the condition of a loop gives {len(made)} tensors")
+        known = self.draft.value(made[0])
+        if known is None or known.numel() != 1:
             raise UnsupportedError(
                 "is a loop (an LSTM, a GRU or tf.while_loop) whose number of steps follows from its input; " + _ADVICE
             )
         return bool(known)
 
     def _branch(self, kind: If, values: list[int]) -> list[int]:
-        known = self.draft.value(values[0])
-        if known is None:
+        known = self.draft.value(values[0]) if values else None
+        if known is None or known.numel() != 1:
             raise UnsupportedError("is a branch that follows from the input; export the one that inference takes")
         chosen = kind.then if bool(known) else kind.otherwise
         self._enter(chosen)
-        made = self._run(chosen, dict(zip(self.blocks[chosen].inputs, values[1:], strict=True)))
+        made = self._run(chosen, _given(self.blocks[chosen], values[1:]))
         self.busy.pop()
         return made
 
@@ -263,10 +275,17 @@ class _Unroller:
         values = [None if i is None else self.draft.value(i) for i in inputs]
         if not values or any(v is None for v, i in zip(values, inputs, strict=True) if i is not None):
             return None
-        try:
-            return as_tuple(op.kind.compute(*values))
-        except (RuntimeError, IndexError, ValueError, TypeError) as error:
-            raise ModelError(f"cannot be computed ({str(error).splitlines()[0]})") from error
+        known = known_values(op.kind, values, self.allowance)
+        if known is not None and len(known) != len(op.outputs):
+            raise ModelError(f"has {len(op.outputs)} outputs where {len(known)} are computed")
+        return known
+
+
+def _given(block: Block, values: Sequence[int]) -> dict[int, int]:
+    """What a block is run on, by its own ids."""
+    if len(values) != len(block.inputs):
+        raise ModelError(f"is corrupt: {block.name!r} takes {len(block.inputs)} tensors and is given {len(values)}")
+    return dict(zip(block.inputs, values, strict=True))
 
 
 def _without_dead(ops: Sequence[Op], outputs: Sequence[int]) -> list[Op]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from intact.errors import ModelError, UnsupportedError, located
+from intact.errors import IntactError, ModelError, ResourceError, UnsupportedError, located
 from intact.formats.tflite import archive, control, flatbuffer, loops, opaque, sparse
 from intact.formats.tflite.op_rows import (
     DTYPES,
@@ -25,17 +23,17 @@ from intact.formats.tflite.op_rows import (
     row,
 )
 from intact.formats.tflite.states import fused_states
-from intact.formats.tflite.values import decode, ints, number_format, text
+from intact.formats.tflite.stored import Stored
+from intact.formats.tflite.values import ints, number_format, text
 from intact.formats.tflite.write import write
 from intact.network.graph import Graph, Op, Signature, Tensor
 from intact.network.shapes import infer, open_batch
-from intact.network.verify import verify
+from intact.network.verify import verify, well_formed
 from intact.numbers.affine import Index
 from intact.ops import KINDS
 from intact.ops.base import OpKind
 from intact.ops.blocks import SpaceToBatchNd
 
-_CORRUPT: Final = (struct.error, ValueError, IndexError, TypeError, OverflowError, UnicodeDecodeError, AttributeError)
 #: A variable's handle: no numbers, and gone once the file is read.
 _RESOURCE: Final = schema.TensorType.RESOURCE
 _CONTROL_OPTIONS: Final = {
@@ -64,13 +62,18 @@ def read(source: Path | bytes, *, kernels: bool = True) -> Graph:
 
 
 def _parse(data: bytes, kernels: bool) -> Graph:
-    flatbuffer.check(data)
+    """The one place where whatever an untrusted file makes other code raise becomes a sentence."""
     try:
-        graph = _read(data)
-    except _CORRUPT as error:
-        raise ModelError(f"is corrupt: {error}") from error
-    with_kernels = opaque.with_kernels(graph, lambda alone: write(alone, kernels=False))
-    return verify(open_batch(with_kernels), kernels=kernels)
+        flatbuffer.check(data)
+        graph = opaque.with_kernels(_read(data), lambda alone: write(alone, kernels=False))
+        return verify(open_batch(well_formed(graph)), kernels=kernels)
+    except IntactError:
+        raise
+    except MemoryError as error:
+        raise ResourceError("takes more memory to read than there is; close other programs") from error
+    except Exception as error:
+        said = str(error).partition("\n")[0] or "it contradicts itself"
+        raise ModelError(f"is corrupt: {said}") from error
 
 
 def _read(data: bytes) -> Graph:
@@ -97,6 +100,7 @@ class _Reader:
         self.inputs = ints(self.subgraph.InputsAsNumpy())
         self.open: set[int] = set()
         self.variables: set[int] = set()
+        self.stored = Stored(data, self.model)
         #: Whether the shapes that the file leaves open are open in the batch alone, so that what it records for 1 holds.
         self.settled = True
 
@@ -127,11 +131,13 @@ class _Reader:
             archive=archive.split(self.data),
         )
         ops = block.ops
+        if not graph.outputs:
+            raise ModelError("holds a network without outputs; export it with them")
         if inferred:
             return graph
         if self.settled and not any(isinstance(op.kind, SpaceToBatchNd) for op in ops):
             return graph
-        shapes = infer(graph, recorded=False)  # the file leaves inner shapes open that follow from the inputs'
+        shapes = infer(well_formed(graph), recorded=False)  # the file leaves inner shapes open that follow from the inputs'
         known = {i: replace(t, shape=shapes.get(i, t.shape)) if i in self.open else t for i, t in graph.tensors.items()}
         return replace(graph, tensors=known)
 
@@ -165,31 +171,8 @@ class _Reader:
                 self.open.add(i)
                 self.settled &= all(n >= 0 for n in signature[1:])
             dtype = DTYPES[t.Type()]
-            payload = self._buffer(t.Buffer())
-            data = None if computed or (not payload and 0 not in shape) else self._values(t, payload, dtype, shape)
+            data = None if computed else self.stored.values(t, dtype, shape)
             return Tensor(i, name, shape, number_format(t.Quantization(), dtype, shape), data)
-
-    @staticmethod
-    def _values(t: Any, payload: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-        """The values of a constant, dense however they are stored."""
-        if t.Sparsity() is None:
-            return decode(payload, dtype, shape)
-        if dtype == "int4":
-            raise UnsupportedError("is stored sparse in 4 bits; export the model with dense weights")
-        count = len(payload) // np.dtype(dtype).itemsize
-        return sparse.densify(decode(payload, dtype, (count,)), t.Sparsity(), shape)
-
-    def _buffer(self, index: int) -> bytes:
-        """What a buffer holds: inside the flatbuffer, or outside at (offset, size)."""
-        if index >= self.model.BuffersLength():
-            raise ModelError(f"points to buffer {index} of {self.model.BuffersLength()}")
-        buffer = self.model.Buffers(index)
-        if buffer.Offset() > 1:
-            end = buffer.Offset() + buffer.Size()
-            if end > len(self.data):
-                raise ModelError(f"ends at byte {end} and the file has {len(self.data)}: it is cut off")
-            return self.data[buffer.Offset() : end]
-        return b"" if buffer.DataLength() == 0 else bytes(buffer.DataAsNumpy())
 
     def _op(self, op: Any, tensors: Mapping[int, Tensor]) -> Op:
         if op.OpcodeIndex() >= self.model.OperatorCodesLength():
@@ -210,6 +193,8 @@ class _Reader:
     def _signatures(self, tensors: Mapping[int, Tensor]) -> Iterator[Signature]:
         for i in range(self.model.SignatureDefsLength()):
             s = self.model.SignatureDefs(i)
+            if s.SubgraphIndex() != self.number:
+                continue  # it calls another network of the same file
             pairs = [
                 tuple((text(m.Name()), self._known(m.TensorIndex(), tensors)) for m in (at(j) for j in range(count)))
                 for at, count in ((s.Inputs, s.InputsLength()), (s.Outputs, s.OutputsLength()))
@@ -219,7 +204,7 @@ class _Reader:
     def _metadata(self) -> Iterator[tuple[str, bytes]]:
         for i in range(self.model.MetadataLength()):
             entry = self.model.Metadata(i)
-            yield text(entry.Name()), self._buffer(entry.Buffer())
+            yield text(entry.Name()), self.stored.metadata(entry.Buffer())
 
 
 def _kind(kind: type[OpKind], op: Any) -> OpKind:

@@ -5,7 +5,7 @@ Unrolled loops take rows from sequences and put rows into them; where both are k
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -15,7 +15,9 @@ import torch
 from intact.errors import ModelError, UnsupportedError
 from intact.network.graph import Op, Tensor
 from intact.numbers.affine import Format, Index
-from intact.ops.base import OpKind, infer_shapes
+from intact.ops.base import OpKind
+from intact.ops.call import Shape
+from intact.ops.inference import infer_shapes
 from intact.ops.shaping import Concatenation, Gather, Pack, Reshape, ReverseV2, Slice, StridedSlice, Transpose, Unpack
 
 
@@ -27,12 +29,11 @@ class Draft:
         self.ops: list[Op] = []
         self.tensors: dict[int, Tensor] = dict(tensors)
         self.shown: dict[int, torch.Tensor] = {}
+        self._inferred: dict[Hashable, tuple[Shape, ...]] = {}
         self._next_id = max(self.tensors, default=-1) + 1
 
     def emit(self, kind: OpKind, inputs: tuple[int | None, ...], like: Sequence[Tensor]) -> list[int]:
-        shown = [None if i is None else self.shown[i] for i in inputs]
-        shown = [x.to("meta") if x is not None and x.is_floating_point() else x for x in shown]
-        shapes = infer_shapes(kind, shown)
+        shapes = self.shapes(kind, inputs)
         if len(shapes) != len(like):
             raise ModelError(f"has {len(like)} outputs where {len(shapes)} are computed")
         first_of_main = not any(t.id in self.shown for t in like) and all(self.tensors.get(t.id) is t for t in like)
@@ -46,6 +47,14 @@ class Draft:
             self.show(made[-1])
         self.ops.append(Op(kind, inputs, tuple(made)))
         return made
+
+    def shapes(self, kind: OpKind, inputs: Sequence[int | None]) -> tuple[Shape, ...]:
+        """Of what the op makes. The same is asked in every step of a loop."""
+        shown = [None if i is None else self.shown[i] for i in inputs]
+        key = kind, tuple(None if x is None else _asked(x) for x in shown)
+        if key not in self._inferred:
+            self._inferred[key] = infer_shapes(kind, shown)
+        return self._inferred[key]
 
     def add(self, tensor: Tensor) -> int:
         i, self._next_id = self._next_id, self._next_id + 1
@@ -75,6 +84,12 @@ class Draft:
         """A whole number or numbers that are known; None for real numbers, constant or not."""
         shown = self.shown[i]
         return None if shown.is_meta or shown.is_floating_point() else shown
+
+
+def _asked(x: torch.Tensor) -> Hashable:
+    """All that the shape of what an op makes of ``x`` follows from."""
+    known = None if x.is_meta or x.is_floating_point() else x.numpy().tobytes()
+    return tuple(x.shape), x.dtype, known
 
 
 @final
@@ -241,9 +256,7 @@ class Sequences:
 
     def _reshaped(self, op: Op, x: int, inputs: tuple[int | None, ...], like: Tensor, looping: bool) -> int | None:
         """A row made into a sequence of one, and sequence and batch changing places."""
-        meta = [None if i is None else self.draft.shown[i] for i in inputs]
-        shown = [v.to("meta") if v is not None and v.is_floating_point() else v for v in meta]
-        (shape,) = infer_shapes(op.kind, shown)
+        (shape,) = self.draft.shapes(op.kind, inputs)
         before = self.draft.shape(x)
         if isinstance(op.kind, Transpose):
             order = self.draft.value(inputs[1]) if len(inputs) > 1 and inputs[1] is not None else None

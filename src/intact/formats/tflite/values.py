@@ -8,7 +8,7 @@ import numpy as np
 
 from intact.errors import ModelError
 from intact.network.graph import Tensor
-from intact.numbers.affine import Affine, Float, Format, Index
+from intact.numbers.affine import QUANTIZED, Affine, Float, Format, Index
 
 _FLOATS: Final = ("float32", "float16", "float64")
 
@@ -29,6 +29,8 @@ def number_format(q: Any, dtype: str, shape: tuple[int, ...]) -> Format:
         return Float(dtype)
     if q is None or q.ScaleLength() == 0:
         return Index(dtype)
+    if dtype not in QUANTIZED:
+        raise ModelError(f"has a scale, which numbers of type {dtype} cannot have")
     scale = q.ScaleAsNumpy()
     zero = q.ZeroPointAsNumpy() if q.ZeroPointLength() else np.zeros(len(scale), np.int64)
     if len(zero) == 1:
@@ -53,7 +55,7 @@ def decode(payload: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
         values = np.where(halves > 7, halves - 16, halves).astype(np.int8)
     else:
         values = np.frombuffer(payload, dtype)
-    return values.reshape(shape).copy()
+    return values.reshape(shape)
 
 
 def encode(t: Tensor) -> bytes:

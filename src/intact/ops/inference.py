@@ -1,0 +1,99 @@
+"""What an op makes of what is known before any sample is: shapes of everything, and the values of whole numbers.
+
+All of it may stem from a hostile file. Nothing is computed before its size is known, and whatever torch raises is a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
+from typing import Final, final
+
+import torch
+from torch import Tensor
+
+from intact.errors import ModelError
+from intact.ops.base import Maps, OpKind
+from intact.ops.call import Shape, Stated, as_tuple
+
+#: What torch and Python raise for operands that do not fit.
+_UNFIT: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    StopIteration,
+    TypeError,
+    ValueError,
+)
+
+#: Elements that are computed at once: to ask for the shape first takes longer.
+_LITTLE: Final = 1 << 12
+
+
+@final
+class Allowance:
+    """How many whole numbers may still be computed; what asks for more is left unknown."""
+
+    def __init__(self, numbers: int = 1 << 24) -> None:
+        self.left = numbers
+
+    def grants(self, shapes: Sequence[Shape]) -> bool:
+        """Whether tensors of these shapes are within it, which then shrinks by them."""
+        count = sum(map(prod, shapes))
+        if count > self.left:
+            return False
+        self.left -= count
+        return True
+
+
+def infer_shapes(kind: OpKind, inputs: Sequence[Tensor | None]) -> tuple[Shape, ...]:
+    """Output shapes, by computing on tensors without data. Whole numbers among the inputs say shapes and axes.
+
+    Raises ModelError when the inputs do not fit.
+    """
+    return tuple(tuple(y.shape) for y in _without_data(kind, inputs))
+
+
+def known_values(kind: OpKind, inputs: Sequence[Tensor | None], allowance: Allowance) -> tuple[Tensor, ...] | None:
+    """What ``kind`` makes of known whole numbers; None where that would be much to compute, or they are weights.
+
+    Raises ModelError when the inputs do not fit.
+    """
+    if not (_is_elementwise(kind) and prod(x.numel() for x in inputs if x is not None) <= _LITTLE):
+        shapes = infer_shapes(kind, inputs)
+        given = [() if x is None else tuple(x.shape) for x in inputs]
+        if kind.macs(given, shapes[0]) or not allowance.grants(shapes):
+            return None
+    with _in_words(inputs), torch.no_grad():
+        return as_tuple(kind.compute(*inputs))
+
+
+def _is_elementwise(kind: OpKind) -> bool:
+    """Whether nothing that it makes has more elements than its operands broadcast to."""
+    return kind.combines is not None or isinstance(kind, Maps)
+
+
+def _without_data(kind: OpKind, inputs: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
+    with _in_words(inputs), torch.no_grad():
+        return as_tuple(kind.compute(*(None if x is None else x if x.is_meta else Stated.of(x) for x in inputs)))
+
+
+@contextmanager
+def _in_words(inputs: Sequence[Tensor | None]) -> Iterator[None]:
+    try:
+        yield
+    except _UNFIT as error:
+        shapes = ", ".join("-" if x is None else str(list(x.shape)) for x in inputs)
+        raise ModelError(f"inputs of shape {shapes} do not fit ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ZeroDivisionError):
+        return "a size or a step is 0"
+    first = str(error).partition("\n")[0]
+    return (
+        "too few axes or operands" if "index out of range" in first or "to unpack" in first else first or type(error).__name__
+    )
