@@ -29,7 +29,7 @@ _PARTS = re.compile(r"metadata\.json|model\w*(\.weights)?\.(h5|json)|assets/.*[^
 _LARGEST_JSON = 32 << 20
 
 
-class _CorruptError(Exception):
+class CorruptError(Exception):
     """The file is not what its name says; the text is fit for a user."""
 
 
@@ -49,7 +49,7 @@ def main(request: dict[str, Any], _progress: object) -> dict[str, Any]:
         data = _tflite(saved)
     except (export.RefusedError, keras2.RefusedError) as error:
         return {"refused": str(error)}
-    except (_CorruptError, importlib.import_module("saved_model").CorruptError) as error:
+    except (CorruptError, importlib.import_module("saved_model").CorruptError) as error:
         return {"corrupt": str(error)}
     except ModuleNotFoundError as error:
         return {"missing": error.name}
@@ -62,7 +62,7 @@ def _load(source: Path, scratch: Path) -> Foreign:
     """The model of a .keras or .h5 file, from a copy whose configuration has been checked and brought up to Keras 3."""
     import keras  # noqa: PLC0415
 
-    copy = _checked(source, scratch)
+    copy = checked(source, scratch)
     with keras.saving.custom_object_scope(_replacements()):
         try:
             return keras.models.load_model(copy, compile=False, safe_mode=True)
@@ -72,7 +72,7 @@ def _load(source: Path, scratch: Path) -> Foreign:
             raise _refused(f"Keras {keras.__version__} cannot load it ({_first_sentence(error)})") from error
 
 
-def _checked(source: Path, scratch: Path) -> Path:
+def checked(source: Path, scratch: Path) -> Path:
     """A copy of ``source`` that loads no code and no other file. Nothing of it is loaded before."""
     zips, h5_files = importlib.import_module("zips"), importlib.import_module("h5_files")
     is_zip = zipfile.is_zipfile(source)
@@ -82,7 +82,7 @@ def _checked(source: Path, scratch: Path) -> Path:
     except (zips.UnsoundError, h5_files.UnsoundError, OSError, ValueError, RecursionError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
-        raise _CorruptError(f"the file is corrupt ({_first_sentence(error)})") from error
+        raise CorruptError(f"the file is corrupt ({_first_sentence(error)})") from error
     return copy
 
 
@@ -103,7 +103,7 @@ def _checked_zip(source: Path, copy: Path) -> None:
     with importlib.import_module("zips").opened(source) as archive:
         names = archive.namelist()
         if "config.json" not in names:
-            raise _CorruptError("it is a zip archive, but not a Keras model: it holds no config.json")
+            raise CorruptError("it is a zip archive, but not a Keras model: it holds no config.json")
         about = _json(archive, "metadata.json") if "metadata.json" in names else {}
         config = _modern(_json(archive, "config.json"), str(about.get("keras_version", "")) if isinstance(about, dict) else "")
         with zipfile.ZipFile(copy, "w") as out:
@@ -120,7 +120,7 @@ def _checked_zip(source: Path, copy: Path) -> None:
 
 def _json(archive: zipfile.ZipFile, name: str) -> Foreign:
     if archive.getinfo(name).file_size > _LARGEST_JSON:
-        raise _CorruptError(f"its {name} is larger than any real one")
+        raise CorruptError(f"its {name} is larger than any real one")
     return json.loads(importlib.import_module("zips").read(archive, name))
 
 
@@ -140,19 +140,19 @@ def _checked_h5(source: Path, copy: Path) -> None:
             version = version.decode() if isinstance(version, bytes) else str(version)
             file.attrs["model_config"] = json.dumps(_modern(json.loads(written), version)).encode()
     except (KeyError, RuntimeError, TypeError, SystemError) as error:
-        raise _CorruptError(f"the file is corrupt ({_first_sentence(error)})") from error
+        raise CorruptError(f"the file is corrupt ({_first_sentence(error)})") from error
 
 
 def _modern(config: Foreign, version: str) -> dict[str, Any]:
     """``config`` as Keras 3 reads it, if it names nothing but Keras' own."""
     keras2, objects = importlib.import_module("keras2"), importlib.import_module("keras_objects")
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str) or "config" not in config:
-        raise _CorruptError("its configuration is not a Keras model's")
+        raise CorruptError("its configuration is not a Keras model's")
     config = objects.without_training(config)
     try:
         modern: dict[str, Any] = keras2.modernize(config, _accepted, _operation, legacy=keras2.is_legacy(version, config))
     except (AttributeError, KeyError, IndexError, TypeError) as error:
-        raise _CorruptError(f"its configuration is not a Keras model's ({_first_sentence(error)})") from error
+        raise CorruptError(f"its configuration is not a Keras model's ({_first_sentence(error)})") from error
     objects.check(modern)
     return modern
 
