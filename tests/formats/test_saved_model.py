@@ -11,6 +11,7 @@ from intact.errors import UnsupportedError
 from intact.formats.load import load
 
 tf = pytest.importorskip("tensorflow")
+pytestmark = [pytest.mark.xdist_group("keras"), pytest.mark.filterwarnings("ignore")]  # TensorFlow's own
 SCRIPTS = Path(intact.runtime.scripts.__file__).parent
 
 
@@ -53,8 +54,8 @@ REACHING = {
     "RestoreV2": lambda there: tf.raw_ops.RestoreV2(
         prefix=there, tensor_names=["x"], shape_and_slices=[""], dtypes=[tf.float32]
     )[0],
-    "ReadFile": lambda there: tf.io.read_file(there),
-    "MatchingFiles": lambda there: tf.io.matching_files(there),
+    "ReadFile": tf.io.read_file,
+    "MatchingFiles": tf.io.matching_files,
     "ImmutableConst": lambda there: tf.raw_ops.ImmutableConst(dtype=tf.float32, shape=[1], memory_region_name=there),
     "PyFunc": lambda there: tf.numpy_function(lambda: np.float32(Path(there).write_text("x")), [], tf.float32),
     "EagerPyFunc": lambda there: tf.py_function(lambda: float(Path(there).write_text("x")), [], tf.float32),
@@ -80,7 +81,7 @@ def made(there, how, place):
 
     bodies = {
         "signature": lambda x: x * reach(),
-        "function": lambda x: x * tf.function(lambda: tf.function(reach, autograph=False)(), autograph=False)(),
+        "function": lambda x: x * tf.function(tf.function(reach, autograph=False), autograph=False)(),
         "branch": lambda x: tf.cond(tf.reduce_sum(x) > 1e9, lambda: x * reach(), lambda: x),
         "loop": lambda x: tf.while_loop(lambda i, _: i < 3, lambda i, y: (i + 1, y * reach()), (0, x))[1],
     }
@@ -255,7 +256,7 @@ def operations(folder):
 
 
 def test_what_saves_is_cut_out_and_the_rest_loads(edited, checked):
-    folder = edited(lambda graph: None)
+    folder = edited(lambda _: None)
     copy = checked(folder)
     assert "SaveV2" in operations(folder)
     assert "SaveV2" not in operations(copy.folder)
@@ -264,7 +265,7 @@ def test_what_saves_is_cut_out_and_the_rest_loads(edited, checked):
 
 
 def test_nothing_but_graph_and_variables_is_copied(edited, checked):
-    folder = edited(lambda graph: None)
+    folder = edited(lambda _: None)
     for name in (
         "saved_model.pbtxt",
         "saved_model.cpb",
@@ -286,7 +287,7 @@ def test_variables_that_are_a_pipe(edited, checked):
 
     import saved_model  # noqa: PLC0415
 
-    folder = edited(lambda graph: None)
+    folder = edited(lambda _: None)
     (folder / "variables" / "variables.index").unlink()
     os.mkfifo(folder / "variables" / "variables.index")
     with pytest.raises(saved_model.CorruptError, match=r"variables/variables\.index is no file"):

@@ -1,30 +1,28 @@
 """What a ``.pt2`` file may hold before anything of it is loaded: ``torch.export.load`` trusts its file, we do not.
 
 The archive is a zip of JSON, raw weights and one pickled sample. Loading it evaluates or executes what stands in several
-of its places: pickled weights and objects; sample inputs (``torch.load`` falls back to plain unpickling); symbolic sizes
-(sympy evaluates them as Python); operator names (any attribute of torch, ``torch.os.system`` too); argument and node names
-(pasted into generated Python); tree specifications (they import modules); compiled libraries. Each is checked here against
-a closed form, on the JSON alone. Written after the reader of torch 2.13 (``torch/_export/serde/serialize.py``,
+of its places: pickled weights and objects; sample inputs (``torch.load`` falls back to plain unpickling), which are read by
+``pt2_samples.py`` and not handed on; symbolic sizes (sympy evaluates them as Python); operator names (any attribute of torch,
+``torch.os.system`` too); argument and node names (pasted into generated Python); tree specifications (they import modules);
+compiled libraries. Each is checked here against a closed form, on the JSON alone. Written after the reader of torch 2.13
+(``torch/_export/serde/serialize.py``,
 ``torch/export/pt2_archive/_package.py``).
 """
 
 from __future__ import annotations
 
 import ast
-import io
 import json
-import pickle
 import re
-import struct
-import warnings
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-import torch
-
-from intact.errors import ModelError
+from intact.errors import ModelError, OutputError
+from intact.formats import pt2_samples
+from intact.runtime.scripts import zips
 
 #: A parsed JSON document, of unknown form.
 Json: TypeAlias = Any
@@ -54,31 +52,44 @@ _FUNCTION_NAMES: Final = """
 _FUNCTIONS: Final = frozenset(_FUNCTION_NAMES.split())
 _SYMBOL: Final = re.compile(r"[a-z]{1,4}\d+|oo|int_oo|true|false")
 _ARITHMETIC: Final = (ast.BinOp, ast.UnaryOp, ast.Compare, ast.operator, ast.unaryop, ast.cmpop, ast.Load, ast.Expression)
+#: Exponents in sizes, and how many.
+_MOST_POWER, _MOST_POWERS = 16, 4
 _TREE_TYPES: Final = frozenset(
     {None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict", "collections.namedtuple"}
 )
 #: Free text that is never executed, or that the loader only looks at.
 _FREE_TEXT: Final = frozenset({"metadata", "torch_version", "as_string", "guards_code"})
-_LARGEST_JSON: Final = 256 * 2**20
+#: Python takes some twenty times as much for it.
+_LARGEST_JSON: Final = 32 << 20
+_SAMPLE: Final = "data/sample_inputs/model.pt"
 
 
-def checked_copy(source: Path, copy: Path) -> None:
-    """Write to ``copy`` what ``source`` holds, or raise :class:`ModelError` if loading it could run more than operators.
+def checked_copy(source: Path, copy: Path) -> list[dict[str, Any]]:
+    """Write to ``copy`` what ``source`` holds but its sample input, or raise :class:`ModelError` if loading it could run more.
 
-    A copy, because two readers of zip archives need not agree on what a crafted one holds: torch gets to see exactly the
-    entries that were checked here.
+    More than operators, that is. A copy, because two readers of zip archives need not agree on what a crafted one holds: torch
+    gets to see exactly the entries that were checked here. The sample inputs come back as :func:`pt2_samples.read` gives them,
+    with their numbers in files beside ``copy``.
     """
     try:
-        with zipfile.ZipFile(source) as archive:
-            _archive(archive)
+        with zips.opened(source) as archive:
+            sample = _archive(archive)
             with zipfile.ZipFile(copy, "w") as out:
                 for name in archive.namelist():
-                    out.writestr(name, archive.read(name))
-    except (zipfile.BadZipFile, struct.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
+                    with out.open(name, "w", force_zip64=True) as written:
+                        if name != sample:  # torch takes an empty one for none
+                            with archive.open(name) as read:
+                                shutil.copyfileobj(read, written)
+            return pt2_samples.read(zips.read(archive, sample), copy.parent, _ADVICE) if sample else []
+    except zips.UnsoundError as error:
         raise ModelError(f"the file is truncated, corrupt or no .pt2 archive ({error})") from error
+    except OSError as error:
+        why = error.strerror or error
+        raise OutputError(f"no room for a copy of it in {copy.parent} ({why}); set TMPDIR to a folder with more") from error
 
 
-def _archive(archive: zipfile.ZipFile) -> None:
+def _archive(archive: zipfile.ZipFile) -> str:
+    """The name of the entry that holds the sample inputs, empty for none, if all entries may be loaded."""
     inner = _entries(archive)
     for name in inner:
         if name.startswith(("data/aotinductor", "data/executorch", "data/mtia", "xl_model_weights")):
@@ -93,9 +104,10 @@ def _archive(archive: zipfile.ZipFile) -> None:
     for name, full in inner.items():
         if name.endswith(("_weights_config.json", "_constants_config.json")):
             _payloads(name, _json(archive, full))
-        elif name.startswith("data/sample_inputs/"):
-            _sample_inputs(archive.read(full))
+        elif name.startswith("data/sample_inputs/") and name != _SAMPLE:
+            raise ModelError(f"it holds the sample of another program ({name}); {_ADVICE}")
     _program(_json(archive, inner["models/model.json"]))
+    return inner.get(_SAMPLE, "")
 
 
 def _entries(archive: zipfile.ZipFile) -> dict[str, str]:
@@ -111,8 +123,6 @@ def _entries(archive: zipfile.ZipFile) -> dict[str, str]:
     roots = {name.split("/", 1)[0] for name in names}
     if len(roots) != 1 or not any(name.count("/") == 1 and name.endswith("/archive_version") for name in names):
         raise ModelError(f"it is a zip archive, but no exported program; {_ADVICE}")
-    if len(names) != len(set(names)):
-        raise ModelError("the archive holds one name twice")
     return {name.split("/", 1)[1]: name for name in names}
 
 
@@ -120,7 +130,7 @@ def _json(archive: zipfile.ZipFile, name: str) -> Json:
     if archive.getinfo(name).file_size > _LARGEST_JSON:
         raise ModelError(f"{name} in the archive is larger than any real one")
     try:
-        return json.loads(archive.read(name))
+        return json.loads(zips.read(archive, name))
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{name} in the archive is corrupt") from error
 
@@ -139,16 +149,6 @@ def _payloads(name: str, document: Json) -> None:
             raise ModelError(f"{key!r} is not a parameter's name")
         for text in _symbolic(payload):
             _expression(text)
-
-
-def _sample_inputs(data: bytes) -> None:
-    """The sample loads as tensors alone, without the fallback to unpickling that torch has."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, AttributeError, TypeError) as error:
-        raise ModelError(f"its sample inputs are not plain tensors, and may run any code; {_ADVICE}") from error
 
 
 def _program(document: Json) -> None:
@@ -200,7 +200,7 @@ def _expression(text: Json) -> None:
     """A symbolic size: numbers, symbols, arithmetic and the listed functions of them, as Python source."""
     try:
         tree = ast.parse(text, mode="eval") if isinstance(text, str) and len(text) < 10_000 else None
-        sound = tree is not None and all(_is_arithmetic(node) for node in ast.walk(tree))
+        sound = tree is not None and all(_is_arithmetic(node) for node in ast.walk(tree)) and _is_small(tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         sound = False
     if not sound:
@@ -221,6 +221,24 @@ def _is_arithmetic(node: ast.AST) -> bool:
             return name in ("positive", "integer", "nonnegative", "real", "precision", "evaluate")
         case _:
             return isinstance(node, _ARITHMETIC)
+
+
+def _is_small(tree: ast.AST) -> bool:
+    """Whether its numbers stay small: a tower of powers of nine takes for ever."""
+    powers = 0
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=int(number)) if abs(number) >= 1 << 63:
+                return False
+            case (
+                ast.BinOp(op=ast.Pow() | ast.LShift(), right=exponent)
+                | ast.Call(func=ast.Name(id="Pow" | "PowByNatural" | "FloatPow" | "LShift"), args=[_, exponent, *_])
+            ):
+                powers += 1
+                numbers = [leaf.value for leaf in ast.walk(exponent) if isinstance(leaf, ast.Constant)]
+                if any(isinstance(number, int) and abs(number) > _MOST_POWER for number in numbers):
+                    return False
+    return powers <= _MOST_POWERS
 
 
 def _tree(text: Json) -> None:

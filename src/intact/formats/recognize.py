@@ -11,6 +11,7 @@ from typing import Final
 
 from intact.errors import ModelError, UnsupportedError
 from intact.formats.tflite import flatbuffer
+from intact.runtime.scripts import zips
 
 ACCEPTED: Final = (
     "a .tflite, .keras, .h5, .hdf5 or .pt2 file, a TensorFlow SavedModel folder, a Keras model, a torch module with a sample "
@@ -102,9 +103,9 @@ def _keras(path: Path) -> None:
     if not zipfile.is_zipfile(path):
         raise ModelError("the file is truncated or no Keras model: it is neither a zip archive (.keras) nor HDF5 (.h5)")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zips.opened(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+    except zips.UnsoundError as error:
         raise ModelError(f"the file is truncated or no Keras model ({error})") from error
     if "config.json" not in names:
         raise ModelError("it is a zip archive, but not a Keras model: it holds no config.json")

@@ -31,8 +31,7 @@ def file_to_tflite(source: Path) -> bytes:
     """A ``.pt2`` of ``torch.export.save``, inspected first: loading a stranger's file must run no code."""
     with tempfile.TemporaryDirectory(prefix="intact-") as folder:
         copy = Path(folder) / "model.pt2"
-        pt2.checked_copy(source, copy)
-        return _convert(copy)
+        return _convert(copy, pt2.checked_copy(source, copy))
 
 
 def program_to_tflite(program: torch.export.ExportedProgram) -> bytes:
@@ -178,5 +177,6 @@ def _shapes(args: Sequence[torch.Tensor], kwargs: Mapping[str, torch.Tensor]) ->
     return ", ".join("x".join(map(str, x.shape)) or "scalar" for x in (*args, *kwargs.values()))
 
 
-def _convert(source: Path) -> bytes:
-    return converted(_SCRIPT, {"source": str(source.resolve())}, _WHAT, _EXTRA)
+def _convert(source: Path, samples: list[dict[str, Any]] | None = None) -> bytes:
+    """``samples``: the sample inputs, where they have been taken out of ``source``."""
+    return converted(_SCRIPT, {"source": str(source.resolve()), "samples": samples}, _WHAT, _EXTRA)

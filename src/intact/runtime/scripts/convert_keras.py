@@ -8,11 +8,13 @@ Intact but its neighbours, by plain name.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import inspect
 import json
 import os
 import re
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,7 +23,13 @@ from typing import Any, TypeAlias
 Foreign: TypeAlias = Any
 
 
-class _CorruptError(Exception):
+#: Entries of a .keras file that Keras reads besides its configuration.
+_PARTS = re.compile(r"metadata\.json|model\w*(\.weights)?\.(h5|json)|assets/.*[^/]")
+#: Python takes some twenty times as much for it.
+_LARGEST_JSON = 32 << 20
+
+
+class CorruptError(Exception):
     """The file is not what its name says; the text is fit for a user."""
 
 
@@ -41,7 +49,7 @@ def main(request: dict[str, Any], _progress: object) -> dict[str, Any]:
         data = _tflite(saved)
     except (export.RefusedError, keras2.RefusedError) as error:
         return {"refused": str(error)}
-    except (_CorruptError, importlib.import_module("saved_model").CorruptError) as error:
+    except (CorruptError, importlib.import_module("saved_model").CorruptError) as error:
         return {"corrupt": str(error)}
     except ModuleNotFoundError as error:
         return {"missing": error.name}
@@ -54,14 +62,28 @@ def _load(source: Path, scratch: Path) -> Foreign:
     """The model of a .keras or .h5 file, from a copy whose configuration has been checked and brought up to Keras 3."""
     import keras  # noqa: PLC0415
 
-    is_zip = zipfile.is_zipfile(source)
-    copy = scratch / ("model.keras" if is_zip else "model.h5")
-    (_checked_zip if is_zip else _checked_h5)(source, copy)
+    copy = checked(source, scratch)
     with keras.saving.custom_object_scope(_replacements()):
         try:
             return keras.models.load_model(copy, compile=False, safe_mode=True)
-        except (ValueError, TypeError, KeyError, AttributeError, OSError, IndexError, NotImplementedError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever its many parts make of a configuration that they do not understand
             raise _refused(f"Keras {keras.__version__} cannot load it ({_first_sentence(error)})") from error
+
+
+def checked(source: Path, scratch: Path) -> Path:
+    """A copy of ``source`` that loads no code and no other file. Nothing of it is loaded before."""
+    zips, h5_files = importlib.import_module("zips"), importlib.import_module("h5_files")
+    is_zip = zipfile.is_zipfile(source)
+    copy = scratch / ("model.keras" if is_zip else "model.h5")
+    try:
+        (_checked_zip if is_zip else _checked_h5)(source, copy)
+    except (zips.UnsoundError, h5_files.UnsoundError, OSError, ValueError, RecursionError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
+        raise CorruptError(f"the file is corrupt ({_first_sentence(error)})") from error
+    return copy
 
 
 def _refused(text: str) -> Exception:
@@ -77,27 +99,36 @@ def _first_sentence(error: Exception) -> str:
 
 
 def _checked_zip(source: Path, copy: Path) -> None:
-    try:
-        with zipfile.ZipFile(source) as archive:
-            names = archive.namelist()
-            if "config.json" not in names:
-                raise _CorruptError("it is a zip archive, but not a Keras model: it holds no config.json")
-            if len(names) != len(set(names)):
-                raise _CorruptError("it is a zip archive that holds one name twice")
-            config = json.loads(archive.read("config.json"))
-            version = json.loads(archive.read("metadata.json")).get("keras_version", "") if "metadata.json" in names else ""
-            config = _modern(config, version)
-            with zipfile.ZipFile(copy, "w") as out:
-                for name in names:
-                    out.writestr(name, json.dumps(config) if name == "config.json" else archive.read(name))
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, NotImplementedError) as error:
-        raise _CorruptError(f"the file is corrupt ({_first_sentence(error)})") from error
+    h5_files = importlib.import_module("h5_files")
+    with importlib.import_module("zips").opened(source) as archive:
+        names = archive.namelist()
+        if "config.json" not in names:
+            raise CorruptError("it is a zip archive, but not a Keras model: it holds no config.json")
+        about = _json(archive, "metadata.json") if "metadata.json" in names else {}
+        config = _modern(_json(archive, "config.json"), str(about.get("keras_version", "")) if isinstance(about, dict) else "")
+        with zipfile.ZipFile(copy, "w") as out:
+            out.writestr("config.json", json.dumps(config))
+            for name in filter(_PARTS.fullmatch, names):
+                part = copy.with_name("part")
+                with archive.open(name) as read, part.open("wb") as written:
+                    shutil.copyfileobj(read, written)
+                if name.endswith(".h5"):
+                    h5_files.check(part)
+                out.write(part, name)
+                part.unlink()
+
+
+def _json(archive: zipfile.ZipFile, name: str) -> Foreign:
+    if archive.getinfo(name).file_size > _LARGEST_JSON:
+        raise CorruptError(f"its {name} is larger than any real one")
+    return json.loads(importlib.import_module("zips").read(archive, name))
 
 
 def _checked_h5(source: Path, copy: Path) -> None:
     import h5py  # noqa: PLC0415
 
-    copy.write_bytes(source.read_bytes())
+    importlib.import_module("h5_files").check(source)
+    shutil.copyfile(source, copy)
     try:
         with h5py.File(copy, "r+") as file:
             written = file.attrs.get("model_config")
@@ -107,17 +138,22 @@ def _checked_h5(source: Path, copy: Path) -> None:
                 )
             version = file.attrs.get("keras_version", "")
             version = version.decode() if isinstance(version, bytes) else str(version)
-            config = json.loads(written)
-            file.attrs["model_config"] = json.dumps(_modern(config, version)).encode()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise _CorruptError(f"the file is corrupt ({_first_sentence(error)})") from error
+            file.attrs["model_config"] = json.dumps(_modern(json.loads(written), version)).encode()
+    except (KeyError, RuntimeError, TypeError, SystemError) as error:
+        raise CorruptError(f"the file is corrupt ({_first_sentence(error)})") from error
 
 
-def _modern(config: dict[str, Any], version: str) -> dict[str, Any]:
-    keras2 = importlib.import_module("keras2")
+def _modern(config: Foreign, version: str) -> dict[str, Any]:
+    """``config`` as Keras 3 reads it, if it names nothing but Keras' own."""
+    keras2, objects = importlib.import_module("keras2"), importlib.import_module("keras_objects")
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str) or "config" not in config:
-        raise _CorruptError("its configuration is not a Keras model's")
-    modern: dict[str, Any] = keras2.modernize(config, _accepted, _operation, legacy=keras2.is_legacy(version, config))
+        raise CorruptError("its configuration is not a Keras model's")
+    config = objects.without_training(config)
+    try:
+        modern: dict[str, Any] = keras2.modernize(config, _accepted, _operation, legacy=keras2.is_legacy(version, config))
+    except (AttributeError, KeyError, IndexError, TypeError) as error:
+        raise CorruptError(f"its configuration is not a Keras model's ({_first_sentence(error)})") from error
+    objects.check(modern)
     return modern
 
 

@@ -1,8 +1,9 @@
 """Child process: a checked .pt2 exported program -> float .tflite, channels last, by litert-torch.
 
-The request: ``{"source", "out"}``. The answer is ``{"inputs", "outputs"}``, names in the module's order, or one of
-``{"corrupt": text}``, ``{"refused": text}`` and ``{"missing": module}``. Run by path; imports nothing of Intact. The archive
-has been inspected before (``formats/pt2.py``); unpickling is switched off here once more.
+The request: ``{"source", "samples", "out"}``, where ``samples`` are the inputs that were taken out of the file (see
+``formats/pt2_samples.py``), or None where it is our own and holds them. The answer is ``{"inputs", "outputs"}``, names in the
+module's order, or one of ``{"corrupt": text}``, ``{"refused": text}`` and ``{"missing": module}``. Run by path; imports
+nothing of Intact. The archive has been inspected before (``formats/pt2.py``); unpickling is switched off here once more.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def main(request: dict[str, Any], _progress: object) -> dict[str, Any]:
     try:
         import litert_torch  # noqa: F401, PLC0415
 
-        data, inputs, outputs = _converted(request["source"])
+        data, inputs, outputs = _converted(request["source"], request["samples"])
     except ModuleNotFoundError as error:
         return {"missing": error.name}
     except (_RefusedError, importlib.import_module("torch_ops").RefusedError) as error:
@@ -71,7 +72,7 @@ def _no_unpickling() -> Foreign:
         torch.load, pickle.loads = load, loads
 
 
-def _converted(source: str) -> tuple[bytes, list[str], list[str]]:
+def _converted(source: str, samples: list[dict[str, Any]] | None) -> tuple[bytes, list[str], list[str]]:
     """The .tflite with the names of its inputs and outputs in the program's order."""
     import torch  # noqa: PLC0415
 
@@ -84,7 +85,7 @@ def _converted(source: str) -> tuple[bytes, list[str], list[str]]:
             raise _CorruptError(f"torch {torch.__version__} cannot read it ({_short(error)})") from error
     program._guards_code = []  # they are Python text, and would be executed
     module = _evaluating(program.module(check_guards=False))
-    call = _one_sample(module, _sample(program))
+    call = _one_sample(module, _sample(program, _given(program) if samples is None else _read(samples)))
     names = [f"input_{i}" if name is None else name for i, name in enumerate(_input_names(program, call))]
     sample = {name: _channels_last(x) for name, x in zip(names, call.tensors, strict=True)}
     module = _channels_last_module(module, call, names)
@@ -172,15 +173,42 @@ def _is_broadcast_anyway(node: Foreign) -> bool:
     )
 
 
-def _sample(program: Foreign) -> _Call:
-    """The sample that the program was exported with."""
+def _given(program: Foreign) -> _Call:
+    """The sample that the program holds."""
+    args, kwargs = program.example_inputs or ((), {})
+    return _Call(tuple(args), dict(kwargs))
+
+
+def _read(samples: list[dict[str, Any]]) -> _Call:
+    """The sample that lies in files; inputs that were one tensor share their numbers again."""
     import torch  # noqa: PLC0415
 
-    if program.example_inputs is None:
+    files = {sample["file"]: bytearray(Path(sample["file"]).read_bytes()) for sample in samples}
+
+    def tensor(sample: dict[str, Any]) -> Foreign:
+        kind = getattr(torch, sample["dtype"])
+        if 0 in sample["sizes"]:
+            return torch.empty(sample["sizes"], dtype=kind)
+        raw = files[sample["file"]]
+        whole = len(raw) // kind.itemsize
+        flat = (
+            torch.frombuffer(raw, dtype=torch.uint8) != 0
+            if kind is torch.bool
+            else torch.frombuffer(raw, dtype=kind, count=whole)
+        )
+        return torch.as_strided(flat, sample["sizes"], sample["strides"], sample["offset"])
+
+    args = tuple(tensor(sample) for sample in samples if sample["name"] is None)
+    return _Call(args, {sample["name"]: tensor(sample) for sample in samples if sample["name"] is not None})
+
+
+def _sample(program: Foreign, call: _Call) -> _Call:
+    """``call``, the sample that the program was exported with, if a network can be made for such."""
+    import torch  # noqa: PLC0415
+
+    if not call.tensors:
         raise _RefusedError("it holds no sample input; export it again with torch.export.export(module, (sample,))")
-    args, kwargs = program.example_inputs
-    call = _Call(tuple(args), dict(kwargs))
-    if not call.tensors or not all(isinstance(x, torch.Tensor) for x in call.tensors):
+    if not all(isinstance(x, torch.Tensor) for x in call.tensors):
         raise _RefusedError("its inputs are not plain tensors; wrap the module so that forward takes tensors, and export again")
     if twin := _taken_for_one(program, call):
         raise _RefusedError(
