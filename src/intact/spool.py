@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 import shutil
 import struct
 import sys
@@ -139,10 +140,8 @@ def npz(path: Path, mode: Mode = "r", names: Container[str] | None = None) -> di
 def _member(path: Path, file: IO[bytes], archive: zipfile.ZipFile, info: zipfile.ZipInfo, mode: Mode) -> np.ndarray:
     with archive.open(info) as member:
         shape, fortran, dtype = _header(member)
-        if dtype.hasobject:
-            raise ValueError("Object arrays cannot be loaded: they hold Python objects")
         start = member.tell()
-        if info.file_size - start != dtype.itemsize * math.prod(shape):
+        if info.file_size - start != _bytes(shape, dtype):
             raise ValueError(f"{info.filename} does not hold as many numbers as it says")
         if info.file_size < _SMALL:
             whole = np.frombuffer(bytearray(member.read()), dtype)
@@ -156,6 +155,25 @@ def _member(path: Path, file: IO[bytes], archive: zipfile.ZipFile, info: zipfile
     name, extra = struct.unpack("<HH", file.read(_LOCAL_HEADER)[-4:])
     offset = info.header_offset + _LOCAL_HEADER + name + extra + start
     return np.memmap(path, dtype, mode, offset, shape).view(np.ndarray)
+
+
+def npy(path: Path) -> np.ndarray:
+    """The array of an ``.npy``, mapped. Raises what numpy raises for a file that is not whole or holds objects."""
+    with path.open("rb") as file:
+        shape, fortran, dtype = _header(file)
+        start, end = file.tell(), file.seek(0, os.SEEK_END)
+        if end - start < _bytes(shape, dtype):
+            raise ValueError("it does not hold as many numbers as it says")
+        return np.memmap(file, dtype, "r", start, shape, "F" if fortran else "C")
+
+
+def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """The size of such an array. ValueError for one that there cannot be: numpy itself dies of some."""
+    if dtype.hasobject:
+        raise ValueError("Object arrays cannot be loaded: they hold Python objects")
+    if not dtype.itemsize or min(shape, default=0) < 0:
+        raise ValueError(f"{dtype} of shape {list(shape)} is no array of numbers")
+    return dtype.itemsize * math.prod(shape)
 
 
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

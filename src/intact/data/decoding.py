@@ -70,7 +70,7 @@ def opened(file: IO[bytes]) -> Iterator[Image.Image]:
             yield image
     except IntactError:
         raise
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # the latter where warnings are errors
         raise DataError(f"holds more than {_MOST_PIXELS:,} pixels; make it smaller") from error
     except (Exception, MemoryError) as error:  # of Pillow's decoders anything can come, warnings that are errors included
         raise DataError(f"does not decode as an image ({_reason(file, error)}); replace or delete the file") from error
