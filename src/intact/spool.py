@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import mmap
 import os
@@ -25,6 +26,12 @@ _OF_DISK: Final = 4
 #: Of an .npz, arrays of fewer bytes are simply read.
 _SMALL: Final = 1 << 20
 _LOCAL_HEADER: Final = 30
+#: The header of an .npy by version: the layout of its length, and what reads both.
+_HEADERS: Final = {
+    (1, 0): ("<H", np.lib.format.read_array_header_1_0),
+    (2, 0): ("<I", np.lib.format.read_array_header_2_0),
+}
+_LONGEST_HEADER: Final = 10_000
 #: "r": read only; "c": may be changed, in memory alone.
 Mode: TypeAlias = Literal["r", "c"]
 
@@ -178,8 +185,12 @@ def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
 
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(member)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(member)
+    layout, read = _HEADERS.get(version, _HEADERS[2, 0])
+    length = member.read(struct.calcsize(layout))
+    (size,) = struct.unpack(layout, length)
+    if size > _LONGEST_HEADER:  # numpy says so too, but makes room for it first
+        raise ValueError(f"its header has {size:,} bytes")
+    shape, fortran, dtype = read(io.BytesIO(length + member.read(size)))
     return tuple(shape), bool(fortran), dtype
 
 

@@ -148,12 +148,13 @@ class _Metered:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._left = 3 * file.seek(0, io.SEEK_END) + (1 << 20)
+        self._size = file.seek(0, io.SEEK_END)
+        self._left = 3 * self._size + (1 << 20)
         self._until = time.thread_time() + _MOST_SECONDS
         file.seek(0)
 
     def read(self, size: int = -1, /) -> bytes:
-        data = self._file.read(size)
+        data = self._file.read(min(size, self._size))  # room is made for what is asked for, not for what there is
         self._left -= len(data)
         if self._left < 0:
             raise DataError("refers to the same bytes over and over, as no camera or program writes it; save it again")

@@ -88,11 +88,11 @@ def _other_text(content: bytes, mark: str, hostile: Sequence[str], draw: random.
                 del lines[n:]
                 lines.append("")
             case 1:
-                lines[n:n] = [lines[n]] * draw.choice((1, 2, 3000))
+                lines[n:n] = [lines[n]] * min(draw.choice((1, 2, 3000)), _LONGEST // (len(lines[n]) + 1))
             case 2:
                 lines[n] = draw.choice(hostile)
             case 3:
-                lines[n] = lines[n] * draw.choice((2, 1000))
+                lines[n] = lines[n] * min(draw.choice((2, 1000)), _LONGEST // (len(lines[n]) + 1))
             case _:
                 cells = lines[n].split(mark)
                 cells[draw.randrange(len(cells))] = draw.choice((" ", "")) + draw.choice(hostile)
