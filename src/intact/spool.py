@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
 import mmap
+import os
 import shutil
 import struct
 import sys
@@ -24,6 +26,12 @@ _OF_DISK: Final = 4
 #: Of an .npz, arrays of fewer bytes are simply read.
 _SMALL: Final = 1 << 20
 _LOCAL_HEADER: Final = 30
+#: The header of an .npy by version: the layout of its length, and what reads both.
+_HEADERS: Final = {
+    (1, 0): ("<H", np.lib.format.read_array_header_1_0),
+    (2, 0): ("<I", np.lib.format.read_array_header_2_0),
+}
+_LONGEST_HEADER: Final = 10_000
 #: "r": read only; "c": may be changed, in memory alone.
 Mode: TypeAlias = Literal["r", "c"]
 
@@ -139,10 +147,8 @@ def npz(path: Path, mode: Mode = "r", names: Container[str] | None = None) -> di
 def _member(path: Path, file: IO[bytes], archive: zipfile.ZipFile, info: zipfile.ZipInfo, mode: Mode) -> np.ndarray:
     with archive.open(info) as member:
         shape, fortran, dtype = _header(member)
-        if dtype.hasobject:
-            raise ValueError("Object arrays cannot be loaded: they hold Python objects")
         start = member.tell()
-        if info.file_size - start != dtype.itemsize * math.prod(shape):
+        if info.file_size - start != _bytes(shape, dtype):
             raise ValueError(f"{info.filename} does not hold as many numbers as it says")
         if info.file_size < _SMALL:
             whole = np.frombuffer(bytearray(member.read()), dtype)
@@ -158,10 +164,33 @@ def _member(path: Path, file: IO[bytes], archive: zipfile.ZipFile, info: zipfile
     return np.memmap(path, dtype, mode, offset, shape).view(np.ndarray)
 
 
+def npy(path: Path) -> np.ndarray:
+    """The array of an ``.npy``, mapped. Raises what numpy raises for a file that is not whole or holds objects."""
+    with path.open("rb") as file:
+        shape, fortran, dtype = _header(file)
+        start, end = file.tell(), file.seek(0, os.SEEK_END)
+        if end - start < _bytes(shape, dtype):
+            raise ValueError("it does not hold as many numbers as it says")
+        return np.memmap(file, dtype, "r", start, shape, "F" if fortran else "C")
+
+
+def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """The size of such an array. ValueError for one that there cannot be: numpy itself dies of some."""
+    if dtype.hasobject:
+        raise ValueError("Object arrays cannot be loaded: they hold Python objects")
+    if not dtype.itemsize or min(shape, default=0) < 0:
+        raise ValueError(f"{dtype} of shape {list(shape)} is no array of numbers")
+    return dtype.itemsize * math.prod(shape)
+
+
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(member)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(member)
+    layout, read = _HEADERS.get(version, _HEADERS[2, 0])
+    length = member.read(struct.calcsize(layout))
+    (size,) = struct.unpack(layout, length)
+    if size > _LONGEST_HEADER:  # numpy says so too, but makes room for it first
+        raise ValueError(f"its header has {size:,} bytes")
+    shape, fortran, dtype = read(io.BytesIO(length + member.read(size)))
     return tuple(shape), bool(fortran), dtype
 
 

@@ -166,7 +166,7 @@ def _load_npy(path: Path) -> np.ndarray:
         with reading.opened(path, DataError) as file:
             if not _is_npy(file):
                 raise DataError("is not a single array but an .npz archive; rename it to .npz")
-        return as_array(np.load(path, mmap_mode="r", allow_pickle=False), "it")
+        return as_array(spool.npy(path), "it")
 
 
 def _is_npy(file: IO[bytes]) -> bool:
@@ -184,7 +184,7 @@ def _readable() -> Iterator[None]:
     except IntactError:
         raise
     except (Exception, MemoryError) as error:  # zipfile, zlib and numpy, on files that are not what they say
-        if "pickle" in str(error) or "Python objects" in str(error):
+        if "Python objects" in str(error):
             raise DataError(
                 "holds pickled Python objects, which are not loaded because unpickling can run code; "
                 "save plain arrays of numbers instead"

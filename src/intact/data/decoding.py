@@ -70,7 +70,7 @@ def opened(file: IO[bytes]) -> Iterator[Image.Image]:
             yield image
     except IntactError:
         raise
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # the latter where warnings are errors
         raise DataError(f"holds more than {_MOST_PIXELS:,} pixels; make it smaller") from error
     except (Exception, MemoryError) as error:  # of Pillow's decoders anything can come, warnings that are errors included
         raise DataError(f"does not decode as an image ({_reason(file, error)}); replace or delete the file") from error
@@ -148,12 +148,13 @@ class _Metered:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._left = 3 * file.seek(0, io.SEEK_END) + (1 << 20)
+        self._size = file.seek(0, io.SEEK_END)
+        self._left = 3 * self._size + (1 << 20)
         self._until = time.thread_time() + _MOST_SECONDS
         file.seek(0)
 
     def read(self, size: int = -1, /) -> bytes:
-        data = self._file.read(size)
+        data = self._file.read(min(size, self._size))  # room is made for what is asked for, not for what there is
         self._left -= len(data)
         if self._left < 0:
             raise DataError("refers to the same bytes over and over, as no camera or program writes it; save it again")

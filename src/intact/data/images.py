@@ -160,7 +160,7 @@ class _Images(Source):
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except OSError:
+    except (OSError, ValueError):
         return 0  # _opened says what is wrong
 
 

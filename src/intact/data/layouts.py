@@ -20,7 +20,7 @@ from intact.data.pictures import NO_CLASS, decode_mask, mask_values
 from intact.data.preprocessing import Preprocessing
 from intact.data.samples import Samples
 from intact.data.spec import Finding, InputSpec
-from intact.errors import DataError, IntactError, MissingExtraError, located
+from intact.errors import DataError, MissingExtraError, located
 from intact.spool import Column
 
 #: What samples are for: ``data`` calibrates, ``eval`` reports.
@@ -71,13 +71,9 @@ def _yaml(path: Path) -> dict[str, Any]:
         raise MissingExtraError("Reading a data.yaml", "yaml") from error
     content = reading.content(path, DataError, _LARGEST_YAML)
     try:
-        text = content.decode("utf-8")
-        if any(vars(event).get("tag") for event in yaml.parse(text, yaml.BaseLoader)):
-            raise DataError("cannot be read as YAML with tags (!a) in it; write plain names of folders")
-        # Texts and lists alone: a number in base 60 would take minutes, and what is merged again and again (<<) all memory.
-        entries = yaml.load(text, yaml.BaseLoader)
-    except IntactError:
-        raise
+        # Texts, lists and mappings alone, whatever tags say: nothing of Python's is made, a number in base 60 would take
+        # minutes, and what is merged again and again (<<) all memory.
+        entries = yaml.load(content.decode("utf-8"), yaml.BaseLoader)
     except Exception as error:  # whatever a parser makes of what is no YAML
         raise DataError(f"cannot be read as YAML ({(str(error).splitlines() or ['?'])[0]}); save it as UTF-8 text") from error
     if not isinstance(entries, dict):

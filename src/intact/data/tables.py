@@ -95,7 +95,7 @@ class Table(Data):
                     raise DataError(f"has no column called {missing!r}, an input of the model; it has {self._some()}")
                 x = {s.name: self._numbers(by_name[s.name]) for s in inputs}
             else:
-                x = {inputs[0].name: np.stack([self._numbers(i) for i in rest], 1)}
+                x = {inputs[0].name: self._stacked(rest)}
             y, names, more = (None, (), ()) if label < 0 else self._targets(label, classes)
         samples = ArrayData(x, y, self.where, (*self.findings, *found, *more)).bind(inputs, classes)
         return replace(samples, class_names=names)
@@ -104,12 +104,17 @@ class Table(Data):
         label = (
             next((i for i, name in enumerate(self.names) if name.lower() in LABELS), -1) if self.label is None else self.label
         )
-        row = [self._numbers(i)[:1] for i in range(len(self.names)) if i != label]
-        return (np.stack(row, 1).astype(np.float32),)
+        with located(self.where):
+            return (self._stacked([i for i in range(len(self.names)) if i != label])[:1].astype(np.float32),)
 
     def matrix(self) -> np.ndarray:
         """All columns but the labels, [n, k]."""
-        return np.stack([self._numbers(i) for i in range(len(self.names)) if i != self.label], 1)
+        return self._stacked([i for i in range(len(self.names)) if i != self.label])
+
+    def _stacked(self, places: list[int]) -> np.ndarray:
+        if not places:
+            raise DataError("has no column besides the labels; give one for each number that the model takes")
+        return np.stack([self._numbers(i) for i in places], 1)
 
     def _label(self, inputs: tuple[InputSpec, ...]) -> tuple[int, tuple[Finding, ...]]:
         if self.label is not None:

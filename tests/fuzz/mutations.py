@@ -1,0 +1,43 @@
+"""What kinds do to bytes and texts alike."""
+
+from __future__ import annotations
+
+import random
+import struct
+from typing import Final
+
+#: Numbers that sizes, counts and offsets are hostile with, of up to 32 bits.
+HOSTILE: Final = (0, 1, 2, 3, 7, 127, 255, 256, 2**15 - 1, 2**15, 2**16 - 1, 2**16, 2**20, 2**30, 2**31 - 1, 2**31, 2**32 - 1)
+_FORMATS: Final = ("<H", ">H", "<I", ">I", "B")
+
+
+def few(draw: random.Random) -> int:
+    """How many changes a mutant has."""
+    return draw.choice((1, 1, 1, 2, 2, 3, 5))
+
+
+def other_bytes(data: bytes, draw: random.Random, first: int | None = None) -> bytes:
+    """``data`` with a few changes anywhere, or among its ``first`` bytes: bits, numbers, stretches gone, doubled or put in."""
+    made = bytearray(data)
+    for _ in range(few(draw)):
+        if len(made) < 16:
+            break
+        at = draw.randrange(min(len(made), first or len(made)))
+        match draw.randrange(9):
+            case 0 | 1:
+                made[at] ^= 1 << draw.randrange(8)
+            case 2:
+                made[at] = draw.randrange(256)
+            case 3:
+                del made[at:]
+            case 4:
+                made[at:at] = draw.randbytes(draw.randrange(1, 9))
+            case 5:
+                del made[at : at + draw.randrange(1, 9)]
+            case 6:
+                made[at:at] = made[at : at + draw.randrange(1, 200)] * draw.choice((1, 2, 1000))
+            case _:
+                layout = draw.choice(_FORMATS)
+                size = struct.calcsize(layout)
+                struct.pack_into(layout, made, min(at, len(made) - size), draw.choice(HOSTILE) % (1 << (8 * size)))
+    return bytes(made)
