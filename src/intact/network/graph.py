@@ -124,6 +124,8 @@ class Graph:
     states: tuple[State, ...] = ()
     #: A zip archive that stands behind the network in its file, with the files of its metadata; offsets from its own start.
     archive: bytes = field(default=b"", repr=False)
+    #: Kinds and names of the ops of the user's model that an op, by its first output, stands for.
+    formerly: Mapping[int, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
@@ -208,6 +210,11 @@ class Graph:
     def label(self, op: Op) -> str:
         """How messages name an op: ``CONV_2D 'stem/relu'``, and ``CONV_2D 'stem/relu' #2`` for the second of that name."""
         return self._labels.get(op.output) or self._named(op)
+
+    def names(self, op: Op) -> tuple[str, ...]:
+        """What users may call an op: its kind, its output's name as it is or as messages show it, or all of its label."""
+        t = self[op.output]
+        return op.kind.name, t.origin, t.name, short_name(t.origin), self.label(op)
 
     def _named(self, op: Op) -> str:
         return f"{op.kind.name} {short_name(self[op.output].origin)!r}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -61,20 +62,26 @@ def bytes_as_stored(graph: Graph, op: Op, kept: Set[int]) -> Affine | None:
 
 def kept_float(graph: Graph, request: Request) -> set[int]:
     """First outputs of the ops in float. ``keep_float`` holds op kinds, names of output tensors as they are or as messages
-    show them, or patterns of these.
+    show them, or patterns of these: of the user's model, else of ``graph``, which may spell its ops otherwise.
     """
     kept = set(request.float_ops)
+    own, theirs = {op.output: graph.names(op) for op in graph.ops}, graph.formerly
     for pattern in request.keep_float:
-        hits = {
-            op.output for op in graph.ops if any(name == pattern or fnmatchcase(name, pattern) for name in _names(graph, op))
-        }
+        hits = _matching(pattern, theirs) & own.keys() or _matching(pattern, own)
         if not hits:
-            some = ", ".join(repr(short_name(graph[op.output].origin)) for op in graph.ops[:3])
-            raise OptionError(f"--keep-float {pattern!r} matches no op; names are op kinds or output tensors such as {some}")
+            names = {name for found in (theirs or own).values() for name in found if "'" not in name}
+            near = sorted((name for name in names if pattern.lower() in name.lower()), key=lambda name: (len(name), name))[:3]
+            near = near or get_close_matches(pattern.upper(), names, 3) or get_close_matches(pattern, names, 3, cutoff=0.4)
+            some = ", ".join(map(repr, near or [short_name(graph[op.output].origin) for op in graph.ops[:3]]))
+            raise OptionError(
+                f"--keep-float {pattern!r} matches no op; names are op kinds or output tensors, as intact inspect shows them, "
+                f"such as {some}"
+            )
         kept |= hits
     return kept
 
 
-def _names(graph: Graph, op: Op) -> tuple[str, ...]:
-    t = graph[op.output]
-    return op.kind.name, t.origin, t.name, short_name(t.origin), graph.label(op)
+def _matching(pattern: str, names: Mapping[int, tuple[str, ...]]) -> set[int]:
+    """First outputs of the ops of which a name is ``pattern``, or fits it. Tables show the end of a long name behind …"""
+    pattern = pattern.replace("…", "*")
+    return {i for i, some in names.items() if any(name == pattern or fnmatchcase(name, pattern) for name in some)}

@@ -13,6 +13,7 @@ from intact.measure.figures import Reading
 from intact.measure.outputs import Channel, OutputFidelity
 from intact.measure.task import maker
 from intact.network.graph import Graph
+from intact.planning.integer_ops import kept_float
 from intact.planning.schemes import scheme as scheme_named
 from intact.progress import Progress
 from intact.run.recover import Recovery
@@ -34,6 +35,8 @@ FEW_LEVELS_FIT: Final = 30.0
 CONTINUOUS: Final = 32
 #: The scheme that rounds less, where nothing else can be asked for.
 WIDER: Final = MappingProxyType({"dynamic": "float16", "float16": "float32"})
+#: Ops that a sentence names.
+_SHOWN: Final = 3
 #: What moves by less than this is no answer of a LOGISTIC or SOFTMAX, whose step is 1/256.
 _NO_ANSWER: Final = 1 / 128
 _FIXED: Final = frozenset({"LOGISTIC", "SOFTMAX"})
@@ -132,6 +135,27 @@ def float_islands(graph: Graph, settings: Settings) -> tuple[Finding, ...]:
         f"has no {settings.scheme} kernel for them; the first is {graph.label(ops[0])}"
     )
     return (Finding("float ops", message),)
+
+
+def kept_alone(graph: Graph, reference: Graph, settings: Settings) -> tuple[Finding, ...]:
+    """Ops that ``--keep-float`` keeps in float while all around them is integers: what they gain is rounded away again."""
+    if not (settings.keep_float and scheme_named(settings.scheme).is_integer):
+        return ()
+    kept, makers, readers = kept_float(reference, settings.request()), graph.producers(), graph.consumers()
+    alone = []
+    for op in graph.ops:
+        before = [makers[i].kind.converts for i in op.reads if i in makers and graph[i].is_float]
+        after = [reader.kind.converts for i in op.outputs for reader in readers[i]]
+        if op.output in kept and before and after and all(before) and all(after) and op.output not in graph.outputs:
+            alone.append(graph.label(op))
+    if not alone:
+        return ()
+    some = ", ".join(alone[:_SHOWN]) + (f" and {len(alone) - _SHOWN} more" if len(alone) > _SHOWN else "")
+    said = (
+        f"{some} kept in float between integer ops: what is read was rounded before and what is made is rounded after, and two "
+        "conversions are added, so that little is gained but exact weights; --keep-float the ops beside as well"
+    )
+    return (Finding("kept alone", said),)
 
 
 def missed(verdict: Verdict | None, recovery: Recovery, parts: Parts, progress: Progress) -> tuple[Finding, ...]:

@@ -42,6 +42,7 @@ from intact.planning.schemes import scheme as scheme_named
 from intact.planning.targets import target as target_named
 from intact.progress import Progress, silent
 from intact.rewrite.clean import clean
+from intact.rewrite.formerly import named_as, remembering
 from intact.rewrite.lowerings import lower
 from intact.run import findings, options
 from intact.run.advice import what_helps
@@ -182,6 +183,7 @@ class Job:
                 *recovery.findings,
                 *device,
                 *findings.float_islands(integer, self.settings),
+                *(findings.kept_alone(integer, graph, self.settings) if self.plan is None else ()),
                 *measured.findings,
                 *findings.great_loss(measured.readings, self.settings),
                 *self._doubts(graph, measured.readings, parts),
@@ -200,7 +202,7 @@ class Job:
         """The float file, the network as planned before any remedy, and the samples by what they are for."""
         source = self._convert()
         with located(str(self.model) if isinstance(self.model, (str, Path)) else "the model"):
-            graph = prepare(tflite.read(source.read_bytes()), self.settings)
+            graph = self._prepared(source, self.settings)
         parts = self._split(graph)
         if self.plan is None:
             start = mend_and_plan(graph, self.settings, parts.calibration, self.work.folder, self.work.progress)
@@ -209,6 +211,10 @@ class Job:
         # What is refused is better refused before an hour of remedies.
         micro.check(start.network.integer(), self.settings.target)
         return source, start, parts
+
+    def _prepared(self, source: Path, settings: Settings) -> Graph:
+        read = tflite.read(source.read_bytes())
+        return prepare(named_as(self.model, read) if isinstance(self.model, Graph) else read, settings)
 
     def _convert(self) -> Path:
         self.work.progress("convert", 0, 0)
@@ -260,7 +266,7 @@ class Job:
         other = start.otherwise() if self.settings.goal else None
         if other is None:
             return (start,)
-        graph = prepare(tflite.read(self._convert().read_bytes()), other)
+        graph = self._prepared(self._convert(), other)
         return start, mend_and_plan(graph, other, parts.calibration, self.work.folder, self.work.progress)
 
     def _verdict(self, source: Path, written: Path, parts: Parts, tasks: Mapping[str, Task]) -> Verdict | None:
@@ -286,14 +292,11 @@ class Job:
             return ()
         self.work.progress("look for what helps", 0, 0)
 
-        def prepared(settings: Settings) -> Graph:
-            return prepare(tflite.read(source.read_bytes()), settings)
-
         named, said = {name for name, _ in found}, tuple(finding for _, finding in found)
         poor = [one for one in seen if one.name in named and one.varying is not None]
         if not poor or self.plan is not None:  # infinite numbers, or none that vary; or a plan, which leaves nothing to try
             return said
-        return (*said, Finding("what helps", what_helps(network, self.settings, parts, poor, prepared)))
+        return (*said, Finding("what helps", what_helps(network, self.settings, parts, poor, partial(self._prepared, source))))
 
     def _measure(self, source: Path, written: Path, graph: Graph, integer: Graph, parts: Parts) -> _Measured:
         target, goal = target_named(self.settings.target), self.settings.goal
@@ -352,4 +355,4 @@ def prepare(graph: Graph, settings: Settings) -> Graph:
             "this model is quantized already; give the float model it was made from. "
             "intact evaluate, intact benchmark, intact inspect and intact diagnose --against FLOAT_MODEL work on it as it is"
         )
-    return lower(clean(graph), settings.target, scheme_named(settings.scheme).activations)
+    return remembering(graph, lower(clean(graph), settings.target, scheme_named(settings.scheme).activations))
