@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from intact import choices
+from intact import choices, scratch
 from intact import data as samples_of
 from intact.cli import shared
 from intact.errors import OptionError
@@ -56,11 +55,11 @@ def diagnose(
             from intact.run.quantize import Job
 
         output, samples = Output(quiet, as_json), samples_of.load(data, preprocessing, label=label)
-        with tempfile.TemporaryDirectory(prefix="intact-") as folder, output.progress() as progress:
+        with scratch.folder() as folder, output.progress() as progress:
             if against is not None:
                 found = diagnose_file(model, samples, against=against, target=settings.target, progress=progress)
             else:
-                work = Work(RunFolder(Path(folder)), progress)
+                work = Work(RunFolder(folder), progress)
                 _, start, parts = Job(model, samples, None, settings, None, None, work).start()
                 found = what_is_wrong(start.network, parts.calibration, progress)
         output.wide(to_table(found))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
+from intact import scratch
 from intact.errors import ChildError, MissingExtraError, ModelError, UnsupportedError
 from intact.formats.order import ordered
 from intact.runtime import child
@@ -21,11 +20,10 @@ def converted(script: str, request: Mapping[str, Any], what: str, extra: str) ->
     Inputs and outputs are in the order that the script's answer names them in.
     ``what`` and ``extra`` name the missing extra, as in "Reading a Keras model", "keras".
     """
-    with tempfile.TemporaryDirectory(prefix="intact-") as folder:
-        out = Path(folder) / "model.tflite"
-        scratch = Path(folder) / "scratch"
-        scratch.mkdir()
-        paths = {"out": str(out), "scratch": str(scratch)}
+    with scratch.folder() as folder:
+        out, inner = folder / "model.tflite", folder / "scratch"
+        inner.mkdir()
+        paths = {"out": str(out), "scratch": str(inner)}
         answer = child.call(script, {**request, **paths}, what=what, timeout=_LIMIT_SECONDS)
         if "missing" in answer:
             raise MissingExtraError(what, extra)

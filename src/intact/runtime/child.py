@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, final
 
+from intact import scratch
 from intact.errors import ChildError
 from intact.progress import StepProgress
 
@@ -115,7 +116,7 @@ def _start(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=(write_end,),
-            env=os.environ | {"PYTHONUNBUFFERED": "1"} | dict(env or {}),
+            env=os.environ | {"PYTHONUNBUFFERED": "1"} | dict(scratch.environment()) | dict(env or {}),
             start_new_session=True,  # Ctrl-C in a terminal goes to us alone, and we can end its whole group
         )
     except OSError as error:
@@ -146,7 +147,8 @@ class _Talk:
         if isinstance(result := self.answer.get("result"), dict):
             return result
         if "error" in self.answer:
-            raise self._error(f"failed ({_shorten(str(self.answer['error']))})")
+            said = str(self.answer["error"])
+            raise scratch.told_of_no_room(said) or self._error(f"failed ({_shorten(said)})")
         if "result" in self.answer:
             raise self._error("answered garbage: its result is not a dictionary")
         try:

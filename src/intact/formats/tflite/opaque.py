@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from ai_edge_litert import schema_py_generated as schema
 
+from intact import scratch
 from intact.errors import IntactError, ModelError, UnsupportedError, located
 from intact.formats.tflite.op_rows import CODES, NAMES, UNIONS
 from intact.formats.tflite.values import ints
@@ -159,7 +159,7 @@ class _Runtime:
         """File ``number``, which holds ``data``."""
         with self._lock:
             if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="intact-"))
+                self._folder = scratch.lasting()
                 weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
             path = self._folder / f"{number}.tflite"
             if not path.exists():
@@ -175,8 +175,8 @@ class _Kernel:
         self._runtime, self._number, self._label, self._model = runtime, number, label, model
 
     def __call__(self, runs: Sequence[Sequence[torch.Tensor]]) -> list[list[torch.Tensor]]:
-        with tempfile.TemporaryDirectory(prefix="intact-") as scratch, located(f"op {self._label}"):
-            given, made = Path(scratch) / "inputs.npz", Path(scratch) / "outputs.npz"
+        with scratch.folder() as folder, located(f"op {self._label}"):
+            given, made = folder / "inputs.npz", folder / "outputs.npz"
             arrays: dict[str, Any] = {f"{r}.{i}": x.numpy() for r, xs in enumerate(runs) for i, x in enumerate(xs)}
             np.savez(given, **arrays)
             model = self._runtime.file(self._number, self._model)
