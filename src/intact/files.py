@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -70,9 +71,7 @@ def settle(folder: Path) -> None:
 
 def set_aside(path: Path) -> Path:
     """Give a file or folder the name of a draft, at one stroke; whoever is killed before it is removed leaves a draft."""
-    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path.name), suffix=_DRAFT))
-    path.rename(aside / path.name)
-    return aside
+    return path.rename(path.with_name(f"{_prefix(path.name)}{secrets.token_hex(4)}{_DRAFT}"))
 
 
 def drafts(folder: Path, of: Iterable[str] | None = None) -> tuple[Path, ...]:

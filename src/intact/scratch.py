@@ -54,8 +54,12 @@ _OWN: Final = _Own()
 @contextmanager
 def folder() -> Iterator[Path]:
     """A fresh folder, removed at the end. A disk that takes no more there is an OutputError that says so."""
-    with typed(), tempfile.TemporaryDirectory(dir=_OWN.get(), ignore_cleanup_errors=True) as name:
-        yield Path(name)
+    with typed():
+        path = lasting()
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)  # Windows keeps what is open or mapped until the process ends
 
 
 def lasting() -> Path:

@@ -113,7 +113,8 @@ class RunFolder:
         for name in RESULTS:
             if name in results:
                 files.write_bytes(self.path / name, results[name])
-        self._clear()
+        with contextlib.suppress(OSError):  # a disk that fails now has the results; the next run tidies
+            self._clear()
 
     @contextmanager
     def while_working(self, tell: Callable[[str], None]) -> Iterator[None]:
