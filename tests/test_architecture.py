@@ -20,7 +20,9 @@ from intact.ops import KINDS
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "intact"
 
-PORCH = {"lazy", "installed", "errors", "wording", "choices", "files", "reading", "spool", "progress", "annotations"}
+PORCH = {
+    "annotations", "choices", "errors", "files", "installed", "lazy", "locks", "progress", "reading", "scratch", "spool", "wording",
+}  # fmt: skip
 #: The wings of the house, and from which others each imports: all of them, and no more. A wing stands below what it imports.
 #: What lies beside the wings is the porch, which every wing may use.
 WINGS = {
@@ -40,18 +42,18 @@ WINGS = {
     },
     "search": {"formats", "data", "planning", "simulate", "remedies", "measure"},
     "deploy": {"numbers", "network", "runtime", "formats", "data", "planning"},
+    "report": {"data", "measure", "diagnosis", "search"},
     "run": {
         "numbers", "ops", "network", "rewrite", "runtime", "formats", "data", "planning", "simulate", "remedies", "measure",
-        "diagnosis", "search", "deploy",
+        "diagnosis", "search", "deploy", "report",
     },
-    "report": {"measure", "diagnosis", "search", "run"},
     "": {"network", "rewrite", "formats", "data", "planning", "simulate", "diagnosis", "run"},  # intact/__init__.py
     "cli": {"runtime", "formats", "data", "planning", "measure", "run", "report"},
     "__main__": {"cli"},
 }  # fmt: skip
 LINES = 430  # in a module: a few screens
 WORDS = 2_600  # names, operators and literals in a module: what there is to understand, however it is laid out
-BUDGET = 164_000  # words in all of src; raise it on purpose, or delete something
+BUDGET = 180_000  # words in all of src; raise it on purpose, or delete something
 
 MODULES = {
     ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix("__init__").removesuffix("."): path

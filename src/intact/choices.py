@@ -5,6 +5,8 @@ The things themselves are elsewhere and bring torch or numpy; a test holds these
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, TypeVar
@@ -13,6 +15,8 @@ from intact.errors import OptionError
 
 Granularity: TypeAlias = Literal["per-channel", "per-tensor"]
 Name = TypeVar("Name", bound=str)
+#: Whole numbers above do not fit what numpy and torch count with.
+_LARGEST: Final = 2**63 - 1
 #: Characters of a name that is no path, but the text of a plan.
 _LONG_NAME: Final = 200
 
@@ -51,6 +55,20 @@ def device(name: str) -> str:
 def metric(name: str) -> str:
     """``name``, when a metric is called so."""
     return _known(name, METRICS, "metric", f"--metric with one of: {', '.join(METRICS)}, or pass a function in Python")
+
+
+def whole(option: str, value: object, least: int) -> int:
+    """``value`` as an int, when it is a whole number from ``least`` on: of Python or numpy, and no truth value."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not least <= int(value) <= _LARGEST:
+        raise OptionError(f"{option} {value} must be at least {least}, a whole number and below 2**63")
+    return int(value)
+
+
+def real(option: str, value: object, such_as: str) -> float:
+    """``value`` as a float, when it is a finite number of Python or numpy, and no truth value."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise OptionError(f"{option} {value} must be a finite number, such as {such_as}")
+    return float(value)
 
 
 def plan(path: Path) -> str:

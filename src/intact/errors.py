@@ -49,7 +49,7 @@ class ChildError(IntactError):
 
 
 class OutputError(IntactError):
-    """A result cannot be written where it was asked for."""
+    """A result, or what is worked on meanwhile, cannot be written where it has to be."""
 
 
 class ResourceError(IntactError):

@@ -16,6 +16,11 @@ def silent(step: str, done: int, total: int) -> None:
     del step, done, total
 
 
+def unheard(line: str) -> None:
+    """Says a line to nobody."""
+    del line
+
+
 def onward(progress: StepProgress, start: int, total: int) -> StepProgress:
     """The progress of a piece of a step that begins where ``start`` of ``total`` are done."""
     return lambda done, _: progress(start + done, total)

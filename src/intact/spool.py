@@ -9,7 +9,6 @@ import os
 import shutil
 import struct
 import sys
-import tempfile
 import threading
 import weakref
 import zipfile
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import IO, Any, Final, Literal, TypeAlias, final
 
 import numpy as np
+
+from intact import scratch
 
 #: Bytes that are copied or read at a time.
 BLOCK: Final = 8 << 20
@@ -49,9 +50,9 @@ class Records:
         self._slots: dict[int, int] = {}
         self._lock = threading.Lock()
         try:
-            self._file: IO[bytes] = tempfile.TemporaryFile(prefix="intact-")  # noqa: SIM115  # open as long as this lives
+            self._file: IO[bytes] = scratch.file()
             weakref.finalize(self, self._file.close)
-            free = shutil.disk_usage(tempfile.gettempdir()).free
+            free = shutil.disk_usage(scratch.place()).free
         except OSError:
             most = free = 0
         self._room = min(most, free // _OF_DISK) // max(size, 1)
@@ -88,7 +89,8 @@ class Column:
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.shape, self.dtype = shape, dtype
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="intact-")  # noqa: SIM115  # open as long as this lives
+        with scratch.typed():
+            self._file: IO[bytes] = scratch.file()
         weakref.finalize(self, self._file.close)
         self._count = 0
 
@@ -97,14 +99,16 @@ class Column:
         return self._file.tell()
 
     def add(self, rows: np.ndarray) -> None:
-        """Append ``rows``, a block at a time; OSError when the disk is full."""
-        for block in blocks(rows):
-            self._file.write(np.ascontiguousarray(block).data if block.size else b"")
+        """Append ``rows``, a block at a time; OutputError when the disk is full."""
+        with scratch.typed():
+            for block in blocks(rows):
+                self._file.write(np.ascontiguousarray(block).data if block.size else b"")
         self._count += len(rows)
 
     def joined(self, mode: Mode = "r") -> np.ndarray:
         """All rows, ``[n, ...]``, mapped. The file goes when the array does."""
-        self._file.flush()
+        with scratch.typed():
+            self._file.flush()
         total = (self._count, *self.shape)
         if not self.nbytes:
             return np.empty(total, self.dtype)

@@ -1,28 +1,58 @@
-"""What a run leaves in its folder: when it goes on, finishes, gives up, or meets what is not its own."""
+"""What a run leaves in its folder: when it goes on, finishes, is killed, meets another, or meets what is not its own."""
 
+import contextlib
 import json
+import os
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from compare import assert_same
 
-from intact.errors import OutputError
-from intact.run.folder import RESULTS, open_run
+from intact import files, locks
+from intact.errors import ChildError, DataError, OptionError, OutputError, ResourceError, UnsupportedError
+from intact.run.folder import RESULTS, RunFolder, open_run
 
 JOB = {"model": "net.tflite", "seed": 0}
 
 
 def held(path):
-    return sorted(p.name for p in path.iterdir())
+    return sorted(p.name for p in path.iterdir() if p.name != locks.NAME)
 
 
 def never():
     raise AssertionError("a finished step is not done again")
 
 
+class Stop(KeyboardInterrupt):
+    """The end of a run before its end."""
+
+
+def interrupted(path, work, error=Stop, **options):
+    """A run of JOB that ends with ``error`` after ``work``."""
+    with pytest.raises(error), open_run(path, JOB, **options) as run:  # noqa: PT012  # what is left is the subject
+        work(run)
+        raise error("no more")
+
+
+def converts(run):
+    run.file("float.tflite", lambda: b"abc")
+
+
+def calibrates(run):
+    converts(run)
+    run.claim("data", "abc", "float.tflite")
+    run.arrays("calibration", lambda: {"x": np.float32([1])})
+
+
 @pytest.fixture
 def run(tmp_path):
-    return open_run(tmp_path / "run", JOB)
+    with open_run(tmp_path / "run", JOB) as opened:
+        yield opened
 
 
 def test_a_new_run_notes_its_job(run):
@@ -30,11 +60,11 @@ def test_a_new_run_notes_its_job(run):
     assert (run.path / "job.json").read_text() == '{\n "model": "net.tflite",\n "seed": 0\n}\n'
 
 
-def test_a_step_is_made_once_and_taken_over_by_the_next_run_of_the_job(run):
-    path = run.file("float.tflite", lambda: b"abc")
-    assert path.read_bytes() == b"abc"
-    assert run.file("float.tflite", never) == path
-    assert open_run(run.path, dict(reversed(JOB.items()))).file("float.tflite", never).read_bytes() == b"abc"
+def test_a_step_is_made_once_and_taken_over_by_the_next_run_of_the_job(tmp_path):
+    path = tmp_path / "run"
+    interrupted(path, converts)
+    with open_run(path, dict(reversed(JOB.items()))) as run:
+        assert run.file("float.tflite", never).read_bytes() == b"abc"
 
 
 def test_a_step_that_fails_leaves_nothing(run):
@@ -49,6 +79,14 @@ def test_a_step_that_fails_leaves_nothing(run):
     assert run.file("float.tflite", lambda: b"abc").read_bytes() == b"abc"
 
 
+@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda _: b"", lambda data: data + b"0"])
+def test_a_file_that_is_not_whole_is_made_anew(run, damage):
+    path = run.file("float.tflite", lambda: b"abc")
+    path.write_bytes(damage(b"abc"))
+    assert run.file("float.tflite", lambda: b"new").read_bytes() == b"new"
+    assert run.file("float.tflite", never).read_bytes() == b"new"
+
+
 ARRAYS = {
     "0 lows": np.float32([-1.5, np.inf]),
     "0 counts": np.arange(6, dtype=np.int64).reshape(2, 3),
@@ -58,8 +96,7 @@ ARRAYS = {
 
 
 def test_arrays_come_back_as_they_were(run):
-    made = run.arrays("calibration", lambda: ARRAYS)
-    again = open_run(run.path, JOB).arrays("calibration", never)
+    made, again = run.arrays("calibration", lambda: ARRAYS), run.arrays("calibration", never)
     for stored in (made, again):
         assert list(stored) == list(ARRAYS)
         for name, array in ARRAYS.items():
@@ -102,18 +139,31 @@ def test_a_damaged_step_is_made_anew(run, damage):
     assert_same(run.arrays("calibration", never)["y"], np.float32([1]))
 
 
-def test_what_is_claimed_must_stay_as_it_was(run):
-    run.claim("data", "abc")
-    open_run(run.path, JOB).claim("data", "abc")
-    with pytest.raises(OutputError, match="its data has changed since; type --overwrite"):
-        run.claim("data", "abd")
-    (run.path / ".stages" / "data.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(OutputError, match="its data has changed since"):
-        run.claim("data", "abc")
+def test_what_is_claimed_must_stay_as_it_was(tmp_path):
+    path = tmp_path / "run"
+    interrupted(path, calibrates)
+    interrupted(path, lambda run: run.claim("data", "abc", "float.tflite"))
+    with pytest.raises(OutputError, match="its data has changed since; type --overwrite"), open_run(path, JOB) as run:
+        run.claim("data", "abd", "float.tflite")
+    assert (path / ".stages" / "calibration.npz").exists()
+    (path / ".stages" / "data.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(OutputError, match="its data has changed since"), open_run(path, JOB) as run:
+        run.claim("data", "abc", "float.tflite")
+
+
+def test_overwriting_does_again_what_was_made_from_other_data(tmp_path):
+    path = tmp_path / "run"
+    interrupted(path, calibrates)
+    with open_run(path, JOB, overwrite=True) as run:
+        assert run.file("float.tflite", never).read_bytes() == b"abc"
+        run.claim("data", "abd", "float.tflite")
+        assert_same(run.arrays("calibration", lambda: {"x": np.float32([2])})["x"], np.float32([2]))
+    with open_run(path, JOB) as run:
+        run.claim("data", "abd", "float.tflite")
 
 
 def test_finish_writes_result_json_last_and_removes_the_steps(run, monkeypatch):
-    run.file("float.tflite", lambda: b"abc")
+    converts(run)
     order = []
     replace = type(run.path).replace
     monkeypatch.setattr(type(run.path), "replace", lambda self, to: (order.append(to.name), replace(self, to))[1])
@@ -124,37 +174,227 @@ def test_finish_writes_result_json_last_and_removes_the_steps(run, monkeypatch):
     assert (run.path / "plan.json").read_bytes() == b"plan.json"
 
 
-def test_a_run_that_stops_while_finishing_is_not_finished(run, monkeypatch):
-    run.file("float.tflite", lambda: b"abc")
+# ---- ends before the end ------------------------------------------------------------------------------------------------
 
-    def stop(self, to):
-        if to.name == "result.json":
-            raise KeyboardInterrupt
-        return replace(self, to)
 
-    replace = type(run.path).replace
+@pytest.mark.parametrize("error", [ChildError, OutputError, ResourceError, KeyError, MemoryError, Stop])
+def test_whatever_ends_a_run_its_finished_steps_stay(tmp_path, error):
+    path = tmp_path / "run"
+    interrupted(path, converts, error)
+    with open_run(path, JOB) as run:
+        assert run.file("float.tflite", never).read_bytes() == b"abc"
+
+
+@pytest.mark.parametrize("error", [DataError, OptionError, ChildError, OutputError, Stop])
+def test_where_nothing_is_finished_nothing_is_left(tmp_path, error):
+    interrupted(tmp_path / "run", lambda _: None, error)
+    assert held(tmp_path) == []
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("mine")
+    interrupted(tmp_path / "run", lambda _: None, error, overwrite=True)
+    assert held(tmp_path / "run") == ["thesis.txt"]
+
+
+def test_bad_input_leaves_nothing_until_there_is_a_network_to_keep(tmp_path):
+    """Whoever has to type another command must not be told that the folder holds an unfinished run of another job."""
+    path, told = tmp_path / "run", []
+    for error in (DataError, OptionError, UnsupportedError):
+        interrupted(path, calibrates, error)
+        assert held(tmp_path) == []
+
+    def an_hour_later(run):
+        calibrates(run)
+        run.keep(b"model", "2 points lost")
+
+    interrupted(path, an_hour_later, DataError, tell=told.append)
+    assert told == [
+        f"the best network so far is {path / 'best-so-far.tflite'} (2 points lost); "
+        "for another job, type --overwrite or --out with another folder"
+    ]
+    with open_run(path, JOB) as run:
+        run.arrays("calibration", never)
+
+
+def test_the_best_so_far_is_told(tmp_path):
+    told = []
+    interrupted(tmp_path / "run", lambda run: run.keep(b"model", "2 points lost"), ChildError, tell=told.append)
+    assert told == [f"the best network so far is {tmp_path / 'run' / 'best-so-far.tflite'} (2 points lost)"]
+
+
+def finishing(run):
+    calibrates(run)
+    run.finish(dict.fromkeys(RESULTS, b"x"))
+
+
+#: What changes names; a process may be killed before or after each.
+STEPS = ("replace", "rename", "unlink", "rmdir", "mkdir")
+
+
+def killed_at(number, work, monkeypatch):
+    """Do ``work`` until the ``number``-th change of a name in a folder, after which nothing happens; whether it came."""
+    count = 0
+
+    def counted(real):
+        def step(*args, **options):
+            nonlocal count
+            count += 1
+            if count >= number:
+                raise Stop
+            return real(*args, **options)
+
+        return step
+
     with monkeypatch.context() as patch:
-        patch.setattr(type(run.path), "replace", stop)
-        with pytest.raises(KeyboardInterrupt):
-            run.finish(dict.fromkeys(RESULTS, b"x"))
-    assert open_run(run.path, JOB).file("float.tflite", never).read_bytes() == b"abc"
+        for name in STEPS:
+            patch.setattr(Path, name, counted(getattr(Path, name)))
+        patch.setattr("os.unlink", counted(os.unlink))
+        patch.setattr("shutil.rmtree", counted(shutil.rmtree))
+        with contextlib.suppress(Stop):
+            work()
+    return count >= number
 
 
-def finished(run):
-    run.finish({"model.tflite": b"m", "result.json": b"{}"})
+def test_whenever_a_run_is_killed_the_folder_says_what_it_is_and_the_run_goes_on(tmp_path, monkeypatch):
+    """Killed before each change of a name: in a fresh folder, and where it overwrites a finished run of another job."""
+
+    def work(path, **options):
+        with open_run(path, JOB, **options) as run:
+            finishing(run)
+
+    for overwrite in (False, True):
+        for number in range(1, 1000):
+            path = tmp_path / f"{overwrite} {number}"
+            if overwrite:
+                with open_run(path, {"model": "other"}) as run:
+                    run.finish(dict.fromkeys(RESULTS, b"old"))
+            came = killed_at(number, partial(work, path, overwrite=overwrite), monkeypatch)
+            if (path / "result.json").exists():
+                kinds = {(path / name).read_bytes() for name in RESULTS}
+                assert kinds in ({b"x"}, {b"old"}), f"a finished run that is not whole, killed at {number}"
+            if not came:
+                break
+            if not (path / "result.json").exists() or (path / "result.json").read_bytes() == b"old":
+                work(path, overwrite=overwrite)
+            else:
+                with pytest.raises(OutputError, match="holds a finished run"):
+                    work(path)
+            assert sorted(p.name for p in path.iterdir()) == sorted((*RESULTS, "job.json")), f"killed at {number}"
+            assert json.loads((path / "job.json").read_bytes()) == JOB
+        assert number > 20  # it was killed somewhere
 
 
-def other_job(run):
-    (run.path / "job.json").write_text(json.dumps({**JOB, "settings": {"seed": 7}, "eval": "there"}))
+def test_drafts_go_and_what_only_looks_alike_stays(tmp_path):
+    path = tmp_path / "run"
+    interrupted(path, converts)
+    for name in (
+        ".job.json.abc12345.draft",
+        ".model.tflite.x.draft",
+        ".thesis.txt.x.draft",
+        ".stages/.calibration.npz.x.draft",
+    ):
+        (path / name).write_bytes(b"half")
+    (path / "..stages.x.draft" / ".stages").mkdir(parents=True)
+    with open_run(path, JOB) as run:
+        assert run.file("float.tflite", never).read_bytes() == b"abc"
+        assert held(path) == [".stages", ".thesis.txt.x.draft", "job.json"]
+        assert held(path / ".stages") == ["float.tflite", "float.tflite.sha256"]
 
 
-def garbled_job(run):
-    (run.path / "job.json").write_bytes(b"\xff\xfe{")
+def test_a_draft_of_the_very_first_write_blocks_nothing(tmp_path):
+    path = tmp_path / "run"
+    path.mkdir()
+    (path / ".job.json.abc12345.draft").write_bytes(b"{")
+    with open_run(path, JOB):
+        assert held(path) == ["job.json"]
 
 
-def foreign(run):
-    (run.path / "job.json").unlink()
-    (run.path / "thesis.txt").write_text("mine")
+# ---- two runs -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_for_one_run_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "_PATIENCE", 0.1)
+    path = tmp_path / "run"
+    with open_run(path, JOB) as run:
+        converts(run)
+        for overwrite in (False, True):
+            with pytest.raises(
+                OutputError, match=r"another run works in .*run; wait until it has ended, or type --out with another"
+            ):
+                interrupted(path, never, overwrite=overwrite)
+        assert run.file("float.tflite", never).read_bytes() == b"abc"
+    with open_run(path, JOB) as run:
+        assert run.file("float.tflite", never).read_bytes() == b"abc"
+
+
+HOLDS = """
+import sys
+from pathlib import Path
+from intact.run.folder import open_run
+with open_run(Path(sys.argv[1]), {"model": "net.tflite", "seed": 0}) as run:
+    run.file("float.tflite", lambda: b"abc")
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_lock_of_another_process_ends_with_it_however_it_ends(tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    with subprocess.Popen([sys.executable, "-c", HOLDS, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"ready\n"
+        monkeypatch.setattr(locks, "_PATIENCE", 0.1)
+        with pytest.raises(OutputError, match="another run works in"):
+            interrupted(path, never)
+        other.kill()
+        other.wait()
+    assert (path / locks.NAME).exists()
+    with open_run(path, JOB) as run:
+        assert run.file("float.tflite", never).read_bytes() == b"abc"
+    assert not (path / locks.NAME).exists()
+
+
+def test_a_lock_whose_file_was_removed_meanwhile_is_none(tmp_path):
+    """Who waits for a lock that is dropped must not have the file that has no name any more: the next makes another."""
+    first = locks.take(tmp_path)
+    assert locks.take(tmp_path) is None
+    first.drop()
+    assert held(tmp_path) == []
+    again = locks.take(tmp_path)
+    assert locks.take(tmp_path) is None
+    again.drop()
+
+
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+    def none(*_, **__):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", none)
+    told = []
+    with open_run(tmp_path / "run", JOB, tell=told.append) as run:
+        converts(run)
+    assert told == [f"{tmp_path / 'run'} is on a file system without locks: let no other run work there meanwhile"]
+
+
+# ---- what is there already ----------------------------------------------------------------------------------------------
+
+
+def finished(path):
+    with open_run(path, JOB) as run:
+        run.finish({"model.tflite": b"m", "result.json": b"{}"})
+
+
+def other_job(path):
+    interrupted(path, converts)
+    (path / "job.json").write_text(json.dumps({**JOB, "settings": {"seed": 7}, "eval": "there"}))
+
+
+def garbled_job(path):
+    interrupted(path, converts)
+    (path / "job.json").write_bytes(b"\xff\xfe{")
+
+
+def foreign(path):
+    path.mkdir()
+    (path / "thesis.txt").write_text("mine")
 
 
 @pytest.mark.parametrize(
@@ -166,53 +406,42 @@ def foreign(run):
         (foreign, r"holds other things \(thesis\.txt\); type --out with another folder, or --overwrite"),
     ],
 )
-def test_a_folder_that_is_not_the_jobs_own_stays_as_it_is_until_overwritten(run, state, says):
-    state(run)
-    before = {p.name: p.read_bytes() for p in run.path.iterdir()}
+def test_a_folder_that_is_not_the_jobs_own_stays_as_it_is_until_overwritten(tmp_path, state, says):
+    path = tmp_path / "run"
+    state(path)
+    before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
     with pytest.raises(OutputError, match=says):
-        open_run(run.path, JOB)
-    assert {p.name: p.read_bytes() for p in run.path.iterdir()} == before
-    again = open_run(run.path, JOB, overwrite=True)
-    assert held(again.path) == sorted({"job.json"} | ({"thesis.txt"} & set(before)))
+        interrupted(path, never)
+    assert {p: p.read_bytes() for p in path.rglob("*") if p.is_file()} == before
+    with open_run(path, JOB, overwrite=True):
+        assert held(path) == sorted({"job.json"} | ({"thesis.txt"} & {p.name for p in before}))
 
 
-def test_overwriting_does_the_steps_again(run):
-    run.file("float.tflite", lambda: b"abc")
-    assert open_run(run.path, JOB, overwrite=True).file("float.tflite", lambda: b"new").read_bytes() == b"new"
-
-
-def test_abandoning_takes_back_the_folder_and_nothing_that_was_there(run, tmp_path):
-    run.file("float.tflite", lambda: b"abc")
-    run.abandon()
-    assert held(tmp_path) == []
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "thesis.txt").write_text("mine")
-    open_run(tmp_path / "run", JOB, overwrite=True).abandon()
-    assert held(tmp_path / "run") == ["thesis.txt"]
+def test_overwriting_goes_on_with_what_is_finished_of_the_same_job(tmp_path):
+    """What is typed with --overwrite and then killed would never come to its end otherwise."""
+    path = tmp_path / "run"
+    interrupted(path, converts, overwrite=True)
+    with open_run(path, JOB, overwrite=True) as run:
+        assert run.file("float.tflite", never).read_bytes() == b"abc"
 
 
 def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "run").write_text("mine")
     for overwrite in (False, True):
         with pytest.raises(OutputError, match=r"run cannot be used as a folder \(File exists\); type --out with another"):
-            open_run(tmp_path / "run", JOB, overwrite=overwrite)
+            interrupted(tmp_path / "run", never, overwrite=overwrite)
     assert (tmp_path / "run").read_text() == "mine"
 
 
-def test_what_cannot_be_overwritten_is_named(run):
-    (run.path / "model.tflite").mkdir()
+def test_what_cannot_be_overwritten_is_named(tmp_path):
+    (tmp_path / "run" / "model.tflite").mkdir(parents=True)
     with pytest.raises(OutputError, match=r"run cannot be overwritten \(.*\); type --out with another"):
-        open_run(run.path, JOB, overwrite=True)
+        interrupted(tmp_path / "run", never, overwrite=True)
 
 
-def test_two_runs_of_one_job_meet_in_whole_files(run):
-    """There is no lock: each finished step appears whole, and the first to appear is kept by whoever comes later."""
-    other = open_run(run.path, JOB)
-
-    def slow():
-        other.arrays("calibration", lambda: {"y": np.float32([2])})
-        return {"y": np.float32([1])}
-
-    assert_same(run.arrays("calibration", slow)["y"], np.float32([1]))
-    assert_same(other.arrays("calibration", never)["y"], np.float32([1]))
-    assert held(run.path / ".stages") == ["calibration.npz"]
+def test_a_run_without_a_lock_is_for_scratch_folders(tmp_path):
+    assert RunFolder(tmp_path).file("float.tflite", lambda: b"abc").read_bytes() == b"abc"
+    assert (
+        files.sha256(tmp_path / ".stages" / "float.tflite").encode()
+        == (tmp_path / ".stages" / "float.tflite.sha256").read_bytes()
+    )

@@ -241,7 +241,7 @@ def test_a_full_disk_is_explained(write, monkeypatch):
 
     path = write(small_graphs.fully_connected())
     monkeypatch.setattr(litert.spool, "write_header", full)
-    with pytest.raises(OutputError, match=r"no room for its samples in .* \(No space left on device\); set TMPDIR"):
+    with pytest.raises(OutputError, match=r"cannot work in .* \(No space left on device\); .* set TMPDIR"):
         litert.run(path, {"x": noise(3, 6)})
 
 

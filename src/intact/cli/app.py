@@ -1,4 +1,4 @@
-"""The ``intact`` command: parse, then call. Exit codes: 0 done, 1 target missed, 2 bad input."""
+"""The ``intact`` command: parse, then call. Exit codes: 0 done, 1 target missed, 2 bad input, above 128 a signal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from intact.cli import diagnose, look, quantize
+from intact.cli import diagnose, look, quantize, signals, streams
 
 app = typer.Typer(
     help="Takes a trained float network and gives back the integer network for an edge device, proven on the real runtime.",
@@ -42,4 +42,6 @@ for command in (quantize.quantize, look.evaluate, diagnose.diagnose, look.benchm
 
 def main() -> None:
     """Entry point of the ``intact`` command."""
-    app()
+    signals.unwind()
+    with streams.guarded():
+        app()

@@ -7,6 +7,7 @@ through the same call that ``intact quantize`` makes.
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +21,15 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
+from intact import locks
 from intact.errors import MissingExtraError, OutputError
-from intact.progress import StepProgress
+from intact.progress import StepProgress, unheard
 
 SIDE: Final = 32  # pixels; the 8 x 8 originals are enlarged so that a stride still has something to stride over
 EPOCHS: Final = 7
 BATCH: Final = 32
+#: What the name of a folder begins with that is being filled.
+_DRAFT: Final = ".digits-"
 
 
 @dataclass(frozen=True)
@@ -134,13 +138,16 @@ def _beside(folder: Path) -> Iterator[Path]:
         raise OutputError(f"{folder} holds a 'digits' that the demo did not make; type --out with another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".digits-") as name:
-            draft = Path(name)
-            yield draft
-            if (folder / "digits").exists():
-                (folder / "digits").rename(draft / "old")
-            (draft / "digits").rename(folder / "digits")
-            (draft / "digits.pt2").replace(folder / "digits.pt2")
+        with locks.held(folder, unheard):
+            for left in folder.glob(f"{_DRAFT}*"):  # by a demo that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            with tempfile.TemporaryDirectory(dir=folder, prefix=_DRAFT) as name:
+                draft = Path(name)
+                yield draft
+                (draft / "digits.pt2").replace(folder / "digits.pt2")  # first: it says whose 'digits' are
+                if (folder / "digits").exists():
+                    (folder / "digits").rename(draft / "old")
+                (draft / "digits").rename(folder / "digits")
     except OSError as error:
         raise OutputError(f"{folder} cannot be written ({error.strerror or error}); type --out with another folder") from error
 

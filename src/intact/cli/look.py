@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from intact import choices
+from intact import choices, scratch
 from intact import data as samples_of
 from intact.cli import shared
 from intact.data import paths
@@ -89,9 +88,9 @@ def benchmark(
             from intact.runtime import litert
 
         output = Output(quiet, as_json)
-        with tempfile.TemporaryDirectory(prefix="intact-") as folder, output.progress() as progress:
+        with scratch.folder() as folder, output.progress() as progress:
             progress("convert", 0, 0)
-            models = opened([model] if against is None else [model, against], Path(folder), shape)
+            models = opened([model] if against is None else [model, against], folder, shape)
             files = {m.name: m.path for m in models}
             times = litert.latency(files, kernels=kernels, threads=threads, progress=partial(progress, "time"))
         how = f"{counted(threads, 'thread')}, {litert.KERNEL_NAMES[kernels]}, {cpu()}"

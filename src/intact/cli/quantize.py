@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from intact import choices, files
+from intact import choices
 from intact import data as samples_of
 from intact.cli import shared
-from intact.errors import OptionError
+from intact.errors import OptionError, located
 from intact.run import options
 from intact.run.settings import Settings
+
+if TYPE_CHECKING:
+    from intact.report.terminal import Output
+    from intact.run.result import Result
 
 
 def quantize(
@@ -94,13 +97,11 @@ def quantize(
             choices.plan(plan)
         shared.check(model, data, evaluation, label=label)
         with shared.loading():
-            from intact.measure.machine import cpu
             from intact.measure.metrics import metric_of
             from intact.planning.plan import Plan
-            from intact.report.markdown import to_markdown
-            from intact.report.record import record, to_json
             from intact.report.terminal import Output
             from intact.run.folder import Work, open_run
+            from intact.run.folder import job as described
             from intact.run.quantize import Job
 
         output, replayed = Output(quiet, as_json), None if plan is None else Plan.load(plan)
@@ -111,40 +112,38 @@ def quantize(
             raise OptionError(f"--overwrite would delete {plan} before it is replayed; give --out another folder")
         source = samples_of.load(data, preprocessing, label=label)
         reporting = None if evaluation is None else samples_of.load(evaluation, preprocessing, label=label, use="eval")
-        job = {
-            "model": files.sha256(model) if model.is_file() else str(model.resolve()),
-            "data": str(data.resolve()),
-            "eval": None if evaluation is None else str(evaluation.resolve()),
-            "settings": asdict(settings) | {"keep_float": list(settings.keep_float)},
-            "preprocessing": preprocessing.to_json(),
-            "label": label,
-            "plan": None if replayed is None else replayed.to_json(),
-        }
-        in_folder = open_run(folder, job, overwrite=overwrite)
-        with in_folder.while_working(output.line), output.progress() as progress:
-            work = Work(in_folder, progress, output.line)
-            result = Job(model, source, reporting, settings, replayed, metric_of(metric), work).run()
-        document = record(result)
-        adjusted = result.plan.adjusted
-        in_folder.finish(
-            {
-                **({"plan.npz": adjusted.data} if adjusted is not None and adjusted.data else {}),
-                "model.tflite": result.model,
-                "plan.json": result.plan.to_json().encode(),
-                "result.md": to_markdown(document).encode(),
-                "result.json": to_json(document).encode(),
-            }
+        job = described(
+            model=model,
+            data=data,
+            evaluation=evaluation,
+            settings=settings,
+            preprocessing=preprocessing.to_json(),
+            label=label,
+            plan=replayed,
         )
-        made = result.settings
-        output.readings(f"{model.name} as {made.scheme} for {made.target}, timed on {cpu()}", result.readings)
-        output.notes(finding.message for finding in result.findings)
-        output.say("")
-        output.say(f"{folder / 'model.tflite'} is the model; {folder / 'result.md'} is the account in a page.")
-        output.document(document)
-        if (verdict := result.verdict) is not None:
-            output.say(f"verdict: {verdict.in_full}")
-            if verdict.status == "fail" or (strict and verdict.status != "pass"):
-                raise typer.Exit(1)
+        with open_run(folder, job, overwrite=overwrite, tell=output.line) as in_folder:
+            with output.progress() as progress:
+                work = Work(in_folder, progress, output.line)
+                result = Job(model, source, reporting, settings, replayed, metric_of(metric), work).run()
+            in_folder.finish(result.files())
+        with located(f"{folder} is finished"):
+            _say(result, output, folder, model.name)
+        if (verdict := result.verdict) is not None and (verdict.status == "fail" or (strict and verdict.status != "pass")):
+            raise typer.Exit(1)
+
+
+def _say(result: Result, output: Output, folder: Path, model: str) -> None:
+    from intact.measure.machine import cpu
+    from intact.report.record import record
+
+    made = result.settings
+    output.readings(f"{model} as {made.scheme} for {made.target}, timed on {cpu()}", result.readings)
+    output.notes(finding.message for finding in result.findings)
+    output.say("")
+    output.say(f"{folder / 'model.tflite'} is the model; {folder / 'result.md'} is the account in a page.")
+    output.document(record(result))
+    if result.verdict is not None:
+        output.say(f"verdict: {result.verdict.in_full}")
 
 
 def demo(

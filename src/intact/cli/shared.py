@@ -16,6 +16,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from intact import scratch
+from intact.cli.signals import Terminated
 from intact.data import paths
 from intact.errors import IntactError, OptionError, located
 from intact.formats import recognize, tflite
@@ -65,7 +67,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an ea
 
 @contextmanager
 def reported(debug: bool) -> Iterator[None]:
-    """Errors become one sentence on standard error and exit code 2; Ctrl-C becomes 130."""
+    """Errors become one sentence on standard error and exit code 2; Ctrl-C becomes 130, SIGTERM 143, SIGHUP 129."""
     warnings.filterwarnings("ignore", module=r"torch|jax|tensorflow|keras|litert_torch|PIL")
     try:
         yield
@@ -73,11 +75,15 @@ def reported(debug: bool) -> Iterator[None]:
         if debug:
             raise
         _fail(str(error))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         if debug:
             raise
         sys.stderr.write("interrupted; the same command goes on from here\n")
-        raise typer.Exit(130) from None
+        raise typer.Exit(stopped.code if isinstance(stopped, Terminated) else 130) from None
+    except OSError as error:
+        if debug or not scratch.is_full(error):
+            raise
+        _fail(str(scratch.no_room(error.strerror or str(error))))
     except MemoryError:
         if debug:
             raise

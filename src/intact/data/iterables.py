@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,6 +11,7 @@ from typing import IO, Any, Final, Protocol, final, runtime_checkable
 import numpy as np
 import torch
 
+from intact import scratch
 from intact.data.array import ArrayData, as_array, is_several, move_axes
 from intact.data.base import Data, Example
 from intact.data.samples import Samples
@@ -55,17 +55,14 @@ def iterable(it: Iterable[Any] | Numbered, *, labels: Any = None, limit: int | N
     columns: dict[str, _Column] = {}
     ys: list[np.ndarray | None] = []
     try:
-        for i, element in enumerate(islice(_elements(it, limit), limit)):
-            x, y = _parts(element)
-            _append(columns, i, x)
-            ys.append(None if y is None else as_array(y, f"the label of element {i}"))
-        if not ys:
-            raise DataError("the iterable gave no samples; a generator that was used up before gives none a second time")
-        stacked = {name: column.stack() for name, column in columns.items()}
-    except OSError as error:
-        raise DataError(
-            f"cannot keep the samples in {tempfile.gettempdir()} ({error.strerror}); set TMPDIR to a roomier place"
-        ) from error
+        with scratch.typed():
+            for i, element in enumerate(islice(_elements(it, limit), limit)):
+                x, y = _parts(element)
+                _append(columns, i, x)
+                ys.append(None if y is None else as_array(y, f"the label of element {i}"))
+            if not ys:
+                raise DataError("the iterable gave no samples; a generator that was used up before gives none a second time")
+            stacked = {name: column.stack() for name, column in columns.items()}
     finally:
         for column in columns.values():
             column.file.close()
@@ -84,7 +81,7 @@ class _Column:
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    file: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
+    file: IO[bytes] = field(default_factory=scratch.file)
     lengths: list[int] = field(default_factory=list)
 
     def add(self, i: int, value: np.ndarray) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 from typing import Final, final
 
+from intact import scratch
 from intact.data import Finding
 from intact.errors import ChildError, UnsupportedError, located
 from intact.formats import tflite
@@ -145,8 +144,8 @@ def types(graph: Graph, op: Op) -> str:
 
 def _ask(graph: Graph, data: bytes) -> bool | None:
     """True: it ran. None: there is no runtime to ask. UnsupportedError: it was refused, or a kernel died of it."""
-    with tempfile.TemporaryDirectory(prefix="intact-") as scratch:
-        model, log = Path(scratch) / "model.tflite", Path(scratch) / "log.txt"
+    with scratch.folder() as folder:
+        model, log = folder / "model.tflite", folder / "log.txt"
         model.write_bytes(data)
         log.touch()
         shapes = infer(graph)

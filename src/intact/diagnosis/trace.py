@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
 import torch
 
+from intact import scratch
 from intact.data import Samples
 from intact.diagnosis.counterparts import Counterparts
 from intact.formats import tflite
@@ -136,8 +135,8 @@ def trace(counterparts: Counterparts, samples: Samples, kernels: Kernels, progre
     step = max(_PIECE // max(sum(4 * math.prod(n or 1 for n in shown[i].shape) for i in shown.outputs), 1), 1)
     seen: dict[int, Seen] = {}
     look = _Comparison(counterparts)
-    with tempfile.TemporaryDirectory(prefix="intact-") as folder:
-        path = Path(folder) / "shown.tflite"
+    with scratch.folder() as folder:
+        path = folder / "shown.tflite"
         path.write_bytes(tflite.write(shown, kernels=False))
         for start in range(0, len(samples), step):
             piece, _ = samples.batch(np.arange(start, min(start + step, len(samples))))

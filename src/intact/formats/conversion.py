@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from intact import scratch
 from intact.errors import ChildError, MissingExtraError, ModelError, UnsupportedError
 from intact.formats.order import ordered
 from intact.runtime import child
@@ -25,12 +25,11 @@ def converted(script: str, request: Mapping[str, Any], what: str, extra: str) ->
     Inputs and outputs are in the order that the script's answer names them in.
     ``what`` and ``extra`` name the missing extra, as in "Reading a Keras model", "keras".
     """
-    with tempfile.TemporaryDirectory(prefix="intact-") as folder:
-        out = Path(folder) / "model.tflite"
-        scratch = Path(folder) / "scratch"
-        scratch.mkdir()
-        paths = {"out": str(out), "scratch": str(scratch)}
-        held = _confinement(Path(request["source"]), Path(folder))
+    with scratch.folder() as folder:
+        out, inner = folder / "model.tflite", folder / "scratch"
+        inner.mkdir()
+        paths = {"out": str(out), "scratch": str(inner)}
+        held = _confinement(Path(request["source"]), folder)
         answer = child.call(script, {**request, **paths}, what=what, timeout=_LIMIT_SECONDS, confinement=held)
         if "missing" in answer:
             raise MissingExtraError(what, extra)

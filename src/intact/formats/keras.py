@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from intact import scratch
 from intact.errors import MissingExtraError, UnsupportedError
 from intact.formats.conversion import converted
 from intact.runtime.scripts import keras_export
@@ -37,22 +37,22 @@ def folder_to_tflite(source: Path, order: tuple[list[str], list[str] | None] | N
 
 def model_to_tflite(model: Model, input_shape: keras_export.InputShape | None) -> bytes:
     """An in-memory model, custom layers and all: exported here, as its code lives here, and converted in a child."""
-    with tempfile.TemporaryDirectory(prefix="intact-") as folder:
+    with scratch.folder() as folder:
         if any(cls.__module__.split(".")[0] == "tf_keras" for cls in type(model).__mro__):
             model.export(f"{folder}/saved_model")
-            return folder_to_tflite(Path(folder) / "saved_model", ([x.name for x in model.inputs], None))
+            return folder_to_tflite(folder / "saved_model", ([x.name for x in model.inputs], None))
         try:
             import keras  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise MissingExtraError(_WHAT, _EXTRA) from error
         if keras.backend.backend() == "tensorflow" and not _is_half(model):
-            saved = Path(folder) / "saved_model"
+            saved = folder / "saved_model"
             try:
                 order = keras_export.save(model, str(saved), input_shape)
             except keras_export.RefusedError as error:
                 raise UnsupportedError(str(error)) from error
             return folder_to_tflite(saved, order)
-        saved = Path(folder) / "model.keras"
+        saved = folder / "model.keras"
         model.save(saved)
         return file_to_tflite(saved, input_shape)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import torch
 
+from intact import scratch
 from intact.errors import OptionError, UnsupportedError
 from intact.formats import pt2
 from intact.formats.conversion import converted
@@ -29,15 +29,15 @@ _SCRIPT: Final = "convert_torch.py"
 
 def file_to_tflite(source: Path) -> bytes:
     """A ``.pt2`` of ``torch.export.save``, inspected first: loading a stranger's file must run no code."""
-    with tempfile.TemporaryDirectory(prefix="intact-") as folder:
-        copy = Path(folder) / "model.pt2"
+    with scratch.folder() as folder:
+        copy = folder / "model.pt2"
         return _convert(copy, pt2.checked_copy(source, copy))
 
 
 def program_to_tflite(program: torch.export.ExportedProgram) -> bytes:
     """An in-memory exported program."""
-    with tempfile.TemporaryDirectory(prefix="intact-") as folder:
-        path = Path(folder) / "model.pt2"
+    with scratch.folder() as folder:
+        path = folder / "model.pt2"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.export.save(program, path)

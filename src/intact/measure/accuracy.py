@@ -14,7 +14,7 @@ from scipy.stats import binomtest, norm
 from intact.annotations import Bools, Floats, Ints, Numbers, Values
 from intact.data import Samples, units
 from intact.data.spec import classes_of
-from intact.errors import DataError
+from intact.errors import DataError, IntactError
 from intact.measure.bootstrap import paired
 from intact.measure.measurement import Measurement
 from intact.wording import counted
@@ -32,6 +32,8 @@ _PIECE: Final = 1 << 22
 _Z: Final = float(norm.ppf(0.975))
 #: The part of itself by which a metric must grow for that to be no chance.
 _CLEARLY: Final = 0.05
+#: Characters of what a metric gave that fit in a sentence.
+_SHOWN: Final = 40
 
 
 # ---- which class ----------------------------------------------------------------------------------------------------------
@@ -249,7 +251,7 @@ def verdict(loss: Measurement, limit: float) -> Verdict:
     if loss.value > limit:
         return Verdict("fail", limit, loss=loss)
     room, half = limit - loss.value, loss.high - loss.value
-    if room <= 1e-9 * max(abs(limit), 1.0):
+    if room <= 1e-9 * max(abs(limit), 1.0) or math.isinf(half):
         return Verdict("inconclusive", limit, loss=loss)
     return Verdict("inconclusive", limit, _two_digits_up(max(loss.n * (half / room) ** 2, loss.n + 1)), loss)
 
@@ -289,14 +291,20 @@ def decibels(name: str, signal: Floats[np.ndarray, "n"], noise: Floats[np.ndarra
 
 
 def metric_value(metric: Metric, outputs: NamedOutputs, labels: Rows, name: str = "metric") -> Measurement:
-    """``metric`` of one network's outputs, with a bootstrap interval over samples."""
+    """``metric`` of one network's outputs, with a bootstrap interval over samples; DataError unless it is a finite number."""
     n = _count(labels)
 
     def value(pick: Ints[np.ndarray, "n"]) -> float:
         return _call(metric, outputs, labels, pick)
 
+    whole = value(np.arange(n))
     interval = paired(value, n)
-    return Measurement(name, value(np.arange(n)), "", interval.low, interval.high, f"{called(metric)}, {interval.how}", n)
+    return Measurement(name, whole, "", interval.low, interval.high, f"{called(metric)}, {interval.how}", n)
+
+
+def check_metric(metric: Metric, outputs: NamedOutputs, labels: Rows) -> None:
+    """DataError for a ``metric`` that gives no finite number for a float network's outputs."""
+    _call(metric, outputs, labels, np.arange(_count(labels)))
 
 
 def check_direction(metric: Metric, outputs: NamedOutputs, labels: Rows) -> None:
@@ -319,12 +327,17 @@ def metric_drop(
 ) -> Measurement:
     """``metric`` of the float network less that of the integer one, with a paired bootstrap interval.
 
-    Each resample draws samples with replacement and takes both networks' metric on the same draw.
+    Each resample draws samples with replacement and takes both networks' metric on the same draw. Where it gives no finite
+    number for the integer network alone, the drop is infinite.
     """
     n = _count(labels)
 
     def value(pick: Ints[np.ndarray, "n"]) -> float:
-        return _call(metric, float_outputs, labels, pick) - _call(metric, int_outputs, labels, pick)
+        exact = _call(metric, float_outputs, labels, pick)
+        try:
+            return exact - _call(metric, int_outputs, labels, pick)
+        except DataError:
+            return math.inf
 
     interval = paired(value, n)
     how = f"{called(metric)} of float less that of integer, paired, {interval.how}"
@@ -340,8 +353,17 @@ def _call(metric: Metric, outputs: NamedOutputs, labels: Rows, pick: Ints[np.nda
     chosen = {name: array[pick] for name, array in outputs.items()}
     given = next(iter(chosen.values())) if len(chosen) == 1 else chosen
     try:
-        return float(metric(given, labels[pick]))
-    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError) as error:
+        found = metric(given, labels[pick])
+        value = np.asarray(found).astype(np.float64) if np.asarray(found).dtype.kind in "biuf" else np.asarray(())
+    except (IntactError, MemoryError):
+        raise
+    except Exception as error:  # a stranger's code may raise anything
         raise DataError(
             f"metric {called(metric)} fails on these outputs and labels ({type(error).__name__}: {error})"
         ) from error
+    if value.size != 1 or not np.isfinite(value).all():
+        shown = repr(found) if len(repr(found)) < _SHOWN else f"a {type(found).__name__}"
+        raise DataError(
+            f"metric {called(metric)} gives {shown} for {counted(len(pick), 'sample')}; let it return one finite number"
+        )
+    return float(value.item())

@@ -60,7 +60,7 @@ def fidelity(outputs: Outputs, report: Samples, metric: accuracy.Metric | None) 
         targets = metrics.targets_of(report)
         readings += [
             Reading("float", metrics.value(metric, outputs.exact, targets)),
-            Reading("quantized", metrics.value(metric, outputs.made, targets)),
+            Reading("quantized", metrics.value_if_any(metric, outputs.made, targets)),
             Reading("difference", metrics.drop(metric, outputs.exact, outputs.made, targets)),
         ]
     elif report.labels is not None and len(outputs.exact) == 1 and outputs.tasks[name].are_classes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -84,6 +85,15 @@ def value(metric: Metric, outputs: NamedOutputs, targets: Rows) -> Measurement:
     """``metric`` of one network's outputs, called by its name if it has one here, else "metric"."""
     found = accuracy.metric_value(metric, outputs, targets)
     return metric.shown(found) if isinstance(metric, Named) else found
+
+
+def value_if_any(metric: Metric, outputs: NamedOutputs, targets: Rows) -> Measurement:
+    """:func:`value` of an integer network, or an undefined one and why: what was finished is not lost for a metric."""
+    try:
+        return value(metric, outputs, targets)
+    except DataError as error:
+        name = metric.name if isinstance(metric, Named) else "metric"
+        return Measurement(name, math.nan, "", None, None, str(error), len(targets))
 
 
 def drop(metric: Metric, float_outputs: NamedOutputs, outputs: NamedOutputs, targets: Rows) -> Measurement:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from intact import scratch
 from intact.errors import IntactError
 from intact.formats import tflite
 from intact.formats.tflite.opaque import alone
@@ -43,14 +43,14 @@ def alone_ms(networks: Mapping[str, tuple[Graph, Op]], kernels: Kernels = "defau
     """Milliseconds that each op takes by itself on one thread, the median of a few blocks; ops that cannot be cut out are
     left out, and where LiteRT fails on one of those cut, there are no times.
     """
-    with tempfile.TemporaryDirectory(prefix="intact-") as folder:
+    with scratch.folder() as folder:
         files: dict[str, Path] = {}
         for n, (name, (graph, op)) in enumerate(networks.items()):
             try:
                 data = tflite.write(alone(graph, op))
             except IntactError:
                 continue
-            files[name] = Path(folder) / f"{n}.tflite"
+            files[name] = folder / f"{n}.tflite"
             files[name].write_bytes(data)
         if not files:
             return {}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, final
 
 import numpy as np
 
+from intact import scratch
 from intact.annotations import Floats, Values
 from intact.data import Samples
 from intact.data.samples import SMALL_BATCH
@@ -113,8 +112,8 @@ def _first_difference(graph: Graph, samples: Samples, kernels: Kernels) -> str:
     """The first op whose numbers differ, when the runtime is made to show all of them."""
     shown = exposed(graph)
     try:
-        with tempfile.TemporaryDirectory(prefix="intact-") as folder:
-            path = Path(folder) / "shown.tflite"
+        with scratch.folder() as folder:
+            path = folder / "shown.tflite"
             path.write_bytes(tflite.write(shown, kernels=False))
             batch, _ = samples.batch(np.arange(len(samples)))
             given = {f"t{i}": batch[name] for name, i in zip(graph.input_names, graph.inputs, strict=True)}

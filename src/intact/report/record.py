@@ -3,18 +3,50 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+from intact.data import Finding
 from intact.measure.accuracy import Verdict
-from intact.run.result import Result
-from intact.search.candidate import front
+from intact.measure.figures import Reading
+from intact.measure.task import Task
+from intact.search.candidate import Candidate, front
 
 SCHEMA: Final = "intact-result/1"
 
 
-def record(result: Result) -> dict[str, Any]:
-    """The whole record as what JSON has."""
+class Recorded(Protocol):
+    """What a record is made of: :class:`intact.run.result.Result`, which says what each is."""
+
+    @property
+    def settings(self) -> Any: ...
+    @property
+    def about(self) -> Mapping[str, Any]: ...
+    @property
+    def tasks(self) -> Mapping[str, Task]: ...
+    @property
+    def readings(self) -> tuple[Reading, ...]: ...
+    @property
+    def verdict(self) -> Verdict | None: ...
+    @property
+    def candidates(self) -> tuple[Candidate, ...]: ...
+    @property
+    def taken(self) -> str | None: ...
+    @property
+    def steps(self) -> tuple[str, ...]: ...
+    @property
+    def findings(self) -> tuple[Finding, ...]: ...
+
+
+def record(result: Recorded) -> dict[str, Any]:
+    """The whole record as what JSON has; infinite and undefined numbers are the strings "inf", "-inf" and "nan"."""
+    document: dict[str, Any] = _plain(_document(result))
+    return document
+
+
+def _document(result: Recorded) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "settings": asdict(result.settings),
@@ -28,6 +60,15 @@ def record(result: Result) -> dict[str, Any]:
         "front": list(front(result.candidates)),
         "findings": [vars(f) for f in result.findings],
     }
+
+
+def _plain(value: Any) -> Any:
+    """``value`` with numbers that JSON has: one that is infinite is no reason to lose all others."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

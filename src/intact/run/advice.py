@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final, final
 
+from intact import scratch
 from intact.data import Parts, Samples
 from intact.data.samples import SMALLEST_BATCH
 from intact.errors import OptionError, ResourceError, UnsupportedError
@@ -208,8 +207,8 @@ class _Ways:
         return _Way(typed, *self.of_plan(made.graph, made.plan))
 
     def _begun(self, settings: Settings) -> Start:
-        with tempfile.TemporaryDirectory(prefix="intact-") as folder:
-            return mend_and_plan(self.prepared(settings), settings, self.samples, RunFolder(Path(folder)), silent)
+        with scratch.folder() as folder:
+            return mend_and_plan(self.prepared(settings), settings, self.samples, RunFolder(folder), silent)
 
     def _applied(self, names: tuple[str, ...], start: Start) -> Quantized:
         context = replace(context_of(start, self.samples), deadline=self.deadline)

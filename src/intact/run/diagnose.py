@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
+from intact import scratch
 from intact.choices import Granularity
 from intact.data import samples_from
 from intact.diagnosis.diagnose import Diagnosis, diagnose_file
@@ -38,7 +36,7 @@ def diagnose(  # noqa: PLR0913  # all but two have defaults
     settings = Settings(scheme=scheme, target=target, ranges=ranges, weights=weights, input_shape=input_shape).integers_only()
     if against is not None:
         return diagnose_file(model, data, against=against, target=target, input_shape=input_shape, progress=progress)
-    with tempfile.TemporaryDirectory(prefix="intact-") as folder:
-        work = Work(RunFolder(Path(folder)), progress)
+    with scratch.folder() as folder:
+        work = Work(RunFolder(folder), progress)
         _, start, parts = Job(model, samples_from(data), None, settings, None, None, work).start()
         return diagnosis_of(start.network, parts.calibration, progress)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, final
 
+from intact import scratch
 from intact.data import Data, Finding, Samples, samples_from
 from intact.errors import DataError, OptionError
 from intact.measure import accuracy, metrics
@@ -63,9 +62,9 @@ def evaluate(  # noqa: PLR0913  # all but two have defaults
     own inputs take them. Inputs and outputs are matched by name, else by shape and order. ``target`` names the kernels.
     """
     device, measured_by, source = target_named(target), metrics.metric_of(metric), samples_from(data)
-    with tempfile.TemporaryDirectory(prefix="intact-") as folder:
+    with scratch.folder() as folder:
         progress("convert", 0, 0)
-        models = opened((model, *(() if against is None else (against,))), Path(folder), input_shape, source)
+        models = opened((model, *(() if against is None else (against,))), folder, input_shape, source)
         bound, noticed = _bound(source, models, measured_by)
         samples = bound[-1].samples
         if measured_by is not None:

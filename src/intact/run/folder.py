@@ -1,12 +1,15 @@
 """The folder that a run writes into: what it was started with, what it has finished so far, and its results.
 
 ``job.json`` says what the run is; ``.stages/`` holds finished steps, so that the same command goes on after an interruption;
-``best-so-far.tflite`` is there while better networks are searched for; ``result.json`` appears last, and means that the run is
-finished.
+``best-so-far.tflite`` is there while better networks are searched for; ``result.json`` appears last, goes first, and means that
+the run is finished. ``.lock`` is there while a run works in the folder. Whatever a run is killed at, the folder is one of:
+empty, another's, a job with the steps that it finished, or finished.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import shutil
 import struct
@@ -14,15 +17,18 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final, NoReturn, final
 
 import numpy as np
 
-from intact import files, spool
-from intact.errors import IntactError, OutputError, ResourceError
-from intact.progress import Progress, silent
+from intact import files, locks, spool
+from intact.errors import DataError, MissingExtraError, ModelError, OptionError, OutputError, UnsupportedError
+from intact.installed import __version__ as version
+from intact.planning.plan import Plan
+from intact.progress import Progress, silent, unheard
+from intact.run.settings import Settings
 
 #: What a finished run leaves besides ``job.json``.
 RESULTS: Final = ("model.tflite", "plan.npz", "plan.json", "result.md", "result.json")
@@ -31,20 +37,27 @@ SO_FAR: Final = "best-so-far.tflite"
 _JOB: Final = "job.json"
 _STAGES: Final = ".stages"
 _ABOUT: Final = "best-so-far.txt"
+_FINISHED: Final = "result.json"
+#: Errors that are the user's to mend, and not the machine's. Whoever mends them types another command.
+_BAD_INPUT: Final = (ModelError, UnsupportedError, DataError, OptionError, MissingExtraError)
 
 
 @final
 @dataclass(frozen=True)
 class RunFolder:
-    """One run's folder; make it with :func:`open_run`."""
+    """One run's folder; :func:`open_run` gives it. ``overwrites``: what an earlier run left may go when it does not fit."""
 
     path: Path
+    overwrites: bool = False
 
     def file(self, name: str, make: Callable[[], bytes]) -> Path:
-        """The file of a finished step, made now if it is not there yet."""
+        """The file of a finished step, made now if it is not there yet, or not whole."""
         path = self.path / _STAGES / name
-        if not path.exists():
-            files.write_bytes(path, make())
+        digest = path.with_name(f"{name}.sha256")
+        if not (path.exists() and digest.exists() and digest.read_bytes() == files.sha256(path).encode()):
+            data = make()
+            files.write_text(digest, hashlib.sha256(data).hexdigest())  # first: whoever has the file has this
+            files.write_bytes(path, data)
         return path
 
     def arrays(self, name: str, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -69,55 +82,86 @@ class RunFolder:
 
     def keep(self, model: bytes, about: str) -> None:
         """Let ``model`` be what is there to use should the run be interrupted; ``about`` says how good it is."""
+        said = self.path / _STAGES / _ABOUT
+        said.unlink(missing_ok=True)  # what is said is of the model that is there, at any time
         files.write_bytes(self.path / SO_FAR, model)
-        files.write_text(self.path / _STAGES / _ABOUT, about)
+        files.write_text(said, about)
 
     @property
     def keeps(self) -> bool:
         """Whether there is such a model already, from before an interruption."""
         return (self.path / SO_FAR).exists()
 
-    def claim(self, what: str, value: str) -> None:
-        """Note ``value`` the first time; OutputError when the same command meets another value as it goes on."""
-        if self.file(f"{what}.txt", value.encode).read_bytes() != value.encode():
-            raise OutputError(f"{self.path} holds an unfinished run, and its {what} has changed since; type --overwrite")
+    def claim(self, what: str, value: str, made_before: str) -> None:
+        """Note ``value``, which all steps but the one called ``made_before`` are made from.
+
+        OutputError when the same command meets another value as it goes on; where it ``overwrites``, it does those steps again.
+        """
+        path = self.path / _STAGES / f"{what}.txt"
+        if path.exists() and path.read_bytes() != value.encode():
+            if not self.overwrites:
+                raise OutputError(f"{self.path} holds an unfinished run, and its {what} has changed since; type --overwrite")
+            for step in path.parent.iterdir():  # the old value goes last: it is what steps that are still there were made from
+                if step != path and not step.name.startswith(made_before):
+                    step.unlink()
+            (self.path / SO_FAR).unlink(missing_ok=True)
+        if not path.exists() or path.read_bytes() != value.encode():
+            files.write_text(path, value)
 
     def finish(self, results: Mapping[str, bytes]) -> None:
         """Write the results, ``result.json`` last, and remove the steps."""
         for name in RESULTS:
             if name in results:
                 files.write_bytes(self.path / name, results[name])
-        self._clear()
+        with contextlib.suppress(OSError):  # a disk that fails now has the results; the next run tidies
+            self._clear()
 
     @contextmanager
     def while_working(self, tell: Callable[[str], None]) -> Iterator[None]:
-        """Bad input leaves nothing behind; an interruption or a lack of memory leaves the finished steps, to go on from."""
+        """Whatever ends the run, the steps that it finished stay, to go on from. Where there are none, and where the input
+        turns out bad before there is a network that is worth keeping, nothing is left behind.
+        """
         try:
             yield
-        except (KeyboardInterrupt, ResourceError):
-            about = self.path / _STAGES / _ABOUT
-            if self.keeps:
-                said = f" ({about.read_bytes().decode()})" if about.exists() else ""
-                tell(f"the best network so far is {self.path / SO_FAR}{said}")
-            raise
-        except IntactError:
-            self.abandon()
+        except BaseException as error:
+            if not (self.path / _FINISHED).exists():
+                with contextlib.suppress(OSError):  # the error itself is what has to be told
+                    self._ended(bad_input=isinstance(error, _BAD_INPUT), tell=tell)
             raise
 
-    def abandon(self) -> None:
-        """Take back what was written for a job that cannot be done; the folder goes too, if nothing else is in it."""
-        self._clear()
-        (self.path / _JOB).unlink(missing_ok=True)
-        if not any(self.path.iterdir()):
-            self.path.rmdir()
+    def _ended(self, *, bad_input: bool, tell: Callable[[str], None]) -> None:
+        stages = self.path / _STAGES
+        steps = list(stages.iterdir()) if stages.exists() else []
+        if not steps or (bad_input and not self.keeps):
+            self._clear()
+            (self.path / _JOB).unlink(missing_ok=True)  # after the steps, which belong to it
+        elif self.keeps:
+            about = stages / _ABOUT
+            said = f" ({about.read_bytes().decode()})" if about.exists() else ""
+            another = "; for another job, type --overwrite or --out with another folder" if bad_input else ""
+            tell(f"the best network so far is {self.path / SO_FAR}{said}{another}")
+
+    def tidy(self) -> None:
+        """Remove what a run left that was killed while it wrote or removed something."""
+        for draft in files.drafts(self.path, (*RESULTS, SO_FAR, _JOB, _STAGES)):
+            _remove(draft)
+        stages = self.path / _STAGES
+        for draft in files.drafts(stages) if stages.is_dir() else ():
+            _remove(draft)
+        if (self.path / _FINISHED).exists():
+            self._clear()
 
     def _clear(self) -> None:
-        shutil.rmtree(self.path / _STAGES, ignore_errors=True)
         (self.path / SO_FAR).unlink(missing_ok=True)
+        if (self.path / _STAGES).exists():
+            _remove(files.set_aside(self.path / _STAGES))
 
 
-def _unheard(line: str) -> None:
-    del line
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @final
@@ -127,7 +171,7 @@ class Work:
 
     folder: RunFolder
     progress: Progress = silent
-    tell: Callable[[str], None] = _unheard
+    tell: Callable[[str], None] = unheard
 
 
 def _unpacked(path: Path) -> dict[str, np.ndarray]:
@@ -135,43 +179,105 @@ def _unpacked(path: Path) -> dict[str, np.ndarray]:
     return {str(name): held[f"arr_{n}"] for n, name in enumerate(held["arr_0"], 1)}
 
 
-def open_run(path: Path, job: Mapping[str, Any], *, overwrite: bool = False) -> RunFolder:
-    """A folder for ``job``: new, empty, or holding an unfinished run of the same job, which then goes on.
+def job(  # noqa: PLR0913  # all by keyword
+    *,
+    model: object,
+    data: object,
+    evaluation: object,
+    settings: Settings,
+    preprocessing: dict[str, Any],
+    label: str | None,
+    plan: Plan | None,
+) -> dict[str, Any]:
+    """What a run is started with, as JSON has it: all that decides what comes out. What is no path is not told apart."""
+    return {
+        "version": version,
+        "model": _contents(model),
+        "data": _place(data),
+        "eval": _place(evaluation),
+        "settings": asdict(settings) | {"keep_float": list(settings.keep_float)},
+        "preprocessing": preprocessing,
+        "label": label,
+        "plan": None if plan is None else plan.to_json(),
+    }
+
+
+def _contents(model: object) -> str | None:
+    """SHA-256 of a file or folder."""
+    try:
+        return files.sha256(Path(model)) if isinstance(model, (str, Path)) else None
+    except OSError as error:
+        raise ModelError(f"{model} cannot be read ({error.strerror or error})") from error
+
+
+def _place(data: object) -> str | None:
+    return str(Path(data).resolve()) if isinstance(data, (str, Path)) else None
+
+
+@contextmanager
+def open_run(
+    path: Path, job: Mapping[str, Any], *, overwrite: bool = False, tell: Callable[[str], None] = unheard
+) -> Iterator[RunFolder]:
+    """A folder for ``job``, for this run alone: new, empty, or holding an unfinished run of the same job, which then goes on.
 
     Raises OutputError for a finished run, another job or a folder with other things in it, unless ``overwrite``: then the
-    results of the former run are removed, and nothing else.
+    results of the former run are removed, and nothing else. Raises it also while another run works there, whatever is typed.
     """
     wanted = json.dumps(dict(job), indent=1, sort_keys=True) + "\n"
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        held = sorted(p.name for p in path.iterdir())
-    except OSError as error:
-        raise OutputError(f"{path} cannot be used as a folder ({error.strerror or error}); type --out with another") from error
-    if held and not overwrite:
-        _check_may_go_on(path, held, wanted)
-    if overwrite:
+    run = RunFolder(path, overwrite)
+    with contextlib.ExitStack() as ending:
+        ending.callback(_remove_if_empty, path)
         try:
-            for name in (*RESULTS, SO_FAR, _JOB):
-                (path / name).unlink(missing_ok=True)
+            path.mkdir(parents=True, exist_ok=True)
+            ending.enter_context(locks.held(path, tell))
         except OSError as error:
-            raise OutputError(f"{path} cannot be overwritten ({error.strerror or error}); type --out with another") from error
-        shutil.rmtree(path / _STAGES, ignore_errors=True)
-    files.write_text(path / _JOB, wanted)
-    return RunFolder(path)
+            raise OutputError(
+                f"{path} cannot be used as a folder ({error.strerror or error}); type --out with another"
+            ) from error
+        try:
+            run.tidy()
+            _begin(run, wanted)
+        except OSError as error:
+            done, why = "overwritten" if overwrite else "used", error.strerror or error
+            raise OutputError(f"{path} cannot be {done} ({why}); type --out with another") from error
+        with run.while_working(tell):
+            yield run
 
 
-def _check_may_go_on(path: Path, held: list[str], wanted: str) -> None:
-    if "result.json" in held:
+def _remove_if_empty(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.rmdir()
+
+
+def _begin(run: RunFolder, wanted: str) -> None:
+    """Make the folder that of the job ``wanted``: goes on with what is finished of it, and removes what belongs to another."""
+    path, job = run.path, run.path / _JOB
+    held = sorted(p.name for p in path.iterdir() if p.name != locks.NAME)
+    goes_on = _JOB in held and _FINISHED not in held and job.read_bytes() == wanted.encode()
+    if held and not goes_on and not run.overwrites:
+        _refuse(path, held, wanted)
+    # Until result.json is gone it is a finished run, until job.json is replaced an unfinished one of the former job.
+    for name in reversed(RESULTS):
+        (path / name).unlink(missing_ok=True)
+    files.settle(path)
+    if not goes_on:
+        (path / SO_FAR).unlink(missing_ok=True)
+        aside = files.set_aside(path / _STAGES) if (path / _STAGES).exists() else None
+        files.write_text(job, wanted)
+        if aside is not None:
+            _remove(aside)
+
+
+def _refuse(path: Path, held: list[str], wanted: str) -> NoReturn:
+    if _FINISHED in held:
         raise OutputError(f"{path} holds a finished run; type --overwrite to replace it, or --out with another folder")
     if _JOB not in held:
         some = ", ".join(held[:3])
         raise OutputError(f"{path} holds other things ({some}); type --out with another folder, or --overwrite to write there")
-    held_job = (path / _JOB).read_bytes()
-    if held_job != wanted.encode():
-        raise OutputError(
-            f"{path} holds an unfinished run of another job{_difference(held_job, wanted)}; type --overwrite, or --out with "
-            "another folder"
-        )
+    raise OutputError(
+        f"{path} holds an unfinished run of another job{_difference((path / _JOB).read_bytes(), wanted)}; type --overwrite, or "
+        "--out with another folder"
+    )
 
 
 def _difference(held: bytes, wanted: str) -> str:

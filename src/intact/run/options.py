@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from intact import data as samples_of
 from intact.data import Preprocessing
 from intact.errors import OptionError
@@ -44,9 +46,12 @@ def seconds(text: str) -> float:
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
     number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
     try:
-        return float(number) * unit
+        found = float(number) * unit
     except ValueError:
-        raise OptionError(f"--time-budget {text!r} is no time; type something like 90s, 15m or 1h") from None
+        found = math.nan
+    if not math.isfinite(found):
+        raise OptionError(f"--time-budget {text!r} is no time; type something like 90s, 15m or 1h")
+    return found
 
 
 def remedies(text: str) -> tuple[str, ...] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,7 +14,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from intact import data as samples_of
-from intact import files
+from intact import files, scratch
 from intact.choices import Granularity
 from intact.data import Data, Finding, Parts, Samples
 from intact.data.spec import classes_of
@@ -48,6 +47,7 @@ from intact.run import findings, options
 from intact.run.advice import what_helps
 from intact.run.as_planned import Start, mend_and_plan, ranges_taken, replayed
 from intact.run.folder import RunFolder, Work
+from intact.run.folder import job as described
 from intact.run.recover import Recovery, recover, remedied, replayed_network
 from intact.run.result import Result
 from intact.run.settings import Settings
@@ -94,6 +94,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     ``max_drop`` (percentage points, or in the unit of ``metric``) or ``min_agreement`` (per cent) lets a search of at most
     ``time_budget`` (seconds, or "15m") choose; they learn on ``device``: "cpu", "cuda", or "auto". ``plan`` replays a plan
     made before: a Plan, or the path of a plan.json with its plan.npz beside it. ``measure=False`` leaves out all figures.
+    ``save`` of the result writes the model, ``save_run`` the folder that the command ``intact quantize`` writes.
     Raises IntactError with one sentence that says what to do.
     """
     settings = Settings(
@@ -101,7 +102,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
         target=target,
         ranges=ranges,
         weights=weights,
-        keep_float=tuple(keep_float),
+        keep_float=(keep_float,) if isinstance(keep_float, str) else tuple(keep_float),
         input_type=input_type,
         output_type=output_type,
         seed=seed,
@@ -118,13 +119,22 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     replaying = Plan.load(plan) if isinstance(plan, (str, Path)) else plan
     if not isinstance(replaying, Plan | None):
         raise OptionError(f"plan= takes a Plan or the path of a plan.json, not {type(plan).__name__}; a Result has its .plan")
-    with tempfile.TemporaryDirectory(prefix="intact-") as folder:
+    with scratch.folder() as folder:
         samples = samples_of.samples_from(data)
         reporting = None if evaluation is None else samples_of.samples_from(evaluation, "evaluation")
-        job = Job(
-            model, samples, reporting, settings, replaying, measured_by, Work(RunFolder(Path(folder)), progress or silent)
+        work = Work(RunFolder(folder), progress or silent)
+        job = Job(model, samples, reporting, settings, replaying, measured_by, work)
+        result = job.run(measure=measure)
+        started_with = described(
+            model=model,
+            data=data,
+            evaluation=evaluation,
+            settings=settings,
+            preprocessing=result.about["samples"]["preprocessing"],
+            label=None,
+            plan=replaying,
         )
-        return job.run(measure=measure)
+        return replace(result, job=started_with)
 
 
 @final
@@ -158,6 +168,9 @@ class Job:
     def run(self, *, measure: bool = True) -> Result:
         """All steps. What the folder holds already is not done again."""
         source, start, parts = self.start()
+        if self.metric is not None and (measure or self.settings.goal is not None):
+            outputs, targets = self._outputs("float", source, parts.report), targets_of(parts.report)
+            accuracy.check_metric(self.metric, outputs, targets)  # what cannot be measured is better said before the remedies
         recovery = self._recover(start, parts, source)
         graph = recovery.network.reference
         plan, integer = recovery.plan, recovery.network.integer()
@@ -220,8 +233,8 @@ class Job:
         self.work.progress("convert", 0, 0)
 
         def make() -> bytes:
-            with tempfile.TemporaryDirectory(prefix="intact-") as scratch:
-                out = Path(scratch) / "float.tflite"
+            with scratch.folder() as folder:
+                out = folder / "float.tflite"
                 sample = example_for(self.model, self.data.examples)
                 return to_float_tflite(self.model, out, sample, input_shape=self.settings.input_shape).read_bytes()
 
@@ -242,7 +255,9 @@ class Job:
         parts = samples_of.partition(data, evaluation, self.settings.seed, wanted, in_order=in_order)
         if self.metric is not None:
             targets_of(parts.report)
-        self.work.folder.claim("data", f"{parts.calibration.fingerprint()} {parts.report.fingerprint()}")
+        if self.settings.goal is not None:
+            self.settings.goal.check(parts.report, self.metric)
+        self.work.folder.claim("data", f"{parts.calibration.fingerprint()} {parts.report.fingerprint()}", "float.tflite")
         return parts
 
     def _recover(self, start: Start, parts: Parts, source: Path) -> Recovery:

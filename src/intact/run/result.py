@@ -15,6 +15,9 @@ from intact.measure.figures import Reading
 from intact.measure.task import Task
 from intact.network.graph import Graph
 from intact.planning.plan import Plan
+from intact.report.markdown import to_markdown
+from intact.report.record import record, to_json
+from intact.run.folder import open_run
 from intact.run.settings import Settings
 from intact.search.candidate import Candidate
 from intact.wording import counted, shown
@@ -26,7 +29,7 @@ class Result:
     """The quantized model with its plan and every figure. ``float_graph`` is the network that was quantized.
 
     ``taken`` names the candidate that a search chose, ``steps`` say what remedies did to the network, ``tasks`` what each
-    output, by name, was taken for.
+    output, by name, was taken for. ``job``: what the run was started with, as ``job.json`` has it.
     """
 
     model: bytes = field(repr=False)
@@ -42,6 +45,7 @@ class Result:
     steps: tuple[str, ...] = ()
     verdict: Verdict | None = None
     tasks: Mapping[str, Task] = field(default_factory=dict)
+    job: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
         about = f"{self.settings.scheme} for {self.settings.target}, {len(self.model):,} bytes"
@@ -51,6 +55,28 @@ class Result:
         """Write the .tflite, whole or not at all."""
         files.write_bytes(Path(path), self.model)
         return Path(path)
+
+    def save_run(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write what ``intact quantize --out`` writes: the model, its plan, and the figures as result.json and result.md.
+
+        OutputError for a folder that holds a finished run or other things, unless ``overwrite``: then the results of the
+        former run are replaced, and nothing else.
+        """
+        path = Path(folder)
+        with open_run(path, self.job, overwrite=overwrite) as run:
+            run.finish(self.files())
+        return path
+
+    def files(self) -> dict[str, bytes]:
+        """What a finished run's folder holds, by name."""
+        document, adjusted = record(self), self.plan.adjusted
+        return {
+            **({"plan.npz": adjusted.data} if adjusted is not None and adjusted.data else {}),
+            "model.tflite": self.model,
+            "plan.json": self.plan.to_json().encode(),
+            "result.md": to_markdown(document).encode(),
+            "result.json": to_json(document).encode(),
+        }
 
     def reading(self, name: str, of: str = "quantized") -> Reading:
         """The figure called ``name`` of the ``"float"`` or ``"quantized"`` model or their ``"difference"``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
@@ -45,11 +46,25 @@ class Settings:
     metric: str | None = None
 
     def __post_init__(self) -> None:
+        self._check_numbers()
         self.request()
         self._check_recovery()
         choices.estimator(self.ranges)
-        if self.calibration_samples < 1:
-            raise OptionError(f"--calibration-samples {self.calibration_samples} must be at least 1; the default is 500")
+
+    def _check_numbers(self) -> None:
+        """Numbers become Python's own, which JSON has."""
+        numbers: dict[str, int | float | None] = {
+            "seed": choices.whole("--seed", self.seed, 0),
+            "calibration_samples": choices.whole("--calibration-samples", self.calibration_samples, 1),
+            "time_budget": choices.real("--time-budget", self.time_budget, "15m"),
+            "max_drop": None if self.max_drop is None else choices.real("--max-drop", self.max_drop, "--max-drop 0.5"),
+            "min_agreement": None
+            if self.min_agreement is None
+            else choices.real("--min-agreement", self.min_agreement, "--min-agreement 99"),
+        }
+        for name, value in numbers.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "input_shape", _sizes(self.input_shape))
 
     def request(self) -> Request:
         """What the planner needs of this."""
@@ -118,3 +133,18 @@ class Settings:
             raise OptionError(f"--min-agreement {self.min_agreement:g} must be a percentage, such as --min-agreement 99")
         if self.time_budget <= 0:
             raise OptionError(f"--time-budget {self.time_budget:g} must be above 0, such as --time-budget 15m")
+
+
+def _sizes(shape: InputShape | None) -> InputShape | None:
+    """The same in Python's own numbers; OptionError where a size is none."""
+    if shape is None:
+        return None
+    if isinstance(shape, Mapping):
+        return {name: _whole(sizes) for name, sizes in shape.items()}
+    return _whole(shape)
+
+
+def _whole(sizes: object) -> tuple[int, ...]:
+    if isinstance(sizes, str) or not isinstance(sizes, Iterable):
+        raise OptionError(f"--input-shape {sizes!r} must be whole numbers without the batch, such as --input-shape 96,96,3")
+    return tuple(choices.whole("a size in --input-shape", size, 1) for size in sizes)

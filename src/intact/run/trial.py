@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Final, final
 
 import numpy as np
 
-from intact import files
+from intact import scratch
 from intact.data import Samples
 from intact.measure.accuracy import Metric
 from intact.measure.measurement import Measurement
@@ -93,7 +92,7 @@ class Trial(Evaluator):
 
 @contextmanager
 def _written(model: bytes) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="intact-") as scratch:
-        path = Path(scratch) / "candidate.tflite"
-        files.write_bytes(path, model)
+    with scratch.folder() as folder:
+        path = folder / "candidate.tflite"
+        path.write_bytes(model)
         yield path

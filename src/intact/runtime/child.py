@@ -8,16 +8,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, final
 
-from intact.errors import ChildError, OutputError
+from intact import scratch
+from intact.errors import ChildError
 from intact.progress import StepProgress
 from intact.runtime import ending
 from intact.runtime.confinement import Confinement, changed, environment, listing
@@ -50,9 +49,9 @@ def call(  # noqa: PLR0913  # two of them have defaults
     Ctrl-C included, ends the child and its own children first; the child also ends when this process is killed.
     """
     confinement = confinement or Confinement()
-    with _scratch(what) as scratch:
+    with scratch.folder() as folder:
         before = listing(confinement.watched)
-        talk = _start(script, what, scratch, confinement, on_progress)
+        talk = _start(script, what, folder, confinement, on_progress)
         try:
             answer = talk.finish(request, timeout)
         finally:
@@ -89,7 +88,7 @@ class Conversation:
 
     def _made_scratch(self) -> Path:
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="intact-"))
+            self._folder = scratch.lasting()
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         return self._folder
 
@@ -118,33 +117,19 @@ class Conversation:
             self._talk = None
 
 
-@contextmanager
-def _scratch(what: str) -> Iterator[Path]:
-    """An empty folder, gone afterwards with all that was put there."""
-    try:
-        folder = tempfile.mkdtemp(prefix="intact-")
-    except OSError as error:
-        why = error.strerror or error
-        raise OutputError(f"{what} has no place for temporary files ({why}); set TMPDIR to a folder that has room") from error
-    try:
-        yield Path(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _start(
-    script: Path | str, what: str, scratch: Path, confinement: Confinement, on_progress: StepProgress | None = None
+    script: Path | str, what: str, folder: Path, confinement: Confinement, on_progress: StepProgress | None = None
 ) -> Talk:
-    """A fresh process that waits for a request."""
+    """A fresh process that waits for a request, with ``folder`` for its temporary files."""
     try:
         process = subprocess.Popen(
-            [sys.executable, "-P", str(_SCRIPTS / "serve.py"), str(_SCRIPTS / script), confinement.rules(scratch)],
+            [sys.executable, "-P", str(_SCRIPTS / "serve.py"), str(_SCRIPTS / script), confinement.rules(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            cwd=scratch,
-            env=environment(scratch),
+            cwd=folder,
+            env=environment(folder),
             **ending.APART,
         )
     except OSError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import IO, Any, Final, Literal, TypeAlias, final
 
 import numpy as np
 
-from intact import spool
-from intact.errors import DataError, ModelError, OutputError, located
+from intact import scratch, spool
+from intact.errors import DataError, ModelError, located
 from intact.progress import StepProgress
 from intact.runtime import child
 from intact.runtime.confinement import Confinement, machine_memory
@@ -143,23 +142,18 @@ def execute(  # noqa: PLR0913  # all but two have defaults
 
     Raises DataError for samples that do not fit, ModelError for a file that LiteRT refuses, ChildError when the runtime dies.
     """
-    with tempfile.TemporaryDirectory(prefix="intact-") as scratch, located(model.name):
+    with scratch.folder() as folder, located(model.name):
         batches = inputs if isinstance(inputs, Batches) else _one(inputs)
-        try:
-            paths = _written(batches, Path(scratch))
-        except OSError as error:
-            why = error.strerror or error
-            raise OutputError(f"no room for its samples in {scratch} ({why}); set TMPDIR to a folder with more") from error
         request = {
             "model": _existing(model),
-            "inputs": paths,
-            "folder": scratch,
+            "inputs": _written(batches, folder),
+            "folder": str(folder),
             "kernels": kernels,
             "threads": _threads(model) if threads is None else threads,
             "batch": batch,
             "raw": raw,
         }
-        answer = _ask("litert_worker.py", request, timeout, progress, (Path(scratch),))
+        answer = _ask("litert_worker.py", request, timeout, progress, (folder,))
         # mapped, so that large outputs need no memory twice; the pages outlive the file's name
         outputs = {n: np.load(p, mmap_mode="c", allow_pickle=False).view(np.ndarray) for n, p in answer["outputs"].items()}
     return Run(

@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from typing import IO, Any, Final, final
 
+from intact import scratch
 from intact.errors import ChildError
 from intact.progress import StepProgress
 from intact.runtime import ending
@@ -66,7 +67,7 @@ class Talk:
             case {"error": said} if ending.out_of_memory(str(said)):
                 raise self._error(f"{ending.no_memory(self._confinement)} ({_shorten(str(said))})")
             case {"error": said}:
-                raise self._error(f"failed ({_shorten(str(said))})")
+                raise scratch.told_of_no_room(str(said)) or self._error(f"failed ({_shorten(str(said))})")
         try:
             status = self.process.wait(timeout)
         except subprocess.TimeoutExpired:

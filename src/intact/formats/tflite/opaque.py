@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from ai_edge_litert import schema_py_generated as schema
 
+from intact import scratch
 from intact.errors import IntactError, ModelError, UnsupportedError, located
 from intact.formats.tflite.op_rows import CODES, NAMES, UNIONS
 from intact.formats.tflite.values import ints
@@ -169,8 +169,8 @@ class _Kernel:
         self._runtime, self._number, self._label, self._model = runtime, number, label, model
 
     def __call__(self, runs: Sequence[Sequence[torch.Tensor]]) -> list[list[torch.Tensor]]:
-        with tempfile.TemporaryDirectory(dir=self._runtime.talk.scratch) as scratch, located(f"op {self._label}"):
-            given, made = Path(scratch) / "inputs.npz", Path(scratch) / "outputs.npz"
+        with scratch.folder(self._runtime.talk.scratch) as folder, located(f"op {self._label}"):
+            given, made = folder / "inputs.npz", folder / "outputs.npz"
             arrays: dict[str, Any] = {f"{r}.{i}": x.numpy() for r, xs in enumerate(runs) for i, x in enumerate(xs)}
             np.savez(given, **arrays)
             model = self._runtime.file(self._number, self._model)

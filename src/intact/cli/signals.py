@@ -1,0 +1,39 @@
+"""Signals that end the command: it unwinds as at Ctrl-C, and takes its scratch files with it."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from types import FrameType
+from typing import Final, final
+
+#: By name: not every system has each. SIGBREAK is what closes a console on Windows.
+_SIGNALS: Final = ("SIGTERM", "SIGHUP", "SIGBREAK")
+#: Seconds in which a second one is the same wish: timeout(1) sends two, and a terminal that closes may.
+_SAME: Final = 1.0
+
+
+@final
+class Terminated(KeyboardInterrupt):  # what it is besides is no error either
+    """The command was told to end; ``code`` is its exit code, 128 and the signal's number as shells have it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.code = 128 + number
+
+
+def unwind() -> None:
+    """From now on SIGTERM and SIGHUP raise :class:`Terminated`, unless they are ignored already, as ``nohup`` does."""
+    last = -math.inf
+
+    def stop(number: int, _: FrameType | None) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _SAME:
+            last = now
+            raise Terminated(number)
+
+    for number in (one for one in signal.valid_signals() if isinstance(one, signal.Signals) and one.name in _SIGNALS):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, stop)

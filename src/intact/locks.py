@@ -1,0 +1,84 @@
+"""Locks on folders that end with the process that holds them, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, final
+
+from filelock import FileLock, Timeout
+
+from intact.errors import OutputError
+
+#: What the file of a lock is called in the folder that it is for.
+NAME: Final = ".lock"
+#: Seconds that another process has to end, which was just killed or finds that it has nothing to do here.
+_PATIENCE: Final = 2.0
+#: What file systems say that have no locks.
+_NONE: Final = frozenset({errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP})
+
+
+class NoLocksError(OSError):
+    """The file system has no locks, as some network file systems."""
+
+
+@final
+class Lock:
+    """A folder that this process holds; make it with :func:`take`."""
+
+    def __init__(self, path: Path, held: FileLock) -> None:
+        self._path, self._held = path, held
+
+    def drop(self) -> None:
+        """Let the folder go, and take the lock's file away."""
+        # While it is held, so that nobody can have it meanwhile: whoever waits sees that its file has no name any more.
+        try:
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
+        finally:
+            self._held.release()
+        if self._path.exists():  # Windows removes no file that is open, and this one only if nobody else has it now
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+
+
+def take(folder: Path, seconds: float = 0.0) -> Lock | None:
+    """The lock of ``folder``, which must exist; None when another process, or another part of this one, holds it for longer.
+
+    The system ends the lock with the process: nothing can be left locked. Raises OSError where the folder cannot be written,
+    and NoLocksError where its file system has no locks.
+    """
+    path = folder / NAME
+    held = FileLock(path, thread_local=False, fallback_to_soft=False)
+    try:
+        held.acquire(timeout=seconds, poll_interval=0.05)
+    except Timeout:
+        return None
+    except OSError as error:
+        if error.errno in _NONE:
+            raise NoLocksError(error.errno, error.strerror, str(path)) from error
+        raise
+    return Lock(path, held)
+
+
+@contextmanager
+def held(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
+    """Have ``folder`` for this run alone; where its file system has no locks, ``tell`` so and go on.
+
+    Raises OutputError while another run has it, OSError where the folder cannot be written.
+    """
+    try:
+        lock = take(folder, _PATIENCE)
+    except NoLocksError:
+        tell(f"{folder} is on a file system without locks: let no other run work there meanwhile")
+        yield
+        return
+    if lock is None:
+        raise OutputError(f"another run works in {folder}; wait until it has ended, or type --out with another folder")
+    try:
+        yield
+    finally:
+        lock.drop()
