@@ -1,5 +1,6 @@
 # make demo    install what the demo needs, then the whole main job on real data; the last lines say where to look
 # make test    every test            make lint    format, style and types
+# make fuzz    a hundred thousand mutants of .tflite files, two thousand of every other kind: an hour on two cores
 # make bench   the figures of docs/figures.md that take minutes (needs the models and data of bench/common.py); the others by the
 #              commands beside them, some of which take hours
 # make dist    the wheel and the source archive, in dist/
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint bench dist first-try-packages clean
+.PHONY: demo test lint fuzz bench dist first-try-packages clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -26,6 +27,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check src tests bench
 	$(BIN)/ruff format --check src tests bench
 	$(BIN)/mypy
+
+# One worker per core, one thread in each. Mutants at fault are kept in fuzz-faults/.
+fuzz: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/run.py --keep fuzz-faults $(ARGS)
 
 bench: $(VENV)/.bench
 	for script in import_time size_and_speed calibration_speed evaluate_cost accuracy; do \
@@ -54,4 +59,4 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis bench/.cache src/*.egg-info
+	rm -rf $(VENV) demo fuzz-faults build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis bench/.cache src/*.egg-info

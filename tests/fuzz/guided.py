@@ -1,7 +1,7 @@
 """Fuzzes the reader of .tflite files by what code each mutant reaches: python tests/fuzz/guided.py [SECONDS]
 
-Needs the extra ``fuzz`` (atheris, for Python 3.11 to 3.13). Half of the mutants are libFuzzer's own, of bytes; half are those
-of :mod:`kinds.tflite`, of what the bytes say. It stops at the first fault, and says where the mutant is.
+Needs the extra ``fuzz``, and a Python that atheris has a wheel for. Half of the mutants are libFuzzer's own, of bytes; half are
+those of :mod:`kinds.tflite`, of what the bytes say. It stops at the first fault, and says where the mutant is.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ import atheris  # noqa: E402
 _READER = ["intact.formats.tflite", "intact.network", "intact.ops"]
 
 with atheris.instrument_imports(include=_READER):
-    from intact.formats.tflite import read
+    from intact.formats.tflite import loops, read
 
 from kinds import tflite  # noqa: E402
 
 from intact.errors import IntactError  # noqa: E402
 
-#: Bytes of the largest mutant, mebibytes of memory in all, seconds that one may take.
-_BYTES, _MEMORY, _SECONDS = 1 << 16, 3072, 10
+#: Bytes of the largest mutant, mebibytes of memory in all, seconds on the clock that one may take, looked into.
+_BYTES, _MEMORY, _SECONDS = 1 << 16, 3072, 60
+#: Loops are cut short: code that is looked into is ten times slower, and every step of a loop is like the one before.
+loops.LIMIT, loops._RUNS = 500, 5_000
 
 
 def take(data: bytes) -> None:

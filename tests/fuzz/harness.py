@@ -308,11 +308,12 @@ def _work(run: _Run, numbers: Sequence[int], folder: Path, out: int) -> None:
     tempfile.tempdir = str(scratch)
     os.environ |= {"TMPDIR": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"}
     sys.dont_write_bytecode = True
+    faulthandler.disable()
     faulthandler.register(signal.SIGUSR1, (folder / "stack").open("w"), all_threads=False)
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
         os.dup2(nothing, stream)
-    used = _kib("VmSize") << 10
+    used = kib("VmSize") << 10
     resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     outside = list[str]()
@@ -324,7 +325,7 @@ def _work(run: _Run, numbers: Sequence[int], folder: Path, out: int) -> None:
     for number in numbers:
         place = scratch / f"{number}"
         place.mkdir()
-        began, idle = time.process_time(), _reset_peak()
+        began, idle = time.process_time(), reset_peak()
         try:
             path = _mutant(run.kind, run.seeds, run.seed, number, place)
             say(mutant=str(path))
@@ -335,7 +336,7 @@ def _work(run: _Run, numbers: Sequence[int], folder: Path, out: int) -> None:
             "number": number,
             "until": time.process_time(),
             "seconds": time.process_time() - began,
-            "bytes": (_kib("VmHWM") << 10) - idle,
+            "bytes": (kib("VmHWM") << 10) - idle,
         }
         if said["bytes"] > BYTES:
             said |= {"what": "memory", "site": said.get("site", "peak"), "said": f"{said['bytes']:,} bytes"}
@@ -406,12 +407,12 @@ def _watch(scratch: Path, outside: list[str]) -> None:
     sys.addaudithook(hook)
 
 
-def _kib(entry: str) -> int:
+def kib(entry: str) -> int:
     """A row of this process's status: ``VmHWM`` is the most memory so far."""
     return int(re.search(rf"{entry}:\s+(\d+)", Path("/proc/self/status").read_text())[1])  # type: ignore[index]
 
 
-def _reset_peak() -> int:
+def reset_peak() -> int:
     """Bytes of memory in use, from where ``VmHWM`` counts again."""
     Path("/proc/self/clear_refs").write_text("5")
-    return _kib("VmRSS") << 10
+    return kib("VmRSS") << 10

@@ -13,7 +13,7 @@ from intact.errors import ModelError, located
 from intact.network.graph import Graph, Op, Tensor
 from intact.numbers.affine import Affine, Format
 from intact.ops.call import Shape, as_tuple
-from intact.ops.inference import Allowance, infer_shapes, known_values
+from intact.ops.inference import Allowance, known_values, without_data
 
 #: Batches that a graph is tried with: a dimension that is 2 by chance is not 5.
 _BATCHES: Final = (2, 5)
@@ -42,14 +42,17 @@ def infer_values(graph: Graph, batch: int = 1, *, recorded: bool = True) -> dict
             if unmade := [graph[i].name for i in op.reads if i not in values]:
                 raise ModelError(f"reads {unmade[0]!r}, which nothing before it makes")
             inputs = [None if i is None else values[i] for i in op.inputs]
-            outputs = _outputs(graph, op, inputs, allowance)
+            outputs = _outputs(op, inputs, allowance)
             if len(outputs) != len(op.outputs):
                 raise ModelError(f"has {len(op.outputs)} outputs where {len(outputs)} are computed")
             for i, y in zip(op.outputs, outputs, strict=True):
                 wanted = concrete(graph[i], batch)
                 if recorded and tuple(y.shape) != wanted:
                     raise ModelError(f"computes shape {list(y.shape)}, but {graph[i].name!r} is recorded as {list(wanted)}")
-                values[i] = y
+                if recorded and _what(y.dtype) != _what(_meta_dtype(graph[i].format)) and not op.kind.unknown:
+                    said = _what(_meta_dtype(graph[i].format))
+                    raise ModelError(f"computes {_what(y.dtype)}, but {graph[i].name!r} is recorded as {said}")
+                values[i] = y if not y.is_meta else _bare_as(y, graph[i])
     return values
 
 
@@ -126,7 +129,7 @@ def concrete(tensor: Tensor, batch: int = 1) -> Shape:
     return tuple(batch if n is None else n for n in tensor.shape)
 
 
-def _outputs(graph: Graph, op: Op, inputs: list[torch.Tensor | None], allowance: Allowance) -> list[torch.Tensor]:
+def _outputs(op: Op, inputs: list[torch.Tensor | None], allowance: Allowance) -> list[torch.Tensor]:
     """What the op makes: with values where all that it reads is known, or it reads no more than shapes; else without data."""
     if op.kind.of_shapes:
         return list(as_tuple(op.kind.compute(*inputs)))
@@ -135,9 +138,19 @@ def _outputs(graph: Graph, op: Op, inputs: list[torch.Tensor | None], allowance:
         made = known_values(op.kind, inputs, allowance)
         if made is not None:
             return list(made)
-    shapes = infer_shapes(op.kind, inputs)
-    dtypes = (_meta_dtype(graph[i].format) for i in op.outputs)
-    return [torch.empty(shape, device="meta", dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=False)]
+    return list(without_data(op.kind, inputs))
+
+
+def _what(dtype: torch.dtype) -> str:
+    """What numbers of a type are; whole ones of all widths are alike to ops."""
+    if dtype.is_floating_point:
+        return "real numbers"
+    return "bools" if dtype == torch.bool else "complex numbers" if dtype.is_complex else "whole numbers"
+
+
+def _bare_as(y: torch.Tensor, t: Tensor) -> torch.Tensor:
+    """What an op makes, of the type that ``t`` is stored in: ops of whole numbers differ in the width that they give."""
+    return torch.empty(y.shape, device="meta", dtype=_meta_dtype(t.format))
 
 
 def _bare(t: Tensor, batch: int) -> torch.Tensor:

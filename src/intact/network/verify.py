@@ -13,7 +13,7 @@ from intact.errors import ModelError
 from intact.network.graph import Graph, Op
 from intact.network.shapes import concrete, infer
 from intact.network.weighted import weighted
-from intact.numbers.affine import Affine, Index, bias_format, limits
+from intact.numbers.affine import BIASES, Affine, Index, bias_format, limits
 from intact.ops.base import Fixed, SameAsInput
 from intact.ops.call import LARGEST
 
@@ -210,6 +210,9 @@ def _bias_fits(graph: Graph, op: Op) -> Iterator[str]:
         return  # zeros are zeros in any unit, and TensorFlow's converter lets ops share them
     fx, fw, fb = found.data.format, found.weight.format, found.bias.format
     if isinstance(fx, Affine) and isinstance(fw, Affine) and isinstance(fb, Affine):
+        if fx.dtype not in BIASES:
+            yield f"op {graph.label(op)} reads real numbers stored as {fx.dtype}, which no kernel adds a bias to"
+            return
         wanted = np.asarray(bias_format(fx, fw).scale)
         if len(fb.scale) != len(wanted) or not np.allclose(fb.scale, wanted, rtol=1e-5, atol=0):
             yield f"op {graph.label(op)} has a bias whose scale is not scale_in * scale_weight"

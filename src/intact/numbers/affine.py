@@ -22,7 +22,7 @@ MIN_SCALE: Final = 2.0**-24
 #: Kernels insist on zero point 0 for these.
 _SYMMETRIC: Final = frozenset({"int16"})
 #: What a bias, and the sums it is added to, are stored as beside activations of each type.
-_BIAS: Final = {"int8": "int32", "uint8": "int32", "int16": "int64"}
+BIASES: Final = {"int8": "int32", "uint8": "int32", "int16": "int64"}
 
 _LIMITS: Final = {
     "int4": (-8, 7),
@@ -146,7 +146,7 @@ def symmetric_from_absmax(absmax: Floats[np.ndarray, "*c"], dtype: str = "int8",
 def bias_format(activation: Affine, weight: Affine) -> Affine:
     """int32 with ``scale[c] = scale_in * scale_weight[c]`` and zero point 0, the accumulator's own unit; int64 beside int16."""
     scale = np.float64(activation.scale[0]) * np.asarray(weight.scale, np.float64)
-    return Affine(tuple(scale.tolist()), (0,) * scale.size, _BIAS[activation.dtype], 0 if weight.axis is not None else None)
+    return Affine(tuple(scale.tolist()), (0,) * scale.size, BIASES[activation.dtype], 0 if weight.axis is not None else None)
 
 
 def _per_channel(values: tuple[float, ...], axis: int | None, like: Tensor, dtype: torch.dtype) -> Numbers[Tensor, "*ones"]:

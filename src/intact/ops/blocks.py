@@ -46,6 +46,11 @@ class SpaceToDepth(Rearranges):
         return x.reshape(n, h // b, b, w // b, b, c).permute(0, 1, 3, 2, 4, 5).reshape(n, h // b, w // b, c * b * b)
 
 
+def _by_axis(inputs: tuple[Tensor | None, ...]) -> bool:
+    """Whether block sizes are [m] and what is put around or cut off [m, 2]."""
+    return present(inputs[1], "block sizes").dim() == 1 and present(inputs[2], "paddings").dim() == 2
+
+
 @final
 @dataclass(frozen=True)
 class SpaceToBatchNd(Rearranges):
@@ -58,10 +63,16 @@ class SpaceToBatchNd(Rearranges):
     takes: ClassVar[tuple[int, int]] = (3, 3)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        x, block, pads = present(inputs[0], "x"), integers(inputs[1], "block sizes"), integers(inputs[2], "paddings")
+        x, block, pads = present(inputs[0], "x"), integers(inputs[1], "block sizes"), integers(inputs[2], "paddings", 2)
         m, rest = len(block), x.shape[1 + len(block) :]
         padded = [size + before + after for size, before, after in zip(x.shape[1:], pads[::2], pads[1::2], strict=False)]
-        if len(pads) != 2 * m or min(pads, default=0) < 0 or min(block, default=1) < 1 or len(padded) != m:
+        if (
+            len(pads) != 2 * m
+            or min(pads, default=0) < 0
+            or min(block, default=1) < 1
+            or len(padded) != m
+            or not _by_axis(inputs)
+        ):
             raise ModelError(f"blocks {list(block)} and paddings {list(pads)} do not fit rank {x.dim()}")
         if any(size % b for size, b in zip(padded, block, strict=True)):
             raise ModelError(f"{padded} pixels cannot be cut into blocks of {list(block)}")
@@ -82,9 +93,10 @@ class BatchToSpaceNd(Rearranges):
     takes: ClassVar[tuple[int, int]] = (3, 3)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        x, block, crops = present(inputs[0], "x"), integers(inputs[1], "block sizes"), integers(inputs[2], "crops")
+        x, block, crops = present(inputs[0], "x"), integers(inputs[1], "block sizes"), integers(inputs[2], "crops", 2)
         m, rest = len(block), x.shape[1 + len(block) :]
-        if len(crops) != 2 * m or min(crops, default=0) < 0 or min(block, default=1) < 1 or x.shape[0] % prod(block):
+        fits = len(crops) == 2 * m and min(crops, default=0) >= 0 and min(block, default=1) > 0 and _by_axis(inputs)
+        if not fits or x.shape[0] % prod(block):
             raise ModelError(f"{x.shape[0]} images cannot be put together from blocks of {list(block)}")
         n, sizes = x.shape[0] // prod(block), x.shape[1 : 1 + m]
         order = [m, *(axis for a in range(m) for axis in (m + 1 + a, a)), *(2 * m + 1 + r for r in range(len(rest)))]

@@ -107,13 +107,16 @@ class Stated(Tensor):
         return made
 
 
-def integers(x: Tensor | None, what: str) -> tuple[int, ...]:
-    """The values of an integer constant, which say a shape or axes; UnsupportedError when it is computed at run time."""
+def integers(x: Tensor | None, what: str, axes: int = 1) -> tuple[int, ...]:
+    """The values of an integer constant of at most so many ``axes``, which say a shape or name axes.
+
+    UnsupportedError when it is computed at run time.
+    """
     x = present(x, what)
     if isinstance(x, Stated):
         x = x.numbers
-    if x.numel() > _MOST_SIZES:
-        raise ModelError(f"{what} of {x.numel():,} numbers")
+    if x.numel() > _MOST_SIZES or x.dim() > axes:
+        raise ModelError(f"{what} of shape {list(x.shape)}")
     if x.is_meta or x.is_floating_point():
         raise UnsupportedError(f"{what} is computed at run time; only constant {what} can be quantized")
     return tuple(int(v) for v in x.reshape(-1).tolist())

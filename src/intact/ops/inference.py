@@ -54,7 +54,7 @@ def infer_shapes(kind: OpKind, inputs: Sequence[Tensor | None]) -> tuple[Shape, 
 
     Raises ModelError when the inputs do not fit.
     """
-    return tuple(tuple(y.shape) for y in _without_data(kind, inputs))
+    return tuple(tuple(y.shape) for y in without_data(kind, inputs))
 
 
 def known_values(kind: OpKind, inputs: Sequence[Tensor | None], allowance: Allowance) -> tuple[Tensor, ...] | None:
@@ -76,7 +76,8 @@ def _is_elementwise(kind: OpKind) -> bool:
     return kind.combines is not None or isinstance(kind, Maps)
 
 
-def _without_data(kind: OpKind, inputs: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
+def without_data(kind: OpKind, inputs: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
+    """The outputs by their shapes and types, as :func:`infer_shapes` finds them."""
     with _in_words(inputs), torch.no_grad():
         return as_tuple(kind.compute(*(None if x is None else x if x.is_meta else Stated.of(x) for x in inputs)))
 

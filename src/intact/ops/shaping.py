@@ -78,8 +78,8 @@ class ExpandDims(Rearranges):
 
 def _pads(inputs: tuple[Tensor | None, ...]) -> list[int]:
     """Paddings in torch's order, last axis first, from [rank, 2]."""
-    x, pads = present(inputs[0], "x"), integers(inputs[1], "paddings")
-    if len(pads) != 2 * x.dim() or min(pads, default=0) < 0:
+    x, pads = present(inputs[0], "x"), integers(inputs[1], "paddings", 2)
+    if len(pads) != 2 * x.dim() or min(pads, default=0) < 0 or present(inputs[1], "paddings").dim() != 2:
         raise ModelError(f"paddings {list(pads)} do not fit rank {x.dim()}")
     bounded(tuple(n + before + after for n, before, after in zip(x.shape, pads[::2], pads[1::2], strict=True)))
     return [p for axis in range(x.dim() - 1, -1, -1) for p in pads[2 * axis : 2 * axis + 2]]
@@ -344,7 +344,7 @@ class Tile(Rearranges):
     takes: ClassVar[tuple[int, int]] = (2, 2)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        x, times = present(inputs[0], "x"), integers(inputs[1], "multiples")
+        x, times = present(inputs[0], "x"), integers(inputs[1], "multiples", 2)
         if len(times) != x.dim():
             raise ModelError(f"multiples {list(times)} do not fit rank {x.dim()}")
         bounded(tuple(n * t for n, t in zip(x.shape, times, strict=True)))

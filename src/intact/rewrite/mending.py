@@ -90,8 +90,10 @@ def parts(graph: Graph, op: Op) -> Mapping[int, np.ndarray]:
             for i, v in zip(reader.inputs, values, strict=True)
         ]
         try:
-            made = reader.kind.passes(*given) or ()
+            made = reader.kind.passes(*given)
         except IntactError:
+            return {}
+        if made is None:
             return {}
         for i, y in zip(reader.outputs, made, strict=True):
             picked = y.reshape(-1, y.shape[-1])[0]

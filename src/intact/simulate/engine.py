@@ -129,7 +129,7 @@ class Engine(abc.ABC):
         seen: list[dict[int, torch.Tensor]] = []
         for turns in (0, 1):
             made: dict[int, torch.Tensor] = {}
-            self._run({i: x[:1].roll(turns, 1) for i, x in values.items()}, made.__setitem__)
+            self._run({i: x[:1].roll(turns, 1) if x.dim() > 1 else x[:1] for i, x in values.items()}, made.__setitem__)
             seen.append(made)
         alike = (i for i, y in seen[0].items() if i in self.lanes.carried and tuple(y.shape[1:2]) == (self.lanes.size,))
         return frozenset(i for i in alike if torch.allclose(seen[0][i].roll(1, 1).double(), seen[1][i].double(), atol=1e-6))

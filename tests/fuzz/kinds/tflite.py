@@ -25,6 +25,7 @@ from intact.measure import cost
 from intact.measure.memory import peak
 from intact.measure.metrics import bound
 from intact.measure.size import size
+from intact.network.arena import activation_memory
 from intact.network.graph import Graph
 from intact.network.verify import verify
 from intact.planning.plan import describe
@@ -407,6 +408,8 @@ _CHANGES: Final = (
 #: Of so many mutants one is calibrated and planned in integers.
 _CALIBRATED: Final = 4
 _COUNT: Final = 4
+#: Bytes of activations beyond which a mutant is not calibrated: it takes what it takes.
+_ALIVE: Final = 1 << 25
 #: What NumPy has no type for.
 _HELD: Final = {"int4": "int8"}
 #: Numbers in a sample, beyond which a mutant is not calibrated.
@@ -428,10 +431,11 @@ def take(path: Path) -> None:
 
 
 def _planned(graph: Graph, settings: Settings, draw: random.Random, folder: Path) -> None:
-    if settings.request().scheme.is_integer and draw.randrange(_CALIBRATED):
+    is_integer = settings.request().scheme.is_integer
+    if is_integer and (draw.randrange(_CALIBRATED) or any(op.kind.unknown for op in graph.ops)):
         return
     samples = _samples(graph)
-    if samples is None:
+    if samples is None or (is_integer and activation_memory(graph).live_bytes > _ALIVE):
         return
     network = mend_and_plan(graph, settings, samples, RunFolder(folder), silent).network.integer()
     write(network)

@@ -27,7 +27,7 @@ from intact.ops.shaping import Reshape
 #: Ops that unrolled loops may come to; beyond it a network is no longer one that a device runs step by step.
 LIMIT: Final = 20_000
 #: Ops that are looked at on the way, with those that only count steps.
-_RUNS: Final = 200_000
+_RUNS: Final = 100_000
 _ADVICE: Final = (
     "give the input a fixed length when exporting (Keras: --input-shape LENGTH,FEATURES, and unroll=True or a fixed "
     "Input(shape=(LENGTH, FEATURES))), or export one step and keep the state between calls"

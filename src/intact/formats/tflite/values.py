@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from intact.errors import ModelError
+from intact.errors import ModelError, UnsupportedError
 from intact.network.graph import Tensor
 from intact.numbers.affine import QUANTIZED, Affine, Float, Format, Index
 
@@ -28,6 +28,8 @@ def number_format(q: Any, dtype: str, shape: tuple[int, ...]) -> Format:
     if dtype in _FLOATS:
         return Float(dtype)
     if q is None or q.ScaleLength() == 0:
+        if dtype == "int4":
+            raise UnsupportedError("is stored in 4 bits without a scale; export it with one for each channel, or in 8 bits")
         return Index(dtype)
     if dtype not in QUANTIZED:
         raise ModelError(f"has a scale, which numbers of type {dtype} cannot have")
