@@ -9,7 +9,7 @@ from typing import Any, Final
 from intact import scratch
 from intact.errors import ChildError, MissingExtraError, ModelError, UnsupportedError
 from intact.formats.order import ordered
-from intact.runtime import child
+from intact.runtime import bytecode, child
 from intact.runtime.confinement import Confinement
 
 #: Converting the largest network that still fits a phone takes minutes.
@@ -17,6 +17,8 @@ _LIMIT_SECONDS: Final = 3600.0
 #: Bytes that frameworks, one sample's activations and a network of no size take, and what each byte of its file adds to them.
 _MEMORY, _COPIES = 8 << 30, 24
 _LARGEST_FILE: Final = 16 << 30
+#: What an extra brings that is slow to compile.
+_PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {"keras": ("tensorflow", "keras"), "torch": ("litert_torch",)}
 
 
 def converted(script: str, request: Mapping[str, Any], what: str, extra: str) -> bytes:
@@ -25,6 +27,7 @@ def converted(script: str, request: Mapping[str, Any], what: str, extra: str) ->
     Inputs and outputs are in the order that the script's answer names them in.
     ``what`` and ``extra`` name the missing extra, as in "Reading a Keras model", "keras".
     """
+    bytecode.compile_once(_PACKAGES[extra])
     with scratch.folder() as folder:
         out, inner = folder / "model.tflite", folder / "scratch"
         inner.mkdir()

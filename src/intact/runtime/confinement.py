@@ -27,7 +27,7 @@ _PASSED: Final = re.compile(
     re.IGNORECASE,  # as Windows has them
 )
 
-#: What a folder holds: when each name in it was last written, and its size.
+#: What a folder holds: when each file in it was last written, and its size; zeros for folders, in which others work too.
 Listing: TypeAlias = Mapping[Path, tuple[int, int]]
 
 
@@ -81,7 +81,8 @@ def listing(folders: tuple[Path, ...]) -> Listing:
             for entry in entries:
                 with contextlib.suppress(OSError):
                     stat = entry.stat(follow_symlinks=False)
-                    found[Path(entry.path)] = (stat.st_mtime_ns, stat.st_size)
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    found[Path(entry.path)] = (0, 0) if is_folder else (stat.st_mtime_ns, stat.st_size)
     return found
 
 
