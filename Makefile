@@ -1,5 +1,6 @@
 # make demo    install what the demo needs, then the whole main job on real data; the last lines say where to look
 # make test    every test            make lint    format, style and types
+# make chaos   disturb 200 runs: kills at any change of a file, killed workers, full disks, signals, two runs at once (Linux; an hour)
 # make bench   the figures of docs/figures.md that take minutes (needs the models and data of bench/common.py); the others by the
 #              commands beside them, some of which take hours
 # make first-try-packages   the packages whose networks bench/first_try.py takes
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint bench first-try-packages clean
+.PHONY: demo test lint chaos bench first-try-packages clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -25,6 +26,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check src tests bench
 	$(BIN)/ruff format --check src tests bench
 	$(BIN)/mypy
+
+chaos: $(VENV)/.dev
+	$(BIN)/python tests/chaos/run.py --share 0.33 $(ARGS)
 
 bench: $(VENV)/.bench
 	for script in import_time size_and_speed calibration_speed evaluate_cost accuracy; do \
