@@ -1,6 +1,7 @@
 # make demo    install what the demo needs, then the whole main job on real data; the last lines say where to look
 # make test    every test            make lint    format, style and types
 # make fuzz    a hundred thousand mutants of .tflite files, two thousand of every other kind: an hour on two cores
+# make chaos   disturb 200 runs: kills at any change of a file, killed workers, full disks, signals, two runs at once (Linux; an hour)
 # make bench   the figures of docs/figures.md that take minutes (needs the models and data of bench/common.py); the others by the
 #              commands beside them, some of which take hours
 # make dist    the wheel and the source archive, in dist/
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint fuzz bench dist first-try-packages clean
+.PHONY: demo test lint fuzz chaos bench dist first-try-packages clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -31,6 +32,8 @@ lint: $(VENV)/.dev
 # One worker per core, one thread in each. Mutants at fault are kept in fuzz-faults/.
 fuzz: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/run.py --keep fuzz-faults $(ARGS)
+chaos: $(VENV)/.dev
+	$(BIN)/python tests/chaos/run.py --share 0.33 $(ARGS)
 
 bench: $(VENV)/.bench
 	for script in import_time size_and_speed calibration_speed evaluate_cost accuracy; do \

@@ -1,7 +1,7 @@
 """Disturbs runs of ``intact quantize`` in every way that cases.py knows, and says what of its promises did not hold.
 
-``python tests/chaos/run.py [--share 1.0] [--seed 0] [--only WORD] [--keep FOLDER]``. A share of 1 takes every change of a
-file and every child; the same seed takes the same moments. ``make chaos`` runs it.
+``python tests/chaos/run.py [--share 1.0] [--seed 0] [--kind KIND] [--each N] [--keep FOLDER]``. A share of 1 takes every change
+of a file and every child, ``--each`` so many cases of each kind; the same seed takes the same moments. ``make chaos`` runs it.
 """
 
 import argparse
@@ -86,13 +86,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--share", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--kind", default="")
+    parser.add_argument("--each", type=int)
     parser.add_argument("--keep", type=Path)
     args = parser.parse_args()
     began, done, wrong, kept = time.monotonic(), Counter(), [], Counter()
     root = Path(tempfile.mkdtemp(prefix="chaos-", dir=args.keep))  # by hand: forks must not take it away at their end
-    chosen = [(case, happen) for case, happen in all_cases(args, root) if args.only in case.name]
-    random.Random(args.seed).shuffle(chosen)  # so that the first hundred are of every kind
+    chosen = [(case, happen) for case, happen in all_cases(args, root) if args.kind in case.kind]
+    random.Random(args.seed).shuffle(chosen)  # so that the first are of every kind
+    if args.each is not None:
+        kinds = sorted({case.kind for case, _ in chosen})
+        chosen = [one for kind in kinds for one in [x for x in chosen if x[0].kind == kind][: args.each]]
     for number, (case, happen) in enumerate(chosen):
         if number % 25 == 0:
             print(f"{number} of {len(chosen)} after {time.monotonic() - began:.0f} s", flush=True)

@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 import intact
 from intact.cli.app import app
-from intact.errors import OptionError, UnsupportedError
+from intact.errors import OptionError, OutputError, UnsupportedError
 from intact.formats import tflite
 from intact.planning.integer_graph import emit
+from intact.run import folder as run_folder
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
@@ -312,3 +313,64 @@ def test_constant_inputs_and_dead_channels_go_through(tmp_path):
     result.save(tmp_path / "model.tflite")
     assert result.reading("agreement with float").measurement.value == 100
     shutil.rmtree(tmp_path)
+
+
+# ---- the folder, from Python --------------------------------------------------------------------------------------------
+
+
+def untimed(text):
+    """A record without what is measured by the clock."""
+    record = json.loads(text)
+    record["measurements"] = [m for m in record["measurements"] if m["name"] not in {"latency", "speed-up"}]
+    record["findings"] = [f for f in record["findings"] if f["kind"] not in {"slower than float", "what helps"}]
+    return record
+
+
+def test_save_run_writes_what_the_command_writes(folder, tmp_path):
+    model, data = folder / "net.tflite", folder / "val.npz"
+    assert call("quantize", model, "--data", data, "--out", tmp_path / "typed", "--quiet").exit_code == 0
+    result = intact.quantize(str(model), str(data))
+    assert result.save_run(tmp_path / "called") == tmp_path / "called"
+    typed, called = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("typed", "called"))
+    assert sorted(typed) == sorted(called)
+    for name in ("model.tflite", "plan.json", "plan.npz", "job.json"):
+        assert called[name] == typed[name], name
+    assert untimed(called["result.json"]) == untimed(typed["result.json"])
+    assert json.loads(called["result.json"]) == json.loads(result.files()["result.json"])
+    assert called["result.md"] == result.files()["result.md"]
+
+
+def test_save_run_replaces_nothing_unless_told_to(result, tmp_path):
+    result.save_run(str(tmp_path / "run"))
+    before = (tmp_path / "run" / "result.json").stat().st_mtime_ns
+    with pytest.raises(OutputError, match="holds a finished run; type --overwrite"):
+        result.save_run(tmp_path / "run")
+    assert (tmp_path / "run" / "result.json").stat().st_mtime_ns == before
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    result.save_run(tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"holds other things \(run, thesis.txt\)"):
+        result.save_run(tmp_path)
+
+
+def test_save_run_without_figures(tmp_path):
+    result = intact.quantize(mobile(), images(64), measure=False)
+    result.save_run(tmp_path / "run")
+    assert {p.name for p in (tmp_path / "run").iterdir()} >= {
+        "job.json",
+        "model.tflite",
+        "plan.json",
+        "result.json",
+        "result.md",
+    }
+    assert (tmp_path / "run" / "model.tflite").read_bytes() == result.model
+
+
+def test_a_saved_model_that_changed_is_another_job(tmp_path):
+    for value in (b"1", b"2"):
+        (tmp_path / "model" / "variables").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "model" / "variables" / "data").write_bytes(value)
+        assert run_folder._contents(tmp_path / "model") == run_folder._contents(str(tmp_path / "model"))
+        (tmp_path / value.decode()).write_text(run_folder._contents(tmp_path / "model"))
+    assert (tmp_path / "1").read_text() != (tmp_path / "2").read_text()

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from intact.errors import ChildError
+from intact import scratch
+from intact.errors import ChildError, OutputError
 from intact.runtime import child
 from intact.runtime.confinement import Confinement
 
@@ -277,3 +278,26 @@ def test_a_conversation_keeps_what_the_child_loaded_and_survives_its_death(scrip
     del talk
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.parametrize(
+    "said", ["OSError(28, 'No space left on device')", "RuntimeError('write failed: No space left on device')"]
+)
+def test_a_disk_that_is_full_in_the_child_is_a_full_disk(script, said):
+    path = script(f"def main(request, progress): raise {said}")
+    with pytest.raises(OutputError, match=r"cannot work in .* \(No space left on device\); make room there, or set TMPDIR"):
+        ask(path)
+
+
+def test_temporary_files_of_a_killed_child_are_swept_with_ours(script):
+    path = script("""
+        import os, signal, tempfile
+        def main(request, progress):
+            tempfile.mkdtemp(prefix="child-")
+            os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    with pytest.raises(ChildError):
+        ask(path)
+    left = list(scratch.place().glob("child-*"))
+    assert len(left) == 1
+    left[0].rmdir()
