@@ -555,3 +555,19 @@ def test_large_images_wait_for_each_other():
     assert max(most) in (2, 3)
     with room.held(100 * third):  # what is larger than all the room has it alone
         pass
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (lambda: png(9_000, 9_000), "image 1 of the images: is 9,000 x 9,000 pixels, and at most 64,000,000 are decoded"),
+        (lambda: saved("PNG")()[:-60], r"image 1 of the images: does not decode as an image \((image file is )?truncated"),
+    ],
+    ids=["large", "cut short"],
+)
+def test_images_that_were_opened_elsewhere_have_the_same_bounds(content, says):
+    images = [Image.open(io.BytesIO(held)) for held in (saved("PNG")(), content())]
+    samples = data.samples_from(images).bind(PICTURES, None)
+    for read_one in (lambda: samples.batch([0, 1]), samples.fingerprint):
+        with pytest.raises(DataError, match=says), bounded():
+            read_one()

@@ -62,18 +62,34 @@ _UPRIGHT: Final = {
 @contextmanager
 def opened(file: IO[bytes]) -> Iterator[Image.Image]:
     """The first image in a file, decoded. Whatever goes wrong, here or with what is done with it, is a DataError."""
-    try:
-        image = Image.open(_Metered(_checked(file)), formats=tuple(_FORMATS))  # type: ignore[arg-type]  # all that it asks for
-        with image, _ROOM.held(_pixels(image)):
-            _check_exif(len(image.info.get("exif", b"")) + len(image.info.get("Raw profile type exif", "")) // 2)
-            image.load()
+    with _refusing():
+        metered = _Metered(_checked(file))
+        image = Image.open(metered, formats=tuple(_FORMATS))  # type: ignore[arg-type]  # it has all that Pillow asks for
+        with image, decoded(image):
             yield image
+
+
+@contextmanager
+def decoded(image: Image.Image) -> Iterator[None]:
+    """Pillow's ``image``, from wherever, has its pixels and what is made of them has room. DataError as of :func:`opened`."""
+    with _refusing(), _ROOM.held(_pixels(image)):
+        _check_exif(len(image.info.get("exif", b"")) + len(image.info.get("Raw profile type exif", "")) // 2)
+        image.load()
+        yield
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
     except IntactError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # the latter where warnings are errors
         raise DataError(f"holds more than {_MOST_PIXELS:,} pixels; make it smaller") from error
     except (Exception, MemoryError) as error:  # of Pillow's decoders anything can come, warnings that are errors included
-        raise DataError(f"does not decode as an image ({_reason(file, error)}); replace or delete the file") from error
+        not_one = isinstance(error, UnidentifiedImageError)
+        why = "not an image" if not_one else (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"does not decode as an image ({why}); replace or delete the file") from error
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -82,17 +98,11 @@ def upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _reason(file: IO[bytes], error: BaseException) -> str:
-    if file.seek(0, io.SEEK_END) == 0:
-        return "it is empty"
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image"
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def _checked(file: IO[bytes]) -> IO[bytes]:
     """``file``, or its bytes, when it is none of those that take minutes or gigabytes whatever size their image has."""
     start = file.read(4)
+    if not start:
+        raise DataError("does not decode as an image (it is empty); replace or delete the file")
     if start in _TIFFS:
         _check_tiff(file, *_TIFFS[start])
     file.seek(0)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from intact.data.array import as_array
 from intact.data.base import Data, Example
+from intact.data.decoding import decoded
 from intact.data.iterables import Numbered, iterable
 from intact.data.labels import check_targets, class_labels
 from intact.data.pictures import converted
@@ -187,14 +188,16 @@ class _Source(Source):
 
     def digest(self, index: int) -> bytes:
         image = self._image(index)
-        return hashlib.sha256(f"{image.mode}{image.size}".encode() + image.tobytes()).digest()
+        with located(self.name(index)), decoded(image):
+            return hashlib.sha256(f"{image.mode}{image.size}".encode() + image.tobytes()).digest()
 
     def fetch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         stack = np.empty((len(indices), *self._shape), np.uint8)
         for row, index in enumerate(indices.tolist()):
             if index not in self._done:
-                with located(self.name(index)):
-                    stack[row] = converted(self._image(index), self._preprocessing)
+                image = self._image(index)
+                with located(self.name(index)), decoded(image):
+                    stack[row] = converted(image, self._preprocessing)
                 self._done.put(index, stack[row])
             else:
                 self._done.get(index, stack[row])
