@@ -54,6 +54,10 @@ def quantize(
         ),
     ] = "auto",
     device: Annotated[str, typer.Option(help="Where remedies learn: auto, cpu or cuda.")] = "auto",
+    learning_samples: Annotated[int, typer.Option(help="From how many samples remedies learn at most.")] = 2000,
+    label_weight: Annotated[
+        float, typer.Option(help="How much labels count in finetune beside the float network's outputs, 0 to 1.")
+    ] = 0.1,
     seed: Annotated[int, typer.Option(help="Decides the split and the calibration samples.")] = 0,
     input_shape: Annotated[
         list[str] | None, typer.Option(help="Sizes that a Keras model leaves open: 96,96,3, or image=96,96,3 for each input.")
@@ -90,6 +94,8 @@ def quantize(
             min_agreement=min_agreement,
             time_budget=options.seconds(time_budget),
             device=device,
+            learning_samples=learning_samples,
+            label_weight=label_weight,
             metric=None if metric is None else choices.metric(metric),
         )
         preprocessing = options.preprocessing(pixels, mean, std, channels, resize)

@@ -17,6 +17,8 @@ from intact.errors import DataError, OptionError
 #: How one set of samples is divided when no other is given to report on.
 SHARES: Final[Mapping[str, float]] = MappingProxyType({"calibration": 0.25, "selection": 0.25, "report": 0.5})
 _NAMED: Final = 3
+#: Samples that remedies learn from at most, unless the user says how many.
+LEARNING: Final = 2000
 
 
 def stratified_order(n: int, labels: np.ndarray | None, seed: int) -> np.ndarray:
@@ -113,8 +115,10 @@ def partition(
     return Parts(calibration, selection, report, found if in_order else found + leaks(calibration, report, "calibration"))
 
 
-def for_learning(parts: Parts, most: int = 2000) -> tuple[Samples, tuple[Finding, ...]]:
+def for_learning(parts: Parts, most: int = LEARNING) -> tuple[Samples, tuple[Finding, ...]]:
     """At most ``most`` samples that remedies learn from: those that calibrate, then those of ``parts.selection``."""
+    if most < len(parts.calibration):
+        return parts.calibration.spread(most), ()
     rest = parts.selection.take(np.arange(min(len(parts.selection), max(0, most - len(parts.calibration)))))
     return parts.calibration.joined(rest), leaks(rest, parts.report, "learning")
 
@@ -128,19 +132,19 @@ def for_learning_again(parts: Parts, samples: int, skipped: int) -> Samples:
     return parts.calibration.joined(parts.selection.take(there[skipped : skipped + more]))
 
 
-def for_search(parts: Parts, most: int = 2000) -> tuple[Samples, Samples, tuple[Finding, ...]]:
-    """Samples that remedies learn from and samples that a search chooses on, disjoint, both disjoint from the report's.
+def for_search(parts: Parts, most: int = LEARNING, *, choosing: int = 2000) -> tuple[Samples, Samples, tuple[Finding, ...]]:
+    """At most ``most`` samples that remedies learn from and those that a search chooses on, disjoint and none that report.
 
-    Half of ``parts.selection``, at most ``most``, chooses; the other half is for learning. Raises DataError when nothing is
+    Half of ``parts.selection``, at most ``choosing``, chooses; the other half is for learning. Raises DataError when nothing is
     left to choose on.
     """
-    count = min(most, (len(parts.selection) + 1) // 2)
+    count = min(choosing, (len(parts.selection) + 1) // 2)
     if not count:
         raise DataError("too few samples to choose on: all of them calibrate; give --data more, or fewer --calibration-samples")
-    choosing = parts.selection.take(np.arange(count))
+    chosen = parts.selection.take(np.arange(count))
     others = replace(parts, selection=parts.selection.take(np.arange(count, len(parts.selection))))
     learning, found = for_learning(others, most)
-    return learning, choosing, leaks(choosing, parts.report, "selection") + found
+    return learning, chosen, leaks(chosen, parts.report, "selection") + found
 
 
 def overlap(a: Samples, b: Samples) -> tuple[tuple[str, str], ...]:

@@ -13,11 +13,12 @@ from scipy.stats import rankdata
 
 from intact import choices
 from intact.annotations import Bools, Floats
-from intact.data import Data, InputSpec, Samples, class_count, input_specs
+from intact.data import Data, Finding, InputSpec, Samples, class_count, input_specs
 from intact.errors import DataError, OptionError
 from intact.measure import accuracy
 from intact.measure.accuracy import Metric, NamedOutputs, Rows
 from intact.measure.measurement import Measurement
+from intact.measure.task import copied_input
 from intact.network.graph import Graph
 
 #: Names that are the same on both sides.
@@ -39,10 +40,7 @@ class Named:
 
     def __call__(self, outputs: object, targets: Rows) -> float:
         if not isinstance(outputs, np.ndarray):
-            raise DataError(
-                f"--metric {self.name} is of one output, and the model has several; "
-                "intact.quantize takes metric=, a function of all of them"
-            )
+            raise DataError(f"--metric {self.name} is of one output, and the model has several")
         value = self.compute(outputs.astype(np.float64), targets)
         return -value if self.error else value
 
@@ -65,8 +63,17 @@ def bound(data: Data, graph: Graph, metric: Metric | None, called: Mapping[str, 
     ``called``: what the data call an input that has another name in the graph.
     """
     samples = data.bind(specs(graph, called), None if metric is not None else class_count(graph))
-    kept = tuple(f for f in samples.findings if metric is None or f.kind != "unlabelled")
-    return replace(samples, findings=kept)
+    if metric is None:
+        return without_anomalies(samples, graph)
+    return replace(samples, findings=tuple(f for f in samples.findings if f.kind != "unlabelled"))
+
+
+def without_anomalies(samples: Samples, graph: Graph) -> Samples:
+    """``samples`` without labels that are no classes of an autoencoder, but say which samples are anomalies, 0 or 1."""
+    if samples.labels is None or copied_input(graph) is None or not np.isin(samples.labels, (0, 1)).all():
+        return samples
+    said = "labels 0 and 1 are not classes of a model whose output is a copy of its input: they are kept for a metric"
+    return replace(samples, labels=None, findings=(*samples.findings, Finding("unlabelled", said)))
 
 
 def specs(graph: Graph, called: Mapping[str, str] = UNCHANGED) -> tuple[InputSpec, ...]:
@@ -111,7 +118,7 @@ def _alike(outputs: Floats[np.ndarray, "n *s"], targets: Rows, name: str) -> Flo
     if kept[0] != kept[1]:
         raise DataError(
             f"--metric {name} compares numbers one by one, and outputs of shape {['n', *outputs.shape[1:]]} have targets of "
-            f"shape {['n', *targets.shape[1:]]}; give targets of the outputs' shape"
+            f"shape {['n', *targets.shape[1:]]}"
         )
     return targets.reshape(outputs.shape).astype(np.float64)
 
@@ -160,6 +167,8 @@ def _iou(outputs: Floats[np.ndarray, "n ..."], targets: Rows) -> float:
     count.
     """
     wanted = targets.reshape(targets.shape[:-1]) if targets.shape[-1] == 1 and targets.ndim > 2 else targets
+    if not np.array_equal(wanted, np.floor(wanted)):
+        raise DataError("--metric iou takes class numbers, and the targets are not whole")
     if outputs.ndim == wanted.ndim + 1 and outputs.shape[-1] > 1:
         made, count = outputs.argmax(-1), outputs.shape[-1]
     else:

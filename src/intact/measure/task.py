@@ -78,6 +78,15 @@ def maker(graph: Graph, output: int) -> str:
     return "" if op is None else op.kind.name
 
 
+def copied_input(graph: Graph) -> str | None:
+    """The input that the only output may be a copy of, as an autoencoder's is: of its shape, and no probabilities."""
+    if len(graph.outputs) != 1 or maker(graph, graph.outputs[0]) in {*_NORMALIZED, "ARG_MAX"}:
+        return None
+    shape = graph[graph.outputs[0]].shape[1:]
+    alike = (name for name, i in zip(graph.input_names, graph.inputs, strict=True) if graph[i].shape[1:] == shape)
+    return next(alike, None) if math.prod(size or 0 for size in shape) > 2 else None
+
+
 def _task(output: Rows, made_by: str, samples: Samples, *, labelled: bool, asked: bool) -> Task:
     if output.dtype.kind in "iub":
         return _whole_numbers(output, made_by)

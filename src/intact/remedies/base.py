@@ -44,6 +44,7 @@ class Context:
     ``precise``: how ``make_plan`` keeps ops precise, in words: in float, or at 16 bits on targets without floats.
     ``by_extremes`` plans as ``make_plan`` does, by the extremes, where that may choose narrower ranges; None where it may not.
     ``deadline`` is on the clock of ``time.monotonic``. ``folder``: where a remedy that takes long keeps its unfinished state.
+    ``label_weight``: how much labels count, from 0 to 1, where a remedy learns from them besides the float network.
     ``keep`` takes the best network so far of a remedy that takes long, to be on disk should the run be interrupted.
     """
 
@@ -55,6 +56,7 @@ class Context:
     deadline: float = float("inf")
     progress: Progress = silent
     folder: Path | None = None
+    label_weight: float = 0.1
     keep: Callable[[Quantized], None] = _unkept
 
     def out_of_time(self) -> bool:

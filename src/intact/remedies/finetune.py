@@ -37,8 +37,8 @@ _SLOWER: Final = 0.3
 class FineTune(Remedy):
     """Learned step sizes and weights under the float network's own outputs as targets.
 
-    The loss is that of :class:`intact.remedies.distillation.Distillation`; labels count ``of_labels`` of it. Images are flipped
-    and shifted. Adam, warm-up and cosine, as many epochs as the deadline leaves time for.
+    The loss is that of :class:`intact.remedies.distillation.Distillation`; labels count the context's ``label_weight`` of it.
+    Images are flipped and shifted. Adam, warm-up and cosine, as many epochs as the deadline leaves time for.
     Every epoch is judged on a tenth held out, and the best state stays; after one that is no better the training goes on from
     that state at a third of the rate, and after ``patience`` of them in a row, or at a loss that is not finite, it ends.
     When memory runs out, batches are computed in smaller parts.
@@ -54,7 +54,6 @@ class FineTune(Remedy):
     rate: float = 1e-2
     #: Of the logarithms of the scales.
     scale_rate: float = 2e-3
-    of_labels: float = 0.1
     shift: float = 0.08
     held_out: float = 0.1
     patience: int = 4
@@ -81,7 +80,7 @@ class _Run:
         self.most_at_once = math.ceil(how.batch / _PARTS)
         self.slowed = 1.0
         teacher, held_out = Program(network.reference, context.device), self._parts(self.judging, augment=False)
-        self.distillation = Distillation.of(teacher, targets, held_out, how.of_labels)
+        self.distillation = Distillation.of(teacher, targets, held_out, context.label_weight)
         self.optimizer = torch.optim.Adam(
             [
                 {"params": list(self.student.weights.parameters()), "lr": how.rate},

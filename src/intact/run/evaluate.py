@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, final
 
+import numpy as np
+
 from intact import scratch
 from intact.data import Data, Finding, Samples, samples_from
 from intact.errors import DataError, OptionError
 from intact.measure import accuracy, metrics
-from intact.measure.accuracy import Metric, NamedOutputs
+from intact.measure.accuracy import Metric, NamedOutputs, Rows
 from intact.measure.figures import Reading, fidelity
+from intact.measure.metrics import Named
 from intact.measure.outputs import look
 from intact.measure.pairing import Pairing, pair_inputs, pair_outputs, renamed
 from intact.measure.run_outputs import outputs_of
@@ -20,7 +23,7 @@ from intact.measure.task import tasks as tasks_of
 from intact.network.graph import Graph
 from intact.planning.targets import target as target_named
 from intact.progress import Progress, silent
-from intact.run import findings
+from intact.run import findings, limits
 from intact.run.opened import Opened, opened
 from intact.runtime.litert import KERNEL_NAMES
 from intact.runtime.scripts.keras_export import InputShape
@@ -69,6 +72,8 @@ def evaluate(  # noqa: PLR0913  # all but two have defaults
         samples = bound[-1].samples
         if measured_by is not None:
             metrics.targets_of(samples)
+        elif against is None and samples.labels is None:
+            raise OptionError(_no_labels(samples))
         outputs = tuple(
             outputs_of(m.path, one.samples, device, partial(progress, f"run {m.name}"), one.called)
             for m, one in zip(models, bound, strict=True)
@@ -125,15 +130,34 @@ def _alone(
 ) -> tuple[tuple[Reading, ...], tuple[Finding, ...]]:
     (model,), (made,) = models, outputs
     if metric is not None:
-        return (Reading(model.name, metrics.value(metric, made, metrics.targets_of(samples))),), ()
+        return (Reading(model.name, metrics.value(metric, made, _fitting(metric, made, samples))),), ()
     first = next(iter(made.values()))
-    if samples.labels is None:
-        raise OptionError(
-            "the data has no labels that fit the model; type --against with the float .tflite to compare with, "
-            "or --metric where the labels are targets"
-        )
-    right = accuracy.correct(first, samples.labels, accuracy.threshold(first))
+    right = accuracy.correct(first, np.asarray(samples.labels), accuracy.threshold(first))
     return (Reading(model.name, accuracy.top1(right)),), ()
+
+
+def _fitting(metric: Metric, outputs: NamedOutputs, samples: Samples) -> Rows:
+    """The targets, when a metric can be taken of them; else DataError that names one that can."""
+    targets = metrics.targets_of(samples)
+    if not isinstance(metric, Named):
+        return targets
+    try:
+        metric(next(iter(outputs.values())) if len(outputs) == 1 else outputs, targets)
+    except DataError as error:
+        others = limits.metrics_that_work(outputs, targets)
+        advice = f"type --metric {next(iter(others))}" if others else "give targets that fit the model, or leave --metric out"
+        raise DataError(f"{error.message}; {advice}") from error
+    return targets
+
+
+def _no_labels(samples: Samples) -> str:
+    """What to do about data that says of no sample which class it is."""
+    if samples.targets is None:
+        return "the data has no labels; type --against with another model to compare with, such as the float one"
+    return (
+        "the labels are no classes of the model; type --metric mse, mae, auc or iou for what they are, or --against with "
+        "another model to compare with"
+    )
 
 
 def _beside(
@@ -142,6 +166,8 @@ def _beside(
     """What ``models[0]`` makes, beside what ``models[1]`` does."""
     model, other = models
     pairing = pair_outputs(model.graph, other.graph, (model.name, other.name), (outputs[0], outputs[1]))
+    if metric is not None:
+        _fitting(metric, outputs[1], samples)
     told = pairing.told
     exact = {told[name]: outputs[1][name] for name in told}
     made = {told[name]: outputs[0][own].reshape(outputs[1][name].shape) for name, own in pairing.names.items()}

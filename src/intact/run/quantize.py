@@ -28,7 +28,7 @@ from intact.measure.accuracy import verdict as judge
 from intact.measure.contradiction import contradiction, near_chance
 from intact.measure.figures import Reading, compare
 from intact.measure.machine import cpu
-from intact.measure.metrics import bound, metric_of, targets_of
+from intact.measure.metrics import bound, metric_of
 from intact.measure.outputs import OutputFidelity, look
 from intact.measure.run_outputs import outputs_of
 from intact.measure.task import Task
@@ -43,7 +43,7 @@ from intact.progress import Progress, silent
 from intact.rewrite.clean import clean
 from intact.rewrite.formerly import named_as, remembering
 from intact.rewrite.lowerings import lower
-from intact.run import findings, options
+from intact.run import findings, limits, options
 from intact.run.advice import what_helps
 from intact.run.as_planned import Start, mend_and_plan, ranges_taken, replayed
 from intact.run.folder import RunFolder, Work
@@ -79,6 +79,8 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     min_agreement: float | None = None,
     time_budget: float | str = 900.0,
     device: str = "auto",
+    learning_samples: int = 2000,
+    label_weight: float = 0.1,
     plan: Plan | str | Path | None = None,
     metric: Metric | str | None = None,
     measure: bool = True,
@@ -92,7 +94,8 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     ``input_shape`` is for Keras models that leave sizes open: (96, 96, 3), or by input name. ``remedies`` are applied as named,
     none of them for ``()`` or "none"; "auto": equalize, clip and bias where the output clearly gains by them.
     ``max_drop`` (percentage points, or in the unit of ``metric``) or ``min_agreement`` (per cent) lets a search of at most
-    ``time_budget`` (seconds, or "15m") choose; they learn on ``device``: "cpu", "cuda", or "auto". ``plan`` replays a plan
+    ``time_budget`` (seconds, or "15m") choose; they learn on ``device``: "cpu", "cuda", or "auto", from ``learning_samples``
+    at most, and "finetune" from their labels by ``label_weight``, from 0 to 1. ``plan`` replays a plan
     made before: a Plan, or the path of a plan.json with its plan.npz beside it. ``measure=False`` leaves out all figures.
     ``save`` of the result writes the model, ``save_run`` the folder that the command ``intact quantize`` writes.
     Raises IntactError with one sentence that says what to do.
@@ -113,6 +116,8 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
         min_agreement=min_agreement,
         time_budget=options.seconds(time_budget) if isinstance(time_budget, str) else time_budget,
         device=device,
+        learning_samples=learning_samples,
+        label_weight=label_weight,
         metric=None if metric is None else metric if isinstance(metric, str) else accuracy.called(metric),
     )
     measured_by = metric_of(metric)
@@ -167,10 +172,7 @@ class Job:
 
     def run(self, *, measure: bool = True) -> Result:
         """All steps. What the folder holds already is not done again."""
-        source, start, parts = self.start()
-        if self.metric is not None and (measure or self.settings.goal is not None):
-            outputs, targets = self._outputs("float", source, parts.report), targets_of(parts.report)
-            accuracy.check_metric(self.metric, outputs, targets)  # what cannot be measured is better said before the remedies
+        source, start, parts = self.start(measure=measure)
         recovery = self._recover(start, parts, source)
         graph = recovery.network.reference
         plan, integer = recovery.plan, recovery.network.integer()
@@ -211,12 +213,18 @@ class Job:
             about=self._about(source, written, parts),
         )
 
-    def start(self) -> tuple[Path, Start, Parts]:
-        """The float file, the network as planned before any remedy, and the samples by what they are for."""
+    def start(self, *, measure: bool = False) -> tuple[Path, Start, Parts]:
+        """The float file, the network as planned before any remedy, and the samples by what they are for.
+
+        A limit, and a metric that is to ``measure`` something, are checked before any work.
+        """
         source = self._convert()
         with located(str(self.model) if isinstance(self.model, (str, Path)) else "the model"):
             graph = self._prepared(source, self.settings)
         parts = self._split(graph)
+        goal = self.settings.goal
+        if goal is not None or (measure and self.metric is not None):
+            limits.check(goal, self.metric, graph, self._outputs("float", source, parts.report), parts.report)
         if self.plan is None:
             start = mend_and_plan(graph, self.settings, parts.calibration, self.work.folder, self.work.progress)
         else:
@@ -253,10 +261,6 @@ class Job:
             held = sum(prod(shape) for i, shape in infer(graph).items() if not graph[i].is_constant)
             wanted *= min(_CALLS, max(1, _HELD // (wanted * held)))
         parts = samples_of.partition(data, evaluation, self.settings.seed, wanted, in_order=in_order)
-        if self.metric is not None:
-            targets_of(parts.report)
-        if self.settings.goal is not None:
-            self.settings.goal.check(parts.report, self.metric)
         self.work.folder.claim("data", f"{parts.calibration.fingerprint()} {parts.report.fingerprint()}", "float.tflite")
         return parts
 

@@ -76,7 +76,7 @@ def remedied(start: Start, parts: Parts, names: tuple[str, ...] | None, work: Wo
         learning = parts.calibration.spread(_LEARN_FROM * len(samples_for(network.graph, parts.calibration)))
     else:
         remedies = known(names)
-        learning, findings = for_learning(parts)
+        learning, findings = for_learning(parts, start.settings.learning_samples)
 
     def keep(made: Quantized) -> None:
         folder.keep(tflite.write(made.integer()), "; ".join(made.log) or "as planned")
@@ -140,7 +140,9 @@ def _digest(samples: Samples) -> str:
 def _context(start: Start, parts: Parts, work: Work) -> Context:
     device, deadline = device_named(start.settings.device), time.monotonic() + start.settings.time_budget
     context = context_of(start, parts.calibration, work.progress)
-    return replace(context, device=device, deadline=deadline, folder=work.folder.unfinished())
+    return replace(
+        context, device=device, deadline=deadline, folder=work.folder.unfinished(), label_weight=start.settings.label_weight
+    )
 
 
 def recover(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
@@ -152,7 +154,7 @@ def recover(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
     """
     start, settings = starts[0].network, starts[0].settings
     target, context = target_named(settings.target), _context(starts[0], parts, work)
-    learning, choosing, findings = for_search(parts)
+    learning, choosing, findings = for_search(parts, settings.learning_samples)
     goal.check(choosing, metric)
     if goal.kind == "drop" and metric is None:
         _check_labels(start.reference, choosing)

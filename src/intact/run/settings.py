@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 class Settings:
     """Everything besides model and data that decides what comes out. OptionError for values that cannot be.
 
-    ``remedies``: None for the cheap ones by which the output clearly gains. ``max_drop`` is in percentage points, or in the
-    unit of ``metric`` where one is named; ``min_agreement`` in per cent, ``time_budget`` in seconds.
+    ``remedies``: None for the cheap ones by which the output clearly gains; they learn from ``learning_samples`` at most, and
+    ``finetune`` from their labels by ``label_weight``, from 0 to 1. ``max_drop`` is in percentage points, or in the unit of
+    ``metric`` where one is named; ``min_agreement`` in per cent, ``time_budget`` in seconds.
     """
 
     scheme: str = "int8"
@@ -44,6 +45,8 @@ class Settings:
     time_budget: float = 900.0
     device: str = "auto"
     metric: str | None = None
+    learning_samples: int = 2000
+    label_weight: float = 0.1
 
     def __post_init__(self) -> None:
         self._check_numbers()
@@ -56,6 +59,8 @@ class Settings:
         numbers: dict[str, int | float | None] = {
             "seed": choices.whole("--seed", self.seed, 0),
             "calibration_samples": choices.whole("--calibration-samples", self.calibration_samples, 1),
+            "learning_samples": choices.whole("--learning-samples", self.learning_samples, 1),
+            "label_weight": choices.real("--label-weight", self.label_weight, "--label-weight 0.1"),
             "time_budget": choices.real("--time-budget", self.time_budget, "15m"),
             "max_drop": None if self.max_drop is None else choices.real("--max-drop", self.max_drop, "--max-drop 0.5"),
             "min_agreement": None
@@ -131,8 +136,21 @@ class Settings:
             raise OptionError(f"--max-drop {self.max_drop:g} must be percentage points from 0 to 100, such as --max-drop 0.5")
         if self.min_agreement is not None and not 1 < self.min_agreement <= 100:  # 0.99 is a share, typed by mistake
             raise OptionError(f"--min-agreement {self.min_agreement:g} must be a percentage, such as --min-agreement 99")
+        self._check_learning(limited)
         if self.time_budget <= 0:
             raise OptionError(f"--time-budget {self.time_budget:g} must be above 0, such as --time-budget 15m")
+
+    def _check_learning(self, limited: bool) -> None:
+        if not 0 <= self.label_weight <= 1:
+            raise OptionError(
+                f"--label-weight {self.label_weight:g} must be from 0 (the float network alone) to 1; the default is 0.1"
+            )
+        if self.learning_samples != Settings.learning_samples and not (limited or self.remedies):
+            raise OptionError(
+                "--learning-samples is for remedies that are named and for limits; type --remedies or a limit as well"
+            )
+        if self.label_weight != Settings.label_weight and not (limited or "finetune" in (self.remedies or ())):
+            raise OptionError("--label-weight is for finetune; type --remedies finetune or a limit as well")
 
 
 def _sizes(shape: InputShape | None) -> InputShape | None:
