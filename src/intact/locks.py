@@ -7,11 +7,12 @@ import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, final
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Final, final
 
 from intact.errors import OutputError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 #: What the file of a lock is called in the folder that it is for.
 NAME: Final = ".lock"
@@ -34,13 +35,14 @@ class Lock:
 
     def drop(self) -> None:
         """Let the folder go, and take the lock's file away."""
-        # While it is held, so that nobody can have it meanwhile: whoever waits sees that its file has no name any more.
-        try:
+        removed = False
+        try:  # while it is held: whoever waits sees that its file has no name any more, and makes another
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
+                removed = True
         finally:
             self._held.release()
-        if self._path.exists():  # Windows removes no file that is open, and this one only if nobody else has it now
+        if not removed:  # Windows removes no file that is open, and now this one only if nobody else has opened it
             with contextlib.suppress(OSError):
                 self._path.unlink()
 
@@ -51,6 +53,8 @@ def take(folder: Path, seconds: float = 0.0) -> Lock | None:
     The system ends the lock with the process: nothing can be left locked. Raises OSError where the folder cannot be written,
     and NoLocksError where its file system has no locks.
     """
+    from filelock import FileLock, Timeout  # noqa: PLC0415  # help and refusals need none
+
     path = folder / NAME
     held = FileLock(path, thread_local=False, fallback_to_soft=False)
     try:

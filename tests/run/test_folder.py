@@ -363,6 +363,18 @@ def test_a_lock_whose_file_was_removed_meanwhile_is_none(tmp_path):
     again.drop()
 
 
+def test_who_drops_a_lock_leaves_that_of_the_next_alone(tmp_path, monkeypatch):
+    """The next may have it the moment that it is released."""
+    first, taken = locks.take(tmp_path), []
+    release = type(first._held).release
+    monkeypatch.setattr(type(first._held), "release", lambda *args: (release(*args), taken.append(locks.take(tmp_path))))
+    first.drop()
+    monkeypatch.undo()
+    assert taken[0] is not None
+    assert locks.take(tmp_path) is None
+    taken[0].drop()
+
+
 def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
     def none(*_, **__):
         raise OSError(38, "Function not implemented")

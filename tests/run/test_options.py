@@ -24,7 +24,7 @@ BAD = [
     ("calibration_samples", "all"), ("calibration_samples", False),
     ("time_budget", float("inf")), ("time_budget", float("nan")), ("time_budget", -1), ("time_budget", 0),
     ("time_budget", None), ("time_budget", "inf"), ("time_budget", "nan"), ("time_budget", "1e400h"), ("time_budget", ""),
-    ("time_budget", True),
+    ("time_budget", True), ("time_budget", 1e300), ("time_budget", "1e10h"),
     ("max_drop", float("nan")), ("max_drop", float("inf")), ("max_drop", -0.1), ("max_drop", "1"), ("max_drop", True),
     ("max_drop", 100), ("max_drop", np.float32("nan")), ("max_drop", np.array([1.0, 2.0])),
     ("min_agreement", float("nan")), ("min_agreement", 101), ("min_agreement", 0.99), ("min_agreement", "99"),

@@ -335,6 +335,7 @@ def test_save_run_writes_what_the_command_writes(folder, tmp_path):
     assert sorted(typed) == sorted(called)
     for name in ("model.tflite", "plan.json", "plan.npz", "job.json"):
         assert called[name] == typed[name], name
+    assert json.loads(typed["job.json"])["version"] == intact.__version__  # another version's steps are not gone on from
     assert untimed(called["result.json"]) == untimed(typed["result.json"])
     assert json.loads(called["result.json"]) == json.loads(result.files()["result.json"])
     assert called["result.md"] == result.files()["result.md"]

@@ -130,12 +130,13 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
         work = Work(RunFolder(folder), progress or silent)
         job = Job(model, samples, reporting, settings, replaying, measured_by, work)
         result = job.run(measure=measure)
+        read_as = samples_of.Preprocessing().to_json() if isinstance(data, (str, Path)) else None  # as load takes a path
         started_with = described(
             model=model,
             data=data,
             evaluation=evaluation,
             settings=settings,
-            preprocessing=result.about["samples"]["preprocessing"],
+            preprocessing=read_as or result.about["samples"]["preprocessing"],
             label=None,
             plan=replaying,
         )

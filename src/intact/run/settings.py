@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from intact import choices
 from intact.choices import Granularity
@@ -17,6 +17,10 @@ from intact.runtime.scripts.keras_export import InputShape
 
 if TYPE_CHECKING:
     from intact.search.goal import Goal
+
+
+#: Seconds that a search may be given: what is counted in steps of microseconds stays a number.
+_LONGEST: Final = 1e9
 
 
 @final
@@ -137,8 +141,8 @@ class Settings:
         if self.min_agreement is not None and not 1 < self.min_agreement <= 100:  # 0.99 is a share, typed by mistake
             raise OptionError(f"--min-agreement {self.min_agreement:g} must be a percentage, such as --min-agreement 99")
         self._check_learning(limited)
-        if self.time_budget <= 0:
-            raise OptionError(f"--time-budget {self.time_budget:g} must be above 0, such as --time-budget 15m")
+        if not 0 < self.time_budget <= _LONGEST:
+            raise OptionError(f"--time-budget {self.time_budget:g} must be above 0, such as --time-budget 15m, and below 1e9 s")
 
     def _check_learning(self, limited: bool) -> None:
         if not 0 <= self.label_weight <= 1:
