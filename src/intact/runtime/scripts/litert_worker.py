@@ -106,22 +106,15 @@ class Port:
         }
 
 
-def _file(path: str) -> dict[str, Any]:
-    """What LiteRT loads: it maps a file by its name, but not where the name is no UTF-8."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return {"model_content": Path(path).read_bytes()}
-    return {"model_path": path}
-
-
 @final
 class Session:
     """One interpreter with its tensors allocated, and its ports. Not for two threads at once."""
 
     def __init__(self, model: str, kernels: str, threads: int = 1) -> None:
+        is_utf8 = model.encode(errors="replace").decode() == model  # LiteRT takes no other name
+        held: dict[str, Any] = {"model_path": model} if is_utf8 else {"model_content": Path(model).read_bytes()}
         try:
-            self._litert = Interpreter(**_file(model), num_threads=threads, experimental_op_resolver_type=_RESOLVERS[kernels])
+            self._litert = Interpreter(**held, num_threads=threads, experimental_op_resolver_type=_RESOLVERS[kernels])
             self._litert.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelRefusedError(f"LiteRT cannot load it ({_one_line(error)})") from error
