@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from compare import assert_same
 from images import pixels
-from PIL import Image
+from PIL import Image, ImageOps
 
 from intact.data import InputSpec, Preprocessing, decoding
 from intact.data.pictures import decode, decode_mask
@@ -187,3 +187,14 @@ def test_a_jpeg_of_several_images_is_its_first():
     with Image.open(io.BytesIO(made.getvalue())) as opened:
         assert opened.format == "MPO"
     assert np.abs(decoded(made.getvalue()).astype(int) - (200, 30, 30)).max() <= 3
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tiff"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pillow_turns_it(suffix, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = stored(Image.fromarray(pixels(0, (8, 8))), suffix, exif=exif)
+    with Image.open(io.BytesIO(data)) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    assert_same(decoded(data), expected)
