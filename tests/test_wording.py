@@ -1,15 +1,23 @@
 """What strangers wrote, as it is shown; and objects, as they print."""
 
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nets import mobile
 
+from intact.data import Data, Finding, Samples, input_specs, samples_from
+from intact.diagnosis.diagnose import Diagnosis
 from intact.errors import DataError, IntactError, located
+from intact.planning.plan import Plan
+from intact.planning.quantized import Quantized
+from intact.run.result import Result
+from intact.run.settings import Settings
+from intact.search.candidate import Candidate
 from intact.wording import LONGEST, brief, shown
 
 
@@ -76,3 +84,36 @@ def test_an_object_prints_short():
     said = repr(held)
     assert said.startswith("Holds(array=float32[1000, 3], names=('0', '1', '2', ...), named={'a': 1}, text='yyy")
     assert len(said) < 300
+
+
+KINDS = (Candidate, Diagnosis, Plan, Quantized, Samples, *Data.__subclasses__())
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_what_can_hold_megabytes_prints_short(kind):
+    assert kind.__repr__ is brief
+
+
+def test_a_graph_prints_in_one_line():
+    graph = mobile()
+    assert repr(graph) == "<Graph of 6 ops, 14 tensors: 'image' [n, 8, 8, 3] -> 'scores' [n, 4]>"
+    wide = replace(graph, inputs=(graph.inputs[0],) * 9, outputs=(999,))  # about to be refused
+    assert repr(wide).endswith("tensors: " + "'image' [n, 8, 8, 3], " * 3 + "6 more -> >")
+
+
+def test_a_result_prints_in_one_line():
+    graph = mobile()
+    plan = Plan("int8", "cpu", {})
+    held = Result(
+        b"x" * 1_000_000, graph, graph, plan, Settings(), (), (Finding("evil", "a\x1b[2J\nb"),), {"much": "y" * 10**6}
+    )
+    assert repr(held) == "<Result: int8 for cpu, 1,000,000 bytes, 0 figures; print(result.summary()) shows them>"
+    assert held.summary() == r"note: a\x1b[2J\nb"
+
+
+def test_samples_print_in_a_few_lines():
+    given = samples_from((np.zeros((2000, 8, 8, 3), np.float32), np.arange(2000) % 4))
+    assert len(repr(given)) < 400
+    samples = given.bind(input_specs(mobile()), 4)
+    assert "labels=int64[2000]" in repr(samples)
+    assert len(repr(samples)) < 1500

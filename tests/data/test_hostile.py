@@ -571,3 +571,30 @@ def test_images_that_were_opened_elsewhere_have_the_same_bounds(content, says):
     for read_one in (lambda: samples.batch([0, 1]), samples.fingerprint):
         with pytest.raises(DataError, match=says), bounded():
             read_one()
+
+
+NO_PLACES = {"a" * 5_000: "File name too long", "a\0b": "embedded null byte"}
+CALLS = {
+    "folder": data.folder,
+    "npz": data.npz,
+    "npy": data.npy,
+    "csv": data.csv,
+    "yolo": data.yolo,
+    "load": data.load,
+    "files": lambda path: data.samples_from([path]),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("name", NO_PLACES, ids=["long", "zero"])
+def test_a_name_that_no_file_can_have_is_refused_by_every_function(tmp_path, call, name):
+    with pytest.raises(DataError, match=rf"cannot be read \({NO_PLACES[name]}\)") as caught:
+        CALLS[call](tmp_path / name)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_pipe_is_refused_by_every_function(tmp_path, call):
+    pipe(tmp_path / "pipe.csv")
+    with pytest.raises(DataError, match=r"pipe\.csv: (is a named pipe|cannot be read \(Not a directory\))"), bounded():
+        CALLS[call](tmp_path / "pipe.csv")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from compare import assert_same
 from images import pixels
-from PIL import Image
+from PIL import Image, ImageOps
 
-from intact.data import InputSpec, Preprocessing
+from intact.data import InputSpec, Preprocessing, decoding
 from intact.data.pictures import decode, decode_mask
 from intact.errors import DataError, OptionError
 
@@ -171,3 +171,30 @@ def test_masks_in_colours_or_of_many_classes_are_refused():
         masked(Image.fromarray(pixels(0)))
     with pytest.raises(DataError, match="holds class 300 in 16 bits"):
         masked(Image.fromarray(np.full((8, 8), 300, np.uint16)))
+
+
+def test_a_pillow_without_a_format_reads_the_others(monkeypatch):
+    values = flat(10, 20, 30)
+    monkeypatch.setattr(decoding, "_formats", decoding._formats.__wrapped__)
+    monkeypatch.delitem(Image.OPEN, "AVIF", raising=False)
+    assert_same(decoded(stored(Image.fromarray(values))), values)
+
+
+def test_a_jpeg_of_several_images_is_its_first():
+    """As phones write them; Pillow calls it MPO."""
+    made, first = io.BytesIO(), Image.new("RGB", (8, 8), (200, 30, 30))
+    first.save(made, "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8), (30, 30, 200))])
+    with Image.open(io.BytesIO(made.getvalue())) as opened:
+        assert opened.format == "MPO"
+    assert np.abs(decoded(made.getvalue()).astype(int) - (200, 30, 30)).max() <= 3
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tiff"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pillow_turns_it(suffix, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = stored(Image.fromarray(pixels(0, (8, 8))), suffix, exif=exif)
+    with Image.open(io.BytesIO(data)) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    assert_same(decoded(data), expected)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from intact import reading
 from intact.data import tables
 from intact.data.archives import NamedData
 from intact.data.array import arrays, as_array, move_axes
@@ -170,9 +171,11 @@ def _are_image_files(value: object) -> bool:
 
 def _image_files(value: list[str | os.PathLike[str]]) -> Data:
     files = tuple(Path(part) for part in value)
-    missing = next((file for file in files if not file.is_file()), None)
-    if missing is not None:
-        raise DataError(f"{missing}: no such file; a list of texts is a list of image files")
+    for file in files:
+        try:
+            reading.check(file, DataError)
+        except DataError as error:
+            raise DataError(f"{file}: {error}; a list of texts is a list of image files") from error
     return image_files(Path("the images"), files, DEFAULT)
 
 

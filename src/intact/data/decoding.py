@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import IO, Final, final
 
 from PIL import Image, UnidentifiedImageError
@@ -64,7 +65,7 @@ def opened(file: IO[bytes]) -> Iterator[Image.Image]:
     """The first image in a file, decoded. Whatever goes wrong, here or with what is done with it, is a DataError."""
     with _refusing():
         metered = _Metered(_checked(file))
-        image = Image.open(metered, formats=tuple(_FORMATS))  # type: ignore[arg-type]  # it has all that Pillow asks for
+        image = Image.open(metered, formats=_formats())  # type: ignore[arg-type]  # it has all that Pillow asks for
         with image, decoded(image):
             yield image
 
@@ -90,6 +91,13 @@ def _refusing() -> Iterator[None]:
         not_one = isinstance(error, UnidentifiedImageError)
         why = "not an image" if not_one else (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"does not decode as an image ({why}); replace or delete the file") from error
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of _FORMATS that the installed Pillow has: AVIF came late."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def upright(image: Image.Image) -> Image.Image:

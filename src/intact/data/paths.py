@@ -60,7 +60,7 @@ def listing(path: Path) -> tuple[list[Path], list[Path], list[Path]]:
             found = sorted((e.name, e) for e in entries if not e.name.startswith(".") and e.name not in _IGNORED)
     except FileNotFoundError:
         raise DataError("no such folder") from None
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise DataError(reading.why(error)) from error
     folders, images, others = list[Path](), list[Path](), list[Path]()
     for name, entry in found:

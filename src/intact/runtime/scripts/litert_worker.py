@@ -111,8 +111,8 @@ class Session:
     """One interpreter with its tensors allocated, and its ports. Not for two threads at once."""
 
     def __init__(self, model: str, kernels: str, threads: int = 1) -> None:
-        named = model.encode(errors="ignore").decode() == model  # only where its name is UTF-8 can LiteRT map a file by it
-        held = {"model_path": model} if named else {"model_content": Path(model).read_bytes()}
+        is_utf8 = model.encode(errors="replace").decode() == model  # LiteRT takes no other name
+        held: dict[str, Any] = {"model_path": model} if is_utf8 else {"model_content": Path(model).read_bytes()}
         try:
             self._litert = Interpreter(**held, num_threads=threads, experimental_op_resolver_type=_RESOLVERS[kernels])
             self._litert.allocate_tensors()
