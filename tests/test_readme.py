@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text()
-    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md")))
 }
 
 
@@ -161,7 +161,7 @@ def test_links_lead_somewhere(page):
 
 def test_every_page_is_listed():
     index = README.split("## Documentation")[1]
-    assert set(re.findall(r"\]\((docs/\w+\.md)\)", index)) == set(PAGES) - {"README.md", "CONTRIBUTING.md"}
+    assert set(re.findall(r"\]\((docs/\w+\.md)\)", index)) == set(PAGES) - {"README.md", "CONTRIBUTING.md", "SECURITY.md"}
 
 
 @pytest.mark.parametrize("page", PAGES)
