@@ -33,8 +33,9 @@ from typing import Any, Final, final
 import intact
 from intact.errors import IntactError
 
-#: Seconds that a mutant may take.
+#: Seconds of processor time that a mutant may take, and on the clock if it waits for something or the machine is busy.
 SECONDS: Final = 10.0
+PATIENCE: Final = 30.0
 #: Bytes that a mutant may take above an idle worker, of memory and of address space.
 BYTES: Final = 1 << 30
 #: Mutants that one worker takes before a fresh one follows: what is left behind by one does not matter to thousands.
@@ -132,7 +133,7 @@ def fuzz(
     keep: Path | None = None,
     tell: Callable[[Report], None] = lambda _: None,
 ) -> Report:
-    """Take mutants 0 to ``count`` of ``kind``; those at fault are copied to the folder ``keep``. ``tell`` hears of it by the minute."""
+    """Take mutants 0 to ``count`` of ``kind``; those at fault are copied to ``keep``. ``tell`` hears of it by the minute."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         return _Run(kind, count, seed, keep, Path(folder)).all(jobs, tell)
 
@@ -238,7 +239,7 @@ class _Worker:
                 os._exit(0)
         os.close(out)
         self.text = b""
-        self.began = time.monotonic()
+        self.began, self.spent = time.monotonic(), 0.0
         self.path: Path | None = None
         self.closed = False
 
@@ -257,7 +258,7 @@ class _Worker:
         """Whether nothing more will come: it is done, dead, or has taken too long."""
         if self.closed:
             return True
-        if self.left and time.monotonic() - self.began > SECONDS:
+        if self.left and (time.monotonic() - self.began > PATIENCE or _busy(self.pid) - self.spent > SECONDS):
             os.kill(self.pid, signal.SIGUSR1)  # it writes its stack
             time.sleep(0.2)
             site = _hung(self.folder / "stack")
@@ -280,7 +281,15 @@ class _Worker:
     def _note(self, said: dict[str, Any]) -> None:
         self.run.note(said, self.path)
         self.left = self.left[1:]
-        self.began, self.path = time.monotonic(), None
+        self.began, self.spent, self.path = time.monotonic(), said.get("until", 0.0), None
+
+
+def _busy(pid: int) -> float:
+    """Seconds of processor time that a process has taken; proc_pid_stat(5), fields 14 and 15."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def _hung(stack: Path) -> str:
@@ -299,11 +308,12 @@ def _work(run: _Run, numbers: Sequence[int], folder: Path, out: int) -> None:
     tempfile.tempdir = str(scratch)
     os.environ |= {"TMPDIR": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"}
     sys.dont_write_bytecode = True
+    faulthandler.disable()
     faulthandler.register(signal.SIGUSR1, (folder / "stack").open("w"), all_threads=False)
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
         os.dup2(nothing, stream)
-    used = _kib("VmSize") << 10
+    used = kib("VmSize") << 10
     resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     outside = list[str]()
@@ -315,14 +325,19 @@ def _work(run: _Run, numbers: Sequence[int], folder: Path, out: int) -> None:
     for number in numbers:
         place = scratch / f"{number}"
         place.mkdir()
-        began, idle = time.monotonic(), _reset_peak()
+        began, idle = time.process_time(), reset_peak()
         try:
             path = _mutant(run.kind, run.seeds, run.seed, number, place)
             say(mutant=str(path))
             said = _taken(run.kind, path)
         except Exception as error:  # of the mutator: the fuzzer's own fault, told as one
             said = _fault("mutator", error)
-        said |= {"number": number, "seconds": time.monotonic() - began, "bytes": (_kib("VmHWM") << 10) - idle}
+        said |= {
+            "number": number,
+            "until": time.process_time(),
+            "seconds": time.process_time() - began,
+            "bytes": (kib("VmHWM") << 10) - idle,
+        }
         if said["bytes"] > BYTES:
             said |= {"what": "memory", "site": said.get("site", "peak"), "said": f"{said['bytes']:,} bytes"}
         if outside or any(here.iterdir()) or {p.name for p in folder.iterdir()} != {"scratch", "here", "stack"}:
@@ -392,12 +407,12 @@ def _watch(scratch: Path, outside: list[str]) -> None:
     sys.addaudithook(hook)
 
 
-def _kib(entry: str) -> int:
+def kib(entry: str) -> int:
     """A row of this process's status: ``VmHWM`` is the most memory so far."""
     return int(re.search(rf"{entry}:\s+(\d+)", Path("/proc/self/status").read_text())[1])  # type: ignore[index]
 
 
-def _reset_peak() -> int:
+def reset_peak() -> int:
     """Bytes of memory in use, from where ``VmHWM`` counts again."""
     Path("/proc/self/clear_refs").write_text("5")
-    return _kib("VmRSS") << 10
+    return kib("VmRSS") << 10
