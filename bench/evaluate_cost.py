@@ -23,6 +23,7 @@ from PIL import Image
 
 from common import CACHE, cifar10, model
 from intact.runtime import child, litert
+from intact.runtime.confinement import Confinement
 
 MODELS = ("resnet8_cifar10_int8.tflite", "mobilenet_v3_small_cifar10.tflite")
 AIM = 1.1
@@ -83,7 +84,7 @@ def compare(name: str, x: np.ndarray, rounds: int, folder: Path) -> float:
     found: dict[str, np.ndarray] = {}
 
     def naive() -> None:
-        child.call(script, request, what="the naive loop", timeout=3600)
+        child.call(script, request, what="the naive loop", timeout=3600, confinement=Confinement(writes=(folder,)))
 
     def intact() -> None:
         found.update(litert.run(path, {port.name: x}, raw=True))

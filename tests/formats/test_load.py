@@ -1,6 +1,8 @@
 """The one door: what load takes, and one clear sentence for what it does not."""
 
+import os
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -81,6 +83,14 @@ def test_other_files_are_refused_with_the_way_out(tmp_path, name, message):
 def test_objects_that_are_no_models(source, message):
     with pytest.raises(OptionError, match=message):
         load(source)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes among its files")
+@pytest.mark.parametrize("suffix", ["tflite", "keras", "h5", "pt2"])
+def test_a_pipe_with_the_name_of_a_model(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"model.{suffix}")
+    with pytest.raises(ModelError, match="it is a pipe, a device or a socket, not a file"):
+        load(tmp_path / f"model.{suffix}")
 
 
 def test_a_folder_that_is_no_saved_model(tmp_path):

@@ -24,6 +24,7 @@ from intact.planning.mixed_widths import accumulators
 from intact.rewrite.clean import clean
 from intact.rewrite.fuse import fuse_cells
 from intact.runtime import child, litert
+from intact.runtime.confinement import Confinement
 from intact.simulate.engine import Program
 
 DATA = Path(__file__).parents[1] / "networks"
@@ -50,7 +51,8 @@ def ran(path, x, runtime):
         out = path.with_suffix(".npy")
         np.save(out, x)
         script = Path(__file__).parents[1] / "helpers" / "tflm_calls.py"
-        child.call(str(script), {"model": str(path), "calls": str(out)}, what="TensorFlow Lite Micro", timeout=60)
+        request = {"model": str(path), "calls": str(out)}
+        child.call(str(script), request, what="TensorFlow Lite Micro", timeout=60, confinement=Confinement(writes=(out,)))
         return np.load(out)
     (name,) = tflite.read(path).input_names
     (y,) = litert.run(path, {name: x}, kernels=runtime).values()

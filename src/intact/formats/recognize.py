@@ -80,6 +80,8 @@ def _openable(path: Path) -> Path:
     try:
         if path.is_dir():
             raise ModelError("it is a folder, not a file")
+        if path.exists() and not path.is_file():
+            raise ModelError("it is a pipe, a device or a socket, not a file; save what comes out of it first")
         with path.open("rb") as file:
             if not file.read(1):
                 raise ModelError("the file is empty")

@@ -18,7 +18,7 @@ _SECONDS: Final = 600.0
 
 
 def compile_once(packages: Sequence[str]) -> None:
-    """Import ``packages`` in a process of its own if one is installed, not compiled, and can be. No stranger's file is near."""
+    """Import ``packages`` in a process of its own, without a stranger's file, if one of them is not compiled and can be."""
     if not sys.dont_write_bytecode and any(_wants_compiling(package) for package in packages):
         script = f"import {', '.join(packages)}"
         try:
