@@ -8,6 +8,7 @@ import torch
 from compare import assert_same
 from PIL import Image
 
+from intact import locks
 from intact.cli import demo
 from intact.errors import MissingExtraError, OutputError
 
@@ -83,3 +84,23 @@ def test_progress_counts_every_step(tmp_path):
     seen = []
     demo.train_digits(tmp_path, epochs=1, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(i + 1, 29) for i in range(29)]
+
+
+def test_a_demo_that_was_killed_while_it_put_its_files_in_place_is_done_again(tmp_path, monkeypatch):
+    (tmp_path / ".digits-killed" / "digits").mkdir(parents=True)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(demo.Path, "rename", stop)
+        with pytest.raises(KeyboardInterrupt):
+            demo.train_digits(tmp_path, epochs=1)
+    demo.train_digits(tmp_path, epochs=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["digits", "digits.pt2"]
+
+
+def test_two_demos_do_not_share_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "_PATIENCE", 0.1)
+    with locks.held(tmp_path, print), pytest.raises(OutputError, match="another run works in"):
+        demo.train_digits(tmp_path, epochs=1)
