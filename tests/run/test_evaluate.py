@@ -192,3 +192,11 @@ def test_a_tflite_by_another_name_is_one(files, tmp_path, name):
 def test_input_shape_is_for_keras_models(files):
     code, said = command("benchmark", files / "float.tflite", "--input-shape", "8,8,3")
     assert (code, said) == (2, "error: --input-shape is for Keras models that leave sizes open; leave it out")
+
+
+def test_a_result_is_evaluated_and_diagnosed_as_it_is():
+    result = intact.quantize(mobile(), images(64), keep_float="SOFTMAX", remedies=(), measure=False)
+    assert [op.kind.name for op in result.graph.ops if not op.kind.converts and result.graph[op.output].is_float] == ["SOFTMAX"]
+    found = intact.evaluate(result, images(64), against=mobile())
+    assert {r.of for r in found.readings} == {"Result"}
+    assert len(intact.diagnose(result, images(64), against=mobile()).activations) >= 6

@@ -10,6 +10,7 @@ from intact.diagnosis.diagnose import diagnose as diagnosis_of
 from intact.progress import Progress, silent
 from intact.run.folder import RunFolder, Work
 from intact.run.quantize import Job
+from intact.run.result import Result
 from intact.run.settings import Settings
 from intact.runtime.scripts.keras_export import InputShape
 
@@ -30,11 +31,12 @@ def diagnose(  # noqa: PLR0913  # all but two have defaults
 
     ``model``, anything that :func:`intact.load` takes, is quantized as ``scheme``, ``target``, ``ranges`` and ``weights`` say,
     and nothing is written. With ``against``, the float model that it was made from, ``model`` is an integer .tflite, whoever
-    made it: its path, its bytes or its graph. ``data``: samples in whatever form they come. Raises IntactError with one
-    sentence.
+    made it: its path, its bytes, its graph or the Result that it came in. ``data``: samples in whatever form they come.
+    Raises IntactError with one sentence.
     """
     settings = Settings(scheme=scheme, target=target, ranges=ranges, weights=weights, input_shape=input_shape).integers_only()
     if against is not None:
+        model = model.model if isinstance(model, Result) else model
         return diagnose_file(model, data, against=against, target=target, input_shape=input_shape, progress=progress)
     with scratch.folder() as folder:
         work = Work(RunFolder(folder), progress)

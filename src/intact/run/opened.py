@@ -12,6 +12,7 @@ from intact.errors import OptionError, located
 from intact.formats import recognize, tflite
 from intact.formats.load import example_for, is_keras, to_float_tflite
 from intact.network.graph import Graph
+from intact.run.result import Result
 from intact.runtime.scripts.keras_export import InputShape
 
 
@@ -39,6 +40,7 @@ def opened(
     made = []
     for number, (source, name) in enumerate(zip(sources, names, strict=True)):
         path = folder / f"{number}" / f"{Path(name).name}.tflite"
+        source = source.model if isinstance(source, Result) else source  # noqa: PLW2901  # what is in it
         if isinstance(source, (str, Path)) and recognize.is_tflite(Path(source)):
             path = Path(source)
         else:

@@ -68,7 +68,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     target: str = "cpu",
     ranges: str = "auto",
     weights: Granularity = "per-channel",
-    keep_float: Iterable[str] = (),
+    keep_float: Iterable[str] | str = (),
     input_type: str | None = None,
     output_type: str | None = None,
     seed: int = 0,

@@ -77,6 +77,15 @@ DTYPES: Final[Mapping[int, str]] = MappingProxyType(
         schema.TensorType.COMPLEX64: "complex64",
     }
 )
+#: Element types of tensors that are not read: what they are, and what to do.
+UNREAD: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        schema.TensorType.STRING: "holds text; cut the model behind the op that makes numbers of it, and let it take these",
+        schema.TensorType.BFLOAT16: "holds bfloat16 numbers; export the model in float32",
+        schema.TensorType.COMPLEX128: "holds complex numbers of 128 bits; export the model in float32 or complex64",
+        schema.TensorType.VARIANT: "holds a list or data set of TensorFlow's, not numbers; export the inference alone",
+    }
+)
 
 _ACTIVATION: Final = Choice("FusedActivationFunction", {0: "none", 1: "relu", 2: "relu_n1_to_1", 3: "relu6", 4: "tanh"})
 _PADDING: Final = Choice("Padding", {0: "same", 1: "valid"})

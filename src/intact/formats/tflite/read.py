@@ -14,6 +14,7 @@ from intact.formats.tflite import archive, control, flatbuffer, loops, opaque, s
 from intact.formats.tflite.op_rows import (
     DTYPES,
     NAMES,
+    UNREAD,
     Choice,
     Ints,
     Number,
@@ -158,7 +159,8 @@ class _Reader:
             if t.Type() == _RESOURCE:
                 return Tensor(i, name, (), Index("int32"))
             if t.Type() not in DTYPES:
-                raise UnsupportedError(f"has element type {t.Type()}, which Intact does not know; use numbers")
+                unknown = f"has element type {t.Type()}, which Intact does not know; use numbers"
+                raise UnsupportedError(UNREAD.get(t.Type(), unknown))
             shape = tuple(ints(t.ShapeAsNumpy()))
             if any(n < 0 for n in shape):
                 raise ModelError(f"has the impossible shape {list(shape)}")
