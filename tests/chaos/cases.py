@@ -233,6 +233,8 @@ def small_disk(case, root, reference, size):
     shutil.move(saved, where)
     check(report, place, ended, reference, {})
     report.seconds = time.monotonic() - began
+    if not report.wrong:
+        shutil.rmtree(root)
     return report
 
 
