@@ -293,6 +293,12 @@ def test_shapes_must_be_those_that_the_ops_compute(net, says):
         verify(net)
 
 
+def test_real_and_whole_numbers_are_not_mixed():
+    whole = Tensor(2, "w", (4,), Index("uint32"), np.arange(4, dtype=np.uint32))
+    with pytest.raises(ModelError, match="op ADD 'y': reads real numbers and whole numbers, which no kernel mixes"):
+        verify(replace(TWO, tensors={**TWO.tensors, 2: whole}))
+
+
 def test_what_no_op_can_take_is_unsupported_rather_than_corrupt():
     flow = Tensor(8, "axes", (2,), Index())
     with pytest.raises(UnsupportedError, match="axes is computed at run time"):

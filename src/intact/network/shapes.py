@@ -134,6 +134,8 @@ def _outputs(op: Op, inputs: list[torch.Tensor | None], allowance: Allowance) ->
     if op.kind.of_shapes:
         return list(as_tuple(op.kind.compute(*inputs)))
     given = [x for x in inputs if x is not None]
+    if len(kinds := {_what(x.dtype) for x in given}) > 1 and op.kind.of_one_type:
+        raise ModelError(f"reads {' and '.join(sorted(kinds))}, which no kernel mixes")
     if given and op.kind.repeatable and not any(x.is_meta for x in given):
         made = known_values(op.kind, inputs, allowance)
         if made is not None:

@@ -121,6 +121,7 @@ class PRelu(Costless):
 
     name: ClassVar[str] = "PRELU"
     takes: ClassVar[tuple[int, int]] = (2, 2)
+    of_one_type: ClassVar[bool] = True
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         x, alpha = present(inputs[0], "x"), present(inputs[1], "alpha")

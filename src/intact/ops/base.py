@@ -103,6 +103,8 @@ class OpKind(abc.ABC):
     unknown: ClassVar[bool] = False
     #: Whether it only says how the same real numbers are stored.
     converts: ClassVar[bool] = False
+    #: Whether its operands are all real numbers, or all whole ones.
+    of_one_type: ClassVar[bool] = False
     #: Whether it costs one pass over memory: making its result again is cheaper than keeping it.
     cheap: ClassVar[bool] = False
     #: Whether it gives probabilities, in which no scale of what it reads can be seen any more.

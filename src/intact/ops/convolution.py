@@ -150,8 +150,8 @@ class TransposeConv(WeightedKind):
             raise ModelError(f"an output of shape {list(size)}")
         w, x = present(inputs[1], "weight"), present(inputs[2], "x")
         bias = inputs[3] if len(inputs) > 3 else None
-        reach = (x.shape[1 + i] * self.stride[i] + w.shape[1 + i] for i in (0, 1))
-        bounded((x.shape[0], *reach, w.shape[0]))
+        if any((x.shape[1 + i] - 1) * self.stride[i] >= size[1 + i] for i in (0, 1)):
+            raise ModelError(f"{list(x.shape)} in steps of {self.stride} reaches beyond an output of {list(size)}")
         full = F.conv_transpose2d(to_nchw(x), w.permute(3, 0, 1, 2), None, self.stride)
         pads = [
             same_padding(size[1 + i], w.shape[1 + i], self.stride[i], 1) if self.padding == "same" else (0, 0) for i in (0, 1)

@@ -54,6 +54,7 @@ class Add(_Addition):
 
     name: ClassVar[str] = "ADD"
     takes: ClassVar[tuple[int, int]] = (2, 2)
+    of_one_type: ClassVar[bool] = True
     combines: ClassVar[Combination | None] = "sum"
     takes_infinity: ClassVar[bool] = True
     sign: ClassVar[int] = 1
@@ -70,6 +71,7 @@ class Sub(_Addition):
 
     name: ClassVar[str] = "SUB"
     takes: ClassVar[tuple[int, int]] = (2, 2)
+    of_one_type: ClassVar[bool] = True
     combines: ClassVar[Combination | None] = "difference"
     sign: ClassVar[int] = -1
     activation: Activation = "none"
@@ -85,6 +87,7 @@ class Mul(Activated):
 
     name: ClassVar[str] = "MUL"
     takes: ClassVar[tuple[int, int]] = (2, 2)
+    of_one_type: ClassVar[bool] = True
     combines: ClassVar[Combination | None] = "product"
     cheap: ClassVar[bool] = True
     activation: Activation = "none"
@@ -114,6 +117,7 @@ class Div(Activated, FloatOnly):
 
     name: ClassVar[str] = "DIV"
     takes: ClassVar[tuple[int, int]] = (2, 2)
+    of_one_type: ClassVar[bool] = True
     combines: ClassVar[Combination | None] = "quotient"
     activation: Activation = "none"
 
@@ -133,6 +137,7 @@ class AddN(FloatOnly):
 
     name: ClassVar[str] = "ADD_N"
     takes: ClassVar[tuple[int, int]] = (1, MANY)
+    of_one_type: ClassVar[bool] = True
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         total = present(inputs[0], "value")
@@ -148,6 +153,7 @@ class SquaredDifference(Costless):
 
     name: ClassVar[str] = "SQUARED_DIFFERENCE"
     takes: ClassVar[tuple[int, int]] = (2, 2)
+    of_one_type: ClassVar[bool] = True
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.square(present(inputs[0], "a") - present(inputs[1], "b"))
@@ -167,6 +173,7 @@ class Pow(Maps):
 
     name: ClassVar[str] = "POW"
     takes: ClassVar[tuple[int, int]] = (2, 2)
+    of_one_type: ClassVar[bool] = True
     function: ClassVar[Function] = staticmethod(torch.pow)
 
 
@@ -177,6 +184,7 @@ class Maximum(Picks):
 
     name: ClassVar[str] = "MAXIMUM"
     takes: ClassVar[tuple[int, int]] = (2, 2)
+    of_one_type: ClassVar[bool] = True
     combines: ClassVar[Combination | None] = "extreme"
     takes_infinity: ClassVar[bool] = True
 
@@ -194,6 +202,7 @@ class Minimum(Picks):
 
     name: ClassVar[str] = "MINIMUM"
     takes: ClassVar[tuple[int, int]] = (2, 2)
+    of_one_type: ClassVar[bool] = True
     combines: ClassVar[Combination | None] = "extreme"
     takes_infinity: ClassVar[bool] = True
 

@@ -144,6 +144,7 @@ class Concatenation(Activated, Moves):
 
     name: ClassVar[str] = "CONCATENATION"
     takes: ClassVar[tuple[int, int]] = (1, MANY)
+    of_one_type: ClassVar[bool] = True
     joins: ClassVar[Literal["along", "stacked"] | None] = "along"
     axis: int = 0
     activation: Activation = "none"
@@ -162,6 +163,7 @@ class Pack(Rearranges):
 
     name: ClassVar[str] = "PACK"
     takes: ClassVar[tuple[int, int]] = (1, MANY)
+    of_one_type: ClassVar[bool] = True
     joins: ClassVar[Literal["along", "stacked"] | None] = "stacked"
     axis: int = 0
     count: int = 0

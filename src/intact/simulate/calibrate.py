@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from intact.annotations import Floats
-from intact.errors import DataError, located
+from intact.errors import DataError, UnsupportedError, located
 from intact.network.graph import Graph, Tensor
+from intact.numbers.affine import Index
 from intact.planning.masks import Masks
 from intact.planning.ranges import Observed
 from intact.simulate.engine import Batch, Program, map_batches
@@ -30,8 +31,11 @@ def observe(graph: Graph, batches: Batches, *, histogram: bool = False, device: 
 
     Masks and the margins of max pools are seen as :class:`intact.planning.masks.Masks` says.
     Memory does not grow with the samples: of more than 1,024, the first entry of the extremes has those of all the earlier.
-    Raises DataError naming the tensor when samples drive an activation to NaN or infinity, or when there are no samples.
+    Raises DataError naming the tensor when samples drive an activation to NaN or infinity, or when there are no samples;
+    UnsupportedError for a network of whole numbers and bools.
     """
+    if all(t.is_constant or isinstance(t.format, Index) for t in graph.tensors.values()):
+        raise UnsupportedError("the network computes no real numbers, so that there is nothing to quantize; use it as it is")
     program, masks = Program(graph, device), Masks(graph)
     seen: dict[int, Extremes] = {}
 
