@@ -11,7 +11,8 @@ from op_cases import CASES
 from intact.network.graph import Graph, Op, Tensor
 from intact.numbers.affine import Affine, Float, Format, Index, bias_format, limits
 from intact.ops import INTEGER, KINDS
-from intact.ops.base import Counts, Fixed, OpKind, SameAsInput, infer_shapes
+from intact.ops.base import Counts, Fixed, OpKind, SameAsInput
+from intact.ops.inference import infer_shapes
 
 
 @dataclass
