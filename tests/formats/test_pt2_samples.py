@@ -71,7 +71,7 @@ class Bomb:
 @pytest.mark.parametrize(
     "made",
     [Bomb(), ((Bomb(),), {}), (torch.ones(2),), {}, ((), {1: torch.ones(1)})],
-    ids=str,
+    ids=["bomb", "bomb inside", "no arguments by name", "no pair", "a name that is none"],
 )
 def test_anything_else_is_refused_and_does_not_run(tmp_path, capsys, made):
     with pytest.raises(ModelError, match="its sample inputs are not plain tensors, and may run any code; export it again"):
