@@ -107,16 +107,16 @@ class Stated(Tensor):
         return made
 
 
-def integers(x: Tensor | None, what: str, axes: int = 1) -> tuple[int, ...]:
-    """The values of an integer constant of at most so many ``axes``, which say a shape or name axes.
+def integers(x: Tensor | None, what: str, axes: int = 1, least: int = 1) -> tuple[int, ...]:
+    """The values of an integer constant of ``least`` to ``axes`` axes, which say a shape or name axes.
 
     UnsupportedError when it is computed at run time.
     """
     x = present(x, what)
     if isinstance(x, Stated):
         x = x.numbers
-    if x.numel() > _MOST_SIZES or x.dim() > axes:
-        raise ModelError(f"{what} of shape {list(x.shape)}")
+    if x.numel() > _MOST_SIZES or not least <= x.dim() <= axes:
+        raise ModelError(f"{what} is a constant of shape {list(x.shape)}, which is no list of that")
     if x.is_meta or x.is_floating_point():
         raise UnsupportedError(f"{what} is computed at run time; only constant {what} can be quantized")
     return tuple(int(v) for v in x.reshape(-1).tolist())
@@ -124,7 +124,7 @@ def integers(x: Tensor | None, what: str, axes: int = 1) -> tuple[int, ...]:
 
 def integer(x: Tensor | None, what: str) -> int:
     """The value of a constant that is one whole number."""
-    values = integers(x, what)
+    values = integers(x, what, least=0)
     if len(values) != 1:
         raise ModelError(f"{what} of {len(values)} numbers, where one is meant")
     return values[0]

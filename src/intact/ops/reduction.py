@@ -21,7 +21,7 @@ from intact.ops.scales import Passed, averaged, picked
 
 def _axes(inputs: tuple[Tensor | None, ...]) -> tuple[int, ...]:
     rank = present(inputs[0], "x").dim()
-    return tuple(sorted({axis % rank if -rank <= axis < rank else axis for axis in integers(inputs[1], "axes")}))
+    return tuple(sorted({axis % rank if -rank <= axis < rank else axis for axis in integers(inputs[1], "axes", least=0)}))
 
 
 def _reduced(reduce: Callable[[Tensor, int], Tensor], inputs: tuple[Tensor | None, ...]) -> Tensor:

@@ -374,7 +374,7 @@ class ReverseV2(Rearranges):
     takes: ClassVar[tuple[int, int]] = (2, 2)
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        return present(inputs[0], "x").flip(integers(inputs[1], "axes"))
+        return present(inputs[0], "x").flip(integers(inputs[1], "axes", least=0))
 
 
 @final
