@@ -368,6 +368,8 @@ def test_other_networks_are_refused(net, sound, diagnosed):
         diagnosed(sound, mobile(side=8))
     with pytest.raises(OptionError, match="is not quantized; leave out --against"):
         diagnosed(net, net)
+    with pytest.raises(OptionError, match=r"is the float model and .* the quantized one; give them the other way round"):
+        diagnosed(net, sound)
     with pytest.raises(OptionError, match="is quantized itself; give --against the float model"):
         diagnosed(sound, sound)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -16,9 +16,6 @@ from intact.data import paths
 from intact.planning.targets import target as target_named
 from intact.run import options
 from intact.wording import counted
-
-#: Characters of a tensor's name that a table shows.
-_TAIL: Final = 48
 
 
 def evaluate(
@@ -137,13 +134,13 @@ def inspect(
         for port in ports:
             output.console.print(f"{port['side']} {port['name']!r} {port['shape']} {port['format']}".replace("None", "n"))
         table = Table(box=None, pad_edge=False)
-        for column in ("op", "output", "shape", "multiply-accumulates", "parameters"):
+        for column in ("op", "shape", "multiply-accumulates", "parameters"):
             table.add_column(column, justify="right" if column in ("multiply-accumulates", "parameters") else "left")
         rows = cost.costs(graph)
         for op, row in zip(graph.ops, rows, strict=True):
             sizes = str(list(graph[op.output].shape)).replace("None", "n")
-            table.add_row(row.kind, _tail(graph[op.output].name), sizes, f"{row.macs:,}", f"{row.parameters:,}")
-        output.console.print(table)
+            table.add_row(row.op, sizes, f"{row.macs:,}", f"{row.parameters:,}")  # called as messages and --keep-float do
+        output.wide(table)
         readings = (
             *((Reading("model", size(graph, model.stat().st_size)),) if model.suffix == ".tflite" else ()),
             *(Reading("model", m) for m in (cost.parameters(graph), cost.macs(graph), peak(graph))),
@@ -152,7 +149,3 @@ def inspect(
         if graph.is_quantized:
             output.console.print("The model is quantized.")
         output.document({"ports": ports, "ops": [asdict(row) for row in rows], "measurements": [r.to_json() for r in readings]})
-
-
-def _tail(name: str) -> str:
-    return name if len(name) <= _TAIL else "…" + name[-_TAIL + 1 :]

@@ -96,9 +96,12 @@ def diagnose_file(  # noqa: PLR0913  # all but two have defaults
     name, other = (Path(m).name if isinstance(m, (str, Path)) else "the model" for m in (model, against))
     with located(name):
         graph = _as_it_is(model)
+    reference = load(against, input_shape=input_shape)
+    with located(name):
+        if not graph.is_quantized and reference.is_quantized:
+            raise OptionError(f"is the float model and {other} the quantized one; give them the other way round")
         if not graph.is_quantized:
             raise OptionError("is not quantized; leave out --against to learn what quantizing it would cost")
-    reference = load(against, input_shape=input_shape)
     if reference.is_quantized:
         raise OptionError(f"{other} is quantized itself; give --against the float model that {name} was made from")
     samples = bound(samples_from(data), graph, None).spread(_MANY)

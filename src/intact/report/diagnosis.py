@@ -22,7 +22,7 @@ def to_table(found: Diagnosis) -> Table:
     table.add_column("op", no_wrap=True)
     rows = {row.output: row for row in found.activations}
     for op in found.ops[:_SHOWN]:
-        spared = "" if op.spared is None else f"{-100 * op.spared:+.0f} %"
+        spared = "" if op.spared is None else f"{-round(100 * op.spared):+d} %"
         table.add_row(f"{100 * op.share:.1f} %", spared, *_decibels(rows.get(op.output)), op.op)
     for row in () if found.ops else found.activations:
         table.add_row(*(("rescaled", "", "") if row.rescaled else _decibels(row)), row.op)

@@ -93,7 +93,9 @@ class Output:
 
     def readings(self, title: str, readings: tuple[Reading, ...]) -> None:
         """The figures as a table."""
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        if title:
+            self.say(title)  # above the table: as its own title it would wrap to the table's width
+        table = Table(box=None, pad_edge=False)
         for column in ("model", "figure", "value", "95 % interval"):
             table.add_column(column, justify="right" if column == "value" else "left")
         for reading in readings:
