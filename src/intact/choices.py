@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, TypeVar
 
+from intact import reading
 from intact.errors import OptionError
 
 Granularity: TypeAlias = Literal["per-channel", "per-tensor"]
@@ -19,6 +20,8 @@ Name = TypeVar("Name", bound=str)
 _LARGEST: Final = 2**63 - 1
 #: Characters of a name that is no path, but the text of a plan.
 _LONG_NAME: Final = 200
+#: Bytes of a plan: a million tensors.
+_LARGEST_PLAN: Final = 256 << 20
 
 GRANULARITIES: Final[tuple[Granularity, ...]] = ("per-channel", "per-tensor")
 #: Range estimators, :data:`intact.planning.ranges.ESTIMATORS`.
@@ -74,8 +77,8 @@ def real(option: str, value: object, such_as: str) -> float:
 def plan(path: Path) -> str:
     """The text of a file that is to be a plan.json; whether it is one is another matter."""
     try:
-        return path.read_text()
-    except (OSError, ValueError) as error:  # ValueError: no file can be called so, or it is no text
+        return reading.content(path, OptionError, _LARGEST_PLAN).decode()
+    except (OptionError, UnicodeDecodeError) as error:
         shown = str(path) if len(str(path)) < _LONG_NAME and str(path).isprintable() else repr(str(path)[:_LONG_NAME])
         raise OptionError(f"{shown} cannot be read as a plan; give --plan a plan.json from a run folder") from error
 

@@ -93,6 +93,21 @@ def test_a_pipe_with_the_name_of_a_model(tmp_path, suffix):
         load(tmp_path / f"model.{suffix}")
 
 
+@pytest.mark.parametrize("name", ["a" * 5_000, "a\0b", f"folder/{'b' * 300}"], ids=["long", "zero", "long in a folder"])
+@pytest.mark.parametrize("suffix", ["tflite", "keras", "pt2", "pb"])
+def test_a_name_that_no_file_can_have(tmp_path, name, suffix):
+    with pytest.raises(ModelError, match=r"cannot be read|there is no such file"):
+        load(tmp_path / f"{name}.{suffix}")
+
+
+def test_a_huge_file_without_the_mark_is_refused_by_its_first_bytes(tmp_path, monkeypatch):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(bytes(100))
+    monkeypatch.setattr(type(path), "read_bytes", lambda _: pytest.fail("all of it was read"))
+    with pytest.raises(ModelError, match="lacks the mark TFL3"):
+        load(path)
+
+
 def test_a_folder_that_is_no_saved_model(tmp_path):
     with pytest.raises(ModelError, match=re.escape(str(tmp_path)) + ": it is a folder, but no TensorFlow SavedModel"):
         load(tmp_path)

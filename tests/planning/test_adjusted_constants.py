@@ -4,10 +4,13 @@ import hashlib
 import io
 import itertools
 import json
+import os
 import pickle
 import re
+import sys
 import zipfile
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,8 +186,19 @@ def test_a_file_of_another_run_is_not_taken(tmp_path):
         named.beside(path, INSTEAD)
     (tmp_path / "plan.npz").unlink()
     (tmp_path / "plan.npz").mkdir()
-    with pytest.raises(OptionError, match=rf"plan\.npz cannot be read \(Is a directory\); {INSTEAD}"):
+    with pytest.raises(OptionError, match=rf"plan\.npz is a folder, not a file; .*; {INSTEAD}"):
         named.beside(path, INSTEAD)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes among its files")
+def test_nobody_waits_for_a_pipe_in_place_of_a_plan_or_its_constants(tmp_path):
+    os.mkfifo(tmp_path / "plan.npz")
+    with pytest.raises(OptionError, match=rf"plan\.npz is a named pipe, not a file; .*; {INSTEAD}"):
+        Adjusted("plan.npz", "0" * 64).beside(tmp_path / "plan.json", INSTEAD)
+    os.mkfifo(tmp_path / "plan.json")
+    for path in (tmp_path / "plan.json", Path("/dev/zero")):
+        with pytest.raises(OptionError, match="cannot be read as a plan"):
+            Plan.load(path)
 
 
 def test_a_plan_is_saved_with_its_constants(tmp_path):

@@ -457,3 +457,84 @@ def test_a_run_without_a_lock_is_for_scratch_folders(tmp_path):
         files.sha256(tmp_path / ".stages" / "float.tflite").encode()
         == (tmp_path / ".stages" / "float.tflite.sha256").read_bytes()
     )
+
+
+def stages_elsewhere(path, outside):
+    (path / ".stages").symlink_to(outside)
+
+
+def stages_nowhere(path, outside):
+    (path / ".stages").symlink_to(outside / "gone")
+
+
+def stages_in_a_file(path, _outside):
+    (path / ".stages").write_text("mine")
+
+
+def step_elsewhere(path, outside):
+    (path / ".stages").mkdir()
+    (path / ".stages" / "data.txt").symlink_to(outside / "thesis.txt")
+
+
+def folder_for_a_step(path, _outside):
+    (path / ".stages" / "data.txt").mkdir(parents=True)
+
+
+def pipe_for_a_step(path, _outside):
+    (path / ".stages").mkdir()
+    os.mkfifo(path / ".stages" / "data.txt")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there, and there are no pipes")
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    "lay", [stages_elsewhere, stages_nowhere, stages_in_a_file, step_elsewhere, folder_for_a_step, pipe_for_a_step]
+)
+def test_a_run_that_someone_prepared_reaches_nothing_outside(tmp_path, lay, overwrite):
+    """Going on with a job from another value removes its steps, and every start removes drafts: only the run's own."""
+    path, outside = tmp_path / "run", tmp_path / "outside"
+    outside.mkdir()
+    for name in ("thesis.txt", "data.txt", ".thesis.draft"):
+        (outside / name).write_text("mine")
+    with open_run(path, JOB):
+        pass
+    lay(path, outside)
+    with open_run(path, JOB, overwrite=overwrite) as run:
+        run.claim("data", "new", "float.tflite")
+        run.finish({"result.json": b"{}"})
+    assert {p.name: p.read_text() for p in outside.iterdir()} == dict.fromkeys(
+        ("thesis.txt", "data.txt", ".thesis.draft"), "mine"
+    )
+    assert held(path) == ["job.json", "result.json"]
+
+
+def test_the_steps_of_another_tool_stay_where_a_folder_is_refused(tmp_path):
+    (tmp_path / ".stages" / "theirs").mkdir(parents=True)
+    with pytest.raises(OutputError, match="holds other things"):
+        interrupted(tmp_path, never)
+    assert (tmp_path / ".stages" / "theirs").is_dir()
+
+
+def deep(path):
+    path.write_text('{"a":' + "[" * 100_000)
+
+
+def too_long(path):
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+@pytest.mark.parametrize("make", [deep, too_long, Path.mkdir, *([os.mkfifo] if sys.platform != "win32" else [])])
+def test_a_job_that_no_run_wrote_is_another_job(tmp_path, make):
+    make(tmp_path / "job.json")
+    with pytest.raises(OutputError, match="holds an unfinished run of another job; type --overwrite"):
+        interrupted(tmp_path, never)
+
+
+def test_what_is_said_of_the_best_so_far_may_be_garbage(tmp_path):
+    path, told = tmp_path / "run", []
+    interrupted(path, lambda run: run.keep(b"abc", "good"))
+    (path / ".stages" / "best-so-far.txt").write_bytes(b"\xff")
+    with pytest.raises(Stop), open_run(path, JOB, tell=told.append):
+        raise Stop
+    assert "best-so-far.tflite (\N{REPLACEMENT CHARACTER})" in told[0]

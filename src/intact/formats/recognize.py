@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -43,12 +44,14 @@ _SUPERBLOCK: Final = 52
 
 def check(path: Path) -> Path:
     """``path``, when it looks like a model that Intact reads. Raises ModelError or UnsupportedError."""
-    if path.is_dir():
-        if not (path / "saved_model.pb").is_file():
+    with _told():
+        is_folder, is_there = path.is_dir(), path.exists()
+        if is_folder and not (path / "saved_model.pb").is_file():
             raise ModelError(f"it is a folder, but no TensorFlow SavedModel: it holds no saved_model.pb; give {ACCEPTED}")
+    if is_folder:
         return path
     suffix = path.suffix.lower()
-    if path.exists() and suffix in REFUSED:
+    if is_there and suffix in REFUSED:
         raise UnsupportedError(REFUSED[suffix])
     _openable(path)
     if suffix not in _CHECKS:
@@ -66,7 +69,7 @@ def is_tflite(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(8)[4:] == _TFLITE
-    except OSError:  # said when it is read
+    except (OSError, ValueError):  # said when it is read
         return False
 
 
@@ -76,8 +79,19 @@ def check_tflite(path: Path) -> Path:
     return path
 
 
-def _openable(path: Path) -> Path:
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the file system says of a path, in a sentence."""
     try:
+        yield
+    except FileNotFoundError:
+        raise ModelError("there is no such file; check the path") from None
+    except (OSError, ValueError) as error:  # ValueError: no file can be called so
+        raise ModelError(f"the file cannot be read ({getattr(error, 'strerror', None) or error})") from error
+
+
+def _openable(path: Path) -> Path:
+    with _told():
         if path.is_dir():
             raise ModelError("it is a folder, not a file")
         if path.exists() and not path.is_file():
@@ -85,14 +99,12 @@ def _openable(path: Path) -> Path:
         with path.open("rb") as file:
             if not file.read(1):
                 raise ModelError("the file is empty")
-    except FileNotFoundError:
-        raise ModelError("there is no such file; check the path") from None
-    except OSError as error:
-        raise ModelError(f"the file cannot be read ({error.strerror or error})") from error
     return path
 
 
 def _tflite(path: Path) -> None:
+    with path.open("rb") as file:
+        flatbuffer.check_mark(file.read(8))  # before all of it, which may not fit memory
     flatbuffer.check(path.read_bytes())
 
 

@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, final, get_args, get_origin, get_type_hi
 
 import numpy as np
 
+from intact import reading
 from intact.errors import IntactError, OptionError
 from intact.network.graph import Graph, Op
 from intact.network.verify import verify
@@ -31,6 +32,8 @@ _CONSTANT: Final = "constant "
 _VERSION: Final = 1
 #: What no option reaches.
 _LARGEST_OPTION: Final = 2**31
+#: Bytes of the whole file: the constants of any network that can be converted.
+_LARGEST: Final = 1 << 34
 #: The most that ``about`` and what stands before the numbers of an array may take.
 _MOST_ABOUT: Final = 1 << 24
 _MOST_HEADER: Final = 1 << 10
@@ -74,11 +77,11 @@ class Adjusted:
         """This with the bytes of the file beside ``plan``, None where there is none; OptionError where it is another file."""
         path = plan.with_name(self.file) if self.file else plan
         try:
-            data = path.read_bytes() if self.file else b""
-        except FileNotFoundError:
-            return self
-        except (OSError, ValueError) as error:  # ValueError: no file can be called so
-            raise OptionError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}); {instead}") from error
+            data = reading.content(path, OptionError, _LARGEST) if self.file else b""
+        except OptionError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return self
+            raise OptionError(f"{path} {error.message}; {instead}") from error
         if self.file and hashlib.sha256(data).hexdigest() != self.sha256.lower():
             raise OptionError(
                 f"{path} is damaged or of another run: its SHA-256 is not the one that {plan.name} names; "

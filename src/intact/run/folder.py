@@ -23,7 +23,7 @@ from typing import Any, Final, NoReturn, final
 
 import numpy as np
 
-from intact import files, locks, spool
+from intact import files, locks, reading, spool
 from intact.errors import DataError, MissingExtraError, ModelError, OptionError, OutputError, UnsupportedError
 from intact.installed import __version__ as version
 from intact.planning.plan import Plan
@@ -38,6 +38,8 @@ _JOB: Final = "job.json"
 _STAGES: Final = ".stages"
 _ABOUT: Final = "best-so-far.txt"
 _FINISHED: Final = "result.json"
+#: Bytes of a job.json without a plan in it.
+_LONG_JOB: Final = 1 << 20
 #: Errors that are the user's to mend, and not the machine's. Whoever mends them types another command.
 _BAD_INPUT: Final = (ModelError, UnsupportedError, DataError, OptionError, MissingExtraError)
 
@@ -137,7 +139,7 @@ class RunFolder:
             (self.path / _JOB).unlink(missing_ok=True)  # after the steps, which belong to it
         elif self.keeps:
             about = stages / _ABOUT
-            said = f" ({about.read_bytes().decode()})" if about.exists() else ""
+            said = f" ({about.read_bytes().decode(errors='replace')})" if about.exists() else ""
             another = "; for another job, type --overwrite or --out with another folder" if bad_input else ""
             tell(f"the best network so far is {self.path / SO_FAR}{said}{another}")
 
@@ -146,10 +148,19 @@ class RunFolder:
         for draft in files.drafts(self.path, (*RESULTS, SO_FAR, _JOB, _STAGES)):
             _remove(draft)
         stages = self.path / _STAGES
-        for draft in files.drafts(stages) if stages.is_dir() else ():
+        for draft in files.drafts(stages) if stages.is_dir() and not stages.is_symlink() else ():
             _remove(draft)
         if (self.path / _FINISHED).exists():
             self._clear()
+
+    def keep_plain_steps(self) -> None:
+        """Remove what no run leaves among its steps: links, folders, pipes. What a link leads to stays as it is."""
+        stages = self.path / _STAGES
+        if stages.is_symlink() or not stages.is_dir():
+            stages.unlink(missing_ok=True)
+            return
+        for step in [p for p in stages.iterdir() if p.is_symlink() or not p.is_file()]:
+            _remove(step)
 
     def _clear(self) -> None:
         (self.path / SO_FAR).unlink(missing_ok=True)
@@ -253,16 +264,19 @@ def _begin(run: RunFolder, wanted: str) -> None:
     """Make the folder that of the job ``wanted``: goes on with what is finished of it, and removes what belongs to another."""
     path, job = run.path, run.path / _JOB
     held = sorted(p.name for p in path.iterdir() if p.name != locks.NAME)
-    goes_on = _JOB in held and _FINISHED not in held and job.read_bytes() == wanted.encode()
+    goes_on = _JOB in held and _FINISHED not in held and _noted(job, wanted) == wanted.encode()
     if held and not goes_on and not run.overwrites:
         _refuse(path, held, wanted)
     # Until result.json is gone it is a finished run, until job.json is replaced an unfinished one of the former job.
     for name in reversed(RESULTS):
         (path / name).unlink(missing_ok=True)
     files.settle(path)
-    if not goes_on:
+    if goes_on:
+        run.keep_plain_steps()
+    else:
         (path / SO_FAR).unlink(missing_ok=True)
-        aside = files.set_aside(path / _STAGES) if (path / _STAGES).exists() else None
+        stages = path / _STAGES
+        aside = files.set_aside(stages) if stages.exists() or stages.is_symlink() else None
         files.write_text(job, wanted)
         if aside is not None:
             _remove(aside)
@@ -274,23 +288,30 @@ def _refuse(path: Path, held: list[str], wanted: str) -> NoReturn:
     if _JOB not in held:
         some = ", ".join(held[:3])
         raise OutputError(f"{path} holds other things ({some}); type --out with another folder, or --overwrite to write there")
+    difference = _difference(_noted(path / _JOB, wanted), wanted)
     raise OutputError(
-        f"{path} holds an unfinished run of another job{_difference((path / _JOB).read_bytes(), wanted)}; type --overwrite, or "
-        "--out with another folder"
+        f"{path} holds an unfinished run of another job{difference}; type --overwrite, or --out with another folder"
     )
+
+
+def _noted(job: Path, wanted: str) -> bytes:
+    """What a job.json says that may be any file; nothing where it is none, or of another size than a job that is ``wanted``."""
+    with contextlib.suppress(OutputError):
+        return reading.content(job, OutputError, 2 * len(wanted) + _LONG_JOB)
+    return b""
 
 
 def _difference(held: bytes, wanted: str) -> str:
     """What the two jobs do not have in common, in brackets; nothing where that cannot be said."""
     try:
         mine, theirs = (_flat(json.loads(job)) for job in (wanted, held))
-    except (ValueError, AttributeError):
+        other = [
+            f"{name} {theirs.get(name)} there, {mine.get(name)} now"
+            for name in {**mine, **theirs}
+            if mine.get(name) != theirs.get(name)
+        ]
+    except (ValueError, AttributeError, RecursionError):
         return ""
-    other = [
-        f"{name} {theirs.get(name)} there, {mine.get(name)} now"
-        for name in {**mine, **theirs}
-        if mine.get(name) != theirs.get(name)
-    ]
     return f" ({'; '.join(other)})"
 
 

@@ -95,14 +95,19 @@ _SHARED: Final = 16
 _FEW: Final = 1 << 20
 
 
-def check(data: bytes) -> None:
-    """Raise ModelError unless every table, vector and string that the schema names lies inside ``data``."""
+def check_mark(data: bytes) -> None:
+    """Raise ModelError unless ``data``, the first bytes of a file, are those of a .tflite."""
     if len(data) < 8:
         raise ModelError(f"holds {len(data)} bytes, too few for a .tflite model; give a trained model file")
     if data[4:8] != b"TFL3":
         raise ModelError(
             "is not a .tflite file (it lacks the mark TFL3); intact quantize --scheme float32 makes one of other kinds of model"
         )
+
+
+def check(data: bytes) -> None:
+    """Raise ModelError unless every table, vector and string that the schema names lies inside ``data``."""
+    check_mark(data)
     _Checker(data).table(0, "Model")
 
 
