@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from intact.errors import ModelError
 from intact.ops.base import Rearranges
-from intact.ops.call import bounded, integers, present
+from intact.ops.call import bounded_for, integers, present
 
 
 @final
@@ -76,7 +76,7 @@ class SpaceToBatchNd(Rearranges):
             raise ModelError(f"blocks {list(block)} and paddings {list(pads)} do not fit rank {x.dim()}")
         if any(size % b for size, b in zip(padded, block, strict=True)):
             raise ModelError(f"{padded} pixels cannot be cut into blocks of {list(block)}")
-        bounded((x.shape[0], *padded, *rest))
+        bounded_for(x, (x.shape[0], *padded, *rest))
         x = F.pad(x, [0, 0] * len(rest) + [p for axis in range(m - 1, -1, -1) for p in pads[2 * axis : 2 * axis + 2]])
         cut = [part for size, b in zip(padded, block, strict=True) for part in (size // b, b)]
         order = [*(2 + 2 * a for a in range(m)), 0, *(1 + 2 * a for a in range(m)), *(1 + 2 * m + r for r in range(len(rest)))]

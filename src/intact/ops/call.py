@@ -137,6 +137,15 @@ def bounded(shape: Shape) -> Shape:
     return shape
 
 
+def bounded_for(x: Tensor, shape: Shape) -> None:
+    """What is made of ``x`` is :func:`bounded`, as one sample has it: of numbers, which come many samples at a time, no longer.
+
+    Shapes are inferred on tensors without data before anything is computed.
+    """
+    if x.is_meta:
+        bounded(shape)
+
+
 def as_tuple(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Outputs always as a tuple."""
     return result if isinstance(result, tuple) else (result,)

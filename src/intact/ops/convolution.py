@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from intact.annotations import Values
 from intact.errors import ModelError
 from intact.ops.base import Padding, Weight, WeightedKind, accumulate, same_padding
-from intact.ops.call import Activation, Call, Shape, activate, bounded, integers, present
+from intact.ops.call import Activation, Call, Shape, activate, bounded, bounded_for, integers, present
 
 
 def to_nchw(x: Values[Tensor, "n h w c"]) -> Values[Tensor, "n c h w"]:
@@ -43,7 +43,7 @@ class _Sliding(WeightedKind):
         (top, bottom), (left, right) = ends
         if top == bottom and left == right:
             return x, (top, left)
-        bounded((*x.shape[:1], x.shape[1] + top + bottom, x.shape[2] + left + right, *x.shape[3:]))
+        bounded_for(x, (*x.shape[:1], x.shape[1] + top + bottom, x.shape[2] + left + right, *x.shape[3:]))
         return F.pad(x, (0, 0, left, right, top, bottom)), (0, 0)
 
     def reads(self, x: Shape, weight: Shape) -> int:
@@ -152,6 +152,8 @@ class TransposeConv(WeightedKind):
         bias = inputs[3] if len(inputs) > 3 else None
         if any((x.shape[1 + i] - 1) * self.stride[i] >= size[1 + i] for i in (0, 1)):
             raise ModelError(f"{list(x.shape)} in steps of {self.stride} reaches beyond an output of {list(size)}")
+        reach = (x.shape[1 + i] * self.stride[i] + w.shape[1 + i] for i in (0, 1))
+        bounded_for(x, (x.shape[0], *reach, w.shape[0]))
         full = F.conv_transpose2d(to_nchw(x), w.permute(3, 0, 1, 2), None, self.stride)
         pads = [
             same_padding(size[1 + i], w.shape[1 + i], self.stride[i], 1) if self.padding == "same" else (0, 0) for i in (0, 1)

@@ -113,7 +113,7 @@ class Mul(Activated):
 @final
 @dataclass(frozen=True)
 class Div(Activated, FloatOnly):
-    """``activation(a / b)``."""
+    """``activation(a / b)``; of whole numbers the quotient loses its fraction, as in C."""
 
     name: ClassVar[str] = "DIV"
     takes: ClassVar[tuple[int, int]] = (2, 2)
@@ -122,7 +122,10 @@ class Div(Activated, FloatOnly):
     activation: Activation = "none"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        return activate(present(inputs[0], "a") / present(inputs[1], "b"), self.activation)
+        a, b = present(inputs[0], "a"), present(inputs[1], "b")
+        of = torch.result_type(a, b)
+        whole = not (of.is_floating_point or of.is_complex)
+        return activate(torch.div(a, b, rounding_mode="trunc" if whole else None), self.activation)
 
     def passes(self, *marks: Tensor | None) -> Passed:
         if not unscaled(marks[1]) or not self.is_homogeneous:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from intact.errors import ModelError
 from intact.ops.base import Counts, FloatOnly, Moves, Rearranges
-from intact.ops.call import bounded, integer, integers, present
+from intact.ops.call import bounded, bounded_for, integer, integers, present
 from intact.ops.scales import ONE, Passed, picked
 
 
@@ -111,7 +111,7 @@ class OneHot(Rearranges):
         index, depth = present(inputs[0], "indices"), integer(inputs[1], "depth")
         on, off = present(inputs[2], "on value").reshape(()), present(inputs[3], "off value").reshape(())
         axis = self.axis % (index.dim() + 1)
-        bounded((*index.shape[:axis], depth, *index.shape[axis:]))
+        bounded_for(index, (*index.shape[:axis], depth, *index.shape[axis:]))
         places = torch.arange(depth, device=index.device).reshape(-1, *[1] * (index.dim() - axis))
         hot = index.unsqueeze(axis) == places
         return torch.where(hot.to(on.device), on, off)

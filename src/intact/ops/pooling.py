@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from intact.annotations import Values
 from intact.errors import ModelError
 from intact.ops.base import Activated, Costless, Padding, RangeRule, SameAsInput, move, same_padding
-from intact.ops.call import Activation, Call, activate, bounded, present
+from intact.ops.call import Activation, Call, activate, bounded_for, present
 from intact.ops.convolution import to_nchw, to_nhwc
 from intact.ops.scales import Passed, averaged, picked
 
@@ -24,7 +24,7 @@ def _pads(x: Values[Tensor, "n h w c"], filter_size: tuple[int, int], stride: tu
     if padding == "valid":
         return [0, 0, 0, 0]
     (top, bottom), (left, right) = (same_padding(x.shape[1 + i], filter_size[i], stride[i], 1) for i in (0, 1))
-    bounded((*x.shape[:1], x.shape[1] + top + bottom, x.shape[2] + left + right, *x.shape[3:]))
+    bounded_for(x, (*x.shape[:1], x.shape[1] + top + bottom, x.shape[2] + left + right, *x.shape[3:]))
     return [left, right, top, bottom]
 
 

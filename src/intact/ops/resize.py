@@ -14,7 +14,7 @@ from torch import Tensor
 from intact.annotations import Floats
 from intact.errors import ModelError
 from intact.ops.base import Costless, Picks, RangeRule, SameAsInput
-from intact.ops.call import Call, bounded, integers, present
+from intact.ops.call import Call, bounded_for, integers, present
 from intact.ops.scales import Passed, averaged
 
 
@@ -30,7 +30,7 @@ def _size(x: Tensor, given: Tensor | None) -> tuple[int, int]:
     size = integers(given, "size")
     if x.dim() != 4 or len(size) != 2 or min(size) < 1 or min(x.shape[1:3]) < 1:
         raise ModelError(f"{list(x.shape)} cannot be resized to {list(size)}")
-    bounded((x.shape[0], *size, x.shape[3]))
+    bounded_for(x, (x.shape[0], *size, x.shape[3]))
     return size[0], size[1]
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from intact.errors import ModelError
 from intact.ops.base import MANY, Activated, Counts, Moves, Rearranges
-from intact.ops.call import Activation, activate, bounded, integer, integers, present
+from intact.ops.call import Activation, activate, bounded, bounded_for, integer, integers, present
 from intact.ops.scales import Passed, unscaled
 
 #: Tensors that one op may be taken apart into.
@@ -81,7 +81,7 @@ def _pads(inputs: tuple[Tensor | None, ...]) -> list[int]:
     x, pads = present(inputs[0], "x"), integers(inputs[1], "paddings", 2)
     if len(pads) != 2 * x.dim() or min(pads, default=0) < 0 or present(inputs[1], "paddings").dim() != 2:
         raise ModelError(f"paddings {list(pads)} do not fit rank {x.dim()}")
-    bounded(tuple(n + before + after for n, before, after in zip(x.shape, pads[::2], pads[1::2], strict=True)))
+    bounded_for(x, tuple(n + before + after for n, before, after in zip(x.shape, pads[::2], pads[1::2], strict=True)))
     return [p for axis in range(x.dim() - 1, -1, -1) for p in pads[2 * axis : 2 * axis + 2]]
 
 
@@ -349,7 +349,7 @@ class Tile(Rearranges):
         x, times = present(inputs[0], "x"), integers(inputs[1], "multiples", 2)
         if len(times) != x.dim():
             raise ModelError(f"multiples {list(times)} do not fit rank {x.dim()}")
-        bounded(tuple(n * t for n, t in zip(x.shape, times, strict=True)))
+        bounded_for(x, tuple(n * t for n, t in zip(x.shape, times, strict=True)))
         return x.repeat(times)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from intact.ops.base import Activated, Padding, no_integers, same_padding
-from intact.ops.call import Activation, Call, Shape, activate, bounded, present
+from intact.ops.call import Activation, Call, Shape, activate, bounded_for, present
 
 #: Depth, height, width.
 Three: TypeAlias = tuple[int, int, int]
@@ -37,7 +37,7 @@ class Conv3D(Activated):
         bias = inputs[2] if len(inputs) > 2 else None
         if self.padding == "same":
             pads = [same_padding(x.shape[1 + i], w.shape[i], self.stride[i], self.dilation[i]) for i in (0, 1, 2)]
-            bounded((x.shape[0], *(n + sum(pair) for n, pair in zip(x.shape[1:4], pads, strict=True)), *x.shape[4:]))
+            bounded_for(x, (x.shape[0], *(n + sum(pair) for n, pair in zip(x.shape[1:4], pads, strict=True)), *x.shape[4:]))
             x = F.pad(x, (0, 0, *(p for pair in reversed(pads) for p in pair)))
         groups = max(x.shape[4] // max(w.shape[3], 1), 1)
         y = F.conv3d(x.permute(0, 4, 1, 2, 3), w.permute(4, 3, 0, 1, 2), bias, self.stride, 0, self.dilation, groups)
