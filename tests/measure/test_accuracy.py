@@ -160,6 +160,14 @@ def test_verdict_reads_well():
     assert str(accuracy.verdict(loss(0.5, 0.1, 0.9), 0.5)).startswith("inconclusive (the drop is at the limit")
 
 
+@pytest.mark.parametrize("n", [180, 600])
+def test_where_nothing_came_out_otherwise_no_more_samples_are_asked_for_than_it_takes(n):
+    asked = accuracy.verdict(accuracy.drop(*right(n, 0, 0, 0)), 0.5).needs_about_n
+    assert asked == 770
+    assert accuracy.verdict(accuracy.drop(*right(765, 0, 0, 0)), 0.5).status == "pass"
+    assert accuracy.verdict(accuracy.drop(*right(764, 0, 0, 0)), 0.5).status == "inconclusive"
+
+
 def test_the_number_of_samples_that_is_asked_for_decides():
     """With a true drop of 0.2 points and limit 0.5, the verdict on about as many samples as asked for is mostly pass."""
     rng = np.random.default_rng(1)

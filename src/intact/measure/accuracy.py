@@ -240,9 +240,9 @@ class Verdict:
 def verdict(loss: Measurement, limit: float) -> Verdict:
     """``pass`` if the whole interval is at most ``limit``, ``inconclusive`` if only the estimate is, else ``fail``.
 
-    The number of samples comes from an interval's width going with 1 / sqrt(n), the drop staying as measured. Worked:
-    0.3 [0.1, 0.6] on 1,000 samples, limit 0.5: the upper half 0.3 must shrink to 0.2, which takes 1,000 * (0.3 / 0.2)^2 =
-    2,250, said as 2,300.
+    The number of samples comes from an interval's width going with 1 / sqrt(n), the drop staying as measured; around nothing,
+    where no sample came out otherwise, with 1 / n. Worked: 0.3 [0.1, 0.6] on 1,000 samples, limit 0.5: the upper half 0.3 must
+    shrink to 0.2, which takes 1,000 * (0.3 / 0.2)^2 = 2,250, said as 2,300. 0 [-2.09, 2.09] on 180 takes 765, said as 770.
     """
     if loss.low is None or loss.high is None:
         return Verdict("inconclusive", limit, loss=loss)
@@ -253,7 +253,17 @@ def verdict(loss: Measurement, limit: float) -> Verdict:
     room, half = limit - loss.value, loss.high - loss.value
     if room <= 1e-9 * max(abs(limit), 1.0) or math.isinf(half):
         return Verdict("inconclusive", limit, loss=loss)
-    return Verdict("inconclusive", limit, _two_digits_up(max(loss.n * (half / room) ** 2, loss.n + 1)), loss)
+    alike = math.isclose(loss.n, around_nothing(half)) and room == limit
+    needed = around_nothing(room) if alike else loss.n * (half / room) ** 2
+    return Verdict("inconclusive", limit, _two_digits_up(max(needed, loss.n + 1)), loss)
+
+
+def around_nothing(high: float) -> float:
+    """How many samples it takes, when all come out alike, for the interval of a share or a drop to end at ``high`` per cent.
+
+    The intervals of Wilson and Tango around nothing end at z^2 / (n + z^2).
+    """
+    return _Z**2 * (100 / high - 1)
 
 
 def _two_digits_up(x: float) -> int:

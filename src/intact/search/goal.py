@@ -103,12 +103,10 @@ class Goal:
 
     def samples_for(self, count: int) -> int | None:
         """How many samples it takes to show a network that loses nothing to be within the limit, if ``count`` are too few."""
-        same = np.ones(count, np.bool_)
-        loss = accuracy.drop(same, same) if self.kind == "drop" else accuracy.share(~same, "", "")
-        if loss.high is None or loss.high <= self.limit:
-            return None
-        # The upper end of an interval around nothing goes with 1 / n.
-        return math.ceil(count * loss.high / self.limit) if self.limit > 0 else sys.maxsize
+        if self.limit <= 0:
+            return sys.maxsize
+        needed = math.ceil(accuracy.around_nothing(self.limit))
+        return needed if needed > count else None
 
 
 def _disagreement(float_outputs: Outputs, outputs: Outputs, samples: Samples, tasks: Mapping[str, Task] | None) -> Measurement:
