@@ -158,6 +158,50 @@ def test_no_signal_reaches_others(run, holds):
         run(body)
 
 
+@pytest.mark.parametrize("name", ["environ", "cmdline", "maps"])
+def test_nothing_is_read_of_the_process_that_started_it(run, holds, name):
+    """Its environment variables are the ones that are kept from the child."""
+    holds("writes")
+    body = f"""
+        import os
+        from pathlib import Path
+        def main(request, progress):
+            for own in ("/proc/self/{name}", "/proc/cpuinfo", "/proc/meminfo", os.__file__):
+                assert Path(own).read_bytes()
+            return {{"read": len(Path(f"/proc/{{os.getppid()}}/{name}").read_bytes())}}
+    """
+    with pytest.raises(ChildError, match="PermissionError"):
+        run(body)
+
+
+LEAVING = {
+    "a session": "os.setsid()",
+    "a group": "os.setpgid(0, 0)",
+    "a session of a grandchild": "subprocess.run(['sleep', '0'], start_new_session=True, check=True)",
+    "a limit of the parent's": "resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (9, 9))",
+}
+
+
+@pytest.mark.parametrize("how", LEAVING.values(), ids=LEAVING)
+def test_nothing_leaves_the_group_that_is_ended_as_a_whole(run, holds, how):
+    holds("network")
+    body = f"""
+        import os, resource, subprocess
+        def main(request, progress):
+            if os.fork() == 0:
+                try:
+                    {how}
+                except PermissionError:
+                    os._exit(7)
+                os._exit(0)
+            return {{"status": os.waitstatus_to_exitcode(os.wait()[1])}}
+    """
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert run(body) == {"status": 7}
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
+
+
 def test_no_secret_is_passed_on(run, monkeypatch):
     secrets = ("AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "GITHUB_TOKEN", "OPENAI_API_KEY", "SSH_AUTH_SOCK", "PATH_TO_KEY", "MY_PATH")
     for name in secrets:
