@@ -25,6 +25,7 @@ from intact.errors import OutputError
 _PREFIX: Final = "intact-scratch-"
 #: Beside another process that sweeps, a folder may have to be made again.
 _ATTEMPTS: Final = 100
+_USER: Final = getattr(os, "getuid", None)  # Windows has none
 #: What a disk says that is full, and one that fails or takes nothing.
 _NO_MORE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NOTHING: Final = frozenset({errno.EIO, errno.EROFS})
@@ -172,9 +173,9 @@ def _is_ours(path: Path) -> bool:
     about = path.lstat()
     if not stat.S_ISDIR(about.st_mode):
         return False
-    if os.name == "nt":  # the temporary files of a user are in a folder that is the user's own
+    if _USER is None:  # there the temporary files of a user are in a folder that is the user's own
         return True
-    return about.st_uid == os.getuid() and not stat.S_IMODE(about.st_mode) & 0o077
+    return about.st_uid == _USER() and not stat.S_IMODE(about.st_mode) & 0o077
 
 
 def _remove(path: Path, lock: locks.Lock | None) -> None:

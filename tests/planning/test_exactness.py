@@ -87,7 +87,7 @@ def test_an_input_type_that_would_round_ids_is_refused():
 
 def test_a_target_of_integers_says_that_ids_must_enter_as_integers():
     with pytest.raises(
-        UnsupportedError, match=r"CAST 't1' makes whole numbers of real ones.*let them enter the model as int32"
+        UnsupportedError, match=r"CAST 'x1' makes whole numbers of real ones.*let them enter the model as int32"
     ):
         intact.quantize(embedding(), data.arrays(ids()), target="mcu", measure=False)
 

@@ -148,7 +148,9 @@ def test_ops_of_one_name_are_numbered():
 
 
 def test_keep_float_that_matches_nothing_is_refused(net):
-    with pytest.raises(OptionError, match="'stem' matches no op; names are op kinds or output tensors such as 'x3'"):
+    with pytest.raises(
+        OptionError, match="'stem' matches no op; names are op kinds or output tensors, as intact inspect shows them, such as"
+    ):
         planned(net, keep_float=("stem",))
 
 

@@ -32,9 +32,9 @@ def test_a_search_keeps_its_own_samples_however_few_teach():
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"learning_samples": 0, "max_drop": 1.0}, "--learning-samples 0 must be at least 1; the default is 2000"),
+        ({"learning_samples": 0, "max_drop": 1.0}, "--learning-samples 0 must be at least 1, a whole number"),
         ({"label_weight": 1.5, "max_drop": 1.0}, "--label-weight 1.5 must be from 0 .* to 1; the default is 0.1"),
-        ({"label_weight": float("nan"), "max_drop": 1.0}, "--label-weight nan must be from 0"),
+        ({"label_weight": float("nan"), "max_drop": 1.0}, "--label-weight nan must be a finite number"),
         (
             {"learning_samples": 100},
             "--learning-samples is for remedies that are named and for limits; type --remedies or a limit",

@@ -99,7 +99,7 @@ def test_a_metric_that_gives_no_number_is_refused_before_the_remedies(metric, li
 
 def test_a_named_metric_that_has_no_value_is_refused_before_the_remedies(monkeypatch):
     monkeypatch.setattr("intact.run.quantize.Job._recover", never)
-    with pytest.raises(DataError, match="--metric auc needs samples that are positive"):
+    with pytest.raises(OptionError, match=r"--metric auc needs samples that are positive .* --max-drop 1 without --metric"):
         intact.quantize(mobile(), intact.data.arrays(images(64), np.zeros(64, np.int64)), metric="auc")
 
 

@@ -23,9 +23,15 @@ MODULES = ("resource", "fcntl", "pwd", "grp", "termios", "pty", "select", "selec
 #: Runs at the start of every interpreter that finds it, children too.
 SITE = f"""
 import os, signal, subprocess, sys, threading
+import filelock
+class Held:  # instead of a lock of filelock's, whose code for Windows runs there alone
+    def __init__(self, path, **options): self.path = path
+    def acquire(self, **options): self.file = open(self.path, "w")
+    def release(self): self.file.close()
 really = (os.kill, int(signal.SIGKILL))
 if os.environ["TZ"] == "windows":
     sys.platform = "win32"
+    filelock.FileLock = Held
     subprocess.Popen.kill = lambda process: process.poll() is None and really[0](process.pid, really[1])  # TerminateProcess
     for line in {HIDDEN!r}.split("\\n"):
         module, _, names = line.strip().partition(": ")
