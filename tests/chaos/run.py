@@ -91,6 +91,8 @@ def main():
     parser.add_argument("--keep", type=Path)
     args = parser.parse_args()
     began, done, wrong, kept = time.monotonic(), Counter(), [], Counter()
+    if args.keep is not None:
+        args.keep.mkdir(parents=True, exist_ok=True)
     root = Path(tempfile.mkdtemp(prefix="chaos-", dir=args.keep))  # by hand: forks must not take it away at their end
     chosen = [(case, happen) for case, happen in all_cases(args, root) if args.kind in case.kind]
     random.Random(args.seed).shuffle(chosen)  # so that the first are of every kind

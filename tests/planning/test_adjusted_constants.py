@@ -289,8 +289,13 @@ ROW = {"id": 1, "name": "x", "dtype": "int8", "scale": [1.0], "zero_point": 0, "
                 {"id": 1, "name": "x", "dtype": "int8", "scale": [1.0], "zero_point": 0, "axis": 0.0, "range": None, "why": ""}
             ]
         },
+        {
+            "tensors": [
+                {"id": 1, "name": "x", "dtype": "int8", "scale": [1.0], "zero_point": 0, "axis": None, "range": [], "why": ""}
+            ]
+        },
     ],
-    ids=["name", "no remedy", "scheme", "target", "type", "axis"],
+    ids=["name", "no remedy", "scheme", "target", "type", "axis", "range"],
 )
 def test_a_damaged_plan_is_no_plan(change):
     document = json.loads(Plan("int8", "cpu", {}).to_json()) | change

@@ -42,13 +42,15 @@ def converted(script: str, request: Mapping[str, Any], what: str, extra: str) ->
             raise UnsupportedError(str(answer["refused"]))
         if not out.is_file():
             raise ChildError(f"{what} failed: the converter wrote nothing")
-        return ordered(out.read_bytes(), answer.get("inputs"), answer.get("outputs"))
+        try:
+            return ordered(out.read_bytes(), answer.get("inputs"), answer.get("outputs"))
+        except Exception as error:  # it was near a stranger's file, and so its answer is not trusted either
+            raise ChildError(f"{what} failed: the converter wrote no sound .tflite") from error
 
 
 def _confinement(source: Path, folder: Path) -> Confinement:
     """A converter writes into ``folder``, and takes memory by the size of what it converts."""
-    files = source.rglob("*") if source.is_dir() else [source]
-    size = sum(file.stat().st_size for file in files if file.is_file())
+    size = sum(map(_size, source.rglob("*") if source.is_dir() else [source]))
     return Confinement(
         writes=(folder,),
         memory=min(Confinement().memory, _MEMORY + _COPIES * size),
@@ -56,3 +58,11 @@ def _confinement(source: Path, folder: Path) -> Confinement:
         file_bytes=_LARGEST_FILE,
         watched=(source.parent, Path.cwd()),
     )
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; none of a folder, and of a link that leads nowhere: who reads it says so."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0

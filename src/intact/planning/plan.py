@@ -171,7 +171,7 @@ class Plan:
                 adjusted=adjusted,
                 network=str(document.get("network", "")),
             )
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise OptionError(f"not a plan that Intact wrote ({error!r}); give --plan a plan.json from a run folder") from error
 
     @staticmethod
