@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from intact import reading
 from intact.errors import ModelError, UnsupportedError
 from intact.formats.tflite import flatbuffer
 from intact.runtime.scripts import zips
@@ -64,9 +66,9 @@ def is_tflite(path: Path) -> bool:
     if path.suffix.lower() == ".tflite":
         return True
     try:
-        with path.open("rb") as file:
+        with reading.opened(path, ModelError) as file:
             return file.read(8)[4:] == _TFLITE
-    except OSError:  # said when it is read
+    except ModelError:  # said when it is read
         return False
 
 
@@ -77,18 +79,13 @@ def check_tflite(path: Path) -> Path:
 
 
 def _openable(path: Path) -> Path:
-    try:
-        if path.is_dir():
-            raise ModelError("it is a folder, not a file")
-        if path.exists() and not path.is_file():
-            raise ModelError("it is a pipe, a device or a socket, not a file; save what comes out of it first")
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise ModelError("the file is empty")
-    except FileNotFoundError:
-        raise ModelError("there is no such file; check the path") from None
-    except OSError as error:
-        raise ModelError(f"the file cannot be read ({error.strerror or error})") from error
+    if os.path.isdir(path):  # noqa: PTH112  # says no where the system lets nobody look
+        raise ModelError("it is a folder, not a file")
+    if not os.path.lexists(path):
+        raise ModelError("there is no such file; check the path")
+    with reading.opened(path, ModelError) as file:
+        if not file.read(1):
+            raise ModelError("the file is empty")
     return path
 
 
