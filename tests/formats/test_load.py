@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import intact
 from intact.errors import IntactError, ModelError, OptionError, UnsupportedError
 from intact.formats import tflite
 from intact.formats.load import load, to_float_tflite
@@ -89,7 +90,7 @@ def test_objects_that_are_no_models(source, message):
 @pytest.mark.parametrize("suffix", ["tflite", "keras", "h5", "pt2"])
 def test_a_pipe_with_the_name_of_a_model(tmp_path, suffix):
     os.mkfifo(tmp_path / f"model.{suffix}")
-    with pytest.raises(ModelError, match="it is a pipe, a device or a socket, not a file"):
+    with pytest.raises(ModelError, match="is a named pipe, not a file"):
         load(tmp_path / f"model.{suffix}")
 
 
@@ -106,6 +107,16 @@ def test_a_huge_file_without_the_mark_is_refused_by_its_first_bytes(tmp_path, mo
     monkeypatch.setattr(type(path), "read_bytes", lambda _: pytest.fail("all of it was read"))
     with pytest.raises(ModelError, match="lacks the mark TFL3"):
         load(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes among its files")
+@pytest.mark.parametrize("name", ["model", "model.tflite"])
+def test_a_pipe_is_not_opened_to_see_what_it_is(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ModelError, match=r"model(\.tflite)?: is a named pipe, not a file"):
+        intact.evaluate(tmp_path / name, np.zeros((4, 3), np.float32))
+    with pytest.raises(ModelError, match=r"model(\.tflite)?: is no file, but a folder, a pipe or a device"):
+        tflite.read(tmp_path / name)
 
 
 def test_a_folder_that_is_no_saved_model(tmp_path):

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import intact
 from intact.cli.app import app
-from intact.errors import DataError, OptionError
+from intact.errors import DataError, ModelError, OptionError
 from intact.formats import tflite
 from intact.measure.pairing import pair_inputs, pair_outputs, renamed
 from intact.ops.elementwise import Sub
@@ -187,6 +187,12 @@ def test_a_tflite_by_another_name_is_one(files, tmp_path, name):
     (tmp_path / "weights.bin").write_bytes((files / "float.tflite").read_bytes())
     data = ["--data", files / "val.npz"] if name == "evaluate" else []
     assert command(name, tmp_path / "weights.bin", *data, "--quiet") == (0, "")
+
+
+@pytest.mark.parametrize("name", ["gone.tflite", "gone.keras", "gone"])
+def test_a_file_that_is_not_there(tmp_path, name):
+    with pytest.raises(ModelError, match=rf"{name}: there is no such file"):
+        intact.evaluate(tmp_path / name, np.zeros((4, 3), np.float32))
 
 
 def test_input_shape_is_for_keras_models(files):

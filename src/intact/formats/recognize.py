@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from intact import reading
 from intact.errors import ModelError, UnsupportedError
 from intact.formats.tflite import flatbuffer
 from intact.runtime.scripts import zips
@@ -44,14 +45,13 @@ _SUPERBLOCK: Final = 52
 
 def check(path: Path) -> Path:
     """``path``, when it looks like a model that Intact reads. Raises ModelError or UnsupportedError."""
-    with _told():
-        is_folder, is_there = path.is_dir(), path.exists()
-        if is_folder and not (path / "saved_model.pb").is_file():
+    # os.path says no where a name is none that a file can have, or the system lets nobody look.
+    if os.path.isdir(path):  # noqa: PTH112
+        if not os.path.isfile(path / "saved_model.pb"):  # noqa: PTH113
             raise ModelError(f"it is a folder, but no TensorFlow SavedModel: it holds no saved_model.pb; give {ACCEPTED}")
-    if is_folder:
         return path
     suffix = path.suffix.lower()
-    if is_there and suffix in REFUSED:
+    if os.path.exists(path) and suffix in REFUSED:  # noqa: PTH110
         raise UnsupportedError(REFUSED[suffix])
     _openable(path)
     if suffix not in _CHECKS:
@@ -67,9 +67,9 @@ def is_tflite(path: Path) -> bool:
     if path.suffix.lower() == ".tflite":
         return True
     try:
-        with path.open("rb") as file:
+        with reading.opened(path, ModelError) as file:
             return file.read(8)[4:] == _TFLITE
-    except (OSError, ValueError):  # said when it is read
+    except ModelError:  # said when it is read
         return False
 
 
@@ -79,26 +79,14 @@ def check_tflite(path: Path) -> Path:
     return path
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """What the file system says of a path, in a sentence."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise ModelError("there is no such file; check the path") from None
-    except (OSError, ValueError) as error:  # ValueError: no file can be called so
-        raise ModelError(f"the file cannot be read ({getattr(error, 'strerror', None) or error})") from error
-
-
 def _openable(path: Path) -> Path:
-    with _told():
-        if path.is_dir():
-            raise ModelError("it is a folder, not a file")
-        if path.exists() and not path.is_file():
-            raise ModelError("it is a pipe, a device or a socket, not a file; save what comes out of it first")
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise ModelError("the file is empty")
+    if os.path.isdir(path):  # noqa: PTH112
+        raise ModelError("it is a folder, not a file")
+    if not os.path.lexists(path):
+        raise ModelError("there is no such file; check the path")
+    with reading.opened(path, ModelError) as file:
+        if not file.read(1):
+            raise ModelError("the file is empty")
     return path
 
 

@@ -42,7 +42,8 @@ def opened(
         path = folder / f"{number}" / f"{Path(name).name}.tflite"
         source = source.model if isinstance(source, Result) else source  # noqa: PLW2901  # what is in it
         if isinstance(source, (str, Path)) and recognize.is_tflite(Path(source)):
-            path = Path(source)
+            with located(name):
+                path = recognize.check_tflite(Path(source))
         else:
             path.parent.mkdir()
             example = None if data is None else example_for(source, data.examples)

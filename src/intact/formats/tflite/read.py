@@ -54,6 +54,8 @@ def read(source: Path | bytes, *, kernels: bool = True) -> Graph:
         return _parse(source, kernels)
     with located(str(source)):
         try:
+            if source.exists() and not source.is_file():
+                raise ModelError("is no file, but a folder, a pipe or a device; give the file")
             data = source.read_bytes()
         except FileNotFoundError:
             raise ModelError("there is no such file; check the path") from None
