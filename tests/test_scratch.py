@@ -103,10 +103,10 @@ def test_only_its_own_is_swept(place, monkeypatch):
     others.mkdir(mode=0o700)
     (others / locks.NAME).touch()
     user = os.getuid()
-    monkeypatch.setattr(os, "getuid", lambda: user + 1)
+    monkeypatch.setattr(scratch, "_USER", lambda: user + 1)
     scratch._sweep(place)
     assert others.exists()
-    monkeypatch.setattr(os, "getuid", lambda: user)
+    monkeypatch.setattr(scratch, "_USER", lambda: user)
     scratch._sweep(place)
     assert not others.exists()
 

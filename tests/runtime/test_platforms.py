@@ -113,6 +113,7 @@ def answers(request, tmp_path_factory):
     (folder / "sitecustomize.py").write_text(SITE)
     (folder / "script.py").write_text(SCRIPT)
     (folder / "written").mkdir()
+    (folder / "temporary").mkdir()
     for name in ("taskkill", "taskkill.exe"):
         (folder / name).write_text(TASKKILL.format(python=f"{sys.executable} -IS", noted=str(folder / "tool")))
         (folder / name).chmod(0o755)
@@ -122,6 +123,7 @@ def answers(request, tmp_path_factory):
         "PATH": os.pathsep.join([str(folder), os.environ["PATH"]]),
         "PATHEXT": ".exe",
         "HF_TOKEN": "secret",
+        "TMPDIR": str(folder / "temporary"),  # its locks hold nothing, and what nobody holds is swept
     }
     command = [sys.executable, "-c", PARENT, str(folder / "script.py"), str(folder / "written" / "pid")]
     run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
