@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 import struct
+import tempfile
+from functools import cache
+from pathlib import Path
 from typing import Final
 
 #: Numbers that sizes, counts and offsets are hostile with, of up to 32 bits.
@@ -11,13 +14,26 @@ HOSTILE: Final = (0, 1, 2, 3, 7, 127, 255, 256, 2**15 - 1, 2**15, 2**16 - 1, 2**
 _FORMATS: Final = ("<H", ">H", "<I", ">I", "B")
 
 
+def seeds_folder(kind: str) -> Path:
+    """Where the seeds of a kind are made, gone with this process."""
+    return Path(_made(kind).name)
+
+
+@cache
+def _made(kind: str) -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix=f"fuzz-seeds-{kind}-")
+
+
 def few(draw: random.Random) -> int:
     """How many changes a mutant has."""
     return draw.choice((1, 1, 1, 2, 2, 3, 5))
 
 
-def other_bytes(data: bytes, draw: random.Random, first: int | None = None) -> bytes:
-    """``data`` with a few changes anywhere, or among its ``first`` bytes: bits, numbers, stretches gone, doubled or put in."""
+def other_bytes(data: bytes, draw: random.Random, first: int | None = None, *, words: bool = False) -> bytes:
+    """``data`` with a few changes anywhere, or among its ``first`` bytes: bits, numbers, stretches gone, doubled or put in.
+
+    ``words``: numbers are put at multiples of four bytes, and have as many, as in flatbuffers.
+    """
     made = bytearray(data)
     for _ in range(few(draw)):
         if len(made) < 16:
@@ -37,7 +53,7 @@ def other_bytes(data: bytes, draw: random.Random, first: int | None = None) -> b
             case 6:
                 made[at:at] = made[at : at + draw.randrange(1, 200)] * draw.choice((1, 2, 1000))
             case _:
-                layout = draw.choice(_FORMATS)
-                size = struct.calcsize(layout)
-                struct.pack_into(layout, made, min(at, len(made) - size), draw.choice(HOSTILE) % (1 << (8 * size)))
+                layout = "<I" if words else draw.choice(_FORMATS)
+                size, place = struct.calcsize(layout), at & ~3 if words else at
+                struct.pack_into(layout, made, min(place, len(made) - size), draw.choice(HOSTILE) % (1 << (8 * size)))
     return bytes(made)

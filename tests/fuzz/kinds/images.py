@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import struct
-import tempfile
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 from harness import Kind
-from mutations import HOSTILE, few, other_bytes
+from mutations import HOSTILE, few, other_bytes, seeds_folder
 from PIL import Image, PngImagePlugin, features
 
 from intact import data
@@ -29,14 +28,9 @@ _CHUNKS: Final = tuple(b"IHDR PLTE IDAT tRNS iCCP zTXt tEXt iTXt eXIf acTL fcTL 
 
 
 @cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="fuzz-seeds-")
-
-
-@cache
 def seeds() -> Sequence[Path]:
     """Small images of each format, in the modes and with the companions that it can have."""
-    folder, rng = Path(_folder().name), np.random.default_rng(0)
+    folder, rng = seeds_folder("images"), np.random.default_rng(0)
     rgb = Image.fromarray(rng.integers(0, 256, (_SIDE, _SIDE, 3), np.uint8))
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a picture"

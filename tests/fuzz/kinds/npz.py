@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import random
 import struct
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from functools import cache
@@ -14,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 from harness import Kind
-from mutations import HOSTILE, few, other_bytes
+from mutations import HOSTILE, few, other_bytes, seeds_folder
 
 from intact import data
 from intact.data.spec import InputSpec
@@ -31,14 +30,9 @@ _TYPES: Final = (
 
 
 @cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="fuzz-seeds-")
-
-
-@cache
 def seeds() -> Sequence[Path]:
     """Arrays of both kinds of file as numpy writes them, small ones and some that go to disk."""
-    folder, rng = Path(_folder().name), np.random.default_rng(0)
+    folder, rng = seeds_folder("npz"), np.random.default_rng(0)
     x, y = rng.random((6, 4, 4, 3), np.float32), np.arange(6) % 3
     large = np.zeros((6000, 4, 4, 3), np.float32)
     arrays: dict[str, dict[str, Any]] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Final
 
 import numpy as np
 from harness import Kind
-from mutations import few, other_bytes
+from mutations import few, other_bytes, seeds_folder
 from PIL import Image
 
 from intact import data
@@ -34,14 +33,9 @@ _TEXTS: Final = (
 
 
 @cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="fuzz-seeds-")
-
-
-@cache
 def seeds() -> Sequence[Path]:
     """Tables with each delimiter, and descriptions of detectors beside their images."""
-    folder, rng = Path(_folder().name), np.random.default_rng(0)
+    folder, rng = seeds_folder("tables"), np.random.default_rng(0)
     rows = [[*(f"{value:.3f}" for value in rng.random(3)), ("cat", "dog", "cow")[n % 3]] for n in range(12)]
     for name, mark in (("comma.csv", ","), ("semicolon.csv", ";"), ("tab.tsv", "\t"), ("bar.csv", "|")):
         lines = [mark.join(row) for row in [["a", "b", "c", "label"], *rows]]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import struct
-import tempfile
 from collections.abc import Sequence
 from functools import cache
 from math import prod
@@ -16,6 +14,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from harness import Kind
+from mutations import few, other_bytes, seeds_folder
 from op_cases import CASES, graph_of
 
 from intact.data import Samples, partition, samples_from
@@ -55,7 +54,7 @@ def seeds() -> Sequence[Path]:
     found = sorted(TESTS.glob("*/*.tflite"))
     shared = Path(os.environ.get("INTACT_SHARED", TESTS.parents[1] / "shared"))
     found += sorted(shared.glob("models/*.tflite")) + sorted(shared.glob("cases/*/*.tflite"))
-    folder = Path(_folder().name)
+    folder = seeds_folder("tflite")
     small = [path for path in found if path.stat().st_size <= _SMALL]
     for n, case in enumerate(CASES):
         small.append(folder / f"case{n}.tflite")
@@ -66,11 +65,6 @@ def seeds() -> Sequence[Path]:
                 small.append(folder / f"{path.stem}{n}.tflite")
                 small[-1].write_bytes(piece)
     return small
-
-
-@cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="fuzz-seeds-")
 
 
 def _pieces(data: bytes) -> list[bytes]:
@@ -120,46 +114,19 @@ def mutate(seed: Path, draw: random.Random, folder: Path) -> Path:
     """A mutant of what the file says, two times in three, else of its bytes."""
     data, out = seed.read_bytes(), folder / "mutant.tflite"
     changed = None if draw.random() < 1 / 3 else another_structure(data, draw)
-    out.write_bytes(_other_bytes(data, draw) if changed is None else changed)
+    out.write_bytes(other_bytes(data, draw, words=True) if changed is None else changed)
     return out
-
-
-def _other_bytes(data: bytes, draw: random.Random) -> bytes:
-    made = bytearray(data)
-    for _ in range(_few(draw)):
-        if len(made) < 16:
-            break
-        at = draw.randrange(len(made))
-        match draw.randrange(8):
-            case 0 | 1:
-                made[at] ^= 1 << draw.randrange(8)
-            case 2:
-                made[at] = draw.randrange(256)
-            case 3:
-                del made[at:]
-            case 4:
-                made[at:at] = draw.randbytes(draw.randrange(1, 9))
-            case 5:
-                del made[at : at + draw.randrange(1, 9)]
-            case _:
-                place = min(at & ~3, len(made) - 4)
-                struct.pack_into("<I", made, place, draw.choice(HOSTILE) & 0xFFFFFFFF)
-    return bytes(made)
 
 
 def another_structure(data: bytes, draw: random.Random) -> bytes | None:
     """None where what the file says cannot be taken apart, or no longer be put together."""
     try:
         model = schema.ModelT.InitFromPackedBuf(data, 0)
-        for _ in range(_few(draw)):
+        for _ in range(few(draw)):
             draw.choice(_CHANGES)(model, draw)
         return _packed(model)
     except Exception:  # the schema's own code raises whatever it likes for hostile files and values
         return None
-
-
-def _few(draw: random.Random) -> int:
-    return draw.choice((1, 1, 1, 2, 2, 3, 5))
 
 
 def _graph(model: Any, draw: random.Random) -> Any:
