@@ -6,15 +6,13 @@ enormous that holds nothing. Runs in a child process, by plain name: a damaged f
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 #: What h5py makes: without types here, as it is imported only when called.
 Foreign: TypeAlias = Any
 
-#: Bytes that any file may unpack to, and how many times its own size comes on top.
-_FREE: Final = 64 << 20
-_RATIO: Final = 20
 _MOST_OBJECTS: Final = 500_000
 
 
@@ -28,7 +26,7 @@ def check(path: Path) -> None:
 
     try:
         with h5py.File(path, "r") as file:
-            _walk(file, _FREE + _RATIO * path.stat().st_size)
+            _walk(file, importlib.import_module("zips").in_proportion(path.stat().st_size))
     except UnsoundError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, SystemError, OverflowError, AttributeError) as error:

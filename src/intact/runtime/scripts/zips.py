@@ -45,12 +45,17 @@ def opened(source: Path | IO[bytes], *, ratio: int = _RATIO) -> Iterator[zipfile
     try:
         with zipfile.ZipFile(source) as archive:
             size = source.stat().st_size if isinstance(source, Path) else source.seek(0, 2)
-            _check(archive.infolist(), _FREE + ratio * size)
+            _check(archive.infolist(), in_proportion(size, ratio))
             yield archive
     except _NOT_WHOLE as error:
         if isinstance(error, OSError) and error.errno in _FULL:
             raise
         raise UnsoundError(" ".join(str(error).split())[:200] or type(error).__name__) from error
+
+
+def in_proportion(size: int, ratio: int = _RATIO) -> int:
+    """The most bytes that a file of ``size`` bytes may unpack to."""
+    return _FREE + ratio * size
 
 
 def read(archive: zipfile.ZipFile, name: str) -> bytes:
