@@ -52,6 +52,24 @@ def test_broken_files_of_each_kind(tmp_path, suffix, data, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["model.tflite", "model.keras", "model.h5", "model.pt2", "folder/variables/variables.data"])
+def test_a_file_that_claims_more_than_a_model_may_have_is_not_read(tmp_path, name):
+    """Sparse: it takes no room on the disk, and would be read as large as it claims to be."""
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\x1c\0\0\0TFL3" + bytes(64))
+    (tmp_path / "folder/saved_model.pb").parent.mkdir(exist_ok=True)
+    (tmp_path / "folder/saved_model.pb").write_bytes(b"\x08\x01")
+    try:
+        os.truncate(path, 1 << 40)
+    except OSError:
+        pytest.skip("this file system holds no sparse file of a terabyte")
+    given = tmp_path / "folder" if "/" in name else path
+    for use in (load, lambda source: intact.quantize(source, {"x": np.zeros((8, 4), np.float32)}), intact.evaluate):
+        with pytest.raises(IntactError, match=r"1,099,511,627,77\d bytes, and a model has at most [28],"):
+            use(given) if use is not intact.evaluate else use(given, {"x": np.zeros((8, 4), np.float32)})
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

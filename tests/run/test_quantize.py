@@ -12,6 +12,7 @@ from plans import planned
 from typer.testing import CliRunner
 
 import intact
+from intact import files
 from intact.cli.app import app
 from intact.errors import OptionError, OutputError, UnsupportedError
 from intact.formats import tflite
@@ -341,6 +342,20 @@ def test_save_run_writes_what_the_command_writes(folder, tmp_path):
     assert called["result.md"] == result.files()["result.md"]
 
 
+def test_a_model_file_that_goes_while_it_is_worked_on_costs_nothing(folder, tmp_path):
+    """Its bytes are told by what they were when the work began."""
+    model = tmp_path / "net.tflite"
+    shutil.copy(folder / "net.tflite", model)
+
+    def progress(stage, done, total):
+        if stage == "read samples":
+            model.unlink(missing_ok=True)
+
+    result = intact.quantize(str(model), str(folder / "val.npz"), progress=progress)
+    assert not model.exists()
+    assert result.about["source"]["sha256"] == result.job["model"] == files.sha256(folder / "net.tflite")
+
+
 def test_save_run_replaces_nothing_unless_told_to(result, tmp_path):
     result.save_run(str(tmp_path / "run"))
     before = (tmp_path / "run" / "result.json").stat().st_mtime_ns
@@ -371,7 +386,8 @@ def test_save_run_without_figures(tmp_path):
 def test_a_saved_model_that_changed_is_another_job(tmp_path):
     for value in (b"1", b"2"):
         (tmp_path / "model" / "variables").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "model" / "saved_model.pb").write_bytes(b"same")
         (tmp_path / "model" / "variables" / "data").write_bytes(value)
-        assert run_folder._contents(tmp_path / "model") == run_folder._contents(str(tmp_path / "model"))
-        (tmp_path / value.decode()).write_text(run_folder._contents(tmp_path / "model"))
+        assert run_folder.sha256_of(tmp_path / "model") == run_folder.sha256_of(str(tmp_path / "model"))
+        (tmp_path / value.decode()).write_text(run_folder.sha256_of(tmp_path / "model"))
     assert (tmp_path / "1").read_text() != (tmp_path / "2").read_text()

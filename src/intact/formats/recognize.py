@@ -38,6 +38,9 @@ REFUSED: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 _TFLITE: Final = b"TFL3"  # at byte 4
+#: Bytes of a model at most, in all its files: they may hold the largest network several times over, and a sparse file, which
+#: claims more than is written, is read, and unpacked, as large as it claims to be.
+_LARGEST: Final = 4 * flatbuffer.LARGEST
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 #: Bytes in which every version of its superblock says where the file ends.
 _SUPERBLOCK: Final = 52
@@ -49,11 +52,13 @@ def check(path: Path) -> Path:
     if os.path.isdir(path):  # noqa: PTH112
         if not os.path.isfile(path / "saved_model.pb"):  # noqa: PTH113
             raise ModelError(f"it is a folder, but no TensorFlow SavedModel: it holds no saved_model.pb; give {ACCEPTED}")
+        flatbuffer.check_size(sum(held.stat().st_size for held in path.rglob("*") if held.is_file()), _LARGEST)
         return path
     suffix = path.suffix.lower()
     if os.path.exists(path) and suffix in REFUSED:  # noqa: PTH110
         raise UnsupportedError(REFUSED[suffix])
     _openable(path)
+    flatbuffer.check_size(path.stat().st_size, flatbuffer.LARGEST if suffix == ".tflite" else _LARGEST)
     if suffix not in _CHECKS:
         raise UnsupportedError(
             f"{f'a {suffix} file' if suffix else 'a file without a suffix'} is no known model; give {ACCEPTED}"
@@ -75,7 +80,8 @@ def is_tflite(path: Path) -> bool:
 
 def check_tflite(path: Path) -> Path:
     """``path``, when it holds a .tflite whose every offset leads somewhere, whatever it is called."""
-    _tflite(_openable(path))
+    flatbuffer.check_size(_openable(path).stat().st_size, flatbuffer.LARGEST)
+    _tflite(path)
     return path
 
 

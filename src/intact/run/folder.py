@@ -24,7 +24,8 @@ from typing import Any, Final, NoReturn, final
 import numpy as np
 
 from intact import files, locks, reading, spool
-from intact.errors import DataError, MissingExtraError, ModelError, OptionError, OutputError, UnsupportedError
+from intact.errors import DataError, MissingExtraError, ModelError, OptionError, OutputError, UnsupportedError, located
+from intact.formats import recognize
 from intact.installed import __version__ as version
 from intact.planning.plan import Plan
 from intact.progress import Progress, silent, unheard
@@ -203,7 +204,7 @@ def job(  # noqa: PLR0913  # all by keyword
     """What a run is started with, as JSON has it: all that decides what comes out. What is no path is not told apart."""
     return {
         "version": version,
-        "model": _contents(model),
+        "model": sha256_of(model),
         "data": _place(data),
         "eval": _place(evaluation),
         "settings": asdict(settings) | {"keep_float": list(settings.keep_float)},
@@ -213,12 +214,15 @@ def job(  # noqa: PLR0913  # all by keyword
     }
 
 
-def _contents(model: object) -> str | None:
-    """SHA-256 of a file or folder."""
-    try:
-        return files.sha256(Path(model)) if isinstance(model, (str, Path)) else None
-    except OSError as error:
-        raise ModelError(f"{model} cannot be read ({error.strerror or error})") from error
+def sha256_of(model: object) -> str | None:
+    """SHA-256 of a file or folder, if it is one that holds a model: a pipe would be waited for, and a huge file read."""
+    if not isinstance(model, (str, Path)):
+        return None
+    with located(str(model)):
+        try:
+            return files.sha256(recognize.check(Path(model)))
+        except OSError as error:
+            raise ModelError(f"cannot be read ({error.strerror or error})") from error
 
 
 def _place(data: object) -> str | None:

@@ -46,7 +46,7 @@ from intact.rewrite.lowerings import lower
 from intact.run import findings, limits, options
 from intact.run.advice import what_helps
 from intact.run.as_planned import Start, mend_and_plan, ranges_taken, replayed
-from intact.run.folder import RunFolder, Work
+from intact.run.folder import RunFolder, Work, sha256_of
 from intact.run.folder import job as described
 from intact.run.recover import Recovery, recover, remedied, replayed_network
 from intact.run.result import Result
@@ -129,17 +129,18 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
         reporting = None if evaluation is None else samples_of.samples_from(evaluation, "evaluation")
         work = Work(RunFolder(folder), progress or silent)
         job = Job(model, samples, reporting, settings, replaying, measured_by, work)
-        result = job.run(measure=measure)
-        read_as = samples_of.Preprocessing().to_json() if isinstance(data, (str, Path)) else None  # as load takes a path
-        started_with = described(
+        started_with = described(  # before the work: the files may change, or go, meanwhile
             model=model,
             data=data,
             evaluation=evaluation,
             settings=settings,
-            preprocessing=read_as or result.about["samples"]["preprocessing"],
+            preprocessing=samples_of.Preprocessing().to_json(),  # as load takes a path
             label=None,
             plan=replaying,
         )
+        result = job.run(measure=measure)
+        if not isinstance(data, (str, Path)):
+            started_with["preprocessing"] = result.about["samples"]["preprocessing"]
         return replace(result, job=started_with)
 
 
@@ -173,6 +174,7 @@ class Job:
 
     def run(self, *, measure: bool = True) -> Result:
         """All steps. What the folder holds already is not done again."""
+        given = sha256_of(self.model)  # before the work, as the file may change, or go, meanwhile
         source, start, parts = self.start(measure=measure)
         recovery = self._recover(start, parts, source)
         graph = recovery.network.reference
@@ -211,7 +213,7 @@ class Job:
             taken=recovery.taken,
             steps=(*ranges_taken(plan), *recovery.network.log),
             verdict=verdict,
-            about=self._about(source, written, parts),
+            about=self._about(given, source, written, parts),
         )
 
     def start(self, *, measure: bool = False) -> tuple[Path, Start, Parts]:
@@ -344,12 +346,12 @@ class Job:
 
         return self.work.folder.arrays(f"outputs of {name}", make)
 
-    def _about(self, source: Path, written: Path, parts: Parts) -> dict[str, Any]:
+    def _about(self, given: str | None, source: Path, written: Path, parts: Parts) -> dict[str, Any]:
         path = Path(self.model) if isinstance(self.model, (str, Path)) else None
         return {
             "source": {
                 "name": type(self.model).__name__ if path is None else path.name,
-                "sha256": files.sha256(path) if path is not None and path.is_file() else files.sha256(source),
+                "sha256": given or files.sha256(source),
                 "float_tflite_sha256": files.sha256(source),
             },
             "model": {"sha256": files.sha256(written), "bytes": written.stat().st_size},

@@ -93,6 +93,14 @@ _TABLE: Final = 8
 #: Lists may be shared, but what all of them hold together is not many times the file: it is read as often as it is named.
 _SHARED: Final = 16
 _FEW: Final = 1 << 20
+#: Bytes of a .tflite: its offsets reach 2 GiB.
+LARGEST: Final = 2 << 30
+
+
+def check_size(size: int, most: int = LARGEST) -> None:
+    """Raises ModelError where a model of ``size`` bytes is none: before it is read, as it may not fit memory."""
+    if size > most:
+        raise ModelError(f"is {size:,} bytes, and a model has at most {most:,}; give the model alone")
 
 
 def check_mark(data: bytes) -> None:

@@ -56,6 +56,7 @@ def read(source: Path | bytes, *, kernels: bool = True) -> Graph:
         try:
             if source.exists() and not source.is_file():
                 raise ModelError("is no file, but a folder, a pipe or a device; give the file")
+            flatbuffer.check_size(source.stat().st_size)
             data = source.read_bytes()
         except FileNotFoundError:
             raise ModelError("there is no such file; check the path") from None
