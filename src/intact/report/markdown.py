@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from intact.report import figures
 from intact.report.numbers import interval, number
 from intact.wording import shown
 
@@ -22,7 +23,13 @@ def to_markdown(document: Mapping[str, Any]) -> str:
     loader = PackageLoader("intact", "report")
     environment = Environment(loader=loader, undefined=StrictUndefined, autoescape=False, finalize=_literal)
     environment.filters |= {"number": number, "interval": lambda m: interval(m["low"], m["high"])}
-    return environment.get_template("result.md.j2").render(**document) + "\n"
+    said = {
+        "sentence": figures.sentence(document),
+        "rows": figures.criteria(document),
+        "five": figures.five(document),
+        "acceptance": document.get("acceptance"),  # of an older run there is none
+    }
+    return environment.get_template("result.md.j2").render(**{**document, **said}) + "\n"
 
 
 def _literal(value: object) -> object:
