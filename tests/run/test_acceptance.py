@@ -236,6 +236,15 @@ def test_terminal_markdown_and_json_say_the_same(ran):
     assert to_markdown(record) == markdown
 
 
+def test_every_figure_can_be_asked_for_by_its_name(ran):
+    *_, record = ran
+    for m in record["measurements"]:
+        unit = {"bytes": "B", "ms": "ms", "%": "%"}.get(m["unit"], "")
+        asked = parse(f"{m['of']} {m['name']} >= 1 {unit}")
+        assert (asked.figure, asked.of) == (m["name"], m["of"])
+        assert asked.unit == (m["unit"] if "stored numbers" not in m["unit"] else "")
+
+
 def test_all_figures_are_told_on_demand(ran):
     done, _, record = ran
     for m in record["measurements"]:
