@@ -78,3 +78,8 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 def to_json(document: dict[str, Any]) -> str:
     """The record as text, two spaces deep, NaN-free."""
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def compact(document: Mapping[str, Any]) -> bytes:
+    """A long document for machines: JSON in one line, NaN-free, as UTF-8."""
+    return json.dumps(_plain(document), separators=(",", ":"), allow_nan=False).encode()

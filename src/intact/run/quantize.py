@@ -46,6 +46,8 @@ from intact.rewrite.lowerings import lower
 from intact.run import findings, limits, options
 from intact.run.advice import what_helps
 from intact.run.as_planned import Start, mend_and_plan, ranges_taken, replayed
+from intact.run.details import Made
+from intact.run.details import details as details_of
 from intact.run.folder import RunFolder, Work, sha256_of
 from intact.run.folder import job as described
 from intact.run.recover import Recovery, recover, remedied, replayed_network
@@ -84,6 +86,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     plan: Plan | str | Path | None = None,
     metric: Metric | str | None = None,
     measure: bool = True,
+    details: bool = True,
     progress: Progress | None = None,
 ) -> Result:
     """Quantize ``model`` (anything that :func:`intact.load` takes) and measure what it costs, on the written file.
@@ -96,7 +99,8 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     ``max_drop`` (percentage points, or in the unit of ``metric``) or ``min_agreement`` (per cent) lets a search of at most
     ``time_budget`` (seconds, or "15m") choose; they learn on ``device``: "cpu", "cuda", or "auto", from ``learning_samples``
     at most, and "finetune" from their labels by ``label_weight``, from 0 to 1. ``plan`` replays a plan
-    made before: a Plan, or the path of a plan.json with its plan.npz beside it. ``measure=False`` leaves out all figures.
+    made before: a Plan, or the path of a plan.json with its plan.npz beside it. ``measure=False`` leaves out all figures,
+    ``details=False`` what lies under them: each op, tensor, class and changed sample, which a report shows.
     ``save`` of the result writes the model, ``save_run`` the folder that the command ``intact quantize`` writes.
     Raises IntactError with one sentence that says what to do.
     """
@@ -138,7 +142,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
             label=None,
             plan=replaying,
         )
-        result = job.run(measure=measure)
+        result = job.run(measure=measure, details=details)
         if not isinstance(data, (str, Path)):
             started_with["preprocessing"] = result.about["samples"]["preprocessing"]
         return replace(result, job=started_with)
@@ -147,12 +151,13 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
 @final
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """All figures, what they say by themselves, and what each output is and how true it is."""
+    """All figures, what they say by themselves, what each output is and how true it is, and what lies under the figures."""
 
     readings: tuple[Reading, ...] = ()
     findings: tuple[Finding, ...] = ()
     tasks: Mapping[str, Task] = field(default_factory=dict)
     seen: tuple[OutputFidelity, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @final
@@ -172,8 +177,8 @@ class Job:
         if self.plan is not None:
             object.__setattr__(self, "settings", self.settings.replaying(self.plan.scheme, self.plan.target))
 
-    def run(self, *, measure: bool = True) -> Result:
-        """All steps. What the folder holds already is not done again."""
+    def run(self, *, measure: bool = True, details: bool = True) -> Result:
+        """All steps. What the folder holds already is not done again. ``details``: what lies under the figures as well."""
         given = sha256_of(self.model)  # before the work, as the file may change, or go, meanwhile
         source, start, parts = self.start(measure=measure)
         recovery = self._recover(start, parts, source)
@@ -184,7 +189,7 @@ class Job:
         measured = _Measured()
         verdict: Verdict | None = None
         if measure:
-            measured = self._measure(source, written, graph, integer, parts)
+            measured = self._measure(source, written, recovery.network, integer, parts, details=details)
             verdict = self._verdict(source, written, parts, measured.tasks)
         return Result(
             model=written.read_bytes(),
@@ -209,6 +214,7 @@ class Job:
                 *findings.missed(verdict, recovery, parts, self.work.progress),
             ),
             tasks=measured.tasks,
+            details=measured.details,
             candidates=recovery.candidates,
             taken=recovery.taken,
             steps=(*ranges_taken(plan), *recovery.network.log),
@@ -320,14 +326,16 @@ class Job:
             return said
         return (*said, Finding("what helps", what_helps(network, self.settings, parts, poor, partial(self._prepared, source))))
 
-    def _measure(self, source: Path, written: Path, graph: Graph, integer: Graph, parts: Parts) -> _Measured:
-        target, goal = target_named(self.settings.target), self.settings.goal
+    def _measure(  # noqa: PLR0913  # what was made, and on what
+        self, source: Path, written: Path, network: Quantized, integer: Graph, parts: Parts, *, details: bool
+    ) -> _Measured:
+        target, goal, graph = target_named(self.settings.target), self.settings.goal, network.reference
         float_outputs = self._outputs("float", source, parts.report)
         int_outputs = self._outputs("quantized", written, parts.report)
         asked = goal is not None and goal.kind == "disagreement"
         tasks = tasks_of(graph, float_outputs, parts.report, asked=asked, metric=self.metric is not None)
         outputs = look(float_outputs, int_outputs, tasks)
-        readings, said = compare(
+        figures = compare(
             outputs=outputs,
             report=parts.report,
             metric=self.metric,
@@ -335,9 +343,20 @@ class Job:
             float_graph=graph,
             graph=integer,
             target=target,
+            scheme=scheme_named(self.settings.scheme),
+            given=self._given_bytes(),
             progress=self.work.progress,
         )
-        return _Measured(readings, said, tasks, outputs.fidelities)
+        under: Mapping[str, Any] = {}
+        if details:
+            made = Made(network, integer, written, outputs, figures.times_ms, parts.report, target)
+            under = details_of(made, self.work.progress)
+        return _Measured(figures.readings, figures.findings, tasks, outputs.fidelities, under)
+
+    def _given_bytes(self) -> int | None:
+        """What the files that the user gave take, if they are there still."""
+        path = Path(self.model) if isinstance(self.model, (str, Path)) else None
+        return files.size(path) if path is not None and path.exists() else None
 
     def _outputs(self, name: str, path: Path, report: Samples) -> dict[str, np.ndarray]:
         def make() -> dict[str, np.ndarray]:

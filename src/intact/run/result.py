@@ -16,6 +16,7 @@ from intact.measure.task import Task
 from intact.network.graph import Graph
 from intact.planning.plan import Plan
 from intact.report.markdown import to_markdown
+from intact.report.record import compact as details_to_json
 from intact.report.record import record, to_json
 from intact.run.folder import open_run
 from intact.run.settings import Settings
@@ -29,7 +30,8 @@ class Result:
     """The quantized model with its plan and every figure. ``float_graph`` is the network that was quantized.
 
     ``taken`` names the candidate that a search chose, ``steps`` say what remedies did to the network, ``tasks`` what each
-    output, by name, was taken for. ``job``: what the run was started with, as ``job.json`` has it.
+    output, by name, was taken for. ``job``: what the run was started with, as ``job.json`` has it;
+    ``details``: what lies under the figures, as ``details.json`` has it, empty where nobody asked.
     """
 
     model: bytes = field(repr=False)
@@ -46,6 +48,7 @@ class Result:
     verdict: Verdict | None = None
     tasks: Mapping[str, Task] = field(default_factory=dict)
     job: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    details: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
         about = f"{self.settings.scheme} for {self.settings.target}, {len(self.model):,} bytes"
@@ -73,6 +76,7 @@ class Result:
         return {
             **({"plan.npz": adjusted.data} if adjusted is not None and adjusted.data else {}),
             "model.tflite": self.model,
+            **({"details.json": details_to_json(self.details)} if self.details else {}),
             "plan.json": self.plan.to_json().encode(),
             "result.md": to_markdown(document).encode(),
             "result.json": to_json(document).encode(),
