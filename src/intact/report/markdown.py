@@ -19,10 +19,15 @@ _ENTITIES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "
 
 def to_markdown(document: Mapping[str, Any]) -> str:
     """The record that ``report.record`` makes, as Markdown."""
+    return rendered("result.md.j2", document)
+
+
+def rendered(template: str, document: Mapping[str, Any]) -> str:
+    """A document as Markdown, through a template in which every text is literal."""
     loader = PackageLoader("intact", "report")
     environment = Environment(loader=loader, undefined=StrictUndefined, autoescape=False, finalize=_literal)
     environment.filters |= {"number": number, "interval": lambda m: interval(m["low"], m["high"])}
-    return environment.get_template("result.md.j2").render(**document) + "\n"
+    return environment.get_template(template).render(**document) + "\n"
 
 
 def _literal(value: object) -> object:

@@ -22,7 +22,7 @@ from intact.deploy import micro
 from intact.errors import OptionError, UnsupportedError, located
 from intact.formats import tflite
 from intact.formats.load import example_for, is_module, to_float_tflite
-from intact.measure import accuracy
+from intact.measure import accuracy, machine
 from intact.measure.accuracy import Metric, Verdict
 from intact.measure.accuracy import verdict as judge
 from intact.measure.contradiction import contradiction, near_chance
@@ -227,7 +227,7 @@ class Job:
 
         A limit, and a metric that is to ``measure`` something, are checked before any work.
         """
-        source = self._convert()
+        source = self.converted()
         with located(str(self.model) if isinstance(self.model, (str, Path)) else "the model"):
             graph = self._prepared(source, self.settings)
         parts = self._split(graph)
@@ -246,7 +246,8 @@ class Job:
         read = tflite.read(source.read_bytes())
         return prepare(named_as(self.model, read) if isinstance(self.model, Graph) else read, settings)
 
-    def _convert(self) -> Path:
+    def converted(self) -> Path:
+        """The float .tflite that the model is, or becomes."""
         self.work.progress("convert", 0, 0)
 
         def make() -> bytes:
@@ -255,7 +256,7 @@ class Job:
                 sample = example_for(self.model, self.data.examples)
                 return to_float_tflite(self.model, out, sample, input_shape=self.settings.input_shape).read_bytes()
 
-        return self.work.folder.file("float.tflite", make)
+        return self.work.folder.file("float.tflite", make, lambda: (sha256_of(self.model), self.settings.input_shape))
 
     def _split(self, graph: Graph) -> Parts:
         self.work.progress("read samples", 0, 0)
@@ -294,7 +295,7 @@ class Job:
         other = start.otherwise() if self.settings.goal else None
         if other is None:
             return (start,)
-        graph = self._prepared(self._convert(), other)
+        graph = self._prepared(self.converted(), other)
         return start, mend_and_plan(graph, other, parts.calibration, self.work.folder, self.work.progress)
 
     def _verdict(self, source: Path, written: Path, parts: Parts, tasks: Mapping[str, Task]) -> Verdict | None:
@@ -346,6 +347,7 @@ class Job:
             scheme=scheme_named(self.settings.scheme),
             given=self._given_bytes(),
             progress=self.work.progress,
+            alone=self.work.alone,
         )
         under: Mapping[str, Any] = {}
         if details:
@@ -363,7 +365,10 @@ class Job:
             target = target_named(self.settings.target)
             return outputs_of(path, report, target, partial(self.work.progress, f"run {name} model"))
 
-        return self.work.folder.arrays(f"outputs of {name}", make)
+        def content() -> tuple[str, str, str]:
+            return files.sha256(path), report.fingerprint(), target_named(self.settings.target).kernels
+
+        return self.work.folder.arrays(f"outputs of {name}", make, content if name == "float" else None)
 
     def _about(self, given: str | None, source: Path, written: Path, parts: Parts) -> dict[str, Any]:
         path = Path(self.model) if isinstance(self.model, (str, Path)) else None
@@ -383,6 +388,7 @@ class Job:
             },
             "versions": {name: version(name) for name in ("intact", "torch", "numpy", "ai-edge-litert")}
             | {"python": platform.python_version(), "machine": platform.machine(), "cpu": str(cpu())},
+            "machine": machine.document(),
         }
 
 
