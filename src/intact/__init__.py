@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from intact.run.evaluate import Evaluation as Evaluation
     from intact.run.evaluate import evaluate as evaluate
     from intact.run.quantize import quantize as quantize
+    from intact.run.report import report as report
     from intact.run.result import Result as Result
     from intact.run.settings import Settings as Settings
     from intact.run.study import Study as Study
@@ -53,6 +54,7 @@ else:
             "load": "formats.load",
             "quantize": "run.quantize",
             "read_tflite": "formats.tflite.read:read",
+            "report": "run.report",
             "study": "run.study",
             "verify": "network.verify",
             "write_tflite": "formats.tflite.write:write",
@@ -78,6 +80,7 @@ __all__ = [
     "load",
     "quantize",
     "read_tflite",
+    "report",
     "study",
     "verify",
     "write_tflite",

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from intact.cli import diagnose, look, quantize, signals, streams
+from intact.cli import report as reporting
 from intact.cli import study as studying
 
 app = typer.Typer(
@@ -40,6 +41,8 @@ def intact(
 for command in (
     quantize.quantize,
     studying.study,
+    reporting.report,
+    reporting.compare,
     look.evaluate,
     diagnose.diagnose,
     look.benchmark,

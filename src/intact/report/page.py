@@ -26,9 +26,10 @@ from intact.wording import quantity, shown
 _PLOT_STYLE: Final = "sha256-jSYQUrW7J0b3jPqhZP9C2Xh1PyJKHKXd4s0fpGGKrww="
 #: Scripts of others first: the page's own stand on them.
 _SCRIPTS: Final = ("d3.min.js", "plot.min.js", "charts.js", "page.js")
+_TYPED: Final = re.compile(r"(--[a-z][a-z-]*(?: (?!gives|with|which|says|looks|or\b|and\b)(?:\"[^\"]*\"|[\w.*/-]*[\w*/]))?)")
 _PICTURE: Final = re.compile(r"data:image/(?:png|jpeg|webp);base64,[A-Za-z0-9+/=]*")
 #: What JSON inside HTML must not have: what ends the element, and line ends that only JavaScript knows.
-_UNSAFE: Final = {c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+_UNSAFE: Final[dict[str, str | int | None]] = {c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
 @final
@@ -68,13 +69,17 @@ def html_of(
 def _rendered(template: str, view: Mapping[str, Any], data: Mapping[str, Any], sections: Sequence[Section]) -> str:
     scripts = [static(name) for name in _SCRIPTS] + [text for section in sections for text in section.scripts]
     styles = [static("page.css")] + [text for section in sections for text in section.styles]
-    return environment().get_template(template).render(
-        **view,
-        policy=_policy(scripts, styles, [rule for section in sections for rule in section.policy]),
-        styles=styles,
-        scripts=scripts,
-        data=embedded(data),
-        sections=[(section, None if section.data is None else embedded(section.data)) for section in sections],
+    return (
+        environment()
+        .get_template(template)
+        .render(
+            **view,
+            policy=_policy(scripts, styles, [rule for section in sections for rule in section.policy]),
+            styles=styles,
+            scripts=scripts,
+            data=embedded(data),
+            sections=[(section, None if section.data is None else embedded(section.data)) for section in sections],
+        )
     )
 
 
@@ -95,6 +100,7 @@ def environment() -> Environment:
         "interval": interval,
         "at": lambda names, n: names[n] if 0 <= n < len(names) else f"class {n}",
         "picture": _picture,
+        "parts": _parts,
     }
     return made
 
@@ -102,6 +108,11 @@ def environment() -> Environment:
 def _picture(text: str | None) -> str:
     """A picture in the page itself: what else a document may say is none."""
     return text if text and _PICTURE.fullmatch(text) else ""
+
+
+def _parts(text: str) -> list[tuple[bool, str]]:
+    """A sentence in parts, each with whether it is what one types: an option with its value."""
+    return [(n % 2 == 1, part) for n, part in enumerate(_TYPED.split(shown(text))) if part]
 
 
 def _seen(value: object) -> object:

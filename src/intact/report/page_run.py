@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, Final
 
-from intact.report import advice, figures
-from intact.report.acceptance import Acceptance, acceptance, alternatives
+from intact.report import advice, figures, page_acceptance
 from intact.report.numbers import interval, number
+from intact.wording import quantity
 
 #: Characters of histograms in the page's data: it stays below 2 MB.
 _ROOM: Final = 600_000
@@ -28,25 +28,20 @@ OP_FIGURES: Final = (
 )
 
 
-def view(
-    document: Mapping[str, Any], details: Mapping[str, Any] | None, files: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+def view(document: Mapping[str, Any], details: Mapping[str, Any] | None, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What the template shows."""
     held = details or {}
-    judged = acceptance(document, details)
-    with_limits = document if "acceptance" in document else {**document, "acceptance": _plain(judged)}
     return {
         "title": f"{document['source']['name']} as {document['settings']['scheme']} for {document['settings']['target']}",
-        "sentence": figures.sentence(with_limits if document.get("criteria") else document),
-        "status": judged.status,
-        "acceptance": judged,
+        "sentence": figures.sentence(document),
+        "acceptance": page_acceptance.view(document, details, files),
         "five": figures.five(document),
         "criteria": figures.criteria(document),
-        "worst": [{"op": op["op"], "share": percent(op["noise_share"]), "width": width(op["noise_share"])} for op in advice.worst(details)],
+        "worst": [
+            {"op": op["op"], "share": percent(op["noise_share"]), "width": width(op["noise_share"])}
+            for op in advice.worst(details)
+        ],
         "next": advice.next_steps(document, details),
-        "alternatives": alternatives(document),
-        "files": files,
-        "mismatch": mismatch(document, files),
         "candidates": [_candidate(c, document) for c in document["candidates"]],
         "steps": document["steps"],
         "ops": [op_row(op, held["ops"]) for op in held.get("ops", ())],
@@ -84,10 +79,6 @@ def charts(document: Mapping[str, Any], details: Mapping[str, Any] | None) -> di
     }
 
 
-def _plain(judged: Acceptance) -> dict[str, Any]:
-    return {"status": judged.status, "limitations": judged.limits}
-
-
 def short(value: Any) -> Any:
     """``0.123456 -> 0.1235``, inside lists and mappings too; what is no finite number (``"inf"``) stays as it is."""
     if isinstance(value, float):
@@ -121,7 +112,7 @@ def op_row(op: Mapping[str, Any], ops: Sequence[Mapping[str, Any]]) -> dict[str,
     share = op["noise_share"] if isinstance(op["noise_share"], (int, float)) else 0
     return {
         "op": op["op"],
-        "shape": " × ".join(map(str, op["shape"])),
+        "shape": " \u00d7 ".join(map(str, op["shape"])),
         "bar": width(share / most),
         "cells": [cell(op.get(key), unit) for key, _, unit in OP_FIGURES],
     }
@@ -212,10 +203,10 @@ def _candidate(candidate: Mapping[str, Any], document: Mapping[str, Any]) -> dic
         "front": candidate["name"] in document["front"],
         "why": candidate["why"],
         "steps": candidate["steps"],
-        "loss": {"text": f"{number(loss['value'])} {loss['unit']}", "value": loss["value"]},
-        "interval": interval(loss["low"], loss["high"]),
-        "bytes": {"text": number(candidate["bytes"]), "value": candidate["bytes"]},
-        "ms": {"text": number(candidate["latency_ms"]), "value": candidate["latency_ms"]},
+        "loss": {"text": figures.value_of({"of": "difference", **loss}), "value": loss["value"]},
+        "interval": figures.interval_of({"of": "difference", **loss}),
+        "bytes": {"text": quantity(candidate["bytes"], "bytes"), "value": candidate["bytes"]},
+        "ms": {"text": quantity(float(candidate["latency_ms"]), "ms"), "value": candidate["latency_ms"]},
         "seconds": {"text": number(candidate["seconds"]), "value": candidate["seconds"]},
     }
 
@@ -239,11 +230,3 @@ def _measurement(m: Mapping[str, Any]) -> dict[str, Any]:
         "value": {"text": f"{number(m['value'])} {m['unit']}".strip(), "value": m["value"]},
         "interval": interval(m["low"], m["high"]),
     }
-
-
-def mismatch(document: Mapping[str, Any], files: Sequence[Mapping[str, Any]]) -> str:
-    """A sentence where the model that lies there is not the one that was measured."""
-    held = next((f for f in files if f["name"] == "model.tflite"), None)
-    if held is None or held["sha256"] == document["model"]["sha256"]:
-        return ""
-    return "model.tflite is not the file that was measured: its SHA-256 is another; run intact quantize again before it is used."

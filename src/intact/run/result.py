@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from intact.measure.figures import Reading
 from intact.measure.task import Task
 from intact.network.graph import Graph
 from intact.planning.plan import Plan
+from intact.report.brief import to_html
 from intact.report.markdown import to_markdown
 from intact.report.record import compact as details_to_json
 from intact.report.record import record, to_json
@@ -53,6 +55,9 @@ class Result:
     def __repr__(self) -> str:
         about = f"{self.settings.scheme} for {self.settings.target}, {len(self.model):,} bytes"
         return f"<Result: {about}, {counted(len(self.readings), 'figure')}; print(result.summary()) shows them>"
+
+    def _repr_html_(self) -> str:
+        return to_html(record(self), json.loads(details_to_json(self.details)) if self.details else None)
 
     def save(self, path: str | Path) -> Path:
         """Write the .tflite, whole or not at all."""
