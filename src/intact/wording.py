@@ -48,6 +48,13 @@ def quantity(value: float, unit: str) -> str:
     return f"{text} {unit[:-1] if text == '1' and unit.endswith('s') else unit}".strip()
 
 
+def span(low: float, high: float, unit: str) -> str:
+    """``97.68, 99.23, "%" -> "97.68 to 99.23 %"``; the unit twice where the ends differ in it."""
+    ends = [quantity(end, unit) for end in (low, high)]
+    units = {end.lstrip("-0123456789.,e") for end in ends}
+    return f"{ends[0].removesuffix(units.pop()) if len(units) == 1 else ends[0]} to {ends[1]}"
+
+
 def three(value: float) -> str:
     """A number in three digits that matter, without an exponent: ``112.46 -> 112``, ``1.8 -> 1.80``, ``0.0754 -> 0.0754``."""
     if value == 0:

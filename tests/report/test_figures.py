@@ -78,6 +78,8 @@ def test_ratios_say_which_way():
     assert figures.value_of(row("size ratio", 0.8, "x", of="difference")) == "1.25x larger"
     assert figures.interval_of(row("speed-up", 1.892, "x", 1.88, 1.9, of="difference")) == "1.88 to 1.90x"
     assert figures.interval_of(row("latency", 1, "ms", 0.9, 1.1)) == "900 µs to 1.10 ms"
+    assert figures.interval_of(row("speed-up", 0.8759, "x", 0.8743, 0.8776, of="difference")) == "1.14 to 1.14x"
+    assert figures.interval_of(row("speed-up", 1, "x", 0.8, 1.1, of="difference")) == "1.25x slower to 1.10x faster"
 
 
 def test_five_figures_of_classes():

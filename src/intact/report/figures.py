@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, final
 
 from intact.errors import OptionError
 from intact.measure.criterion import UNITS, base, parse
-from intact.wording import counted, quantity, three
+from intact.wording import counted, quantity, span, three
 
 Document: TypeAlias = Mapping[str, Any]
 #: A figure as ``measurements`` of a document has it.
@@ -84,21 +84,17 @@ def interval_of(row: Row) -> str:
     if low is None or high is None or float(low) == float(high) == math.inf:
         return ""
     low, high = float(low), float(high)
+    name = str(row["name"])
+    if name in _TIMES and low > 0:
+        return _times_between(low, high, *_TIMES[name])
     if not is_loss(row):
-        ends = [quantity(end, row["unit"]) for end in (low, high)]
-        return f"{ends[0].removesuffix(_unit_of(ends))} to {ends[1]}"
+        return span(low, high, row["unit"])
     sides = ["better" if end < 0 else "worse" for end in (low, high)]
     ends = [_bare(abs(end), row["unit"]) for end in (low, high)]
     if sides[0] == sides[1]:
         order = ends if sides[0] == "worse" else ends[::-1]
         return f"{order[0]} to {order[1]} {sides[0]}"
     return f"{ends[0]} better to {ends[1]} worse"
-
-
-def _unit_of(ends: list[str]) -> str:
-    """The unit that both ends are in, with its space; empty where they differ."""
-    units = {end.lstrip("-0123456789.,e") for end in ends}
-    return units.pop() if len(units) == 1 else ""
 
 
 def is_loss(row: Row) -> bool:
@@ -122,6 +118,13 @@ def _bare(value: float, unit: str) -> str:
 
 def _times(ratio: float, more: str, less: str) -> str:
     return f"{quantity(ratio, 'x')} {more}" if ratio >= 1 else f"{quantity(1 / ratio, 'x')} {less}"
+
+
+def _times_between(low: float, high: float, more: str, less: str) -> str:
+    """``1.88 to 1.90x``; of what is less than one, how many times it is less."""
+    if low < 1 < high:
+        return f"{_times(low, more, less)} to {_times(high, more, less)}"
+    return span(low, high, "x") if low >= 1 else span(1 / high, 1 / low, "x")
 
 
 # ---- criteria -------------------------------------------------------------------------------------------------------------
