@@ -32,7 +32,7 @@ def report(
     quiet: shared.Quiet = False,
     debug: shared.Debug = False,
 ) -> None:
-    """Make one page of a run or a study: verdict, criteria, figures, layers, samples. It opens from disk and asks for nothing."""
+    """Make one page of a run or a study: verdict, criteria, figures, layers, samples. It opens from disk, offline."""
     with shared.reported(debug):
         if sum((markdown, csv, show)) > 1:
             raise OptionError("--md, --csv and --open exclude one another; type one of them")

@@ -81,7 +81,7 @@ class Comparison:
 @final
 @dataclass(frozen=True, eq=False)
 class Side:
-    """A run to compare: what it is called, its result.json, and its details.json and plan.json, None where they are not there."""
+    """A run to compare: what it is called, its result.json, its details.json and plan.json (None where there is none)."""
 
     name: str
     result: Document
