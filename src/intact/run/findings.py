@@ -165,7 +165,9 @@ def missed(verdict: Verdict | None, recovery: Recovery, parts: Parts, progress: 
         return ()
     if verdict.status == "inconclusive":
         needed = "" if verdict.needs_about_n is None else f" about {verdict.needs_about_n:,} samples would settle it;"
-        said = f"the limit is met by the estimate, not by all of its interval:{needed} {len(parts.report):,} reported"
+        met = verdict.loss is None or verdict.loss.value <= verdict.limit
+        said = f"the limit is {'met' if met else 'missed'} by the estimate, not by all of its interval:{needed} "
+        said += f"{len(parts.report):,} reported"
         return (Finding("inconclusive", said),)
     rows = sensitivities(recovery.network, parts.calibration, progress=progress)
     worst = "; ".join(f"{row.op} makes {100 * row.share:.0f} % of the noise" for row in rows[:3])

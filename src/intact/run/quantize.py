@@ -22,10 +22,13 @@ from intact.deploy import micro
 from intact.errors import OptionError, UnsupportedError, located
 from intact.formats import tflite
 from intact.formats.load import example_for, is_module, to_float_tflite
-from intact.measure import accuracy
+from intact.measure import accuracy, machine
 from intact.measure.accuracy import Metric, Verdict
 from intact.measure.accuracy import verdict as judge
 from intact.measure.contradiction import contradiction, near_chance
+from intact.measure.criteria import Judged
+from intact.measure.criterion import Accept
+from intact.measure.criterion import criteria as criteria_of
 from intact.measure.figures import Reading, compare
 from intact.measure.machine import cpu
 from intact.measure.metrics import bound, metric_of
@@ -43,7 +46,7 @@ from intact.progress import Progress, silent
 from intact.rewrite.clean import clean
 from intact.rewrite.formerly import named_as, remembering
 from intact.rewrite.lowerings import lower
-from intact.run import findings, limits, options
+from intact.run import acceptance, findings, limits, options
 from intact.run.advice import what_helps
 from intact.run.as_planned import Start, mend_and_plan, ranges_taken, replayed
 from intact.run.details import Made
@@ -85,6 +88,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     label_weight: float = 0.1,
     plan: Plan | str | Path | None = None,
     metric: Metric | str | None = None,
+    accept: Accept = (),
     measure: bool = True,
     details: bool = True,
     progress: Progress | None = None,
@@ -99,8 +103,10 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     ``max_drop`` (percentage points, or in the unit of ``metric``) or ``min_agreement`` (per cent) lets a search of at most
     ``time_budget`` (seconds, or "15m") choose; they learn on ``device``: "cpu", "cuda", or "auto", from ``learning_samples``
     at most, and "finetune" from their labels by ``label_weight``, from 0 to 1. ``plan`` replays a plan
-    made before: a Plan, or the path of a plan.json with its plan.npz beside it. ``measure=False`` leaves out all figures,
-    ``details=False`` what lies under them: each op, tensor, class and changed sample, which a report shows.
+    made before: a Plan, or the path of a plan.json with its plan.npz beside it. ``accept``: criteria that the result is judged
+    by, such as ["drop <= 2", "size >= 4x"], or the path of an accept.toml; one on what is lost steers as a limit does.
+    ``measure=False`` leaves out all figures, ``details=False`` what lies under them: each op, tensor, class and changed sample,
+    which a report shows.
     ``save`` of the result writes the model, ``save_run`` the folder that the command ``intact quantize`` writes.
     Raises IntactError with one sentence that says what to do.
     """
@@ -123,7 +129,9 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
         learning_samples=learning_samples,
         label_weight=label_weight,
         metric=None if metric is None else metric if isinstance(metric, str) else accuracy.called(metric),
+        accept=tuple(c.text for c in criteria_of(accept)),
     )
+    acceptance.check_measured(settings.criteria, measure=measure)
     measured_by = metric_of(metric)
     replaying = Plan.load(plan) if isinstance(plan, (str, Path)) else plan
     if not isinstance(replaying, Plan | None):
@@ -188,9 +196,12 @@ class Job:
         written = self.work.folder.file("model.tflite", lambda: tflite.write(integer))
         measured = _Measured()
         verdict: Verdict | None = None
+        judged: tuple[Judged, ...] = ()
         if measure:
             measured = self._measure(source, written, recovery.network, integer, parts, details=details)
             verdict = self._verdict(source, written, parts, measured.tasks)
+            judged = acceptance.judged(self.settings.criteria, measured.readings, verdict)
+            verdict = acceptance.verdict_by(self.settings.steering, judged, verdict)
         return Result(
             model=written.read_bytes(),
             graph=integer,
@@ -219,6 +230,7 @@ class Job:
             taken=recovery.taken,
             steps=(*ranges_taken(plan), *recovery.network.log),
             verdict=verdict,
+            criteria=judged,
             about=self._about(given, source, written, parts),
         )
 
@@ -227,13 +239,14 @@ class Job:
 
         A limit, and a metric that is to ``measure`` something, are checked before any work.
         """
-        source = self._convert()
+        source = self.converted()
         with located(str(self.model) if isinstance(self.model, (str, Path)) else "the model"):
             graph = self._prepared(source, self.settings)
         parts = self._split(graph)
-        goal = self.settings.goal
-        if goal is not None or (measure and self.metric is not None):
-            limits.check(goal, self.metric, graph, self._outputs("float", source, parts.report), parts.report)
+        goal = self.settings.goal if self.settings.steering is None else None
+        metric, criteria = self.metric, self.settings.criteria if measure else ()
+        if goal is not None or (measure and metric is not None) or any(c.is_of_outputs for c in criteria):
+            limits.check(goal, metric, graph, self._outputs("float", source, parts.report), parts.report, criteria)
         if self.plan is None:
             start = mend_and_plan(graph, self.settings, parts.calibration, self.work.folder, self.work.progress)
         else:
@@ -246,7 +259,8 @@ class Job:
         read = tflite.read(source.read_bytes())
         return prepare(named_as(self.model, read) if isinstance(self.model, Graph) else read, settings)
 
-    def _convert(self) -> Path:
+    def converted(self) -> Path:
+        """The float .tflite that the model is, or becomes."""
         self.work.progress("convert", 0, 0)
 
         def make() -> bytes:
@@ -255,7 +269,7 @@ class Job:
                 sample = example_for(self.model, self.data.examples)
                 return to_float_tflite(self.model, out, sample, input_shape=self.settings.input_shape).read_bytes()
 
-        return self.work.folder.file("float.tflite", make)
+        return self.work.folder.file("float.tflite", make, lambda: (sha256_of(self.model), self.settings.input_shape))
 
     def _split(self, graph: Graph) -> Parts:
         self.work.progress("read samples", 0, 0)
@@ -294,7 +308,7 @@ class Job:
         other = start.otherwise() if self.settings.goal else None
         if other is None:
             return (start,)
-        graph = self._prepared(self._convert(), other)
+        graph = self._prepared(self.converted(), other)
         return start, mend_and_plan(graph, other, parts.calibration, self.work.folder, self.work.progress)
 
     def _verdict(self, source: Path, written: Path, parts: Parts, tasks: Mapping[str, Task]) -> Verdict | None:
@@ -333,6 +347,7 @@ class Job:
         float_outputs = self._outputs("float", source, parts.report)
         int_outputs = self._outputs("quantized", written, parts.report)
         asked = goal is not None and goal.kind == "disagreement"
+        asked = asked or any(c.group == "classes" for c in self.settings.criteria)
         tasks = tasks_of(graph, float_outputs, parts.report, asked=asked, metric=self.metric is not None)
         outputs = look(float_outputs, int_outputs, tasks)
         figures = compare(
@@ -346,6 +361,7 @@ class Job:
             scheme=scheme_named(self.settings.scheme),
             given=self._given_bytes(),
             progress=self.work.progress,
+            alone=self.work.alone,
         )
         under: Mapping[str, Any] = {}
         if details:
@@ -363,7 +379,10 @@ class Job:
             target = target_named(self.settings.target)
             return outputs_of(path, report, target, partial(self.work.progress, f"run {name} model"))
 
-        return self.work.folder.arrays(f"outputs of {name}", make)
+        def content() -> tuple[str, str, str]:
+            return files.sha256(path), report.fingerprint(), target_named(self.settings.target).kernels
+
+        return self.work.folder.arrays(f"outputs of {name}", make, content if name == "float" else None)
 
     def _about(self, given: str | None, source: Path, written: Path, parts: Parts) -> dict[str, Any]:
         path = Path(self.model) if isinstance(self.model, (str, Path)) else None
@@ -383,6 +402,7 @@ class Job:
             },
             "versions": {name: version(name) for name in ("intact", "torch", "numpy", "ai-edge-litert")}
             | {"python": platform.python_version(), "machine": platform.machine(), "cpu": str(cpu())},
+            "machine": machine.document(),
         }
 
 

@@ -95,6 +95,20 @@ class Memory:
 
 
 @final
+@dataclass(frozen=True)
+class Throughput:
+    """Samples a second, by block of calls; empty with the reason where the file does not take such a batch."""
+
+    samples: tuple[float, ...]
+    reason: str = ""
+
+    @property
+    def quartiles(self) -> tuple[float, float, float]:
+        low, middle, high = np.quantile(self.samples, (0.25, 0.5, 0.75))
+        return float(low), float(middle), float(high)
+
+
+@final
 @dataclass(frozen=True, eq=False)
 class Batches:
     """``count`` samples that come in batches by input name, one shape and dtype each; they need not fit memory together."""
@@ -210,6 +224,22 @@ def latency(  # noqa: PLR0913  # all but one have defaults
         }
         answer = _ask("litert_profile.py", request, timeout, progress)
     return {name: Latency(tuple(answer["samples"][name]), answer["repeats"][name], threads, kernels) for name in models}
+
+
+def throughput(  # noqa: PLR0913  # all but two have defaults
+    model: Path,
+    batch: int,
+    *,
+    kernels: Kernels = "default",
+    threads: int = 1,
+    seconds: float = 0.5,
+    timeout: float = SILENCE,
+) -> Throughput:
+    """Samples a second of calls that take ``batch`` samples together, over about ``seconds``; the input is random numbers."""
+    with located(model.name):
+        request = {"task": "throughput", "model": _existing(model), "batch": batch, "kernels": kernels, "threads": threads}
+        answer = _ask("litert_profile.py", request | {"seconds": seconds}, timeout)
+    return Throughput(tuple(answer.get("samples", ())), answer.get("reason", ""))
 
 
 def memory(model: Path, *, kernels: Kernels = "default", threads: int = 1, timeout: float = SILENCE) -> Memory:
