@@ -1,5 +1,7 @@
 """explorer.html in headless Chromium: its figures are Python's, it asks for nothing, and it does what it says."""
 
+import base64
+import gzip
 import io
 import itertools
 import json
@@ -14,7 +16,7 @@ import intact
 from intact.numbers.grids import Choice, figures_of, grids_of, groups_of
 from intact.report import explorer
 
-NAME = '</script><script>window.hacked = 1</script><img src=x onerror=hacked=1>"\'\n\x1b[31m\u202e\u2028'
+NAME = "</script><script>window.hacked = 1</script><img src=x onerror=hacked=1>\"'\n\x1b[31m\u202e\u2028"
 ROOT = "[data-explorer]"
 
 
@@ -177,7 +179,9 @@ def test_names_are_text_and_nothing_else(page, page_file):
 
 
 def test_the_policy_lets_nothing_else_run(browser, page_file, tmp_path):
-    text = page_file.read_text().replace("</body>", "<script>window.hacked = 2</script><img src='https://example.org/a.png'></body>")
+    text = page_file.read_text().replace(
+        "</body>", "<script>window.hacked = 2</script><img src='https://example.org/a.png'></body>"
+    )
     changed = tmp_path / "changed.html"
     changed.write_text(text)
     with browser.open(changed, faults=True) as (page, faults):
@@ -222,7 +226,9 @@ def test_colours_are_figures(page, explored):
     colour = page.locator('[data-ex="color"]')
     for name, field in (("noise", "noise_share"), ("time", "ms"), ("size", "bytes")):
         colour.select_option(name)
-        heat = [int(node.evaluate("e => parseInt(e.style.getPropertyValue('--heat'))")) for node in page.locator(".ex-node").all()]
+        heat = [
+            int(node.evaluate("e => parseInt(e.style.getPropertyValue('--heat'))")) for node in page.locator(".ex-node").all()
+        ]
         values = [op[field] or 0 for op in explored.document["ops"]]
         assert heat[int(np.argmax(values))] == 100
         order = np.argsort(values)
@@ -265,8 +271,14 @@ BROKEN = {
     "cut in its header": (b"\x93NUMPY\x01\x00\xff\x00{'descr'", "ends within its header"),
     "version 9": (b"\x93NUMPY\x09\x00\x04\x00    ", "has version 9"),
     "no header": (b"\x93NUMPY\x01\x00\x04\x00    ", "cannot be understood"),
-    "objects": (b"\x93NUMPY\x01\x00\x3c\x00{'descr': '|O', 'fortran_order': False, 'shape': (2,), }\n     ", "type |O cannot be read"),
-    "too short": (b"\x93NUMPY\x01\x00\x3c\x00{'descr': '<f4', 'fortran_order': False, 'shape': (9,), }\n    abcd", "header says 36"),
+    "objects": (
+        b"\x93NUMPY\x01\x00\x3c\x00{'descr': '|O', 'fortran_order': False, 'shape': (2,), }\n     ",
+        "type |O cannot be read",
+    ),
+    "too short": (
+        b"\x93NUMPY\x01\x00\x3c\x00{'descr': '<f4', 'fortran_order': False, 'shape': (9,), }\n    abcd",
+        "header says 36",
+    ),
     "not finite": (None, "1 of its numbers are not finite"),
     "empty": (b"\x93NUMPY\x01\x00\x3c\x00{'descr': '<f4', 'fortran_order': False, 'shape': (0,), }\n    ", "is empty"),
 }
@@ -300,7 +312,9 @@ def test_it_fits_and_can_be_read(browser, page_file, width, scheme):
         page.wait_for_selector(f"{ROOT}[data-ex-model]")
         settled(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        ink, paper = page.evaluate(f"(() => {{ const s = getComputedStyle(document.querySelector('{ROOT}')); return [s.color, s.backgroundColor]; }})()")
+        ink, paper = page.locator(ROOT).evaluate(
+            "(root) => { const style = getComputedStyle(root); return [style.color, style.backgroundColor]; }"
+        )
         light = [sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in (ink, paper)]
         assert abs(light[0] - light[1]) > 500
         assert (light[0] < light[1]) == (scheme == "light")
@@ -314,7 +328,8 @@ def test_a_runs_details_are_shown_by_their_histograms(browser, tmp_path):
         "histogram": {"low": -4.0, "high": 4.0, "float": counts, "integer": counts},
     }  # fmt: skip
     op = {
-        "op": "CONV_2D 'a'", "kind": "CONV_2D", "output": 9, "reads": [3], "shape": [1, 2], "bytes": 24, "noise_share": "nan", "ms": None,
+        "op": "CONV_2D 'a'", "kind": "CONV_2D", "output": 9, "reads": [3], "shape": [1, 2], "bytes": 24, "ms": 1,
+        "noise_share": "nan", "sqnr_runtime": "inf",
     }  # fmt: skip
     document = explorer.of_details({"ops": [op], "tensors": [tensor, {**tensor, "id": 4, "histogram": None}]})
     assert [row["id"] for row in document["tensors"]] == [3]
@@ -324,14 +339,14 @@ def test_a_runs_details_are_shown_by_their_histograms(browser, tmp_path):
         settled(page)
         found = state(page, "state.figures")
         assert found["deviation"] == pytest.approx(1, abs=0.02)
+        page.locator('[data-ex="color"]').select_option("sqnr")
+        assert page.locator(".ex-value").all_text_contents() == ["infinite dB"]
+        assert page.locator('[data-ex="color"] option:disabled').count() == 2  # no noise, no figure of the op alone
         exact = figures_of(x, grids_of([x], Choice())[0], Choice())
         assert found["sqnr"] == pytest.approx(exact.sqnr, abs=0.5)
 
 
 def test_numbers_are_packed_as_they_are(explored):
-    import base64
-    import gzip
-
     for values in explored.weights.values():
         planes = np.frombuffer(gzip.decompress(base64.b64decode(explorer.packed(values))), np.uint8).reshape(4, -1)
         assert planes.T.copy().view("<f4").tobytes() == values.astype("<f4").tobytes()

@@ -84,7 +84,7 @@ def fragment(document: Mapping[str, Any]) -> Markup:
 
 
 def of_details(details: Mapping[str, Any]) -> dict[str, Any]:
-    """What the explorer shows of a run's ``details.json``: its ops, and each tensor that has a histogram of the float network."""
+    """What the explorer shows of a run's ``details.json``: its ops, and each tensor with a histogram of the float network."""
     tensors = []
     for tensor in details["tensors"]:
         seen = tensor.get("histogram")

@@ -114,9 +114,16 @@ const IntactNumbers = (() => {
     return nudged(low, high, ends);
   }
 
-  // How many of the numbers in order, from `start` on, are at most `end`.
+  // How many of the numbers in order are at most `end`, which is no fewer than `start`.
   function upTo(inOrder, end, start) {
-    let low = start, high = inOrder.length;
+    const n = inOrder.length;
+    let low = start, high = start, step = 1;
+    while (high < n && inOrder[high] <= end) {
+      low = high + 1;
+      high += step;
+      step *= 2;
+    }
+    high = Math.min(high, n);
     while (low < high) {
       const middle = (low + high) >> 1;
       if (inOrder[middle] <= end) low = middle + 1;
@@ -129,18 +136,17 @@ const IntactNumbers = (() => {
   function moved(inOrder, start) {
     const n = inOrder.length, sums = new Float64Array(n + 1), k = start.length;
     for (let i = 0; i < n; i++) sums[i + 1] = sums[i] + inOrder[i];
-    let levels = Float64Array.from(start);
-    for (let turn = 0; turn < ROUNDS; turn++) {
-      const next = new Float64Array(k);
-      let first = 0, still = true;
+    let levels = Float64Array.from(start), next = new Float64Array(k);
+    for (let turn = 0, still = false; turn < ROUNDS && !still; turn++) {
+      let first = 0;
+      still = true;
       for (let j = 0; j < k; j++) {
         const last = j === k - 1 ? n : upTo(inOrder, (levels[j] + levels[j + 1]) / 2, first);
         next[j] = last > first ? (sums[last] - sums[first]) / (last - first) : levels[j];
         if (next[j] !== levels[j]) still = false;
         first = last;
       }
-      if (still) break;
-      levels = next;
+      [levels, next] = [next, levels];
     }
     return Float32Array.from(levels);
   }
@@ -168,7 +174,8 @@ const IntactNumbers = (() => {
     const widest = found.reduce((most, { scale }) => Math.max(most, scale), 0) || 1;
     return found.map(({ scale, zero }, k) => {
       const step = scale || widest;
-      const levels = Float32Array.from({ length: highest - lowest + 1 }, (_, i) => (lowest - zero + i) * step);
+      const levels = new Float32Array(highest - lowest + 1);
+      for (let i = 0; i < levels.length; i++) levels[i] = (lowest - zero + i) * step;
       if (choice.levels === "linear") return { levels, lowest, scale: step, zero };
       return { levels: moved(sorted(k), levels), lowest, scale: null, zero: null };
     });
@@ -184,8 +191,21 @@ const IntactNumbers = (() => {
       }
       return found;
     }
+    const ends = new Float64Array(last);
+    for (let k = 0; k < last; k++) ends[k] = (grid.levels[k] + grid.levels[k + 1]) / 2;
+    if (x.length < 4096) {
+      for (let i = 0; i < x.length; i++) {
+        let low = 0, high = last; // the first end that is not below the number
+        while (low < high) {
+          const middle = (low + high) >> 1;
+          if (ends[middle] < x[i]) low = middle + 1;
+          else high = middle;
+        }
+        found[i] = low;
+      }
+      return found;
+    }
     // A table of where to begin: ends of a lower bin than the number's are below it, as bins keep the order.
-    const ends = Float64Array.from({ length: last }, (_, k) => (grid.levels[k] + grid.levels[k + 1]) / 2);
     const low = ends[0], width = ends[last - 1] - low || 1, bins = 2048, start = new Uint8Array(bins + 1);
     const bin = (value) => (value <= low ? 0 : Math.min(Math.floor(((value - low) / width) * bins), bins));
     for (let k = 0, b = 0; b <= bins; b++) {

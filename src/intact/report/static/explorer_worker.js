@@ -3,7 +3,20 @@
 // tensor in view and one for the whole model, so that neither waits for the other.
 const tensors = new Map(); // id -> { values, shape, axis, count, kept: granularity -> { groups, sorted } }
 const awaited = new Map(); // id -> those who wait for its numbers
-let ticketOfModel = 0;
+const latest = { choose: 0, model: 0 }; // tickets: what is older is given up
+const SLICE = 48; // channels between two looks at what came meanwhile
+
+const turns = new MessageChannel(), waiting = []; // setTimeout waits 4 ms once it is called in a row
+turns.port1.onmessage = () => waiting.shift()();
+
+// Lets messages that came meanwhile be heard; false when one of them made this one old.
+async function stillAsked(type, ticket) {
+  await new Promise((done) => {
+    waiting.push(done);
+    turns.port2.postMessage(null);
+  });
+  return latest[type] === ticket;
+}
 
 async function unpacked(base64, count) {
   const text = atob(base64), bytes = new Uint8Array(text.length);
@@ -47,17 +60,23 @@ function groupsOf(tensor, choice) {
 
 // The figures of one group at once, then what the others add up to.
 async function choose({ ticket, id, choice, channel }) {
-  const tensor = await tensorOf(id), { groups, sorted } = groupsOf(tensor, choice);
-  const k = Math.min(channel, groups.length - 1);
+  const tensor = await tensorOf(id);
+  if (!(await stillAsked("choose", ticket))) return;
+  const { groups, sorted } = groupsOf(tensor, choice), k = Math.min(channel, groups.length - 1);
   // A group of zeros takes the scale of its neighbours: then all grids are made first.
   const alone = groups.length > 1 && groups[k].some((value) => value !== 0);
-  let grids = alone ? null : IntactNumbers.gridsOf(groups, choice, sorted);
+  const grids = alone ? null : IntactNumbers.gridsOf(groups, choice, sorted);
   const grid = alone ? IntactNumbers.gridsOf([groups[k]], choice, () => sorted(k))[0] : grids[k];
   const figures = IntactNumbers.figuresOf(groups[k], grid, choice, sorted(k));
   if (tensor.estimated) figures.bytes += Math.ceil((tensor.count * choice.bits) / 8) - Math.ceil((figures.count * choice.bits) / 8);
   postMessage({ type: "figures", ticket, id, channel: k, groups: groups.length, estimated: tensor.estimated, figures });
-  grids ??= IntactNumbers.gridsOf(groups, choice, sorted);
-  const parts = groups.map((x, n) => IntactNumbers.sumsOf(x, grids[n], choice));
+  const parts = [], zeros = groups.some((x) => x.every((value) => value === 0)), slice = zeros || grids ? groups.length : SLICE;
+  for (let from = 0; from < groups.length; from += slice) {
+    if (!(await stillAsked("choose", ticket))) return;
+    const some = groups.slice(from, from + slice);
+    const made = grids ?? IntactNumbers.gridsOf(some, choice, (n) => sorted(from + n));
+    some.forEach((x, n) => parts.push(IntactNumbers.sumsOf(x, made[n], choice)));
+  }
   const sums = IntactNumbers.together(parts);
   const sqnr = Float64Array.from(parts, (part) => IntactNumbers.decibels(part.signal, part.noise));
   if (tensor.estimated) sums.bytes = figures.bytes;
@@ -66,15 +85,13 @@ async function choose({ ticket, id, choice, channel }) {
 
 // Every weight stored as chosen, tensor by tensor; a newer choice takes over between two of them.
 async function model({ ticket, choice, ids }) {
-  ticketOfModel = ticket;
   const rows = [];
   for (const id of ids) {
     const tensor = await tensorOf(id), { groups, sorted } = groupsOf(tensor, choice);
     const grids = IntactNumbers.gridsOf(groups, choice, sorted);
     rows.push({ id, ...IntactNumbers.together(groups.map((x, k) => IntactNumbers.sumsOf(x, grids[k], choice))) });
     if (rows.length % 8 === 0) postMessage({ type: "progress", ticket, done: rows.length, of: ids.length });
-    await new Promise((done) => setTimeout(done)); // messages that came meanwhile
-    if (ticketOfModel !== ticket) return;
+    if (!(await stillAsked("model", ticket))) return;
   }
   postMessage({ type: "model", ticket, rows });
 }
@@ -95,5 +112,6 @@ async function hold({ id, packed, histogram, npy, about }) {
 
 const answers = { choose, model, hold };
 onmessage = ({ data }) => {
+  if (data.ticket) latest[data.type] = data.ticket;
   answers[data.type](data).catch((error) => postMessage({ type: "failed", ticket: data.ticket, id: data.id, why: error.message }));
 };
