@@ -363,11 +363,9 @@ class Job:
             progress=self.work.progress,
             alone=self.work.alone,
         )
-        under: Mapping[str, Any] = {}
-        if details:
-            made = Made(network, integer, written, outputs, figures.times_ms, parts.report, target)
-            under = details_of(made, self.work.progress)
-        return _Measured(figures.readings, figures.findings, tasks, outputs.fidelities, under)
+        made = Made(network, integer, written, outputs, figures.times_ms, parts.report, target)
+        under, said = details_of(made, self.work.progress) if details else ({}, ())
+        return _Measured(figures.readings, (*figures.findings, *said), tasks, outputs.fidelities, under)
 
     def _given_bytes(self) -> int | None:
         """What the files that the user gave take, if they are there still."""
