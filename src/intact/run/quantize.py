@@ -186,6 +186,7 @@ class Job:
     def run(self, *, measure: bool = True, details: bool = True) -> Result:
         """All steps. What the folder holds already is not done again. ``details``: what lies under the figures as well."""
         given = sha256_of(self.model)  # before the work, as the file may change, or go, meanwhile
+        steering = self.settings.steering or self.settings.steering_by_accuracy
         source, start, parts = self.start(measure=measure)
         recovery = self._recover(start, parts, source)
         graph = recovery.network.reference
@@ -199,7 +200,7 @@ class Job:
             measured = self._measure(source, written, recovery.network, integer, parts, details=details)
             verdict = self._verdict(source, written, parts, measured.tasks)
             judged = acceptance.judged(self.settings.criteria, measured.readings, verdict)
-            verdict = acceptance.verdict_by(self.settings.steering, judged, verdict)
+            verdict = acceptance.verdict_by(steering, judged, verdict)
         return Result(
             model=written.read_bytes(),
             graph=integer,
@@ -244,7 +245,9 @@ class Job:
         goal = self.settings.goal if self.settings.steering is None else None
         metric, criteria = self.metric, self.settings.criteria if measure else ()
         if goal is not None or (measure and metric is not None) or any(c.is_of_outputs for c in criteria):
-            limits.check(goal, metric, graph, self._outputs("float", source, parts.report), parts.report, criteria)
+            exact = self._outputs("float", source, parts.report)
+            limits.check(goal, metric, graph, exact, parts.report, criteria)
+            object.__setattr__(self, "settings", acceptance.steered(self.settings, exact, parts.report))
         if self.plan is None:
             start = mend_and_plan(graph, self.settings, parts.calibration, self.work.folder, self.work.progress)
         else:
