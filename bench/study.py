@@ -105,8 +105,8 @@ def main() -> None:
             once = max(repeated[scheme] for scheme in several)
             less = runs - (again - once)
             print(
-                f"{len(several)} schemes, {asked.images:,} images: study {took:.1f} s; runs {runs:.1f} s ({took / runs:.2f} x), "
-                f"less what they repeat {less:.1f} s ({took / less:.2f} x)",
+                f"{len(several)} schemes, {asked.images:,} images: study {took:.1f} s; runs {runs:.1f} s "
+                f"({took / runs:.2f} x), less what they repeat {less:.1f} s ({took / less:.2f} x)",
                 flush=True,
             )
             if "int16x8" in several and took > 1.05 * less:
