@@ -38,18 +38,25 @@ def quantity(value: float, unit: str) -> str:
     if unit in _SCALED:
         sizes = _SCALED[unit]
         size, called = next((pair for pair in sizes if abs(value) >= 0.9995 * pair[0]), sizes[-1])
-        return f"{_three(value / size)} {called}" if called != "bytes" else counted(round(value), "byte")
+        return f"{three(value / size)} {called}" if called != "bytes" else counted(round(value), "byte")
     if unit in {"%", "percentage points"}:
         text = f"{value:.2f}" if abs(value) >= 0.01 or value == 0 else f"{value:.1g}"
         return f"{text} {'%' if unit == '%' else 'points'}"
     if unit == "x":
-        return f"{_three(value)}x"
-    text = f"{int(value):,}" if value == int(value) and (abs(value) >= 1000 or not unit.startswith("dB")) else _three(value)
+        return f"{three(value)}x"
+    text = f"{int(value):,}" if value == int(value) and (abs(value) >= 1000 or not unit.startswith("dB")) else three(value)
     return f"{text} {unit[:-1] if text == '1' and unit.endswith('s') else unit}".strip()
 
 
-def _three(value: float) -> str:
-    """Three digits that matter, without an exponent: ``112.46 -> 112``, ``1.8 -> 1.80``, ``0.0754 -> 0.0754``."""
+def span(low: float, high: float, unit: str) -> str:
+    """``97.68, 99.23, "%" -> "97.68 to 99.23 %"``; the unit twice where the ends differ in it."""
+    ends = [quantity(end, unit) for end in (low, high)]
+    units = {end.lstrip("-0123456789.,e") for end in ends}
+    return f"{ends[0].removesuffix(units.pop()) if len(units) == 1 else ends[0]} to {ends[1]}"
+
+
+def three(value: float) -> str:
+    """A number in three digits that matter, without an exponent: ``112.46 -> 112``, ``1.8 -> 1.80``, ``0.0754 -> 0.0754``."""
     if value == 0:
         return "0"
     digits = 2 - math.floor(math.log10(abs(float(f"{value:.3g}"))))

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from intact.cli import diagnose, look, quantize, signals, streams
+from intact.cli import diagnose, explore, look, quantize, signals, streams
+from intact.cli import report as reporting
 from intact.cli import study as studying
 
 app = typer.Typer(
@@ -40,8 +41,11 @@ def intact(
 for command in (
     quantize.quantize,
     studying.study,
+    reporting.report,
+    reporting.compare,
     look.evaluate,
     diagnose.diagnose,
+    explore.explore,
     look.benchmark,
     look.inspect,
     quantize.demo,

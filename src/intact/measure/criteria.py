@@ -13,6 +13,7 @@ from intact.measure.accuracy import to_settle
 from intact.measure.criterion import Criterion, criteria, load, parse
 from intact.measure.measurement import Measurement
 from intact.wording import counted, quantity
+from intact.wording import span as between
 
 if TYPE_CHECKING:
     from intact.measure.figures import Reading
@@ -116,7 +117,7 @@ def _judge(criterion: Criterion, m: Measurement, named: bool) -> Judged:
         return Judged(criterion, "pass" if holds else "fail", f"{what}{said}, {_against(criterion, limit)}", value)
     ends = (m.low, m.high)
     best, worst = ends if criterion.is_upper else ends[::-1]
-    span = f"{what}{said} [{quantity(m.low, m.unit)} to {quantity(m.high, m.unit)}], {_against(criterion, limit)}"
+    span = f"{what}{said} [{between(m.low, m.high, m.unit)}], {_against(criterion, limit)}"
     span += f"; {_how_sure(criterion, m)}"
     if criterion.holds(worst):
         return Judged(criterion, "pass", f"{span}, all of the interval within it", value, *ends)

@@ -59,6 +59,7 @@ PEAK_RATIO: Final = "peak memory ratio"
 FLASH: Final = "flash"
 ARENA: Final = "TFLM arena"
 DROP: Final = "accuracy drop"
+AGREEMENT: Final = "agreement with float"
 IN_FLOAT: Final = "ops in float"
 INTEGER_ONLY: Final = "integer only"
 
@@ -69,7 +70,7 @@ FIGURES: Final = (
     Figure("top-5 drop", _GAP, "percentage points", "labels"),
     Figure("cross entropy", _BOTH, "nats", "labels", ("loss",)),
     Figure("cross entropy increase", _GAP, "nats", "labels", ("loss increase",)),
-    Figure("agreement with float", _MADE, "%", "classes", ("agreement",), each=True),
+    Figure(AGREEMENT, _MADE, "%", "classes", ("agreement",), each=True),
     Figure("SQNR", _MADE, "dB", "outputs", each=True),
     Figure("SQNR without the mean", _MADE, "dB", "outputs", each=True),
     Figure("SQNR of the worst channel", _MADE, "dB", "outputs", each=True),
@@ -165,6 +166,11 @@ class Criterion:
         """Whether less is better."""
         return self.comparison in {"<=", "<", "="}
 
+    @property
+    def is_of_outputs(self) -> bool:
+        """Whether it depends on what the outputs are whether there is such a figure."""
+        return self.group in {"labels", "classes", "outputs"}
+
     def holds(self, value: float) -> bool:
         """Whether a value satisfies it; no undefined one does."""
         beyond = value > self.limit if self.is_upper else value < self.limit
@@ -189,6 +195,10 @@ class Criterion:
 
     def __str__(self) -> str:
         return self.text
+
+
+#: What ``accept`` takes: criteria, or the path of a file of them.
+Accept: TypeAlias = Iterable[str | Path | Criterion] | str | Path | Criterion
 
 
 def parse(text: str) -> Criterion:

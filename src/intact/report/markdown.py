@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from intact.report import figures
 from intact.report.numbers import interval, number
 from intact.wording import shown
 
@@ -19,7 +20,13 @@ _ENTITIES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "
 
 def to_markdown(document: Mapping[str, Any]) -> str:
     """The record that ``report.record`` makes, as Markdown."""
-    return rendered("result.md.j2", document)
+    said = {
+        "sentence": figures.sentence(document),
+        "rows": figures.criteria(document),
+        "five": figures.five(document),
+        "acceptance": document.get("acceptance"),  # of an older run there is none
+    }
+    return rendered("result.md.j2", {**document, **said})
 
 
 def rendered(template: str, document: Mapping[str, Any]) -> str:

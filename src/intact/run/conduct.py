@@ -209,7 +209,7 @@ class Conductor:
         kernels, readings = target_named(variant.target).kernels, list[Reading]()
         with self.turns.alone():
             if (threads, repeat) != _OF_A_RUN:
-                readings += speed({"float": source, "quantized": model}, kernels, progress, threads)
+                readings += speed({"float": source, "quantized": model}, kernels, progress, threads)[0]
             if repeat == 0:
                 progress("count samples a second", 0, 0)
                 readings += [Reading("quantized", m) for m in throughput(model, kernels, threads)]

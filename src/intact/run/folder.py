@@ -33,7 +33,7 @@ from intact.progress import Progress, silent, unheard
 from intact.run.settings import Settings
 
 #: What a finished run leaves besides ``job.json``.
-RESULTS: Final = ("model.tflite", "plan.npz", "plan.json", "result.md", "result.json")
+RESULTS: Final = ("model.tflite", "plan.npz", "plan.json", "details.json", "result.md", "result.json")
 #: The best network while better ones are searched for, whole at any time.
 SO_FAR: Final = "best-so-far.tflite"
 _JOB: Final = "job.json"
@@ -244,11 +244,18 @@ def job(  # noqa: PLR0913  # all by keyword
         "model": sha256_of(model),
         "data": _place(data),
         "eval": _place(evaluation),
-        "settings": asdict(settings) | {"keep_float": list(settings.keep_float)},
+        "settings": _deciding(settings),
         "preprocessing": preprocessing,
         "label": label,
         "plan": None if plan is None else plan.to_json(),
     }
+
+
+def _deciding(settings: Settings) -> dict[str, Any]:
+    """Settings that decide what comes out: of the criteria the one that steers."""
+    said, steering = asdict(settings) | {"keep_float": list(settings.keep_float)}, settings.steering
+    del said["accept"]
+    return said if steering is None else said | {"accept": [steering.text]}
 
 
 def sha256_of(model: object) -> str | None:

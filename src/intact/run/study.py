@@ -16,6 +16,7 @@ from intact.measure import criteria
 from intact.measure.accuracy import Metric, called
 from intact.measure.criteria import Criterion
 from intact.measure.metrics import metric_of
+from intact.report.brief import to_html
 from intact.report.study import to_json
 from intact.run.conduct import Asked, Conductor, Watch, unwatched
 from intact.run.options import seconds
@@ -65,6 +66,9 @@ class Study:
             raise OptionError(f"{path} is there already; give save() a folder that is not")
         shutil.copytree(self.folder, path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
         return path
+
+    def _repr_html_(self) -> str:
+        return to_html(self.document)
 
     def __repr__(self) -> str:
         failed = sum(row["status"] == "failed" for row in self.rows)
