@@ -133,9 +133,8 @@ def _called(graph: Graph, op: Op, parts: Mapping[int, tuple[_Part, ...]]) -> _Ca
     else:
         held = next((parts[t.id] for t in (found.weight, found.bias) if t is not None and t.is_constant and parts[t.id]), ())
         paths = {part.path for part in held}
-        best = max(
-            own or held, key=lambda part: (part.computes(kind), part.is_one_of(_WEIGHTED), part.path in paths), default=None
-        )
+        some = (*own, *held)  # an output of the network may be called after what was fused alone
+        best = max(some, key=lambda part: (part.computes(kind), part.is_one_of(_WEIGHTED), part.path in paths), default=None)
     return None if best is None else _Called(best.name, re.sub(r"(_\d+)+$", "", best.words[0]))
 
 
