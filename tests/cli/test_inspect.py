@@ -1,5 +1,6 @@
 """``intact inspect``: what it calls an op is what ``--keep-float`` takes, no row wraps, and its sums are those of its rows."""
 
+import hashlib
 import json
 import os
 import pty
@@ -9,6 +10,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+import run_documents
 from nets import mobile
 from typer.testing import CliRunner
 
@@ -123,6 +125,41 @@ def test_json_has_all_of_it_and_the_sums_are_right(tmp_path):
     shares = re.findall(r"^(\w+) +([\d,]+) +([\d.]+) %$", text, re.MULTILINE)
     assert {name: int(count.replace(",", "")) for name, count, _ in shares} == {**found["sizes"], "all": found["bytes"]}
     assert sum(float(share) for name, _, share in shares if name != "all") == pytest.approx(100, abs=0.5)
+
+
+def test_a_file_of_a_run_has_the_names_that_its_run_gave(tmp_path):
+    """A file that Intact writes calls its tensors t1, t2; details.json beside it knows better, if it is of this very file."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes(tflite.write(mobile()))
+    graph = tflite.read(path.read_bytes())
+    rows = [
+        {
+            "op": f"{op.kind.name} 'layer.{n}'",
+            "kind": op.kind.name,
+            "shape": [1],
+            "macs": 0,
+            "parameters": 0,
+            "bytes": 0,
+            "live_bytes": 0,
+        }
+        for n, op in enumerate(graph.ops)
+    ]
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    result = run_documents.result()
+    result["model"] = {**result["model"], "sha256": sha256}
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    details = {"schema": "intact-details/1", "model_sha256": sha256, "ops": rows, "tensors": []}
+
+    def names(**other):
+        (tmp_path / "details.json").write_text(json.dumps(details | other))
+        found = json.loads(CliRunner().invoke(app, ["inspect", str(path), "--json"]).stdout)
+        return [row["name"] for row in found["ops"]]
+
+    assert names() == [f"layer.{n}" for n in range(len(rows))]
+    assert names(model_sha256="0" * 64)[0] == graph.called(graph.ops[0])
+    assert names(ops=rows[1:])[0] == graph.called(graph.ops[0])
+    assert names(ops="no rows")[0] == graph.called(graph.ops[0])
+    assert names(ops=[*rows[:-1], {**rows[-1], "op": "no label"}])[0] == "layer.0"
 
 
 def test_foreign_integer_files(shared):

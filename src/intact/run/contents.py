@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Final, final
 
 from intact import scratch
-from intact.errors import located
+from intact.errors import OptionError, located
 from intact.formats import recognize, tflite
 from intact.formats.load import to_float_tflite
 from intact.measure import cost
@@ -18,7 +20,11 @@ from intact.measure.size import size
 from intact.measure.split import split
 from intact.network.graph import Dim, Graph
 from intact.planning.plan import describe
+from intact.run import documents
 from intact.runtime.scripts.keras_export import InputShape
+
+#: ``CONV_2D 'stem' #2``: how messages name an op.
+_LABEL: Final = re.compile(r"[^ ]+ (?P<quote>['\"])(?P<name>.{1,250})(?P=quote)( #\d+)?", re.DOTALL)
 
 
 @final
@@ -95,6 +101,7 @@ def contents(source: Path, input_shape: InputShape | None = None) -> Contents:
         data = to_float_tflite(source, folder / "model.tflite", input_shape=input_shape).read_bytes()
     with located(str(source)):
         graph, sizes = tflite.read(data), split(data)
+    graph = graph if converted else _as_its_run_calls_it(source, data, graph)
     rows = _ops(graph)
     measured = (
         *(() if converted else (size(graph, len(data)),)),
@@ -110,6 +117,22 @@ def contents(source: Path, input_shape: InputShape | None = None) -> Contents:
         is_quantized=graph.is_quantized,
         readings=tuple(Reading("model", m) for m in measured),
     )
+
+
+def _as_its_run_calls_it(source: Path, data: bytes, graph: Graph) -> Graph:
+    """``graph`` with the names of the user's network, where a run left details.json beside the file that it wrote."""
+    try:
+        details = documents.read(source.parent).details
+    except OptionError:  # any other folder
+        return graph
+    if details is None or details.get("model_sha256") != hashlib.sha256(data).hexdigest():
+        return graph
+    rows = details["ops"]
+    if [row.get("kind") for row in rows] != [op.kind.name for op in graph.ops]:
+        return graph
+    said = [_LABEL.fullmatch(str(row.get("op"))) for row in rows]
+    names = {op.output: found["name"] for op, found in zip(graph.ops, said, strict=True) if found is not None}
+    return replace(graph, tensors={i: replace(t, origin=names.get(i, t.origin)) for i, t in graph.tensors.items()})
 
 
 def _ports(graph: Graph) -> tuple[Port, ...]:
