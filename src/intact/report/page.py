@@ -100,6 +100,7 @@ def environment() -> Environment:
         "interval": interval,
         "at": lambda names, n: names[n] if 0 <= n < len(names) else f"class {n}",
         "picture": _picture,
+        "score": lambda x: "" if x is None else f"{float(x):.2f}",
         "parts": _parts,
     }
     return made

@@ -22,6 +22,7 @@
       return;
     }
     drawn.setAttribute("role", "img");
+    place.style.minHeight = "0";
     const key = make("p", "", { class: "key", "aria-hidden": "true" });
     for (const [sign, word] of [["f", "float"], ["q", "integer"]]) {
       const part = make("span", "");
