@@ -25,6 +25,7 @@ from intact.measure.classes import ByClass, by_class, scores_of, sureness
 from intact.measure.op_times import alone_ms
 from intact.measure.outputs import Outputs
 from intact.measure.size import weights
+from intact.measure.split import split
 from intact.network.arena import lifetimes
 from intact.network.graph import Graph, Tensor
 from intact.numbers.affine import Affine, Format, dequantize_array, limits
@@ -87,6 +88,7 @@ def details(made: Made, progress: Progress) -> dict[str, Any]:
         },
         "latency": {name: list(times) for name, times in made.times_ms.items()},
         **_classes(made),
+        "sizes": dict(split(made.written.read_bytes())),
     }
 
 
