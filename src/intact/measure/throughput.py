@@ -18,9 +18,8 @@ BATCHES: Final = (1, 32)
 
 def throughput(path: Path, kernels: Kernels, threads: int = 1) -> tuple[Measurement, ...]:
     """Samples a second with calls of 1 and of 32 samples; undefined, with the reason, where a file takes no such batch."""
-    return tuple(
-        _figure(batch, litert.throughput(path, batch, kernels=kernels, threads=threads), kernels, threads) for batch in BATCHES
-    )
+    found = litert.throughput(path, BATCHES, kernels=kernels, threads=threads)
+    return tuple(_figure(batch, found[batch], kernels, threads) for batch in BATCHES)
 
 
 def _figure(batch: int, found: litert.Throughput, kernels: Kernels, threads: int) -> Measurement:

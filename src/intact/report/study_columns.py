@@ -152,4 +152,4 @@ def matrices(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 def _in_cell(column: Column, rows: Sequence[Row]) -> str:
     told = [column.cell(row) for row in rows]
-    return " / ".join(dict.fromkeys(text or "-" for text in told)) or "-"
+    return " / ".join(dict.fromkeys(text for text in told if text))

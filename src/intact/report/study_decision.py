@@ -108,16 +108,17 @@ def _best(passing: Sequence[Row]) -> tuple[Row, str]:
         alike = [row for row in passing if not value(row, "latency") * (1 - _ALIKE) > fastest]
         best = min(alike, key=lambda row: (value(row, "file size"), lost(row)))
         beside = f", the smallest of {len(alike)} that are as fast to 5 %" if len(alike) > 1 else ""
-        return best, f"of {_counted(passing)} every criterion it is the fastest{beside}: {_told(best)}"
+        return best, f"{_counted(passing, f'the fastest{beside}')}: {_told(best)}"
     best = min(passing, key=lambda row: (value(row, "file size"), value(row, "peak live activations"), lost(row)))
+    return best, f"{_counted(passing, 'the smallest (no time here speaks for the device)')}: {_told(best)}"
+
+
+def _counted(passing: Sequence[Row], best: str) -> str:
     return (
-        best,
-        f"of {_counted(passing)} every criterion it is the smallest (no time here speaks for the device): {_told(best)}",
+        f"of {len(passing)} that pass every criterion it is {best}"
+        if len(passing) > 1
+        else "nothing else passes every criterion"
     )
-
-
-def _counted(passing: Sequence[Row]) -> str:
-    return f"{len(passing)} that pass" if len(passing) > 1 else "the one that passes"
 
 
 def _told(row: Row) -> str:

@@ -176,6 +176,10 @@ def variants(models: Sequence[str], axes: Axes, options: Mapping[str, Any], *, e
     ``options`` are the settings that all have, ``seed`` the first one among them. ``evaluated``: whether there are samples that
     report whatever the seed.
     """
+    each = len(models) * len(axes.weights) * len(axes.remedies) * len(axes.calibration_samples) * axes.seeds
+    cells = each * sum(len(axes.schemes or runs_on(target)) for target in axes.targets) * axes.repeats * len(axes.threads)
+    if cells > _MOST:
+        raise OptionError(f"that makes {cells:,} cells; leave some out: {_MOST:,} do")
     found: dict[tuple[object, ...], Variant] = {}
     first = int(options.get("seed", 0))
     several = {
@@ -213,8 +217,6 @@ def variants(models: Sequence[str], axes: Axes, options: Mapping[str, Any], *, e
                 found[key] = Variant(
                     model, number, scheme, target, weights, remedies, calibration, first + seed, row, name, "", options
                 )
-    if len(found) * axes.repeats * len(axes.threads) > _MOST:
-        raise OptionError(f"that makes {len(found) * axes.repeats * len(axes.threads):,} cells; leave some out: {_MOST:,} do")
     return tuple(_in_folders(found.values()))
 
 

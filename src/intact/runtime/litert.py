@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Literal, TypeAlias, final
@@ -228,18 +228,21 @@ def latency(  # noqa: PLR0913  # all but one have defaults
 
 def throughput(  # noqa: PLR0913  # all but two have defaults
     model: Path,
-    batch: int,
+    batches: Sequence[int],
     *,
     kernels: Kernels = "default",
     threads: int = 1,
-    seconds: float = 0.5,
+    seconds: float = 0.25,
     timeout: float = SILENCE,
-) -> Throughput:
-    """Samples a second of calls that take ``batch`` samples together, over about ``seconds``; the input is random numbers."""
+) -> dict[int, Throughput]:
+    """Samples a second of calls that take so many samples together, by how many; each over about ``seconds``, on random
+    numbers.
+    """
     with located(model.name):
-        request = {"task": "throughput", "model": _existing(model), "batch": batch, "kernels": kernels, "threads": threads}
-        answer = _ask("litert_profile.py", request | {"seconds": seconds}, timeout)
-    return Throughput(tuple(answer.get("samples", ())), answer.get("reason", ""))
+        request = {"task": "throughput", "model": _existing(model), "batches": list(batches), "kernels": kernels}
+        answer = _ask("litert_profile.py", request | {"threads": threads, "seconds": seconds}, timeout)
+    found = zip(batches, answer["batches"], strict=True)
+    return {batch: Throughput(tuple(one.get("samples", ())), one.get("reason", "")) for batch, one in found}
 
 
 def memory(model: Path, *, kernels: Kernels = "default", threads: int = 1, timeout: float = SILENCE) -> Memory:

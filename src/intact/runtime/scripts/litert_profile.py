@@ -152,15 +152,19 @@ def _warm_up(session: Session, seconds: float) -> float:
 
 
 def throughput(  # noqa: PLR0913  # one request, spelled out
-    *, model: str, batch: int, kernels: str, threads: int, seconds: float, progress: Progress
+    *, model: str, batches: list[int], kernels: str, threads: int, seconds: float, progress: Progress
 ) -> dict[str, Any]:
-    """Samples a second with ``batch`` of them in one call: as many blocks of calls as fit ``seconds``, at least five.
+    """Samples a second for each of ``batches``, how many samples one call takes."""
+    del progress
+    return {"batches": [_per_second(_worker.Session(model, kernels, threads), batch, seconds) for batch in batches]}
+
+
+def _per_second(session: Session, batch: int, seconds: float) -> dict[str, Any]:
+    """``samples``, one for each block of calls: as many blocks as fit ``seconds``, at least five.
 
     A file of another batch is resized. One that cannot be, or that does not give a row for each sample then, is answered with
     the ``reason``.
     """
-    del progress
-    session = _worker.Session(model, kernels, threads)
     declared = {port.name: port.shape for port in session.inputs}
     states = session.keeps_state and batch > 1
     if states or any(not shape for shape in declared.values()):
