@@ -32,7 +32,10 @@ def named_as(source: Graph, read: Graph) -> Graph:
 
 def _is_kept(original: Graph, spelled: Graph, i: int) -> bool:
     """Whether tensor ``i`` is the same in both: ids that were given up are given anew."""
-    return i in original.tensors and original[i].origin == spelled[i].origin
+    if i not in original.tensors:
+        return False
+    ours, theirs = original[i], spelled[i]
+    return (ours.name, ours.origin, ours.made_by) == (theirs.name, theirs.origin, theirs.made_by)
 
 
 def _standing_for(op: Op, spelled: Graph, makers: dict[int, Op], readers: dict[int, list[Op]]) -> set[int]:
