@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from intact.run.diagnose import diagnose as diagnose
     from intact.run.evaluate import Evaluation as Evaluation
     from intact.run.evaluate import evaluate as evaluate
+    from intact.run.explore import Explored as Explored
+    from intact.run.explore import explore as explore
     from intact.run.quantize import quantize as quantize
     from intact.run.report import report as report
     from intact.run.result import Result as Result
@@ -38,6 +40,7 @@ else:
         {
             "Diagnosis": "diagnosis.diagnose",
             "Evaluation": "run.evaluate",
+            "Explored": "run.explore",
             "Graph": "network.graph",
             "IntactError": "errors",
             "Plan": "planning.plan",
@@ -51,6 +54,7 @@ else:
             "diagnose": "run.diagnose",
             "diagnose_file": "diagnosis.diagnose",
             "evaluate": "run.evaluate",
+            "explore": "run.explore",
             "load": "formats.load",
             "quantize": "run.quantize",
             "read_tflite": "formats.tflite.read:read",
@@ -64,6 +68,7 @@ else:
 __all__ = [
     "Diagnosis",
     "Evaluation",
+    "Explored",
     "Graph",
     "IntactError",
     "Plan",
@@ -77,6 +82,7 @@ __all__ = [
     "diagnose",
     "diagnose_file",
     "evaluate",
+    "explore",
     "load",
     "quantize",
     "read_tflite",

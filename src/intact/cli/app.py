@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from intact.cli import diagnose, look, quantize, signals, streams
+from intact.cli import diagnose, explore, look, quantize, signals, streams
 from intact.cli import report as reporting
 from intact.cli import study as studying
 
@@ -45,6 +45,7 @@ for command in (
     reporting.compare,
     look.evaluate,
     diagnose.diagnose,
+    explore.explore,
     look.benchmark,
     look.inspect,
     quantize.demo,
