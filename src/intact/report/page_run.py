@@ -103,7 +103,7 @@ def cell(value: Any, unit: str = "") -> dict[str, Any]:
     if value is None:
         return {"text": "", "value": ""}
     text = percent(value) if unit == "%" else number(value)
-    return {"text": text, "value": str(float(value)).replace("inf", "Infinity")}
+    return {"text": text, "value": f"{float(value):.6g}".replace("inf", "Infinity")}
 
 
 def op_row(op: Mapping[str, Any], ops: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
