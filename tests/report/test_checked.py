@@ -82,7 +82,7 @@ def test_lists_of_unlike_lengths_are_refused():
             parsed(document, "intact-details/1")
     document = details()
     document["tensors"][0]["histogram"]["integer"].pop()
-    with pytest.raises(OptionError, match="the histogram of .* has lists of unlike lengths"):
+    with pytest.raises(OptionError, match=r"the histogram of .* has lists of unlike lengths"):
         parsed(document, "intact-details/1")
 
 

@@ -14,6 +14,8 @@ from intact.cli.app import app
 from intact.report import figures
 from intact.report.terminal import Output
 
+ROW = re.compile(r'<tr><td>(.*?)</td><th scope="row">(.*?)</th><td class="n" data-value="(.*?)">')
+
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory):
@@ -35,25 +37,12 @@ def plain(html):
 
 def test_every_figure_is_the_same_in_json_page_and_csv(said):
     section = said["page"].split('id="figures"')[1].split("</table>")[0]
-    on_page = [
-        (plain(of), plain(name), value)
-        for of, name, value in re.findall(
-            r'<tr><td>(.*?)</td><th scope="row">(.*?)</th><td class="n" data-value="(.*?)">', section
-        )
-    ]
+    on_page = [(plain(of), plain(name), value) for of, name, value in ROW.findall(section)]
     in_csv = [row for row in csv.DictReader(io.StringIO(said["csv"])) if row["name"] and not row["criterion"]]
     wanted = [(m["of"], m["name"], m["value"], m["low"], m["high"]) for m in said["json"]["measurements"]]
     assert [(of, name, float(value)) for of, name, value in on_page] == [w[:3] for w in wanted]
-    number = {"": None}
-    assert [
-        (
-            r["of"],
-            r["name"],
-            float(r["value"]),
-            *(number[r[end]] if r[end] in number else float(r[end]) for end in ("low", "high")),
-        )
-        for r in in_csv
-    ] == wanted
+    ends = [[None if r[end] == "" else float(r[end]) for end in ("low", "high")] for r in in_csv]
+    assert [(r["of"], r["name"], float(r["value"]), *e) for r, e in zip(in_csv, ends, strict=True)] == wanted
 
 
 def test_headline_and_criteria_are_the_same_on_page_in_markdown_and_in_the_terminal(said, capsys, monkeypatch):

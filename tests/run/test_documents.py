@@ -49,7 +49,7 @@ def test_details_of_another_model_are_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda p: None, "no folder of a run"),
+        (lambda _: None, "no folder of a run"),
         (lambda p: p.write_text("x"), "is no folder of a run; give the folder that intact quantize --out"),
         (lambda p: p.mkdir(), "holds no run; give the folder"),
         (lambda p: (p.mkdir(), (p / "job.json").write_text("{}")), "not finished; the same intact command goes on"),
