@@ -86,15 +86,17 @@ def _explorer(details: Mapping[str, Any]) -> Section:
 
 def _rendered(template: str, view: Mapping[str, Any], data: Mapping[str, Any], sections: Sequence[Section]) -> str:
     scripts = [static(name) for name in _SCRIPTS] + [text for section in sections for text in section.scripts]
+    starter = static("start.js")
     styles = [static("page.css")] + [text for section in sections for text in section.styles]
     return (
         environment()
         .get_template(template)
         .render(
             **view,
-            policy=_policy(scripts, styles, [rule for section in sections for rule in section.policy]),
+            policy=_policy([*scripts, starter], styles, [rule for section in sections for rule in section.policy]),
             styles=styles,
             scripts=scripts,
+            starter=starter,
             data=embedded(data),
             sections=[(section, None if section.data is None else embedded(section.data)) for section in sections],
         )
