@@ -98,7 +98,7 @@ def _give(text: str, out: Path | None, output: Output) -> None:
 def _tell(found: Comparison, output: Output, *, verbose: bool) -> None:
     from rich.table import Table
 
-    from intact.report.comparison import moved
+    from intact.report.comparison import NOTICED, moved
 
     output.notes(found.notes)
     for title, changes in found.parts:
@@ -107,6 +107,10 @@ def _tell(found: Comparison, output: Output, *, verbose: bool) -> None:
             continue
         output.say("")
         output.say(title)
+        if title == NOTICED:
+            for row in rows:
+                output.say(f"{found.names[0] if row.a else found.names[1]} only: {row.what}")
+            continue
         table = Table(box=None, pad_edge=False)
         for column in ("", *found.names, ""):
             table.add_column(column, overflow="fold")
@@ -116,4 +120,4 @@ def _tell(found: Comparison, output: Output, *, verbose: bool) -> None:
         if not verbose and len(rows) > _ROWS:
             output.say(f"… and {len(rows) - _ROWS} more (--verbose)")
     if not any(moved(changes) for _, changes in found.parts):
-        output.say("nothing changed beyond the noise of measuring")
+        output.say("nothing changed")

@@ -46,10 +46,10 @@ _COLUMNS: Final[Mapping[str, Callable[[Mapping[str, Any]], float]]] = {
 }
 _TAKES: Final = {"latency": "ms", "peak live activations": "live_bytes", "file size": "bytes", "accuracy drop": "noise_share"}
 _MENDS: Final = {
-    "ms": "so that fewer channels or a smaller input help there",
-    "live_bytes": "so that a smaller input or fewer channels there help, and no scheme does",
-    "bytes": "so that fewer channels there help, or --scheme w4a8",
-    "noise_share": "so that --max-drop, which keeps bits where they count, is worth its time",
+    "ms": "most time goes to {op}, where fewer channels or a smaller input help",
+    "live_bytes": "most is alive during {op}, where fewer channels or a smaller input help, and narrower weights do not",
+    "bytes": "most bytes are those of {op}; --scheme w4a8 stores weights in half of them, fewer channels there help too",
+    "noise_share": "most of the noise comes from {op}; --max-drop keeps bits where they count",
 }
 
 
@@ -106,16 +106,12 @@ def _instead(criterion: Mapping[str, Any], document: Mapping[str, Any], details:
     if better:
         best = min(better, key=lambda c: float(c["score"]))
         return f"{criterion['criterion']} fails; {best['name']}, which was tried too, meets it on the selection samples."
-    ops = (
-        []
-        if details is None
-        else [op for op in details["ops"] if isinstance(op.get(_TAKES.get(criterion["figure"])), (int, float))]
-    )
+    key = _TAKES.get(criterion["figure"], "")
+    ops = [op for op in (details or {}).get("ops", ()) if isinstance(op.get(key), (int, float))]
     if not ops:
         return f"{criterion['criterion']} fails, and nothing that was tried meets it."
-    key = _TAKES[criterion["figure"]]
     most = max(ops, key=lambda op: op[key])
-    return f"{criterion['criterion']} fails; most is taken at {most['op']}, {_MENDS[key]}."
+    return f"{criterion['criterion']} fails: {_MENDS[key].format(op=most['op'])}."
 
 
 def _others(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

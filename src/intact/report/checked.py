@@ -63,8 +63,9 @@ DETAILS: Final[Shape] = {
          "sqnr_own?": "number", "ms?": "number", "live_bytes": "count"}
     ],
     "tensors": [
-        {"id": "count", "name": "text", "role": "text", "op": "text", "dtype": "text", "scale": ["number"], "axis?": "count",
-         "low?": "number", "high?": "number", "grid_low?": "number", "grid_high?": "number", "clipped?": "number",
+        {"id": "count", "name": "text", "role": "text", "op": "text", "dtype": "text", "shape": ["count"],
+         "scale": ["number"], "axis?": "count", "low?": "number", "high?": "number", "grid_low?": "number",
+         "grid_high?": "number", "clipped?": "number",
          "histogram?": {"low": "number", "high": "number", "float": ["count"], "integer": ["count"]}}
     ],
     "memory?": {"peak": "count", "buffers": [{"name": "text", "bytes": "count", "first": "count", "last": "count"}]},

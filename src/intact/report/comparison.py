@@ -18,6 +18,8 @@ from intact.wording import counted
 
 Document: TypeAlias = Mapping[str, Any]
 SCHEMA: Final = "intact-comparison/1"
+#: The title of what only one of the runs noticed.
+NOTICED: Final = "Noticed"
 #: Figures that are of the samples which the runs report on; all others are of the file or of the machine.
 _OF_FILES: Final = frozenset(
     {"bytes", "ops", "ms", "KiB", "MB"}
@@ -67,7 +69,7 @@ class Comparison:
             ("Plan", self.plan),
             ("Share of the noise", self.ops),
             ("Samples of another class than float's", self.samples),
-            ("Noticed", self.findings),
+            (NOTICED, self.findings),
         )
         return tuple((title, changes) for title, changes in titled if changes)
 
@@ -243,5 +245,5 @@ def _findings(a: Side, b: Side) -> Iterator[Change]:
 
 
 def moved(changes: Sequence[Change]) -> tuple[Change, ...]:
-    """The changes that are some: figures that are the same, or within both intervals, left out."""
-    return tuple(c for c in changes if c.a != c.b and c.means not in {"the same", "within both intervals"})
+    """The changes that are some: what is the same in both left out."""
+    return tuple(c for c in changes if c.a != c.b and c.means != "the same")

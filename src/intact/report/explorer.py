@@ -113,7 +113,7 @@ def policy(scripts: Iterable[str], styles: Iterable[str]) -> str:
     """A Content-Security-Policy that lets run what is given here, and the worker, and nothing else; nothing is asked for."""
     run, look = (" ".join(f"'{_hash(text)}'" for text in texts) for texts in (scripts, styles))
     return (
-        f"default-src 'none'; script-src {run} blob:; worker-src blob:; style-src {look} '{_PLOT_STYLE}'; img-src data:; "
+        f"default-src 'none'; script-src {run}; worker-src blob:; style-src {look} '{_PLOT_STYLE}'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
 

@@ -18,7 +18,7 @@ from typing import Any, Final, final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from intact.report import page_run, page_study
+from intact.report import explorer, page_run, page_study
 from intact.report.numbers import interval, number
 from intact.wording import quantity, shown
 
@@ -28,6 +28,8 @@ _PLOT_STYLE: Final = "sha256-jSYQUrW7J0b3jPqhZP9C2Xh1PyJKHKXd4s0fpGGKrww="
 _SCRIPTS: Final = ("d3.min.js", "plot.min.js", "charts.js", "page.js")
 _TYPED: Final = re.compile(r"(--[a-z][a-z-]*(?: (?!gives|with|which|says|looks|or\b|and\b)(?:\"[^\"]*\"|[\w.*/-]*[\w*/]))?)")
 _PICTURE: Final = re.compile(r"data:image/(?:png|jpeg|webp);base64,[A-Za-z0-9+/=]*")
+#: Bytes of a page: where the explorer does not fit, it is left to intact explore.
+_LARGEST: Final = 2_000_000
 #: What JSON inside HTML must not have: what ends the element, and line ends that only JavaScript knows.
 _UNSAFE: Final[dict[str, str | int | None]] = {c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
@@ -62,21 +64,39 @@ def html_of(
     """
     if document["schema"].startswith("intact-study/"):
         return _rendered("page_study.html.j2", page_study.view(document), page_study.charts(document), sections)
-    view = page_run.view(document, details, files)
-    return _rendered("page_run.html.j2", view, page_run.charts(document, details), sections)
+    view, data = page_run.view(document, details, files), page_run.charts(document, details)
+    if details is not None and details["tensors"]:
+        explored = _rendered("page_run.html.j2", view, data, (_explorer(details), *sections))
+        if len(explored.encode()) <= _LARGEST:
+            return explored
+    return _rendered("page_run.html.j2", view, data, sections)
+
+
+def _explorer(details: Mapping[str, Any]) -> Section:
+    """What fewer bits would do to each tensor, by its histogram."""
+    scripts = tuple(static(name) for name in explorer.SCRIPTS if name not in _SCRIPTS)
+    about = (
+        '<p>What a tensor would become with other bits and grids, by its histogram. <code class="typed">intact explore</code> '
+        "makes a page of its own that holds the weights themselves.</p>"
+    )
+    html = about + str(explorer.fragment(explorer.of_details(details)))
+    policy = ("script-src blob:", "worker-src blob:")
+    return Section("explorer", "Other formats", html, scripts, (static("explorer.css"),), policy=policy)
 
 
 def _rendered(template: str, view: Mapping[str, Any], data: Mapping[str, Any], sections: Sequence[Section]) -> str:
     scripts = [static(name) for name in _SCRIPTS] + [text for section in sections for text in section.scripts]
+    starter = static("start.js")
     styles = [static("page.css")] + [text for section in sections for text in section.styles]
     return (
         environment()
         .get_template(template)
         .render(
             **view,
-            policy=_policy(scripts, styles, [rule for section in sections for rule in section.policy]),
+            policy=_policy([*scripts, starter], styles, [rule for section in sections for rule in section.policy]),
             styles=styles,
             scripts=scripts,
+            starter=starter,
             data=embedded(data),
             sections=[(section, None if section.data is None else embedded(section.data)) for section in sections],
         )
@@ -100,6 +120,7 @@ def environment() -> Environment:
         "interval": interval,
         "at": lambda names, n: names[n] if 0 <= n < len(names) else f"class {n}",
         "picture": _picture,
+        "score": lambda x: "" if x is None else f"{float(x):.2f}",
         "parts": _parts,
     }
     return made
@@ -141,11 +162,16 @@ def _named(data: Any) -> Any:
 
 def _policy(scripts: Sequence[str], styles: Sequence[str], more: Sequence[str]) -> str:
     rules = {
-        "script-src": " ".join(f"'{_hash(text)}'" for text in scripts),
-        "style-src": " ".join(f"'{each}'" for each in (*map(_hash, styles), _PLOT_STYLE)),
+        "default-src": ["'none'"],
+        "script-src": [f"'{_hash(text)}'" for text in scripts],
+        "style-src": [f"'{each}'" for each in (*map(_hash, styles), _PLOT_STYLE)],
+        "img-src": ["data:"],
+        "base-uri": ["'none'"],
+        "form-action": ["'none'"],
     }
-    allowed = "; ".join(f"{name} {value}" for name, value in rules.items())
-    return "; ".join(("default-src 'none'", allowed, "img-src data:", "base-uri 'none'", "form-action 'none'", *more))
+    for name, _, value in (rule.partition(" ") for rule in more):
+        rules.setdefault(name, []).append(value)
+    return "; ".join(f"{name} {' '.join(values)}" for name, values in rules.items())
 
 
 def _hash(text: str) -> str:

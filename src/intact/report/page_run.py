@@ -11,10 +11,10 @@ from intact.report.numbers import interval, number
 from intact.wording import quantity
 
 #: Characters of histograms in the page's data: it stays below 2 MB.
-_ROOM: Final = 600_000
+_ROOM: Final = 450_000
 #: Classes of which every pair is drawn; of more, the pairs that are confused most.
 _DRAWN: Final = 30
-_PAIRS: Final = 20
+_PAIRS: Final = 10
 #: What each key of an op is called, and its unit.
 OP_FIGURES: Final = (
     ("noise_share", "share of the noise", "%"),
@@ -103,7 +103,7 @@ def cell(value: Any, unit: str = "") -> dict[str, Any]:
     if value is None:
         return {"text": "", "value": ""}
     text = percent(value) if unit == "%" else number(value)
-    return {"text": text, "value": str(float(value)).replace("inf", "Infinity")}
+    return {"text": text, "value": f"{float(value):.6g}".replace("inf", "Infinity")}
 
 
 def op_row(op: Mapping[str, Any], ops: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -10,15 +10,19 @@ const charts = (() => {
   /** An op's label is its kind and its name in quotes: the name is what the user knows. */
   const own = (label) => label.replace(/^[A-Z0-9_]+ '(.*)'$/s, "$1");
   const bytes = (x) => (x >= 1e6 ? `${number(x / 1e6)} MB` : x >= 1e3 ? `${number(x / 1e3)} KB` : `${number(x)} bytes`);
-  const base = (width, label, more) => ({ width, marginTop: 24, ariaLabel: label, ...more });
+  /** What all charts have; the label of x stands under its ticks and not among them. */
+  const base = (width, label, more) => ({ width, marginTop: 24, marginBottom: 46, ariaLabel: label, ...more, x: { labelOffset: 40, ...more.x } });
 
   function front(data, width, key, label) {
     const points = data.candidates.filter((c) => isNumber(c[key]) && isNumber(c.value));
     if (!points.length) return null;
     const bounded = points.filter((c) => isNumber(c.low) && isNumber(c.high));
     const middle = (Math.min(...points.map((c) => c[key])) + Math.max(...points.map((c) => c[key]))) / 2;
-    const text = (side) => Plot.text(points.filter((c) => (c[key] > middle) === (side === "end")), {
-      x: key, y: "value", text: (c) => cut(c.name, 26), textAnchor: side, dx: side === "end" ? -9 : 9, dy: -9, fontWeight: (c) => (c.taken ? 700 : 400), fill: "currentColor", stroke: "var(--paper)", strokeWidth: 3,
+    // names of points that lie on one another stand beside one another
+    const apart = (c) => `${Math.round((c[key] / d3.max(points, (p) => p[key])) * 40)} ${Math.round((c.value / (d3.max(points, (p) => Math.abs(p.value)) || 1)) * 20)}`;
+    const together = d3.groups(points, apart).map(([, held]) => ({ ...held[0], taken: held.some((c) => c.taken), name: held.map((c) => c.name).join(", ") }));
+    const text = (side) => Plot.text(together.filter((c) => (c[key] > middle) === (side === "end")), {
+      x: key, y: "value", text: (c) => cut(c.name, Math.round(width / 14)), textAnchor: side, dx: side === "end" ? -9 : 9, dy: -9, fontWeight: (c) => (c.taken ? 700 : 400), fill: "currentColor", stroke: "var(--paper)", strokeWidth: 3,
     });
     return Plot.plot(base(width, `${points[0].figure} against ${label}`, {
       height: 280, inset: 14, marginLeft: 48, grid: true,
@@ -50,7 +54,6 @@ const charts = (() => {
       marks: [
         Plot.ruleY([0], { stroke: SOFT }),
         Plot.rectY(rows, { x1: (r) => r.n - 0.42, x2: (r) => r.n + 0.42, y: "y", fill: (r) => (named.has(r.n) ? INTEGER : SOFT), fillOpacity: (r) => (named.has(r.n) ? 1 : 0.55) }),
-        Plot.text(worst.map((row, rank) => ({ ...row, rank })), { x: "n", frameAnchor: "top", dy: (r) => 0, text: () => "", fill: INTEGER }),
         ...worst.map((row, rank) => Plot.text([row], { x: "n", frameAnchor: "top", dy: -16 - 14 * (2 - rank), text: (r) => `${cut(own(r.op), Math.floor(width / 14))}  ${value(r.y)}`, textAnchor: row.n > data.ops.length / 2 ? "end" : "start", fontWeight: rank ? 400 : 700 })),
         ...worst.map((row, rank) => Plot.ruleX([row], { x: "n", y1: "y", y2: d3.max(rows, (r) => r.y), stroke: INTEGER, strokeOpacity: 0.35, strokeDasharray: "2 3", insetTop: -8 - 14 * (2 - rank) })),
         Plot.tip(rows, Plot.pointerX({ x: "n", y: "y", title: (r) => `${r.n + 1}. ${r.op}\n${value(r.y)}` })),
@@ -75,14 +78,14 @@ const charts = (() => {
     const most = d3.max(bins, (b) => Math.max(b.float, b.integer)) || 1, low = tensor.histogram.low, high = tensor.histogram.high;
     const inside = levels.at.filter((x) => x >= low && x <= high), ends = [tensor.grid_low, tensor.grid_high].filter((x) => isNumber(x) && x >= low && x <= high);
     return Plot.plot(base(width, `Histogram of ${tensor.name}, float and integer`, {
-      height: 320, marginLeft: 56, marginBottom: 46, x: { domain: [low, high], label: "value →" },
+      height: 320, marginLeft: 56, x: { domain: [low, high], label: "value →", tickSize: 8, tickPadding: 5 },
       y: { type: logarithmic ? "log" : "linear", domain: [floor, most * (logarithmic ? 2 : 1.05)], label: "↑ how many numbers", grid: true, ticks: 5, tickFormat: "~s" },
       marks: [
         ...(levels.n <= 64 ? [Plot.ruleX(inside, { stroke: INTEGER, strokeOpacity: 0.3, strokeWidth: 0.75 })] : []),
         Plot.rectY(bins.filter((b) => b.integer), { x1: "low", x2: "high", y1: floor, y2: "integer", fill: INTEGER, fillOpacity: 0.55, insetLeft: 0.25, insetRight: 0.25 }),
         Plot.line(bins.flatMap((b) => [{ x: b.low, y: Math.max(b.float, floor) }, { x: b.high, y: Math.max(b.float, floor) }]), { x: "x", y: "y", stroke: FLOAT, strokeWidth: 1.75 }),
         Plot.ruleX(ends, { stroke: INTEGER, strokeDasharray: "4 3" }),
-        Plot.vector(inside, { x: (x) => x, frameAnchor: "bottom", dy: 7, length: 6, anchor: "start", shape: { draw: (context, l) => { context.moveTo(0, 0); context.lineTo(0, l); } }, stroke: INTEGER, strokeWidth: 1 }),
+        Plot.vector(inside, { x: (x) => x, frameAnchor: "bottom", dy: 0, length: 6, anchor: "start", shape: { draw: (context, l) => { context.moveTo(0, 0); context.lineTo(0, l); } }, stroke: INTEGER, strokeWidth: 1 }),
         Plot.tip(bins, Plot.pointerX({ x: (b) => (b.low + b.high) / 2, y: (b) => Math.max(b.float, b.integer, floor), title: (b) => `${number(b.low)} to ${number(b.high)}\nfloat ${number(b.float)}\ninteger ${number(b.integer)}` })),
       ],
     }));
@@ -90,7 +93,7 @@ const charts = (() => {
   /** What a reader sees beside the histogram: the format in words. */
   function aboutTensor(tensor) {
     const levels = levelsOf(tensor).n, clipped = isNumber(tensor.clipped) ? `${number(100 * tensor.clipped)} % of float lies outside and is clipped` : "";
-    return [`${tensor.role} of ${tensor.op}`, tensor.dtype, levels ? `${number(levels)} levels of ${number(tensor.step)}${tensor.axis === null ? "" : " in the widest channel"}` : "", clipped].filter(Boolean).join("; ");
+    return [tensor.op ? `${tensor.role} of ${tensor.op}` : tensor.role, tensor.dtype, levels ? `${number(levels)} levels of ${number(tensor.step)}${tensor.axis === null ? "" : " in the widest channel"}` : "", clipped].filter(Boolean).join("; ");
   }
 
   function ranges(data, width) {
@@ -98,7 +101,7 @@ const charts = (() => {
     if (!rows.length) return null;
     const margin = Math.min(260, width * 0.34);
     return Plot.plot(base(width, "Ranges of float and of the grid", {
-      height: 46 + rows.length * 20, marginLeft: margin, x: { label: "value →", grid: true, type: "symlog", ticks: Math.max(3, Math.round(width / 130)) }, y: { type: "band", label: null, tickSize: 0, tickFormat: (n) => cut(rows[n].name, Math.floor(margin / 7)), domain: rows.map((r) => r.key) },
+      height: 46 + rows.length * 20, marginLeft: margin, x: { label: "value →", grid: true, type: "symlog", ticks: Math.max(3, Math.round(width / 130)) }, y: { type: "band", label: null, tickSize: 0, tickFormat: (n) => cut(rows[n].name, Math.floor(margin / 6.3)), domain: rows.map((r) => r.key) },
       marks: [
         Plot.barX(rows, { y: "key", x1: "grid_low", x2: "grid_high", fill: INTEGER, fillOpacity: 0.35, insetTop: 3, insetBottom: 3, title: (t) => `${t.name}\nfloat ${number(t.low)} to ${number(t.high)}\ngrid ${number(t.grid_low)} to ${number(t.grid_high)}\nclipped ${number(100 * (t.clipped || 0))} %`, tip: true }),
         Plot.ruleY(rows, { y: "key", x1: "low", x2: "high", stroke: FLOAT, strokeWidth: 3 }),
@@ -113,7 +116,7 @@ const charts = (() => {
     const margin = Math.min(180, width * 0.3), clashes = new Set(rows.map((r) => r.name)).size < rows.length;
     const key = (row) => (clashes ? `${row.name} ${data.class_rows.indexOf(row)}` : row.name);
     return Plot.plot(base(width, "Accuracy by class, float and integer", {
-      height: 50 + rows.length * 22, marginLeft: margin, x: { label: "accuracy, % →", grid: true, nice: true }, y: { type: "band", label: null, domain: rows.map(key), tickSize: 0, tickFormat: (name) => cut(name, Math.floor(margin / 7)) },
+      height: 50 + rows.length * 22, marginLeft: margin, x: { label: "accuracy, % →", grid: true, nice: true, insetLeft: 34 }, y: { type: "band", label: null, domain: rows.map(key), tickSize: 0, tickFormat: (name) => cut(name, Math.floor(margin / 7)) },
       marks: [
         Plot.ruleY(rows, { y: key, x1: "float", x2: "integer", stroke: (r) => (r.change < 0 ? INTEGER : FLOAT), strokeWidth: 3, strokeOpacity: 0.5 }),
         Plot.dot(rows, { y: key, x: "float", fill: FLOAT, r: 5 }),
@@ -166,7 +169,7 @@ const charts = (() => {
       marks: [
         Plot.rectY(rows, Plot.stackY({ x1: (r) => r.op - 0.5, x2: (r) => r.op + 0.5, y: "bytes", z: "n", order: "n", fill: INTEGER, fillOpacity: (r) => (r.n % 2 ? 0.45 : 0.8), insetTop: 0.5, title: (r) => `${r.name}\n${number(r.bytes)} bytes, during op ${r.op + 1}`, tip: true })),
         Plot.ruleY([held.peak], { stroke: SOFT, strokeDasharray: "4 3" }),
-        Plot.text([held.peak], { y: (x) => x, frameAnchor: "top-right", text: () => `peak ${bytes(held.peak)}`, dy: -9, textAnchor: "end" }),
+        Plot.text([held.peak], { y: (x) => x, frameAnchor: "right", text: () => `peak ${bytes(held.peak)}`, lineAnchor: "bottom", dy: -4, textAnchor: "end" }),
         Plot.ruleY([0], { stroke: SOFT }),
       ],
       opacity: { type: "identity" },

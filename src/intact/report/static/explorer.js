@@ -263,7 +263,7 @@ const IntactExplorer = (() => {
       });
       const texts = values.map((value) => (value === null ? "" : text(value)));
       graph.color(heat, texts);
-      $("legend").textContent = finite.length ? `from ${text(less ? high : low)} (pale) to ${text(less ? low : high)} (dark)` : "there is no such figure";
+      $("legend").textContent = finite.length ? `plain is ${text(less ? high : low)}, full colour ${text(less ? low : high)}` : "there is no such figure";
       const details = $("ops-table");
       const show = () => fill(details.querySelector("div"), table(["op", $("color").selectedOptions[0].textContent, "shape"], about.ops.map((op, n) => {
         const opens = make("button", op.op, { type: "button" });

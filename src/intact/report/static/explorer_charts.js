@@ -12,6 +12,12 @@ const IntactCharts = (() => {
   }
   const percent = (part) => `${number(100 * part)} %`;
 
+  // Counts in fewer bins, where there are few numbers.
+  function merged(counts, n) {
+    const bins = [[64, 16], [512, 32], [4096, 64]].find(([most]) => n <= most)?.[1] ?? counts.length, each = counts.length / bins;
+    return Array.from({ length: bins }, (_, k) => counts.slice(k * each, (k + 1) * each).reduce((a, b) => a + b, 0));
+  }
+
   function stairs(counts, low, high) {
     const width = (high - low) / counts.length || 1;
     const points = Array.from(counts, (count, k) => ({ x: low + k * width, y: count }));
@@ -31,8 +37,8 @@ const IntactCharts = (() => {
   const area = (points, options) => Plot.areaY(points, { x: "x", y: "y", curve: "step-after", fill: INK, fillOpacity: 0.35, ...options });
 
   function histogram(f) {
-    const most = Math.max(...f.histogram), few = f.levels.length <= FEW;
-    const step = (f.high - f.low) / f.histogram.length;
+    const bins = merged(f.histogram, f.count), most = Math.max(...bins), few = f.levels.length <= FEW;
+    const step = (f.high - f.low) / bins.length;
     const fit = f.deviation > 0 ? Array.from({ length: 97 }, (_, k) => {
       const x = f.low + (k / 96) * (f.high - f.low), z = (x - f.mean) / f.deviation;
       return { x, y: (f.count * step * Math.exp(-z * z / 2)) / (f.deviation * Math.sqrt(2 * Math.PI)) };
@@ -41,13 +47,13 @@ const IntactCharts = (() => {
       draw: (width) => plot("Histogram of the numbers, with the levels of the grid and a Gaussian fit", width, {
         x: { label: "value" }, y: { label: "numbers", domain: [0, most * 1.05] },
         marks: [
-          area(stairs(f.histogram, f.low, f.high)),
+          area(stairs(bins, f.low, f.high)),
           Plot.ruleX(f.levels, { stroke: BLUE, strokeOpacity: few ? 0.8 : 0.55, y1: 0, y2: few ? most * 1.05 : most * 0.07 }),
           Plot.line(fit, { x: "x", y: "y", stroke: ORANGE, strokeWidth: 1.5, clip: true }), Plot.ruleY([0]),
         ],
       }),
       head: ["from", "to", "numbers"],
-      rows: () => Array.from(f.histogram, (count, k) => [number(f.low + k * step), number(f.low + (k + 1) * step), number(count)]),
+      rows: () => bins.map((count, k) => [number(f.low + k * step), number(f.low + (k + 1) * step), number(count)]),
     };
   }
 
@@ -66,14 +72,14 @@ const IntactCharts = (() => {
   }
 
   function errors(f) {
-    const ends = f.bound === null ? [] : [-f.bound, f.bound], step = (2 * f.worst) / f.errors.length;
+    const ends = f.bound === null ? [] : [-f.bound, f.bound], bins = merged(f.errors, f.count), step = (2 * f.worst) / bins.length;
     return {
       draw: (width) => plot("Histogram of the errors, with the bound of half a step", width, {
         x: { label: "original less what it becomes" }, y: { label: "numbers" },
-        marks: [area(stairs(f.errors, -f.worst, f.worst)), Plot.ruleX(ends, { stroke: ORANGE, strokeWidth: 1.5 }), Plot.ruleY([0])],
+        marks: [area(stairs(bins, -f.worst, f.worst)), Plot.ruleX(ends, { stroke: ORANGE, strokeWidth: 1.5 }), Plot.ruleY([0])],
       }),
       head: ["from", "to", "numbers"],
-      rows: () => Array.from(f.errors, (count, k) => [number(-f.worst + k * step), number(-f.worst + (k + 1) * step), number(count)]),
+      rows: () => bins.map((count, k) => [number(-f.worst + k * step), number(-f.worst + (k + 1) * step), number(count)]),
     };
   }
 

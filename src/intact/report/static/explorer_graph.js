@@ -2,7 +2,7 @@
 // The network as a picture: ops in layers from the input down, edges that skip layers in lanes beside them.
 const IntactGraph = (() => {
   const SVG = "http://www.w3.org/2000/svg";
-  const [WIDTH, HEIGHT, ROW, GAP, LANE] = [168, 24, 40, 14, 11];
+  const [WIDTH, HEIGHT, ROW, GAP, LANE] = [190, 24, 40, 14, 11];
 
   const make = (name, attributes = {}) => {
     const element = document.createElementNS(SVG, name);
@@ -57,7 +57,7 @@ const IntactGraph = (() => {
       const node = make("g", { transform: `translate(${x[n] - WIDTH / 2},${layer[n] * ROW})`, class: "ex-node", role: "button" });
       node.setAttribute("tabindex", n === 0 ? 0 : -1);
       const name = make("text", { x: 7, y: 16 }), value = make("text", { x: WIDTH - 7, y: 16, "text-anchor": "end", class: "ex-value" });
-      name.textContent = op.kind.length > 15 ? `${op.kind.slice(0, 14)}…` : op.kind;
+      name.textContent = op.kind.length > 17 ? `${op.kind.slice(0, 16)}…` : op.kind;
       node.append(make("title"), make("rect", { width: WIDTH, height: HEIGHT, rx: 5 }), name, value);
       node.addEventListener("click", () => opened(n));
       node.addEventListener("keydown", (event) => {

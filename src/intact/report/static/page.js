@@ -22,6 +22,7 @@
       return;
     }
     drawn.setAttribute("role", "img");
+    place.style.minHeight = "0";
     const key = make("p", "", { class: "key", "aria-hidden": "true" });
     for (const [sign, word] of [["f", "float"], ["q", "integer"]]) {
       const part = make("span", "");
@@ -109,7 +110,10 @@
     const about = make("p", "", { class: "note", "aria-live": "polite" });
     select.closest(".choice").after(about);
     const show = () => { about.textContent = charts.aboutTensor(data.tensors[chosen.tensor]); fillTable(); };
-    chosen.tensor = Number(select.value);
+    const noise = (op) => (typeof op.noise_share === "number" ? op.noise_share : -1);
+    const worst = d3.greatest(data.ops, noise); // its weight is what one looks at first
+    chosen.tensor = Math.max(data.tensors.findIndex((t) => t.role === "weight" && t.op === worst?.op), 0);
+    select.value = String(chosen.tensor);
     show();
     select.addEventListener("change", () => { chosen.tensor = Number(select.value); redraw("histogram"); show(); });
     document.getElementById("log").addEventListener("change", (event) => { chosen.log = event.target.checked; redraw("histogram"); });
