@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "intact"
 
 PORCH = {
-    "annotations", "choices", "errors", "files", "installed", "lazy", "locks", "progress", "reading", "scratch", "spool",
-    "wording",
+    "annotations", "choices", "errors", "files", "installed", "lazy", "locks", "notebook", "progress", "reading", "scratch",
+    "spool", "wording",
 }  # fmt: skip
 #: The wings of the house, and from which others each imports: all of them, and no more. A wing stands below what it imports.
 #: What lies beside the wings is the porch, which every wing may use.
@@ -54,7 +54,7 @@ WINGS = {
 }  # fmt: skip
 LINES = 430  # in a module: a few screens
 WORDS = 2_600  # names, operators and literals in a module: what there is to understand, however it is laid out
-BUDGET = 180_000  # words in all of src; raise it on purpose, or delete something
+BUDGET = 190_000  # words in all of src; raise it on purpose, or delete something
 
 MODULES = {
     ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix("__init__").removesuffix("."): path

@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from intact.run.explore import Explored as Explored
     from intact.run.explore import explore as explore
     from intact.run.quantize import quantize as quantize
+    from intact.run.report import report as report
     from intact.run.result import Result as Result
     from intact.run.settings import Settings as Settings
+    from intact.run.study import Study as Study
+    from intact.run.study import study as study
     from intact.simulate.engine import Program as Program
 else:
     # What stands above, loaded when asked for: type checkers read the one, Python the other, a test compares them.
@@ -44,6 +47,7 @@ else:
             "Program": "simulate.engine",
             "Result": "run.result",
             "Settings": "run.settings",
+            "Study": "run.study",
             "__version__": "installed",
             "clean": "rewrite.clean",
             "data": "",
@@ -54,6 +58,8 @@ else:
             "load": "formats.load",
             "quantize": "run.quantize",
             "read_tflite": "formats.tflite.read:read",
+            "report": "run.report",
+            "study": "run.study",
             "verify": "network.verify",
             "write_tflite": "formats.tflite.write:write",
         },
@@ -69,6 +75,7 @@ __all__ = [
     "Program",
     "Result",
     "Settings",
+    "Study",
     "__version__",
     "clean",
     "data",
@@ -79,6 +86,8 @@ __all__ = [
     "load",
     "quantize",
     "read_tflite",
+    "report",
+    "study",
     "verify",
     "write_tflite",
 ]

@@ -4,9 +4,9 @@ import re
 from hashlib import sha256
 from pathlib import Path
 
-import intact.report
+import intact
 
-STATIC = Path(intact.report.__file__).parent / "static"
+STATIC = Path(intact.__file__).parent / "report" / "static"
 ROW = re.compile(r"^\| `(\S+)` \|.*\| ([\d,]+) \| `([0-9a-f]{64})` \| \w+, `(\S+)` \|$", re.MULTILINE)
 ROWS = ROW.findall((STATIC / "VENDORED.md").read_text())
 

@@ -347,7 +347,7 @@ def test_a_model_file_that_goes_while_it_is_worked_on_costs_nothing(folder, tmp_
     model = tmp_path / "net.tflite"
     shutil.copy(folder / "net.tflite", model)
 
-    def progress(stage, done, total):
+    def progress(stage, *_):
         if stage == "read samples":
             model.unlink(missing_ok=True)
 

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from intact.cli import diagnose, explore, look, quantize, signals, streams
+from intact.cli import report as reporting
+from intact.cli import study as studying
 
 app = typer.Typer(
     help="Takes a trained float network and gives back the integer network for an edge device, proven on the real runtime.",
@@ -38,6 +40,9 @@ def intact(
 
 for command in (
     quantize.quantize,
+    studying.study,
+    reporting.report,
+    reporting.compare,
     look.evaluate,
     diagnose.diagnose,
     explore.explore,

@@ -13,6 +13,7 @@ from intact import choices, scratch
 from intact import data as samples_of
 from intact.cli import shared
 from intact.data import paths
+from intact.measure import criterion
 from intact.planning.targets import target as target_named
 from intact.run import options
 from intact.wording import counted
@@ -25,6 +26,7 @@ def evaluate(
         Path | None, typer.Option(help="Another model of any kind, to compare with on the same samples.")
     ] = None,
     metric: shared.MetricName = None,
+    accept: shared.Accept = None,
     target: shared.TargetName = "cpu",
     input_shape: shared.InputShape = None,
     label: shared.Label = None,
@@ -46,6 +48,7 @@ def evaluate(
         )
         if metric is not None:
             choices.metric(metric)
+        criteria = criterion.criteria(accept)
         shared.check_any(model, against)
         paths.check(data)
         with shared.loading():
@@ -55,11 +58,21 @@ def evaluate(
         output, samples = Output(quiet, as_json), samples_of.load(data, preprocessing, label=label, use="eval")
         with output.progress() as progress:
             found = measured(
-                model, samples, against=against, metric=metric, target=target, input_shape=shape, progress=progress
+                model,
+                samples,
+                against=against,
+                metric=metric,
+                accept=criteria,
+                target=target,
+                input_shape=shape,
+                progress=progress,
             )
         output.readings(f"{counted(found.count, 'sample')}, {found.how}", found.readings)
+        output.criteria(found.to_json())
         output.notes(finding.message for finding in found.findings)
         output.document(found.to_json())
+        if any(judged.status == "fail" for judged in found.criteria):
+            raise typer.Exit(1)
 
 
 def benchmark(

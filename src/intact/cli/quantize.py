@@ -45,7 +45,10 @@ def quantize(
         float | None, typer.Option(help="Without labels: until the classes agree on at least this per cent of samples.")
     ] = None,
     time_budget: Annotated[str, typer.Option(help="How long to try: 90s, 15m, 1h.")] = "15m",
-    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 when a limit is met by the estimate only.")] = False,
+    accept: shared.Accept = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit code 1 when a limit is met by the estimate only, or a criterion is open.")
+    ] = False,
     remedies: Annotated[
         str,
         typer.Option(
@@ -70,14 +73,18 @@ def quantize(
     channels: shared.Channels = None,
     resize: shared.Resize = "stretch",
     overwrite: shared.Overwrite = False,
+    details: Annotated[
+        bool, typer.Option("--details/--no-details", help="Also what a report shows of each op, tensor and class.")
+    ] = True,
+    verbose: shared.Verbose = False,
     quiet: shared.Quiet = False,
     as_json: shared.AsJson = False,
     debug: shared.Debug = False,
 ) -> None:
     """Quantize a trained float model and measure what it costs."""
     with shared.reported(debug):
-        if strict and max_drop is None and min_agreement is None:
-            raise OptionError("--strict says how a limit is judged; type --max-drop or --min-agreement as well")
+        if strict and max_drop is None and min_agreement is None and not accept:
+            raise OptionError("--strict says how a limit is judged; type --max-drop, --min-agreement or --accept as well")
         settings = Settings(
             scheme=scheme,
             target=target,
@@ -97,6 +104,7 @@ def quantize(
             learning_samples=learning_samples,
             label_weight=label_weight,
             metric=None if metric is None else choices.metric(metric),
+            accept=tuple(accept or ()),
         )
         preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
         if plan is not None:
@@ -130,32 +138,35 @@ def quantize(
         with open_run(folder, job, overwrite=overwrite, tell=output.line) as in_folder:
             with output.progress() as progress:
                 work = Work(in_folder, progress, output.line)
-                result = Job(model, source, reporting, settings, replayed, metric_of(metric), work).run()
+                result = Job(model, source, reporting, settings, replayed, metric_of(metric), work).run(details=details)
             in_folder.finish(result.files())
         with located(f"{folder} is finished"):
-            _say(result, output, folder, model.name)
-        if (verdict := result.verdict) is not None and (verdict.status == "fail" or (strict and verdict.status != "pass")):
+            _say(result, output, folder, model.name, verbose)
+        statuses = {j.status for j in result.criteria} | ({result.verdict.status} if result.verdict is not None else set())
+        if "fail" in statuses or (strict and statuses - {"pass"}):
             raise typer.Exit(1)
 
 
-def _say(result: Result, output: Output, folder: Path, model: str) -> None:
+def _say(result: Result, output: Output, folder: Path, model: str, verbose: bool) -> None:
     from intact.measure.machine import cpu
     from intact.report.record import record
 
-    made = result.settings
-    output.readings(f"{model} as {made.scheme} for {made.target}, timed on {cpu()}", result.readings)
-    output.notes(finding.message for finding in result.findings)
+    made, document = result.settings, record(result)
+    output.verdict(document, f"{model} as {made.scheme} for {made.target}, timed on {cpu()}")
+    if verbose:
+        output.say("")
+        output.readings("", result.readings)
     output.say("")
+    output.notes(finding.message for finding in result.findings)
     output.say(f"{folder / 'model.tflite'} is the model; {folder / 'result.md'} is the account in a page.")
-    output.document(record(result))
-    if result.verdict is not None:
-        output.say(f"verdict: {result.verdict.in_full}")
+    output.document(document)
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the data, the float model and the run.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Decides the training and the samples.")] = 0,
     overwrite: shared.Overwrite = False,
+    verbose: shared.Verbose = False,
     quiet: shared.Quiet = False,
     as_json: shared.AsJson = False,
     debug: shared.Debug = False,
@@ -174,5 +185,5 @@ def demo(
         typed = f"intact quantize {made.model} --data {made.train} --eval {made.test} --pixels=-1,1 --out {out / 'run'}"
         output.say(f"$ {typed}")
         output.say("")
-        same = partial(quantize, seed=seed, overwrite=overwrite, quiet=quiet, as_json=as_json, debug=debug)
+        same = partial(quantize, seed=seed, overwrite=overwrite, verbose=verbose, quiet=quiet, as_json=as_json, debug=debug)
         same(made.model, made.train, made.test, out / "run", pixels="-1,1")

@@ -59,6 +59,14 @@ InputShape = Annotated[
     list[str] | None, typer.Option(help="Sizes that a Keras model leaves open: 96,96,3, or image=96,96,3 for each input.")
 ]
 MetricName = Annotated[str | None, typer.Option("--metric", help="mse, mae, auc or iou of outputs and targets.")]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept",
+        help='A criterion: "drop <= 2", "size >= 4x", "latency <= 5 ms", "integer only"; or an accept.toml. Repeatable.',
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Print all figures, not only those that matter most.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

@@ -13,6 +13,7 @@ import torch
 from intact import scratch
 from intact.data import Samples
 from intact.diagnosis.counterparts import Counterparts
+from intact.diagnosis.histograms import Histogram, on_grid
 from intact.formats import tflite
 from intact.network.graph import Tensor
 from intact.numbers.affine import Affine, dequantize, limits, quantize
@@ -73,7 +74,8 @@ class Seen:
     """Sums over an activation: powers of the float values and of both errors, and how the values fit the format.
 
     ``low`` and ``high`` bound the float values; ``beyond`` counts those out of the format's range by more than half a step and
-    ``excess`` is their power out of it; ``lowest`` and ``highest`` count stored integers at the ends of the type.
+    ``excess`` is their power out of it; ``lowest`` and ``highest`` count stored integers at the ends of the type;
+    ``histogram``: how the values lie in a per-tensor format.
     """
 
     count: int
@@ -87,11 +89,18 @@ class Seen:
     lowest: int
     highest: int
     own: Own | None = None
+    histogram: Histogram | None = None
 
     def __add__(self, other: Seen) -> Seen:
-        added = {name: value + getattr(other, name) for name, value in vars(self).items() if name not in {"low", "high", "own"}}
-        own = None if self.own is None or other.own is None else self.own + other.own
-        return Seen(**added, low=min(self.low, other.low), high=max(self.high, other.high), own=own)
+        apart = {"low", "high", "own", "histogram"}
+        added = {name: value + getattr(other, name) for name, value in vars(self).items() if name not in apart}
+        return Seen(
+            **added,
+            low=min(self.low, other.low),
+            high=max(self.high, other.high),
+            own=None if self.own is None or other.own is None else self.own + other.own,
+            histogram=None if self.histogram is None or other.histogram is None else self.histogram + other.histogram,
+        )
 
 
 @final
@@ -233,6 +242,7 @@ def _seen(t: Tensor, stored: torch.Tensor, gave: torch.Tensor, simulated: torch.
         excess=_power(outside),
         lowest=ends[0],
         highest=ends[1],
+        histogram=on_grid(t.format, exact, gave) if isinstance(t.format, Affine) and t.format.axis is None else None,
     )
 
 

@@ -41,10 +41,12 @@ _SHOWN: Final = 40
 
 def probabilities(scores: Numbers[np.ndarray, "n c"]) -> Numbers[np.ndarray, "n c"]:
     """Scores [n, classes] as probabilities: as they are where each row is one already, else their softmax."""
-    if are_probabilities(scores):
-        return scores
-    largest = scores.max(1, keepdims=True)
-    odds: np.ndarray = np.exp(scores - largest)
+    return scores if are_probabilities(scores) else softmax(scores)
+
+
+def softmax(scores: Numbers[np.ndarray, "n c"]) -> Numbers[np.ndarray, "n c"]:
+    """``exp(x) / sum exp(x)`` by row."""
+    odds: np.ndarray = np.exp(scores - scores.max(1, keepdims=True))
     return np.asarray(odds / odds.sum(1, keepdims=True))
 
 
@@ -250,12 +252,19 @@ def verdict(loss: Measurement, limit: float) -> Verdict:
         return Verdict("pass", limit, loss=loss)
     if loss.value > limit:
         return Verdict("fail", limit, loss=loss)
-    room, half = limit - loss.value, loss.high - loss.value
-    if room <= 1e-9 * max(abs(limit), 1.0) or math.isinf(half):
-        return Verdict("inconclusive", limit, loss=loss)
-    alike = math.isclose(loss.n, around_nothing(half)) and room == limit
-    needed = around_nothing(room) if alike else loss.n * (half / room) ** 2
-    return Verdict("inconclusive", limit, _two_digits_up(max(needed, loss.n + 1)), loss)
+    return Verdict("inconclusive", limit, to_settle(loss.n, loss.value, loss.high, limit), loss)
+
+
+def to_settle(n: int, value: float, end: float, limit: float) -> int | None:
+    """About how many samples it takes for the ``end`` of an interval around ``value``, on the far side of ``limit``, to come
+    up to it; None where no number does. :func:`verdict` says by which reasoning.
+    """
+    room, half = abs(limit - value), abs(end - value)
+    if room <= 1e-9 * max(abs(limit), 1.0) or not math.isfinite(half):
+        return None
+    alike = math.isclose(n, around_nothing(half))
+    needed = around_nothing(room) if alike else n * (half / room) ** 2
+    return _two_digits_up(max(needed, n + 1))
 
 
 def around_nothing(high: float) -> float:

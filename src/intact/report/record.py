@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -10,8 +11,10 @@ from typing import Any, Final, Protocol
 
 from intact.data import Finding
 from intact.measure.accuracy import Verdict
+from intact.measure.criteria import Judged
 from intact.measure.figures import Reading
 from intact.measure.task import Task
+from intact.report.acceptance import acceptance
 from intact.search.candidate import Candidate, front
 
 SCHEMA: Final = "intact-result/1"
@@ -38,12 +41,20 @@ class Recorded(Protocol):
     def steps(self) -> tuple[str, ...]: ...
     @property
     def findings(self) -> tuple[Finding, ...]: ...
+    @property
+    def criteria(self) -> tuple[Judged, ...]: ...
+    @property
+    def deliverables(self) -> Mapping[str, bytes]: ...
 
 
 def record(result: Recorded) -> dict[str, Any]:
     """The whole record as what JSON has; infinite and undefined numbers are the strings "inf", "-inf" and "nan"."""
     document: dict[str, Any] = plain(_document(result))
-    return document
+    files = [
+        {"file": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        for name, data in (result.deliverables.items() if result.criteria else ())
+    ]
+    return document | {"acceptance": acceptance(document, files)}
 
 
 def _document(result: Recorded) -> dict[str, Any]:
@@ -59,6 +70,7 @@ def _document(result: Recorded) -> dict[str, Any]:
         "steps": list(result.steps),
         "front": list(front(result.candidates)),
         "findings": [vars(f) for f in result.findings],
+        "criteria": [judged.to_json() for judged in result.criteria],
     }
 
 
@@ -78,3 +90,8 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 def to_json(document: dict[str, Any]) -> str:
     """The record as text, two spaces deep, NaN-free."""
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def compact(document: Mapping[str, Any]) -> bytes:
+    """A long document for machines: JSON in one line, NaN-free, as UTF-8."""
+    return json.dumps(plain(document), separators=(",", ":"), allow_nan=False).encode()

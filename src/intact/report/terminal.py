@@ -17,12 +17,16 @@ from rich.text import Text
 
 from intact.measure.figures import Reading
 from intact.progress import Progress
-from intact.report.numbers import interval, number
+from intact.report import figures
+from intact.report.figures import Document, Row
 from intact.report.record import to_json
 from intact.wording import shown
 
 #: Columns that a row with a long name takes.
 _WIDE: Final = 150
+#: Columns that a row of a criterion takes besides its texts.
+_BESIDE: Final = 16
+_COLOURS: Final = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 
 
 @final
@@ -91,16 +95,50 @@ class Output:
         for message in messages:
             self.say(f"note: {message}")
 
+    def verdict(self, document: Document, title: str) -> None:
+        """The sentence, the criteria, and the figures that matter, of a result's document."""
+        self.say(title)
+        self.console.print(Text(shown(figures.sentence(document)), style="bold"), soft_wrap=True)
+        self.criteria(document)
+        five = figures.five(document)
+        if five:
+            self.say("")
+            table = _table("", "float", str(document["settings"]["scheme"]), "change", right=(1, 2))
+            for row in five:
+                table.add_row(row.name, row.float, row.integer, row.change_in_full)
+            self.console.print(table)
+
+    def criteria(self, document: Document) -> None:
+        """What each criterion came to; below the table, why one is not met or open."""
+        rows = figures.criteria(document)
+        if not rows:
+            return
+        self.say("")
+        wide = max(len(row.criterion) + len(row.measured) + len(row.interval) for row in rows) + _BESIDE > self.console.width
+        table = _table("", "criterion", "measured")
+        for row in rows:
+            measured = row.measured if wide or not row.interval else f"{row.measured} ({row.interval})"
+            table.add_row(Text(row.word, style=_COLOURS.get(row.status, "")), row.criterion, measured)
+        self.console.print(table)
+        for row in rows:
+            if row.status != "pass":
+                self.say(f"{row.criterion}: {row.why}")
+
     def readings(self, title: str, readings: tuple[Reading, ...]) -> None:
-        """The figures as a table."""
+        """All figures, below whose they are."""
         if title:
             self.say(title)  # above the table: as its own title it would wrap to the table's width
-        table = Table(box=None, pad_edge=False)
-        for column in ("model", "figure", "value", "95 % interval"):
-            table.add_column(column, justify="right" if column == "value" else "left")
+        groups: dict[str, list[Row]] = {}
         for reading in readings:
-            m = reading.measurement
-            table.add_row(reading.of, m.name, f"{number(m.value)} {m.unit}", interval(m.low, m.high))
+            groups.setdefault(reading.of, []).append(reading.to_json())
+        table = _table("figure", "value (95 % interval)")
+        for of, rows in groups.items():
+            table.add_row(Text(shown(of), style="bold"), "")
+            for row in rows:
+                interval = figures.interval_of(row)
+                table.add_row(
+                    f"  {row['name']}", f"{figures.value_of(row)} ({interval})" if interval else figures.value_of(row)
+                )
         self.console.print(table)
 
     def wide(self, table: Table) -> None:
@@ -112,3 +150,11 @@ class Output:
         """The record itself, when JSON was asked for."""
         if self.json:
             sys.stdout.write(to_json(document))
+
+
+def _table(*columns: str, right: tuple[int, ...] = ()) -> Table:
+    """A plain table; ``right``: the columns that end at the right."""
+    table = Table(box=None, pad_edge=False)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i in right else "left", overflow="fold")
+    return table

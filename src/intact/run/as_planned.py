@@ -139,7 +139,7 @@ def _seen(  # noqa: PLR0913, PLR0917  # a run's own parts
                 stored[f"{i} counts"] = o.counts
         return stored
 
-    stored = folder.arrays(name, make)
+    stored = folder.arrays(name, make, lambda: (digest(graph), calibration.fingerprint(), _with_histogram(settings)))
     ids = [int(key.split()[0]) for key in stored if key.endswith(" lows")]
     return {i: Observed(stored[f"{i} lows"], stored[f"{i} highs"], stored.get(f"{i} counts")) for i in ids}
 
@@ -182,7 +182,11 @@ def plan_of(  # noqa: PLR0913  # all but three have defaults
 
 def observed(graph: Graph, batches: Batches, settings: Settings) -> dict[int, Observed]:
     """What every activation takes on, as far as the estimator of ranges needs it."""
-    return observe(graph, batches, histogram=estimator(settings.ranges).needs_histogram)
+    return observe(graph, batches, histogram=_with_histogram(settings))
+
+
+def _with_histogram(settings: Settings) -> bool:
+    return estimator(settings.ranges).needs_histogram
 
 
 def _ranges(

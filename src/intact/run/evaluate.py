@@ -14,6 +14,8 @@ from intact.data import Data, Finding, Samples, samples_from
 from intact.errors import DataError, OptionError
 from intact.measure import accuracy, metrics
 from intact.measure.accuracy import Metric, NamedOutputs, Rows
+from intact.measure.criteria import Criterion, Judged
+from intact.measure.criterion import Accept
 from intact.measure.figures import Reading, fidelity
 from intact.measure.metrics import Named
 from intact.measure.outputs import look
@@ -23,7 +25,7 @@ from intact.measure.task import tasks as tasks_of
 from intact.network.graph import Graph
 from intact.planning.targets import target as target_named
 from intact.progress import Progress, silent
-from intact.run import findings, limits
+from intact.run import acceptance, findings, limits
 from intact.run.opened import Opened, opened
 from intact.runtime.litert import KERNEL_NAMES
 from intact.runtime.scripts.keras_export import InputShape
@@ -38,14 +40,20 @@ class Evaluation:
     how: str
     readings: tuple[Reading, ...]
     findings: tuple[Finding, ...]
+    criteria: tuple[Judged, ...] = ()
 
     def __str__(self) -> str:
-        """Every figure, one a line, then what was noticed."""
-        lines = (f"{r.of}: {r.measurement}" for r in self.readings)
+        """Every figure, one a line, then what was asked for and what was noticed."""
+        lines = [f"{r.of}: {r.measurement}" for r in self.readings]
+        lines += [f"{j.status}: {j.criterion} ({j.why})" for j in self.criteria]
         return "\n".join((f"{self.count:,} samples, {self.how}", *lines, *(f"note: {f.message}" for f in self.findings)))
 
     def to_json(self) -> dict[str, Any]:
-        return {"measurements": [r.to_json() for r in self.readings], "findings": [vars(f) for f in self.findings]}
+        return {
+            "measurements": [r.to_json() for r in self.readings],
+            "findings": [vars(f) for f in self.findings],
+            "criteria": [j.to_json() for j in self.criteria],
+        }
 
 
 def evaluate(  # noqa: PLR0913  # all but two have defaults
@@ -54,6 +62,7 @@ def evaluate(  # noqa: PLR0913  # all but two have defaults
     *,
     against: object = None,
     metric: Metric | str | None = None,
+    accept: Accept = (),
     target: str = "cpu",
     input_shape: InputShape | None = None,
     progress: Progress = silent,
@@ -63,7 +72,9 @@ def evaluate(  # noqa: PLR0913  # all but two have defaults
     Alone: its accuracy, or ``metric`` of its outputs and the samples' targets. ``against`` another model: of both, with their
     difference, how often their classes agree, and how true each output is to the other's. Each gets the same samples, as its
     own inputs take them. Inputs and outputs are matched by name, else by shape and order. ``target`` names the kernels.
+    ``accept``: criteria on these figures, as for :func:`intact.quantize`; ``model`` stands for the quantized file in them.
     """
+    criteria = acceptance.of_outputs(accept, metric, paired=against is not None)
     device, measured_by, source = target_named(target), metrics.metric_of(metric), samples_from(data)
     with scratch.folder() as folder:
         progress("convert", 0, 0)
@@ -74,12 +85,18 @@ def evaluate(  # noqa: PLR0913  # all but two have defaults
             metrics.targets_of(samples)
         elif against is None and samples.labels is None:
             raise OptionError(_no_labels(samples))
+        if samples.labels is None:
+            acceptance.check_labels(criteria, samples)
         outputs = tuple(
             outputs_of(m.path, one.samples, device, partial(progress, f"run {m.name}"), one.called)
             for m, one in zip(models, bound, strict=True)
         )
-        readings, seen = (_alone if against is None else _beside)(models, outputs, samples, measured_by)
-    return Evaluation(len(samples), KERNEL_NAMES[device.kernels], readings, (*noticed, *seen))
+        if against is None:
+            readings, seen = _alone(models, outputs, samples, measured_by)
+            judged = acceptance.judged(criteria, [Reading("quantized", r.measurement) for r in readings], None)
+        else:
+            readings, seen, judged = _beside(models, outputs, samples, measured_by, criteria)
+    return Evaluation(len(samples), KERNEL_NAMES[device.kernels], readings, (*noticed, *seen), judged)
 
 
 @final
@@ -161,8 +178,12 @@ def _no_labels(samples: Samples) -> str:
 
 
 def _beside(
-    models: tuple[Opened, ...], outputs: tuple[NamedOutputs, ...], samples: Samples, metric: Metric | None
-) -> tuple[tuple[Reading, ...], tuple[Finding, ...]]:
+    models: tuple[Opened, ...],
+    outputs: tuple[NamedOutputs, ...],
+    samples: Samples,
+    metric: Metric | None,
+    criteria: tuple[Criterion, ...],
+) -> tuple[tuple[Reading, ...], tuple[Finding, ...], tuple[Judged, ...]]:
     """What ``models[0]`` makes, beside what ``models[1]`` does."""
     model, other = models
     pairing = pair_outputs(model.graph, other.graph, (model.name, other.name), (outputs[0], outputs[1]))
@@ -172,12 +193,16 @@ def _beside(
     exact = {told[name]: outputs[1][name] for name in told}
     made = {told[name]: outputs[0][own].reshape(outputs[1][name].shape) for name, own in pairing.names.items()}
     graph = renamed(other.graph, {}, told)
-    compared = look(exact, made, tasks_of(graph, exact, samples, metric=metric is not None))
+    asked = any(c.group == "classes" for c in criteria)
+    tasks = tasks_of(graph, exact, samples, asked=asked, metric=metric is not None)
+    acceptance.check(criteria, samples, tasks, exact, metric=metric is not None)
+    compared = look(exact, made, tasks)
+    found = fidelity(compared, samples, metric)
     names = {"float": other.name, "quantized": model.name, "difference": f"{model.name} against {other.name}"}
     beside = "float" if not other.graph.is_quantized else other.name
     readings = tuple(
-        Reading(names[r.of], r.measurement.named(r.measurement.name.replace("with float", f"with {beside}")))
-        for r in fidelity(compared, samples, metric)
+        Reading(names[r.of], r.measurement.named(r.measurement.name.replace("with float", f"with {beside}"))) for r in found
     )
     said = (Finding("matched outputs", pairing.said),) if pairing.said else ()
-    return readings, (*said, *(finding for _, finding in findings.poor(compared.fidelities, graph)))
+    noticed = (*said, *(finding for _, finding in findings.poor(compared.fidelities, graph)))
+    return readings, noticed, acceptance.judged(criteria, found, None)

@@ -9,6 +9,7 @@ from typing import Final
 
 from intact.data import Finding, Parts
 from intact.measure.accuracy import Verdict
+from intact.measure.cost import in_float
 from intact.measure.figures import Reading
 from intact.measure.outputs import Channel, OutputFidelity
 from intact.measure.task import maker
@@ -126,7 +127,7 @@ def float_islands(graph: Graph, settings: Settings) -> tuple[Finding, ...]:
     """What stays in float in an integer network, which costs time there and forbids integer-only devices."""
     if not scheme_named(settings.scheme).is_integer:
         return ()
-    ops = [op for op in graph.ops if not op.kind.converts and any(graph[i].is_float for i in (*op.reads, *op.outputs))]
+    ops = in_float(graph)
     if not ops:
         return ()
     kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(op.kind.name for op in ops).most_common())
@@ -164,7 +165,9 @@ def missed(verdict: Verdict | None, recovery: Recovery, parts: Parts, progress: 
         return ()
     if verdict.status == "inconclusive":
         needed = "" if verdict.needs_about_n is None else f" about {verdict.needs_about_n:,} samples would settle it;"
-        said = f"the limit is met by the estimate, not by all of its interval:{needed} {len(parts.report):,} reported"
+        met = verdict.loss is None or verdict.loss.value <= verdict.limit
+        said = f"the limit is {'met' if met else 'missed'} by the estimate, not by all of its interval:{needed} "
+        said += f"{len(parts.report):,} reported"
         return (Finding("inconclusive", said),)
     rows = sensitivities(recovery.network, parts.calibration, progress=progress)
     worst = "; ".join(f"{row.op} makes {100 * row.share:.0f} % of the noise" for row in rows[:3])

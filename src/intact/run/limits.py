@@ -5,6 +5,7 @@ Whatever is refused, the same sentence says the one thing that works, and that w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -15,10 +16,12 @@ from intact.data.labels import class_labels
 from intact.errors import DataError, OptionError
 from intact.measure import accuracy, metrics
 from intact.measure.accuracy import Metric, NamedOutputs, Rows
+from intact.measure.criterion import Criterion
 from intact.measure.metrics import METRICS, Named
 from intact.measure.task import Task, copied_input
 from intact.measure.task import tasks as tasks_of
 from intact.network.graph import Graph
+from intact.run import acceptance
 from intact.search.goal import Goal
 
 #: The part of an error that a first limit may let it grow by, and what a first limit lets a score fall by.
@@ -32,11 +35,21 @@ _NO_LIMIT: Final = (
 )
 
 
-def check(goal: Goal | None, metric: Metric | None, graph: Graph, outputs: NamedOutputs, samples: Samples) -> None:
-    """OptionError for a limit or metric that cannot be had of the float ``outputs`` ``[n, ...]`` of ``samples``."""
+def check(  # noqa: PLR0913, PLR0917  # a run's own parts
+    goal: Goal | None,
+    metric: Metric | None,
+    graph: Graph,
+    outputs: NamedOutputs,
+    samples: Samples,
+    criteria: Sequence[Criterion] = (),
+) -> None:
+    """OptionError for a limit, metric or criterion that cannot be had of the float ``outputs`` ``[n, ...]`` of ``samples``."""
     why = _why_not(goal, metric, graph, outputs, samples)
     if why:
         raise OptionError(f"{why}; {what_works(graph, outputs, samples)}")
+    labelled = _with_labels(graph, samples)
+    tasks = tasks_of(graph, outputs, labelled, asked=any(c.group == "classes" for c in criteria))
+    acceptance.check(criteria, labelled, tasks, outputs, metric=metric is not None)
 
 
 def _why_not(goal: Goal | None, metric: Metric | None, graph: Graph, outputs: NamedOutputs, samples: Samples) -> str:

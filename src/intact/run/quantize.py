@@ -22,10 +22,13 @@ from intact.deploy import micro
 from intact.errors import OptionError, UnsupportedError, located
 from intact.formats import tflite
 from intact.formats.load import example_for, is_module, to_float_tflite
-from intact.measure import accuracy
+from intact.measure import accuracy, machine
 from intact.measure.accuracy import Metric, Verdict
 from intact.measure.accuracy import verdict as judge
 from intact.measure.contradiction import contradiction, near_chance
+from intact.measure.criteria import Judged
+from intact.measure.criterion import Accept
+from intact.measure.criterion import criteria as criteria_of
 from intact.measure.figures import Reading, compare
 from intact.measure.machine import cpu
 from intact.measure.metrics import bound, metric_of
@@ -43,9 +46,11 @@ from intact.progress import Progress, silent
 from intact.rewrite.clean import clean
 from intact.rewrite.formerly import named_as, remembering
 from intact.rewrite.lowerings import lower
-from intact.run import findings, limits, options
+from intact.run import acceptance, findings, limits, options
 from intact.run.advice import what_helps
 from intact.run.as_planned import Start, mend_and_plan, ranges_taken, replayed
+from intact.run.details import Made
+from intact.run.details import details as details_of
 from intact.run.folder import RunFolder, Work, sha256_of
 from intact.run.folder import job as described
 from intact.run.recover import Recovery, recover, remedied, replayed_network
@@ -83,7 +88,9 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     label_weight: float = 0.1,
     plan: Plan | str | Path | None = None,
     metric: Metric | str | None = None,
+    accept: Accept = (),
     measure: bool = True,
+    details: bool = True,
     progress: Progress | None = None,
 ) -> Result:
     """Quantize ``model`` (anything that :func:`intact.load` takes) and measure what it costs, on the written file.
@@ -96,7 +103,10 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     ``max_drop`` (percentage points, or in the unit of ``metric``) or ``min_agreement`` (per cent) lets a search of at most
     ``time_budget`` (seconds, or "15m") choose; they learn on ``device``: "cpu", "cuda", or "auto", from ``learning_samples``
     at most, and "finetune" from their labels by ``label_weight``, from 0 to 1. ``plan`` replays a plan
-    made before: a Plan, or the path of a plan.json with its plan.npz beside it. ``measure=False`` leaves out all figures.
+    made before: a Plan, or the path of a plan.json with its plan.npz beside it. ``accept``: criteria that the result is judged
+    by, such as ["drop <= 2", "size >= 4x"], or the path of an accept.toml; one on what is lost steers as a limit does.
+    ``measure=False`` leaves out all figures, ``details=False`` what lies under them: each op, tensor, class and changed sample,
+    which a report shows.
     ``save`` of the result writes the model, ``save_run`` the folder that the command ``intact quantize`` writes.
     Raises IntactError with one sentence that says what to do.
     """
@@ -119,7 +129,9 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
         learning_samples=learning_samples,
         label_weight=label_weight,
         metric=None if metric is None else metric if isinstance(metric, str) else accuracy.called(metric),
+        accept=tuple(c.text for c in criteria_of(accept)),
     )
+    acceptance.check_measured(settings.criteria, measure=measure)
     measured_by = metric_of(metric)
     replaying = Plan.load(plan) if isinstance(plan, (str, Path)) else plan
     if not isinstance(replaying, Plan | None):
@@ -138,7 +150,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
             label=None,
             plan=replaying,
         )
-        result = job.run(measure=measure)
+        result = job.run(measure=measure, details=details)
         if not isinstance(data, (str, Path)):
             started_with["preprocessing"] = result.about["samples"]["preprocessing"]
         return replace(result, job=started_with)
@@ -147,12 +159,13 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
 @final
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """All figures, what they say by themselves, and what each output is and how true it is."""
+    """All figures, what they say by themselves, what each output is and how true it is, and what lies under the figures."""
 
     readings: tuple[Reading, ...] = ()
     findings: tuple[Finding, ...] = ()
     tasks: Mapping[str, Task] = field(default_factory=dict)
     seen: tuple[OutputFidelity, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @final
@@ -172,8 +185,8 @@ class Job:
         if self.plan is not None:
             object.__setattr__(self, "settings", self.settings.replaying(self.plan.scheme, self.plan.target))
 
-    def run(self, *, measure: bool = True) -> Result:
-        """All steps. What the folder holds already is not done again."""
+    def run(self, *, measure: bool = True, details: bool = True) -> Result:
+        """All steps. What the folder holds already is not done again. ``details``: what lies under the figures as well."""
         given = sha256_of(self.model)  # before the work, as the file may change, or go, meanwhile
         source, start, parts = self.start(measure=measure)
         recovery = self._recover(start, parts, source)
@@ -183,9 +196,12 @@ class Job:
         written = self.work.folder.file("model.tflite", lambda: tflite.write(integer))
         measured = _Measured()
         verdict: Verdict | None = None
+        judged: tuple[Judged, ...] = ()
         if measure:
-            measured = self._measure(source, written, graph, integer, parts)
+            measured = self._measure(source, written, recovery.network, integer, parts, details=details)
             verdict = self._verdict(source, written, parts, measured.tasks)
+            judged = acceptance.judged(self.settings.criteria, measured.readings, verdict)
+            verdict = acceptance.verdict_by(self.settings.steering, judged, verdict)
         return Result(
             model=written.read_bytes(),
             graph=integer,
@@ -209,10 +225,12 @@ class Job:
                 *findings.missed(verdict, recovery, parts, self.work.progress),
             ),
             tasks=measured.tasks,
+            details=measured.details,
             candidates=recovery.candidates,
             taken=recovery.taken,
             steps=(*ranges_taken(plan), *recovery.network.log),
             verdict=verdict,
+            criteria=judged,
             about=self._about(given, source, written, parts),
         )
 
@@ -221,13 +239,14 @@ class Job:
 
         A limit, and a metric that is to ``measure`` something, are checked before any work.
         """
-        source = self._convert()
+        source = self.converted()
         with located(str(self.model) if isinstance(self.model, (str, Path)) else "the model"):
             graph = self._prepared(source, self.settings)
         parts = self._split(graph)
-        goal = self.settings.goal
-        if goal is not None or (measure and self.metric is not None):
-            limits.check(goal, self.metric, graph, self._outputs("float", source, parts.report), parts.report)
+        goal = self.settings.goal if self.settings.steering is None else None
+        metric, criteria = self.metric, self.settings.criteria if measure else ()
+        if goal is not None or (measure and metric is not None) or any(c.is_of_outputs for c in criteria):
+            limits.check(goal, metric, graph, self._outputs("float", source, parts.report), parts.report, criteria)
         if self.plan is None:
             start = mend_and_plan(graph, self.settings, parts.calibration, self.work.folder, self.work.progress)
         else:
@@ -240,7 +259,8 @@ class Job:
         read = tflite.read(source.read_bytes())
         return prepare(named_as(self.model, read) if isinstance(self.model, Graph) else read, settings)
 
-    def _convert(self) -> Path:
+    def converted(self) -> Path:
+        """The float .tflite that the model is, or becomes."""
         self.work.progress("convert", 0, 0)
 
         def make() -> bytes:
@@ -249,7 +269,7 @@ class Job:
                 sample = example_for(self.model, self.data.examples)
                 return to_float_tflite(self.model, out, sample, input_shape=self.settings.input_shape).read_bytes()
 
-        return self.work.folder.file("float.tflite", make)
+        return self.work.folder.file("float.tflite", make, lambda: (sha256_of(self.model), self.settings.input_shape))
 
     def _split(self, graph: Graph) -> Parts:
         self.work.progress("read samples", 0, 0)
@@ -288,7 +308,7 @@ class Job:
         other = start.otherwise() if self.settings.goal else None
         if other is None:
             return (start,)
-        graph = self._prepared(self._convert(), other)
+        graph = self._prepared(self.converted(), other)
         return start, mend_and_plan(graph, other, parts.calibration, self.work.folder, self.work.progress)
 
     def _verdict(self, source: Path, written: Path, parts: Parts, tasks: Mapping[str, Task]) -> Verdict | None:
@@ -320,14 +340,17 @@ class Job:
             return said
         return (*said, Finding("what helps", what_helps(network, self.settings, parts, poor, partial(self._prepared, source))))
 
-    def _measure(self, source: Path, written: Path, graph: Graph, integer: Graph, parts: Parts) -> _Measured:
-        target, goal = target_named(self.settings.target), self.settings.goal
+    def _measure(  # noqa: PLR0913  # what was made, and on what
+        self, source: Path, written: Path, network: Quantized, integer: Graph, parts: Parts, *, details: bool
+    ) -> _Measured:
+        target, goal, graph = target_named(self.settings.target), self.settings.goal, network.reference
         float_outputs = self._outputs("float", source, parts.report)
         int_outputs = self._outputs("quantized", written, parts.report)
         asked = goal is not None and goal.kind == "disagreement"
+        asked = asked or any(c.group == "classes" for c in self.settings.criteria)
         tasks = tasks_of(graph, float_outputs, parts.report, asked=asked, metric=self.metric is not None)
         outputs = look(float_outputs, int_outputs, tasks)
-        readings, said = compare(
+        figures = compare(
             outputs=outputs,
             report=parts.report,
             metric=self.metric,
@@ -335,16 +358,31 @@ class Job:
             float_graph=graph,
             graph=integer,
             target=target,
+            scheme=scheme_named(self.settings.scheme),
+            given=self._given_bytes(),
             progress=self.work.progress,
+            alone=self.work.alone,
         )
-        return _Measured(readings, said, tasks, outputs.fidelities)
+        under: Mapping[str, Any] = {}
+        if details:
+            made = Made(network, integer, written, outputs, figures.times_ms, parts.report, target)
+            under = details_of(made, self.work.progress)
+        return _Measured(figures.readings, figures.findings, tasks, outputs.fidelities, under)
+
+    def _given_bytes(self) -> int | None:
+        """What the files that the user gave take, if they are there still."""
+        path = Path(self.model) if isinstance(self.model, (str, Path)) else None
+        return files.size(path) if path is not None and path.exists() else None
 
     def _outputs(self, name: str, path: Path, report: Samples) -> dict[str, np.ndarray]:
         def make() -> dict[str, np.ndarray]:
             target = target_named(self.settings.target)
             return outputs_of(path, report, target, partial(self.work.progress, f"run {name} model"))
 
-        return self.work.folder.arrays(f"outputs of {name}", make)
+        def content() -> tuple[str, str, str]:
+            return files.sha256(path), report.fingerprint(), target_named(self.settings.target).kernels
+
+        return self.work.folder.arrays(f"outputs of {name}", make, content if name == "float" else None)
 
     def _about(self, given: str | None, source: Path, written: Path, parts: Parts) -> dict[str, Any]:
         path = Path(self.model) if isinstance(self.model, (str, Path)) else None
@@ -364,6 +402,7 @@ class Job:
             },
             "versions": {name: version(name) for name in ("intact", "torch", "numpy", "ai-edge-litert")}
             | {"python": platform.python_version(), "machine": platform.machine(), "cpu": str(cpu())},
+            "machine": machine.document(),
         }
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final, final
 from intact import choices
 from intact.choices import Granularity
 from intact.errors import OptionError
+from intact.measure import criterion
+from intact.measure.criterion import Criterion
 from intact.planning.request import Request
 from intact.planning.schemes import INTEGER
 from intact.planning.schemes import scheme as scheme_named
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a search may be given: what is counted in steps of microseconds stays a number.
 _LONGEST: Final = 1e9
+#: Per cent.
+_ALL: Final = 100.0
 
 
 @final
@@ -30,7 +34,8 @@ class Settings:
 
     ``remedies``: None for the cheap ones by which the output clearly gains; they learn from ``learning_samples`` at most, and
     ``finetune`` from their labels by ``label_weight``, from 0 to 1. ``max_drop`` is in percentage points, or in the unit of
-    ``metric`` where one is named; ``min_agreement`` in per cent, ``time_budget`` in seconds.
+    ``metric`` where one is named; ``min_agreement`` in per cent, ``time_budget`` in seconds. ``accept``: criteria as
+    texts, such as "drop <= 2", and files of them.
     """
 
     scheme: str = "int8"
@@ -51,10 +56,13 @@ class Settings:
     metric: str | None = None
     learning_samples: int = 2000
     label_weight: float = 0.1
+    accept: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_numbers()
+        object.__setattr__(self, "accept", tuple(c.text for c in criterion.criteria(self.accept)))
         self.request()
+        self._check_criteria()
         self._check_recovery()
         choices.estimator(self.ranges)
 
@@ -104,7 +112,8 @@ class Settings:
                 raise OptionError(
                     f"the plan is for --{option} {planned}, and --{option} {asked} is asked for; leave out one of the two"
                 )
-        return replace(self, scheme=scheme, target=target)
+        remedies = self.remedies if self.steering is None else ()  # what a plan holds, no criterion changes
+        return replace(self, scheme=scheme, target=target, remedies=remedies)
 
     @property
     def decided_by_a_plan(self) -> tuple[str, ...]:
@@ -119,7 +128,49 @@ class Settings:
 
         if self.max_drop is not None:
             return Goal("drop", self.max_drop)
-        return None if self.min_agreement is None else Goal("disagreement", round(100.0 - self.min_agreement, 9))
+        if self.min_agreement is not None:
+            return Goal("disagreement", round(100.0 - self.min_agreement, 9))
+        by = self.steering
+        if by is None:
+            return None
+        return Goal("drop", by.limit) if by.figure == self._lost else Goal("disagreement", round(100.0 - by.limit, 9))
+
+    @property
+    def criteria(self) -> tuple[Criterion, ...]:
+        """What the result is judged by; a ``drop`` beside a metric is in that one's unit."""
+        return tuple(criterion.parse(text).under(self.metric) for text in self.accept)
+
+    @property
+    def steering(self) -> Criterion | None:
+        """The criterion that a search goes by: the strictest on what is lost, else on agreement.
+
+        None where a limit is given as such, remedies are named, or the scheme has no integers: criteria judge only, then.
+        """
+        limited = self.max_drop is not None or self.min_agreement is not None
+        if limited or self.remedies is not None or not scheme_named(self.scheme).is_integer:
+            return None
+        lost = [c for c in self.criteria if c.figure == self._lost and c.is_upper and c.limit >= 0]
+        agreed = [c for c in self.criteria if c.figure == criterion.AGREEMENT and not c.is_upper and c.limit <= _ALL]
+        return min(lost, key=lambda c: c.limit, default=None) or max(agreed, key=lambda c: c.limit, default=None)
+
+    @property
+    def _lost(self) -> str:
+        """The figure that says what is lost."""
+        return criterion.DROP if self.metric is None else criterion.LOSSES.get(self.metric, "metric drop")
+
+    def _check_criteria(self) -> None:
+        islands = target_named(self.target).float_islands
+        for asked in self.criteria:
+            if asked.group == "device" and islands:
+                raise OptionError(f"{asked}: {self.target} has no {asked.figure}; type --target mcu, or leave it out")
+            laxer = self.max_drop is not None and asked.figure == self._lost and asked.is_upper and asked.limit < self.max_drop
+            if laxer:
+                raise OptionError(f"--max-drop {self.max_drop:g} ends the search before {asked} is met; type one of the two")
+            agreed = asked.figure == criterion.AGREEMENT and not asked.is_upper
+            if agreed and self.min_agreement is not None and asked.limit > self.min_agreement:
+                raise OptionError(
+                    f"--min-agreement {self.min_agreement:g} ends the search before {asked} is met; type one of the two"
+                )
 
     def _check_recovery(self) -> None:
         choices.remedies(self.remedies or ())
@@ -140,7 +191,7 @@ class Settings:
             raise OptionError(f"--max-drop {self.max_drop:g} must be percentage points from 0 to 100, such as --max-drop 0.5")
         if self.min_agreement is not None and not 1 < self.min_agreement <= 100:  # 0.99 is a share, typed by mistake
             raise OptionError(f"--min-agreement {self.min_agreement:g} must be a percentage, such as --min-agreement 99")
-        self._check_learning(limited)
+        self._check_learning(limited or self.steering is not None)
         if not 0 < self.time_budget <= _LONGEST:
             raise OptionError(f"--time-budget {self.time_budget:g} must be above 0, such as --time-budget 15m, and below 1e9 s")
 

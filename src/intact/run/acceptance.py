@@ -1,0 +1,98 @@
+"""The criteria of a run: which of them it can be judged by, said before any work, and how it was judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from intact.data import Samples, units
+from intact.errors import OptionError
+from intact.measure.accuracy import Metric, NamedOutputs, Verdict, called
+from intact.measure.criteria import Criterion, Judged, criteria, judge
+from intact.measure.criterion import Accept, base
+from intact.measure.figures import Reading
+from intact.measure.task import Task
+
+#: The five likeliest classes are fewer than all.
+_MORE_THAN_FIVE: Final = 6
+
+
+def judged(asked: Sequence[Criterion], readings: Sequence[Reading], verdict: Verdict | None) -> tuple[Judged, ...]:
+    """Each criterion on the ``readings`` of a run; on the ``verdict`` of a search where no reading is of what it went by."""
+    names = {(r.of, r.measurement.name) for r in readings}
+    loss = None if verdict is None else verdict.loss
+    extra = (Reading("difference", loss),) if loss is not None and ("difference", loss.name) not in names else ()
+    return tuple(judge(criterion, (*readings, *extra)) for criterion in asked)
+
+
+def verdict_by(steering: Criterion | None, found: Sequence[Judged], verdict: Verdict | None) -> Verdict | None:
+    """The verdict of a search that a criterion steered is what that criterion came to."""
+    by = next((j for j in found if j.criterion == steering), None)
+    if by is None or verdict is None:
+        return verdict
+    return Verdict(by.status, verdict.limit, by.needs_about_n, verdict.loss)
+
+
+def check_measured(asked: Sequence[Criterion], *, measure: bool) -> None:
+    """OptionError for criteria of a run that measures nothing."""
+    if asked and not measure:
+        raise OptionError(f"{asked[0]} is judged by a figure, and measure=False leaves all figures out; leave one out")
+
+
+def of_outputs(accept: Accept, metric: Metric | str | None, *, paired: bool) -> tuple[Criterion, ...]:
+    """The criteria of an evaluation, which measures outputs alone; OptionError for others, and for those that compare two
+    models where there is one.
+    """
+    name = metric if isinstance(metric, str) or metric is None else called(metric)
+    found = tuple(criterion.under(name) for criterion in criteria(accept))
+    for one in found:
+        if one.group not in {"labels", "classes", "outputs", "metric"}:
+            raise OptionError(f"{one} is not about outputs, and evaluate measures these alone; intact quantize judges it")
+        if not paired and (one.of != "quantized" or one.group in {"classes", "outputs"}):
+            raise OptionError(f"{one} compares two models; type --against with the other one")
+    return found
+
+
+def check_labels(asked: Sequence[Criterion], samples: Samples) -> None:
+    """OptionError for a criterion that needs labels, for samples that have none."""
+    check(tuple(c for c in asked if c.group == "labels"), samples, {}, {}, metric=False)
+
+
+def check(
+    asked: Sequence[Criterion], samples: Samples, tasks: Mapping[str, Task], outputs: NamedOutputs, *, metric: bool
+) -> None:
+    """OptionError for a criterion whose figure cannot be had, with what to type."""
+    for criterion in asked:
+        if why := _why_not(criterion, samples, tasks, outputs, metric=metric):
+            raise OptionError(why)
+
+
+def _why_not(criterion: Criterion, samples: Samples, tasks: Mapping[str, Task], outputs: NamedOutputs, *, metric: bool) -> str:
+    """Why the figure of ``criterion`` cannot be had of these float ``outputs`` ``[n, ...]`` and samples, and what to type;
+    empty where it can. ``metric``: whether one is measured, in place of an accuracy.
+    """
+    output = criterion.figure.partition(f"{base(criterion.figure)} of ")[2]
+    if output and len(outputs) == 1:
+        return f"{criterion} names an output, and the model has one; type {base(criterion.figure)} without it"
+    if output and output not in outputs:
+        return f"{criterion}: no output is called {output!r}; type one of: {', '.join(outputs)}"
+    classes = [name for name, task in tasks.items() if task.are_classes]
+    if criterion.group == "classes" and not classes:
+        others = "; ".join(dict.fromkeys(task.why for task in tasks.values()))
+        return f"{criterion} compares classes, and there are none ({others}); leave it out, or type SQNR >= 20"
+    return _no_labels(criterion, samples, classes, outputs, metric) if criterion.group == "labels" else ""
+
+
+def _no_labels(criterion: Criterion, samples: Samples, classes: Sequence[str], outputs: NamedOutputs, metric: bool) -> str:
+    if metric:
+        return f"{criterion} is of classes, and a metric is measured in their place; leave one of the two out"
+    others = "agreement >= 99" if classes else "SQNR >= 20"
+    if samples.labels is None or not classes:
+        kind = "has none" if samples.targets is None else "has others"
+        return f"{criterion} needs labels that are classes of the model, and the data {kind}; type {others} instead"
+    if len(outputs) > 1:
+        return f"{criterion} is of a single output, and the model has {len(outputs)}; type {others} instead"
+    count = units(outputs[classes[0]].shape) or 0
+    if criterion.figure.startswith("top-5") and count < _MORE_THAN_FIVE:
+        return f"{criterion} is for more than 5 classes, and the model has {count}; type accuracy instead of top-5"
+    return ""
