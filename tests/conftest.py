@@ -11,6 +11,7 @@ from annotations import check_annotations
 
 check_annotations()  # before anything of intact is imported
 
+from browsing import Browser, browsing  # noqa: E402
 from checked_rewrites import checked, checked_lowerings  # noqa: E402
 
 from intact.rewrite import clean, lowerings  # noqa: E402
@@ -33,6 +34,13 @@ def shared() -> Path:
     if not (path / "models").is_dir():
         pytest.skip(f"no shared models and data at {path} (set INTACT_SHARED to their folder)")
     return path
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium, for pages that stand alone: ``with browser.open(path, width=380) as (page, faults): …``."""
+    with browsing() as chromium:
+        yield chromium
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "intact"
 
 PORCH = {
-    "annotations", "choices", "errors", "files", "installed", "lazy", "locks", "progress", "reading", "scratch", "spool",
-    "wording",
+    "annotations", "choices", "errors", "files", "installed", "lazy", "locks", "notebook", "progress", "reading", "scratch",
+    "spool", "wording",
 }  # fmt: skip
 #: The wings of the house, and from which others each imports: all of them, and no more. A wing stands below what it imports.
 #: What lies beside the wings is the porch, which every wing may use.

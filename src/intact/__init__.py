@@ -24,9 +24,14 @@ if TYPE_CHECKING:
     from intact.run.diagnose import diagnose as diagnose
     from intact.run.evaluate import Evaluation as Evaluation
     from intact.run.evaluate import evaluate as evaluate
+    from intact.run.explore import Explored as Explored
+    from intact.run.explore import explore as explore
     from intact.run.quantize import quantize as quantize
+    from intact.run.report import report as report
     from intact.run.result import Result as Result
     from intact.run.settings import Settings as Settings
+    from intact.run.study import Study as Study
+    from intact.run.study import study as study
     from intact.simulate.engine import Program as Program
 else:
     # What stands above, loaded when asked for: type checkers read the one, Python the other, a test compares them.
@@ -35,21 +40,26 @@ else:
         {
             "Diagnosis": "diagnosis.diagnose",
             "Evaluation": "run.evaluate",
+            "Explored": "run.explore",
             "Graph": "network.graph",
             "IntactError": "errors",
             "Plan": "planning.plan",
             "Program": "simulate.engine",
             "Result": "run.result",
             "Settings": "run.settings",
+            "Study": "run.study",
             "__version__": "installed",
             "clean": "rewrite.clean",
             "data": "",
             "diagnose": "run.diagnose",
             "diagnose_file": "diagnosis.diagnose",
             "evaluate": "run.evaluate",
+            "explore": "run.explore",
             "load": "formats.load",
             "quantize": "run.quantize",
             "read_tflite": "formats.tflite.read:read",
+            "report": "run.report",
+            "study": "run.study",
             "verify": "network.verify",
             "write_tflite": "formats.tflite.write:write",
         },
@@ -58,21 +68,26 @@ else:
 __all__ = [
     "Diagnosis",
     "Evaluation",
+    "Explored",
     "Graph",
     "IntactError",
     "Plan",
     "Program",
     "Result",
     "Settings",
+    "Study",
     "__version__",
     "clean",
     "data",
     "diagnose",
     "diagnose_file",
     "evaluate",
+    "explore",
     "load",
     "quantize",
     "read_tflite",
+    "report",
+    "study",
     "verify",
     "write_tflite",
 ]

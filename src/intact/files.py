@@ -93,3 +93,10 @@ def sha256(path: Path) -> str:
         return digest.hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    if path.is_dir():
+        return sum(held.stat().st_size for held in path.rglob("*") if held.is_file())
+    return path.stat().st_size

@@ -95,6 +95,4 @@ def test_the_command(folder):
 
 def test_names_are_readable():
     assert short_name("stem/relu") == "stem/relu"
-    long = "x" * 40 + "Wrapper/nets.Net_0/torch.nn.modules.container.Sequential_f/torch.nn.modules.conv.Conv2d_2;1"
-    assert short_name(long) == "Net_0/Sequential_f/Conv2d_2"
-    assert len(short_name("a" * 500)) == 65
+    assert short_name("a" * 500 + "/stem") == "…" + "a" * 59 + "/stem"

@@ -146,6 +146,7 @@ def test_the_run_folder(folder, tmp_path):
     done = call("quantize", folder / "net.tflite", "--data", folder / "val.npz", "--out", out, "--json")
     assert done.exit_code == 0, done.output
     assert sorted(p.name for p in out.iterdir()) == [
+        "details.json",
         "job.json",
         "model.tflite",
         "plan.json",
@@ -347,7 +348,7 @@ def test_a_model_file_that_goes_while_it_is_worked_on_costs_nothing(folder, tmp_
     model = tmp_path / "net.tflite"
     shutil.copy(folder / "net.tflite", model)
 
-    def progress(stage, done, total):
+    def progress(stage, *_):
         if stage == "read samples":
             model.unlink(missing_ok=True)
 

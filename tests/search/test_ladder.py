@@ -89,8 +89,8 @@ class Fake(Evaluator):
 class Nowhere:
     """A folder that keeps nothing."""
 
-    def arrays(self, name, make):
-        del name
+    def arrays(self, name, make, of=None):
+        del name, of
         return make()
 
 

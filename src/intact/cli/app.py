@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from intact.cli import diagnose, look, quantize, signals, streams
+from intact.cli import diagnose, explore, look, quantize, signals, streams
+from intact.cli import report as reporting
+from intact.cli import study as studying
 
 app = typer.Typer(
     help="Takes a trained float network and gives back the integer network for an edge device, proven on the real runtime.",
@@ -36,7 +38,18 @@ def intact(
     del version
 
 
-for command in (quantize.quantize, look.evaluate, diagnose.diagnose, look.benchmark, look.inspect, quantize.demo):
+for command in (
+    quantize.quantize,
+    studying.study,
+    reporting.report,
+    reporting.compare,
+    look.evaluate,
+    diagnose.diagnose,
+    explore.explore,
+    look.benchmark,
+    look.inspect,
+    quantize.demo,
+):
     app.command()(command)
 
 

@@ -73,6 +73,9 @@ def quantize(
     channels: shared.Channels = None,
     resize: shared.Resize = "stretch",
     overwrite: shared.Overwrite = False,
+    details: Annotated[
+        bool, typer.Option("--details/--no-details", help="Also what a report shows of each op, tensor and class.")
+    ] = True,
     verbose: shared.Verbose = False,
     quiet: shared.Quiet = False,
     as_json: shared.AsJson = False,
@@ -135,7 +138,7 @@ def quantize(
         with open_run(folder, job, overwrite=overwrite, tell=output.line) as in_folder:
             with output.progress() as progress:
                 work = Work(in_folder, progress, output.line)
-                result = Job(model, source, reporting, settings, replayed, metric_of(metric), work).run()
+                result = Job(model, source, reporting, settings, replayed, metric_of(metric), work).run(details=details)
             in_folder.finish(result.files())
         with located(f"{folder} is finished"):
             _say(result, output, folder, model.name, verbose)

@@ -11,6 +11,7 @@ from typing import Any, Final, final
 import numpy as np
 import torch
 
+from intact import notebook
 from intact.data import Samples, samples_from
 from intact.diagnosis.counterparts import Counterparts, counterparts_by_id, find_counterparts
 from intact.diagnosis.faults import faults
@@ -58,6 +59,11 @@ class Diagnosis:
     activations: tuple[Fidelity, ...]
 
     __repr__ = brief
+
+    def _repr_html_(self) -> str:
+        ops = [(op.op, f"{100 * op.share:.1f} %") for op in self.ops[:_MOST]]
+        said = list(map(str, self.symptoms)) or ["nothing looks wrong; what is lost is rounding noise"]
+        return notebook.bullets(said) + notebook.table(("most of the noise", "share"), ops)
 
     def to_json(self) -> dict[str, Any]:
         return {

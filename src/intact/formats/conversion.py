@@ -24,7 +24,7 @@ _PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {"keras": ("tensorflow", "kera
 def converted(script: str, request: Mapping[str, Any], what: str, extra: str) -> bytes:
     """Run ``runtime/<script>`` on ``request`` plus ``out`` and ``scratch``; return the float .tflite it writes.
 
-    Inputs and outputs are in the order that the script's answer names them in.
+    Inputs and outputs are in the order that the script's answer names them in, and called after what it says makes them.
     ``what`` and ``extra`` name the missing extra, as in "Reading a Keras model", "keras".
     """
     bytecode.compile_once(_PACKAGES[extra])
@@ -43,7 +43,7 @@ def converted(script: str, request: Mapping[str, Any], what: str, extra: str) ->
         if not out.is_file():
             raise ChildError(f"{what} failed: the converter wrote nothing")
         try:
-            return ordered(out.read_bytes(), answer.get("inputs"), answer.get("outputs"))
+            return ordered(out.read_bytes(), answer.get("inputs"), answer.get("outputs"), answer.get("makers"))
         except Exception as error:  # it was near a stranger's file, and so its answer is not trusted either
             raise ChildError(f"{what} failed: the converter wrote no sound .tflite") from error
 

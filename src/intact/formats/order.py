@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeAlias, final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias, final
 
 import flatbuffers
 import numpy as np
@@ -13,13 +13,16 @@ from intact.network.graph import BY_NAME
 
 #: Names in the model's order; None where only names are known.
 Names: TypeAlias = Sequence[str] | None
+#: Of a name that a converter's answer holds, so many characters are kept.
+_LONGEST: Final = 256
 
 
-def ordered(data: bytes, inputs: Names, outputs: Names) -> bytes:
+def ordered(data: bytes, inputs: Names, outputs: Names, makers: Mapping[str, str] | None = None) -> bytes:
     """The .tflite ``data`` whose first subgraph lists its inputs and outputs, known by the names of its signature, so.
 
     Outputs whose order is not known stay as they are. Where several inputs' order is not known the file says so, for
     :attr:`intact.network.graph.Graph.order_is_known`: a tuple of arrays must not be bound to a converter's order.
+    ``makers``: by output, what of the model makes it, which a converter gives a name of its own.
     """
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     subgraph = model.subgraphs[0]
@@ -35,8 +38,11 @@ def ordered(data: bytes, inputs: Names, outputs: Names) -> bytes:
         entry = schema.MetadataT()
         entry.name, entry.buffer = BY_NAME, len(model.buffers) - 1
         model.metadata = [*(model.metadata or []), entry]
-    elif (subgraph.inputs, subgraph.outputs) == were:
+    elif (subgraph.inputs, subgraph.outputs) == were and not makers:
         return data
+    for entry in signature.outputs or []:
+        if entry.tensorIndex not in subgraph.inputs and (maker := (makers or {}).get(entry.name.decode())):
+            subgraph.tensors[entry.tensorIndex].name = maker[:_LONGEST]
     return _packed(model, len(data))
 
 

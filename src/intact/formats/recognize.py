@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from intact import reading
+from intact import files, reading
 from intact.errors import ModelError, UnsupportedError
 from intact.formats.tflite import flatbuffer
 from intact.runtime.scripts import zips
@@ -52,7 +52,7 @@ def check(path: Path) -> Path:
     if os.path.isdir(path):  # noqa: PTH112
         if not os.path.isfile(path / "saved_model.pb"):  # noqa: PTH113
             raise ModelError(f"it is a folder, but no TensorFlow SavedModel: it holds no saved_model.pb; give {ACCEPTED}")
-        flatbuffer.check_size(sum(held.stat().st_size for held in path.rglob("*") if held.is_file()), _LARGEST)
+        flatbuffer.check_size(files.size(path), _LARGEST)
         return path
     suffix = path.suffix.lower()
     if os.path.exists(path) and suffix in REFUSED:  # noqa: PTH110

@@ -41,10 +41,12 @@ _SHOWN: Final = 40
 
 def probabilities(scores: Numbers[np.ndarray, "n c"]) -> Numbers[np.ndarray, "n c"]:
     """Scores [n, classes] as probabilities: as they are where each row is one already, else their softmax."""
-    if are_probabilities(scores):
-        return scores
-    largest = scores.max(1, keepdims=True)
-    odds: np.ndarray = np.exp(scores - largest)
+    return scores if are_probabilities(scores) else softmax(scores)
+
+
+def softmax(scores: Numbers[np.ndarray, "n c"]) -> Numbers[np.ndarray, "n c"]:
+    """``exp(x) / sum exp(x)`` by row."""
+    odds: np.ndarray = np.exp(scores - scores.max(1, keepdims=True))
     return np.asarray(odds / odds.sum(1, keepdims=True))
 
 

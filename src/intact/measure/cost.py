@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 
 from intact.measure.measurement import Measurement
-from intact.network.graph import Graph, Tensor
+from intact.network.graph import Graph, Op, Tensor
 from intact.network.shapes import infer
 from intact.numbers.affine import Affine
 
@@ -53,6 +53,11 @@ def parameter_bytes(tensor: Tensor) -> int:
 
 def _count(tensor: Tensor) -> int:
     return 0 if tensor.data is None else int(tensor.data.size)
+
+
+def in_float(graph: Graph) -> tuple[Op, ...]:
+    """The ops that compute on real numbers; what only converts to integers and back is none of them."""
+    return tuple(op for op in graph.ops if not op.kind.converts and any(graph[i].is_float for i in (*op.reads, *op.outputs)))
 
 
 def parameters(graph: Graph) -> Measurement:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, final
 
+import numpy as np
+
 from intact.data import Finding, Samples
 from intact.formats import tflite
 from intact.measure import accuracy, cost, metrics
 from intact.measure.arena import arena
+from intact.measure.classes import Labelled, scores_of
 from intact.measure.latency import latency, speedup
 from intact.measure.machine import cpu
 from intact.measure.measurement import Measurement
@@ -20,9 +24,10 @@ from intact.measure.memory import peak
 from intact.measure.op_times import alone_ms, largest
 from intact.measure.outputs import Outputs
 from intact.measure.parity import parity
-from intact.measure.size import size
+from intact.measure.size import ratios, size, weight_bytes
 from intact.measure.task import Task
 from intact.network.graph import Graph
+from intact.planning.schemes import Scheme
 from intact.planning.targets import Target
 from intact.progress import Progress
 from intact.runtime import litert
@@ -70,12 +75,23 @@ def fidelity(outputs: Outputs, report: Samples, metric: accuracy.Metric | None) 
             Reading("float", accuracy.top1(a)),
             Reading("quantized", accuracy.top1(b)),
             Reading("difference", accuracy.drop(a, b)),
+            *_beyond_the_first(outputs.exact[name], outputs.made[name], report.labels, cut),
         ]
     numbers = {one.name: one.measurements for one in outputs.fidelities}
     for name, reference in outputs.exact.items():
         found = (*_shares(reference, outputs.made[name], outputs.tasks[name]), *numbers.get(name, ()))
         readings += [Reading("quantized", m.named(f"{m.name} of {name}") if len(outputs.exact) > 1 else m) for m in found]
     return tuple(readings)
+
+
+def _beyond_the_first(exact: accuracy.Rows, made: accuracy.Rows, labels: np.ndarray, cut: float) -> Iterator[Reading]:
+    """The five best and the loss, of outputs that say how sure they are."""
+    if exact.dtype.kind != "f" or not all(np.isfinite(y).all() for y in (exact, made)):
+        return
+    scores = Labelled(scores_of(exact, cut), scores_of(made, cut), labels)
+    whose = ("float", "quantized", "difference")
+    yield from map(Reading, whose, scores.top5() or ())
+    yield from map(Reading, whose, scores.cross_entropy())
 
 
 def _shares(reference: accuracy.Rows, made: accuracy.Rows, task: Task) -> tuple[Measurement, ...]:
@@ -91,8 +107,21 @@ def _shares(reference: accuracy.Rows, made: accuracy.Rows, task: Task) -> tuple[
     return (accuracy.same_numbers(reference, made, "equal numbers"),) if reference.dtype.kind in "iub" else ()
 
 
-def speed(files: Mapping[str, Path], kernels: Kernels, progress: Progress, threads: int = 1) -> tuple[Reading, ...]:
-    """Latency of both files, taking turns, and how many times faster the quantized one is."""
+def sizes(files: Mapping[str, Path], given: int | None, scheme: Scheme) -> list[Reading]:
+    """What both files and their weights take, and by how much that is less."""
+    read = {name: (tflite.read(path), path.stat().st_size) for name, path in files.items()}
+    weights = {name: weight_bytes(graph) for name, (graph, _) in read.items()}
+    return [
+        *(Reading(name, size(graph, total)) for name, (graph, total) in read.items()),
+        *(Reading(name, m) for name, m in weights.items()),
+        *(Reading("difference", m) for m in ratios(read["float"], read["quantized"], given, scheme)),
+    ]
+
+
+def speed(
+    files: Mapping[str, Path], kernels: Kernels, progress: Progress, threads: int = 1
+) -> tuple[tuple[Reading, ...], dict[str, tuple[float, ...]]]:
+    """Latency of both files, taking turns, and how many times faster the quantized one is; and the ms of each block."""
     times = litert.latency(
         files,
         kernels=kernels,
@@ -102,11 +131,21 @@ def speed(files: Mapping[str, Path], kernels: Kernels, progress: Progress, threa
         progress=partial(progress, "time"),
     )
     how = f"{counted(threads, 'thread')}, {KERNEL_NAMES[kernels]}, {cpu()}"
-    samples = {name: t.samples_ms for name, t in times.items()}
+    samples = {name: tuple(map(float, t.samples_ms)) for name, t in times.items()}
     return (
         *(Reading(name, latency(ms, how)) for name, ms in samples.items()),
         Reading("difference", speedup(samples["quantized"], samples["float"], how)),
-    )
+    ), samples
+
+
+@final
+@dataclass(frozen=True)
+class Figures:
+    """Every figure of a run, what they say by themselves, and the milliseconds of each block that was timed, by file."""
+
+    readings: tuple[Reading, ...]
+    findings: tuple[Finding, ...]
+    times_ms: Mapping[str, tuple[float, ...]]
 
 
 def compare(  # noqa: PLR0913  # all by keyword
@@ -118,22 +157,35 @@ def compare(  # noqa: PLR0913  # all by keyword
     float_graph: Graph,
     graph: Graph,
     target: Target,
+    scheme: Scheme,
+    given: int | None = None,
     progress: Progress,
-) -> tuple[tuple[Reading, ...], tuple[Finding, ...]]:
-    """Every figure, the float model's own first: it shows whether preprocessing is right; and what they say by themselves."""
+    alone: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Figures:
+    """Every figure, the float model's own first: it shows whether preprocessing is right; and what they say by themselves.
+
+    ``given``: the bytes of the file, or files, that the user gave. ``alone`` is around what is timed.
+    """
     readings = [*fidelity(outputs, report, metric)]
     progress("simulate", 0, 0)
     same = parity(graph, outputs.made, report, target.kernels)
     readings += [Reading("quantized", m) for m in same.measurements]
     graphs = {"float": float_graph, "quantized": graph}
-    readings += [Reading(name, size(tflite.read(path), path.stat().st_size)) for name, path in files.items()]
+    readings += sizes(files, given, scheme)
     readings += [Reading(name, peak(graphs[name])) for name in graphs]
     if not target.float_islands:
         readings += [Reading("quantized", m) for m in arena(files["quantized"], graph)]
-    readings += [Reading("float", cost.parameters(float_graph)), Reading("float", cost.macs(float_graph))]
+    in_float = Measurement("ops in float", len(cost.in_float(graph)), "ops", None, None, "counted", len(graph.ops))
+    readings += [
+        Reading("quantized", in_float),
+        Reading("float", cost.parameters(float_graph)),
+        Reading("float", cost.macs(float_graph)),
+    ]
     said = (Finding("simulator differs", same.said),) if same.said else ()
-    times = speed(files, target.kernels, progress)
-    return (*readings, *times), (*said, *slower(times, files, target, float_graph, graph))
+    with alone():
+        times, by_block = speed(files, target.kernels, progress)
+        said = (*said, *slower(times, files, target, float_graph, graph))
+    return Figures((*readings, *times), said, by_block)
 
 
 def slower(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -10,6 +12,9 @@ from intact.annotations import Floats
 from intact.errors import DataError
 from intact.measure.bootstrap import paired
 from intact.measure.measurement import Measurement
+
+#: How the ``how`` of a latency says its quartiles.
+_QUARTILES: Final = re.compile(r"quartiles (\S+) and (\S+), all within")
 
 
 def latency(samples_ms: Sequence[float], how: str, name: str = "latency") -> Measurement:
@@ -20,6 +25,12 @@ def latency(samples_ms: Sequence[float], how: str, name: str = "latency") -> Mea
     spread = f"quartiles {first:.4g} and {third:.4g}, all within {x.min():.4g} to {x.max():.4g} ms"
     taken = f"median of {len(x)} blocks ({spread}), {interval.how}"
     return Measurement(name, float(np.median(x)), "ms", interval.low, interval.high, f"{taken}; {how}", len(x))
+
+
+def quartiles(how: str) -> tuple[float, float] | None:
+    """The first and third quartile in ms that the ``how`` of a :func:`latency` tells; None of another figure's."""
+    found = _QUARTILES.search(how)
+    return None if found is None else (float(found[1]), float(found[2]))
 
 
 def speedup(of_ms: Sequence[float], against_ms: Sequence[float], how: str, name: str = "speed-up") -> Measurement:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import os
 import platform
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, final
+from typing import Any, Final, final
 
 #: Flags of /proc/cpuinfo for instructions that multiply and add bytes in one step, the best first.
 _DOT_PRODUCTS: Final[Mapping[str, str]] = MappingProxyType(
@@ -61,3 +65,57 @@ def parse(text: str) -> Cpu:
     dot = next((word for flag, word in _DOT_PRODUCTS.items() if flag in flags), None)
     plain = next((word for flag, word in _PLAIN.items() if flag in flags), "")
     return Cpu(name, plain if dot is None else dot, dot is not None)
+
+
+#: Which flags of a processor say how fast it multiplies.
+_VECTORS: Final = re.compile(r"(avx|amx|sse4|fma|f16c|vnni|asimd|i8mm|sve|bf16|fphp|neon)")
+#: Packages whose versions decide what comes out.
+_PACKAGES: Final = ("intact", "torch", "numpy", "ai-edge-litert")
+#: Runtimes that files are run in, with the package that brings each, and the extra of Intact's that brings the package.
+_RUNTIMES: Final = (("LiteRT", "ai-edge-litert", ""), ("TFLM", "tflite-micro", "mcu"))
+_GOVERNOR: Final = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+
+
+def document() -> dict[str, Any]:
+    """The machine that figures were taken on, as documents have it; ``missing`` says why a runtime is not there."""
+    found = {name: _version(package) for name, package, _ in _RUNTIMES}
+    return {
+        "cpu": str(cpu()),
+        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1,
+        "flags": list(_flags()),
+        "governor": _governor(),
+        "system": platform.platform(),
+        "versions": {name: _version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+        "runtimes": found,
+        "missing": {
+            name: f"the package {package} is not installed; type: pip install 'intact{f'[{extra}]' if extra else ''}'"
+            for name, package, extra in _RUNTIMES
+            if found[name] is None
+        },
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _governor() -> str | None:
+    """Who sets the clock of the first core: ``performance``, ``powersave``; None where the system does not say."""
+    try:
+        return _GOVERNOR.read_text().strip()[:40] or None
+    except OSError:
+        return None
+
+
+@functools.cache
+def _flags() -> tuple[str, ...]:
+    """The processor's flags for instructions on vectors."""
+    try:
+        lines = (line.partition(":")[::2] for line in Path("/proc/cpuinfo").read_text().splitlines())
+    except OSError:
+        return ()
+    flags = next((value.split() for key, value in lines if key.strip() in {"flags", "Features"}), [])
+    return tuple(sorted(flag for flag in flags if _VECTORS.search(flag)))

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
+
 from intact.measure.cost import is_parameter, parameter_bytes
 from intact.measure.measurement import Measurement
-from intact.network.graph import Graph
+from intact.network.graph import Graph, Tensor
+from intact.network.weighted import weighted
 from intact.numbers.affine import Affine
+from intact.planning.schemes import Scheme
 
 
 @final
@@ -60,3 +64,45 @@ def size(graph: Graph, file_bytes: int, name: str = "file size") -> Measurement:
     rest = f"scales {s.scales:,}, names {s.names:,}, shapes {s.shapes:,}, metadata {s.metadata:,}, tables {s.tables:,}"
     how = f"{s.ratio:.3f} times the {s.parameters:,} bytes of its parameters; the rest: {rest}"
     return Measurement(name, file_bytes, "bytes", None, None, how, len(graph.tensors))
+
+
+def weights(graph: Graph) -> tuple[Tensor, ...]:
+    """The parameters of a network that are no biases, in order: what a scheme stores in fewer bits."""
+    found = (weighted(graph, op) for op in graph.ops)
+    biases = {one.bias.id for one in found if one is not None and one.bias is not None}
+    return tuple(t for t in graph.constants() if is_parameter(t) and t.id not in biases)
+
+
+def weight_bytes(graph: Graph) -> Measurement:
+    """What the weights take in a file, without biases and scales; ``graph`` as read from the file."""
+    held = weights(graph)
+    how = "constants of real numbers that are no biases, as the file stores them, without their scales"
+    return Measurement("bytes of weights", sum(map(parameter_bytes, held)), "bytes", None, None, how, len(held))
+
+
+def ratios(exact: tuple[Graph, int], made: tuple[Graph, int], given: int | None, scheme: Scheme) -> tuple[Measurement, ...]:
+    """How many times smaller the written file ``made`` is than the float .tflite ``exact``, each a graph and its file's bytes.
+
+    And than the file, or files, of ``given`` bytes that the user has, which may hold an optimizer's state besides; and the same
+    of the weights alone, with what would be expected of ``scheme`` if each took its bits and nothing more.
+    """
+    (float_graph, float_bytes), (graph, total) = exact, made
+    before, after = (sum(map(parameter_bytes, weights(g))) for g in (float_graph, graph))
+
+    def ratio(name: str, value: float, how: str) -> Measurement:
+        return Measurement(name, value, "x", None, None, how, 1)
+
+    found = [ratio("size ratio", float_bytes / total, f"{float_bytes:,} bytes of the float .tflite over {total:,}")]
+    if given is not None:
+        how = f"{given:,} bytes of what was given, with all that it holds besides the network, over {total:,}"
+        found.append(ratio("size ratio to the file given", given / total, how))
+    if before and after:
+        how = f"{before:,} bytes of weights in the float .tflite over {after:,}, without biases and scales"
+        found.append(ratio("weights ratio", before / after, how))
+        bits = 8 * np.dtype(np.float32).itemsize / _bits(scheme.weights)
+        found.append(ratio("weights ratio in theory", bits, f"32 bits over the {_bits(scheme.weights)} of {scheme.weights}"))
+    return tuple(found)
+
+
+def _bits(dtype: str) -> int:
+    return 4 if dtype == "int4" else 8 * np.dtype(dtype).itemsize

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,8 @@ from intact.numbers.affine import Affine, Float, Format, Index
 from intact.ops.base import OpKind
 from intact.wording import counted
 
+#: What tells ops of one kind and one layer apart, behind the layer's name: ``gate (mul)``, ``gate #2``.
+_APART: Final = re.compile(r"( \([^()]*\))?( #\d+)?$")
 #: Names up to this long are shown whole.
 _LONG_NAME: Final = 64
 #: Inputs and outputs that stand in a graph's description.
@@ -34,7 +37,8 @@ class Tensor:
     """A value that flows through the graph, or a constant (``data``).
 
     ``data`` holds what is stored: real numbers for Float, integers for Affine (int4 one per int8 element) and Index.
-    ``origin`` is the name, in the file that was read, of the tensor this one stems from; ``made_by`` the pass that made it.
+    ``name`` is that in the file that was read; ``origin`` what users call it: the layer of their network that this tensor, or
+    the one that it stems from, was made in. ``made_by`` is the pass that made it.
     """
 
     id: int
@@ -211,10 +215,15 @@ class Graph:
         """How messages name an op: ``CONV_2D 'stem/relu'``, and ``CONV_2D 'stem/relu' #2`` for the second of that name."""
         return self._labels.get(op.output) or self._named(op)
 
+    def called(self, op: Op) -> str:
+        """What tables call an op of a known kind: all of its layer's name, numbered as in :meth:`label`."""
+        number = self.label(op).removeprefix(self._named(op))
+        return f"{self[op.output].origin}{number}"
+
     def names(self, op: Op) -> tuple[str, ...]:
-        """What users may call an op: its kind, its output's name as it is or as messages show it, or all of its label."""
+        """What users may call an op: its kind, its layer, its output's name in the file or in messages, or all of its label."""
         t = self[op.output]
-        return op.kind.name, t.origin, t.name, short_name(t.origin), self.label(op)
+        return op.kind.name, t.origin, _APART.sub("", t.origin), t.name, short_name(t.origin), self.label(op)
 
     def _named(self, op: Op) -> str:
         return f"{op.kind.name} {short_name(self[op.output].origin)!r}"
@@ -233,17 +242,8 @@ class Graph:
 
 
 def short_name(name: str) -> str:
-    """A name that people can read: PyTorch's converter strings every module's whole path together, hundreds of characters.
-
-    ``…Wrapper/nets.Net_0/torch.nn.modules.container.Sequential_f/torch.nn.modules.conv.Conv2d_2;1`` gives
-    ``Net_0/Sequential_f/Conv2d_2``. Short names stay; long ones keep their end.
-    """
-    if len(name) <= _LONG_NAME:
-        return name
-    path = name.rsplit(";;", maxsplit=1)[-1].partition(";")[0].split("/")
-    parts = [part.rpartition(".")[2] for part in path]
-    text = "/".join(parts[1:] or parts)
-    return text if len(text) <= _LONG_NAME else "…" + text[-_LONG_NAME:]
+    """A name that fits a line of a table or a message: a long one keeps its end, behind …"""
+    return name if len(name) <= _LONG_NAME else "…" + name[-_LONG_NAME:]
 
 
 def rebuild(graph: Graph, ops: Iterable[Op], tensors: Iterable[Tensor] = ()) -> Graph:

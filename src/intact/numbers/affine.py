@@ -124,9 +124,14 @@ def affine_from_range(low: float, high: float, dtype: str = "int8") -> Affine:
     q_low, q_high = limits(dtype)
     if dtype in _SYMMETRIC:
         return Affine((max(-low, high, MIN_SCALE * q_high) / q_high,), (0,), dtype)
-    scale = float(np.float32(max((high - low) / (q_high - q_low), MIN_SCALE)))
-    zero_point = min(max(round(q_low - low / scale), q_low), q_high)
+    scale, zero_point = nudged(low, high, q_low, q_high)
     return Affine((scale,), (zero_point,), dtype)
+
+
+def nudged(low: float, high: float, q_low: int, q_high: int) -> tuple[float, int]:
+    """Scale, a float32, and zero point of the integers ``q_low`` to ``q_high`` that cover [low, high], which holds zero."""
+    scale = float(np.float32(max((high - low) / (q_high - q_low), MIN_SCALE)))
+    return scale, min(max(round(q_low - low / scale), q_low), q_high)
 
 
 def symmetric_from_absmax(absmax: Floats[np.ndarray, "*c"], dtype: str = "int8", axis: int | None = None) -> Affine:

@@ -82,6 +82,13 @@ def kept_float(graph: Graph, request: Request) -> set[int]:
 
 
 def _matching(pattern: str, names: Mapping[int, tuple[str, ...]]) -> set[int]:
-    """First outputs of the ops of which a name is ``pattern``, or fits it. Tables show the end of a long name behind …"""
-    pattern = pattern.replace("…", "*")
-    return {i for i, some in names.items() if any(name == pattern or fnmatchcase(name, pattern) for name in some)}
+    """First outputs of the ops of which a name is ``pattern``, or fits it. Tables show the end of a long name behind …
+
+    A converter's list of names is one name: patterns would find what was merely fused.
+    """
+    loose = pattern.replace("…", "*")
+    return {
+        i
+        for i, some in names.items()
+        if any(name == pattern or (";" not in name and fnmatchcase(name, loose)) for name in some)
+    }

@@ -213,7 +213,7 @@ class Plan:
         if missing:
             raise OptionError(f"the plan is for another model: it names tensor {missing[0]}, which this one lacks")
         for i, name in self.names.items():
-            if i in graph.tensors and name != graph[i].origin:
+            if i in graph.tensors and name not in {graph[i].origin, graph[i].name}:  # the file's: as plans had it before
                 raise OptionError(f"the plan is for another model: tensor {i} is {name!r} there and {graph[i].origin!r} here")
         for i, entry in self.tensors.items():
             fmt, shape = entry.format, graph[i].shape

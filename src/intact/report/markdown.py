@@ -20,16 +20,21 @@ _ENTITIES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "
 
 def to_markdown(document: Mapping[str, Any]) -> str:
     """The record that ``report.record`` makes, as Markdown."""
-    loader = PackageLoader("intact", "report")
-    environment = Environment(loader=loader, undefined=StrictUndefined, autoescape=False, finalize=_literal)
-    environment.filters |= {"number": number, "interval": lambda m: interval(m["low"], m["high"])}
     said = {
         "sentence": figures.sentence(document),
         "rows": figures.criteria(document),
         "five": figures.five(document),
         "acceptance": document.get("acceptance"),  # of an older run there is none
     }
-    return environment.get_template("result.md.j2").render(**{**document, **said}) + "\n"
+    return rendered("result.md.j2", {**document, **said})
+
+
+def rendered(template: str, document: Mapping[str, Any]) -> str:
+    """A document as Markdown, through a template in which every text is literal."""
+    loader = PackageLoader("intact", "report")
+    environment = Environment(loader=loader, undefined=StrictUndefined, autoescape=False, finalize=_literal)
+    environment.filters |= {"number": number, "interval": lambda m: interval(m["low"], m["high"])}
+    return environment.get_template(template).render(**document) + "\n"
 
 
 def _literal(value: object) -> object:

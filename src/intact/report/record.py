@@ -49,7 +49,7 @@ class Recorded(Protocol):
 
 def record(result: Recorded) -> dict[str, Any]:
     """The whole record as what JSON has; infinite and undefined numbers are the strings "inf", "-inf" and "nan"."""
-    document: dict[str, Any] = _plain(_document(result))
+    document: dict[str, Any] = plain(_document(result))
     files = [
         {"file": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
         for name, data in (result.deliverables.items() if result.criteria else ())
@@ -74,13 +74,13 @@ def _document(result: Recorded) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """``value`` with numbers that JSON has: one that is infinite is no reason to lose all others."""
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
+        return {name: plain(each) for name, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
@@ -90,3 +90,8 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 def to_json(document: dict[str, Any]) -> str:
     """The record as text, two spaces deep, NaN-free."""
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def compact(document: Mapping[str, Any]) -> bytes:
+    """A long document for machines: JSON in one line, NaN-free, as UTF-8."""
+    return json.dumps(plain(document), separators=(",", ":"), allow_nan=False).encode()

@@ -9,6 +9,7 @@ from typing import Final
 
 from intact.data import Finding, Parts
 from intact.measure.accuracy import Verdict
+from intact.measure.cost import in_float
 from intact.measure.figures import Reading
 from intact.measure.outputs import Channel, OutputFidelity
 from intact.measure.task import maker
@@ -126,7 +127,7 @@ def float_islands(graph: Graph, settings: Settings) -> tuple[Finding, ...]:
     """What stays in float in an integer network, which costs time there and forbids integer-only devices."""
     if not scheme_named(settings.scheme).is_integer:
         return ()
-    ops = [op for op in graph.ops if not op.kind.converts and any(graph[i].is_float for i in (*op.reads, *op.outputs))]
+    ops = in_float(graph)
     if not ops:
         return ()
     kinds = ", ".join(f"{n} {kind}" for kind, n in Counter(op.kind.name for op in ops).most_common())

@@ -13,13 +13,14 @@ import hashlib
 import json
 import shutil
 import struct
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, NoReturn, final
+from typing import Any, Final, NoReturn, TypeAlias, final
 
 import numpy as np
 
@@ -32,7 +33,7 @@ from intact.progress import Progress, silent, unheard
 from intact.run.settings import Settings
 
 #: What a finished run leaves besides ``job.json``.
-RESULTS: Final = ("model.tflite", "plan.npz", "plan.json", "result.md", "result.json")
+RESULTS: Final = ("model.tflite", "plan.npz", "plan.json", "details.json", "result.md", "result.json")
 #: The best network while better ones are searched for, whole at any time.
 SO_FAR: Final = "best-so-far.tflite"
 _JOB: Final = "job.json"
@@ -46,15 +47,42 @@ _BAD_INPUT: Final = (ModelError, UnsupportedError, DataError, OptionError, Missi
 
 
 @final
+@dataclass(frozen=True, eq=False)
+class Common:
+    """Steps that several runs have in common, each made once, by what it is made of; for several threads."""
+
+    path: Path
+    _locks: dict[str, threading.Lock] = field(default_factory=dict, repr=False)
+
+    @contextmanager
+    def of(self, name: str, content: object) -> Iterator[RunFolder]:
+        """The folder of the step called ``name``, for one run at a time."""
+        key = hashlib.sha256(repr((name, content)).encode()).hexdigest()[:32]
+        with self._locks.setdefault(key, threading.Lock()):
+            yield RunFolder(self.path / key)
+
+
+#: What a step is made of, as far as that differs between runs that have their other steps in common.
+Content: TypeAlias = Callable[[], object]
+
+
+@final
 @dataclass(frozen=True)
 class RunFolder:
-    """One run's folder; :func:`open_run` gives it. ``overwrites``: what an earlier run left may go when it does not fit."""
+    """One run's folder; :func:`open_run` gives it. ``overwrites``: what an earlier run left may go when it does not fit.
+
+    ``common``: where runs beside it find the steps for which they say what they are made of.
+    """
 
     path: Path
     overwrites: bool = False
+    common: Common | None = None
 
-    def file(self, name: str, make: Callable[[], bytes]) -> Path:
+    def file(self, name: str, make: Callable[[], bytes], of: Content | None = None) -> Path:
         """The file of a finished step, made now if it is not there yet, or not whole."""
+        if self.common is not None and of is not None:
+            with self.common.of(name, of()) as folder:
+                return folder.file(name, make)
         path = self.path / _STAGES / name
         digest = path.with_name(f"{name}.sha256")
         if not (path.exists() and digest.exists() and digest.read_bytes() == files.sha256(path).encode()):
@@ -63,8 +91,13 @@ class RunFolder:
             files.write_bytes(path, data)
         return path
 
-    def arrays(self, name: str, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    def arrays(
+        self, name: str, make: Callable[[], Mapping[str, np.ndarray]], of: Content | None = None
+    ) -> dict[str, np.ndarray]:
         """The arrays of a finished step by name, made now if they are not there yet, or not whole. Large ones are mapped."""
+        if self.common is not None and of is not None:
+            with self.common.of(name, of()) as folder:
+                return folder.arrays(name, make)
         path = self.path / _STAGES / f"{name}.npz"
         if path.exists():
             try:
@@ -179,11 +212,15 @@ def _remove(path: Path) -> None:
 @final
 @dataclass(frozen=True, eq=False)
 class Work:
-    """One run's folder, and who is told how far it has come (``progress``) and what was done (``tell``)."""
+    """One run's folder, and who is told how far it has come (``progress``) and what was done (``tell``).
+
+    ``alone``: around what is timed, so that nothing else of this process works meanwhile.
+    """
 
     folder: RunFolder
     progress: Progress = silent
     tell: Callable[[str], None] = unheard
+    alone: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def _unpacked(path: Path) -> dict[str, np.ndarray]:
@@ -239,7 +276,12 @@ def _place(data: object) -> str | None:
 
 @contextmanager
 def open_run(
-    path: Path, job: Mapping[str, Any], *, overwrite: bool = False, tell: Callable[[str], None] = unheard
+    path: Path,
+    job: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+    tell: Callable[[str], None] = unheard,
+    common: Common | None = None,
 ) -> Iterator[RunFolder]:
     """A folder for ``job``, for this run alone: new, empty, or holding an unfinished run of the same job, which then goes on.
 
@@ -247,7 +289,7 @@ def open_run(
     results of the former run are removed, and nothing else. Raises it also while another run works there, whatever is typed.
     """
     wanted = json.dumps(dict(job), indent=1, sort_keys=True) + "\n"
-    run = RunFolder(path, overwrite)
+    run = RunFolder(path, overwrite, common)
     with contextlib.ExitStack() as ending:
         ending.callback(_remove_if_empty, path)
         try:
@@ -300,10 +342,8 @@ def _refuse(path: Path, held: list[str], wanted: str) -> NoReturn:
     if _JOB not in held:
         some = ", ".join(held[:3])
         raise OutputError(f"{path} holds other things ({some}); type --out with another folder, or --overwrite to write there")
-    difference = _difference(_noted(path / _JOB, wanted), wanted)
-    raise OutputError(
-        f"{path} holds an unfinished run of another job{difference}; type --overwrite, or --out with another folder"
-    )
+    other = difference(_noted(path / _JOB, wanted), wanted)
+    raise OutputError(f"{path} holds an unfinished run of another job{other}; type --overwrite, or --out with another folder")
 
 
 def _noted(job: Path, wanted: str) -> bytes:
@@ -313,7 +353,7 @@ def _noted(job: Path, wanted: str) -> bytes:
     return b""
 
 
-def _difference(held: bytes, wanted: str) -> str:
+def difference(held: bytes, wanted: str) -> str:
     """What the two jobs do not have in common, in brackets; nothing where that cannot be said."""
     try:
         mine, theirs = (_flat(json.loads(job)) for job in (wanted, held))

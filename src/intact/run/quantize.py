@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib.metadata import version
 from math import prod
 from pathlib import Path
 from typing import Any, Final, final
@@ -30,7 +28,6 @@ from intact.measure.criteria import Judged
 from intact.measure.criterion import Accept
 from intact.measure.criterion import criteria as criteria_of
 from intact.measure.figures import Reading, compare
-from intact.measure.machine import cpu
 from intact.measure.metrics import bound, metric_of
 from intact.measure.outputs import OutputFidelity, look
 from intact.measure.run_outputs import outputs_of
@@ -47,8 +44,11 @@ from intact.rewrite.clean import clean
 from intact.rewrite.formerly import named_as, remembering
 from intact.rewrite.lowerings import lower
 from intact.run import acceptance, findings, limits, options
+from intact.run.about import about
 from intact.run.advice import what_helps
 from intact.run.as_planned import Start, mend_and_plan, ranges_taken, replayed
+from intact.run.details import Made
+from intact.run.details import details as details_of
 from intact.run.folder import RunFolder, Work, sha256_of
 from intact.run.folder import job as described
 from intact.run.recover import Recovery, recover, remedied, replayed_network
@@ -88,6 +88,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     metric: Metric | str | None = None,
     accept: Accept = (),
     measure: bool = True,
+    details: bool = True,
     progress: Progress | None = None,
 ) -> Result:
     """Quantize ``model`` (anything that :func:`intact.load` takes) and measure what it costs, on the written file.
@@ -102,7 +103,8 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     at most, and "finetune" from their labels by ``label_weight``, from 0 to 1. ``plan`` replays a plan
     made before: a Plan, or the path of a plan.json with its plan.npz beside it. ``accept``: criteria that the result is judged
     by, such as ["drop <= 2", "size >= 4x"], or the path of an accept.toml; one on what is lost steers as a limit does.
-    ``measure=False`` leaves out all figures.
+    ``measure=False`` leaves out all figures, ``details=False`` what lies under them: each op, tensor, class and changed sample,
+    which a report shows.
     ``save`` of the result writes the model, ``save_run`` the folder that the command ``intact quantize`` writes.
     Raises IntactError with one sentence that says what to do.
     """
@@ -146,7 +148,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
             label=None,
             plan=replaying,
         )
-        result = job.run(measure=measure)
+        result = job.run(measure=measure, details=details)
         if not isinstance(data, (str, Path)):
             started_with["preprocessing"] = result.about["samples"]["preprocessing"]
         return replace(result, job=started_with)
@@ -155,12 +157,13 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
 @final
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """All figures, what they say by themselves, and what each output is and how true it is."""
+    """All figures, what they say by themselves, what each output is and how true it is, and what lies under the figures."""
 
     readings: tuple[Reading, ...] = ()
     findings: tuple[Finding, ...] = ()
     tasks: Mapping[str, Task] = field(default_factory=dict)
     seen: tuple[OutputFidelity, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @final
@@ -180,8 +183,8 @@ class Job:
         if self.plan is not None:
             object.__setattr__(self, "settings", self.settings.replaying(self.plan.scheme, self.plan.target))
 
-    def run(self, *, measure: bool = True) -> Result:
-        """All steps. What the folder holds already is not done again."""
+    def run(self, *, measure: bool = True, details: bool = True) -> Result:
+        """All steps. What the folder holds already is not done again. ``details``: what lies under the figures as well."""
         given = sha256_of(self.model)  # before the work, as the file may change, or go, meanwhile
         steering = self.settings.steering or self.settings.steering_by_accuracy
         source, start, parts = self.start(measure=measure)
@@ -194,7 +197,7 @@ class Job:
         verdict: Verdict | None = None
         judged: tuple[Judged, ...] = ()
         if measure:
-            measured = self._measure(source, written, graph, integer, parts)
+            measured = self._measure(source, written, recovery.network, integer, parts, details=details)
             verdict = self._verdict(source, written, parts, measured.tasks)
             judged = acceptance.judged(self.settings.criteria, measured.readings, verdict)
             verdict = acceptance.verdict_by(steering, judged, verdict)
@@ -221,12 +224,13 @@ class Job:
                 *findings.missed(verdict, recovery, parts, self.work.progress),
             ),
             tasks=measured.tasks,
+            details=measured.details,
             candidates=recovery.candidates,
             taken=recovery.taken,
             steps=(*ranges_taken(plan), *recovery.network.log),
             verdict=verdict,
             criteria=judged,
-            about=self._about(given, source, written, parts),
+            about=about(self.model, given, source, written, parts),
         )
 
     def start(self, *, measure: bool = False) -> tuple[Path, Start, Parts]:
@@ -234,7 +238,7 @@ class Job:
 
         A limit, and a metric that is to ``measure`` something, are checked before any work.
         """
-        source = self._convert()
+        source = self.converted()
         with located(str(self.model) if isinstance(self.model, (str, Path)) else "the model"):
             graph = self._prepared(source, self.settings)
         parts = self._split(graph)
@@ -256,7 +260,8 @@ class Job:
         read = tflite.read(source.read_bytes())
         return prepare(named_as(self.model, read) if isinstance(self.model, Graph) else read, settings)
 
-    def _convert(self) -> Path:
+    def converted(self) -> Path:
+        """The float .tflite that the model is, or becomes."""
         self.work.progress("convert", 0, 0)
 
         def make() -> bytes:
@@ -265,7 +270,7 @@ class Job:
                 sample = example_for(self.model, self.data.examples)
                 return to_float_tflite(self.model, out, sample, input_shape=self.settings.input_shape).read_bytes()
 
-        return self.work.folder.file("float.tflite", make)
+        return self.work.folder.file("float.tflite", make, lambda: (sha256_of(self.model), self.settings.input_shape))
 
     def _split(self, graph: Graph) -> Parts:
         self.work.progress("read samples", 0, 0)
@@ -304,7 +309,7 @@ class Job:
         other = start.otherwise() if self.settings.goal else None
         if other is None:
             return (start,)
-        graph = self._prepared(self._convert(), other)
+        graph = self._prepared(self.converted(), other)
         return start, mend_and_plan(graph, other, parts.calibration, self.work.folder, self.work.progress)
 
     def _verdict(self, source: Path, written: Path, parts: Parts, tasks: Mapping[str, Task]) -> Verdict | None:
@@ -336,15 +341,17 @@ class Job:
             return said
         return (*said, Finding("what helps", what_helps(network, self.settings, parts, poor, partial(self._prepared, source))))
 
-    def _measure(self, source: Path, written: Path, graph: Graph, integer: Graph, parts: Parts) -> _Measured:
-        target, goal = target_named(self.settings.target), self.settings.goal
+    def _measure(  # noqa: PLR0913  # what was made, and on what
+        self, source: Path, written: Path, network: Quantized, integer: Graph, parts: Parts, *, details: bool
+    ) -> _Measured:
+        target, goal, graph = target_named(self.settings.target), self.settings.goal, network.reference
         float_outputs = self._outputs("float", source, parts.report)
         int_outputs = self._outputs("quantized", written, parts.report)
         asked = goal is not None and goal.kind == "disagreement"
         asked = asked or any(c.group == "classes" for c in self.settings.criteria)
         tasks = tasks_of(graph, float_outputs, parts.report, asked=asked, metric=self.metric is not None)
         outputs = look(float_outputs, int_outputs, tasks)
-        readings, said = compare(
+        figures = compare(
             outputs=outputs,
             report=parts.report,
             metric=self.metric,
@@ -352,36 +359,29 @@ class Job:
             float_graph=graph,
             graph=integer,
             target=target,
+            scheme=scheme_named(self.settings.scheme),
+            given=self._given_bytes(),
             progress=self.work.progress,
+            alone=self.work.alone,
         )
-        return _Measured(readings, said, tasks, outputs.fidelities)
+        made = Made(network, integer, written, outputs, figures.times_ms, parts.report, target)
+        under, said = details_of(made, self.work.progress) if details else ({}, ())
+        return _Measured(figures.readings, (*figures.findings, *said), tasks, outputs.fidelities, under)
+
+    def _given_bytes(self) -> int | None:
+        """What the files that the user gave take, if they are there still."""
+        path = Path(self.model) if isinstance(self.model, (str, Path)) else None
+        return files.size(path) if path is not None and path.exists() else None
 
     def _outputs(self, name: str, path: Path, report: Samples) -> dict[str, np.ndarray]:
         def make() -> dict[str, np.ndarray]:
             target = target_named(self.settings.target)
             return outputs_of(path, report, target, partial(self.work.progress, f"run {name} model"))
 
-        return self.work.folder.arrays(f"outputs of {name}", make)
+        def content() -> tuple[str, str, str]:
+            return files.sha256(path), report.fingerprint(), target_named(self.settings.target).kernels
 
-    def _about(self, given: str | None, source: Path, written: Path, parts: Parts) -> dict[str, Any]:
-        path = Path(self.model) if isinstance(self.model, (str, Path)) else None
-        return {
-            "source": {
-                "name": type(self.model).__name__ if path is None else path.name,
-                "sha256": given or files.sha256(source),
-                "float_tflite_sha256": files.sha256(source),
-            },
-            "model": {"sha256": files.sha256(written), "bytes": written.stat().st_size},
-            "samples": {
-                "calibration": {"n": len(parts.calibration), "fingerprint": parts.calibration.fingerprint()},
-                "report": {"n": len(parts.report), "fingerprint": parts.report.fingerprint()},
-                "classes": list(parts.report.class_names),
-                "labelled": parts.report.labels is not None,
-                "preprocessing": parts.report.preprocessing.to_json(),
-            },
-            "versions": {name: version(name) for name in ("intact", "torch", "numpy", "ai-edge-litert")}
-            | {"python": platform.python_version(), "machine": platform.machine(), "cpu": str(cpu())},
-        }
+        return self.work.folder.arrays(f"outputs of {name}", make, content if name == "float" else None)
 
 
 def prepare(graph: Graph, settings: Settings) -> Graph:

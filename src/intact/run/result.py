@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,9 @@ from intact.measure.figures import Reading
 from intact.measure.task import Task
 from intact.network.graph import Graph
 from intact.planning.plan import Plan
+from intact.report.brief import to_html
 from intact.report.markdown import to_markdown
+from intact.report.record import compact as details_to_json
 from intact.report.record import record, to_json
 from intact.run.folder import open_run
 from intact.run.settings import Settings
@@ -31,7 +34,7 @@ class Result:
 
     ``taken`` names the candidate that a search chose, ``steps`` say what remedies did to the network, ``tasks`` what each
     output, by name, was taken for. ``job``: what the run was started with, as ``job.json`` has it. ``criteria``: what each
-    criterion came to.
+    criterion came to. ``details``: what lies under the figures, as ``details.json`` has it, empty where nobody asked.
     """
 
     model: bytes = field(repr=False)
@@ -48,11 +51,15 @@ class Result:
     verdict: Verdict | None = None
     tasks: Mapping[str, Task] = field(default_factory=dict)
     job: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    details: Mapping[str, Any] = field(default_factory=dict, repr=False)
     criteria: tuple[Judged, ...] = ()
 
     def __repr__(self) -> str:
         about = f"{self.settings.scheme} for {self.settings.target}, {len(self.model):,} bytes"
         return f"<Result: {about}, {counted(len(self.readings), 'figure')}; print(result.summary()) shows them>"
+
+    def _repr_html_(self) -> str:
+        return to_html(record(self), json.loads(details_to_json(self.details)) if self.details else None)
 
     def save(self, path: str | Path) -> Path:
         """Write the .tflite, whole or not at all."""
@@ -75,6 +82,7 @@ class Result:
         document = record(self)
         return {
             **self.deliverables,
+            **({"details.json": details_to_json(self.details)} if self.details else {}),
             "result.md": to_markdown(document).encode(),
             "result.json": to_json(document).encode(),
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Literal, TypeAlias, final
@@ -92,6 +92,20 @@ class Memory:
     peak: int | None
     anonymous: int | None
     reason: str = ""
+
+
+@final
+@dataclass(frozen=True)
+class Throughput:
+    """Samples a second, by block of calls; empty with the reason where the file does not take such a batch."""
+
+    samples: tuple[float, ...]
+    reason: str = ""
+
+    @property
+    def quartiles(self) -> tuple[float, float, float]:
+        low, middle, high = np.quantile(self.samples, (0.25, 0.5, 0.75))
+        return float(low), float(middle), float(high)
 
 
 @final
@@ -210,6 +224,25 @@ def latency(  # noqa: PLR0913  # all but one have defaults
         }
         answer = _ask("litert_profile.py", request, timeout, progress)
     return {name: Latency(tuple(answer["samples"][name]), answer["repeats"][name], threads, kernels) for name in models}
+
+
+def throughput(  # noqa: PLR0913  # all but two have defaults
+    model: Path,
+    batches: Sequence[int],
+    *,
+    kernels: Kernels = "default",
+    threads: int = 1,
+    seconds: float = 0.25,
+    timeout: float = SILENCE,
+) -> dict[int, Throughput]:
+    """Samples a second of calls that take so many samples together, by how many; each over about ``seconds``, on random
+    numbers.
+    """
+    with located(model.name):
+        request = {"task": "throughput", "model": _existing(model), "batches": list(batches), "kernels": kernels}
+        answer = _ask("litert_profile.py", request | {"threads": threads, "seconds": seconds}, timeout)
+    found = zip(batches, answer["batches"], strict=True)
+    return {batch: Throughput(tuple(one.get("samples", ())), one.get("reason", "")) for batch, one in found}
 
 
 def memory(model: Path, *, kernels: Kernels = "default", threads: int = 1, timeout: float = SILENCE) -> Memory:

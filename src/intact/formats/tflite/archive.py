@@ -21,20 +21,34 @@ _LONGEST_COMMENT: Final = 0xFFFF
 
 def split(data: bytes) -> bytes:
     """The archive at the end of ``data``, its offsets counted from its own start; empty where there is none that is sound."""
+    found = _found(data)
+    if found is None:
+        return b""
+    first, directory, shift = found
+    lead = first % _ALIGNMENT
+    return _moved(bytes(lead) + data[first:], directory - first + lead, shift - first + lead)
+
+
+def start(data: bytes) -> int:
+    """Where the archive at the end of ``data`` begins: at its end where there is none that is sound."""
+    found = _found(data)
+    return len(data) if found is None else found[0]
+
+
+def _found(data: bytes) -> tuple[int, int, int] | None:
+    """Where the first entry and the central directory are, and what to add to the offsets in it; None where none is sound."""
     at = data.rfind(_END_MARK, max(0, len(data) - _END.size - _LONGEST_COMMENT))
     if at < 0 or at + _END.size > len(data):
-        return b""
+        return None
     end = _END.unpack_from(data, at)
     directory = at - end[5]
     if directory < 0 or at + _END.size + end[7] != len(data):
-        return b""
+        return None
     shift = directory - end[6]  # not 0 where offsets count from the archive's start
     starts = [_ENTRY.unpack_from(data, entry)[16] + shift for entry in _entries(data, directory, at)]
     if not starts or len(starts) != end[4] or not all(0 <= s < directory and data[s : s + 4] == _FILE_MARK for s in starts):
-        return b""
-    first = min(starts)
-    lead = first % _ALIGNMENT
-    return _moved(bytes(lead) + data[first:], directory - first + lead, shift - first + lead)
+        return None
+    return min(starts), directory, shift
 
 
 def join(model: bytes, archive: bytes) -> bytes:

@@ -11,6 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from intact.errors import IntactError, ModelError, ResourceError, UnsupportedError, located
 from intact.formats.tflite import archive, control, flatbuffer, loops, opaque, sparse
+from intact.formats.tflite.op_names import named
 from intact.formats.tflite.op_rows import (
     DTYPES,
     NAMES,
@@ -70,7 +71,7 @@ def _parse(data: bytes, kernels: bool) -> Graph:
     try:
         flatbuffer.check(data)
         graph = opaque.with_kernels(_read(data), lambda alone: write(alone, kernels=False))
-        return verify(open_batch(well_formed(graph)), kernels=kernels)
+        return named(verify(open_batch(well_formed(graph)), kernels=kernels))
     except IntactError:
         raise
     except MemoryError as error:

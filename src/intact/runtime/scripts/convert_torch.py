@@ -1,9 +1,10 @@
 """Child process: a checked .pt2 exported program -> float .tflite, channels last, by litert-torch.
 
 The request: ``{"source", "samples", "out"}``, where ``samples`` are the inputs that were taken out of the file (see
-``formats/pt2_samples.py``), or None where it is our own and holds them. The answer is ``{"inputs", "outputs"}``, names in the
-module's order, or one of ``{"corrupt": text}``, ``{"refused": text}`` and ``{"missing": module}``. Run by path; imports
-nothing of Intact. The archive has been inspected before (``formats/pt2.py``); unpickling is switched off here once more.
+``formats/pt2_samples.py``), or None where it is our own and holds them. The answer is ``{"inputs", "outputs", "makers"}``,
+names in the module's order and what makes each output, or one of ``{"corrupt": text}``, ``{"refused": text}`` and
+``{"missing": module}``. Run by path; imports nothing of Intact. The archive has been inspected before (``formats/pt2.py``);
+unpickling is switched off here once more.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def main(request: dict[str, Any], _progress: object) -> dict[str, Any]:
     try:
         import litert_torch  # noqa: F401, PLC0415
 
-        data, inputs, outputs = _converted(request["source"], request["samples"])
+        data, answer = _converted(request["source"], request["samples"])
     except ModuleNotFoundError as error:
         return {"missing": error.name}
     except (_RefusedError, importlib.import_module("torch_ops").RefusedError) as error:
@@ -49,7 +50,7 @@ def main(request: dict[str, Any], _progress: object) -> dict[str, Any]:
     except _CorruptError as error:
         return {"corrupt": str(error)}
     Path(request["out"]).write_bytes(data)
-    return {"inputs": inputs, "outputs": outputs}
+    return answer
 
 
 @contextlib.contextmanager
@@ -72,8 +73,8 @@ def _no_unpickling() -> Foreign:
         torch.load, pickle.loads = load, loads
 
 
-def _converted(source: str, samples: list[dict[str, Any]] | None) -> tuple[bytes, list[str], list[str]]:
-    """The .tflite with the names of its inputs and outputs in the program's order."""
+def _converted(source: str, samples: list[dict[str, Any]] | None) -> tuple[bytes, dict[str, Any]]:
+    """The .tflite with the names of its inputs and outputs in the program's order, and of what makes each output."""
     import torch  # noqa: PLC0415
 
     with _no_unpickling():
@@ -88,12 +89,14 @@ def _converted(source: str, samples: list[dict[str, Any]] | None) -> tuple[bytes
     call = _one_sample(module, _sample(program, _given(program) if samples is None else _read(samples)))
     names = [f"input_{i}" if name is None else name for i, name in enumerate(_input_names(program, call))]
     sample = {name: _channels_last(x) for name, x in zip(names, call.tensors, strict=True)}
+    makers = importlib.import_module("torch_names").makers(module)
     module = _channels_last_module(module, call, names)
     data = _lowered(module, sample)
     wrong, outputs = _disagreement(data, module, sample)
     if wrong:
         raise _RefusedError(wrong)
-    return data, names, outputs
+    makers = makers if len(makers) == len(outputs) else [""] * len(outputs)
+    return data, {"inputs": names, "outputs": outputs, "makers": dict(zip(outputs, makers, strict=True))}
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,7 @@ def _evaluating(module: Foreign) -> Foreign:
         elif node.target in replaced:
             node.target = replaced[node.target]
     module.recompile()
+    importlib.import_module("torch_names").mark(module)
     return module
 
 
@@ -279,13 +283,16 @@ def _channels_last_module(module: Foreign, call: _Call, names: Sequence[str]) ->
     """``module`` with every rank-4 input and output channels last, called by argument name; outputs flat, or by their keys."""
     import torch  # noqa: PLC0415
 
+    interpreted = importlib.import_module("torch_names").interpreted
+
     class ChannelsLast(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.inner = module
 
         def forward(self, **inputs: Foreign) -> Foreign:
-            outputs = call.over([_channels_first(inputs[name]) for name in names]).on(self.inner)
+            given = call.over([_channels_first(inputs[name]) for name in names])
+            outputs = interpreted(self.inner, given.args, given.kwargs)
             if isinstance(outputs, Mapping) and all(isinstance(x, torch.Tensor) for x in outputs.values()):
                 return {str(key): _channels_last(x) for key, x in outputs.items()}
             return tuple(_channels_last(x) for x in _flat(outputs) if isinstance(x, torch.Tensor))

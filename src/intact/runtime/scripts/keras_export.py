@@ -1,11 +1,12 @@
 """A built Keras model as a TensorFlow SavedModel whose inputs and outputs keep the names they have in Keras.
 
 Used in a child process for model files and in the caller's for in-memory models, so it imports Keras only when called and
-nothing else of Intact. Problems that a user can solve are :class:`RefusedError`.
+nothing of Intact but a neighbour. Problems that a user can solve are :class:`RefusedError`.
 """
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -44,10 +45,12 @@ def save(model: Foreign, folder: str, input_shape: InputShape | None) -> tuple[l
         )
     specs, inputs = _signature(model, input_shape)
     names = _output_names(model)
+    layer_names = importlib.import_module(f"{__package__}.layer_names" if __package__ else "layer_names")
     outputs: list[str] = []
 
     def call(*arguments: Foreign) -> dict[str, Any]:
-        made = model(*arguments, training=False)
+        with layer_names.kept(model):
+            made = model(*arguments, training=False)
         if not isinstance(made, dict):
             flat = tf.nest.flatten(made)
             keys = names if len(names) == len(flat) else [f"output_{i}" for i in range(len(flat))]

@@ -28,7 +28,12 @@ _CLOCK_SECONDS = 50e-6
 
 def main(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Do one task; see the functions of the same names."""
-    tasks: dict[str, Callable[..., dict[str, Any]]] = {"describe": describe, "latency": latency, "memory": memory}
+    tasks: dict[str, Callable[..., dict[str, Any]]] = {
+        "describe": describe,
+        "latency": latency,
+        "throughput": throughput,
+        "memory": memory,
+    }
     try:
         return tasks[request.pop("task")](progress=progress, **request)
     except _worker.ModelRefusedError as error:
@@ -144,6 +149,41 @@ def _warm_up(session: Session, seconds: float) -> float:
         taken.append(_block(session, 1))
         total += taken[-1]
     return float(np.median(taken[len(taken) // 2 :]))
+
+
+def throughput(  # noqa: PLR0913  # one request, spelled out
+    *, model: str, batches: list[int], kernels: str, threads: int, seconds: float, progress: Progress
+) -> dict[str, Any]:
+    """Samples a second for each of ``batches``, how many samples one call takes."""
+    del progress
+    return {"batches": [_per_second(_worker.Session(model, kernels, threads), batch, seconds) for batch in batches]}
+
+
+def _per_second(session: Session, batch: int, seconds: float) -> dict[str, Any]:
+    """``samples``, one for each block of calls: as many blocks as fit ``seconds``, at least five.
+
+    A file of another batch is resized. One that cannot be, or that does not give a row for each sample then, is answered with
+    the ``reason``.
+    """
+    declared = {port.name: port.shape for port in session.inputs}
+    states = session.keeps_state and batch > 1
+    if states or any(not shape for shape in declared.values()):
+        why = "every call depends on the one before" if states else "an input has no batch axis"
+        return {"reason": f"the file takes no batch of {batch}: {why}"}
+    try:
+        session.resize({name: (batch, *shape[1:]) for name, shape in declared.items()})
+        made = session({port.name: np.resize(_noise(port), (batch, *port.shape[1:])) for port in session.inputs})
+    except (ValueError, RuntimeError) as error:
+        return {"reason": f"the file cannot be resized to a batch of {batch} ({_worker._one_line(error)})"}
+    if any(values.shape[:1] != (batch,) for values in made.values()):
+        return {"reason": f"the file cannot be resized to a batch of {batch}: it does not give a row for each sample"}
+    each = _warm_up(session, seconds / 5)
+    repeats = max(1, round(seconds / 20 / each))
+    samples: list[float] = []
+    started = time.monotonic()
+    while len(samples) < 5 or (time.monotonic() - started < seconds and len(samples) < 40):
+        samples.append(batch / _block(session, repeats, max(1, round(_CLOCK_SECONDS / each))))
+    return {"samples": samples}
 
 
 def memory(*, model: str, kernels: str, threads: int, progress: Progress) -> dict[str, Any]:

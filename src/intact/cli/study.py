@@ -1,0 +1,160 @@
+"""The command ``study``: every format side by side, from options or from a study.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from intact import choices
+from intact import data as samples_of
+from intact.cli import shared
+from intact.errors import OptionError
+from intact.run import options
+from intact.run.study_cells import Axes
+from intact.run.study_file import references, study_file
+
+#: Options that no study.toml has, and neither are said again to go on.
+_OUT: Final = "study"
+
+
+def study(
+    models: Annotated[list[Path], typer.Argument(help="Models, or one study.toml that says all of this.")],
+    data: Annotated[Path | None, typer.Option(help="Samples: see intact quantize --help.")] = None,
+    evaluation: Annotated[Path | None, typer.Option("--eval", help="Samples that report; without it --data is split.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the study. Default: study, or the name of the .toml.")] = None,
+    schemes: Annotated[
+        str | None, typer.Option(help="Some of int8,w4a8,int16x8,dynamic,float16,float32. Default: all that the target runs.")
+    ] = None,
+    targets: Annotated[str | None, typer.Option(help="cpu, mcu, or both: cpu,mcu. Default: cpu.")] = None,
+    weights: Annotated[str | None, typer.Option(help="per-channel, per-tensor, or both. Default: per-channel.")] = None,
+    remedies: Annotated[
+        str | None,
+        typer.Option(help="Some of plain,quick,fine-tuned, or names of remedies with + between them. Default: quick."),
+    ] = None,
+    calibration_samples: Annotated[str | None, typer.Option(help="How many calibrate: 100,500. Default: 500.")] = None,
+    threads: Annotated[str | None, typer.Option(help="Threads of the runtime for times: 1,2. Default: 1.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many times samples are drawn anew. Default: 1.")] = None,
+    repeats: Annotated[int | None, typer.Option(help="How many times all is timed, in fresh processes. Default: 1.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The first seed. Default: 0.")] = None,
+    accept: Annotated[
+        list[str] | None, typer.Option(help="A criterion such as 'drop <= 2', or an accept.toml; repeatable.")
+    ] = None,
+    reference: Annotated[Path | None, typer.Option(help="A .toml of figures that others published, to stand beside.")] = None,
+    ranges: Annotated[str | None, typer.Option(help="auto, minmax, moving, percentile or mse.")] = None,
+    input_type: Annotated[str | None, typer.Option(help="int8, uint8, int16 or float32, where a scheme has it.")] = None,
+    output_type: Annotated[str | None, typer.Option(help="int8, uint8, int16 or float32, where a scheme has it.")] = None,
+    keep_float: Annotated[list[str] | None, typer.Option(help="An op kind or output name, or a pattern; repeatable.")] = None,
+    input_shape: shared.InputShape = None,
+    metric: shared.MetricName = None,
+    time_budget: Annotated[str | None, typer.Option(help="How long remedies of one cell may learn: 90s, 15m, 1h.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where remedies learn: auto, cpu or cuda.")] = None,
+    learning_samples: Annotated[int | None, typer.Option(help="From how many samples remedies learn at most.")] = None,
+    label_weight: Annotated[float | None, typer.Option(help="How much labels count in finetune, 0 to 1.")] = None,
+    label: shared.Label = None,
+    pixels: Annotated[str | None, typer.Option(help="What 0..255 maps to: --pixels=-1,1. Default: 0,1. Images only.")] = None,
+    mean: shared.Mean = None,
+    std: shared.Std = None,
+    channels: shared.Channels = None,
+    resize: Annotated[str | None, typer.Option(help="stretch, letterbox, crop, crop:256 or none. Default: stretch.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Cells side by side. Default: one for each four cores, at most 4.")] = None,
+    overwrite: shared.Overwrite = False,
+    quiet: shared.Quiet = False,
+    as_json: shared.AsJson = False,
+    debug: shared.Debug = False,
+) -> None:
+    """Quantize models in every format that a target runs, and put accuracy, size and time side by side."""
+    typed: dict[str, Any] = {
+        "data": data, "eval": evaluation, "out": out, "schemes": schemes, "targets": targets, "weights": weights,
+        "remedies": remedies, "calibration-samples": calibration_samples, "threads": threads, "seeds": seeds,
+        "repeats": repeats, "seed": seed, "accept": accept, "reference": reference, "ranges": ranges,
+        "input-type": input_type, "output-type": output_type, "keep-float": keep_float, "input-shape": input_shape,
+        "metric": metric, "time-budget": time_budget, "device": device, "learning-samples": learning_samples,
+        "label-weight": label_weight, "label": label, "pixels": pixels, "mean": mean, "std": std, "channels": channels,
+        "resize": resize, "jobs": jobs,
+    }  # fmt: skip
+    with shared.reported(debug):
+        said = _said(models, {key: value for key, value in typed.items() if value not in (None, [])})
+        _run(said, overwrite=overwrite, quiet=quiet, as_json=as_json)
+
+
+def _said(models: list[Path], typed: dict[str, Any]) -> dict[str, Any]:
+    """What was typed, over what a study.toml says."""
+    if len(models) != 1 or models[0].suffix.lower() != ".toml":
+        if any(model.suffix.lower() == ".toml" for model in models):
+            raise OptionError("a study.toml says which models there are; type it alone")
+        return {"models": models, "out": Path(_OUT), **typed}
+    held = study_file(models[0])
+    return {"out": models[0].with_suffix(""), **held, **typed}
+
+
+def _axes(said: Mapping[str, Any]) -> Axes:
+    names = ("schemes", "targets", "weights", "remedies", "calibration-samples", "threads", "seeds", "repeats")
+    return Axes.of(**{name.replace("-", "_"): said[name] for name in names if name in said})
+
+
+def _options(said: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that all runs have, as :class:`~intact.run.settings.Settings` takes them."""
+    plain = ("ranges", "input-type", "output-type", "device", "learning-samples", "label-weight", "seed")
+    made = {name.replace("-", "_"): said[name] for name in plain if name in said}
+    made["keep_float"] = tuple(said.get("keep-float", ()))
+    made["input_shape"] = options.input_shape(said.get("input-shape", []))
+    made["time_budget"] = options.seconds(said.get("time-budget", "15m"))
+    made["metric"] = choices.metric(said["metric"]) if "metric" in said else None
+    return made
+
+
+def _run(said: Mapping[str, Any], *, overwrite: bool, quiet: bool, as_json: bool) -> None:
+    for needed in ("models", "data"):
+        if needed not in said:
+            raise OptionError(f"a study needs {needed}; type --{needed}, or say {needed} = … in the study.toml")
+    axes, kept, given = _axes(said), _options(said), references(said["reference"]) if "reference" in said else ()
+    preprocessing = options.preprocessing(
+        said.get("pixels", "0,1"), said.get("mean"), said.get("std"), said.get("channels"), said.get("resize", "stretch")
+    )
+    jobs = None if "jobs" not in said else choices.whole("--jobs", said["jobs"], 1)
+    data, evaluation, label, out = said["data"], said.get("eval"), said.get("label"), said["out"]
+    for model in said["models"]:
+        shared.check(model, data, evaluation, label=label)
+    with shared.loading():
+        from intact.measure.criteria import criteria
+        from intact.measure.metrics import metric_of
+        from intact.report.study import to_table
+        from intact.report.study_terminal import Live
+        from intact.report.terminal import Output
+        from intact.run.conduct import Asked, Conductor
+        from intact.run.study import Study
+        from intact.run.study_folder import open_study
+
+    accepting, output = criteria(said.get("accept")), Output(quiet, as_json)
+    asked = Asked(
+        models=tuple(said["models"]),
+        data=samples_of.load(data, preprocessing, label=label),
+        evaluation=None if evaluation is None else samples_of.load(evaluation, preprocessing, label=label, use="eval"),
+        given=(data, evaluation),
+        preprocessing=preprocessing.to_json(),
+        label=label,
+        axes=axes,
+        options=kept,
+        metric=metric_of(kept["metric"]),
+        accept=accepting,
+        references=given,
+    )
+    live = Live([v.name for v in asked.variants], quiet=quiet or as_json)
+    with open_study(out, asked.job(), overwrite=overwrite, tell=output.line) as folder, live:
+        made = Study(Conductor(asked, folder, live.watch).run(jobs), out)
+    output.console.print(to_table(made.document))
+    failed = [row for row in made.rows if row["status"] == "failed"]
+    output.notes(f"{row['name']}: {row['why']}" for row in failed)
+    output.say("")
+    for target, decision in made.decision["targets"].items():
+        taken = f"take {decision['taken']}: " if decision["taken"] else ""
+        output.say(f"{target}: {taken}{decision['why']}")
+    output.say(f"{out / 'study.md'} is the account, {out / 'study.json'} holds every figure, {out / 'runs'} the models.")
+    output.document(dict(made.document))
+    if len(failed) == len(made.rows):
+        raise OptionError(f"no variant could be made; the first: {failed[0]['why']}")
+    if accepting and any(decision["taken"] is None for decision in made.decision["targets"].values()):
+        raise typer.Exit(1)

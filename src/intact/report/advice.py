@@ -1,0 +1,123 @@
+"""What a run's documents say of where the loss comes from and what to try, in the order in which one looks for a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+#: Questions from the first to ask to the last, with the kinds of findings that answer each badly.
+_QUESTIONS: Final = (
+    (
+        "Do samples, labels and preprocessing fit the float network?",
+        "A float figure that is wrong makes all others wrong.",
+        frozenset(
+            {"contradiction", "constant in float", "class-order", "unlabelled", "few-samples", "pixels-assumed", "transposed",
+             "stretched", "labels-column", "labels-file", "unlike columns", "ignored-files", "unused-arrays", "unused-column"}
+        ),
+    ),
+    (
+        "Does the file compute what was planned?",
+        "Simulator and runtime are compared bit for bit.",
+        frozenset({"simulator differs"}),
+    ),
+    (
+        "Is an output damaged?",
+        "A network may keep its class and lose its numbers.",
+        frozenset(
+            {"low fidelity", "low channel", "few levels", "constant output", "constant channel", "not finite", "great-loss"}
+        ),
+    ),
+    ("What would mend it?", "Each was tried in simulation, as it would be typed.", frozenset({"what helps"})),
+    (
+        "Is it as fast and small as it could be?",
+        "What a runtime leaves to slower kernels costs time.",
+        frozenset({"slower than float", "float ops", "kept alone", "not run on device"}),
+    ),
+)  # fmt: skip
+#: Ops that are named on the first screen, and the share of the noise from which one is worth an option of its own.
+_WORST: Final = 3
+_MUCH: Final = 0.1
+
+#: What a candidate has of a criterion's figure, and which of an op's figures makes it up.
+_COLUMNS: Final[Mapping[str, Callable[[Mapping[str, Any]], float]]] = {
+    "latency": lambda c: float(c["latency_ms"]),
+    "file size": lambda c: float(c["bytes"]),
+    "accuracy drop": lambda c: float(c["loss"]["value"]),
+}
+_TAKES: Final = {"latency": "ms", "peak live activations": "live_bytes", "file size": "bytes", "accuracy drop": "noise_share"}
+_MENDS: Final = {
+    "ms": "most time goes to {op}, where fewer channels or a smaller input help",
+    "live_bytes": "most is alive during {op}, where fewer channels or a smaller input help, and narrower weights do not",
+    "bytes": "most bytes are those of {op}; --scheme w4a8 stores weights in half of them, fewer channels there help too",
+    "noise_share": "most of the noise comes from {op}; --max-drop keeps bits where they count",
+}
+
+
+def path(document: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """The questions in order, each with what was found; what fits none of them comes last."""
+    known = frozenset().union(*(kinds for *_, kinds in _QUESTIONS))
+    steps = [
+        (question, about, [f for f in document["findings"] if f["kind"] in kinds]) for question, about, kinds in _QUESTIONS
+    ]
+    rest = [f for f in document["findings"] if f["kind"] not in known]
+    if rest:
+        steps.append(("Anything else?", "", rest))
+    return tuple({"question": q, "about": a, "found": [f["message"] for f in found]} for q, a, found in steps)
+
+
+def worst(details: Mapping[str, Any] | None) -> tuple[Mapping[str, Any], ...]:
+    """The ops that make most of the noise, the worst first."""
+    ops = [] if details is None else [op for op in details["ops"] if isinstance(op["noise_share"], float)]
+    return tuple(sorted(ops, key=lambda op: -op["noise_share"])[:_WORST])
+
+
+def next_steps(document: Mapping[str, Any], details: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """What to try next, a sentence each: first for what failed, then for what is open."""
+    criteria = document.get("criteria") or ()
+    steps = [_instead(c, document, details) for c in criteria if c["status"] == "fail"]
+    steps += [f["message"] for f in document["findings"] if f["kind"] == "what helps"]
+    for op in worst(details)[:1]:
+        spared = op["spared"]
+        if isinstance(spared, float) and spared >= _MUCH and document["settings"]["target"] == "cpu":
+            steps.append(
+                f"--keep-float {_name(op)} leaves the worst op in float, which takes {100 * spared:.0f} % off the noise."
+            )
+    verdict = document.get("verdict")
+    judged = criteria or ([] if verdict is None else [{"criterion": "the limit", **verdict}])
+    steps += [_settle(c) for c in judged if c["status"] == "inconclusive" and c["needs_about_n"]]
+    if not judged:
+        steps.append('--accept "drop <= 1" says what is good enough; --max-drop 1 looks for a network that is.')
+    return tuple(steps) or ("Nothing: whatever was asked for is met.",)
+
+
+def _settle(criterion: Mapping[str, Any]) -> str:
+    return f"--eval with about {criterion['needs_about_n']:,} samples would settle {criterion['criterion']}."
+
+
+def _name(op: Mapping[str, Any]) -> str:
+    """The op's own name, out of its label: ``CONV_2D 'features.3' -> features.3``."""
+    return str(op["op"]).partition(" ")[2].strip("'") or str(op["op"])
+
+
+def _instead(criterion: Mapping[str, Any], document: Mapping[str, Any], details: Mapping[str, Any] | None) -> str:
+    """What would meet a criterion that fails: another network that was tried, else what it is that takes so much."""
+    column = _COLUMNS.get(criterion["figure"])
+    better = [c for c in _others(document) if column is not None and _is_within(column(c), criterion)]
+    if better:
+        best = min(better, key=lambda c: float(c["score"]))
+        return f"{criterion['criterion']} fails; {best['name']}, which was tried too, meets it on the selection samples."
+    key = _TAKES.get(criterion["figure"], "")
+    ops = [op for op in (details or {}).get("ops", ()) if isinstance(op.get(key), (int, float))]
+    if not ops:
+        return f"{criterion['criterion']} fails, and nothing that was tried meets it."
+    most = max(ops, key=lambda op: op[key])
+    return f"{criterion['criterion']} fails: {_MENDS[key].format(op=most['op'])}."
+
+
+def _others(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return [c for c in document["candidates"] if c["name"] != document["taken"]]
+
+
+def _is_within(value: float, criterion: Mapping[str, Any]) -> bool:
+    limit = float(criterion["limit"])
+    return value <= limit if criterion["comparison"] in {"<=", "<"} else value >= limit

@@ -1,0 +1,175 @@
+"""Documents that anyone may have written, held to the shape that reports read: what is missing or of another kind is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NoReturn, TypeAlias
+
+from intact.errors import OptionError
+
+#: What a document must look like: a kind by its word, a list of one shape, or a mapping. In a mapping a name that ends in "?"
+#: may be absent or null, and "*" stands for whatever else is there.
+Shape: TypeAlias = "str | list[Shape] | dict[str, Shape]"
+
+_INFINITE: Final = frozenset({"inf", "-inf", "nan"})
+_KINDS: Final[Mapping[str, Any]] = {
+    "text": lambda x: isinstance(x, str),
+    "number": lambda x: x in _INFINITE if isinstance(x, str) else isinstance(x, (int, float)) and not isinstance(x, bool),
+    "count": lambda x: isinstance(x, int) and not isinstance(x, bool) and 0 <= x < 1 << 53,
+    "anything": lambda _: True,
+}  # fmt: skip
+
+_INTERVAL: Final[dict[str, Shape]] = {"value": "number", "unit": "text", "low?": "number", "high?": "number", "how": "text"}
+_MEASUREMENT: Final[dict[str, Shape]] = {**_INTERVAL, "name": "text", "n": "count"}
+_CRITERION: Final[dict[str, Shape]] = {
+    "criterion": "text", "figure": "text", "of": "text", "comparison": "text", "limit": "number", "unit": "text",
+    "status": "text", "value?": "number", "low?": "number", "high?": "number", "needs_about_n?": "count", "why": "text",
+}  # fmt: skip
+_SAMPLES: Final[dict[str, Shape]] = {"n": "count", "fingerprint": "text"}
+_MACHINE: Final[dict[str, Shape]] = {
+    "cpu": "text", "cores": "anything", "flags": ["text"], "governor?": "text", "system": "text", "versions": {"*": "anything"},
+    "runtimes": {"*": "anything"}, "missing": {"*": "text"},
+}  # fmt: skip
+RESULT: Final[Shape] = {
+    "schema": "text",
+    "settings": {"scheme": "text", "target": "text", "*": "anything"},
+    "source": {"name": "text", "sha256": "text", "float_tflite_sha256": "text"},
+    "model": {"sha256": "text", "bytes": "count"},
+    "samples": {"calibration": _SAMPLES, "report": _SAMPLES, "classes?": ["text"]},
+    "versions": {"*": "anything"},
+    "tasks": {"*": {"kind": "text", "why": "text"}},
+    "measurements": [{"of": "text", **_MEASUREMENT}],
+    "verdict?": {"status": "text", "limit": "number", "needs_about_n?": "count", "loss?": _MEASUREMENT},
+    "candidates": [
+        {"name": "text", "why": "text", "steps": ["text"], "loss": _MEASUREMENT, "expected?": "number", "score": "number",
+         "bytes": "count", "latency_ms": "number", "seconds": "number"}
+    ],
+    "taken?": "text",
+    "steps": ["text"],
+    "front": ["text"],
+    "findings": [{"kind": "text", "message": "text"}],
+    "criteria?": [_CRITERION],
+    "acceptance?": {"status": "text", "why": "text", "limitations": ["text"],
+                    "alternatives": [{"what": "text", "would cost": "text"}],
+                    "deliverables": [{"file": "text", "sha256": "text", "bytes": "count"}]},
+    "machine?": _MACHINE,
+}  # fmt: skip
+DETAILS: Final[Shape] = {
+    "schema": "text",
+    "ops": [
+        {"op": "text", "kind": "text", "shape": ["count"], "macs": "number", "parameters": "number", "bytes": "number",
+         "noise_share?": "number", "spared?": "number", "sqnr_simulated?": "number", "sqnr_runtime?": "number",
+         "sqnr_own?": "number", "ms?": "number", "live_bytes": "count"}
+    ],
+    "tensors": [
+        {"id": "count", "name": "text", "role": "text", "op": "text", "dtype": "text", "shape": ["count"],
+         "scale": ["number"], "axis?": "count", "low?": "number", "high?": "number", "grid_low?": "number",
+         "grid_high?": "number", "clipped?": "number",
+         "histogram?": {"low": "number", "high": "number", "float": ["count"], "integer": ["count"]}}
+    ],
+    "memory?": {"peak": "count", "buffers": [{"name": "text", "bytes": "count", "first": "count", "last": "count"}]},
+    "latency?": {"float?": ["number"], "quantized?": ["number"]},
+    "classes?": {"output": "text", "names": ["text"], "n": ["count"], "float": ["count"], "quantized": ["count"],
+                 "confusion_float": [["count"]], "confusion_quantized": [["count"]]},
+    "changed?": {"n": "count", "of": "count", "shown": [
+        {"sample": "text", "label?": "count", "float": "count", "quantized": "count", "float_score?": "number",
+         "quantized_score?": "number", "thumbnail?": "text"}]},
+    "sizes?": {"*": "count"},
+}  # fmt: skip
+_FIGURE: Final[dict[str, Shape]] = {**_INTERVAL, "std?": "number", "n": "count"}
+_DECISION: Final[dict[str, Shape]] = {"taken?": "text", "why": "text", "others": [{"name": "text", "why": "text"}]}
+STUDY: Final[Shape] = {
+    "schema": "text",
+    "models": ["text"],
+    "machine": _MACHINE,
+    "cells": [{"name": "text", "status": "text"}],
+    "rows": [
+        {"name": "text", "model": "text", "scheme": "text", "target": "text", "status": "text", "why?": "text",
+         "figures": {"*": _FIGURE}, "criteria": [_CRITERION]}
+    ],
+    "front": ["text"],
+    "decision": {**_DECISION, "targets?": {"*": _DECISION}},
+    "references": [{"*": "anything"}],
+}  # fmt: skip
+
+
+def parsed(data: bytes, schema: str, shape: Shape) -> dict[str, Any]:
+    """The document in the bytes of a JSON file whose ``schema`` begins so (``"intact-result/1"``), as ``shape`` says.
+
+    Raises OptionError where it is no JSON, another's, of another version, or not of that shape; whoever calls says which file.
+    """
+    try:
+        document = json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise OptionError(
+            f"is no JSON that Intact wrote ({error}); type intact quantize --overwrite to make it again"
+        ) from error
+    said = document.get("schema") if isinstance(document, dict) else None
+    family, _, version = schema.partition("/")
+    if not isinstance(said, str) or said.partition("/")[0] != family:
+        raise OptionError(f'is not what Intact writes (its "schema" is no {family}); give the folder of a run or a study')
+    if said != schema:
+        newer = said.partition("/")[2].isdecimal() and int(said.partition("/")[2]) > int(version)
+        what = "pip install --upgrade intact reads it" if newer else "make the run again with intact quantize --overwrite"
+        raise OptionError(f"is of schema {said}, and this version of Intact reads {schema}; {what}")
+    try:
+        _check(document, shape, "")
+        _check_lengths(document)
+    except RecursionError as error:
+        raise OptionError("is nested too deep to be what Intact wrote; make the run again") from error
+    return dict(document)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _check(value: Any, shape: Shape, where: str) -> None:
+    if isinstance(shape, str):
+        if not _KINDS[shape](value):
+            _fail(where, value, shape)
+    elif isinstance(shape, list):
+        if not isinstance(value, list):
+            _fail(where, value, "list")
+        for n, each in enumerate(value):
+            _check(each, shape[0], f"{where}[{n}]")
+    else:
+        if not isinstance(value, dict):
+            _fail(where, value, "mapping")
+        for key, inner in shape.items():
+            name = key.removesuffix("?")
+            if key == "*":
+                for other in value.keys() - shape.keys():
+                    _check(value[other], inner, f"{where}.{other}")
+            elif value.get(name) is not None:
+                _check(value[name], inner, f"{where}.{name}")
+            elif name == key:
+                _fail(f"{where}.{name}", None, "text" if not isinstance(inner, str) else inner)
+
+
+def _fail(where: str, value: Any, wanted: str) -> NoReturn:
+    is_ = "missing" if value is None else f"a {type(value).__name__}"
+    needed = "" if value is None else f" where a {wanted} belongs"
+    raise OptionError(f"{where.lstrip('.')} is {is_}{needed}, which Intact did not write; make the run again with --overwrite")
+
+
+def _check_lengths(document: Mapping[str, Any]) -> None:
+    """Lists that are read side by side are of one length."""
+    classes = document.get("classes") if str(document["schema"]).startswith("intact-details/") else None
+    if classes is not None:
+        n = len(classes["names"])
+        columns = [classes[key] for key in ("n", "float", "quantized", "confusion_float", "confusion_quantized")]
+        rows = [row for key in ("confusion_float", "confusion_quantized") for row in classes[key]]
+        _same([*columns, *rows], n, "classes")
+    for tensor in document.get("tensors") or ():
+        histogram = tensor["histogram"]
+        if histogram is not None:
+            _same([histogram["integer"]], len(histogram["float"]), f"the histogram of {tensor['name']}")
+
+
+def _same(lists: Sequence[Sequence[Any]], n: int, what: str) -> None:
+    if any(len(each) != n for each in lists):
+        raise OptionError(
+            f"{what} has lists of unlike lengths, which Intact did not write; make the run again with --overwrite"
+        )

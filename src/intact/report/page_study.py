@@ -1,0 +1,91 @@
+"""What the page of a study shows: every variant side by side, matrices of device and precision, and the decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from intact.report.numbers import number
+from intact.report.study_columns import Column, columns, matrices
+from intact.report.study_decision import loss_name
+
+Document: TypeAlias = Mapping[str, Any]
+
+
+def view(document: Document) -> dict[str, Any]:
+    """What the template shows."""
+    rows, wide = document["rows"], columns(document["rows"])
+    decisions = document["decision"].get("targets") or {}
+    taken = {d["taken"] for d in (document["decision"], *decisions.values())} - {None}
+    return {
+        "title": f"Study of {', '.join(document['models'])}",
+        "sentence": sentence_of(document),
+        "decisions": list(decisions.items()) or [("", document["decision"])],
+        "columns": [column.head for column in wide],
+        "rows": [_row(row, wide, taken, document["front"]) for row in rows if row["status"] != "failed"],
+        "failed": [row for row in rows if row["status"] == "failed"],
+        "pending": sum(cell["status"] == "pending" for cell in document["cells"]),
+        "matrices": matrices(rows),
+        "references": [_reference(each) for each in document["references"]],
+        "measured": {name: figure["how"] for row in rows for name, figure in row["figures"].items()},
+        "machine": document["machine"],
+        "models": document["models"],
+        "cells": len(document["cells"]),
+    }
+
+
+def charts(document: Document) -> dict[str, Any]:
+    """What the scripts draw: each variant with what it loses, its size and time."""
+    rows = [row for row in document["rows"] if row["status"] != "failed"]
+    found, taken = loss_name(rows), document["decision"]["taken"]
+    if found is None:
+        return {"candidates": []}
+    name, _ = found
+    return {
+        "candidates": [
+            {
+                "name": row["name"],
+                "figure": name,
+                "taken": row["name"] == taken,
+                "front": row["name"] in document["front"],
+                **{key: row["figures"][name].get(key) for key in ("value", "low", "high", "unit")},
+                "bytes": row["figures"].get("file size", {}).get("value"),
+                "ms": row["figures"].get("latency", {}).get("value"),
+            }
+            for row in rows
+            if name in row["figures"]
+        ]
+    }
+
+
+def sentence_of(document: Document) -> str:
+    """The decision in one sentence."""
+    decision = document["decision"]
+    why = decision["why"].rstrip(".")
+    return f"Take {decision['taken']}: {why}." if decision["taken"] is not None else f"{why[:1].upper()}{why[1:]}."
+
+
+def cells_of(row: Document, wide: Sequence[Column]) -> list[str]:
+    """What a row has in each column, as it is seen; why it could not be had, if it could not."""
+    return [str(row["why"] or row["status"])] if row["status"] != "done" else [column.cell(row) for column in wide]
+
+
+def _row(row: Document, wide: Sequence[Column], taken: set[str], front: Sequence[str]) -> dict[str, Any]:
+    return {
+        **{key: row[key] for key in ("name", "status", "criteria")},
+        "taken": row["name"] in taken,
+        "front": row["name"] in front,
+        "cells": [_cell(column, row) for column in wide],
+    }
+
+
+def _cell(column: Column, row: Document) -> dict[str, Any]:
+    """A figure as a table has it: what is seen, its spread or interval, and what it is sorted by."""
+    figure, told = row["figures"].get(column.figure), column.cell(row)
+    value = "" if figure is None or not told else str(float(figure["value"])).replace("inf", "Infinity")
+    return {"text": told, "more": column.spread(row).removeprefix(told).strip(), "value": value}
+
+
+def _reference(reference: Document) -> list[tuple[str, str]]:
+    held = [(name.replace("_", " "), value) for name, value in reference.items() if value is not None]
+    return [(name, number(value) if isinstance(value, (int, float)) else str(value)) for name, value in held]

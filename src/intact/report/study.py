@@ -1,0 +1,110 @@
+"""A study as files and as a table: study.json, study.md, study.csv, and what the terminal shows. Reads study.json alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+from rich.table import Table
+
+from intact.report.markdown import rendered
+from intact.report.study_columns import columns, matrices
+from intact.wording import shown
+
+Document: TypeAlias = Mapping[str, Any]
+#: What a spreadsheet would take for a formula at the beginning of a text.
+_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
+_ABOUT: Final = ("name", "model", "scheme", "target", "weights", "remedies", "calibration_samples", "status", "why")
+_OF_A_FIGURE: Final = ("value", "low", "high", "mean", "std", "n")
+#: Characters of a variant's name in a terminal.
+_NAMED: Final = 36
+_MARKS: Final = {"pass": "pass", "fail": "fail", "inconclusive": "open"}
+
+
+def files_of(document: Document) -> dict[str, bytes]:
+    """What a study's folder holds of it, by name."""
+    return {
+        "study.json": to_json(document).encode(),
+        "study.md": to_markdown(document).encode(),
+        "study.csv": to_csv(document).encode(),
+    }
+
+
+def to_json(document: Document) -> str:
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+
+
+def to_markdown(document: Document) -> str:
+    """The decision, all variants side by side, matrices of device and precision, and what others published."""
+    rows = document["rows"]
+    wide = columns(rows)
+    groups = [
+        {
+            "model": model,
+            "heads": [column.head for column in wide],
+            "rows": [
+                {"row": row, "cells": [column.spread(row) for column in wide]}
+                for row in rows
+                if row["model"] == model and row["status"] != "failed"
+            ],
+        }
+        for model in document["models"]
+    ]
+    measured = {name: f["how"] for row in rows for name, f in row["figures"].items() if name in {c.figure for c in wide}}
+    about = {"groups": groups, "matrices": matrices(rows), "failed": [r for r in rows if r["status"] == "failed"]}
+    return rendered("study.md.j2", {**document, **about, "measured": measured})
+
+
+def to_csv(document: Document) -> str:
+    """One line for each variant: what it is, then five columns for every figure that any has."""
+    names = list(dict.fromkeys(name for row in document["rows"] for name in row["figures"]))
+    units = {name: f["unit"] for row in document["rows"] for name, f in row["figures"].items()}
+    heads = [
+        f"{name}{f' [{units[name]}]' if units[name] else ''}{'' if k == 'value' else f' {k}'}"
+        for name in names
+        for k in _OF_A_FIGURE
+    ]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([_text(head) for head in (*_ABOUT, *heads)])
+    for row in document["rows"]:
+        figures = [(row["figures"].get(name) or {}).get(k) for name in names for k in _OF_A_FIGURE]
+        writer.writerow([_text(row[key]) for key in _ABOUT] + ["" if x is None else x for x in figures])
+    return out.getvalue()
+
+
+def _text(value: object) -> object:
+    """A text so that a spreadsheet computes nothing from it: a name may be a formula."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        return value
+    text = shown(value)
+    return f"'{text}" if text.startswith(_FORMULAS) else text
+
+
+def to_table(document: Document) -> Table:
+    """The variants in 80 columns: name, what is lost, size and time."""
+    rows = document["rows"]
+    narrow, one = columns(rows, narrow=True), len(document["models"]) == 1
+    judged = bool(document["accept"]) or any(row["status"] != "done" for row in rows)
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("variant", no_wrap=True, overflow="ellipsis", max_width=_NAMED, min_width=12)
+    for column in narrow:
+        table.add_column(column.short, justify="right", no_wrap=True)
+    if judged:
+        table.add_column("", no_wrap=True)
+    for row in rows:
+        name = row["name"].removeprefix(f"{row['model']} ") if one else row["name"]
+        mark = "* " if row["name"] == document["decision"]["taken"] else ""
+        said = row["status"] if row["status"] != "done" else _status(row) if document["accept"] else ""
+        table.add_row(f"{mark}{name}", *(column.cell(row) for column in narrow), *((said,) if judged else ()))
+    return table
+
+
+def _status(row: Mapping[str, Any]) -> str:
+    statuses = [judged["status"] for judged in row["criteria"]]
+    return _MARKS[next((s for s in ("fail", "inconclusive") if s in statuses), "pass")]

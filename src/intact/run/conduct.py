@@ -1,0 +1,283 @@
+"""Many runs on the same samples, what they have in common done once, and what they say side by side."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeAlias, final
+
+from intact.data import Data, Samples
+from intact.data.base import Example
+from intact.data.spec import InputSpec
+from intact.errors import IntactError, OptionError
+from intact.installed import __version__ as version
+from intact.measure import criteria, machine
+from intact.measure.accuracy import Metric
+from intact.measure.criteria import Criterion
+from intact.measure.figures import Reading, speed
+from intact.measure.measurement import Measurement
+from intact.measure.resident import resident
+from intact.measure.throughput import throughput
+from intact.planning.targets import target as target_named
+from intact.progress import Progress, unheard
+from intact.report.study import files_of
+from intact.report.study_rows import study_document
+from intact.run.folder import RunFolder, Work, open_run, sha256_of
+from intact.run.folder import job as described
+from intact.run.quantize import Job
+from intact.run.study_cells import Axes, Variant, names_of, variants
+from intact.run.study_folder import StudyFolder
+from intact.run.turns import Turns, cores
+
+#: Told of a variant by its name: what it does, and its record once it is finished.
+Watch: TypeAlias = Callable[[str, str, Mapping[str, Any] | None], None]
+#: Cores that one run can make use of, and runs side by side at most: each holds its samples and networks in memory.
+_CORES_EACH: Final = 4
+_SIDE_BY_SIDE: Final = 4
+#: Where a study's own figures are timed first: what a run's result holds already.
+_OF_A_RUN: Final = (1, 0)
+_TIMES: Final = ("latency", "speed-up")
+
+
+def unwatched(variant: str, doing: str, record: Mapping[str, Any] | None) -> None:
+    """Hears nothing."""
+    del variant, doing, record
+
+
+@final
+class _Bound(Data):
+    """Data that is bound once for each kind of input, so that all runs share what is decoded and hashed."""
+
+    def __init__(self, data: Data) -> None:
+        self._data = data
+        self._lock = threading.Lock()
+        self._bound: dict[tuple[tuple[InputSpec, ...], int | None], Samples] = {}
+
+    def bind(self, inputs: tuple[InputSpec, ...], classes: int | None) -> Samples:
+        with self._lock:
+            if (inputs, classes) not in self._bound:
+                self._bound[inputs, classes] = self._data.bind(inputs, classes)
+            return self._bound[inputs, classes]
+
+    def examples(self) -> tuple[Example, ...]:
+        return self._data.examples()
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a study is of: models, samples, and what it goes through.
+
+    ``given``: data and evaluation as they were given, ``preprocessing`` and ``label``: for the job of each run. ``options``:
+    the settings that all runs have. ``accept`` and ``references`` have no part in what is computed.
+    """
+
+    models: tuple[object, ...]
+    data: Data
+    evaluation: Data | None
+    given: tuple[object, object]
+    preprocessing: dict[str, Any]
+    label: str | None
+    axes: Axes
+    options: Mapping[str, Any]
+    metric: Metric | None = None
+    accept: tuple[Criterion, ...] = ()
+    references: tuple[Mapping[str, Any], ...] = ()
+    names: tuple[str, ...] = field(init=False)
+    variants: tuple[Variant, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise OptionError("a study takes at least one model; give a .keras, .h5, .pt2 or float .tflite file")
+        object.__setattr__(self, "names", names_of(self.models))
+        made = variants(self.names, self.axes, self.options, evaluated=self.evaluation is not None)
+        object.__setattr__(self, "variants", made)
+
+    def job(self) -> dict[str, Any]:
+        """All that decides what comes out, as JSON has it."""
+        places = [str(Path(one).resolve()) if isinstance(one, (str, Path)) else None for one in self.given]
+        return {
+            "study": 1,
+            "version": version,
+            "models": [{"name": n, "sha256": sha256_of(m)} for n, m in zip(self.names, self.models, strict=True)],
+            "data": places[0],
+            "eval": places[1],
+            "axes": {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.axes).items()},
+            "settings": {name: list(v) if isinstance(v, tuple) else v for name, v in self.options.items()},
+            "preprocessing": self.preprocessing,
+            "label": self.label,
+        }
+
+
+@final
+class Conductor:
+    """Runs a study in its folder: what is finished there is taken over."""
+
+    def __init__(
+        self, asked: Asked, folder: StudyFolder, watch: Watch = unwatched, tell: Callable[[str], None] = unheard
+    ) -> None:
+        self.asked, self.folder, self.watch, self.tell = asked, folder, watch, tell
+        self.data = _Bound(asked.data)
+        self.evaluation = None if asked.evaluation is None else _Bound(asked.evaluation)
+        self.turns = Turns()
+        self.failed: dict[str, str] = {}
+
+    def run(self, jobs: int | None = None) -> dict[str, Any]:
+        """All variants, ``jobs`` side by side: by default one for each four cores, at most four. The study's document."""
+        most = max(1, min(_SIDE_BY_SIDE, cores() // _CORES_EACH)) if jobs is None else jobs
+        try:
+            if most == 1:
+                for variant in self.asked.variants:
+                    self._variant(variant)
+            else:
+                self._side_by_side(most)
+        except BaseException:
+            self._finish(complete=False)
+            raise
+        return self._finish(complete=True)
+
+    def _side_by_side(self, jobs: int) -> None:
+        import torch  # noqa: PLC0415
+
+        threads = torch.get_num_threads()
+        # Threads of torch's own are counted by thread; one that begins takes what was last said anywhere.
+        pool = ThreadPoolExecutor(jobs, "intact-study", initializer=torch.set_num_threads, initargs=(threads,))
+        try:
+            pending = [pool.submit(self._variant, variant) for variant in self.asked.variants]
+            for future in wait(pending, return_when=FIRST_EXCEPTION).done:
+                future.result()
+        except BaseException:
+            self.turns.stop()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _variant(self, variant: Variant) -> None:
+        self.turns.check()
+        with self.turns.working():
+            try:
+                self.watch(variant.name, "begins", None)
+                self._do(variant)
+            except IntactError as error:
+                self.failed[variant.name] = str(error)
+                self.watch(variant.name, f"failed: {error}", None)
+            else:
+                self.watch(variant.name, "done", self.folder.finished(variant.folder))
+
+    def _do(self, variant: Variant) -> None:
+        settings, asked = variant.settings(), self.asked
+        path, model = self.folder.run(variant.folder), asked.models[variant.number]
+
+        def progress(step: str, done: int, total: int) -> None:
+            self.turns.check()
+            self.watch(variant.name, f"{step} {done:,}/{total:,}" if total else step, None)
+
+        common = self.folder.common(variant.number)
+        job = described(
+            model=model,
+            data=asked.given[0],
+            evaluation=asked.given[1],
+            settings=settings,
+            preprocessing=asked.preprocessing,
+            label=asked.label,
+            plan=None,
+        )
+
+        def working(folder: RunFolder) -> Job:
+            work = Work(folder, progress, unheard, self.turns.alone)
+            return Job(model, self.data, self.evaluation, settings, None, asked.metric, work)
+
+        if self.folder.finished(variant.folder) is None:
+            with open_run(path, job, overwrite=path.exists(), tell=unheard, common=common) as folder:
+                folder.finish(working(folder).run().files())
+        left = [each for each in self._timings() if _called(*each) not in self.folder.times(variant.folder)]
+        if left:
+            source = working(RunFolder(path, common=common)).converted()
+            for threads, repeat in left:
+                self._time(variant, source, path / "model.tflite", threads, repeat, progress)
+
+    def _timings(self) -> tuple[tuple[int, int], ...]:
+        axes = self.asked.axes
+        return tuple((threads, repeat) for threads in axes.threads for repeat in range(axes.repeats))
+
+    def _time(  # noqa: PLR0913, PLR0917  # a run's own parts
+        self, variant: Variant, source: Path, model: Path, threads: int, repeat: int, progress: Progress
+    ) -> None:
+        kernels, readings = target_named(variant.target).kernels, list[Reading]()
+        with self.turns.alone():
+            if (threads, repeat) != _OF_A_RUN:
+                readings += speed({"float": source, "quantized": model}, kernels, progress, threads)[0]
+            if repeat == 0:
+                progress("count samples a second", 0, 0)
+                readings += [Reading("quantized", m) for m in throughput(model, kernels, threads)]
+                readings += [Reading("quantized", resident(model, kernels, threads))]
+        self.folder.add_times(variant.folder, _called(threads, repeat), [reading.to_json() for reading in readings])
+
+    # ---- what comes of it -------------------------------------------------------------------------------------------------
+
+    def document(self) -> dict[str, Any]:
+        """study.json, of what is finished so far."""
+        cells = [cell for variant in self.asked.variants for cell in self._cells(variant)]
+        return study_document(
+            models=self.asked.names,
+            machine=machine.document(),
+            cells=cells,
+            references=self.asked.references,
+            accepting=[criterion.text for criterion in self.asked.accept],
+        )
+
+    def _cells(self, variant: Variant) -> Iterator[dict[str, Any]]:
+        record, times = self.folder.finished(variant.folder), self.folder.times(variant.folder)
+        axes, why = self.asked.axes, self.failed.get(variant.name)
+        run = None if record is None else self.folder.run(variant.folder).relative_to(self.folder.path).as_posix()
+        for threads, repeat in self._timings():
+            name = " ".join(
+                (
+                    variant.name,
+                    *((f"{threads} threads",) if len(axes.threads) > 1 else ()),
+                    *((f"repeat {repeat + 1}",) if axes.repeats > 1 else ()),
+                )
+            )
+            own = times.get(_called(threads, repeat))
+            done = record is not None and own is not None and why is None
+            measurements = _measured(record, own, first=(threads, repeat) == self._timings()[0]) if record and done else []
+            yield {
+                "name": name,
+                "row": variant.row,
+                **variant.to_json(),
+                "threads": threads,
+                "repeat": repeat,
+                "run": run,
+                "status": "done" if done else "failed" if why is not None else "pending",
+                "why": why,
+                "measurements": measurements,
+                "criteria": self._judged(measurements) if threads == axes.threads[0] and repeat == 0 else [],
+            }
+
+    def _judged(self, measurements: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        readings = [_reading(m) for m in measurements]
+        return [criteria.judge(criterion, readings).to_json() for criterion in self.asked.accept] if readings else []
+
+    def _finish(self, *, complete: bool) -> dict[str, Any]:
+        document = self.document()
+        self.folder.finish(files_of(document), complete=complete)
+        return document
+
+
+def _measured(record: Mapping[str, Any], own: Any, *, first: bool) -> list[Any]:
+    """What a run says, and what was timed besides in its place; of others than the ``first`` the times alone."""
+    again = {(m["of"], m["name"]) for m in own}
+    of_run = [m for m in record["measurements"] if (first or m["name"] in _TIMES) and (m["of"], m["name"]) not in again]
+    return [*of_run, *own]
+
+
+def _called(threads: int, repeat: int) -> str:
+    return f"{threads} threads, repeat {repeat}"
+
+
+def _reading(m: Mapping[str, Any]) -> Reading:
+    low, high = (None if m[end] is None else float(m[end]) for end in ("low", "high"))
+    return Reading(m["of"], Measurement(m["name"], float(m["value"]), m["unit"], low, high, m["how"], m["n"]))

@@ -1,0 +1,121 @@
+"""The documents in the folder of a run or a study, which anyone may have sent: read within bounds, and held to their shape."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, final
+
+from intact import choices, files, reading
+from intact.errors import IntactError, OptionError, located
+from intact.planning.plan import Plan
+from intact.report import checked
+from intact.report.comparison import Side
+from intact.run.details import SCHEMA as DETAILS_SCHEMA
+from intact.wording import brief
+
+#: Bytes of a document: result.json of MobileNetV2 is 30 thousand, details.json a megabyte.
+_LARGEST: Final = 64 << 20
+_RESULT: Final = "result.json"
+_STUDY: Final = "study.json"
+_DETAILS: Final = "details.json"
+#: What is handed on of a run, with a hash of each.
+_DELIVERED: Final = ("model.tflite", "plan.json", "plan.npz", "result.json", "details.json")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Documents:
+    """What a folder says: ``document`` of its run or study, ``details`` of a run that kept them, ``files`` with their hashes.
+
+    ``notes``: what could not be read beside it, a sentence each.
+    """
+
+    path: Path
+    document: Mapping[str, Any] = field(repr=False)
+    details: Mapping[str, Any] | None = field(default=None, repr=False)
+    files: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
+
+    __repr__ = brief
+
+    @property
+    def is_study(self) -> bool:
+        """Whether it is one of many runs."""
+        return str(self.document["schema"]).startswith("intact-study/")
+
+
+def read(path: Path) -> Documents:
+    """The documents of ``path``: the folder of a finished run or of a study, or its result.json or study.json.
+
+    Raises OptionError, which says what to type, for a folder that is no run or not finished, and for a document that is broken,
+    another's, of another version or too large.
+    """
+    with located(str(path)):
+        if not path.is_dir():
+            if path.name not in {_RESULT, _STUDY}:
+                raise OptionError(
+                    "is no folder of a run; give the folder that intact quantize --out or intact study --out wrote"
+                )
+            return _in(path.parent, path)
+        found = next((path / name for name in (_RESULT, _STUDY) if (path / name).exists()), None)
+        if found is None:
+            unfinished = (path / "job.json").exists()
+            what = "holds a run that is not finished; the same intact command goes on" if unfinished else "holds no run"
+            raise OptionError(f"{what}; give the folder that intact quantize --out or intact study --out wrote")
+        return _in(path, found)
+
+
+def _in(folder: Path, path: Path) -> Documents:
+    with located(path.name):
+        data = reading.content(path, OptionError, _LARGEST)
+        if path.name == _STUDY:
+            return Documents(folder, checked.parsed(data, "intact-study/1", checked.STUDY))
+        document = checked.parsed(data, "intact-result/1", checked.RESULT)
+    details, notes = _details(folder, document)
+    return Documents(folder, document, details, _delivered(folder), notes)
+
+
+def _details(folder: Path, document: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, tuple[str, ...]]:
+    """What details.json holds of this very model; the figures are worth a page without it too."""
+    path = folder / _DETAILS
+    if not path.exists():
+        return None, ()
+    try:
+        with located(_DETAILS):
+            found = checked.parsed(reading.content(path, OptionError, _LARGEST), DETAILS_SCHEMA, checked.DETAILS)
+    except OptionError as error:
+        return None, (f"{error}; left out",)
+    if found.get("model_sha256") != document["model"]["sha256"]:
+        return None, (f"{_DETAILS} is of another model than {_RESULT}; left out",)
+    return found, ()
+
+
+def _delivered(folder: Path) -> tuple[Mapping[str, Any], ...]:
+    held = [folder / name for name in _DELIVERED if (folder / name).is_file()]
+    return tuple({"file": path.name, "bytes": path.stat().st_size, "sha256": files.sha256(path)} for path in held)
+
+
+def sides(first: Path, second: Path) -> tuple[Side, Side]:
+    """Two runs to compare, called by their folders; OptionError where one is a study."""
+    both = read(first), read(second)
+    for path, found in zip((first, second), both, strict=True):
+        if found.is_study:
+            raise OptionError(f"{path} is a study; compare two of its runs, which lie in {path / 'runs'}")
+    short = tuple(found.path.resolve().name for found in both)
+    names = short if short[0] != short[1] else (str(first), str(second))
+    if names[0] == names[1]:
+        raise OptionError(f"{first} is given twice; give another run to compare it with")
+    made = [Side(name, found.document, found.details, _plan(found.path)) for name, found in zip(names, both, strict=True)]
+    return made[0], made[1]
+
+
+def _plan(folder: Path) -> Mapping[str, Any] | None:
+    """What plan.json says of tensors, if it is there and what Intact wrote."""
+    path = folder / "plan.json"
+    try:
+        return json.loads(Plan.from_json(choices.plan(path)).to_json()) if path.exists() else None
+    except IntactError:
+        return None

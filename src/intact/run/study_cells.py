@@ -1,0 +1,246 @@
+"""Which runs a study is made of: every combination of what is asked for that can differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, Final, TypeAlias, final
+
+from intact import choices
+from intact.choices import Granularity
+from intact.errors import OptionError
+from intact.planning.schemes import SCHEMES
+from intact.planning.schemes import scheme as scheme_named
+from intact.planning.targets import target as target_named
+from intact.run.settings import Settings
+
+#: What a word of ``--remedies`` of a study stands for, as :class:`~intact.run.settings.Settings` has it.
+REMEDIES: Final[Mapping[str, tuple[str, ...] | None]] = {
+    "plain": (),
+    "quick": None,
+    "fine-tuned": ("equalize", "finetune"),
+}
+#: Several names, or one text with commas between them.
+Names: TypeAlias = str | Iterable[str]
+Numbers: TypeAlias = str | int | Iterable[int]
+#: Characters of a model's name in the name of a folder.
+_LONGEST: Final = 40
+#: Runs and repeats of a study at most.
+_MOST: Final = 10_000
+
+
+@final
+@dataclass(frozen=True)
+class Axes:
+    """What a study goes through. Empty ``schemes``: all that each target runs. OptionError for what there is not.
+
+    ``seeds``: how many times samples for calibration and learning are drawn; ``repeats``: how many times everything is timed,
+    each in a fresh process; ``threads`` of the runtime, for times.
+    """
+
+    schemes: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ("cpu",)
+    weights: tuple[Granularity, ...] = ("per-channel",)
+    remedies: tuple[str, ...] = ("quick",)
+    calibration_samples: tuple[int, ...] = (500,)
+    threads: tuple[int, ...] = (1,)
+    seeds: int = 1
+    repeats: int = 1
+
+    def __post_init__(self) -> None:
+        for name in self.schemes:
+            _one("--schemes", name, scheme_named)
+        for name in self.targets:
+            _one("--targets", name, target_named)
+        for name in self.remedies:
+            remedies_called(name)
+        for what, empty in (("targets", self.targets), ("weights", self.weights), ("remedies", self.remedies)):
+            if not empty:
+                raise OptionError(f"--{what} names none; type one or several with commas between them")
+        for option, values in (("--calibration-samples", self.calibration_samples), ("--threads", self.threads)):
+            if not values:
+                raise OptionError(f"{option} names none; type one or several with commas between them")
+            for value in values:
+                choices.whole(option, value, 1)
+        choices.whole("--seeds", self.seeds, 1)
+        choices.whole("--repeats", self.repeats, 1)
+
+    @classmethod
+    def of(  # noqa: PLR0913  # one argument per option
+        cls,
+        *,
+        schemes: Names | None = None,
+        targets: Names = "cpu",
+        weights: Names = "per-channel",
+        remedies: Names = "quick",
+        calibration_samples: Numbers = 500,
+        threads: Numbers = 1,
+        seeds: int = 1,
+        repeats: int = 1,
+    ) -> Axes:
+        """The same from texts with commas, or from what is a list already."""
+        return cls(
+            schemes=() if schemes is None else _names("--schemes", schemes),
+            targets=_names("--targets", targets),
+            weights=tuple(choices.granularity(name) for name in _names("--weights", weights)),
+            remedies=_names("--remedies", remedies),
+            calibration_samples=_numbers("--calibration-samples", calibration_samples),
+            threads=_numbers("--threads", threads),
+            seeds=choices.whole("--seeds", seeds, 1),
+            repeats=choices.whole("--repeats", repeats, 1),
+        )
+
+
+def remedies_called(name: str) -> tuple[str, ...] | None:
+    """``"plain"``, ``"quick"``, ``"fine-tuned"``, or names of remedies with ``+`` between them."""
+    if name in REMEDIES:
+        return REMEDIES[name]
+    try:
+        return choices.remedies(name.split("+"))
+    except OptionError as error:
+        raise OptionError(
+            f"no remedies are called {name!r}; type --remedies with some of {', '.join(REMEDIES)}, or names of remedies with + "
+            f"between them: {', '.join(choices.REMEDIES)}"
+        ) from error
+
+
+def _one(option: str, name: str, look: Any) -> None:
+    try:
+        look(name)
+    except OptionError as error:
+        raise OptionError(re.sub(r"--(scheme|target)\b", option, error.message)) from error
+
+
+def _names(option: str, given: Names) -> tuple[str, ...]:
+    names = given.split(",") if isinstance(given, str) else list(given)
+    if not all(isinstance(name, str) for name in names):
+        raise OptionError(f"{option} {names} must be names")
+    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+
+
+def _numbers(option: str, given: Numbers) -> tuple[int, ...]:
+    values: list[Any]
+    if isinstance(given, str):
+        try:
+            values = [int(part) for part in given.split(",") if part.strip()]
+        except ValueError as error:
+            raise OptionError(f"{option} {given!r} must be whole numbers with commas between them") from error
+    else:
+        values = list(given) if isinstance(given, Iterable) else [given]
+    return tuple(dict.fromkeys(choices.whole(option, value, 1) for value in values))
+
+
+@final
+@dataclass(frozen=True)
+class Variant:
+    """One run of a study: what makes it other than those beside it. ``row``: its name without the seed, ``name`` with it."""
+
+    model: str
+    number: int
+    scheme: str
+    target: str
+    weights: Granularity
+    remedies: str
+    calibration_samples: int
+    seed: int
+    row: str
+    name: str
+    folder: str
+    options: Mapping[str, Any] = field(compare=False, repr=False)
+
+    def settings(self) -> Settings:
+        """What ``intact quantize`` would be given; OptionError where that cannot be."""
+        return Settings(
+            **{
+                **self.options,
+                "scheme": self.scheme,
+                "target": self.target,
+                "weights": self.weights,
+                "remedies": remedies_called(self.remedies),
+                "calibration_samples": self.calibration_samples,
+                "seed": self.seed,
+            }
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("model", "scheme", "target", "weights", "remedies", "calibration_samples", "seed")
+        return {name: getattr(self, name) for name in names}
+
+
+def variants(models: Sequence[str], axes: Axes, options: Mapping[str, Any], *, evaluated: bool) -> tuple[Variant, ...]:
+    """All runs, those that differ in nothing that counts once: no float network has weights per channel, or calibrates.
+
+    ``options`` are the settings that all have, ``seed`` the first one among them. ``evaluated``: whether there are samples that
+    report whatever the seed.
+    """
+    each = len(models) * len(axes.weights) * len(axes.remedies) * len(axes.calibration_samples) * axes.seeds
+    cells = each * sum(len(axes.schemes or runs_on(target)) for target in axes.targets) * axes.repeats * len(axes.threads)
+    if cells > _MOST:
+        raise OptionError(f"that makes {cells:,} cells; leave some out: {_MOST:,} do")
+    found: dict[tuple[object, ...], Variant] = {}
+    first = int(options.get("seed", 0))
+    several = {
+        "remedies": len(axes.remedies) > 1 or axes.remedies != ("quick",),
+        "calibration": len(axes.calibration_samples) > 1,
+        "seed": axes.seeds > 1,
+    }
+    for (number, model), target in product(enumerate(models), axes.targets):
+        for scheme, weights, remedies, calibration, seed in product(
+            axes.schemes or runs_on(target), axes.weights, axes.remedies, axes.calibration_samples, range(axes.seeds)
+        ):
+            made = scheme_named(scheme)
+            whole = made.weights.startswith("int")
+            if not whole:
+                weights = axes.weights[0]  # noqa: PLW2901  # the same file for all of them
+            if not made.is_integer:
+                calibration = axes.calibration_samples[0]  # noqa: PLW2901
+                seed = 0 if evaluated else seed  # noqa: PLW2901
+                if remedies_called(remedies) is None and "plain" in axes.remedies:
+                    remedies = "plain"  # noqa: PLW2901
+            about = (
+                model,
+                scheme,
+                target,
+                weights if whole else "",
+                remedies if several["remedies"] and made.is_integer else "" if remedies in REMEDIES else remedies,
+                f"{calibration} samples" if several["calibration"] and made.is_integer else "",
+            )
+            if not made.is_integer and remedies_called(remedies):
+                about = (*about[:4], remedies, "")
+            row = " ".join(part for part in about if part)
+            name = f"{row} seed {first + seed}" if several["seed"] else row
+            key = (number, scheme, target, weights, remedies, calibration, seed)
+            if key not in found:
+                found[key] = Variant(
+                    model, number, scheme, target, weights, remedies, calibration, first + seed, row, name, "", options
+                )
+    return tuple(_in_folders(found.values()))
+
+
+def _in_folders(made: Iterable[Variant]) -> Iterator[Variant]:
+    """Each with a folder of its own, by its name as far as that can be one."""
+    taken: set[str] = set()
+    for variant in made:
+        stem = re.sub(r"[^A-Za-z0-9]+", "-", variant.model)[:_LONGEST].strip("-") or "model"
+        rest = re.sub(r"[^A-Za-z0-9+]+", "-", variant.name.removeprefix(variant.model)).strip("-")
+        folder = f"{stem}-{rest}"
+        if folder in taken:
+            folder = f"{folder}-{len(taken)}"
+        taken.add(folder)
+        yield replace(variant, folder=folder)
+
+
+def runs_on(target: str) -> tuple[str, ...]:
+    """Every scheme that a target's runtime has kernels for."""
+    return tuple(name for name in SCHEMES if name not in target_named(target).refuses)
+
+
+def names_of(models: Sequence[object]) -> tuple[str, ...]:
+    """What a study calls its models: files by their stem, others by their class; numbered where that is not enough."""
+    short = [Path(m).stem if isinstance(m, (str, Path)) else type(m).__name__.lower() for m in models]
+    whole = [Path(m).name if isinstance(m, (str, Path)) else name for m, name in zip(models, short, strict=True)]
+    numbered = [f"{name}-{n}" for n, name in enumerate(short, start=1)]
+    return next(tuple(names) for names in (short, whole, numbered) if len(set(names)) == len(names))

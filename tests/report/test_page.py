@@ -1,0 +1,296 @@
+"""The page of a run and of a study: it stands alone, says the same without scripts, and means nothing by any name."""
+
+import json
+import re
+import time
+from html import unescape
+
+import pytest
+from run_documents import HOSTILE, details, hostile, older, renamed, result, study
+
+from intact.report.page import Section, embedded, html_of
+from intact.wording import shown
+
+WIDTHS = (380, 768, 1280)
+#: Charts of a run with all that a run can have.
+CHARTS = 12
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages")
+    made = {
+        "run": html_of(result(), details()),
+        "older": html_of(older()),
+        "hostile": html_of(*hostile()),
+        "study": html_of(study()),
+        "hostile study": html_of(renamed(study())),
+    }
+    for name, page in made.items():
+        (folder / f"{name}.html").write_text(page)
+    return {name: folder / f"{name}.html" for name in made}
+
+
+def drawn(page):
+    page.wait_for_selector("html[data-drawn=yes]", state="attached")
+
+
+def column(page, table, n):
+    return page.locator(f"{table} tbody tr").evaluate_all(f"rows => rows.map(row => row.cells[{n}].dataset.value)")
+
+
+def test_a_page_is_one_file_of_less_than_two_megabytes_made_at_once():
+    began = time.process_time()
+    page = html_of(result(), details())
+    assert time.process_time() - began < 5
+    assert len(page.encode()) < 2_000_000
+    assert not re.findall(r"<(?:link|iframe|object|embed|base|form|audio|video|source)\b|\ssrc=\"(?!data:image/)", page)
+    assert not re.search(r"""\bon[a-z]+=["']|\sstyle=["']""", re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL))
+
+
+def test_details_of_many_ops_stay_within_two_megabytes():
+    assert len(html_of(result(), details(many=8)).encode()) < 2_000_000
+
+
+def test_the_policy_lets_run_what_the_page_holds_and_nothing_else():
+    page = html_of(result(), details())
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    assert rules["img-src"] == "data:"
+    assert {rules["base-uri"], rules["form-action"]} == {"'none'"}
+    allowed = rules["script-src"].split()
+    assert allowed.pop() == "blob:"  # the explorer's worker
+    assert len(allowed) == 1 + len(re.findall('<script type="text/plain" data-script>', page)) == 9
+    assert len(re.findall("<script>", page)) == 1
+    assert all(word.startswith("'sha256-") for word in (*allowed, *rules["style-src"].split()))
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html_of(older()))
+    assert "blob:" not in policy
+
+
+def test_the_first_screen_is_there_without_scripts(browser, pages):
+    with browser.open(pages["run"], java_script_enabled=False) as (page, _):
+        assert page.locator("h1").inner_text().startswith("Rejected: 1 of 4 criteria is not met")
+        assert page.locator(".five tbody tr").count() == 5
+        assert page.locator(".criteria tbody tr:not(.why)").all_inner_texts()[1].split() == [
+            "size",
+            "ratio",
+            ">=",
+            "4",
+            "✓",
+            "met",
+            "6.48x",
+            "smaller",
+        ]
+        assert "classifier" in page.locator(".worst li").first.inner_text()
+        assert page.locator(".next li").count() >= 3
+        assert page.locator("#ops tbody tr").count() == len(details()["ops"])
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("name", "charts"), [("run", CHARTS), ("older", 0), ("study", 2), ("hostile", CHARTS)])
+def test_every_chart_is_drawn_and_nothing_is_wider_than_the_window(browser, pages, name, charts, width):
+    with browser.open(pages[name], width) as (page, _):
+        drawn(page)
+        assert page.locator(".plot svg[role=img][aria-label]").count() == charts
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("name", ["hostile", "hostile study"])
+def test_a_name_shows_its_characters_and_means_nothing(browser, pages, name):
+    with browser.open(pages[name]) as (page, _):
+        drawn(page)
+        assert page.evaluate("window.broken") is None
+        assert page.locator("img:not([src^='data:image/png;base64,'])").count() == 0
+        assert page.locator("script:not([type])").count() == (9 if name == "hostile" else 5)
+        seen = page.locator("body").inner_text()
+        assert shown(HOSTILE) in seen
+        assert not set("\x1b\u202e\u2028\x00") & set(page.content())
+
+
+def test_a_hostile_thumbnail_is_left_out():
+    more = details()
+    more["changed"]["shown"] = more["changed"]["shown"][:3]
+    for sample, thumbnail in zip(
+        more["changed"]["shown"],
+        ("javascript:alert(1)", 'data:image/png;base64,AA" onerror="x', "https://a.b/c.png"),
+        strict=True,
+    ):
+        sample["thumbnail"] = thumbnail
+    page = html_of(result(), more)
+    assert "<img" not in page
+    assert page.count('class="none"') == 3
+
+
+def test_data_cannot_end_its_element():
+    data = {"</script><!--": ["\u2028\u2029&<>"]}
+    text = embedded(data)
+    assert not re.search("[<>&\u2028\u2029]", text)
+    assert json.loads(text) == {"</script><!--": ["\\u2028\\u2029&<>"]}  # as they are shown
+
+
+def test_tables_sort_by_number_with_what_is_empty_last(browser, pages):
+    with browser.open(pages["run"]) as (page, _):
+        header = page.locator("#ops thead th").nth(3)
+        assert header.get_attribute("aria-sort") is None
+        for order, sign in (("descending", -1), ("ascending", 1)):
+            header.locator("button").click()
+            assert header.get_attribute("aria-sort") == order
+            values = [value for value in column(page, "#ops table", 3) if value]
+            assert values == sorted(values, key=lambda value: sign * float(value))
+            assert column(page, "#ops table", 3)[len(values) :] == [""] * (len(details()["ops"]) - len(values))
+        page.locator("#ops thead th").nth(0).locator("button").click()
+        assert page.locator("#ops thead th[aria-sort]").count() == 1
+        infinite = page.locator("#ops thead th").nth(5)
+        infinite.locator("button").click()
+        assert column(page, "#ops table", 5)[0] == "Infinity"
+
+
+def test_a_long_table_unfolds(browser, pages):
+    with browser.open(pages["run"]) as (page, _):
+        rows = page.locator("#ops tbody tr:visible")
+        assert rows.count() == 15
+        button = page.locator("#ops button.unfold")
+        assert button.get_attribute("aria-expanded") == "false"
+        button.click()
+        assert rows.count() == len(details()["ops"])
+        assert button.get_attribute("aria-expanded") == "true"
+
+
+def test_a_tensor_is_chosen_and_its_histogram_told_as_a_table(browser, pages):
+    with browser.open(pages["run"]) as (page, _):
+        drawn(page)
+        chart = page.locator("[data-chart=histogram] svg")
+        page.select_option("#tensor", label="features.3.depthwise/weight")
+        assert chart.get_attribute("aria-label") == "Histogram of features.3.depthwise/weight, float and integer"
+        assert "16 levels" in page.locator("#tensors p.note").first.inner_text()
+        page.locator("details[data-table=histogram] summary").click()
+        tensor = next(t for t in details()["tensors"] if t["name"] == "features.3.depthwise/weight")
+        counts = list(zip(tensor["histogram"]["float"], tensor["histogram"]["integer"], strict=True))
+        cells = page.locator("details[data-table=histogram] tbody tr").evaluate_all(
+            "rows => rows.map(row => [2, 3].map(n => Number(row.cells[n].textContent.replace(/,/g, ''))))"
+        )
+        assert cells == [list(pair) for pair in counts if any(pair)]
+        before = chart.evaluate("svg => svg.outerHTML")
+        page.locator("#log").uncheck()
+        assert chart.evaluate("svg => svg.outerHTML") != before
+
+
+def test_bars_show_what_is_chosen(browser, pages):
+    with browser.open(pages["run"]) as (page, _):
+        drawn(page)
+        for label in ("share of the noise", "SQNR in the runtime", "time alone"):
+            page.get_by_label(label, exact=True).check()
+            assert page.locator("[data-chart=ops] svg").get_attribute("aria-label") == f"{label} of every op"
+
+
+def test_all_of_it_is_reached_by_keyboard(browser, pages):
+    with browser.open(pages["run"]) as (page, _):
+        drawn(page)
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "To the verdict"
+        assert page.locator(".skip").bounding_box()["x"] >= 0
+        wanted = page.evaluate(
+            "[...document.querySelectorAll('a[href], button, select, summary, input[type=checkbox], [tabindex=\"0\"]')]"
+            ".filter(e => e.checkVisibility()).length"
+        )
+        reached = page.evaluate("[...document.querySelectorAll('.scroll')].every(e => e.tabIndex === 0 && e.ariaLabel)")
+        assert reached
+        seen = {"a"}
+        for _ in range(wanted + 2):
+            page.keyboard.press("Tab")
+            seen.add(page.evaluate("document.activeElement.tagName.toLowerCase()"))
+        assert {"a", "button", "select", "summary", "input", "div"} <= seen
+        header = page.locator("#ops thead th").nth(2)
+        header.locator("button").focus()
+        page.keyboard.press("Enter")
+        assert header.get_attribute("aria-sort") == "descending"
+
+
+def luminance(color):
+    parts = [int(x) / 255 for x in re.findall(r"\d+", color)[:3]]
+    return sum(
+        w * (x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4)
+        for w, x in zip((0.2126, 0.7152, 0.0722), parts, strict=True)
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_in_light_and_dark(browser, pages, scheme):
+    with browser.open(pages["run"], color_scheme=scheme) as (page, _):
+        paper = luminance(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        assert (paper < 0.1) == (scheme == "dark")
+        for selector in ("body", ".note", ".mark.pass", ".mark.fail", ".mark.inconclusive", ".alarm, a[href='#ops']", ".how"):
+            ink = luminance(page.locator(selector).first.evaluate("e => getComputedStyle(e).color"))
+            light, dark = max(ink, paper), min(ink, paper)
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, selector
+
+
+def test_on_paper_the_acceptance_has_a_page_of_its_own(browser, pages):
+    with browser.open(pages["run"], color_scheme="dark") as (page, _):
+        page.emulate_media(media="print")
+        assert not page.locator("nav").is_visible()
+        assert luminance(page.evaluate("getComputedStyle(document.body).backgroundColor")) > 0.9
+        assert page.locator(".signatures tbody tr").count() == 3
+        assert page.locator("#acceptance").evaluate("e => getComputedStyle(e).breakBefore") == "page"
+        pdf = page.pdf(format="A4")
+        assert pdf.startswith(b"%PDF")
+        assert page.locator(".plot svg").count() == CHARTS  # all of them, seen or not
+
+
+def test_an_older_run_says_what_it_lacks():
+    page = unescape(html_of(older()))
+    assert "no criterion was given" in page
+    assert "This run kept no details" in page
+    assert 'id="ops"' not in page
+
+
+def test_a_limit_without_criteria_is_the_verdict():
+    document = {**older(), "verdict": result()["verdict"]}
+    assert "accepted-with-limitation" in html_of(document)
+
+
+def test_a_model_that_is_not_the_measured_one_is_told():
+    files = [{"file": "model.tflite", "bytes": 3, "sha256": "0" * 64}]
+    assert "model.tflite is not the file that was measured" in html_of(result(), None, files)
+    files[0]["sha256"] = result()["model"]["sha256"]
+    assert "is not the file that was measured" not in html_of(result(), None, files)
+
+
+def test_a_class_that_broke_is_told_and_one_that_may_have_not():
+    more = details()
+    more["classes"]["quantized"][2] = 20  # of 41 of 50
+    page = html_of(result(), more)
+    assert "class bird lost: 41 of 50 were right, 20 are now" in page
+    assert "class cat lost" not in page  # 33 and 24 of 50
+
+
+def test_a_thousand_classes_are_no_heat_map():
+    many, more = 1000, details()
+    more["classes"] |= {"names": [f"c{n}" for n in range(many)], "n": [2] * many, "float": [2] * many, "quantized": [1] * many}
+    exact = [[2 if i == j else 0 for j in range(many)] for i in range(many)]
+    made = [[1 if j in {i, (i + 1) % many} else 0 for j in range(many)] for i in range(many)]
+    page = html_of(result(), {**more, "classes": {**more["classes"], "confusion_float": exact, "confusion_quantized": made}})
+    assert len(page.encode()) < 2_000_000
+    assert "confusion-float" not in page.split("<script")[0]
+    assert "Taken for another more often" in page
+
+
+def test_a_study_says_its_decision_and_every_variant(browser, pages):
+    with browser.open(pages["study"]) as (page, _):
+        assert page.locator("h1").inner_text().startswith("Take mobilenet int8 cpu: of 3 that pass every criterion")
+        assert page.locator("#rows tbody tr").count() == 5
+        assert "TensorFlow Lite Micro has no kernel" in page.locator("#rows").inner_text()
+        assert page.locator("#matrices table").count() >= 4
+        assert "Theirs, not measured here" in page.locator("#references").inner_text()
+
+
+def test_a_section_of_another_brings_its_scripts_and_its_data(browser, tmp_path):
+    script = "document.getElementById('place').textContent = JSON.parse(document.getElementById('data-more').textContent).word"
+    section = Section("more", "More", '<p id="place"></p>', (script,), ("#place { color: rgb(1, 2, 3); }",), {"word": "<b>"})
+    path = tmp_path / "page.html"
+    path.write_text(html_of(older(), sections=(section,)))
+    with browser.open(path) as (page, _):
+        assert page.locator("#place").inner_text() == "<b>"
+        assert page.locator("#place").evaluate("e => getComputedStyle(e).color") == "rgb(1, 2, 3)"
+        assert page.locator("nav a[href='#more']").inner_text() == "More"
