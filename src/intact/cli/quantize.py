@@ -11,6 +11,7 @@ import typer
 from intact import choices
 from intact import data as samples_of
 from intact.cli import shared
+from intact.cli.report import report as page
 from intact.errors import OptionError, located
 from intact.run import options
 from intact.run.settings import Settings
@@ -187,3 +188,6 @@ def demo(
         output.say("")
         same = partial(quantize, seed=seed, overwrite=overwrite, verbose=verbose, quiet=quiet, as_json=as_json, debug=debug)
         same(made.model, made.train, made.test, out / "run", pixels="-1,1")
+        output.say("")
+        output.say(f"$ intact report {out / 'run'}")
+        page(out / "run", quiet=quiet or as_json, debug=debug)
