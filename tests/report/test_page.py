@@ -163,7 +163,7 @@ def test_a_tensor_is_chosen_and_its_histogram_told_as_a_table(browser, pages):
         chart = page.locator("[data-chart=histogram] svg")
         page.select_option("#tensor", label="features.3.depthwise/weight")
         assert chart.get_attribute("aria-label") == "Histogram of features.3.depthwise/weight, float and integer"
-        assert "16 levels" in page.locator("#tensors p.note").first.inner_text()
+        assert "16 levels" in page.locator("#tensors p.note").first.text_content()
         page.locator("details[data-table=histogram] summary").click()
         tensor = next(t for t in details()["tensors"] if t["name"] == "features.3.depthwise/weight")
         counts = list(zip(tensor["histogram"]["float"], tensor["histogram"]["integer"], strict=True))

@@ -79,7 +79,7 @@ def _explorer(details: Mapping[str, Any]) -> Section:
         '<p>What a tensor would become with other bits and grids, by its histogram. <code class="typed">intact explore</code> '
         "makes a page of its own that holds the weights themselves.</p>"
     )
-    html = about + str(explorer.fragment(explorer.of_details(details)))
+    html = about + str(explorer.fragment(_named(explorer.of_details(details))))
     policy = ("script-src blob:", "worker-src blob:")
     return Section("explorer", "Other formats", html, scripts, (static("explorer.css"),), policy=policy)
 
