@@ -1,8 +1,16 @@
-"""What ``intact inspect`` calls an op is what ``--keep-float`` takes, whatever the width of the terminal."""
+"""``intact inspect``: what it calls an op is what ``--keep-float`` takes, no row wraps, and its sums are those of its rows."""
 
+import hashlib
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
+import run_documents
 from nets import mobile
 from typer.testing import CliRunner
 
@@ -17,17 +25,149 @@ from intact.planning.targets import target
 LONG = ";model_1/batch_normalization_1/FusedBatchNormV3;model_1/conv2d_1/Conv2D;model_1/batch_normalization_1/ReadVariableOp"
 
 
-@pytest.mark.parametrize("columns", ["40", "80"])
-def test_every_op_is_kept_by_the_name_that_is_shown(tmp_path, columns):
+def written(path, name):
+    """A file of the ops of ``mobile``, whose tensors inside are called as ``name`` says; and the graph in it."""
     graph = mobile()
     outputs = {op.output for op in graph.ops[:-1]}
-    tensors = {i: replace(t, name=t.name + LONG, origin=t.name + LONG) if i in outputs else t for i, t in graph.tensors.items()}
-    path = tmp_path / "net.tflite"
-    path.write_bytes(tflite.write(replace(graph, tensors=tensors)))
-    graph = tflite.read(path.read_bytes())
-    shown = CliRunner().invoke(app, ["inspect", str(path)], env={"COLUMNS": columns})
-    rows = [line for line in shown.output.splitlines() if line.split(" ")[0] in {op.kind.name for op in graph.ops}]
+    tensors = {i: replace(t, name=name(t), origin="") if i in outputs else t for i, t in graph.tensors.items()}
+    graph = replace(graph, tensors=tensors, outputs=graph.outputs)
+    path.write_bytes(tflite.write(replace(graph, outputs=(*graph.outputs, *sorted(outputs)))))  # outputs keep their names
+    return tflite.read(path.read_bytes())
+
+
+def rows_of(text, graph):
+    kinds = {op.kind.name for op in graph.ops}
+    return [line.rstrip() for line in text.splitlines() if line.split(" ")[0] in kinds][: len(graph.ops)]
+
+
+@pytest.mark.parametrize("columns", ["40", "80"])
+def test_every_op_is_kept_by_the_name_that_is_shown(tmp_path, columns):
+    graph = written(tmp_path / "net.tflite", lambda t: f"model_1/{t.name}/Relu{LONG}")
+    shown = CliRunner().invoke(app, ["inspect", str(tmp_path / "net.tflite")], env={"COLUMNS": columns})
+    rows = rows_of(shown.output, graph)
     assert len(rows) == len(graph.ops)
     for op, row in zip(graph.ops, rows, strict=True):
-        name = row[: row.index("  ")]
-        assert kept_float(graph, Request(scheme("int8"), target("cpu"), keep_float=(name,))) == {op.output}
+        kind, name = row.split(" ")[0], re.split(r" {2,}", row)[-1]
+        for typed, exactly in ((f"{kind} {name!r}", True), (name, False)):
+            kept = kept_float(graph, Request(scheme("int8"), target("cpu"), keep_float=(typed,)))
+            assert kept == {op.output} if exactly else op.output in kept
+
+
+def test_names_are_whole_where_there_is_no_terminal(tmp_path):
+    deep = "/".join(f"stage_{n}" for n in range(12))
+    graph = written(tmp_path / "net.tflite", lambda t: f"net/{deep}/{t.name}/Relu")
+    shown = CliRunner().invoke(app, ["inspect", str(tmp_path / "net.tflite")], env={"COLUMNS": "80"})
+    assert all("…" not in row and f"{deep}/" in row for row in rows_of(shown.output, graph)[:-1])
+
+
+def in_tables(text):
+    return [line for line in text.splitlines() if not line.startswith(("input ", "output "))]
+
+
+def in_a_terminal(columns, *typed):
+    """What a command prints on a terminal that is so wide."""
+    ours, theirs = pty.openpty()
+    env = os.environ | {"COLUMNS": str(columns), "TERM": "xterm"}
+    with subprocess.Popen([sys.executable, "-m", "intact", *typed], stdout=theirs, env=env) as child:
+        os.close(theirs)
+        said = b""
+        while True:
+            try:
+                part = os.read(ours, 1 << 16)
+            except OSError:  # how Linux says that the other side is closed
+                break
+            if not part:
+                break
+            said += part
+        os.close(ours)
+        assert child.wait() == 0
+    return re.sub(r"\x1b\[[\d;]*m", "", said.decode())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other terminals")
+@pytest.mark.parametrize(("columns", "titles"), [(80, "kind shape MACs parameters op"), (46, "kind op"), (132, "bytes op")])
+def test_a_terminal_wraps_no_row_and_loses_columns_before_names(tmp_path, columns, titles):
+    graph = written(tmp_path / "net.tflite", lambda t: f"net/features_{t.name}/depthwise/conv/Relu")
+    text = in_a_terminal(columns, "inspect", str(tmp_path / "net.tflite"))
+    lines = in_tables(text)
+    assert max(map(len, lines)) <= columns
+    head = next(line for line in lines if line.startswith("kind"))
+    assert " ".join(head.split()).endswith(titles)
+    rows = rows_of(text, graph)
+    assert len(rows) == len(graph.ops)
+    assert all(row.endswith("/conv") for row in rows[:-1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other terminals")
+def test_a_name_longer_than_a_terminal_says_that_it_is_cut_and_is_taken_so(tmp_path):
+    deep = "/".join(f"stage_{n}" for n in range(12))
+    graph = written(tmp_path / "net.tflite", lambda t: f"net/{deep}/{t.name}/Relu")
+    text = in_a_terminal(60, "inspect", str(tmp_path / "net.tflite"))
+    assert max(map(len, in_tables(text))) <= 60
+    for op, row in list(zip(graph.ops, rows_of(text, graph), strict=True))[:-1]:
+        name = row.split()[-1]
+        assert name[0] == "…"
+        assert op.output in kept_float(graph, Request(scheme("int8"), target("cpu"), keep_float=(name,)))
+
+
+def test_json_has_all_of_it_and_the_sums_are_right(tmp_path):
+    path = tmp_path / "net.tflite"
+    graph = written(path, lambda t: f"net/{t.name}/Relu")
+    found = json.loads(CliRunner().invoke(app, ["inspect", str(path), "--json"]).stdout)
+    assert [row["op"] for row in found["ops"]] == [graph.label(op) for op in graph.ops]
+    assert {row["name"] for row in found["ops"][:-1]} == {graph[op.output].origin for op in graph.ops[:-1]}
+    for key, count in (("macs", "macs"), ("parameters", "parameters"), ("parameter_bytes", "parameter_bytes")):
+        assert sum(row[key] for row in found["kinds"]) == sum(row[count] for row in found["ops"]) > 0
+    assert sum(row["count"] for row in found["kinds"]) == len(graph.ops)
+    assert sum(found["sizes"].values()) == found["bytes"] == path.stat().st_size
+    assert (found["converted"], found["quantized"]) == (False, False)
+    text = CliRunner().invoke(app, ["inspect", str(path)]).output
+    shares = re.findall(r"^(\w+) +([\d,]+) +([\d.]+) %$", text, re.MULTILINE)
+    assert {name: int(count.replace(",", "")) for name, count, _ in shares} == {**found["sizes"], "all": found["bytes"]}
+    assert sum(float(share) for name, _, share in shares if name != "all") == pytest.approx(100, abs=0.5)
+
+
+def test_a_file_of_a_run_has_the_names_that_its_run_gave(tmp_path):
+    """A file that Intact writes calls its tensors t1, t2; details.json beside it knows better, if it is of this very file."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes(tflite.write(mobile()))
+    graph = tflite.read(path.read_bytes())
+    rows = [
+        {
+            "op": f"{op.kind.name} 'layer.{n}'",
+            "kind": op.kind.name,
+            "shape": [1],
+            "macs": 0,
+            "parameters": 0,
+            "bytes": 0,
+            "live_bytes": 0,
+        }
+        for n, op in enumerate(graph.ops)
+    ]
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    result = run_documents.result()
+    result["model"] = {**result["model"], "sha256": sha256}
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    details = {"schema": "intact-details/1", "model_sha256": sha256, "ops": rows, "tensors": []}
+
+    def names(**other):
+        (tmp_path / "details.json").write_text(json.dumps(details | other))
+        found = json.loads(CliRunner().invoke(app, ["inspect", str(path), "--json"]).stdout)
+        return [row["name"] for row in found["ops"]]
+
+    assert names() == [f"layer.{n}" for n in range(len(rows))]
+    assert names(model_sha256="0" * 64)[0] == graph.called(graph.ops[0])
+    assert names(ops=rows[1:])[0] == graph.called(graph.ops[0])
+    assert names(ops="no rows")[0] == graph.called(graph.ops[0])
+    assert names(ops=[*rows[:-1], {**rows[-1], "op": "no label"}])[0] == "layer.0"
+
+
+def test_foreign_integer_files(shared):
+    """Published int8 files: every op has its layer's name, and the scales of vww are over a quarter of it."""
+    for name in ("ad01", "kws", "resnet8_cifar10", "vww_96"):
+        path = shared / "models" / f"{name}_int8.tflite"
+        found = json.loads(CliRunner().invoke(app, ["inspect", str(path), "--json"]).stdout)
+        assert found["quantized"]
+        assert sum(found["sizes"].values()) == path.stat().st_size
+        layers = r"(conv2d|depthwise_conv2d|dense|add|average_pooling2d|flatten)(_\d+)?"
+        assert [row["op"] for row in found["ops"] if not re.fullmatch(layers, row["name"])] == []

@@ -66,11 +66,19 @@ def value(node: Any, draw: random.Random) -> Any:
         lambda: draw.choice((None, True, False, [], {}, 0.5, -1e308, [None], [[]], {"class_name": "x"})),
         lambda: [node, node],
         lambda: {"class_name": "function", "module": draw.choice(("os", "keras.utils", "builtins")), "config": "system"},
-        lambda: -node if isinstance(node, (int, float)) else str(node),
-        lambda: node * 1000 if isinstance(node, (int, str)) and len(str(node)) < 50 else [],
+        lambda: -node if isinstance(node, (int, float)) else said(node),
+        lambda: node * 1000 if isinstance(node, (int, str)) and len(said(node)) < 50 else [],
         lambda: nested(draw.choice((3, 100, 2000, 20_000))),
     ]
     return draw.choice(odd)()
+
+
+def said(node: Any) -> str:
+    """``str(node)``; of what an earlier change has nested too deep for that, its beginning."""
+    try:
+        return str(node)
+    except RecursionError:
+        return "[" * 1000
 
 
 def nested(depth: int) -> Any:

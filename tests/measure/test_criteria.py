@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -174,6 +176,24 @@ def test_a_file_that_cannot_be_read(tmp_path):
         criteria(3)
     with pytest.raises(OptionError, match="a criterion is a text, not int"):
         criteria(["drop <= 2", 3])
+
+
+def test_what_the_documentation_types_is_understood(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "criteria.md").read_text()
+    (block,) = re.findall(r"^```text\n(# accept\.toml\n.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "accept.toml").write_text(block)
+    assert len(load(tmp_path / "accept.toml")) == 6
+    typed = {text for text in re.findall(r"[`\"]([^`\"\n]+ (?:<=|>=) [^`\"\n]+)[`\"]", page) if text != "accuracy >= 0.9"}
+    assert len(typed) >= 10
+    for text in typed:
+        parse(text)
+    figures = page.split("| figure | what it is | units |")[1].split("\n\n")[0]
+    for name in re.findall(r"^\| (`[^|]+`) \|", figures, re.MULTILINE):
+        for one in re.findall("`([^`]+)`", name):
+            parse(one if one == "integer only" else f"{one} >= 2 {'B' if one in BYTES else 'ms' if one == 'latency' else ''}")
+
+
+BYTES = {"size", "peak memory", "arena", "flash"}
 
 
 # ---- what an interval makes of it -----------------------------------------------------------------------------------------

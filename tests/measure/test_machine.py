@@ -1,5 +1,7 @@
 """The processor beside every latency, and why an integer file is slower than float."""
 
+import json
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ from nets import mobile
 from plans import planned
 
 from intact.errors import UnsupportedError
-from intact.measure import figures, op_times
+from intact.measure import figures, machine, op_times
 from intact.measure.machine import Cpu, cpu, parse
 from intact.measure.measurement import Measurement
 from intact.planning.integer_graph import emit
@@ -95,3 +97,32 @@ def test_an_op_that_cannot_be_cut_out_has_no_time(monkeypatch):
     graph = emit(mobile(), planned(mobile()))
     monkeypatch.setattr(op_times.tflite, "write", refuse)
     assert op_times.alone_ms({"conv": (graph, graph.ops[0])}) == {}
+
+
+def test_the_machine_is_told_with_each_runtime_that_is_missing(monkeypatch):
+    def version(package):
+        if package == "tflite-micro":
+            raise PackageNotFoundError
+        return "1.0"
+
+    monkeypatch.setattr(machine, "version", version)
+    monkeypatch.setattr(machine, "_GOVERNOR", Path("/nowhere"))
+    found = machine.document()
+    assert found["runtimes"] == {"LiteRT": "1.0", "TFLM": None}
+    assert found["missing"] == {"TFLM": "the package tflite-micro is not installed; type: pip install 'intact[mcu]'"}
+    assert found["governor"] is None
+    assert found["cores"] >= 1
+    assert found["cpu"] == str(machine.cpu())
+    assert found["versions"].keys() == {"intact", "torch", "numpy", "ai-edge-litert", "python"}
+    json.dumps(found)
+
+
+def test_the_governor_and_the_flags_of_vectors_are_told(monkeypatch, tmp_path):
+    (tmp_path / "governor").write_text("powersave\n")
+    monkeypatch.setattr(machine, "_GOVERNOR", tmp_path / "governor")
+    assert machine.document()["governor"] == "powersave"
+    assert {flag for flag in ("fpu", "avx2", "avx512_vnni", "asimddp", "sse") if machine._VECTORS.search(flag)} == {
+        "avx2",
+        "avx512_vnni",
+        "asimddp",
+    }

@@ -140,3 +140,9 @@ def test_the_simulator_and_equal_maps():
 def test_the_simulator_and_other_shapes_are_refused():
     with pytest.raises(DataError, match=r"shapes \[2, 3\] and \[2, 4\]"):
         parity.approximate(np.zeros((2, 3)), np.zeros((2, 4)), Float())
+
+
+def test_the_quartiles_of_a_latency_are_read_from_how_it_says_them():
+    taken = latency.latency([1.0, 2.0, 3.0, 4.0, 5.0], "here")
+    assert latency.quartiles(taken.how) == (2.0, 4.0)
+    assert latency.quartiles("from tensor lifetimes") is None

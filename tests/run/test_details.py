@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from nets import images, mobile
 import intact
 from intact.errors import ModelError
 from intact.formats import tflite
+from intact.runtime import litert
 
+STREAMING = Path(__file__).parents[1] / "networks" / "lstm_streaming.tflite"
 pytestmark = pytest.mark.usefixtures("hasty")
 
 
@@ -130,13 +133,31 @@ def test_nobody_asked(data):
         assert "details.json" not in result.files()
 
 
+def test_calls_that_follow_each_other_are_compared_in_one_row(tmp_path):
+    """Pieces of them would begin with states of their own, and the file's would not."""
+    turn = np.linspace(0, 20, 120, dtype=np.float32)
+    calls = np.stack([np.sin(turn), np.cos(3 * turn)], 1).reshape(120, 1, 2)
+    result = intact.quantize(str(STREAMING), intact.data.arrays(calls), target="mcu")
+    last = result.details["ops"][-1]
+    report = calls[60:][:32]
+    (name,) = result.graph.input_names
+    exact, made = (
+        next(iter(litert.run(path, {name: report}, kernels="default").values()))
+        for path in (STREAMING, result.save(tmp_path / "made.tflite"))
+    )
+    noise = np.square(exact.astype(np.float64) - made).sum()
+    assert last["sqnr_runtime"] == pytest.approx(10 * np.log10(np.square(exact.astype(np.float64)).sum() / noise), abs=0.5)
+
+
 def test_a_file_that_does_not_run_with_all_shown_costs_no_more_than_its_db(data, monkeypatch):
     def refuse(*_):
         raise ModelError("does not run")
 
     monkeypatch.setattr("intact.run.details.trace", refuse)
-    found = intact.quantize(mobile(), data).details
+    result = intact.quantize(mobile(), data)
+    found = result.details
     assert all(op["sqnr_runtime"] is None for op in found["ops"])
+    assert [f.message for f in result.findings if f.kind == "ops not compared"]
     assert any(op["noise_share"] for op in found["ops"])
 
 

@@ -146,6 +146,7 @@ def test_the_run_folder(folder, tmp_path):
     done = call("quantize", folder / "net.tflite", "--data", folder / "val.npz", "--out", out, "--json")
     assert done.exit_code == 0, done.output
     assert sorted(p.name for p in out.iterdir()) == [
+        "details.json",
         "job.json",
         "model.tflite",
         "plan.json",

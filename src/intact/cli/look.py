@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -125,40 +124,22 @@ def inspect(
         shape = options.input_shape(input_shape or [])
         shared.check(model)
         with shared.loading():
-            from rich.table import Table
-
-            from intact.formats.load import load
-            from intact.measure import cost
-            from intact.measure.figures import Reading
-            from intact.measure.memory import peak
-            from intact.measure.size import size
-            from intact.planning.plan import describe
+            from intact.report import contents as tables
             from intact.report.terminal import Output
+            from intact.run.contents import contents
 
         output = Output(quiet, as_json)
         with output.progress() as progress:
             progress("read", 0, 0)
-            graph = load(model, input_shape=shape)
-        ports = [
-            {"side": side, "name": name, "shape": list(graph[i].shape), "format": describe(graph[i].format)}
-            for side, names, ids in (("input", graph.input_names, graph.inputs), ("output", graph.output_names, graph.outputs))
-            for name, i in zip(names, ids, strict=True)
-        ]
-        for port in ports:
-            output.console.print(f"{port['side']} {port['name']!r} {port['shape']} {port['format']}".replace("None", "n"))
-        table = Table(box=None, pad_edge=False)
-        for column in ("op", "shape", "multiply-accumulates", "parameters"):
-            table.add_column(column, justify="right" if column in ("multiply-accumulates", "parameters") else "left")
-        rows = cost.costs(graph)
-        for op, row in zip(graph.ops, rows, strict=True):
-            sizes = str(list(graph[op.output].shape)).replace("None", "n")
-            table.add_row(row.op, sizes, f"{row.macs:,}", f"{row.parameters:,}")  # called as messages and --keep-float do
-        output.wide(table)
-        readings = (
-            *((Reading("model", size(graph, model.stat().st_size)),) if model.suffix == ".tflite" else ()),
-            *(Reading("model", m) for m in (cost.parameters(graph), cost.macs(graph), peak(graph))),
-        )
-        output.readings("", readings)
-        if graph.is_quantized:
-            output.console.print("The model is quantized.")
-        output.document({"ports": ports, "ops": [asdict(row) for row in rows], "measurements": [r.to_json() for r in readings]})
+            found = contents(model, shape)
+        document = found.to_json()
+        for port in document["ports"]:
+            output.say(f"{port['side']} {port['name']!r} {tables.written(port['shape'])} {port['format']}")
+        output.rows(lambda width: tables.ops_table(document["ops"], width))
+        output.rows(lambda _: tables.kinds_table(document["kinds"]))
+        title = "as a float .tflite" if found.is_converted else "the file"
+        output.rows(lambda _: tables.sizes_table(document["sizes"], title))
+        output.readings("", found.readings)
+        if found.is_quantized:
+            output.say("The model is quantized.")
+        output.document(document)

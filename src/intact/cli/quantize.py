@@ -73,10 +73,10 @@ def quantize(
     channels: shared.Channels = None,
     resize: shared.Resize = "stretch",
     overwrite: shared.Overwrite = False,
-    verbose: shared.Verbose = False,
     details: Annotated[
         bool, typer.Option("--details/--no-details", help="Also what a report shows of each op, tensor and class.")
     ] = True,
+    verbose: shared.Verbose = False,
     quiet: shared.Quiet = False,
     as_json: shared.AsJson = False,
     debug: shared.Debug = False,

@@ -15,6 +15,7 @@ from intact.data import Samples
 from intact.diagnosis.counterparts import Counterparts
 from intact.diagnosis.histograms import Histogram, on_grid
 from intact.formats import tflite
+from intact.formats.tflite.states import unseen_outputs
 from intact.network.graph import Tensor
 from intact.numbers.affine import Affine, dequantize, limits, quantize
 from intact.progress import StepProgress, onward
@@ -140,8 +141,10 @@ def decibels(signal: float, error: float) -> float | None:
 
 def trace(counterparts: Counterparts, samples: Samples, kernels: Kernels, progress: StepProgress) -> Traced:
     """Run ``samples`` through the float network, the simulator, and the real runtime with every activation shown."""
-    shown = exposed(counterparts.graph)
+    shown = exposed(counterparts.graph, unseen_outputs(counterparts.graph))
     step = max(_PIECE // max(sum(4 * math.prod(n or 1 for n in shown[i].shape) for i in shown.outputs), 1), 1)
+    if shown.states:  # a piece would begin with states of its own
+        step = max(len(samples), 1)
     seen: dict[int, Seen] = {}
     look = _Comparison(counterparts)
     with scratch.folder() as folder:
@@ -153,7 +156,7 @@ def trace(counterparts: Counterparts, samples: Samples, kernels: Kernels, progre
                 f"t{i}": piece[name] for name, i in zip(counterparts.graph.input_names, counterparts.graph.inputs, strict=True)
             }
             made = run(path, given, kernels=kernels, raw=True, progress=onward(progress, start, len(samples)))
-            for part in map_batches(look, _cut({**made, **given}, look.rows)):
+            for part in map_batches(look, _cut({**made, **given}, step if shown.states else look.rows)):
                 for i, one in part.items():
                     seen[i] = seen[i] + one if i in seen else one
     return Traced(counterparts, seen)
@@ -193,6 +196,8 @@ class _Comparison:
     def _own(self, gave: Mapping[int, torch.Tensor]) -> dict[int, torch.Tensor]:
         """What each op's float counterpart makes of the inputs that the op had."""
         made: dict[int, torch.Tensor] = {}
+        if self.counterparts.graph.states:  # calls follow each other, and what an op reads of the one before is not shown
+            return made
         for op in self.counterparts.graph.ops:
             found = self.counterparts.ops.get(op.output)
             if op.kind.converts and op.reads[0] in gave:

@@ -59,13 +59,14 @@ PEAK_RATIO: Final = "peak memory ratio"
 FLASH: Final = "flash"
 ARENA: Final = "TFLM arena"
 DROP: Final = "accuracy drop"
+ACCURACY: Final = "top-1 accuracy"
 AGREEMENT: Final = "agreement with float"
 IN_FLOAT: Final = "ops in float"
 INTEGER_ONLY: Final = "integer only"
 
 FIGURES: Final = (
     Figure(DROP, _GAP, "percentage points", "labels", ("drop",)),
-    Figure("top-1 accuracy", _BOTH, "%", "labels", ("accuracy", "top-1")),
+    Figure(ACCURACY, _BOTH, "%", "labels", ("accuracy", "top-1")),
     Figure("top-5 accuracy", _BOTH, "%", "labels", ("top-5",)),
     Figure("top-5 drop", _GAP, "percentage points", "labels"),
     Figure("cross entropy", _BOTH, "nats", "labels", ("loss",)),

@@ -12,6 +12,7 @@ from intact import scratch
 from intact.errors import IntactError
 from intact.formats import tflite
 from intact.formats.tflite.opaque import alone
+from intact.formats.tflite.states import unseen_outputs
 from intact.measure.cost import costs
 from intact.network.graph import Graph, Op
 from intact.network.shapes import infer
@@ -46,6 +47,8 @@ def alone_ms(networks: Mapping[str, tuple[Graph, Op]], kernels: Kernels = "defau
     with scratch.folder() as folder:
         files: dict[str, Path] = {}
         for n, (name, (graph, op)) in enumerate(networks.items()):
+            if unseen_outputs(graph).intersection(op.outputs):  # it keeps a state, which a file of its own has no place for
+                continue
             try:
                 data = tflite.write(alone(graph, op))
             except IntactError:

@@ -14,6 +14,7 @@ from intact.data import Samples
 from intact.data.samples import SMALL_BATCH
 from intact.errors import ChildError, DataError, ModelError, UnsupportedError
 from intact.formats import tflite
+from intact.formats.tflite.states import unseen_outputs
 from intact.measure.accuracy import NamedOutputs, Rows, same_numbers, sqnr
 from intact.measure.measurement import Measurement
 from intact.network.graph import Graph
@@ -110,7 +111,7 @@ def _steps(stored: Values[np.ndarray, "*s"], ran: Values[np.ndarray, "..."], fmt
 
 def _first_difference(graph: Graph, samples: Samples, kernels: Kernels) -> str:
     """The first op whose numbers differ, when the runtime is made to show all of them."""
-    shown = exposed(graph)
+    shown = exposed(graph, unseen_outputs(graph))
     try:
         with scratch.folder() as folder:
             path = folder / "shown.tflite"

@@ -215,6 +215,11 @@ class Graph:
         """How messages name an op: ``CONV_2D 'stem/relu'``, and ``CONV_2D 'stem/relu' #2`` for the second of that name."""
         return self._labels.get(op.output) or self._named(op)
 
+    def called(self, op: Op) -> str:
+        """What tables call an op of a known kind: all of its layer's name, numbered as in :meth:`label`."""
+        number = self.label(op).removeprefix(self._named(op))
+        return f"{self[op.output].origin}{number}"
+
     def names(self, op: Op) -> tuple[str, ...]:
         """What users may call an op: its kind, its layer, its output's name in the file or in messages, or all of its label."""
         t = self[op.output]

@@ -17,7 +17,7 @@ from intact.report.study_columns import COLUMNS, Column
 from intact.wording import shown
 
 #: Characters of a variant's name, and of what is done to it.
-_NAMED: Final = 34
+_NAMED: Final = 30
 #: What a row says once it is done.
 _SHOWN: Final = ("top-1 accuracy", "accuracy drop", "agreement with float", "file size", "latency")
 #: Rows at most: what does not fit a screen flickers.

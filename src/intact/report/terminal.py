@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, final
@@ -24,6 +24,8 @@ from intact.wording import shown
 
 #: Columns that a row with a long name takes.
 _WIDE: Final = 150
+#: More than any row of a table takes.
+_ANY: Final = 1 << 14
 #: Columns that a row of a criterion takes besides its texts.
 _BESIDE: Final = 16
 _COLOURS: Final = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
@@ -145,6 +147,14 @@ class Output:
         """A table whose rows end in long names: a terminal wraps them, a file keeps them whole."""
         width = max(self.console.width, _WIDE)
         _Plain(quiet=self.quiet or self.json, width=width).print(table)
+
+    def rows(self, made: Callable[[int | None], Table]) -> None:
+        """A table below an empty line: for the width of a terminal, or for None, with whole rows, where there is none."""
+        console = self.console
+        limit = console.width if console.is_terminal else None
+        wide = _Plain(quiet=self.quiet or self.json, width=limit or _ANY)
+        wide.print()
+        wide.print(made(limit))
 
     def document(self, document: dict[str, Any]) -> None:
         """The record itself, when JSON was asked for."""

@@ -25,9 +25,13 @@ def remembering(original: Graph, spelled: Graph) -> Graph:
 
 def named_as(source: Graph, read: Graph) -> Graph:
     """``read``, the file that ``source`` was written to, with the names of ``source``: a file calls tensor 7 "t7"."""
-    origins = {f"t{i}": t.origin for i, t in source.tensors.items()}
-    tensors = {i: replace(t, origin=origins.get(t.name, t.origin)) for i, t in read.tensors.items()}
-    return replace(read, tensors=tensors)
+    if [op.kind.name for op in source.ops] != [op.kind.name for op in read.ops]:
+        return read
+    origins: dict[int, str] = {}
+    for ours, theirs in zip(source.ops, read.ops, strict=True):
+        pairs = zip((*ours.outputs, *ours.inputs), (*theirs.outputs, *theirs.inputs), strict=False)
+        origins |= {j: source[i].origin for i, j in pairs if i is not None and j is not None}
+    return replace(read, tensors={i: replace(t, origin=origins.get(i, t.origin)) for i, t in read.tensors.items()})
 
 
 def _is_kept(original: Graph, spelled: Graph, i: int) -> bool:

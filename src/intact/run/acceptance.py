@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
+
+import numpy as np
 
 from intact.data import Samples, units
 from intact.errors import OptionError
-from intact.measure.accuracy import Metric, NamedOutputs, Verdict, called
+from intact.measure.accuracy import Metric, NamedOutputs, Verdict, called, correct, threshold, top1
 from intact.measure.criteria import Criterion, Judged, criteria, judge
 from intact.measure.criterion import Accept, base
 from intact.measure.figures import Reading
 from intact.measure.task import Task
+from intact.run.settings import Settings
 
 #: The five likeliest classes are fewer than all.
 _MORE_THAN_FIVE: Final = 6
+#: Points that a limit may be.
+_MOST: Final = 99.0
 
 
 def judged(asked: Sequence[Criterion], readings: Sequence[Reading], verdict: Verdict | None) -> tuple[Judged, ...]:
@@ -31,6 +37,19 @@ def verdict_by(steering: Criterion | None, found: Sequence[Judged], verdict: Ver
     if by is None or verdict is None:
         return verdict
     return Verdict(by.status, verdict.limit, by.needs_about_n, verdict.loss)
+
+
+def steered(settings: Settings, outputs: NamedOutputs, samples: Samples) -> Settings:
+    """``settings`` with the drop that a criterion on accuracy leaves of what the float network's ``outputs`` have on
+    ``samples``; as they are where there is none, or where float is no better itself.
+    """
+    asked = settings.steering_by_accuracy
+    if asked is None:
+        return settings
+    first = next(iter(outputs.values()))
+    right = top1(correct(first, np.asarray(samples.labels), threshold(first)))
+    room = round(float(right.value) - asked.limit, 9)
+    return settings if room <= 0 else replace(settings, max_drop=min(room, _MOST))
 
 
 def check_measured(asked: Sequence[Criterion], *, measure: bool) -> None:

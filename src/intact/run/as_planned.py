@@ -48,7 +48,8 @@ _FEW: Final = 64
 class Start:
     """The network as planned, with what it was planned by: ``settings`` and, made from them and from ``mend``, ``request``.
 
-    ``ranges`` names the estimator that was asked for, or chosen where that was left open.
+    ``ranges`` names the estimator that was asked for, or chosen where that was left open. ``folder``: where runs find what
+    they have in common.
     """
 
     network: Quantized
@@ -56,6 +57,7 @@ class Start:
     request: Request
     mend: Mend = Mend()
     ranges: str = "minmax"
+    folder: RunFolder | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -81,7 +83,7 @@ def mend_and_plan(graph: Graph, settings: Settings, calibration: Samples, folder
         graph = mended(graph, mend.steps)
         seen = _seen(graph, settings, calibration, folder, progress, mend.steps)
     made = plan_of(graph, calibration, settings, request, seen=seen)
-    return Start(Quantized(graph, graph, made.plan, mend.log), settings, made.request, mend, made.ranges)
+    return Start(Quantized(graph, graph, made.plan, mend.log), settings, made.request, mend, made.ranges, folder)
 
 
 def replayed(graph: Graph, plan: Plan, settings: Settings) -> Start:
@@ -106,7 +108,8 @@ def context_of(start: Start, samples: Samples, progress: Progress = silent) -> C
         def plan(graph: Graph, precise: tuple[int, ...], wide_weights: tuple[int, ...]) -> Plan:
             progress("calibrate again", 0, 0)
             request = replace(start.request, wide_weights=wide_weights)
-            return plan_of(graph, samples, replace(settings, ranges=ranges), request, precise=precise).plan
+            asked = replace(settings, ranges=ranges)
+            return plan_of(graph, samples, asked, request, precise=precise, folder=start.folder).plan
 
         return plan
 
@@ -131,6 +134,14 @@ def _seen(  # noqa: PLR0913, PLR0917  # a run's own parts
             yield batch
         progress("calibrate", len(calibration), len(calibration))
 
+    return _kept(name, graph, calibration, settings, folder, batches)
+
+
+def _kept(  # noqa: PLR0913, PLR0917  # a run's own parts
+    name: str, graph: Graph, samples: Samples, settings: Settings, folder: RunFolder, batches: Batches
+) -> dict[int, Observed]:
+    """What was seen, from the folder where it is there."""
+
     def make() -> dict[str, np.ndarray]:
         stored: dict[str, np.ndarray] = {}
         for i, o in observed(graph, batches, settings).items():
@@ -139,7 +150,7 @@ def _seen(  # noqa: PLR0913, PLR0917  # a run's own parts
                 stored[f"{i} counts"] = o.counts
         return stored
 
-    stored = folder.arrays(name, make, lambda: (digest(graph), calibration.fingerprint(), _with_histogram(settings)))
+    stored = folder.arrays(name, make, lambda: (digest(graph), samples.fingerprint(), _with_histogram(settings)))
     ids = [int(key.split()[0]) for key in stored if key.endswith(" lows")]
     return {i: Observed(stored[f"{i} lows"], stored[f"{i} highs"], stored.get(f"{i} counts")) for i in ids}
 
@@ -162,18 +173,26 @@ def plan_of(  # noqa: PLR0913  # all but three have defaults
     *,
     seen: Mapping[int, Observed] | None = None,
     precise: tuple[int, ...] = (),
+    folder: RunFolder | None = None,
 ) -> Planned:
     """The plan of ``graph`` by what its activations take on over the calibration samples.
 
     ``request``: what ``settings`` ask for and what was found out since, such as the rewrites behind ``graph``. ``seen``: what
     the activations took on, where that was looked at before. ``precise``: first outputs of ops that stay in float, or on
-    targets without floats at 16 bits.
+    targets without floats at 16 bits. ``folder``: where runs beside this one may have looked already.
     """
     request = settings.request() if request is None else request
     if not request.scheme.is_integer:
         return Planned(make_plan(graph, {}, request), request)
     if seen is None:
-        seen = observed(graph, lambda: (batch for batch, _ in samples.batches()), settings)
+
+        def batches() -> Iterator[Mapping[str, np.ndarray]]:
+            return (batch for batch, _ in samples.batches())
+
+        if folder is None or folder.common is None:
+            seen = observed(graph, batches, settings)
+        else:
+            seen = _kept("calibration", graph, samples, settings, folder, batches)
     ranges, chosen, request = _ranges(graph, seen, settings, request, samples)
     if request.target.float_islands or request.scheme.activations == "int16":
         return Planned(first_plan(graph, ranges, replace(request, float_ops=(*request.float_ops, *precise))), request, chosen)

@@ -96,7 +96,8 @@ class _Turn:
     def __init__(self, start: Start, fit: Samples, held: Samples, device: str) -> None:
         self.fit, self.batches = fit, [batch for batch, _ in held.batches()]
         self.context = replace(context_of(start, fit), device=device)
-        made = plan_of(start.network.graph, fit, replace(start.settings, ranges=start.ranges), start.request)
+        asked = replace(start.settings, ranges=start.ranges)
+        made = plan_of(start.network.graph, fit, asked, start.request, folder=start.folder)
         self.base = replace(start.network, plan=made.plan, log=())
         exact = run_batches(Program(start.network.reference), self.batches)
         self.exact = {name: y for name, y in exact.items() if y.dtype.kind == "f"}

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from intact import files
-from intact.data import Samples
+from intact.data import Finding, Samples
 from intact.data.thumbnails import thumbnail
 from intact.diagnosis.counterparts import Counterparts, counterparts_by_id
 from intact.diagnosis.histograms import between
@@ -60,14 +60,14 @@ class Made:
     target: Target
 
 
-def details(made: Made, progress: Progress) -> dict[str, Any]:
-    """The document; infinite and undefined numbers are still floats in it."""
+def details(made: Made, progress: Progress) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    """The document, in which infinite and undefined numbers are still floats; and what could not be had."""
     few = made.report.spread(_TRACED)
     counterparts = counterparts_by_id(made.integer, made.network.exact)
-    traced = _traced(counterparts, few, made.target, progress)
+    traced, said = _traced(counterparts, few, made.target, progress)
     rows = {row.output: row for row in traced.rows}
     live = _live(made.integer)
-    return {
+    document = {
         "schema": SCHEMA,
         "model_sha256": files.sha256(made.written),
         "ops": list(_ops(made, counterparts, rows, live, progress)),
@@ -90,13 +90,15 @@ def details(made: Made, progress: Progress) -> dict[str, Any]:
         **_classes(made),
         "sizes": dict(split(made.written.read_bytes())),
     }
+    return document, said
 
 
-def _traced(counterparts: Counterparts, few: Samples, target: Target, progress: Progress) -> Traced:
+def _traced(counterparts: Counterparts, few: Samples, target: Target, progress: Progress) -> tuple[Traced, tuple[Finding, ...]]:
     try:
-        return trace(counterparts, few, target.kernels, partial(progress, "look at each op"))
-    except IntactError:  # with every activation shown some files do not run, and the run itself is sound
-        return Traced(counterparts, {})
+        return trace(counterparts, few, target.kernels, partial(progress, "look at each op")), ()
+    except IntactError as error:  # with every activation shown some files do not run, and the run itself is sound
+        why = f"details.json has no SQNR of single ops and no histograms of activations: {error}"
+        return Traced(counterparts, {}), (Finding("ops not compared", why),)
 
 
 def _ops(

@@ -253,7 +253,8 @@ def job(  # noqa: PLR0913  # all by keyword
 
 def _deciding(settings: Settings) -> dict[str, Any]:
     """Settings that decide what comes out: of the criteria the one that steers."""
-    said, steering = asdict(settings) | {"keep_float": list(settings.keep_float)}, settings.steering
+    said = asdict(settings) | {"keep_float": list(settings.keep_float)}
+    steering = settings.steering or settings.steering_by_accuracy
     del said["accept"]
     return said if steering is None else said | {"accept": [steering.text]}
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib.metadata import version
 from math import prod
 from pathlib import Path
 from typing import Any, Final, final
@@ -22,7 +20,7 @@ from intact.deploy import micro
 from intact.errors import OptionError, UnsupportedError, located
 from intact.formats import tflite
 from intact.formats.load import example_for, is_module, to_float_tflite
-from intact.measure import accuracy, machine
+from intact.measure import accuracy
 from intact.measure.accuracy import Metric, Verdict
 from intact.measure.accuracy import verdict as judge
 from intact.measure.contradiction import contradiction, near_chance
@@ -30,7 +28,6 @@ from intact.measure.criteria import Judged
 from intact.measure.criterion import Accept
 from intact.measure.criterion import criteria as criteria_of
 from intact.measure.figures import Reading, compare
-from intact.measure.machine import cpu
 from intact.measure.metrics import bound, metric_of
 from intact.measure.outputs import OutputFidelity, look
 from intact.measure.run_outputs import outputs_of
@@ -47,6 +44,7 @@ from intact.rewrite.clean import clean
 from intact.rewrite.formerly import named_as, remembering
 from intact.rewrite.lowerings import lower
 from intact.run import acceptance, findings, limits, options
+from intact.run.about import about
 from intact.run.advice import what_helps
 from intact.run.as_planned import Start, mend_and_plan, ranges_taken, replayed
 from intact.run.details import Made
@@ -188,6 +186,7 @@ class Job:
     def run(self, *, measure: bool = True, details: bool = True) -> Result:
         """All steps. What the folder holds already is not done again. ``details``: what lies under the figures as well."""
         given = sha256_of(self.model)  # before the work, as the file may change, or go, meanwhile
+        steering = self.settings.steering or self.settings.steering_by_accuracy
         source, start, parts = self.start(measure=measure)
         recovery = self._recover(start, parts, source)
         graph = recovery.network.reference
@@ -201,7 +200,7 @@ class Job:
             measured = self._measure(source, written, recovery.network, integer, parts, details=details)
             verdict = self._verdict(source, written, parts, measured.tasks)
             judged = acceptance.judged(self.settings.criteria, measured.readings, verdict)
-            verdict = acceptance.verdict_by(self.settings.steering, judged, verdict)
+            verdict = acceptance.verdict_by(steering, judged, verdict)
         return Result(
             model=written.read_bytes(),
             graph=integer,
@@ -231,7 +230,7 @@ class Job:
             steps=(*ranges_taken(plan), *recovery.network.log),
             verdict=verdict,
             criteria=judged,
-            about=self._about(given, source, written, parts),
+            about=about(self.model, given, source, written, parts),
         )
 
     def start(self, *, measure: bool = False) -> tuple[Path, Start, Parts]:
@@ -246,7 +245,9 @@ class Job:
         goal = self.settings.goal if self.settings.steering is None else None
         metric, criteria = self.metric, self.settings.criteria if measure else ()
         if goal is not None or (measure and metric is not None) or any(c.is_of_outputs for c in criteria):
-            limits.check(goal, metric, graph, self._outputs("float", source, parts.report), parts.report, criteria)
+            exact = self._outputs("float", source, parts.report)
+            limits.check(goal, metric, graph, exact, parts.report, criteria)
+            object.__setattr__(self, "settings", acceptance.steered(self.settings, exact, parts.report))
         if self.plan is None:
             start = mend_and_plan(graph, self.settings, parts.calibration, self.work.folder, self.work.progress)
         else:
@@ -363,11 +364,9 @@ class Job:
             progress=self.work.progress,
             alone=self.work.alone,
         )
-        under: Mapping[str, Any] = {}
-        if details:
-            made = Made(network, integer, written, outputs, figures.times_ms, parts.report, target)
-            under = details_of(made, self.work.progress)
-        return _Measured(figures.readings, figures.findings, tasks, outputs.fidelities, under)
+        made = Made(network, integer, written, outputs, figures.times_ms, parts.report, target)
+        under, said = details_of(made, self.work.progress) if details else ({}, ())
+        return _Measured(figures.readings, (*figures.findings, *said), tasks, outputs.fidelities, under)
 
     def _given_bytes(self) -> int | None:
         """What the files that the user gave take, if they are there still."""
@@ -383,27 +382,6 @@ class Job:
             return files.sha256(path), report.fingerprint(), target_named(self.settings.target).kernels
 
         return self.work.folder.arrays(f"outputs of {name}", make, content if name == "float" else None)
-
-    def _about(self, given: str | None, source: Path, written: Path, parts: Parts) -> dict[str, Any]:
-        path = Path(self.model) if isinstance(self.model, (str, Path)) else None
-        return {
-            "source": {
-                "name": type(self.model).__name__ if path is None else path.name,
-                "sha256": given or files.sha256(source),
-                "float_tflite_sha256": files.sha256(source),
-            },
-            "model": {"sha256": files.sha256(written), "bytes": written.stat().st_size},
-            "samples": {
-                "calibration": {"n": len(parts.calibration), "fingerprint": parts.calibration.fingerprint()},
-                "report": {"n": len(parts.report), "fingerprint": parts.report.fingerprint()},
-                "classes": list(parts.report.class_names),
-                "labelled": parts.report.labels is not None,
-                "preprocessing": parts.report.preprocessing.to_json(),
-            },
-            "versions": {name: version(name) for name in ("intact", "torch", "numpy", "ai-edge-litert")}
-            | {"python": platform.python_version(), "machine": platform.machine(), "cpu": str(cpu())},
-            "machine": machine.document(),
-        }
 
 
 def prepare(graph: Graph, settings: Settings) -> Graph:

@@ -9,6 +9,7 @@ from typing import Any, final
 
 from intact import files, notebook
 from intact.errors import OptionError
+from intact.report import explorer
 from intact.report.page import html_of
 from intact.report.record import compact, record
 from intact.run.documents import Documents, read
@@ -41,7 +42,8 @@ def report(result: Result | Study | str | Path, out: str | Path | None = None) -
 
 def page_of(documents: Documents) -> str:
     """The HTML of what a folder says."""
-    return html_of(documents.document, documents.details, documents.files)
+    sections = () if documents.details is None else (explorer.section(documents.details),)
+    return html_of(documents.document, documents.details, documents.files, sections)
 
 
 def documents_of(result: Any) -> Documents:

@@ -112,7 +112,7 @@ class Settings:
                 raise OptionError(
                     f"the plan is for --{option} {planned}, and --{option} {asked} is asked for; leave out one of the two"
                 )
-        remedies = self.remedies if self.steering is None else ()  # what a plan holds, no criterion changes
+        remedies = () if self.accept else self.remedies  # no criterion changes what a plan holds
         return replace(self, scheme=scheme, target=target, remedies=remedies)
 
     @property
@@ -141,17 +141,32 @@ class Settings:
         return tuple(criterion.parse(text).under(self.metric) for text in self.accept)
 
     @property
+    def may_search(self) -> bool:
+        """Whether criteria may steer a search."""
+        limited = self.max_drop is not None or self.min_agreement is not None
+        return not limited and self.remedies is None and scheme_named(self.scheme).is_integer
+
+    @property
     def steering(self) -> Criterion | None:
         """The criterion that a search goes by: the strictest on what is lost, else on agreement.
 
         None where a limit is given as such, remedies are named, or the scheme has no integers: criteria judge only, then.
         """
-        limited = self.max_drop is not None or self.min_agreement is not None
-        if limited or self.remedies is not None or not scheme_named(self.scheme).is_integer:
+        if not self.may_search:
             return None
         lost = [c for c in self.criteria if c.figure == self._lost and c.is_upper and c.limit >= 0]
         agreed = [c for c in self.criteria if c.figure == criterion.AGREEMENT and not c.is_upper and c.limit <= _ALL]
         return min(lost, key=lambda c: c.limit, default=None) or max(agreed, key=lambda c: c.limit, default=None)
+
+    @property
+    def steering_by_accuracy(self) -> Criterion | None:
+        """The strictest criterion on accuracy itself, where none on what is lost steers: it steers by the drop that it leaves
+        of the float network's own, which is known once that has run.
+        """
+        if not self.may_search or self.steering is not None or self.metric is not None:
+            return None
+        found = (c for c in self.criteria if (c.figure, c.of, c.is_upper) == (criterion.ACCURACY, "quantized", False))
+        return max(found, key=lambda c: c.limit, default=None)
 
     @property
     def _lost(self) -> str:
@@ -191,7 +206,7 @@ class Settings:
             raise OptionError(f"--max-drop {self.max_drop:g} must be percentage points from 0 to 100, such as --max-drop 0.5")
         if self.min_agreement is not None and not 1 < self.min_agreement <= 100:  # 0.99 is a share, typed by mistake
             raise OptionError(f"--min-agreement {self.min_agreement:g} must be a percentage, such as --min-agreement 99")
-        self._check_learning(limited or self.steering is not None)
+        self._check_learning(limited or (self.may_search and bool(self.accept)))
         if not 0 < self.time_budget <= _LONGEST:
             raise OptionError(f"--time-budget {self.time_budget:g} must be above 0, such as --time-budget 15m, and below 1e9 s")
 

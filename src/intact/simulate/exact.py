@@ -86,13 +86,13 @@ class IntegerProgram(Engine):
         return isinstance(t.format, (Affine, Float))
 
 
-def exposed(graph: Graph) -> Graph:
+def exposed(graph: Graph, unseen: frozenset[int] = frozenset()) -> Graph:
     """``graph`` with every activation as an output, named ``t<id>``: how the runtime shows what it computes on the way.
 
-    Those are left out that the runtime could not cut into samples.
+    Those are left out that the runtime could not cut into samples, and those that are ``unseen`` in a file.
     """
     lanes = Lanes(graph)
     activations = dict.fromkeys((*graph.inputs, *(i for op in graph.ops for i in op.outputs)))
     shown = {i: replace(graph[i], name=f"t{i}") for i in activations}
-    outputs = tuple(i for op in graph.ops for i in op.outputs if lanes.tells_samples_apart(graph[i]))
+    outputs = tuple(i for op in graph.ops for i in op.outputs if i not in unseen and lanes.tells_samples_apart(graph[i]))
     return replace(graph, tensors={**graph.tensors, **shown}, outputs=outputs, signatures=())

@@ -133,19 +133,18 @@ def _called(graph: Graph, op: Op, parts: Mapping[int, tuple[_Part, ...]]) -> _Ca
     else:
         held = next((parts[t.id] for t in (found.weight, found.bias) if t is not None and t.is_constant and parts[t.id]), ())
         paths = {part.path for part in held}
-        best = max(
-            own or held, key=lambda part: (part.computes(kind), part.is_one_of(_WEIGHTED), part.path in paths), default=None
-        )
+        some = (*own, *held)  # an output of the network may be called after what was fused alone
+        best = max(some, key=lambda part: (part.computes(kind), part.is_one_of(_WEIGHTED), part.path in paths), default=None)
     return None if best is None else _Called(best.name, re.sub(r"(_\d+)+$", "", best.words[0]))
 
 
 def _at_an_end(graph: Graph, op: Op, called: Mapping[int, _Called]) -> _Called | None:
     """What an op whose own name tells nothing has to do with: the output of the network that it makes, else what it reads."""
-    inputs = dict(zip(graph.inputs, graph.input_names, strict=True))
+    inputs = {i: t for i, t in zip(graph.inputs, graph.input_names, strict=True) if not _SAYS_NOTHING.fullmatch(t)}
     output = dict(zip(graph.outputs, graph.output_names, strict=True)).get(op.output, "")
     if output and not _SAYS_NOTHING.fullmatch(output):
         return _Called(output)
-    if weighted(graph, op) is not None or not (output or inputs.keys() & set(op.reads)):
+    if weighted(graph, op) is not None or not (output or set(graph.inputs).intersection(op.reads)):
         return None
     read = next((i for i in op.reads if not graph[i].is_constant), None)
     return None if read is None else called.get(read) or _Called(inputs.get(read, ""))

@@ -100,10 +100,11 @@ const IntactExplorer = (() => {
     const answer = (data, n) => answers[data.type](data, n);
 
     function ask() {
-      const now = choice(), estimated = !rows.get(state.id).held && !rows.get(state.id).own;
+      const now = choice();
       $("bits-shown").textContent = `${now.bits} bits`;
       $("percent-field").hidden = now.ranges !== "percentile";
-      $("channel-field").hidden = estimated || !now.perChannel || rows.get(state.id).axis === null;
+      $("granularity-field").hidden = rows.get(state.id).axis === null;
+      $("channel-field").hidden = !now.perChannel || rows.get(state.id).axis === null;
       give(inView, 0, state.id);
       state.ticket += 1;
       state.asked = performance.now();
@@ -127,7 +128,7 @@ const IntactExplorer = (() => {
       $("tensor").value = String(id);
       $("channel").value = "0";
       $("axis-field").hidden = !row.own;
-      const parts = [row.role, `of ${row.op}`, row.shape.join(" × "), row.dtype];
+      const parts = [row.op ? `${row.role} of ${row.op}` : row.role, row.shape.join(" × "), row.dtype];
       if (real(row.stored_sqnr) !== null) parts.push(`${number(real(row.stored_sqnr))} dB as the file stores it`);
       if (row.histogram) parts.push(`figures estimated from a histogram of ${row.histogram.counts.length} bins`);
       fill($("tensor-about"), make("b", row.name, { class: "ex-name", title: row.name, tabindex: 0 }), ` ${parts.filter(Boolean).join(", ")}`);
@@ -303,6 +304,7 @@ const IntactExplorer = (() => {
       }
       colored();
       fill($("graph"), graph.svg);
+      $("graph").scrollLeft = ($("graph").scrollWidth - $("graph").clientWidth) / 2;
       root.dataset.exGraphMs = String(performance.now() - started);
     }
 
@@ -313,7 +315,7 @@ const IntactExplorer = (() => {
       say("");
       if (file.size > 300e6) return say(`${file.name} is ${bytes(file.size)}; at most 300 MB can be read.`);
       const id = `own ${file.name}`, axis = Number($("axis").value);
-      const row = { id, name: file.name, role: "own tensor", op: "a file", shape: [], count: 0, axis, dtype: "float32", own: true, held: false };
+      const row = { id, name: file.name, role: "own tensor", op: "", shape: [], count: 0, axis, dtype: "float32", own: true, held: false };
       if (!rows.get(id)?.count) rows.set(id, row);
       if (![...$("tensor").options].some((option) => option.value === id)) $("tensor").append(make("option", file.name, { value: id }));
       const npy = await file.arrayBuffer();
@@ -349,7 +351,7 @@ const IntactExplorer = (() => {
       for (const [name, chart] of Object.entries(charts)) drawn(name, chart(state.figures));
     }).observe(root);
 
-    const first = about.tensors.find((row) => row.held && row.role === "weight") ?? about.tensors.find((row) => row.held || row.histogram);
+    const shown = about.tensors.filter((row) => row.held || row.histogram), first = shown.find((row) => row.role === "weight") ?? shown[0];
     if (first) open(first.id);
     else say("This model has no numbers to look at.");
     (async () => {

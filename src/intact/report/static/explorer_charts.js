@@ -43,12 +43,13 @@ const IntactCharts = (() => {
       const x = f.low + (k / 96) * (f.high - f.low), z = (x - f.mean) / f.deviation;
       return { x, y: (f.count * step * Math.exp(-z * z / 2)) / (f.deviation * Math.sqrt(2 * Math.PI)) };
     }) : [];
+    const top = 1.05 * Math.min(Math.max(most, ...fit.map(({ y }) => y)), 1.5 * most);
     return {
       draw: (width) => plot("Histogram of the numbers, with the levels of the grid and a Gaussian fit", width, {
-        x: { label: "value" }, y: { label: "numbers", domain: [0, most * 1.05] },
+        x: { label: "value" }, y: { label: "numbers", domain: [0, top] },
         marks: [
           area(stairs(bins, f.low, f.high)),
-          Plot.ruleX(f.levels, { stroke: BLUE, strokeOpacity: few ? 0.8 : 0.55, y1: 0, y2: few ? most * 1.05 : most * 0.07 }),
+          Plot.ruleX(f.levels, { stroke: BLUE, strokeOpacity: few ? 0.8 : 0.55, y1: 0, y2: few ? top : top * 0.07 }),
           Plot.line(fit, { x: "x", y: "y", stroke: ORANGE, strokeWidth: 1.5, clip: true }), Plot.ruleY([0]),
         ],
       }),
