@@ -18,7 +18,7 @@ from typing import Any, Final, final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from intact.report import explorer, page_run, page_study
+from intact.report import page_run, page_study
 from intact.report.numbers import interval, number
 from intact.wording import quantity, shown
 
@@ -28,8 +28,6 @@ _PLOT_STYLE: Final = "sha256-jSYQUrW7J0b3jPqhZP9C2Xh1PyJKHKXd4s0fpGGKrww="
 _SCRIPTS: Final = ("d3.min.js", "plot.min.js", "charts.js", "page.js")
 _TYPED: Final = re.compile(r"(--[a-z][a-z-]*(?: (?!gives|with|which|says|looks|or\b|and\b)(?:\"[^\"]*\"|[\w.*/-]*[\w*/]))?)")
 _PICTURE: Final = re.compile(r"data:image/(?:png|jpeg|webp);base64,[A-Za-z0-9+/=]*")
-#: Bytes of a page: where the explorer does not fit, it is left to intact explore.
-_LARGEST: Final = 2_000_000
 #: What JSON inside HTML must not have: what ends the element, and line ends that only JavaScript knows.
 _UNSAFE: Final[dict[str, str | int | None]] = {c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
@@ -58,30 +56,14 @@ def html_of(
     files: Sequence[Mapping[str, Any]] = (),
     sections: Sequence[Section] = (),
 ) -> str:
-    """The page of a run's or a study's document, which :func:`intact.report.checked.check` has let through.
+    """The page of a run's or a study's document, which :func:`intact.report.checked.parsed` has let through.
 
     ``details``: what a run's details.json holds; ``files``: name, bytes and SHA-256 of each file that is handed over.
     """
     if document["schema"].startswith("intact-study/"):
         return _rendered("page_study.html.j2", page_study.view(document), page_study.charts(document), sections)
     view, data = page_run.view(document, details, files), page_run.charts(document, details)
-    if details is not None and details["tensors"]:
-        explored = _rendered("page_run.html.j2", view, data, (_explorer(details), *sections))
-        if len(explored.encode()) <= _LARGEST:
-            return explored
     return _rendered("page_run.html.j2", view, data, sections)
-
-
-def _explorer(details: Mapping[str, Any]) -> Section:
-    """What fewer bits would do to each tensor, by its histogram."""
-    scripts = tuple(static(name) for name in explorer.SCRIPTS if name not in _SCRIPTS)
-    about = (
-        '<p>What a tensor would become with other bits and grids, by its histogram. <code class="typed">intact explore</code> '
-        "makes a page of its own that holds the weights themselves.</p>"
-    )
-    html = about + str(explorer.fragment(explorer.of_details(details)))
-    policy = ("script-src blob:", "worker-src blob:")
-    return Section("explorer", "Other formats", html, scripts, (static("explorer.css"),), policy=policy)
 
 
 def _rendered(template: str, view: Mapping[str, Any], data: Mapping[str, Any], sections: Sequence[Section]) -> str:

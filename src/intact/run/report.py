@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Final, final
 
 from intact import files, notebook
 from intact.errors import OptionError
@@ -15,6 +15,9 @@ from intact.report.record import compact, record
 from intact.run.documents import Documents, read
 from intact.run.result import Result
 from intact.run.study import Study
+
+#: Bytes of a page: where the explorer does not fit, it is left to intact explore.
+_LARGEST: Final = 2_000_000
 
 
 @final
@@ -41,9 +44,13 @@ def report(result: Result | Study | str | Path, out: str | Path | None = None) -
 
 
 def page_of(documents: Documents) -> str:
-    """The HTML of what a folder says."""
-    sections = () if documents.details is None else (explorer.section(documents.details),)
-    return html_of(documents.document, documents.details, documents.files, sections)
+    """The HTML of what a folder says, with the explorer of a run that kept details where there is room for it."""
+    document, details, held = documents.document, documents.details, documents.files
+    if details is not None:
+        made = html_of(document, details, held, (explorer.section(details),))
+        if len(made.encode()) <= _LARGEST:
+            return made
+    return html_of(document, details, held)
 
 
 def documents_of(result: Any) -> Documents:
