@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,17 +61,24 @@ class Made:
     target: Target
 
 
-def details(made: Made, progress: Progress) -> tuple[dict[str, Any], tuple[Finding, ...]]:
-    """The document, in which infinite and undefined numbers are still floats; and what could not be had."""
+def details(
+    made: Made, progress: Progress, alone: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    """The document, in which infinite and undefined numbers are still floats; and what could not be had.
+
+    ``alone`` is around what is timed.
+    """
     few = made.report.spread(_TRACED)
     counterparts = counterparts_by_id(made.integer, made.network.exact)
     traced, said = _traced(counterparts, few, made.target, progress)
     rows = {row.output: row for row in traced.rows}
     live = _live(made.integer)
+    with alone():
+        times = _times(made)
     document = {
         "schema": SCHEMA,
         "model_sha256": files.sha256(made.written),
-        "ops": list(_ops(made, counterparts, rows, live, progress)),
+        "ops": list(_ops(made, counterparts, rows, live, times, progress)),
         "tensors": [*_activations(traced), *_constants(made)],
         "memory": {
             "live": live.tolist(),
@@ -101,15 +109,25 @@ def _traced(counterparts: Counterparts, few: Samples, target: Target, progress: 
         return Traced(counterparts, {}), (Finding("ops not compared", why),)
 
 
-def _ops(
-    made: Made, counterparts: Counterparts, rows: Mapping[int, Fidelity], live: np.ndarray, progress: Progress
+def _times(made: Made) -> dict[str, float]:
+    """What each op takes alone, in ms, by its first output; nothing where there are too many."""
+    graph = made.integer
+    return alone_ms({str(op.output): (graph, op) for op in graph.ops}, made.target.kernels) if len(graph.ops) <= _TIMED else {}
+
+
+def _ops(  # noqa: PLR0913, PLR0917  # what a row is made of
+    made: Made,
+    counterparts: Counterparts,
+    rows: Mapping[int, Fidelity],
+    live: np.ndarray,
+    times: Mapping[str, float],
+    progress: Progress,
 ) -> Iterator[dict[str, Any]]:
     graph, until = made.integer, time.monotonic() + _SECONDS
     few = made.report.spread(_TRIED)
     found = sensitivities(made.network, few, progress=progress, out_of_time=lambda: time.monotonic() > until)
     noise = {one.output: one for one in found}
     costs, held = cost.costs(graph), set[int]()
-    times = alone_ms({str(op.output): (graph, op) for op in graph.ops}, made.target.kernels) if len(graph.ops) <= _TIMED else {}
     for op, priced, alive in zip(graph.ops, costs, live.tolist(), strict=True):
         row, alone = rows.get(op.output), noise.get(op.output)
         constants = [i for i in dict.fromkeys(op.reads) if graph[i].is_constant and i not in held]

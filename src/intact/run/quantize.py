@@ -365,7 +365,7 @@ class Job:
             alone=self.work.alone,
         )
         made = Made(network, integer, written, outputs, figures.times_ms, parts.report, target)
-        under, said = details_of(made, self.work.progress) if details else ({}, ())
+        under, said = details_of(made, self.work.progress, self.work.alone) if details else ({}, ())
         return _Measured(figures.readings, (*figures.findings, *said), tasks, outputs.fidelities, under)
 
     def _given_bytes(self) -> int | None:
