@@ -54,7 +54,7 @@ WINGS = {
 }  # fmt: skip
 LINES = 430  # in a module: a few screens
 WORDS = 2_600  # names, operators and literals in a module: what there is to understand, however it is laid out
-BUDGET = 190_000  # words in all of src; raise it on purpose, or delete something
+BUDGET = 220_000  # words in all of src; raise it on purpose, or delete something
 
 MODULES = {
     ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix("__init__").removesuffix("."): path
@@ -257,4 +257,6 @@ def test_what_a_bench_has_another_interpreter_run_knows_its_names(path):
         bound = {alias.asname or alias.name for node in ast.walk(tree) for alias in getattr(node, "names", ())}
         names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
         bound |= {node.id for node in names if not isinstance(node.ctx, ast.Load)} | set(dir(builtins))
+        bound |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+        bound |= {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
         assert {node.id for node in names} <= bound

@@ -15,6 +15,8 @@ from nets import images, mobile
 
 import intact
 from intact.cli import app as cli
+from intact.report import figures
+from intact.report.record import record
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -46,7 +48,7 @@ def commands():
 @pytest.fixture(scope="module")
 def options(commands):
     """The options of each command, by its name."""
-    return {name: {o for p in command.params for o in p.opts} | {"--help"} for name, command in commands.items()}
+    return {name: {o for p in command.params for o in (*p.opts, *p.secondary_opts)} | {"--help"} for name, command in commands.items()}
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -122,14 +124,23 @@ def test_python_runs(page, folder, monkeypatch):
     for code in blocks("python", PAGES[page]):
         exec(compile(code, page, "exec"), known)
     if page == "README.md":
-        printed = set(re.findall(r"^(float|quantized|difference)  +(\S.*?)  ", "\n".join(blocks("text", README)), re.MULTILINE))
-        assert ("difference", "speed-up") in printed
-        assert printed <= {(reading.of, reading.measurement.name) for reading in known["result"].readings}
+        table = blocks("text", README)[0].split("change\n")[1].split("\n\n")[0]
+        printed = [re.split(r"  +", row)[0] for row in table.splitlines()]
+        assert printed == ["accuracy", "drop", "size", "latency", "peak memory"]
+        assert {row.name for row in figures.five(record(known["result"]))} >= set(printed) - {"accuracy", "drop"}
         assert intact.read_tflite(folder / "model.tflite").ops
 
 
 def test_pages_with_python_are_known():
-    assert RUN == ["README.md", "docs/recurrent.md", "docs/remedies.md", "docs/result.md"]
+    assert RUN == [
+        "README.md",
+        "docs/explorer.md",
+        "docs/recurrent.md",
+        "docs/remedies.md",
+        "docs/report.md",
+        "docs/result.md",
+        "docs/study.md",
+    ]
 
 
 def test_python_names_exist():
