@@ -72,6 +72,12 @@ def test_what_is_lost_says_which_way(low, value, high, said, interval):
     assert (figures.value_of(loss), figures.interval_of(loss)) == (said, interval)
 
 
+def test_an_interval_has_its_unit_once():
+    loss = row("cross entropy increase", -0.000105, "nats", -0.000778, 0.000568, of="difference")
+    assert figures.value_of(loss) == "0.000105 nats better"
+    assert figures.interval_of(loss) == "0.000778 better to 0.000568 worse"
+
+
 def test_ratios_say_which_way():
     assert figures.value_of(row("speed-up", 1.892, "x", of="difference")) == "1.89x faster"
     assert figures.value_of(row("speed-up", 0.5, "x", of="difference")) == "2.00x slower"

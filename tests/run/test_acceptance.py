@@ -257,7 +257,8 @@ def test_no_row_wraps_in_80_columns(ran):
     sentences = [figures.sentence(record), *(c["why"] for c in record["criteria"]), *(f["message"] for f in record["findings"])]
     rows = [line for line in done.stdout.splitlines() if not any(said in line for said in sentences)]
     assert max(len(row.rstrip()) for row in rows if "result.md is the account" not in row) <= 80
-    assert [row for row in rows if re.match(r" {20,}\S", row) and "float" not in row] == []  # the rest of a row above
+    rest = [row for row in rows if re.match(r" {20,}\S", row) and "float" not in row]  # of a row above
+    assert [row for row in rest if not re.fullmatch(r" +\(\S.* (to|worse|better) .*\) *", row)] == []  # but whole intervals
     assert "\x1b" not in done.stdout
 
 

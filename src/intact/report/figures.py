@@ -113,7 +113,7 @@ def change(loss: float, unit: str) -> str:
 
 def _bare(value: float, unit: str) -> str:
     """Without its unit, where the value beside it has it."""
-    return quantity(value, unit).removesuffix(" points")
+    return quantity(value, unit).removesuffix(" points").removesuffix(f" {unit}")
 
 
 def _times(ratio: float, more: str, less: str) -> str:

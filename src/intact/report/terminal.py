@@ -28,6 +28,8 @@ _WIDE: Final = 150
 _ANY: Final = 1 << 14
 #: Columns that a row of a criterion takes besides its texts.
 _BESIDE: Final = 16
+#: Columns before and between a figure's name and its value.
+_INDENT: Final = 4
 _COLOURS: Final = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 
 
@@ -133,14 +135,18 @@ class Output:
         groups: dict[str, list[Row]] = {}
         for reading in readings:
             groups.setdefault(reading.of, []).append(reading.to_json())
+        names = max((len(row["name"]) for rows in groups.values() for row in rows), default=0)
         table = _table("figure", "value (95 % interval)")
         for of, rows in groups.items():
             table.add_row(Text(shown(of), style="bold"), "")
             for row in rows:
-                interval = figures.interval_of(row)
-                table.add_row(
-                    f"  {row['name']}", f"{figures.value_of(row)} ({interval})" if interval else figures.value_of(row)
-                )
+                value, interval = figures.value_of(row), figures.interval_of(row)
+                together = f"{value} ({interval})" if interval else value
+                if not interval or names + len(together) + _INDENT <= self.console.width:
+                    table.add_row(f"  {row['name']}", together)
+                else:  # a row of its own is read more easily than one that wraps
+                    table.add_row(f"  {row['name']}", value)
+                    table.add_row("", f"({interval})")
         self.console.print(table)
 
     def wide(self, table: Table) -> None:
