@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
 
-from intact import scratch
+from intact import reading, scratch
 from intact.errors import OptionError, located
 from intact.formats import recognize, tflite
 from intact.formats.load import to_float_tflite
@@ -20,9 +20,12 @@ from intact.measure.size import size
 from intact.measure.split import split
 from intact.network.graph import Dim, Graph
 from intact.planning.plan import describe
-from intact.run import documents
+from intact.report import checked
 from intact.runtime.scripts.keras_export import InputShape
 
+#: Which details.json is read, of at most so many bytes. Not by ``run.documents``, which brings what makes pages.
+_SCHEMA: Final = "intact-details/1"
+_LARGEST: Final = 64 << 20
 #: ``CONV_2D 'stem' #2``: how messages name an op.
 _LABEL: Final = re.compile(r"[^ ]+ (?P<quote>['\"])(?P<name>.{1,250})(?P=quote)( #\d+)?", re.DOTALL)
 
@@ -122,10 +125,12 @@ def contents(source: Path, input_shape: InputShape | None = None) -> Contents:
 def _as_its_run_calls_it(source: Path, data: bytes, graph: Graph) -> Graph:
     """``graph`` with the names of the user's network, where a run left details.json beside the file that it wrote."""
     try:
-        details = documents.read(source.parent).details
-    except OptionError:  # any other folder
+        details = checked.parsed(
+            reading.content(source.with_name("details.json"), OptionError, _LARGEST), _SCHEMA, checked.DETAILS
+        )
+    except OptionError:  # there is none, or it is none
         return graph
-    if details is None or details.get("model_sha256") != hashlib.sha256(data).hexdigest():
+    if details.get("model_sha256") != hashlib.sha256(data).hexdigest():
         return graph
     rows = details["ops"]
     if [row.get("kind") for row in rows] != [op.kind.name for op in graph.ops]:

@@ -24,6 +24,7 @@ from intact.measure import cost
 from intact.measure.memory import peak
 from intact.measure.metrics import bound
 from intact.measure.size import size
+from intact.measure.split import split
 from intact.network.arena import activation_memory
 from intact.network.graph import Graph
 from intact.network.verify import verify
@@ -389,6 +390,9 @@ def take(path: Path) -> None:
     for name, i in (*zip(graph.input_names, graph.inputs, strict=True), *zip(graph.output_names, graph.outputs, strict=True)):
         f"{name!r} {list(graph[i].shape)} {describe(graph[i].format)}"
     cost.costs(graph)
+    for op in graph.ops:
+        graph.called(op)
+    assert sum(split(path.read_bytes()).values()) == path.stat().st_size
     for figure in (size(graph, path.stat().st_size), cost.parameters(graph), cost.macs(graph), peak(graph)):
         f"{figure}"
     verify(graph)

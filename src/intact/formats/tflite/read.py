@@ -71,7 +71,7 @@ def _parse(data: bytes, kernels: bool) -> Graph:
     try:
         flatbuffer.check(data)
         graph = opaque.with_kernels(_read(data), lambda alone: write(alone, kernels=False))
-        return named(verify(open_batch(well_formed(graph)), kernels=kernels))
+        return verify(open_batch(named(well_formed(graph))), kernels=kernels)
     except IntactError:
         raise
     except MemoryError as error:
