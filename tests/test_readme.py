@@ -48,7 +48,10 @@ def commands():
 @pytest.fixture(scope="module")
 def options(commands):
     """The options of each command, by its name."""
-    return {name: {o for p in command.params for o in (*p.opts, *p.secondary_opts)} | {"--help"} for name, command in commands.items()}
+    return {
+        name: {o for p in command.params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
+        for name, command in commands.items()
+    }
 
 
 @pytest.mark.parametrize("line", COMMANDS)
