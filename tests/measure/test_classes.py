@@ -82,3 +82,14 @@ def test_who_is_lost_comes_first_then_who_is_won():
     assert found.changed.tolist() == [2, 1, 0]  # right to wrong, wrong to right, wrong to wrong
     assert ByClass(found.exact, found.made, None, 3).changed.tolist() == [0, 1, 2]
     assert ByClass(found.exact, found.made, None, 3).to_json(()) is None
+
+
+@pytest.mark.parametrize(("gone", "told"), [(8, True), (7, False)])
+def test_a_class_that_surely_lost_is_told_and_one_that_may_have_is_not(gone, told):
+    labels = np.repeat(np.arange(10), 40)
+    made = labels.copy()
+    made[120 : 120 + gone] = 9  # of class 3
+    found = ByClass(labels, made, labels, 10).lost
+    assert found == ({3: (40, 40, 40 - gone)} if told else {})
+    assert not ByClass(made, labels, labels, 10).lost  # gained
+    assert not ByClass(labels, made, None, 10).lost

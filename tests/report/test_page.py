@@ -146,8 +146,9 @@ def test_tables_sort_by_number_with_what_is_empty_last(browser, pages):
 def test_a_long_table_unfolds(browser, pages):
     with browser.open(pages["run"]) as (page, _):
         rows = page.locator("#ops tbody tr:visible")
-        assert rows.count() == 15
         button = page.locator("#ops button.unfold")
+        button.wait_for(state="attached")  # it comes with the script, after the first paint
+        assert rows.count() == 15
         assert button.get_attribute("aria-expanded") == "false"
         button.click()
         assert rows.count() == len(details()["ops"])
@@ -252,14 +253,6 @@ def test_a_model_that_is_not_the_measured_one_is_told():
     assert "model.tflite is not the file that was measured" in html_of(result(), None, files)
     files[0]["sha256"] = result()["model"]["sha256"]
     assert "is not the file that was measured" not in html_of(result(), None, files)
-
-
-def test_a_class_that_broke_is_told_and_one_that_may_have_not():
-    more = details()
-    more["classes"]["quantized"][2] = 20  # of 41 of 50
-    page = html_of(result(), more)
-    assert "class bird lost: 41 of 50 were right, 20 are now" in page
-    assert "class cat lost" not in page  # 33 and 24 of 50
 
 
 def test_a_thousand_classes_are_no_heat_map():

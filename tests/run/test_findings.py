@@ -8,6 +8,8 @@ import pytest
 from drafts import draft, normal
 
 import intact
+from intact.data.preprocessing import Preprocessing
+from intact.data.samples import Samples
 from intact.measure import figures
 from intact.measure.figures import Reading
 from intact.measure.levels import levels
@@ -257,3 +259,14 @@ def test_with_a_metric_and_a_limit_it_is_said_too():
     assert result.verdict.status == "pass"
     assert any(f.kind == "few levels" for f in result.findings)
     assert "--keep-float" in advice(result)
+
+
+def test_a_class_that_is_lost_is_told_by_its_name():
+    labels = np.repeat(np.arange(4), 30)
+    exact = np.eye(4, dtype=np.float32)[labels]
+    made = exact.copy()
+    made[30:60] = np.eye(4, dtype=np.float32)[0]
+    report = Samples(None, (), Preprocessing(), np.arange(120), labels, class_names=("ant", "bee", "cat", "dog"))
+    outputs = look({"y": exact}, {"y": made}, {"y": Task("classes", "")})
+    (found,) = findings.lost_classes(outputs, report)
+    assert (found.kind, found.message) == ("class lost", "bee lost: 30 of 30 samples were right in float, 0 are now")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 import numpy as np
+from scipy.stats import binomtest
 
 from intact.annotations import Bools, Floats, Ints, Numbers
 from intact.data import Samples
@@ -18,6 +19,8 @@ from intact.measure.measurement import Measurement
 _FIVE: Final = 5
 #: Classes of which a table of who was taken for whom is kept: of more it is larger than the network.
 _TABLE: Final = 200
+#: How seldom a class may seem lost that is not, over all classes: the usual one in twenty.
+_BY_CHANCE: Final = 0.05
 
 
 def among_the_best(scores: Numbers[np.ndarray, "n c"], labels: Ints[np.ndarray, "n"], count: int) -> Bools[np.ndarray, "n"]:
@@ -109,6 +112,24 @@ class ByClass:
             return at
         lost, won = (said[at] == self.labels[at] for said in (self.exact, self.made))
         return np.asarray(at[np.argsort(np.where(lost, 0, np.where(won, 1, 2)), kind="stable")])
+
+    @property
+    def lost(self) -> dict[int, tuple[int, int, int]]:
+        """Classes that surely lost: how many samples, how many the float network has right, and how many the other.
+
+        McNemar's exact test, one-sided, of the samples that only one of both has right, for all classes together (Bonferroni).
+        Worked: of ten classes, 8 lost and none gained are told (p 0.004, times 10 classes 0.04); 7 are not.
+        """
+        if self.labels is None:
+            return {}
+        found: dict[int, tuple[int, int, int]] = {}
+        right = [said == self.labels for said in (self.exact, self.made)]
+        for c in np.unique(self.labels).tolist():
+            exact, made = (hits[self.labels == c] for hits in right)
+            gone, gained = int((exact & ~made).sum()), int((made & ~exact).sum())
+            if gone > gained and binomtest(gone, gone + gained, 0.5, "greater").pvalue * self.count < _BY_CHANCE:
+                found[c] = len(exact), int(exact.sum()), int(made.sum())
+        return found
 
     def to_json(self, names: tuple[str, ...]) -> dict[str, Any] | None:
         """Right ones by class, and who was taken for whom (rows: what it is; columns: what was said); None without labels."""

@@ -21,6 +21,7 @@ LIMITING: Final[Mapping[str, str]] = MappingProxyType(
         "few levels": "not for uses that need more than so many different values",
         "low fidelity": "not for uses that need this output to follow the float network's",
         "low channel": "not for uses that need this channel to follow the float network's",
+        "class lost": "not for uses where this class counts",
         "great-loss": "not where the float network's accuracy is needed",
         "contradiction": "not until labels and preprocessing are right: figures of accuracy mean nothing before",
         "constant in float": "not until the samples are right: nothing can be told of this output",

@@ -24,7 +24,8 @@ _QUESTIONS: Final = (
         "Is an output damaged?",
         "A network may keep its class and lose its numbers.",
         frozenset(
-            {"low fidelity", "low channel", "few levels", "constant output", "constant channel", "not finite", "great-loss"}
+            {"low fidelity", "low channel", "few levels", "constant output", "constant channel", "not finite", "great-loss",
+             "class lost"}
         ),
     ),
     ("What would mend it?", "Each was tried in simulation, as it would be typed.", frozenset({"what helps"})),

@@ -34,7 +34,7 @@ def view(document: Mapping[str, Any], details: Mapping[str, Any] | None, files: 
     return {
         "title": f"{document['source']['name']} as {document['settings']['scheme']} for {document['settings']['target']}",
         "sentence": figures.sentence(document),
-        "acceptance": page_acceptance.view(document, details, files),
+        "acceptance": page_acceptance.view(document, files),
         "five": figures.five(document),
         "criteria": figures.criteria(document),
         "worst": [

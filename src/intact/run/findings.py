@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Final
 
-from intact.data import Finding, Parts
+import numpy as np
+
+from intact.data import Finding, Parts, Samples
 from intact.measure.accuracy import Verdict
+from intact.measure.classes import by_class
 from intact.measure.cost import in_float
 from intact.measure.figures import Reading
-from intact.measure.outputs import Channel, OutputFidelity
+from intact.measure.outputs import Channel, OutputFidelity, Outputs
 from intact.measure.task import maker
 from intact.network.graph import Graph
 from intact.planning.integer_ops import kept_float
@@ -121,6 +124,20 @@ def great_loss(readings: tuple[Reading, ...], settings: Settings) -> tuple[Findi
     how = "--max-drop 1" if lost is not None else "--min-agreement 99"
     said = f"{what}: {how} searches for a network that keeps them, and intact diagnose says which ops cost them"
     return (Finding("great-loss", said),)
+
+
+def lost_classes(outputs: Outputs, report: Samples) -> tuple[Finding, ...]:
+    """Classes that surely lost, which the accuracy over all of them hides."""
+    name, exact = next(iter(outputs.exact.items()))
+    made = outputs.made[name]
+    finite = all(np.isfinite(y).all() for y in (exact, made))
+    if len(outputs.exact) > 1 or not outputs.tasks[name].are_classes or not finite:
+        return ()
+    found = []
+    for c, (n, before, after) in by_class(exact, made, report).lost.items():
+        called = report.class_names[c] if c < len(report.class_names) else f"class {c}"
+        found.append(f"{called} lost: {before:,} of {n:,} samples were right in float, {after:,} are now")
+    return tuple(Finding("class lost", sentence) for sentence in found)
 
 
 def float_islands(graph: Graph, settings: Settings) -> tuple[Finding, ...]:

@@ -366,7 +366,13 @@ class Job:
         )
         made = Made(network, integer, written, outputs, figures.times_ms, parts.report, target)
         under, said = details_of(made, self.work.progress, self.work.alone) if details else ({}, ())
-        return _Measured(figures.readings, (*figures.findings, *said), tasks, outputs.fidelities, under)
+        return _Measured(
+            figures.readings,
+            (*figures.findings, *said, *findings.lost_classes(outputs, parts.report)),
+            tasks,
+            outputs.fidelities,
+            under,
+        )
 
     def _given_bytes(self) -> int | None:
         """What the files that the user gave take, if they are there still."""
