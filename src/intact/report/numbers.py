@@ -1,4 +1,4 @@
-"""How reports write a number: four digits, or all of a large whole one."""
+"""How reports write a number: four digits, or all before the point of a large one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 
 
 def number(value: float | str) -> str:
-    """``0.4857 -> 0.4857``, ``28208.0 -> 28,208``, infinity (a string in JSON) ``-> infinite``."""
+    """``0.4857 -> 0.4857``, ``28208.3 -> 28,208``, infinity (a string in JSON) ``-> infinite``."""
     x = float(value)
     if math.isinf(x):
         return "infinite" if x > 0 else "-infinite"
-    return f"{int(x):,}" if x.is_integer() and abs(x) >= 100 else f"{x:.4g}"
+    return f"{x:,.0f}" if (x.is_integer() and abs(x) >= 100) or abs(x) >= 10_000 else f"{x:.4g}"
 
 
 def interval(low: float | str | None, high: float | str | None) -> str:

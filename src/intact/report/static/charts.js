@@ -21,8 +21,12 @@ const charts = (() => {
     // names of points that lie on one another stand beside one another
     const apart = (c) => `${Math.round((c[key] / d3.max(points, (p) => p[key])) * 40)} ${Math.round((c.value / (d3.max(points, (p) => Math.abs(p.value)) || 1)) * 20)}`;
     const together = d3.groups(points, apart).map(([, held]) => ({ ...held[0], taken: held.some((c) => c.taken), name: held.map((c) => c.name).join(", ") }));
-    const text = (side) => Plot.text(together.filter((c) => (c[key] > middle) === (side === "end")), {
-      x: key, y: "value", text: (c) => cut(c.name, Math.round(width / 14)), textAnchor: side, dx: side === "end" ? -9 : 9, dy: -9, fontWeight: (c) => (c.taken ? 700 : 400), fill: "currentColor", stroke: "var(--paper)", strokeWidth: 3,
+    // and those of neighbours above and below each other
+    const names = d3.sort(together, (c) => c[key]).map((c, n) => {
+      const side = c[key] > middle ? "end" : "start";
+      return Plot.text([c], {
+        x: key, y: "value", text: (c) => cut(c.name, Math.round(width / 14)), textAnchor: side, dx: side === "end" ? -9 : 9, dy: [-10, 16, -26][n % 3], fontWeight: c.taken ? 700 : 400, fill: "currentColor", stroke: "var(--paper)", strokeWidth: 3,
+      });
     });
     return Plot.plot(base(width, `${points[0].figure} against ${label}`, {
       height: 280, inset: 14, marginLeft: 48, grid: true,
@@ -34,7 +38,7 @@ const charts = (() => {
           x: key, y: "value", r: 5, fill: (c) => (c.front ? INTEGER : "var(--paper)"), stroke: INTEGER, strokeWidth: 1.5, symbol: (c) => (c.taken ? "star" : "circle"),
           title: (c) => `${c.name}\n${number(c.value)} ${c.unit}${isNumber(c.low) ? ` (${number(c.low)} to ${number(c.high)})` : ""}\n${number(c.bytes)} bytes, ${number(c.ms)} ms`, tip: true,
         }),
-        text("start"), text("end"),
+        ...names,
       ],
       color: { type: "identity" }, symbol: { type: "identity" },
     }));
