@@ -1,5 +1,6 @@
 """What strangers wrote, as it is shown; and objects, as they print."""
 
+import sys
 import unicodedata
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -18,7 +19,7 @@ from intact.planning.quantized import Quantized
 from intact.run.result import Result
 from intact.run.settings import Settings
 from intact.search.candidate import Candidate
-from intact.wording import LONGEST, brief, shown
+from intact.wording import LONGEST, brief, shown, three
 
 
 @pytest.mark.parametrize(
@@ -117,3 +118,8 @@ def test_samples_print_in_a_few_lines():
     samples = given.bind(input_specs(mobile()), 4)
     assert "labels=int64[2000]" in repr(samples)
     assert len(repr(samples)) < 1500
+
+
+def test_the_largest_number_is_said_though_it_rounds_to_more():
+    assert three(sys.float_info.max) == "1.8e+308"
+    assert three(-sys.float_info.max) == "-1.8e+308"

@@ -59,7 +59,10 @@ def three(value: float) -> str:
     """A number in three digits that matter, without an exponent: ``112.46 -> 112``, ``1.8 -> 1.80``, ``0.0754 -> 0.0754``."""
     if value == 0:
         return "0"
-    digits = 2 - math.floor(math.log10(abs(float(f"{value:.3g}"))))
+    rounded = float(f"{value:.3g}")
+    if not math.isfinite(rounded):
+        return f"{value:.3g}"
+    digits = 2 - math.floor(math.log10(abs(rounded)))
     return f"{value:,.{max(digits, 0)}f}" if digits < 9 else f"{value:.3g}"
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from run_documents import details, older, result, study
 
 from intact.errors import IntactError, OptionError
-from intact.report import checked
+from intact.report import brief, checked, spreadsheet
 from intact.report.page import html_of
 
 SHAPES = {"intact-result/1": checked.RESULT, "intact-details/1": checked.DETAILS, "intact-study/1": checked.STUDY}
@@ -21,10 +21,53 @@ def parsed(document, schema="intact-result/1"):
 
 
 def test_what_intact_writes_passes():
-    assert parsed(result()) == result()
-    assert parsed(older()) == older()
-    assert parsed(details(), "intact-details/1") == details()
-    assert parsed(study(), "intact-study/1") == study()
+    assert without_nulls(parsed(result())) == without_nulls(result())
+    assert without_nulls(parsed(older())) == without_nulls(older())
+    assert without_nulls(parsed(details(), "intact-details/1")) == without_nulls(details())
+    assert without_nulls(parsed(study(), "intact-study/1")) == without_nulls(study())
+
+
+def without_nulls(value):
+    if isinstance(value, dict):
+        return {name: without_nulls(each) for name, each in value.items() if each is not None}
+    return [without_nulls(each) for each in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("schema", SHAPES)
+def test_what_may_be_absent_is_null_and_every_report_is_made_without_it(schema):
+    """Every key that may be absent, one at a time and all at once."""
+    which = list(SHAPES).index(schema)
+    spare = [path for n, path in PLACES if n == which and may_be_absent(SHAPES[schema], path)]
+    assert len(spare) > 3
+    for gone in (*([path] for path in spare), sorted(spare, key=len, reverse=True)):
+        documents = [result(), copy.deepcopy(_DETAILS), study()]
+        for path in gone:
+            inner = documents[which]
+            for step in path[:-1]:
+                inner = inner[step]
+            del inner[path[-1]]
+        a, b, c = (parsed(d, s) for d, s in zip(documents, SHAPES, strict=True))
+        for document, beside in ((c, None),) if which == 2 else ((a, b),):
+            assert html_of(document, beside)
+            assert brief.to_html(document, beside)
+            assert brief.to_markdown(document, beside)
+            assert spreadsheet.to_csv(document)
+
+
+def may_be_absent(shape, path):
+    for step in path[:-1]:
+        if not isinstance(shape, (list, dict)):
+            return False
+        shape = shape[0] if isinstance(step, int) else shape.get(step, shape.get(f"{step}?", shape.get("*")))
+    return isinstance(shape, dict) and f"{path[-1]}?" in shape
+
+
+@pytest.mark.parametrize("value", [b"1e999", b"-1e999", b"9" * 400])
+def test_a_number_that_no_float_holds_is_refused(value):
+    data = json.dumps(result()).encode().replace(b'"value": 85.0', b'"value": ' + value)
+    assert value in data
+    with pytest.raises(OptionError, match=r"measurements\[0\].value is a (int|float) where a number belongs"):
+        parsed(data)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +145,9 @@ PLACES = [(which, path) for which, d in enumerate((result(), details(), study())
 @settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from(PLACES),
-    st.sampled_from(["x", "", "inf", "nan", -1, 0, 1.5, 10**30, True, [], {}, [[]], {"a": 1}, "<b>", ["x"], [1]]),
+    st.sampled_from(
+        ["x", "", "inf", "nan", -1, 0, 1.5, 10**30, 10**400, 1e308, True, [], {}, [[]], {"a": 1}, "<b>", ["x"], [1]]
+    ),
 )
 def test_whatever_stands_anywhere_is_refused_or_shown(place, value):
     which, path = place

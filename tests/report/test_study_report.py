@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from intact.report.study import files_of, to_csv, to_markdown, to_table
-from intact.report.study_columns import COLUMNS, Column
+from intact.report.study_columns import COLUMNS, Column, how_taken
 from intact.report.study_rows import study_document
 
 MACHINE = {
@@ -246,3 +246,21 @@ def test_an_undefined_figure_is_an_empty_cell():
     row = {"figures": {"latency": {"value": "nan", "std": None, "low": None, "high": None}}}
     assert Column("latency", "ms").cell(row) == ""
     assert Column("latency", "ms").spread(row) == ""
+
+
+def test_how_a_figure_was_taken_is_told_for_each_way_with_the_rows_that_it_holds_for():
+    rows = [
+        {"name": name, "figures": {"SQNR": {"how": "power"}, "latency": {"how": how}}}
+        for name, how in (("a", "XNNPACK"), ("b", "XNNPACK"), ("c", "reference kernels"))
+    ]
+    assert how_taken(rows) == [("SQNR", "power"), ("latency (a, b)", "XNNPACK"), ("latency (c)", "reference kernels")]
+
+
+def test_what_is_taken_for_a_second_target_is_marked_too():
+    accepted = [{"criterion": "drop <= 2", "status": "pass", "why": "within", "figure": "accuracy drop"}]
+    two = document(cell("int8", criteria=accepted), cell("int8", target="mcu", criteria=accepted), accept=("drop <= 2",))
+    assert [d["taken"] for d in two["decision"]["targets"].values()] == ["net int8 cpu", "net int8 mcu"]
+    assert sum(line.strip().startswith("* ") for line in shown(two)) == 2
+    text = to_markdown(two)
+    assert "| **net int8 cpu**" in text
+    assert "| **net int8 mcu**" in text

@@ -30,6 +30,8 @@ _LONG: Final = 400
 _SHOWN: Final = 80
 #: A limit on a share at or below which it was meant as a part of 1.
 _PART: Final = 1.0
+#: The most that a share is, in per cent.
+_WHOLE: Final = 100.0
 
 
 @final
@@ -242,6 +244,10 @@ def _limited(figure: Figure, of: Of, called: str, sign: str, number: float, unit
     if figure.unit in {"bytes", "ms"} and not unit and number:
         raise OptionError(f"{_short(said)}: {number:g} of what; type a unit: {_SUCH_AS[figure.unit]}")
     limit = number * scales[unit.casefold()] if unit else number
+    if not math.isfinite(limit):
+        raise OptionError(f"{_short(said)} has a limit that no number reaches; type one that does")
+    if figure.unit == "%" and sign in {">=", ">"} and (limit > _WHOLE or (sign == ">" and limit == _WHOLE)):
+        raise OptionError(f"{_short(said)}: {called} is 100 % at most; type a limit that it can have")
     return Criterion(written, called, of, sign, limit, figure.unit, figure.group, unit, figure.each and called == figure.name)  # type: ignore[arg-type]  # a sign of the table
 
 

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn, TypeAlias
 
 from intact.errors import OptionError
 
 #: What a document must look like: a kind by its word, a list of one shape, or a mapping. In a mapping a name that ends in "?"
-#: may be absent or null, and "*" stands for whatever else is there.
+#: may be absent or null, and is null once parsed; "*" stands for whatever else is there.
 Shape: TypeAlias = "str | list[Shape] | dict[str, Shape]"
 
 _INFINITE: Final = frozenset({"inf", "-inf", "nan"})
+
+
+def _is_finite(x: object) -> bool:
+    """Whether ``x`` is a number that float64 holds: JSON may say 1e999, or write out 400 digits."""
+    if isinstance(x, int) and not isinstance(x, bool):
+        return abs(x) < 1 << 1023
+    return isinstance(x, float) and math.isfinite(x)
+
+
 _KINDS: Final[Mapping[str, Any]] = {
     "text": lambda x: isinstance(x, str),
-    "number": lambda x: x in _INFINITE if isinstance(x, str) else isinstance(x, (int, float)) and not isinstance(x, bool),
+    "number": lambda x: x in _INFINITE if isinstance(x, str) else _is_finite(x),
     "count": lambda x: isinstance(x, int) and not isinstance(x, bool) and 0 <= x < 1 << 53,
     "anything": lambda _: True,
 }  # fmt: skip
@@ -77,20 +87,23 @@ DETAILS: Final[Shape] = {
          "quantized_score?": "number", "thumbnail?": "text"}]},
     "sizes?": {"*": "count"},
 }  # fmt: skip
-_FIGURE: Final[dict[str, Shape]] = {**_INTERVAL, "std?": "number", "n": "count"}
+_FIGURE: Final[dict[str, Shape]] = {**_INTERVAL, "mean?": "number", "std?": "number", "n": "count"}
 _DECISION: Final[dict[str, Shape]] = {"taken?": "text", "why": "text", "others": [{"name": "text", "why": "text"}]}
 STUDY: Final[Shape] = {
     "schema": "text",
     "models": ["text"],
+    "accept?": ["text"],
     "machine": _MACHINE,
     "cells": [{"name": "text", "status": "text"}],
     "rows": [
         {"name": "text", "model": "text", "scheme": "text", "target": "text", "status": "text", "why?": "text",
+         "weights?": "text", "remedies?": "text", "calibration_samples?": "count",
          "figures": {"*": _FIGURE}, "criteria": [_CRITERION]}
     ],
     "front": ["text"],
     "decision": {**_DECISION, "targets?": {"*": _DECISION}},
-    "references": [{"*": "anything"}],
+    "references": [{"source": "text", "method": "text", "data_set?": "text", "drop?": "number", "size?": "number",
+                    "note?": "text"}],
 }  # fmt: skip
 
 
@@ -134,18 +147,25 @@ def _check(value: Any, shape: Shape, where: str) -> None:
             _fail(where, value, "list")
         for n, each in enumerate(value):
             _check(each, shape[0], f"{where}[{n}]")
+    elif isinstance(value, dict):
+        _check_keys(value, shape, where)
     else:
-        if not isinstance(value, dict):
-            _fail(where, value, "mapping")
-        for key, inner in shape.items():
-            name = key.removesuffix("?")
-            if key == "*":
-                for other in value.keys() - shape.keys():
-                    _check(value[other], inner, f"{where}.{other}")
-            elif value.get(name) is not None:
-                _check(value[name], inner, f"{where}.{name}")
-            elif name == key:
-                _fail(f"{where}.{name}", None, "text" if not isinstance(inner, str) else inner)
+        _fail(where, value, "mapping")
+
+
+def _check_keys(value: dict[str, Any], shape: dict[str, Shape], where: str) -> None:
+    """Those of a mapping; what may be absent becomes null."""
+    for key, inner in shape.items():
+        name = key.removesuffix("?")
+        if key == "*":
+            for other in value.keys() - shape.keys():
+                _check(value[other], inner, f"{where}.{other}")
+        elif value.get(name) is not None:
+            _check(value[name], inner, f"{where}.{name}")
+        elif name == key:
+            _fail(f"{where}.{name}", None, "text" if not isinstance(inner, str) else inner)
+        else:
+            value[name] = None
 
 
 def _fail(where: str, value: Any, wanted: str) -> NoReturn:
@@ -162,6 +182,12 @@ def _check_lengths(document: Mapping[str, Any]) -> None:
         columns = [classes[key] for key in ("n", "float", "quantized", "confusion_float", "confusion_quantized")]
         rows = [row for key in ("confusion_float", "confusion_quantized") for row in classes[key]]
         _same([*columns, *rows], n, "classes")
+    for row in document.get("rows") or ():
+        for name, figure in row["figures"].items():
+            quartiles = figure.get("quartiles")
+            if quartiles is not None:
+                _check(quartiles, ["number"], f"rows.{row['name']}.{name}.quartiles")
+                _same([quartiles], 2, f"the quartiles of {name} of {row['name']}")
     for tensor in document.get("tensors") or ():
         histogram = tensor["histogram"]
         if histogram is not None:

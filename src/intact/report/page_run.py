@@ -53,7 +53,7 @@ def view(document: Mapping[str, Any], details: Mapping[str, Any] | None, files: 
         "changed": held.get("changed"),
         "names": _class_names(document, held),
         "sizes": _sizes(held.get("sizes"), document),
-        "blocks": list(zip_longest(*(held["latency"][side] for side in ("float", "quantized")))) if "latency" in held else [],
+        "blocks": _blocks(held.get("latency")),
         "path": advice.path(document),
         "measurements": [_measurement(m) for m in document["measurements"]],
         "has_details": details is not None,
@@ -77,6 +77,11 @@ def charts(document: Mapping[str, Any], details: Mapping[str, Any] | None) -> di
         "memory": held.get("memory"),
         "latency": short(held.get("latency")),
     }
+
+
+def _blocks(latency: Mapping[str, Any] | None) -> list[tuple[Any, ...]]:
+    """Milliseconds of float and integer, block by block."""
+    return list(zip_longest(*((latency or {}).get(side) or () for side in ("float", "quantized"))))
 
 
 def short(value: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from intact.report.numbers import number
-from intact.report.study_columns import Column, columns, matrices
+from intact.report.study_columns import Column, columns, how_taken, matrices
 from intact.report.study_decision import loss_name
 
 Document: TypeAlias = Mapping[str, Any]
@@ -27,7 +27,7 @@ def view(document: Document) -> dict[str, Any]:
         "pending": sum(cell["status"] == "pending" for cell in document["cells"]),
         "matrices": matrices(rows),
         "references": [_reference(each) for each in document["references"]],
-        "measured": {name: figure["how"] for row in rows for name, figure in row["figures"].items()},
+        "measured": how_taken(rows),
         "machine": document["machine"],
         "models": document["models"],
         "cells": len(document["cells"]),

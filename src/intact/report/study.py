@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 from rich.table import Table
 
 from intact.report.markdown import rendered
-from intact.report.study_columns import columns, matrices
+from intact.report.study_columns import columns, how_taken, matrices
 from intact.wording import shown
 
 Document: TypeAlias = Mapping[str, Any]
@@ -53,9 +53,21 @@ def to_markdown(document: Document) -> str:
         }
         for model in document["models"]
     ]
-    measured = {name: f["how"] for row in rows for name, f in row["figures"].items() if name in {c.figure for c in wide}}
+    seen = {column.figure for column in wide}
+    kept = [{**row, "figures": {name: f for name, f in row["figures"].items() if name in seen}} for row in rows]
     about = {"groups": groups, "matrices": matrices(rows), "failed": [r for r in rows if r["status"] == "failed"]}
-    return rendered("study.md.j2", {**document, **about, "measured": measured})
+    told = {"decisions": decisions(document), "taken": taken(document), "judged": bool(document.get("accept"))}
+    return rendered("study.md.j2", {**document, **about, **told, "measured": how_taken(kept)})
+
+
+def decisions(document: Document) -> dict[str, Any]:
+    """The decision for each target; for the study as a whole where it names no targets."""
+    return document["decision"].get("targets") or {"": document["decision"]}
+
+
+def taken(document: Document) -> set[str]:
+    """Names of the variants that are taken for any target."""
+    return {d["taken"] for d in (document["decision"], *decisions(document).values())} - {None}
 
 
 def to_csv(document: Document) -> str:
@@ -89,7 +101,7 @@ def _text(value: object) -> object:
 def to_table(document: Document) -> Table:
     """The variants in 80 columns: name, what is lost, size and time."""
     rows = document["rows"]
-    narrow, one = columns(rows, narrow=True), len(document["models"]) == 1
+    narrow, one, chosen = columns(rows, narrow=True), len(document["models"]) == 1, taken(document)
     judged = bool(document["accept"]) or any(row["status"] != "done" for row in rows)
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("variant", no_wrap=True, overflow="ellipsis", max_width=_NAMED, min_width=12)
@@ -99,7 +111,7 @@ def to_table(document: Document) -> Table:
         table.add_column("", no_wrap=True)
     for row in rows:
         name = row["name"].removeprefix(f"{row['model']} ") if one else row["name"]
-        mark = "* " if row["name"] == document["decision"]["taken"] else ""
+        mark = "* " if row["name"] in chosen else ""
         said = row["status"] if row["status"] != "done" else _status(row) if document["accept"] else ""
         table.add_row(f"{mark}{name}", *(column.cell(row) for column in narrow), *((said,) if judged else ()))
     return table

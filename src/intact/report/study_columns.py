@@ -60,9 +60,9 @@ class Column:
         figure, told = row["figures"].get(self.figure), self.cell(row)
         if not told:
             return ""
-        if "quartiles" in figure:
+        if figure.get("quartiles"):
             told += " (quartiles {}, {})".format(*map(number, figure["quartiles"]))
-        if figure["std"] is not None:
+        if figure["std"] is not None and figure["mean"] is not None:
             return f"{told}, mean {self.write(float(figure['mean']))} ± {number(figure['std'])} of {figure['n']}"
         low, high = figure["low"], figure["high"]
         if low is None or high is None or not math.isfinite(float(low)) or not math.isfinite(float(high)) or low == high:
@@ -118,6 +118,19 @@ def columns(rows: Sequence[Row], *, narrow: bool = False) -> list[Column]:
         elif name.endswith((" drop", " increase")) and name not in known:
             found.append(Column(name, name))
     return found
+
+
+def how_taken(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """How each figure was taken, once where it is the same for all rows, else with the names of the rows it holds for."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        for name, figure in row["figures"].items():
+            found.setdefault(name, {}).setdefault(figure["how"], []).append(row["name"])
+    return [
+        (name if len(hows) == 1 else f"{name} ({', '.join(of)})", how)
+        for name, hows in found.items()
+        for how, of in hows.items()
+    ]
 
 
 #: What a matrix of device and precision is of.
