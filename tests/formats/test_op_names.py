@@ -249,6 +249,7 @@ def test_modules_with_names_that_are_no_names():
 def test_ops_of_keras_have_the_names_of_layers():
     """A nested model called twice, a Sequential, operations that are no layers, names that TensorFlow would number."""
     keras = importlib.import_module("keras")
+    keras.backend.clear_session()  # what Keras names itself is counted over all models before
     layers = keras.layers
     inner_in = layers.Input((8, 8, 4))
     inner = keras.Model(

@@ -114,7 +114,7 @@ def test_dollars_from_the_shell(houses):
     done = CliRunner().invoke(app, [str(a) for a in args])
     assert done.exit_code in (0, 1), done.output
     assert "mae increase" in done.stdout
-    assert "and 500 are allowed" in done.stdout
+    assert "500 may be lost" in done.stdout
     assert "agreement with float" not in done.stdout
 
 

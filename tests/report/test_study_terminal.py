@@ -30,7 +30,7 @@ def test_every_variant_has_a_row_that_fits():
     lines = drawn(live)
     assert len(lines) == 4
     assert max(map(len, lines)) <= 80
-    assert "top-1 90.50 %, drop 0.25 points, file 27.5 KiB" in lines[1]
+    assert "top-1 90.50 %, drop 0.25 points, file 28.2 KB" in lines[1]
     assert "calibrate 3/500" in lines[2]
     assert lines[3].strip() == "net w4a8 cpu"
 
@@ -59,7 +59,7 @@ def test_without_a_terminal_a_line_says_what_is_done(capsys):
         live.watch("b", "failed: it\nbroke", None)
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err == "a: top-1 90.50 %, drop 0.25 points, file 27.5 KiB, latency 0.5 ms\nb: failed: it\\nbroke\n"
+    assert said.err == "a: top-1 90.50 %, drop 0.25 points, file 28.2 KB, latency 0.5 ms\nb: failed: it\\nbroke\n"
 
 
 def test_quiet_says_nothing(capsys):

@@ -89,6 +89,8 @@ class Fake(Evaluator):
 class Nowhere:
     """A folder that keeps nothing."""
 
+    common = None
+
     def arrays(self, name, make, of=None):
         del name, of
         return make()

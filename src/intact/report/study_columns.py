@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, final
 
 from intact.report.numbers import number
+from intact.wording import quantity
 
 Row: TypeAlias = Mapping[str, Any]
 
@@ -24,11 +25,8 @@ def _share(x: float) -> str:
 
 
 def _bytes(x: float) -> str:
-    """``28208 -> 27.5 KiB``."""
-    for unit, size in (("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if x >= size:
-            return f"{x / size:.1f} {unit}"
-    return f"{x:.0f} B"
+    """``28208 -> 28.2 KB``, as everywhere."""
+    return quantity(x, "bytes")
 
 
 def _times(x: float) -> str:
