@@ -212,7 +212,7 @@ def test_a_strangers_name_is_shown_and_does_nothing():
     assert len({line.count("|") for line in markdown.splitlines() if line.startswith(("| **", "| &lt;"))}) == 1
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", '=HYPERLINK("http://x")'])
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "  =1+1", "\uff1d1+1", '=HYPERLINK("http://x")'])
 def test_a_spreadsheet_computes_nothing_from_a_name(name):
     of = {**cell("int8"), "model": name, "name": name, "row": name}
     held = next(csv.DictReader(io.StringIO(to_csv(document(of, models=(name,))))))

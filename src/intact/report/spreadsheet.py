@@ -7,11 +7,9 @@ import io
 from collections.abc import Mapping
 from typing import Any, Final
 
+from intact.report.csv_cells import cell
 from intact.report.study import to_csv as study_to_csv
-from intact.wording import shown
 
-#: What a spreadsheet takes for a formula at the beginning of a text, behind spaces too; the last four are as wide as CJK.
-_FORMULAS: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _FIGURE: Final = ("of", "name", "value", "unit", "low", "high", "n", "how")
 _CRITERION: Final = ("of", "figure", "value", "unit", "low", "high")
 #: What stands after the columns of a figure for a criterion.
@@ -26,17 +24,7 @@ def to_csv(document: Mapping[str, Any]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow((*_FIGURE, *_ASKED))
     for m in document["measurements"]:
-        writer.writerow([*(_cell(m[key]) for key in _FIGURE), *("" for _ in _ASKED)])
+        writer.writerow([*(cell(m[key]) for key in _FIGURE), *("" for _ in _ASKED)])
     for c in document.get("criteria") or ():
-        writer.writerow([*(_cell(c.get(key)) for key in _CRITERION), "", "", *(_cell(c.get(key)) for key in _ASKED)])
+        writer.writerow([*(cell(c.get(key)) for key in _CRITERION), "", "", *(cell(c.get(key)) for key in _ASKED)])
     return out.getvalue()
-
-
-def _cell(value: object) -> object:
-    """A number in full, a text so that a spreadsheet computes nothing from it."""
-    if value is None:
-        return ""
-    if not isinstance(value, str) or value in {"inf", "-inf", "nan"}:
-        return value
-    text = shown(value)
-    return f"'{text}" if text.lstrip().startswith(_FORMULAS) else text

@@ -10,13 +10,11 @@ from typing import Any, Final, TypeAlias
 
 from rich.table import Table
 
+from intact.report.csv_cells import cell
 from intact.report.markdown import rendered
 from intact.report.study_columns import columns, how_taken, matrices
-from intact.wording import shown
 
 Document: TypeAlias = Mapping[str, Any]
-#: What a spreadsheet would take for a formula at the beginning of a text.
-_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 _ABOUT: Final = ("name", "model", "scheme", "target", "weights", "remedies", "calibration_samples", "status", "why")
 _OF_A_FIGURE: Final = ("value", "low", "high", "mean", "std", "n")
 #: Characters of a variant's name in a terminal.
@@ -81,21 +79,11 @@ def to_csv(document: Document) -> str:
     ]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([_text(head) for head in (*_ABOUT, *heads)])
+    writer.writerow([cell(head) for head in (*_ABOUT, *heads)])
     for row in document["rows"]:
         figures = [(row["figures"].get(name) or {}).get(k) for name in names for k in _OF_A_FIGURE]
-        writer.writerow([_text(row[key]) for key in _ABOUT] + ["" if x is None else x for x in figures])
+        writer.writerow([cell(row[key]) for key in _ABOUT] + ["" if x is None else x for x in figures])
     return out.getvalue()
-
-
-def _text(value: object) -> object:
-    """A text so that a spreadsheet computes nothing from it: a name may be a formula."""
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        return value
-    text = shown(value)
-    return f"'{text}" if text.startswith(_FORMULAS) else text
 
 
 def to_table(document: Document) -> Table:
