@@ -45,13 +45,19 @@ def activation_memory(graph: Graph, batch: int = 1, alignment: int = ALIGNMENT) 
     ADD of the first one's input: 3 * 16,384 bytes during the second convolution.
     """
     buffers = lifetimes(graph, batch)
-    live = np.zeros(max(len(graph.ops), 1), np.int64)
-    for b in buffers:
-        live[b.first : b.last + 1] += b.bytes
+    live = alive(graph, buffers)
     peak = int(live.argmax())
     offsets, arena = plan(buffers, alignment)
     at = graph.label(graph.ops[peak]) if graph.ops else ""
     return ActivationMemory(int(live[peak]), at, arena, offsets)
+
+
+def alive(graph: Graph, buffers: tuple[Buffer, ...]) -> np.ndarray:
+    """Bytes of ``buffers`` that exist during each op, int64 ``[ops]``; one entry for a graph without ops."""
+    live = np.zeros(max(len(graph.ops), 1), np.int64)
+    for b in buffers:
+        live[b.first : b.last + 1] += b.bytes
+    return live
 
 
 def lifetimes(graph: Graph, batch: int = 1) -> tuple[Buffer, ...]:

@@ -27,7 +27,7 @@ from intact.measure.op_times import alone_ms
 from intact.measure.outputs import Outputs
 from intact.measure.size import weights
 from intact.measure.split import split
-from intact.network.arena import lifetimes
+from intact.network.arena import alive, lifetimes
 from intact.network.graph import Graph, Tensor
 from intact.numbers.affine import Affine, Format, dequantize_array, limits
 from intact.planning.quantized import Quantized
@@ -72,7 +72,8 @@ def details(
     counterparts = counterparts_by_id(made.integer, made.network.exact)
     traced, said = _traced(counterparts, few, made.target, progress)
     rows = {row.output: row for row in traced.rows}
-    live = _live(made.integer)
+    buffers = lifetimes(made.integer)
+    live = alive(made.integer, buffers)[: len(made.integer.ops)]
     with alone():
         times = _times(made)
     document = {
@@ -91,7 +92,7 @@ def details(
                     "first": b.first,
                     "last": b.last,
                 }
-                for b in lifetimes(made.integer)
+                for b in buffers
             ],
         },
         "latency": {name: list(times) for name, times in made.times_ms.items()},
@@ -128,7 +129,7 @@ def _ops(  # noqa: PLR0913, PLR0917  # what a row is made of
     found = sensitivities(made.network, few, progress=progress, out_of_time=lambda: time.monotonic() > until)
     noise = {one.output: one for one in found}
     costs, held = cost.costs(graph), set[int]()
-    for op, priced, alive in zip(graph.ops, costs, live.tolist(), strict=True):
+    for op, priced, held_bytes in zip(graph.ops, costs, live.tolist(), strict=True):
         row, alone = rows.get(op.output), noise.get(op.output)
         constants = [i for i in dict.fromkeys(op.reads) if graph[i].is_constant and i not in held]
         held.update(constants)
@@ -147,16 +148,8 @@ def _ops(  # noqa: PLR0913, PLR0917  # what a row is made of
             "sqnr_runtime": None if row is None else row.runtime,
             "sqnr_own": None if row is None else row.own,
             "ms": times.get(str(op.output)),
-            "live_bytes": alive,
+            "live_bytes": held_bytes,
         }
-
-
-def _live(graph: Graph) -> np.ndarray:
-    """Bytes of activations that are alive during each op."""
-    live = np.zeros(len(graph.ops), np.int64)
-    for buffer in lifetimes(graph):
-        live[buffer.first : buffer.last + 1] += buffer.bytes
-    return live
 
 
 def _called(counterparts: Counterparts, i: int) -> str:
