@@ -1,5 +1,8 @@
 """The page of a run and of a study: it stands alone, says the same without scripts, and means nothing by any name."""
 
+import base64
+import gzip
+import hashlib
 import json
 import re
 import time
@@ -8,7 +11,7 @@ from html import unescape
 import pytest
 from run_documents import HOSTILE, details, hostile, older, renamed, result, study
 
-from intact.report.page import Section, embedded, html_of
+from intact.report.page import NOTICES, Section, embedded, html_of, static
 from intact.wording import shown
 
 WIDTHS = (380, 768, 1280)
@@ -48,6 +51,47 @@ def test_a_page_is_one_file_of_less_than_two_megabytes_made_at_once():
     assert not re.search(r"""\bon[a-z]+=["']|\sstyle=["']""", re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL))
 
 
+def test_a_page_is_ascii_and_has_the_notices_of_what_is_packed_in_it():
+    page = html_of(*hostile())
+    assert page.isascii()
+    assert "\u202e" not in unescape(page)
+    for name in NOTICES:
+        assert static(name) in page
+        assert "--" not in static(name)  # it stands in a comment
+
+
+@pytest.mark.parametrize("name", ["start.js", "page.css", "explorer.css", "explorer_page.css"])
+def test_what_stands_in_a_page_as_it_is_is_ascii(name):
+    assert static(name).isascii()  # no reference to a character means anything in a script or a style
+
+
+def test_a_name_beyond_reading_is_its_ops():
+    more = details()
+    (row, *_) = (t for t in more["tensors"] if t["role"] == "activation" and t["op"])
+    long = f"{'torch.nn.modules.container.Sequential_0/' * 9}Conv2d_0"
+    row["name"] = long
+    more["memory"]["buffers"][0] |= {"name": long, "tensor": row["id"]}
+    page = html_of(result(), more)
+    assert long not in page
+    assert "its op stands for it" in page
+    for part in ("tensors", "memory"):
+        assert row["op"] in unescape(re.search(f'<section id="{part}">.*?</section>', page, re.DOTALL)[0])
+    assert "its op stands for it" not in html_of(result(), details())
+
+
+def test_a_browser_without_what_unpacks_says_so(browser, pages):
+    script = "delete window.DecompressionStream"
+    held = browser.chromium.new_context()
+    try:
+        held.add_init_script(script)
+        page = held.new_page()
+        page.goto(pages["run"].as_uri())
+        assert page.locator("#old-browser").is_visible()
+        assert page.locator("#ops tbody tr").count() == len(details()["ops"])
+    finally:
+        held.close()
+
+
 def test_details_of_many_ops_stay_within_two_megabytes():
     assert len(html_of(result(), details(many=8)).encode()) < 2_000_000
 
@@ -60,8 +104,10 @@ def test_the_policy_lets_run_what_the_page_holds_and_nothing_else():
     assert rules["img-src"] == "data:"
     assert {rules["base-uri"], rules["form-action"]} == {"'none'"}
     allowed = rules["script-src"].split()
-    assert len(allowed) == 1 + len(re.findall('<script type="text/plain" data-script>', page)) == 5
-    assert len(re.findall("<script>", page)) == 1
+    held = re.findall('<script type="text/plain" data-packed="run">(.*?)</script>', page)
+    (starter,) = re.findall("<script>(.*?)</script>", page, re.DOTALL)
+    texts = [*(gzip.decompress(base64.b64decode(text)) for text in held), starter.encode()]
+    assert allowed == [f"'sha256-{base64.b64encode(hashlib.sha256(text).digest()).decode()}'" for text in texts]
     assert all(word.startswith("'sha256-") for word in (*allowed, *rules["style-src"].split()))
 
 
@@ -231,6 +277,7 @@ def test_on_paper_the_acceptance_has_a_page_of_its_own(browser, pages):
         assert luminance(page.evaluate("getComputedStyle(document.body).backgroundColor")) > 0.9
         assert page.locator(".signatures tbody tr").count() == 3
         assert page.locator("#acceptance").evaluate("e => getComputedStyle(e).breakBefore") == "page"
+        page.wait_for_selector("#ops button.unfold", state="attached")  # scripts run, and have not drawn all
         pdf = page.pdf(format="A4")
         assert pdf.startswith(b"%PDF")
         assert page.locator(".plot svg").count() == CHARTS  # all of them, seen or not

@@ -8,6 +8,7 @@ const IntactExplorer = (() => {
     waiting.push(done);
     turns.port2.postMessage(null);
   });
+  const TASK = 20; // milliseconds of drawing before the page is let do something else
   const FIGURES = {
     noise: { field: "noise_share", text: percent, sqrt: true },
     sqnr: { field: "sqnr_runtime", text: (x) => `${number(x)} dB`, less: true },
@@ -152,6 +153,7 @@ const IntactExplorer = (() => {
 
     async function showFigures({ ticket, channel, groups, estimated, figures }) {
       root.dataset.exWorkerMs = String(performance.now() - state.asked);
+      const width = widthOf("histogram"); // before anything changes: charts are as wide as each other
       const row = rows.get(state.id);
       figures.of = estimated ? row.count : figures.count;
       figures.first = figures.scale === null ? 0 : Math.round(figures.levels[0] / figures.scale) + figures.zeroPoint;
@@ -167,18 +169,24 @@ const IntactExplorer = (() => {
       fill($("percentiles"), table(
         IntactNumbers.PERCENTILES.map((p) => `${p} %`), [figures.percentiles.map((value) => number(value))],
       ));
+      let began = performance.now();
       for (const [name, chart] of Object.entries(charts)) {
-        if (ticket !== state.ticket) return;
-        drawn(name, chart(figures));
-        await yieldToPage();
+        if (performance.now() - began > TASK) {
+          await yieldToPage();
+          if (ticket !== state.ticket) return;
+          began = performance.now();
+        }
+        drawn(name, chart(figures), width);
       }
       root.dataset.exShown = String(ticket);
       root.dataset.exMs = String(performance.now() - state.asked);
     }
 
-    function drawn(name, chart) {
+    const widthOf = (name) => Math.max($(name).querySelector(".ex-chart").clientWidth, 240);
+
+    function drawn(name, chart, width) {
       const place = $(name), held = place.querySelector(".ex-chart"), details = place.querySelector("details");
-      fill(held, chart.draw(Math.max(held.clientWidth, 240)));
+      fill(held, chart.draw(width));
       const show = () => fill(details.querySelector("div"), table(chart.head, chart.rows()));
       details.ontoggle = () => details.open && show();
       if (details.open) show();
@@ -197,7 +205,7 @@ const IntactExplorer = (() => {
       }
       $("channels").hidden = !many;
       if (many) {
-        drawn("channels", channelChart(sqnr, state.channel));
+        drawn("channels", channelChart(sqnr, state.channel), widthOf("channels"));
         $("channels").querySelector("svg").onclick = (event) => {
           const box = event.currentTarget.getBoundingClientRect(), part = (event.clientX - box.left - 48) / (box.width - 62);
           toChannel(Math.min(Math.max(Math.round(part * (sqnr.length - 1)), 0), sqnr.length - 1));
@@ -254,7 +262,7 @@ const IntactExplorer = (() => {
 
     function colored() {
       const { field, text, sqrt, less } = FIGURES[$("color").value];
-    const values = about.ops.map((op) => real(op[field]));
+      const values = about.ops.map((op) => real(op[field]));
       const finite = values.filter((value) => Number.isFinite(value)), low = Math.min(...finite), high = Math.max(...finite);
       const heat = values.map((value) => {
         if (value === null || !finite.length) return null;
@@ -348,7 +356,7 @@ const IntactExplorer = (() => {
     new ResizeObserver(() => {
       if (Math.abs(root.clientWidth - width) < 24 || !state.figures) return;
       width = root.clientWidth;
-      for (const [name, chart] of Object.entries(charts)) drawn(name, chart(state.figures));
+      for (const [name, chart] of Object.entries(charts)) drawn(name, chart(state.figures), widthOf(name));
     }).observe(root);
 
     const shown = about.tensors.filter((row) => row.held || row.histogram), first = shown.find((row) => row.role === "weight") ?? shown[0];
