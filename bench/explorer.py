@@ -2,9 +2,9 @@
 
     python bench/explorer.py shared/models/mobilenet_v2_cifar10.tflite
 
-First paint, beside that of an empty page; every tensor opened for the first time, then with other choices: from the input to the last chart drawn; the whole
-model with each of several choices; and the longest task of the page itself meanwhile (PerformanceObserver, tasks of 50 ms and
-more). Tensors beyond ``--tensors`` are left out, the largest stay.
+First paint, beside that of an empty page; every tensor opened for the first time, then with other choices, from the input to
+the last chart drawn; the whole model with each of several choices; and the longest task of the page itself meanwhile
+(PerformanceObserver, tasks of 50 ms and more). Tensors beyond ``--tensors`` are left out, the largest stay.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from page import paints, told
 from playwright.sync_api import sync_playwright
 
 import intact
+from page import paints, told
 
 ROOT = "[data-explorer]"
 WATCH = """window.tasks = []; new PerformanceObserver((list) => {

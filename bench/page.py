@@ -1,7 +1,7 @@
 """How long a page takes: to make, to be seen, and to answer. ``python bench/page.py RUN``, the folder of a finished run.
 
-Chromium is the system's (apt-get install chromium), driven by playwright. Times in the browser are medians of several pages. How
-soon a page is seen depends on the machine and on what else it does: an empty page is opened before each, and stands beside it.
+Chromium is the system's (apt-get install chromium), driven by playwright. Times in the browser are medians of several pages.
+How soon a page is seen depends on the machine and on what else it does: an empty page is opened before each, and stands beside.
 """
 
 import shutil
@@ -28,6 +28,10 @@ ANSWER = """async ([selector, event]) => {
   await new Promise((seen) => requestAnimationFrame(() => setTimeout(seen)));
   return performance.now() - began;
 }"""
+#: When the first frame with content was seen, however long ago.
+SEEN = """new Promise((seen) => new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (entry.name === "first-contentful-paint") seen(entry.startTime);
+}).observe({ type: "paint", buffered: true }))"""
 INTERACTIONS = {
     "another tensor's histogram": ("#tensor", "change"),
     "counts by powers of ten": ("#log", "change"),
@@ -39,12 +43,7 @@ INTERACTIONS = {
 
 def first_paint(page: Page) -> float:
     """Milliseconds from the navigation to the first frame with content in it."""
-    return float(
-        page.evaluate(
-            "new Promise((seen) => new PerformanceObserver((list) => { for (const entry of list.getEntries())"
-            " if (entry.name === 'first-contentful-paint') seen(entry.startTime); }).observe({ type: 'paint', buffered: true }))"
-        )
-    )
+    return float(page.evaluate(SEEN))
 
 
 def paints(browser: Browser, path: Path, pages: int = PAGES) -> tuple[list[float], list[float]]:

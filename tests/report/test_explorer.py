@@ -111,7 +111,7 @@ CHOICES = [
 #: All figures of every group of a tensor for several choices, by the page's own arithmetic.
 COMPUTED = """([values, shape, axis, choices]) => choices.map((choice) => {
   const N = IntactNumbers, groups = N.groupsOf(Float32Array.from(values), shape, axis, choice);
-  const sorted = (k) => Float32Array.from(groups[k]).sort(), grids = N.gridsOf(groups, choice, sorted);
+  const sorted = (k) => N.inOrder(groups[k]), grids = N.gridsOf(groups, choice, sorted);
   return groups.map((x, k) => {
     const f = N.figuresOf(x, grids[k], choice, sorted(k));
     for (const name of ["histogram", "errors", "occupancy", "levels"]) f[name] = Array.from(f[name]);
@@ -167,6 +167,24 @@ def test_what_is_chosen_is_what_python_gives(page, explored, options, choice):
     assert state(page, "state.model.worst") == whole["worst"]
     rows = {row["id"]: row["sqnr"] for row in state(page, "state.model.rows")}
     assert rows == pytest.approx({row["id"]: row["sqnr"] for row in whole["tensors"]}, rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 4095, 4096, 50_000])
+def test_numbers_are_put_in_order_as_the_browser_does(page, n):
+    values = DRAW.standard_t(2, n).astype(np.float32)
+    values[:: max(n // 7, 1)] = np.float32([0.0, -0.0, 1e-42, -1e-42, 3e38, -3e38, 1, -1])[: len(values[:: max(n // 7, 1)])]
+    found = page.evaluate(
+        """(values) => { const x = Float32Array.from(values), bits = (y) => Array.from(new Uint32Array(y.buffer));
+          return [bits(IntactNumbers.inOrder(x)), bits(Float32Array.from(x).sort())]; }""",
+        values.astype(float).tolist(),
+    )
+    assert found[0] == found[1]
+
+
+def test_what_may_be_looked_at_next_is_unpacked_beforehand(page, explored):
+    page.wait_for_timeout(500)
+    held = {row["id"] for row in explored.document["tensors"] if row["role"] == "weight" and row["held"]}
+    assert held <= set(page.evaluate(f"[...document.querySelector('{ROOT}').explorer.given[0]]"))
 
 
 def test_names_are_text_and_nothing_else(page, page_file):

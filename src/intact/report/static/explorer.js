@@ -8,6 +8,7 @@ const IntactExplorer = (() => {
     waiting.push(done);
     turns.port2.postMessage(null);
   });
+  const idle = window.requestIdleCallback || ((work) => setTimeout(work, 1));
   const TASK = 20; // milliseconds of drawing before the page is let do something else
   const FIGURES = {
     noise: { field: "noise_share", text: percent, sqrt: true },
@@ -84,6 +85,7 @@ const IntactExplorer = (() => {
     }
 
     const answers = {
+      held: (_, n) => n === 0 && idle(ahead),
       need: ({ id }, n) => give(workers[n], n, id),
       figures: (data) => data.ticket === state.ticket && showFigures(data),
       sums: (data) => data.ticket === state.ticket && showSums(data),
@@ -98,6 +100,16 @@ const IntactExplorer = (() => {
         say(why);
       },
     };
+    // What might be looked at next is unpacked while nothing else happens, the largest first.
+    let room = 4e6;
+    const next = about.tensors.filter((row) => row.held && row.role === "weight").sort((a, b) => b.count - a.count);
+    function ahead() {
+      const row = next.find(({ id, count }) => !given[0].has(id) && count <= room);
+      if (!row) return;
+      room -= row.count;
+      give(inView, 0, row.id);
+    }
+
     const answer = (data, n) => answers[data.type](data, n);
 
     function ask() {
@@ -333,10 +345,15 @@ const IntactExplorer = (() => {
     // ---- what is typed and clicked
 
     let later = 0;
+    // The model is counted once the tensor in view has been: they would share the processor.
+    function whenSettled() {
+      const settled = [root.dataset.exShown, root.dataset.exSums].every((shown) => shown === String(state.ticket));
+      later = settled ? askModel() : setTimeout(whenSettled, 30);
+    }
     function chosen() {
       ask();
       clearTimeout(later);
-      later = setTimeout(askModel, 120);
+      later = setTimeout(whenSettled, 120);
     }
     for (const name of ["bits", "symmetric", "granularity", "ranges", "levels", "percent"]) $(name).addEventListener("input", chosen);
     $("tensor").addEventListener("input", ({ target }) => open(rows.has(Number(target.value)) ? Number(target.value) : target.value));
@@ -367,8 +384,10 @@ const IntactExplorer = (() => {
       if (about.ops.length) drawGraph();
       await yieldToPage();
       askModel();
+      inView.postMessage({ type: "warm" });
+      idle(ahead);
     })();
-    return { state, open, openOp, rows, choice };
+    return { state, open, openOp, rows, choice, given };
   }
 
   return { mount };
