@@ -7,12 +7,13 @@ import json
 import re
 import time
 from html import unescape
+from statistics import median
 
 import pytest
 from run_documents import HOSTILE, details, hostile, older, renamed, result, study
 
 from intact.report.page import NOTICES, Section, embedded, html_of, static
-from intact.wording import shown
+from intact.wording import quantity, shown
 
 WIDTHS = (380, 768, 1280)
 #: Charts of a run with all that a run can have.
@@ -293,6 +294,55 @@ def test_an_older_run_says_what_it_lacks():
 def test_a_limit_without_criteria_is_the_verdict():
     document = {**older(), "verdict": result()["verdict"]}
     assert "accepted-with-limitation" in html_of(document)
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("Accepted: both criteria are met.", "Both criteria are met."),
+        ("Accepted with limitation: both criteria are met.", "Both criteria are met."),
+        ("Accepted with limitation. Accepted: all are met.", "All are met."),
+        ("what an older version said", "What an older version said"),
+    ],
+)
+def test_what_was_decided_is_said_once(why, said):
+    judged = {"status": "accepted with limitation", "why": why, "limitations": ["one"], "alternatives": [], "deliverables": []}
+    page = html_of({**result(), "acceptance": judged})
+    (text,) = re.findall('<p class="status [^>]*>(.*?)</p>', page)
+    assert text == f"<strong>Accepted with limitation.</strong> {said}"
+
+
+@pytest.mark.parametrize("make", [lambda d: html_of(d, details()), lambda d: html_of(json.loads(long_named(study())))])
+def test_a_long_name_without_a_break_widens_nothing(browser, tmp_path, make):
+    path = tmp_path / "page.html"
+    path.write_text(make(json.loads(long_named(result()))))
+    with browser.open(path, 380) as (page, _):
+        drawn(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 380
+        heads = page.locator("h1, .kicker, #rows tbody th, #decision tbody th").evaluate_all(
+            "all => all.map(e => e.offsetWidth)"
+        )
+        assert max(heads) <= 380
+
+
+def long_named(document):
+    """``document`` with a name of 180 characters for what is quantized."""
+    long = "mobilenet_v2_with_a_long_stem_that_nobody_breaks_" * 4
+    return re.sub(r"mobilenet(?=[ ._])\S*?(?=[ \"])", lambda match: long, json.dumps(document))
+
+
+def test_charts_say_sizes_and_times_as_tables_do(browser, pages):
+    with browser.open(pages["run"]) as (page, _):
+        drawn(page)
+        said = page.locator("[data-chart=latency] svg").text_content() + page.locator("[data-chart=sizes] svg").text_content()
+        for blocks in details()["latency"].values():
+            assert quantity(float(f"{median(blocks):.4g}"), "ms") in said
+        for size in details()["sizes"].values():
+            assert quantity(size, "bytes") in said
+        ticks = page.locator("[data-chart=memory] svg [aria-label='x-axis tick label'] text").all_text_contents()
+        assert all(tick.isdecimal() for tick in ticks)
+        ranges = page.locator("[data-chart=ranges] svg").text_content()
+        assert not any(t["name"] in ranges for t in details()["tensors"] if t["role"] == "bias")
 
 
 def test_a_model_that_is_not_the_measured_one_is_told():

@@ -44,6 +44,7 @@ def view(document: Mapping[str, Any], details: Mapping[str, Any] | None, files: 
             {"op": op["op"], "share": percent(op["noise_share"]), "width": width(op["noise_share"])}
             for op in advice.worst(details)
         ],
+        "example": advice.example(document)[0],
         "next": advice.next_steps(document, details),
         "candidates": [_candidate(c, document) for c in document["candidates"]],
         "steps": document["steps"],

@@ -22,8 +22,8 @@ const IntactExplorer = (() => {
   const real = (x) => (x === null || x === undefined || x === "nan" ? null : { inf: Infinity, "-inf": -Infinity }[x] ?? Number(x));
 
   function bytes(n) {
-    if (n < 1000) return `${n} B`;
-    return n < 1e6 ? `${number(n / 1000)} kB` : `${number(n / 1e6)} MB`;
+    if (n < 1000) return `${n} bytes`;
+    return n < 1e6 ? `${number(n / 1000)} KB` : `${number(n / 1e6)} MB`;
   }
 
   function fill(element, ...children) {
