@@ -312,31 +312,30 @@ def test_what_was_decided_is_said_once(why, said):
     assert text == f"<strong>Accepted with limitation.</strong> {said}"
 
 
-@pytest.mark.parametrize("make", [lambda d: html_of(d, details()), lambda d: html_of(json.loads(long_named(study())))])
-def test_a_long_name_without_a_break_widens_nothing(browser, tmp_path, make):
-    path = tmp_path / "page.html"
-    path.write_text(make(json.loads(long_named(result()))))
-    with browser.open(path, 380) as (page, _):
-        drawn(page)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 380
-        heads = page.locator("h1, .kicker, #rows tbody th, #decision tbody th").evaluate_all(
-            "all => all.map(e => e.offsetWidth)"
-        )
-        assert max(heads) <= 380
-
-
 def long_named(document):
     """``document`` with a name of 180 characters for what is quantized."""
     long = "mobilenet_v2_with_a_long_stem_that_nobody_breaks_" * 4
-    return re.sub(r"mobilenet(?=[ ._])\S*?(?=[ \"])", lambda match: long, json.dumps(document))
+    return json.loads(re.sub(r"mobilenet(?=[ ._])\S*?(?=[ \"])", long, json.dumps(document)))
+
+
+@pytest.mark.parametrize("made", [result, study])
+def test_a_long_name_without_a_break_widens_nothing(browser, tmp_path, made):
+    path = tmp_path / "page.html"
+    path.write_text(html_of(long_named(made())))
+    assert "nobody_breaks_mobilenet" in path.read_text()
+    with browser.open(path, 380) as (page, _):
+        drawn(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 380
+        heads = page.locator("h1, .kicker, #rows tbody th, #decision tbody th")
+        assert max(heads.evaluate_all("all => all.map(e => e.offsetWidth)")) <= 380
 
 
 def test_charts_say_sizes_and_times_as_tables_do(browser, pages):
     with browser.open(pages["run"]) as (page, _):
         drawn(page)
         said = page.locator("[data-chart=latency] svg").text_content() + page.locator("[data-chart=sizes] svg").text_content()
-        for blocks in details()["latency"].values():
-            assert quantity(float(f"{median(blocks):.4g}"), "ms") in said
+        for blocks in (details()["latency"][side] for side in ("float", "quantized")):
+            assert quantity(median(ms for ms in blocks if isinstance(ms, float)), "ms") in said
         for size in details()["sizes"].values():
             assert quantity(size, "bytes") in said
         ticks = page.locator("[data-chart=memory] svg [aria-label='x-axis tick label'] text").all_text_contents()
@@ -370,6 +369,18 @@ def test_a_study_says_its_decision_and_every_variant(browser, pages):
         assert "TensorFlow Lite Micro has no kernel" in page.locator("#rows").inner_text()
         assert page.locator("#matrices table").count() >= 4
         assert "Theirs, not measured here" in page.locator("#references").inner_text()
+
+
+def test_a_study_says_on_which_side_it_is_better():
+    more_is_better = study()
+    for row in more_is_better["rows"]:
+        figure = row["figures"].get("accuracy drop")
+        if figure is None:
+            continue
+        row["figures"] = {name: f for name, f in row["figures"].items() if not name.endswith((" drop", " increase"))}
+        row["figures"]["SQNR of steering"] = {**figure, "value": 20.0, "unit": "dB"}
+    assert "Nearer to the lower left is better" in html_of(study())
+    assert "Nearer to the upper left is better" in html_of(more_is_better)
 
 
 def test_a_section_of_another_brings_its_scripts_and_its_data(browser, tmp_path):

@@ -35,6 +35,8 @@ _QUESTIONS: Final = (
         frozenset({"slower than float", "float ops", "kept alone", "not run on device"}),
     ),
 )  # fmt: skip
+#: What is said of a question of which nothing was found, where it is not that nothing was noticed.
+_NONE: Final = {"What would mend it?": "nothing had to be tried"}
 #: Ops that are named on the first screen, and the share of the noise from which one is worth an option of its own.
 _WORST: Final = 3
 _MUCH: Final = 0.1
@@ -70,7 +72,10 @@ def path(document: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     rest = [f for f in document["findings"] if f["kind"] not in known]
     if rest:
         steps.append(("Anything else?", "", rest))
-    return tuple({"question": q, "about": a, "found": [f["message"] for f in found]} for q, a, found in steps)
+    return tuple(
+        {"question": q, "about": a, "found": [f["message"] for f in found], "none": _NONE.get(q, "nothing was noticed")}
+        for q, a, found in steps
+    )
 
 
 def worst(details: Mapping[str, Any] | None) -> tuple[Mapping[str, Any], ...]:
@@ -102,8 +107,7 @@ def next_steps(document: Mapping[str, Any], details: Mapping[str, Any] | None) -
 def example(document: Mapping[str, Any]) -> tuple[str, str]:
     """A criterion on a figure that the run has, and which option looks for a network that meets it."""
     names = {str(m["name"]) for m in document["measurements"]}
-    found = next((asked for start, asked in _EXAMPLES if any(name.startswith(start) for name in names)), _EXAMPLES[-1][1])
-    return found
+    return next((asked for start, asked in _EXAMPLES if any(name.startswith(start) for name in names)), _EXAMPLES[-1][1])
 
 
 def _settle(criterion: Mapping[str, Any]) -> str:

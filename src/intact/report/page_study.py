@@ -21,6 +21,7 @@ def view(document: Document) -> dict[str, Any]:
     decisions = document["decision"].get("targets") or {}
     taken = {d["taken"] for d in (document["decision"], *decisions.values())} - {None}
     return {
+        "side": "lower" if (loss_name([row for row in rows if row["status"] != "failed"]) or ("", 1))[1] > 0 else "upper",
         "title": f"Study of {', '.join(document['models'])}",
         "sentence": sentence_of(document),
         "decisions": list(decisions.items()) or [("", document["decision"])],

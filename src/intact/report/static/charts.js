@@ -20,6 +20,8 @@ const charts = (() => {
   const time = (x) => (x >= 999.5 ? `${three(x / 1e3)} s` : x >= 0.9995 ? `${three(x)} ms` : `${three(1e3 * x)} µs`);
   /** What an axis has on it: the same, without zeros at the end. */
   const onAxis = (told) => told.replace(/(\.\d*?)0+(?= )/, "$1").replace(/\.(?= )/, "");
+  /** A tick of sizes: in full where three digits do not tell it from its neighbours. */
+  const sized = (x, n, all) => (new Set(all.map((each) => onAxis(bytes(each)))).size === all.length ? onAxis(bytes(x)) : x.toLocaleString("en"));
   /** Whole numbers below n, as many as there is room for. */
   const counted = (n, width) => d3.ticks(0, n - 1, Math.max(1, Math.min(n - 1, Math.round(width / 80)))).filter(Number.isInteger);
   /** What all charts have; the label of x stands under its ticks and not among them. */
@@ -42,7 +44,7 @@ const charts = (() => {
     });
     return Plot.plot(base(width, `${points[0].figure} against ${label}`, {
       height: 280, inset: 14, marginLeft: 48, grid: true,
-      x: { label: `${label} →`, tickFormat: key === "bytes" ? (x) => onAxis(bytes(x)) : undefined, ticks: Math.max(2, Math.round(width / 130)), nice: true }, y: { label: `↑ ${points[0].figure}, ${points[0].unit}`, zero: true },
+      x: { label: `${label} →`, tickFormat: key === "bytes" ? sized : undefined, ticks: Math.max(2, Math.round(width / 130)), nice: true }, y: { label: `↑ ${points[0].figure}, ${points[0].unit}`, zero: true },
       marks: [
         Plot.ruleY([0], { stroke: SOFT }),
         Plot.ruleX(bounded, { x: key, y1: "low", y2: "high", stroke: SOFT, strokeOpacity: 0.6 }),
@@ -115,9 +117,11 @@ const charts = (() => {
   function ranges(data, width) {
     const rows = d3.sort(data.tensors.filter((t) => !["weight", "bias"].includes(t.role) && isNumber(t.low) && isNumber(t.high) && isNumber(t.grid_low)), (t) => -(t.clipped || 0)).slice(0, 24).map((t, n) => ({ ...t, key: n }));
     if (!rows.length) return null;
-    const margin = Math.min(260, width * 0.34);
+    const margin = Math.min(260, width * 0.34), low = d3.min(rows, (t) => Math.min(t.low, t.grid_low)), high = d3.max(rows, (t) => Math.max(t.high, t.grid_high));
+    const powers = d3.range(Math.ceil(Math.log10(Math.max(-low, high, 1))) + 1).map((n) => 10 ** n); // of ten: the scale is one of logarithms
+    const ticks = Math.max(-low, high) < 4 ? Math.max(3, Math.round(width / 130)) : [...powers.map((x) => -x), 0, ...powers].filter((x) => x >= low && x <= high);
     return Plot.plot(base(width, "Ranges of float and of the grid", {
-      height: 46 + rows.length * 20, marginLeft: margin, x: { label: "value →", grid: true, type: "symlog", ticks: Math.max(3, Math.round(width / 130)) }, y: { type: "band", label: null, tickSize: 0, tickFormat: (n) => cut(rows[n].name, Math.floor(margin / 6.3)), domain: rows.map((r) => r.key) },
+      height: 46 + rows.length * 20, marginLeft: margin, x: { label: "value →", grid: true, type: "symlog", ticks, tickFormat: number }, y: { type: "band", label: null, tickSize: 0, tickFormat: (n) => cut(rows[n].name, Math.floor(margin / 6.3)), domain: rows.map((r) => r.key) },
       marks: [
         Plot.barX(rows, { y: "key", x1: "grid_low", x2: "grid_high", fill: INTEGER, fillOpacity: 0.35, insetTop: 3, insetBottom: 3, title: (t) => `${t.name}\nfloat ${number(t.low)} to ${number(t.high)}\ngrid ${number(t.grid_low)} to ${number(t.grid_high)}\nclipped ${number(100 * (t.clipped || 0))} %`, tip: true }),
         Plot.ruleY(rows, { y: "key", x1: "low", x2: "high", stroke: FLOAT, strokeWidth: 3 }),
