@@ -78,7 +78,8 @@ DETAILS: Final[Shape] = {
          "grid_high?": "number", "clipped?": "number",
          "histogram?": {"low": "number", "high": "number", "float": ["count"], "integer": ["count"]}}
     ],
-    "memory?": {"peak": "count", "buffers": [{"name": "text", "bytes": "count", "first": "count", "last": "count"}]},
+    "memory?": {"peak": "count", "buffers": [{"name": "text", "tensor?": "count", "bytes": "count", "first": "count",
+                                                "last": "count"}]},
     "latency?": {"float?": ["number"], "quantized?": ["number"]},
     "classes?": {"output": "text", "names": ["text"], "n": ["count"], "float": ["count"], "quantized": ["count"],
                  "confusion_float": [["count"]], "confusion_quantized": [["count"]]},
