@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
 from intact import files, locks, reading
-from intact.errors import OutputError
+from intact.errors import IntactError, OutputError
 from intact.progress import unheard
-from intact.run.folder import Common, difference
+from intact.run.folder import Common, difference, sha256_of
 
 #: What a study leaves besides the runs.
 RESULTS: Final = ("study.md", "study.csv", "study.json")
@@ -67,6 +67,22 @@ class StudyFolder:
             shutil.rmtree(self.path / _COMMON, ignore_errors=True)
 
 
+def of_models(names: Sequence[str], models: Sequence[object]) -> list[dict[str, Any]]:
+    """What a job says of each model, its ``sha256`` among it: of one that cannot be read, ``why``, for its rows fail with that
+    reason and the others go on. Raises IntactError where none can be read.
+    """
+    made, errors = list[dict[str, Any]](), list[IntactError]()
+    for name, model in zip(names, models, strict=True):
+        try:
+            made.append({"name": name, "sha256": sha256_of(model)})
+        except IntactError as error:
+            errors.append(error)
+            made.append({"name": name, "sha256": None, "why": str(error)})
+    if errors and len(errors) == len(models):
+        raise errors[0]
+    return made
+
+
 def _document(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(reading.content(path, OutputError, _LARGEST))
@@ -111,14 +127,16 @@ def _begin(study: StudyFolder, wanted: str, overwrite: bool) -> None:
         else:
             draft.unlink(missing_ok=True)
     held = sorted(p.name for p in path.iterdir() if p.name != locks.NAME)
-    same = _JOB in held and _text(path / _JOB) == wanted
-    if same and not overwrite:
+    noted = _text(path / _JOB) if _JOB in held else ""
+    if noted and not overwrite and (noted == wanted or _is_mended(noted, wanted)):
+        if noted != wanted:
+            files.write_text(path / _JOB, wanted)
         return
     if held and not overwrite:
         if _JOB in held and {_RUNS, "study.json"} & set(held):
             raise OutputError(
-                f"{path} holds a study of another job{difference(_text(path / _JOB).encode(), wanted)}; type --overwrite, or "
-                "--out with another folder"
+                f"{path} holds a study of another job{difference(noted.encode(), wanted)}; type --overwrite, or --out with "
+                "another folder"
             )
         some = ", ".join(held[:3])
         raise OutputError(f"{path} holds other things ({some}); type --out with another folder, or --overwrite to write there")
@@ -128,6 +146,16 @@ def _begin(study: StudyFolder, wanted: str, overwrite: bool) -> None:
         if (path / name).is_dir() and not (path / name).is_symlink():
             shutil.rmtree(files.set_aside(path / name), ignore_errors=True)
     files.write_text(path / _JOB, wanted)
+
+
+def _is_mended(noted: str, wanted: str) -> bool:
+    """Whether two jobs are the same but for models that could not be read then: nothing came of these yet."""
+    try:
+        then, now = json.loads(noted), json.loads(wanted)
+        told = [new if "why" in old else old for old, new in zip(then["models"], now["models"], strict=True)]
+        return bool({**then, "models": told} == now)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def _text(path: Path) -> str:
