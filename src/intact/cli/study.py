@@ -19,6 +19,8 @@ from intact.run.study_file import references, study_file
 
 #: Options that no study.toml has, and neither are said again to go on.
 _OUT: Final = "study"
+#: Cells side by side at most, whatever is typed: each holds its samples and networks in memory.
+_JOBS: Final = 64
 
 
 def study(
@@ -135,7 +137,7 @@ def _run(said: Mapping[str, Any], *, overwrite: bool, quiet: bool, as_json: bool
     preprocessing = options.preprocessing(
         said.get("pixels", "0,1"), said.get("mean"), said.get("std"), said.get("channels"), said.get("resize", "stretch")
     )
-    jobs = None if "jobs" not in said else choices.whole("--jobs", said["jobs"], 1)
+    jobs = None if "jobs" not in said else min(choices.whole("--jobs", said["jobs"], 1), _JOBS)
     data, evaluation, label, out = said["data"], said.get("eval"), said.get("label"), said["out"]
     shared.check_data(data, evaluation, label=label)
     criterion.criteria(said.get("accept"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import math
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -297,10 +296,9 @@ def load(path: str | Path) -> tuple[Criterion, ...]:
     and ``"integer only" = true`` stands alone. OptionError, with the path, for anything else.
     """
     with located(str(path)):
-        text = reading.content(Path(path), OptionError, _LONGEST)
         try:
-            document = tomllib.loads(text.decode())
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+            document = reading.toml(Path(path), OptionError, _LONGEST)
+        except reading.NoTomlError as error:
             raise OptionError(f'is no TOML ({error}); write criteria = ["drop <= 2", "size >= 4x"]') from error
         found = tuple(parse(line) for line in _lines(document))
         if not found:
