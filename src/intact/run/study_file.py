@@ -110,7 +110,7 @@ def _reference(table: Mapping[str, Any], number: int) -> dict[str, Any]:
         if needed and key not in table:
             raise OptionError(f"{which} has no {key}; say where its figures are from, with source and method")
     kinds = _OF_A_REFERENCE.items()
-    made = dict[str, Any].fromkeys(_OF_A_REFERENCE)
+    made: dict[str, Any] = {key: None for key in _OF_A_REFERENCE}  # noqa: C420
     made |= {k: _value(f"{k} of {which}", table[k], kind, Path()) for k, (kind, _) in kinds if k in table}
     for key, (low, high, what) in _BOUNDS.items():
         if key in table and not low <= made[key] <= high:
