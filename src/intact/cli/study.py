@@ -171,7 +171,7 @@ def _run(said: Mapping[str, Any], *, overwrite: bool, quiet: bool, as_json: bool
     live = Live([v.name for v in asked.variants], quiet=quiet or as_json)
     with open_study(out, asked.job(), overwrite=overwrite, tell=output.line) as folder, live:
         made = Study(Conductor(asked, folder, live.watch).run(jobs), out)
-    output.console.print(to_table(made.document))
+    output.console.print(to_table(made.document, output.console.width))
     failed = [row for row in made.rows if row["status"] == "failed"]
     output.notes(_failures(failed))
     output.say("")
