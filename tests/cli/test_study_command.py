@@ -1,13 +1,17 @@
 """``intact study`` as it is typed."""
 
+import errno
 import json
+import re
 
 import numpy as np
 import pytest
 from nets import images, mobile
 from typer.testing import CliRunner
 
+from intact import files
 from intact.cli.app import app
+from intact.errors import OutputError
 from intact.formats import tflite
 
 RUN = CliRunner()
@@ -104,7 +108,7 @@ def test_a_model_that_cannot_be_read_is_rows_and_the_others_go_on(folder):
     other = call(folder / "cut.tflite", folder / "net.tflite", folder / "none.keras", *typed)
     (folder / "net.tflite").write_bytes(whole)
     assert other.exit_code == 2
-    assert "holds a study of another job" in other.stderr
+    assert re.search(r"holds a study of another job \(models cut \w{8}, net \w{8}, none unreadable there, ", other.stderr)
 
 
 def test_where_no_model_can_be_read_the_study_is_refused(folder):
@@ -113,6 +117,24 @@ def test_where_no_model_can_be_read_the_study_is_refused(folder):
     assert made.exit_code == 2
     assert made.stderr == f"error: {folder / 'empty.tflite'}: the file is empty\n"
     assert not (folder / "no").exists()
+
+
+def test_on_a_full_disk_no_other_variant_begins(folder, monkeypatch):
+    real, begun = files.write_bytes, []
+
+    def full(path, data):
+        if "runs" not in path.parts:
+            real(path, data)
+            return
+        begun.append(path.parent.name)
+        error = OutputError(f"{path} cannot be written")
+        raise error from OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "write_bytes", full)
+    made = call(folder / "net.tflite", "--data", folder / "val.npz", "--schemes", "float16,float32", "--out", folder / "full")
+    assert made.exit_code == 2
+    assert "cannot be written" in made.stderr
+    assert set(begun) == {"net-float16-cpu"}
 
 
 def test_where_nothing_can_be_made_the_command_fails(folder):

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias, final
 
+from intact import scratch
 from intact.data import Data, Samples
 from intact.data.base import Example
 from intact.data.spec import InputSpec
@@ -162,6 +163,8 @@ class Conductor:
                 self.watch(variant.name, "begins", None)
                 self._do(variant)
             except IntactError as error:
+                if isinstance(error.__cause__, OSError) and scratch.is_full(error.__cause__):
+                    raise  # the others would compute, and not be written either
                 self.failed[variant.name] = str(error)
                 self.watch(variant.name, f"failed: {error}", None)
             else:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from intact import files, locks, reading
-from intact.errors import IntactError, OutputError
+from intact.errors import IntactError, OptionError, OutputError
 from intact.progress import unheard
+from intact.report import checked
 from intact.run.folder import Common, difference, sha256_of
 
 #: What a study leaves besides the runs.
@@ -42,16 +43,23 @@ class StudyFolder:
         return Common(self.path / _COMMON / str(model))
 
     def finished(self, name: str) -> dict[str, Any] | None:
-        """The record of a run, if it is finished."""
-        return _document(self.run(name) / "result.json")
-
-    def details(self, name: str) -> dict[str, Any] | None:
-        """What a run's details.json holds, if there is one."""
-        return _document(self.run(name) / "details.json")
+        """The record of a run, if it is finished: whole, and with the model that it is of."""
+        run = self.run(name)
+        try:
+            record = checked.parsed(
+                reading.content(run / "result.json", OptionError, _LARGEST), "intact-result/1", checked.RESULT
+            )
+        except OptionError:
+            return None
+        return record if (run / "model.tflite").is_file() else None
 
     def times(self, name: str) -> dict[str, Any]:
-        """What was timed of a run besides, by what it is called; empty where nothing was."""
-        return _document(self._times(name)) or {}
+        """What was timed of a run besides, by what it is called; empty where nothing was, or where it is none of ours."""
+        try:
+            found = json.loads(reading.content(self._times(name), OptionError, _LARGEST))
+        except (OptionError, ValueError, RecursionError):
+            return {}
+        return {k: v for k, v in found.items() if checked.holds(v, checked.TIMES)} if isinstance(found, dict) else {}
 
     def add_times(self, name: str, called: str, readings: Iterable[Mapping[str, Any]]) -> None:
         files.write_text(self._times(name), json.dumps(self.times(name) | {called: list(readings)}, indent=1))
@@ -81,14 +89,6 @@ def of_models(names: Sequence[str], models: Sequence[object]) -> list[dict[str, 
     if errors and len(errors) == len(models):
         raise errors[0]
     return made
-
-
-def _document(path: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(reading.content(path, OutputError, _LARGEST))
-    except (OutputError, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 @contextmanager
@@ -135,8 +135,8 @@ def _begin(study: StudyFolder, wanted: str, overwrite: bool) -> None:
     if held and not overwrite:
         if _JOB in held and {_RUNS, "study.json"} & set(held):
             raise OutputError(
-                f"{path} holds a study of another job{difference(noted.encode(), wanted)}; type --overwrite, or --out with "
-                "another folder"
+                f"{path} holds a study of another job{difference(_brief(noted).encode(), _brief(wanted))}; type --overwrite, "
+                "or --out with another folder"
             )
         some = ", ".join(held[:3])
         raise OutputError(f"{path} holds other things ({some}); type --out with another folder, or --overwrite to write there")
@@ -146,6 +146,16 @@ def _begin(study: StudyFolder, wanted: str, overwrite: bool) -> None:
         if (path / name).is_dir() and not (path / name).is_symlink():
             shutil.rmtree(files.set_aside(path / name), ignore_errors=True)
     files.write_text(path / _JOB, wanted)
+
+
+def _brief(job: str) -> str:
+    """A job with a word for each of its models."""
+    try:
+        said = json.loads(job)
+        models = [f"{m['name']} {m['sha256'][:8] if m['sha256'] else 'unreadable'}" for m in said["models"]]
+        return json.dumps({**said, "models": ", ".join(models)})
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return job
 
 
 def _is_mended(noted: str, wanted: str) -> bool:
