@@ -388,7 +388,7 @@ def test_few_ops_that_make_most_of_a_great_loss_are_kept_precise_before_anything
         return tuple(Sensitivity(str(n), outputs[n % 3], share, share) for n, share in enumerate(shares))
 
     monkeypatch.setattr("intact.search.ladder.sensitivities", noise)
-    monkeypatch.setattr("intact.search.ladder.narrow_weights", lambda _: ())
+    monkeypatch.setattr("intact.search.ladder.narrow_weights", lambda _: {})
     found = search(planned[0], fake(planned, dict.fromkeys(["as planned", "bias"], loss) | {"equalize + bias": loss + 1}))
     early = [n for n in names(found)[: names(found).index("as planned + finetune") if tried is None else 5] if "in float" in n]
     assert early == ([] if tried is None else [f"as planned, {tried}"])

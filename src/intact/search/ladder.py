@@ -6,7 +6,6 @@ import abc
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from types import MappingProxyType
 from typing import Final, TypeAlias, final
 
@@ -16,9 +15,6 @@ from intact.data import Samples
 from intact.errors import ResourceError, UnsupportedError
 from intact.formats import tflite
 from intact.measure.measurement import Measurement
-from intact.network.graph import Graph, Op
-from intact.network.shapes import concrete
-from intact.network.weighted import weighted
 from intact.planning.quantized import Quantized
 from intact.remedies import apply
 from intact.remedies.base import Context, Remedy
@@ -173,12 +169,11 @@ class _Ladder:
 
     def _widths_first(self) -> Iterator[Rung]:
         """Weights of 8 bits for the ops that make most noise for what they take, as far as they take little of the file."""
-        narrow = set(narrow_weights(self.best.network)) if self.best.network.graph.ops else set()
-        if not narrow:
+        base = self.best
+        adds = {output: numbers / 2 for output, numbers in narrow_weights(base.network).items()}
+        if not adds:
             return
-        base, graph = self.best, self.best.network.graph
-        adds = {op.output: _narrow_numbers(graph, op) / 2 for op in graph.ops if op.output in narrow}
-        rows = [row for row in self._noise(base.network, activations=False) if row.output in narrow and row.share >= _NOISY]
+        rows = [row for row in self._noise(base.network, activations=False) if row.output in adds and row.share >= _NOISY]
         room, chosen = _MAY_ADD * len(base.model), list[Sensitivity]()
         for row in sorted(rows, key=lambda row: row.share / adds[row.output], reverse=True):
             if adds[row.output] <= room:
@@ -214,7 +209,7 @@ class _Ladder:
             return
         flat = min((c for c in self.tried if "finetune" not in c.name), key=lambda c: c.score)
         network, before = flat.network, self.before.get(flat.name)
-        narrow = set(narrow_weights(network))
+        narrow = narrow_weights(network)
         wide = tuple(row.output for row in self._noise(network, activations=False) if row.output in narrow) if narrow else ()
 
         def wider(some: tuple[int, ...]) -> bool:
@@ -314,9 +309,3 @@ class _Ladder:
 
     def _over(self) -> bool:
         return self.context.out_of_time()
-
-
-def _narrow_numbers(graph: Graph, op: Op) -> int:
-    """How many numbers the weight of an op holds."""
-    found = weighted(graph, op)
-    return 0 if found is None else prod(concrete(found.weight))
