@@ -16,7 +16,7 @@ from intact.formats.tflite import flatbuffer
 from intact.runtime.scripts import zips
 
 ACCEPTED: Final = (
-    "a .tflite, .keras, .h5, .hdf5 or .pt2 file, a TensorFlow SavedModel folder, a Keras model, a torch module with a sample "
+    "a .tflite, .keras, .h5, .hdf5, .pt2 or .onnx file, a TensorFlow SavedModel folder, a Keras model, a torch module with a sample "
     "input, or a torch.export program"
 )
 _TORCH_PICKLE: Final = (
@@ -31,7 +31,6 @@ REFUSED: Final[Mapping[str, str]] = MappingProxyType(
         ".ckpt": _TORCH_PICKLE.format(suffix=".ckpt"),
         ".bin": _TORCH_PICKLE.format(suffix=".bin"),
         ".safetensors": "a .safetensors file holds weights without the network; load them into it and pass the model itself",
-        ".onnx": "ONNX is not supported yet; give the PyTorch or Keras model it was exported from, or convert it with onnx2tf",
         ".pb": "a frozen TensorFlow graph is not supported; give the SavedModel folder that holds saved_model.pb, or a .tflite",
         ".pkl": "a pickle can run any code; save the model as .keras, .pt2 or .tflite",
         ".json": "a .json file holds no weights; save the whole model as .keras",
@@ -42,6 +41,8 @@ _TFLITE: Final = b"TFL3"  # at byte 4
 #: claims more than is written, is read, and unpacked, as large as it claims to be.
 _LARGEST: Final = 4 * flatbuffer.LARGEST
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
+#: The first bytes of ONNX's fields: numbers 1 and 5 are integers, 2 to 4, 6 to 8, 14, 20, 25 and 26 hold bytes.
+_ONNX_FIELDS: Final = tuple(bytes([tag]) for tag in (0x08, 0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72, 0xA2, 0xCA, 0xD2))
 #: Bytes in which every version of its superblock says where the file ends.
 _SUPERBLOCK: Final = 52
 
@@ -138,6 +139,13 @@ def _pt2(path: Path) -> None:
         raise ModelError("the file is truncated, corrupt or no .pt2 archive: it is no zip archive")
 
 
+def _onnx(path: Path) -> None:
+    """A protobuf message begins with the number and kind of a field: those of a ModelProto."""
+    with path.open("rb") as file:
+        if file.read(1) not in _ONNX_FIELDS:
+            raise ModelError("the file is corrupt or no ONNX model: it does not begin as one")
+
+
 _CHECKS: Final[Mapping[str, Callable[[Path], None]]] = MappingProxyType(
-    {".tflite": _tflite, ".keras": _keras, ".h5": _keras, ".hdf5": _keras, ".pt2": _pt2}
+    {".tflite": _tflite, ".keras": _keras, ".h5": _keras, ".hdf5": _keras, ".pt2": _pt2, ".onnx": _onnx}
 )
