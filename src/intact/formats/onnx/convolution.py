@@ -29,8 +29,9 @@ def _kernel(call: Call, rank: int) -> np.ndarray:
     return w
 
 
-def _bias(call: Call) -> np.ndarray | None:
-    return call.constant(2, "bias").reshape(-1) if call.has(2) else None
+def _bias(call: Call, count: int) -> np.ndarray:
+    """The biases, zeros where there are none: LiteRT's kernel wants some."""
+    return call.constant(2, "bias").reshape(-1) if call.has(2) else np.zeros(count, np.float32)
 
 
 def _conv(call: Call) -> Value:
@@ -44,7 +45,7 @@ def _conv(call: Call) -> Value:
     stored, padding = x.stored, slides.padding
     if padding is None or (w.ndim == 5 and padding == "same"):
         stored, padding = slides.padded(call.build, stored), "valid"
-    bias = _bias(call)
+    bias = _bias(call, len(w))
     if w.ndim == 5:
         if groups > 1:
             raise UnsupportedError("no runtime here has convolutions of volumes in groups")
@@ -82,8 +83,8 @@ def _transposed(call: Call) -> Value:
     kernels = np.split(w, groups)
     made = [_add_kernels(call, part, kernel, stride, before, size) for part, kernel in zip(parts, kernels, strict=True)]
     y = made[0] if groups == 1 else call.build.one(Concatenation(3), *made)
-    bias = _bias(call)
-    return call.resized(y if bias is None else call.build.one(Add(), y, bias), x.order)
+    y = call.build.one(Add(), y, call.constant(2, "bias").reshape(-1)) if call.has(2) else y
+    return call.resized(y, x.order)
 
 
 def _add_kernels(
@@ -138,7 +139,7 @@ def _cut(
     total = [f - w for f, w in zip(full, wanted, strict=True)]
     if min(total) < 0:
         raise UnsupportedError(f"its output of {list(wanted)} is larger than what {list(full)} its kernel reaches")
-    return tuple(-(-t // 2) if auto == "SAME_LOWER" else t // 2 for t in total), wanted
+    return tuple(t // 2 if auto == "SAME_UPPER" else -(-t // 2) for t in total), wanted
 
 
 ROWS: Final[Mapping[str, Row]] = {"Conv": _conv, "ConvTranspose": _transposed}

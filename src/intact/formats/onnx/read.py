@@ -38,13 +38,19 @@ def file_to_tflite(source: Path, input_shape: inputs.InputShape | None) -> bytes
             network = document.read(Path(said["network"]), Path(said["constants"]))
         except Exception as error:  # it was near a stranger's file, and so its answer is not trusted either
             raise ChildError(f"{_WHAT} failed: the reader wrote no sound network") from error
-        reading = _Reading(network, input_shape)
-        data = tflite.write(reading.graph(), named=True)
+        graph, ports = graph_of(network, input_shape)
+        data = tflite.write(graph, named=True)
         converted = folder / "model.tflite"
         converted.write_bytes(data)
-        wanted = {"source": str(source.resolve()), "converted": str(converted), **reading.ports}
+        wanted = {"source": str(source.resolve()), "converted": str(converted), **ports}
         asked(_CHECK, wanted, _WHAT, _EXTRA, folder)
     return data
+
+
+def graph_of(network: Network, input_shape: inputs.InputShape | None) -> tuple[Graph, dict[str, Any]]:
+    """The network in our ops, and how its inputs and outputs lie there, by name."""
+    reading = _Reading(network, input_shape)
+    return reading.graph(), reading.ports
 
 
 @final

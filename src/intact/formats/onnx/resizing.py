@@ -178,9 +178,8 @@ def _axes(call: Call, v: Value, older: bool) -> dict[int, _Axis]:
     if scales.size:
         if scales.size != len(named) or not (np.isfinite(scales).all() and (scales > 0).all()):
             raise ModelError(f"scales {scales[:8].tolist()} of {len(named)} axes")
-        return {
-            a: _Axis(v.shape[a], int(np.floor(v.shape[a] * float(s))), float(s)) for a, s in zip(named, scales, strict=True)
-        }
+        new = np.floor(np.asarray([v.shape[a] for a in named], np.float32) * scales.astype(np.float32))  # as runtimes round it
+        return {a: _Axis(v.shape[a], int(n), float(s)) for a, n, s in zip(named, new, scales, strict=True)}
     sizes = call.whole(3, "sizes")
     if sizes is None or len(sizes) != len(named) or min(sizes, default=1) < 1:
         raise ModelError(f"it says no sizes that fit {len(named)} axes")
