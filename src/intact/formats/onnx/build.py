@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from intact.errors import UnsupportedError
+from intact.formats.onnx.fuse import Fusing
 from intact.network.graph import Graph, Op, Signature, Tensor
 from intact.numbers.affine import Float, Index
 from intact.ops.base import OpKind
@@ -207,13 +208,11 @@ class Builder:
                 ops.append(op)
                 needed.update(op.reads)
         ops.reverse()
-        kept = needed | {i for _, i in taken} | {i for op in ops for i in op.outputs}
-        tensors = {i: t for i, t in self._tensors.items() if i in kept}
-        for name, i in given:
-            if not any(i in op.outputs for op in ops) or not self.called:
-                tensors[i] = replace(tensors[i], name=name, origin=name)
+        fusing = Fusing(self._tensors, ops, [i for _, i in given])
+        used = {*(i for _, i in (*taken, *given)), *(i for op in fusing.ops for i in (*op.reads, *op.outputs))}
+        tensors = {i: t for i, t in fusing.tensors.items() if i in used}
         signature = Signature("serving_default", tuple(taken), tuple(given))
-        return Graph(tensors, tuple(ops), tuple(i for _, i in taken), tuple(i for _, i in given), (signature,))
+        return Graph(tensors, tuple(fusing.ops), tuple(i for _, i in taken), tuple(i for _, i in given), (signature,))
 
     def _own(self, v: Value, inputs: Sequence[int]) -> int:
         """The tensor of an output, which nothing else is: a copy of a constant, or of what the network is given."""
