@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ _NARROW = {"int64": "int32", "float64": "float32"}
 
 
 def model(nodes, inputs, outputs, constants=None, *, opset=17, functions=(), domains=(), sizes=None, ranks=None):
-    """``inputs``: arrays or shapes by name; ``outputs``: names; ``constants``: arrays by name; ``sizes``: shapes as the file says;
+    """``inputs``: arrays or shapes by name; ``outputs``: names; ``constants``: arrays; ``sizes``: shapes as the file says;
     ``ranks``: shapes of outputs that ONNX does not infer."""
     sizes = sizes or {}
 
@@ -86,8 +87,7 @@ def wanted(made, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def runtime(made, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What ONNX Runtime makes of a model."""
-    import onnxruntime
-
+    onnxruntime = importlib.import_module("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, 1
     session = onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -109,8 +109,8 @@ def compare(made, inputs: Mapping[str, np.ndarray], *, oracle=wanted, tolerance=
     """The reader's graph, after its outputs in LiteRT were found equal to the oracle's."""
     found_graph, ports = graph(made, input_shape)
     found, expected = run(found_graph, ports, inputs), oracle(made, inputs)
-    for name, y in expected.items():
-        y = laid(np.asarray(y), ports["outputs"][name])
+    for name, given in expected.items():
+        y = laid(np.asarray(given), ports["outputs"][name])
         assert found[name].shape == y.shape, (name, found[name].shape, y.shape)
         assert found[name].dtype == y.dtype, (name, found[name].dtype, y.dtype)
         assert gap(found[name], y) <= tolerance, (name, gap(found[name], y))

@@ -16,8 +16,8 @@ from intact.formats.tflite import flatbuffer
 from intact.runtime.scripts import zips
 
 ACCEPTED: Final = (
-    "a .tflite, .keras, .h5, .hdf5, .pt2 or .onnx file, a TensorFlow SavedModel folder, a Keras model, a torch module with a sample "
-    "input, or a torch.export program"
+    "a .tflite, .keras, .h5, .hdf5, .pt2 or .onnx file, a TensorFlow SavedModel folder, a Keras model, a torch module with a "
+    "sample input, or a torch.export program"
 )
 _TORCH_PICKLE: Final = (
     "a {suffix} file is a Python pickle, which can run any code, and often holds weights only; load it in Python and save the "

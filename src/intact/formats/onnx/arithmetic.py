@@ -88,7 +88,7 @@ def _clip_at(call: Call, kind: OpKind, at: Mapping[float, OpKind]) -> Value:
     if len(call.values) == 2:
         for x, other in (call.values, reversed(call.values)):
             number = single(other)
-            if number in at and x.is_float and not x.is_constant and x.rank >= other.rank:
+            if number is not None and number in at and x.is_float and not x.is_constant and x.rank >= other.rank:
                 return call.same(at[number], x)
     return functools.reduce(lambda a, b: combined(call.build, kind, a, b), call.values)
 

@@ -29,8 +29,8 @@ Shape: TypeAlias = tuple[int, ...]
 Order: TypeAlias = tuple[int, ...]
 NONE: Final = -1
 
-#: Numbers that constants may be folded to, over the whole network: several times the largest weights.
-_ALLOWED: Final = 1 << 29
+#: Numbers that constants may be folded to, over the whole network; what would be more is computed at run time.
+_ALLOWED: Final = 1 << 27
 #: What whole numbers are stored as: of 64 bits they count and point, and no device's kernel wants them so wide.
 _NARROW: Final = {"int64": "int32"}
 

@@ -61,18 +61,16 @@ class Call:
     # ---- attributes -------------------------------------------------------------------------------------------------------
 
     def integer(self, name: str, default: int) -> int:
-        return self._number(name, default, int)
+        return int(self._number(name, default))
 
     def real(self, name: str, default: float) -> float:
-        return self._number(name, default, float)
+        return float(self._number(name, default))
 
-    def _number(self, name: str, default: Any, kind: Callable[[Any], Any]) -> Any:
-        found = self.node.attributes.get(name)
-        if found is None:
-            return default
+    def _number(self, name: str, default: float) -> float:
+        found = self.node.attributes.get(name, default)
         if not isinstance(found, (int, float)):
             raise ModelError(f"its attribute {name!r} is no number")
-        return kind(found)
+        return found
 
     def text(self, name: str, default: str) -> str:
         return str(self.node.attributes.get(name, default))

@@ -13,9 +13,12 @@ from intact.formats.onnx.arithmetic import combined
 from intact.formats.onnx.build import Stored, Value
 from intact.formats.onnx.call import Call, Row
 from intact.ops.base import OpKind
-from intact.ops.call import LARGEST, bounded
+from intact.ops.call import bounded
 from intact.ops.indexing import Fill, OneHot
 from intact.ops.logic import SelectV2
+
+#: Numbers of a range.
+_LONGEST: Final = 1 << 24
 
 
 def known(data: np.ndarray) -> Value:
@@ -52,7 +55,7 @@ def _filled(call: Call) -> Value:
 
 def _range(call: Call) -> Value:
     start, limit, step = (call.constant(n, what).reshape(-1)[0] for n, what in enumerate(("start", "limit", "step")))
-    if step == 0 or (limit - start) / step > LARGEST:
+    if step == 0 or (limit - start) / step > _LONGEST:
         raise ModelError(f"a range from {start} to {limit} in steps of {step}")
     count = max(int(np.ceil((limit - start) / step)), 0)
     return known((start + np.arange(count) * step).astype(start.dtype))

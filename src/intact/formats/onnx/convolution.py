@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from intact.errors import ModelError, UnsupportedError
-from intact.formats.onnx.build import Stored, Value
+from intact.formats.onnx.build import Value
 from intact.formats.onnx.call import Call, Row
 from intact.formats.onnx.windows import LAST, images, window
 from intact.ops.convolution import Conv2D, DepthwiseConv2D, TransposeConv
@@ -19,6 +19,8 @@ from intact.ops.volume import Conv3D
 
 #: Elements of a kernel that is filled up with zeros, so that groups need no ops of their own.
 _FILLED: Final = 1 << 18
+#: Elements of a kernel whose gaps are filled with zeros.
+_SPREAD: Final = 1 << 24
 
 
 def _kernel(call: Call, rank: int) -> np.ndarray:
@@ -63,7 +65,7 @@ def _conv(call: Call) -> Value:
 
 
 def _transposed(call: Call) -> Value:
-    """Each element adds its kernel to the output, of which the margin is cut: ``size = s (n - 1) + e (k - 1) + 1 + o - cut``."""
+    """Each element adds its kernel to the output, of which the margin is cut: ``s (n - 1) + e (k - 1) + 1 + o - cut``."""
     x = call.value(0)
     w, groups = _kernel(call, x.rank), call.integer("group", 1)
     n = x.rank - 2
@@ -81,25 +83,18 @@ def _transposed(call: Call) -> Value:
         w, groups = _filled(w, groups), 1
     parts = [x.stored] if groups == 1 else list(call.build.emit(Split(groups), np.asarray(3, np.int32), x.stored))
     kernels = np.split(w, groups)
-    made = [_add_kernels(call, part, kernel, stride, before, size) for part, kernel in zip(parts, kernels, strict=True)]
+    full = [s * (i - 1) + k for s, i, k in zip(stride, x.stored.shape[1:3], w.shape[2:], strict=True)]
+    reach = [max(f, b + i) for f, b, i in zip(full, before, size, strict=True)]
+    kind = TransposeConv((stride[0], stride[1]))
+    made = [
+        call.build.one(kind, np.asarray([part.shape[0], *reach, kernel.shape[1]], np.int32), kernel.transpose(1, 2, 3, 0), part)
+        for part, kernel in zip(parts, kernels, strict=True)
+    ]
     y = made[0] if groups == 1 else call.build.one(Concatenation(3), *made)
+    if tuple(reach) != size:
+        y = call.build.one(Slice(), y, np.asarray([0, *before, 0], np.int32), np.asarray([-1, *size, -1], np.int32))
     y = call.build.one(Add(), y, call.constant(2, "bias").reshape(-1)) if call.has(2) else y
     return call.resized(y, x.order)
-
-
-def _add_kernels(
-    call: Call, x: Stored, w: np.ndarray, stride: tuple[int, ...], before: tuple[int, ...], size: tuple[int, ...]
-) -> Stored:
-    """The output of one group, ``w`` [c_in, c_out, kh, kw], cut to ``size`` behind ``before``."""
-    full = [s * (n - 1) + k for s, n, k in zip(stride, x.shape[1:3], w.shape[2:], strict=True)]
-    reach = [max(f, b + n) for f, b, n in zip(full, before, size, strict=True)]
-    shape = np.asarray([x.shape[0], *reach, w.shape[1]], np.int32)
-    kind = TransposeConv((stride[0], stride[1]))
-    y = call.build.one(kind, shape, np.ascontiguousarray(w.transpose(1, 2, 3, 0)), x)
-    if tuple(reach) == size:
-        return y
-    begins, sizes = np.asarray([0, *before, 0], np.int32), np.asarray([-1, *size, -1], np.int32)
-    return call.build.one(Slice(), y, begins, sizes)
 
 
 def _spread(w: np.ndarray, dilation: tuple[int, ...]) -> np.ndarray:
@@ -107,6 +102,8 @@ def _spread(w: np.ndarray, dilation: tuple[int, ...]) -> np.ndarray:
     if len(dilation) != w.ndim - 2 or min(dilation) < 1 or max(dilation) > 64:
         raise ModelError(f"gaps of {list(dilation)} in a kernel of shape {list(w.shape)}")
     wide = [(k - 1) * d + 1 for k, d in zip(w.shape[2:], dilation, strict=True)]
+    if prod((*w.shape[:2], *wide)) > _SPREAD:
+        raise UnsupportedError(f"its kernel of shape {list(w.shape)} with gaps of {list(dilation)} is too large")
     out = np.zeros((*w.shape[:2], *wide), w.dtype)
     out[(slice(None), slice(None), *(slice(None, None, d) for d in dilation))] = w
     return out

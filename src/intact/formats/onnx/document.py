@@ -14,7 +14,8 @@ import numpy as np
 #: A size, or the name of one that the model leaves open.
 Size: TypeAlias = int | str
 
-_LARGEST: Final = 1 << 28
+#: Bytes of what a child says of a network besides its constants.
+_LARGEST: Final = 1 << 26
 _DTYPES: Final = frozenset({"float32", "int64", "int32", "bool", "int8", "uint8"})
 
 

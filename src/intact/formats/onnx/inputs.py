@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 from intact.errors import OptionError, UnsupportedError
@@ -11,7 +11,7 @@ from intact.formats.onnx.build import Order, Shape
 from intact.formats.onnx.document import Network, Port
 
 #: Sizes without the batch, or by input.
-InputShape: TypeAlias = tuple[int, ...] | Mapping[str, tuple[int, ...]]
+InputShape: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
 
 _LAST: Final[Order] = (0, 2, 3, 1)
 #: Ops that take images channels first, and tell so what the network is given.
@@ -34,26 +34,28 @@ def shapes(network: Network, given: InputShape | None) -> dict[str, Shape]:
         return {port.name: _shape(port, given.get(port.name), named=True) for port in network.inputs}
     if given is not None and len(network.inputs) > 1:
         raise OptionError(
-            f"the model has {len(network.inputs)} inputs; type --input-shape for each by name, {_typed(network.inputs[0], named=True)}"
+            f"the model has {len(network.inputs)} inputs; type --input-shape for each by name, as in "
+            f"{_typed(network.inputs[0], named=True)}"
         )
     return {port.name: _shape(port, given, named=len(network.inputs) > 1) for port in network.inputs}
 
 
-def _shape(port: Port, given: tuple[int, ...] | None, *, named: bool) -> Shape:
+def _shape(port: Port, given: Sequence[int] | None, *, named: bool) -> Shape:
     sizes = list(port.shape)
     if given is not None:
         fits = len(given) == len(sizes) - 1 and all(_open(n) or n == g for n, g in zip(sizes[1:], given, strict=True))
         if not fits:
             raise OptionError(
-                f"the input {port.name!r} has the shape {_said(port)}, which {','.join(map(str, given))} does not fit; leave the "
-                f"batch out, as in {_typed(port, named=named)}"
+                f"the input {port.name!r} has the shape {_said(port)}, which {','.join(map(str, given))} does not fit; leave "
+                f"the batch out, as in {_typed(port, named=named)}"
             )
         sizes = [sizes[0], *given]
     if sizes and _open(sizes[0]):
         sizes[0] = 1
     if any(_open(n) for n in sizes):
         raise OptionError(
-            f"the input {port.name!r} leaves sizes open, {_said(port)}; type them without the batch, as in {_typed(port, named=named)}"
+            f"the input {port.name!r} leaves sizes open, {_said(port)}; type them without the batch, as in "
+            f"{_typed(port, named=named)}"
         )
     shape = tuple(int(n) for n in sizes)
     if len(shape) == 4 and shape[0] > 1:

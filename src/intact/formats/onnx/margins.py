@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -11,7 +11,10 @@ from intact.errors import ModelError, UnsupportedError
 from intact.formats.onnx.build import Value
 from intact.formats.onnx.call import Call, Row
 from intact.formats.onnx.shaping import part
+from intact.ops.call import bounded
 from intact.ops.shaping import Gather, MirrorPad, Pad, PadV2
+
+_MODES: Final[Mapping[str, Literal["edge", "wrap", "reflect"]]] = {"edge": "edge", "wrap": "wrap", "reflect": "reflect"}
 
 
 def _ends(call: Call, rank: int) -> dict[int, tuple[int, int]]:
@@ -43,11 +46,11 @@ def _pad(call: Call) -> Value:
         return call.resized(call.build.one(*plain), v.order)
     if mode == "reflect" and all(max(pair) < v.shape[a] for a, pair in more.items()):
         return call.resized(call.build.one(MirrorPad("reflect"), v.stored, pads), v.order)
-    modes = {"edge": "edge", "wrap": "wrap", "reflect": "reflect"}
-    if mode not in modes:
+    if mode not in _MODES:
         raise UnsupportedError(f"its mode {mode!r} is none that can be read")
+    bounded(tuple(n + sum(more.get(a, (0, 0))) for a, n in enumerate(v.shape)))
     for a, pair in more.items():  # which of its own elements stands where
-        places = np.pad(np.arange(v.shape[a]), pair, modes[mode]).astype(np.int32)
+        places = np.pad(np.arange(v.shape[a]), pair, _MODES[mode]).astype(np.int32)
         v = call.resized(call.build.one(Gather(v.axis(a)), v.stored, places), v.order)
     return v
 

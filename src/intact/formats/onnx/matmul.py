@@ -60,7 +60,7 @@ def _product(build: Builder, a: Value, b: Value) -> Value:
 
 
 def _matrices(build: Builder, v: Value) -> tuple[Value, bool]:
-    """``v`` with its axes as ONNX has them, or with the last two turned, whichever it is already, and whether they are turned."""
+    """``v`` with its axes as ONNX has them, or with the last two turned, whichever it is already, and whether it is that."""
     v = build.complete(v)
     turned: Order = (*range(v.rank - 2), v.rank - 1, v.rank - 2)
     return (v, True) if v.order == turned else (build.as_onnx(v), False)
@@ -79,9 +79,9 @@ def _gemm(call: Call) -> Value:
         plain = call.build.as_onnx(b).stored.data
         assert plain is not None
         weight = (alpha * plain.T).astype(np.float32)
-        if c is None or (c.stored.data is not None and c.rank < 3 and c.stored.data.size in (1, len(weight)) and _is_row(c)):
-            bias = None if c is None else np.broadcast_to(beta * c.stored.data.reshape(-1), len(weight)).astype(np.float32)
-            return by_weights(call, a, weight, bias)
+        row = None if c is None else _row(c, len(weight))
+        if c is None or row is not None:
+            return by_weights(call, a, weight, None if row is None else (beta * row).astype(np.float32))
         y = by_weights(call, a, weight)
     else:
         y = _product(call.build, a, b)
@@ -91,8 +91,11 @@ def _gemm(call: Call) -> Value:
     return combined(call.build, Add(), y, c if beta == 1.0 else combined(call.build, Mul(), c, scalar(beta)))
 
 
-def _is_row(c: Value) -> bool:
-    return c.rank < 2 or c.shape[0] == 1
+def _row(c: Value, count: int) -> np.ndarray | None:
+    """``count`` numbers that every row of a matrix is shifted by; None where ``c`` is computed or shifts rows apart."""
+    if c.stored.data is None or c.rank > 2 or c.stored.data.size not in (1, count) or (c.rank == 2 and c.shape[0] != 1):
+        return None
+    return np.broadcast_to(c.stored.data.reshape(-1), count)
 
 
 def _turned(v: Value) -> Value:

@@ -14,6 +14,7 @@ from intact.formats.onnx.call import Call, Row
 from intact.formats.onnx.reduction import over
 from intact.formats.onnx.windows import LAST
 from intact.ops.activation import Rsqrt, Square
+from intact.ops.call import bounded
 from intact.ops.convolution import Conv2D
 from intact.ops.elementwise import Add, Div, Mul, Pow, SquaredDifference, Sub
 from intact.ops.reduction import Mean
@@ -88,11 +89,12 @@ def _mean_variance(call: Call) -> Value:
 
 
 def _local_response(call: Call) -> Value:
-    """``x / (bias + alpha / size * sum of squares of channels around)^beta``; the sum is a 1 x 1 convolution with a band of ones."""
+    """``x / (bias + alpha / size * sum of squares of channels around)^beta``; a 1 x 1 convolution with a band of ones sums."""
     x, count = call.value(0), call.integer("size", 1)
     if x.rank != 4 or count < 1:
         raise UnsupportedError(f"it normalizes over {count} channels of {x.rank} axes, and only images can be read")
     x = call.build.arranged(x, LAST[2])
+    bounded((x.shape[1], x.shape[1]))
     at = np.arange(x.shape[1])
     far = at[None, :] - at[:, None]
     band = ((far >= -((count - 1) // 2)) & (far <= count // 2)).astype(np.float32) * (call.real("alpha", 1e-4) / count)

@@ -87,7 +87,7 @@ def _counts(slides: Window, axis: int, windows: int, counts_margin: bool) -> np.
         first, last = first - slides.before[axis], last + slides.after[axis]
     begins = np.arange(windows) * slides.stride[axis] - slides.before[axis]
     ends = np.minimum(begins + slides.kernel[axis], last)
-    return np.maximum(ends - np.maximum(begins, first), 1)
+    return np.asarray(np.maximum(ends - np.maximum(begins, first), 1))
 
 
 def _whole(kind: Callable[[], OpKind]) -> Row:

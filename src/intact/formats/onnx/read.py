@@ -75,7 +75,7 @@ class _Reading:
     """One network on its way into a graph."""
 
     def __init__(self, network: Network, given: inputs.InputShape | None) -> None:
-        self._network = patterns.fused(_needed(network))
+        self._network = _needed(patterns.fused(network))
         if (error := refusal(node.op for node in self._network.nodes)) is not None:
             raise error
         self._shapes = inputs.shapes(network, given)

@@ -6,7 +6,7 @@ with a constant matrix.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -59,7 +59,7 @@ def _positions(axis: _Axis, mode: str) -> np.ndarray:
     raise UnsupportedError(f"it counts coordinates by {mode!r}, which no op here does")
 
 
-_ROUNDINGS: Final = {
+_ROUNDINGS: Final[Mapping[str, Callable[[np.ndarray], np.ndarray]]] = {
     "round_prefer_floor": lambda at: np.ceil(at - np.float32(0.5)),
     "round_prefer_ceil": lambda at: np.floor(at + np.float32(0.5)),
     "floor": np.floor,
@@ -72,7 +72,7 @@ def _nearest(axis: _Axis, mode: str, rounding: str) -> np.ndarray:
     if rounding not in _ROUNDINGS:
         raise UnsupportedError(f"it rounds by {rounding!r}, which no op here does")
     at = _positions(axis, mode)
-    return np.clip(_ROUNDINGS[rounding](at), 0, axis.size - 1).astype(np.int32)
+    return np.asarray(np.clip(_ROUNDINGS[rounding](at), 0, axis.size - 1).astype(np.int32))
 
 
 def _weights(axis: _Axis, mode: str, cubic: float | None, exclude: bool) -> np.ndarray:
@@ -90,17 +90,17 @@ def _weights(axis: _Axis, mode: str, cubic: float | None, exclude: bool) -> np.n
         inside = (place >= 0) & (place < axis.size)
         kept = np.where(inside, weight, 0) if exclude else weight
         np.add.at(matrix, (np.arange(axis.new), np.clip(place, 0, axis.size - 1)), kept)
-    return (matrix / matrix.sum(1, keepdims=True)).astype(np.float32)
+    return np.asarray((matrix / matrix.sum(1, keepdims=True)).astype(np.float32))
 
 
 def _cubic(part: np.ndarray, a: float) -> dict[int, np.ndarray]:
     """Keys' weights of the four neighbours."""
 
     def near(d: np.ndarray) -> np.ndarray:
-        return ((a + 2) * d - (a + 3)) * d * d + 1
+        return np.asarray(((a + 2) * d - (a + 3)) * d * d + 1)
 
     def far(d: np.ndarray) -> np.ndarray:
-        return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+        return np.asarray(((a * d - 5 * a) * d + 8 * a) * d - 4 * a)
 
     return {-1: far(part + 1), 0: near(part), 1: near(1 - part), 2: far(2 - part)}
 

@@ -55,7 +55,7 @@ def reshaped(build: Builder, v: Value, shape: Shape) -> Value:
 
 
 def _runs(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]] | None:
-    """The least runs of axes that hold the same elements, without axes of length 1; the first axis counts where both have it."""
+    """The least runs of axes that hold the same elements, without axes of length 1; the first counts where both have it."""
     runs, i, j = list[tuple[list[int], list[int]]](), 0, 0
     if old[:1] == new[:1] == (1,):
         runs, i, j = [([0], [0])], 1, 1

@@ -57,9 +57,7 @@ def refusal(ops: Iterable[str]) -> IntactError | None:
     if not unknown:
         return None
     if quantized := [op for op in unknown if op in _QUANTIZED or op.rpartition(".")[2].startswith("QLinear")]:
-        return UnsupportedError(
-            f"it is quantized already ({_list(quantized)}); give the float model that it was made of, and intact makes the integers"
-        )
+        return UnsupportedError(f"it is quantized already ({_list(quantized)}); give the float model that it was made of")
     tool = (
         "; onnx2tf is installed: type onnx2tf -i MODEL.onnx -o converted, and give converted/MODEL_float32.tflite"
         if shutil.which("onnx2tf")

@@ -1,8 +1,8 @@
 """Child process: whether a .tflite computes what the ONNX model does that it was made of, by ONNX Runtime, on a random sample.
 
-The request: ``{"source", "converted", "inputs", "outputs"}``: both files, by name the shape of each input and the order in which
-its axes lie in the .tflite, by name that of each output. The answer is ``{}``, or ``{"refused": text}`` where they differ. Where
-ONNX Runtime is not installed, or does not run the model, nothing is compared. Run by path; imports nothing of Intact.
+The request: ``{"source", "converted", "inputs", "outputs"}``: both files, by name the shape of each input and the order of its
+axes in the .tflite, by name that of each output. The answer is ``{}``, or ``{"refused": text}`` where they differ. Where ONNX
+Runtime is not installed, or does not run the model, nothing is compared. Run by path; imports nothing of Intact.
 """
 
 from __future__ import annotations
