@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import re
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
@@ -41,6 +43,8 @@ _TFLITE: Final = b"TFL3"  # at byte 4
 #: claims more than is written, is read, and unpacked, as large as it claims to be.
 _LARGEST: Final = 4 * flatbuffer.LARGEST
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
+#: How an ONNX file says in which other file a weight lies: an entry of a key and, behind its length, a name.
+_LOCATION: Final = re.compile(rb"\n\x08location\x12([\x01-\x7f])(.{1,127})", re.DOTALL)
 #: The first bytes of ONNX's fields: numbers 1 and 5 are integers, 2 to 4, 6 to 8, 14, 20, 25 and 26 hold bytes.
 _ONNX_FIELDS: Final = tuple(bytes([tag]) for tag in (0x08, 0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72, 0xA2, 0xCA, 0xD2))
 #: Bytes in which every version of its superblock says where the file ends.
@@ -66,6 +70,18 @@ def check(path: Path) -> Path:
         )
     _CHECKS[suffix](path)
     return path
+
+
+def beside(path: Path) -> tuple[Path, ...]:
+    """The files in a model's folder that hold weights of it: those that an ONNX file names."""
+    if path.suffix.lower() != ".onnx":
+        return ()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        names = {bytes(found[2][: found[1][0]]).decode(errors="replace") for found in _LOCATION.finditer(data)}
+    inside = (name for name in names if name and "\0" not in name and ".." not in Path(name).parts)
+    return tuple(
+        sorted(path.parent / name for name in inside if not Path(name).is_absolute() and os.path.isfile(path.parent / name))
+    )  # noqa: PTH113
 
 
 def is_tflite(path: Path) -> bool:

@@ -31,11 +31,11 @@ def opened(
 ) -> tuple[Opened, ...]:
     """Each of ``sources``: a .tflite, called as it likes, is taken as it is, and anything else is converted into ``folder``.
 
-    ``input_shape`` is for those that are Keras models, ``data`` for torch modules, which are traced on it. Scales that
+    ``input_shape`` is for Keras and ONNX models, ``data`` for torch modules, which are traced on it. Scales that
     contradict kernels are let through: the runtime is the judge.
     """
     if input_shape is not None and not any(may_leave_sizes_open(source) for source in sources):
-        raise OptionError("--input-shape is for Keras models that leave sizes open; leave it out")
+        raise OptionError("--input-shape is for Keras and ONNX models that leave sizes open; leave it out")
     names = _names(sources)
     made = []
     for number, (source, name) in enumerate(zip(sources, names, strict=True)):
