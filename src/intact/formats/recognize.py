@@ -78,10 +78,9 @@ def beside(path: Path) -> tuple[Path, ...]:
         return ()
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         names = {bytes(found[2][: found[1][0]]).decode(errors="replace") for found in _LOCATION.finditer(data)}
-    inside = (name for name in names if name and "\0" not in name and ".." not in Path(name).parts)
-    return tuple(
-        sorted(path.parent / name for name in inside if not Path(name).is_absolute() and os.path.isfile(path.parent / name))
-    )  # noqa: PTH113
+    inside = (Path(name) for name in names if name and "\0" not in name)
+    paths = (path.parent / name for name in inside if not name.is_absolute() and ".." not in name.parts)
+    return tuple(sorted(found for found in paths if found.is_file()))
 
 
 def is_tflite(path: Path) -> bool:

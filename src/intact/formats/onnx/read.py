@@ -24,6 +24,8 @@ from intact.network.graph import Graph
 _WHAT: Final = "Reading an ONNX model"
 _EXTRA: Final = "onnx"
 _READ, _CHECK = "read_onnx.py", "check_onnx.py"
+#: What Python, numpy and torch raise for operands that do not fit.
+_UNFIT: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 #: Branches inside of branches.
 _DEEPEST: Final = 32
 
@@ -115,7 +117,11 @@ class _Reading:
 
     def _made(self, node: Node, scope: _Scope) -> list[Value]:
         operands = tuple(scope[name] if name else None for name in node.inputs)
-        made = ROWS[node.op](Call(node, operands, self._network.opset, self._build))
+        try:
+            made = ROWS[node.op](Call(node, operands, self._network.opset, self._build))
+        except _UNFIT as error:
+            shapes = ", ".join("-" if v is None else str(list(v.shape)) for v in operands)
+            raise ModelError(f"inputs of shape {shapes} do not fit ({str(error)[:200] or type(error).__name__})") from error
         values = [made] if isinstance(made, Value) else list(made)
         if any(node.outputs[len(values) :]):
             raise UnsupportedError(f"gives {len(node.outputs)} values, of which {len(values)} can be read")
