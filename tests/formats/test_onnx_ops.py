@@ -404,6 +404,18 @@ CLASSICAL = [
         domain="ai.onnx.ml",
         oracle="runtime",
     ),
+    Case(
+        "LinearClassifier",
+        real(3, 2),
+        outputs=2,
+        coefficients=[1.0, -2.0, 0.5, 2.0, 0.1, 0.2],
+        intercepts=[0.1, 0.2, 0.3],
+        classlabels_ints=[7, 3, 5],
+        post_transform="SOFTMAX",
+        domain="ai.onnx.ml",
+        oracle="runtime",
+    ),
+    *(Case("Normalizer", real(2, 4, low=0.1), norm=n, domain="ai.onnx.ml", oracle="runtime") for n in ("MAX", "L1", "L2")),
     Case("ArrayFeatureExtractor", real(2, 4), ints(1, 3), domain="ai.onnx.ml", oracle="runtime"),
 ]
 CASES = [*ELEMENTWISE, *PAIRS, *CONV, *POOL, *SHAPES, *REDUCE, *NORMS, *PRODUCTS, *RESIZE, *CLASSICAL]
@@ -417,7 +429,7 @@ def made_of(case):
     attributes = {k: v for k, v in case.attributes.items() if v is not None}
     one = node(case.op, [name or "" for name in names], outputs, domain=case.domain, **attributes)
     domains = [case.domain] if case.domain else []
-    ranks = {"out0": [None, None]} if domains else None
+    ranks = {"out0": [None] if case.outputs > 1 else [None, None], "out1": [None, None]} if domains else None
     return model([one], given, outputs, constants, opset=case.opset, domains=domains, ranks=ranks), given
 
 

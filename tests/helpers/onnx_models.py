@@ -48,7 +48,9 @@ def model(nodes, inputs, outputs, constants=None, *, opset=17, functions=(), dom
         if found.type.tensor_type.HasField("shape"):
             made.graph.output[n].CopyFrom(found)
         else:
-            made.graph.output[n].CopyFrom(helper.make_tensor_value_info(name, FLOAT, (ranks or {}).get(name, [None] * 4)))
+            shape = (ranks or {}).get(name, [None] * 4)
+            dtype = TensorProto.INT64 if len(shape) == 1 else FLOAT  # classes, of a classifier
+            made.graph.output[n].CopyFrom(helper.make_tensor_value_info(name, dtype, shape))
     return made
 
 

@@ -7,15 +7,19 @@ from typing import Final
 
 import numpy as np
 
-from intact.errors import ModelError
+from intact.errors import ModelError, UnsupportedError
 from intact.formats.onnx.activations import cast
 from intact.formats.onnx.arithmetic import combined
 from intact.formats.onnx.build import Value
 from intact.formats.onnx.call import Call, Row
 from intact.formats.onnx.constants import known
 from intact.formats.onnx.matmul import by_weights
+from intact.formats.onnx.reduction import Reduce, over
 from intact.formats.onnx.shaping import part
-from intact.ops.elementwise import Mul, Sub
+from intact.ops.activation import Abs, Logistic, Softmax, Sqrt, Square
+from intact.ops.base import OpKind
+from intact.ops.elementwise import Div, Mul, Sub
+from intact.ops.reduction import ArgMax, ReduceMax, Sum
 from intact.ops.shaping import Gather
 
 
@@ -43,6 +47,42 @@ def _linear(call: Call) -> Value:
     return by_weights(call, x, weight.reshape(count, -1), bias if bias.size else None)
 
 
+def _classifier(call: Call) -> list[Value]:
+    """Which class has the largest of ``x W^T + b``, by its number, and those after ``post_transform``."""
+    labels, transform = call.integers("classlabels_ints"), call.text("post_transform", "NONE")
+    if not labels:
+        raise UnsupportedError("its classes are texts, not numbers; number them before training, and export it again")
+    if transform not in _TRANSFORMS:
+        raise UnsupportedError(f"it transforms scores by {transform!r}, which no op here does")
+    x = cast(call.build, call.value(0), "float32")
+    weight, bias = _reals(call, "coefficients"), _reals(call, "intercepts")
+    if weight.size != len(labels) * x.shape[-1] or bias.size not in (0, len(labels)) or x.rank != 2:
+        raise UnsupportedError(f"it has {weight.size} coefficients of {x.shape[-1]} features and {len(labels)} classes")
+    scores = by_weights(call, x, weight.reshape(len(labels), -1), bias if bias.size else None)
+    best = call.build.one(ArgMax(dtype="int32"), scores.stored, np.asarray(1, np.int32))
+    label = call.build.one(Gather(0), np.asarray(labels, np.int32), best)
+    kind = _TRANSFORMS[transform]
+    return [Value.plain(label), scores if kind is None else call.same(kind, scores)]
+
+
+def _normalized(call: Call) -> Value:
+    """Each row by its largest, or by the sum or length of its elements."""
+    x, norm = call.value(0), call.text("norm", "MAX")
+    if norm not in _NORMS:
+        raise UnsupportedError(f"it normalizes by {norm!r}, which no op here does")
+    before, reduce, after = _NORMS[norm]
+    total = over(call, reduce, x if before is None else call.same(before, x), (x.rank - 1,))
+    return combined(call.build, Div(), x, total if after is None else call.same(after, total))
+
+
+_TRANSFORMS: Final[Mapping[str, OpKind | None]] = {"NONE": None, "SOFTMAX": Softmax(), "LOGISTIC": Logistic()}
+_NORMS: Final[Mapping[str, tuple[OpKind | None, Reduce, OpKind | None]]] = {
+    "MAX": (None, ReduceMax, None),
+    "L1": (Abs(), Sum, None),
+    "L2": (Square(), Sum, Sqrt()),
+}
+
+
 def _picked(call: Call) -> Value:
     """The elements along the last axis at places that are known, or of a table at places that are computed."""
     x = call.value(0)
@@ -62,5 +102,7 @@ def _picked(call: Call) -> Value:
 ROWS: Final[Mapping[str, Row]] = {
     "ai.onnx.ml.Scaler": _scaler,
     "ai.onnx.ml.LinearRegressor": _linear,
+    "ai.onnx.ml.LinearClassifier": _classifier,
+    "ai.onnx.ml.Normalizer": _normalized,
     "ai.onnx.ml.ArrayFeatureExtractor": _picked,
 }
