@@ -41,8 +41,12 @@ def _reduced(call: Call, reduce: Reduce, before: Callable[[Value], Value] | None
         return v
     if not v.is_float and reduce is Mean:
         raise UnsupportedError("it takes the mean of whole numbers, which no runtime here does")
-    kept = over(call, reduce, v, axes)
-    return kept if call.integer("keepdims", 1) else without(kept, axes)
+    if call.integer("keepdims", 1):
+        return over(call, reduce, v, axes)
+    v = call.build.complete(v)
+    y = call.build.one(reduce(keep_dims=False), v.stored, np.asarray(sorted(v.axis(a) for a in axes), np.int32))
+    kept = [a for a in range(v.rank) if a not in axes]
+    return call.resized(y, tuple(kept.index(a) if a != NONE else a for a in v.order if a not in axes))
 
 
 def _row(reduce: Reduce, before: OpKind | None = None, after: OpKind | None = None) -> Row:

@@ -46,12 +46,22 @@ def reshaped(build: Builder, v: Value, shape: Shape) -> Value:
         order += new
         at += len(old)
     if runs is None:
-        plain = build.as_onnx(v)
-        return Value.plain(build.reshaped(plain.stored, shape))
+        return _moved(build, v, shape)
     if tuple(shape[a] for a in order) == tuple(v.shape[a] for a in lying):  # only axes of length 1 came or went
         place = dict(zip(lying, order, strict=True))
         return Value(v.stored, shape, tuple(place.get(a, NONE) for a in v.order))
     return Value(build.reshaped(v.stored, tuple(shape[a] for a in order)), shape, tuple(order))
+
+
+def _moved(build: Builder, v: Value, shape: Shape) -> Value:
+    """``v`` in another shape, its axes moved first: as ONNX has them, unless it is an image whose channels stay last."""
+    runs = _runs(v.shape, shape) or []
+    order = list[int]()
+    for a in v.order:
+        order += [] if a in order else next((old for old, _ in runs if a in old), [])
+    if len(shape) == 4 and any(old == order[-len(old) :] and new[-1] == 1 for old, new in runs):
+        return reshaped(build, build.arranged(v, tuple(order)), shape)
+    return Value.plain(build.reshaped(build.as_onnx(v).stored, shape))
 
 
 def _runs(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]] | None:
