@@ -23,7 +23,6 @@ from intact.ops.logic import (
     LogicalAnd,
     LogicalNot,
     LogicalOr,
-    NotEqual,
     SelectV2,
 )
 from intact.ops.rounding import FloorMod
@@ -149,7 +148,6 @@ ROWS: Final[Mapping[str, Row]] = {
     "GreaterOrEqual": _pairs(GreaterEqual()),
     "Less": _pairs(Less()),
     "LessOrEqual": _pairs(LessEqual()),
-    "NotEqual": _pairs(NotEqual()),
     "And": _pairs(LogicalAnd()),
     "Or": _pairs(LogicalOr()),
     "Xor": _exclusive,
