@@ -319,6 +319,21 @@ def test_channels_are_shuffled_where_they_lie():
     assert [op.kind.name for op in found.ops] == ["CONV_2D", "RESHAPE", "TRANSPOSE", "RESHAPE", "CONV_2D"]
 
 
+def test_a_pixel_shuffle_is_in_the_weights_before_it():
+    nodes = [node("Conv", ["x", "w", "b"], ["c"]), node("DepthToSpace", ["c"], ["y"], blocksize=2, mode="CRD")]
+    made = model(nodes, {"x": real(1, 3, 4, 5)}, ["y"], {"w": real(12, 3, 1, 1), "b": real(12)})
+    found = compare(made, {"x": real(1, 3, 4, 5)})
+    assert [op.kind.name for op in found.ops] == ["CONV_2D", "DEPTH_TO_SPACE"]
+
+
+@pytest.mark.parametrize("groups", [3, 6])
+def test_channels_that_are_picked_of_groups_stay_picked(groups):
+    nodes = [node("Conv", ["x", "w"], ["c"], group=groups), node("Gather", ["c", "places"], ["y"], axis=1)]
+    made = model(nodes, {"x": real(1, 6, 4, 5)}, ["y"], {"w": real(6, 6 // groups, 1, 1), "places": ints(5, 0, 3)})
+    found = compare(made, {"x": real(1, 6, 4, 5)})
+    assert found.ops[-1].kind.name == "GATHER"
+
+
 @pytest.mark.parametrize("rank", [3, 5])
 def test_what_is_no_image_lies_as_the_model_has_it(rank):
     shape = (1, 2, 6, 5, 4)[:rank]

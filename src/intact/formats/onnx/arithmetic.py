@@ -36,7 +36,7 @@ def together(build: Builder, values: Sequence[Value]) -> tuple[list[Stored], Val
     rank = max(v.rank for v in values)
     seen = [v.seen_as(rank) for v in values]
     shape = np.broadcast_shapes(*(v.shape for v in values))
-    leading = max(seen, key=lambda v: (not v.is_constant, size(v.stored), v.order != tuple(range(v.rank))))
+    leading = max(seen, key=lambda v: (not v.is_constant, size(v.stored), 0 in v.order, v.order != tuple(range(v.rank))))
     if leading.shape != shape:
         leading = build.complete(leading)
     laid = [build.arranged(v, leading.order).stored for v in seen]

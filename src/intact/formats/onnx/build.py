@@ -94,6 +94,7 @@ class Builder:
         self._tensors: dict[int, Tensor] = {}
         self._ops: list[Op] = []
         self._made: dict[int, OpKind] = {}
+        self._moved: dict[tuple[int | None, type[OpKind], Shape], Stored] = {}
         self._placed: dict[int, tuple[Stored, Stored]] = {}
         self._allowance = Allowance(_ALLOWED)
         #: What the ops that are made now are called after, and whether it is a layer, in which each is called after its kind.
@@ -172,12 +173,16 @@ class Builder:
             permutation, x = [v.order.index(a) for a in order], v.stored
         else:
             permutation, x = [had.index(a) for a in want], self.reshaped(v.stored, tuple(v.shape[a] for a in had))
-        moved = self.one(Transpose(), x, np.asarray(permutation, np.int32))
+        moved = self._once(Transpose(), x, permutation)
         return Value(self.reshaped(moved, wanted), v.shape, order)
 
     def as_onnx(self, v: Value) -> Value:
         """``v`` with its axes as ONNX has them."""
         return self.arranged(v, tuple(range(v.rank)))
+
+    def having(self, v: Value, *axes: int) -> Value:
+        """``v`` with these of ONNX's axes somewhere."""
+        return v if set(axes) <= set(v.order) else self.complete(v)
 
     def complete(self, v: Value) -> Value:
         """``v`` with all of ONNX's axes somewhere; those that are not yet take the places of axes that ONNX does not count."""
@@ -192,7 +197,14 @@ class Builder:
         return self.arranged(v, tuple(order))
 
     def reshaped(self, x: Stored, shape: Shape) -> Stored:
-        return x if x.shape == shape else self.one(Reshape(shape), x, np.asarray(shape, np.int32))
+        return x if x.shape == shape else self._once(Reshape(shape), x, shape)
+
+    def _once(self, kind: OpKind, x: Stored, numbers: Sequence[int]) -> Stored:
+        """What an op that moves ``x`` makes, by constant ``numbers``: made once for all that read it so."""
+        key = x.id, type(kind), tuple(numbers)
+        if x.id is None or key not in self._moved:
+            self._moved[key] = self.one(kind, x, np.asarray(numbers, np.int32))
+        return self._moved[key]
 
     # ---- the end ----------------------------------------------------------------------------------------------------------
 
