@@ -18,9 +18,10 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-from onnx_models import compare, graph, model, node, runtime  # noqa: E402
+from onnx_models import compare, gap, graph, laid, litert, model, node, runtime  # noqa: E402
 
 from intact.formats import tflite  # noqa: E402
+from intact.formats.load import load  # noqa: E402
 from intact.rewrite.clean import clean  # noqa: E402
 
 RNG = np.random.default_rng(0)
@@ -37,7 +38,7 @@ def ints(*values):
 def exported(module, sample, *, dynamo, opset=17, **more):
     """What torch's exporters make of a module, the new one or TorchScript's."""
     torch.manual_seed(0)
-    module.eval()
+    module = module if isinstance(module, torch.fx.GraphModule) else module.eval()
     for part in module.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             part.running_mean.normal_(0, 0.3)
@@ -194,6 +195,26 @@ def test_ops_are_called_after_the_modules(dynamo):
 def test_a_batch_stays_open():
     found, _ = graph(exported(Detector(), IMAGE, dynamo=True))
     assert clean(found).takes_batches
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2_cifar10", "mobilenet_v3_small_cifar10"])
+def test_real_networks_are_what_they_are_from_torch(shared, tmp_path, name):
+    """The same ops of the same layers with the same weights, whichever way the network came."""
+    source = shared / "models" / f"{name}.pt2"
+    program = torch.export.load(source)
+    path, x = tmp_path / "net.onnx", RNG.uniform(-1, 1, (1, 3, 32, 32)).astype(np.float32)
+    made = exported(program.module(check_guards=False), (torch.zeros(1, 3, 32, 32),), dynamo=True)
+    onnx.save(made, path)
+    here, there = clean(load(path)), clean(load(source))
+    assert [op.kind.name for op in here.ops] == [op.kind.name for op in there.ops]
+    assert [here[op.output].origin for op in here.ops] == [there[op.output].origin for op in there.ops]
+    given = {here.input_names[0]: laid(x, (0, 2, 3, 1))}
+    (a,), (b,) = (
+        litert(tflite.write(g), dict(zip(g.input_names, given.values(), strict=True))).values() for g in (here, there)
+    )
+    (c,) = runtime(made, {made.graph.input[0].name: x}).values()
+    assert gap(a, c) < 1e-5
+    assert gap(b, c) < 1e-5
 
 
 # ---- as tf2onnx, PaddleOCR and scikit-learn write them ------------------------------------------------------------------

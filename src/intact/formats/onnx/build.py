@@ -19,7 +19,7 @@ from intact.errors import UnsupportedError
 from intact.formats.onnx.fuse import Fusing
 from intact.network.graph import Graph, Op, Signature, Tensor
 from intact.numbers.affine import Float, Index
-from intact.ops.base import OpKind
+from intact.ops.base import OpKind, WeightedKind
 from intact.ops.inference import Allowance, known_values, without_data
 from intact.ops.shaping import Reshape, Transpose
 
@@ -97,8 +97,8 @@ class Builder:
         self._moved: dict[tuple[int | None, type[OpKind], Shape], Stored] = {}
         self._placed: dict[int, tuple[Stored, Stored]] = {}
         self._allowance = Allowance(_ALLOWED)
-        #: What the ops that are made now are called after, and whether it is a layer, in which each is called after its kind.
-        self.called, self.is_layer = "", False
+        #: What the ops that are made now are called after: a layer, if it is one, and the exporter's word for what it computes.
+        self.called, self.word = "", ""
 
     # ---- tensors ----------------------------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class Builder:
             made = known_values(kind, [None if x is None else _numbers(x) for x in known], self._allowance)
             if made is not None:
                 return tuple(Stored.of(y.numpy()) for y in made)
-        name = f"{self.called}/{kind.name.lower()}" if self.is_layer else self.called
+        name = self._name(kind)
         given = [None if x is None else self.placed(x, name) for x in given]
         bare = without_data(kind, [None if x is None else self._bare(x) for x in given])
         outputs = [self._tensor(name, tuple(y.shape), _NARROW.get(t := str(y.dtype).removeprefix("torch."), t)) for y in bare]
@@ -142,6 +142,10 @@ class Builder:
         self._ops.append(Op(kind, ids, tuple(y.id for y in outputs if y.id is not None)))
         self._made |= {y.id: kind for y in outputs if y.id is not None}
         return tuple(outputs)
+
+    def _name(self, kind: OpKind) -> str:
+        word = kind.name.lower() if isinstance(kind, WeightedKind) else self.word
+        return f"{self.called}/{word}" if self.word else self.called
 
     def one(self, kind: OpKind, *operands: Stored | np.ndarray | None) -> Stored:
         """The only output."""

@@ -37,7 +37,7 @@ class Fusing:
         for op in ops:
             fused = self._fused(op)
             at = len(self.ops) if fused is None else self._made[self._behind(op)]
-            self.ops[at:] = [op if fused is None else fused, *self.ops[at + 1 :]]
+            self.ops[at : at + 1] = [fused or op]
             self._made |= dict.fromkeys(op.outputs, at)
 
     def _behind(self, op: Op) -> int:
@@ -113,7 +113,7 @@ class Fusing:
         return None if i is None else self.tensors[i].data
 
     def _constant(self, data: np.ndarray, name: str) -> int:
-        i = max(self.tensors) + 1
+        i = len(self.tensors)  # none is taken out, so that their ids are their number
         self.tensors[i] = Tensor(i, name, tuple(data.shape), Float(), data)
         return i
 
