@@ -71,6 +71,8 @@ def main(request: dict[str, Any], _progress: object) -> dict[str, Any]:
 def _read(source: Path) -> tuple[dict[str, Any], list[bytes]]:
     import onnx  # noqa: PLC0415
 
+    if source.stat().st_size > _MOST_BYTES:
+        raise _RefusedError(f"it is larger than {_MOST_BYTES / 1e9:g} GB, which no small device holds")
     model = onnx.ModelProto()
     try:
         model.ParseFromString(source.read_bytes())
