@@ -93,7 +93,7 @@ class Builder:
         self._tensors: dict[int, Tensor] = {}
         self._ops: list[Op] = []
         self._made: dict[int, OpKind] = {}
-        self._moved: dict[tuple[int | None, type[OpKind], Shape], Stored] = {}
+        self._moved: dict[tuple[int, type[OpKind], Shape], Stored] = {}
         self._placed: dict[int, tuple[Stored, Stored]] = {}
         self._allowance = Allowance(_ALLOWED)
         #: What the ops that are made now are called after: a layer, if it is one, and the exporter's word for what it computes.
@@ -204,8 +204,10 @@ class Builder:
 
     def _once(self, kind: OpKind, x: Stored, numbers: Sequence[int]) -> Stored:
         """What an op that moves ``x`` makes, by constant ``numbers``: made once for all that read it so."""
+        if x.id is None:
+            return self.one(kind, x, np.asarray(numbers, np.int32))
         key = x.id, type(kind), tuple(numbers)
-        if x.id is None or key not in self._moved:
+        if key not in self._moved:
             self._moved[key] = self.one(kind, x, np.asarray(numbers, np.int32))
         return self._moved[key]
 
