@@ -1,8 +1,8 @@
 """Child process: an ONNX file -> its network as JSON and its constants as raw numbers, checked.
 
 The request: ``{"source", "known", "network", "constants"}``: the model, the ops that need no taking apart, and the two files to
-write. The answer is ``{}``, or one of ``{"corrupt": text}``, ``{"refused": text}`` and ``{"missing": module}``. ONNX's parser and
-checker are native code that a stranger's file may crash: so they run here. Functions of the model's own are inlined, versions
+write. The answer is ``{}``, or one of ``{"corrupt": text}``, ``{"refused": text}`` and ``{"missing": module}``. ONNX's parser
+and checker are native code that a stranger's file may crash: so they run here. Functions of the model's own are inlined, versions
 before 11 converted, numbers of 16 and 64 bits that stand for real ones made float32. Run by path; imports nothing of Intact.
 """
 
