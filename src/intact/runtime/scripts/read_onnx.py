@@ -2,8 +2,9 @@
 
 The request: ``{"source", "known", "network", "constants"}``: the model, the ops that need no taking apart, and the two files to
 write. The answer is ``{}``, or one of ``{"corrupt": text}``, ``{"refused": text}`` and ``{"missing": module}``. ONNX's parser
-and checker are native code that a stranger's file may crash: so they run here. Functions of the model's own are inlined, versions
-before 11 converted, numbers of 16 and 64 bits that stand for real ones made float32. Run by path; imports nothing of Intact.
+and checker are native code that a stranger's file may crash: so they run here. Functions of the model's own are inlined,
+versions before 11 converted, numbers of 16 and 64 bits that stand for real ones made float32. Run by path; imports nothing of
+Intact.
 """
 
 from __future__ import annotations
