@@ -251,9 +251,14 @@ def small_weights(name):
 
 
 def on_the_fly(case, graph):
-    """What 8 bits for activations may cost an output: half a step of the largest times the sum of a channel's |weights|."""
+    """What 8 bits for activations may cost an output: half a step of the largest times the sum of a channel's |weights|.
+
+    Nothing where the weights are not int8.
+    """
     weight = graph.ops[-1].kind.weight
     w, axis = graph[graph.ops[-1].inputs[weight.input]], weight.axis
+    if w.data is None:
+        return 0.0
     sums = np.abs(real(w.data, w.format)).sum(tuple(a for a in range(w.data.ndim) if a != axis))
     (x,) = samples(case).values()
     return float(np.abs(x).max()) / 127 / 2 * float(sums.max())

@@ -13,6 +13,7 @@ from intact.formats import tflite
 from intact.network.graph import Graph, Op, Tensor
 from intact.numbers.affine import Affine, Float, affine_from_range
 from intact.ops.activation import Logistic, Relu, Square
+from intact.ops.convolution import Conv2D, DepthwiseConv2D
 from intact.ops.elementwise import Mul
 from intact.ops.matmul import FullyConnected
 from intact.ops.shaping import Concatenation
@@ -23,6 +24,7 @@ from intact.planning.request import Request
 from intact.planning.schemes import SCHEMES, scheme
 from intact.planning.targets import target
 from intact.run.settings import Settings
+from intact.runtime import litert
 from intact.simulate.calibrate import observe
 from intact.simulate.engine import Program
 
@@ -210,6 +212,21 @@ def test_every_scheme_is_close_to_float_and_deterministic(net, name):
         float_scores,
         atol={"float32": 0, "float16": 2e-3, "dynamic": 0.01, "int8": 0.02, "w4a8": 0.05, "int16x8": 0.01}[name],
     )
+
+
+def test_dynamic_stores_depthwise_weights_in_half_precision_so_that_one_part_runs_all(tmp_path):
+    """Its int8 kernel beside float activations lies outside XNNPACK: the file would be slower than float's."""
+
+    def build(d, x):
+        y = d(Conv2D(padding="same", activation="relu"), x, normal(16, 3, 3, 3), normal(16))
+        y = d(DepthwiseConv2D(padding="same", activation="relu"), y, normal(1, 5, 5, 16), normal(16))
+        return d(Conv2D(padding="same"), y, normal(16, 1, 1, 16), normal(16))
+
+    net = draft((8, 8, 3), build)
+    graph = emit(net, make_plan(net, {}, Request(scheme("dynamic"), target("cpu"))))
+    assert sorted(t.format.dtype for t in graph.constants() if t.data.size >= 256) == ["float16", "int8", "int8"]
+    (tmp_path / "net.tflite").write_bytes(tflite.write(graph))
+    assert litert.describe(tmp_path / "net.tflite").partitions == 1
 
 
 def test_calibration_refuses_numbers_that_overflow():

@@ -107,16 +107,22 @@ class _Draft:
 
     def _plan_small_constant(self, i: int, op: Op) -> None:
         if self.request.scheme.weights == "float16":
-            if np.abs(self._values(i)).max() > np.finfo(np.float16).max:
-                self.tensors[i] = Entry(Float(), "holds values beyond float16's 65504")
-                return
-            self.tensors[i] = Entry(Float("float16"), "weights in half precision")
-            self.edges[i, op.output] = Entry(Float(), "kernels compute in float32")
+            self._halve(i, op, "weights in half precision")
             return
         found = weighted(self.graph, op)
-        hybrid = self.request.scheme.weights == "int8" and op.kind.name in self.request.target.hybrid
-        if hybrid and found is not None and i == found.weight.id:
+        if self.request.scheme.weights != "int8" or found is None or i != found.weight.id:
+            return
+        if op.kind.name in self.request.target.hybrid:
             self._require(i, op, hybrid_weight(found, self.request))
+        elif op.kind.name in self.request.target.halved:
+            self._halve(i, op, "half precision: the kernel for int8 beside float32 is many times slower")
+
+    def _halve(self, i: int, op: Op, why: str) -> None:
+        if np.abs(self._values(i)).max() > np.finfo(np.float16).max:
+            self.tensors[i] = Entry(Float(), "holds values beyond float16's 65504")
+            return
+        self.tensors[i] = Entry(Float("float16"), why)
+        self.edges[i, op.output] = Entry(Float(), "kernels compute in float32")
 
     def plan_integers(self) -> None:
         """Activations, weights and biases as integers wherever the target has a kernel for it."""

@@ -53,8 +53,8 @@ class Target:
     """One device class.
 
     ``lacks``: op kinds without a good int8 kernel; ``lacks16``: without an int16 kernel that takes int8 weights. ``hybrid``:
-    kinds that take int8 weights with float activations. ``per_channel``: kinds whose weights may have a scale per output
-    channel.
+    kinds that take int8 weights with float activations; ``halved``: kinds that do so many times slower than in float32, and
+    whose weights are float16 there. ``per_channel``: kinds whose weights may have a scale per output channel.
     ``int4``: kinds whose weights may be int4; depthwise weights stay int8, as they are few and lose most.
     ``float_islands``: whether an op without an integer kernel may stay in float between DEQUANTIZE and QUANTIZE.
     ``float_inside``: kinds that stay in float though they have an int8 kernel, as it is slower; ``light``: kinds that an
@@ -69,6 +69,7 @@ class Target:
     lacks: frozenset[str]
     lacks16: frozenset[str]
     hybrid: frozenset[str]
+    halved: frozenset[str]
     per_channel: frozenset[str]
     int4: frozenset[str]
     float_islands: bool
@@ -104,7 +105,8 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 kernels="default",
                 lacks=_NOT_8,
                 lacks16=_NOT_8 | _NOT_16,
-                hybrid=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}),
+                hybrid=frozenset({"CONV_2D", "FULLY_CONNECTED"}),
+                halved=frozenset({"DEPTHWISE_CONV_2D"}),
                 per_channel=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"}),
                 int4=frozenset({"CONV_2D", "FULLY_CONNECTED"}),
                 float_islands=True,
@@ -118,6 +120,7 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 lacks=_NOT_8 | _NOT_ON_MCU,
                 lacks16=_NOT_8 | _NOT_16 | _NOT_ON_MCU_16,
                 hybrid=frozenset(),
+                halved=frozenset(),
                 # The newest kernels take int8 FULLY_CONNECTED per channel too (not int4); older ones in the field read the
                 # first scale for all.
                 per_channel=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}),
