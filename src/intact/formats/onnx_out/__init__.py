@@ -1,0 +1,5 @@
+"""Networks as ONNX models: what ONNX Runtime, TensorRT and OpenVINO read."""
+
+from intact.formats.onnx_out.write import ORDERS as ORDERS
+from intact.formats.onnx_out.write import Spelling as Spelling
+from intact.formats.onnx_out.write import write as write
