@@ -48,6 +48,16 @@ def write(graph: Graph, spelling: Spelling = Spelling(), metadata: Mapping[str, 
     return _packed(writer, dict(metadata or {}) | {ORDERS: json.dumps(writer.orders)})
 
 
+def orders(graph: Graph) -> dict[str, Order]:
+    """Which axis of ours lies at each axis of the inputs, by name."""
+    return {name: _order(graph, i) for name, i in zip(graph.input_names, graph.inputs, strict=True)}
+
+
+def _order(graph: Graph, i: int) -> Order:
+    rank = len(graph[i].shape)
+    return FIRST if rank == 4 and _is_image(graph, i) else plain(rank)
+
+
 @final
 class _Writer:
     """One graph on its way into an ONNX model."""
@@ -74,7 +84,7 @@ class _Writer:
 
     def _enter(self, name: str, i: int) -> None:
         t = self.graph[i]
-        order = FIRST if len(t.shape) == 4 and _is_image(self.graph, i) else plain(len(t.shape))
+        order = _order(self.graph, i)
         name = self.build.unique(name)
         self.inputs.append((name, i, order))
         self.orders[name] = order
