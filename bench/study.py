@@ -96,7 +96,7 @@ def main() -> None:
             print(f"{scheme:8} alone {alone[scheme]:6.1f} s, of it done once in a study {repeated[scheme]:5.1f} s", flush=True)
             print(f"         {', '.join(f'{step} {took:.1f}' for step, took in steps.items())}", flush=True)
         missed = []
-        for several in (schemes, [scheme for scheme in schemes if scheme != "int16x8"]):
+        for several in dict.fromkeys([tuple(schemes), tuple(scheme for scheme in schemes if scheme != "int16x8")]):
             out = folder / f"study{len(several)}"
             typed = [sys.executable, "-m", "intact", "study", str(MOBILENET_V3.path), "--data", str(data)]
             typed += ["--eval", str(evaluation), "--pixels=-1,1", "--schemes", ",".join(several), "--out", str(out), "--quiet"]

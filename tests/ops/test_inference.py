@@ -88,3 +88,19 @@ def test_what_does_not_fit_is_told_in_words(kind, inputs, says):
 def test_a_shape_that_is_computed_later_is_unsupported():
     with pytest.raises(UnsupportedError, match="shape is computed at run time"):
         infer_shapes(Reshape(), [bare(4), bare(2, dtype=torch.int32)])
+
+
+def test_the_same_op_of_the_same_shapes_is_asked_once(monkeypatch):
+    asked = []
+    compute = Reshape.compute
+    monkeypatch.setattr(Reshape, "compute", lambda self, *x: asked.append(1) or compute(self, *x))
+    first = infer_shapes(Reshape(), [bare(41, 6), ints(-1, 3)])
+    assert infer_shapes(Reshape(), [bare(41, 6), ints(-1, 3)]) == first == ((82, 3),)
+    assert len(asked) == 1
+    assert infer_shapes(Reshape(), [bare(41, 6), ints(3, -1)]) == ((3, 82),)
+    assert infer_shapes(Reshape(), [bare(41, 9), ints(-1, 3)]) == ((123, 3),)
+    assert infer_shapes(StridedSlice(begin_mask=1), [bare(9), ints(2), ints(5), ints(1)]) == ((5,),)
+    assert infer_shapes(StridedSlice(end_mask=1), [bare(9), ints(2), ints(5), ints(1)]) == ((7,),)
+    for _ in range(2):  # what does not fit is said every time
+        with pytest.raises(ModelError, match="do not fit"):
+            infer_shapes(Add(), [bare(2, 3), bare(2, 4)])

@@ -9,6 +9,7 @@ from intact.network.graph import Graph, Op, Tensor
 from intact.network.weighted import weighted
 from intact.numbers.affine import Affine
 from intact.ops.matmul import FullyConnected
+from intact.planning import weights as planned
 from intact.planning.request import Request
 from intact.planning.schemes import scheme
 from intact.planning.targets import target
@@ -95,3 +96,18 @@ def test_a_bias_that_is_computed_is_no_bias_to_plan():
     found = dense([[1.0]], [1.0])
     with pytest.raises(TypeError, match="the bias 'b' of FULLY_CONNECTED is computed"):
         integer_weight(replace(found, bias=replace(found.bias, data=None)), X, Y, INT8)
+
+
+def test_clipping_of_int4_is_looked_for_once_for_each_weight_and_axis(monkeypatch):
+    asked = []
+    search = planned.least_squared_error
+    monkeypatch.setattr(planned, "least_squared_error", lambda *given: asked.append(given) or search(*given))
+    draw = np.random.default_rng(0)
+    found, other = (dense(draw.normal(size=(4, 32))) for _ in range(2))
+    int4 = Request(scheme("w4a8"), target("cpu"))
+    first, again = integer_weight(found, X, Y, int4), integer_weight(found, X, Y, replace(int4, input_type="float32"))
+    alone = integer_weight(found, X, Y, replace(int4, weights="per-tensor"))
+    assert (first, len(asked)) == (again, 2)
+    assert len(alone.format.scale) == 1 < len(first.format.scale)
+    assert integer_weight(other, X, Y, int4) != first
+    assert len(asked) == 3

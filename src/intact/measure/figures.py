@@ -34,8 +34,10 @@ from intact.runtime import litert
 from intact.runtime.litert import KERNEL_NAMES, Kernels
 from intact.wording import counted
 
-#: Blocks of invocations that both files are timed over, and the most seconds that may take.
+#: Blocks of invocations that both files are timed over, the seconds of one, of warming up, and the most that may take.
 _ROUNDS: Final = 40
+_BLOCK_SECONDS: Final = 0.025
+_WARMUP_SECONDS: Final = 0.25
 _LATENCY_SECONDS: Final = 12.0
 #: Kinds of ops that are told of a slow file.
 _KINDS: Final = 6
@@ -127,6 +129,8 @@ def speed(
         kernels=kernels,
         threads=threads,
         rounds=_ROUNDS,
+        block_seconds=_BLOCK_SECONDS,
+        warmup_seconds=_WARMUP_SECONDS,
         max_seconds=_LATENCY_SECONDS,
         progress=partial(progress, "time"),
     )

@@ -21,8 +21,8 @@ from intact.runtime.litert import Kernels
 
 #: Blocks of invocations per op, and the seconds of one.
 _ROUNDS: Final = 7
-_BLOCK_SECONDS: Final = 0.005
-_WARMUP_SECONDS: Final = 0.02
+_BLOCK_SECONDS: Final = 0.001
+_WARMUP_SECONDS: Final = 0.005
 _MAX_SECONDS: Final = 5.0
 
 

@@ -174,9 +174,10 @@ def _formats_are_valid(graph: Graph) -> Iterator[str]:
         if not isinstance(t.format, Affine):
             continue
         low, high = limits(t.format.dtype)
-        if not all(np.isfinite(s) and s > 0 for s in t.format.scale):
+        scale, zero_point = np.asarray(t.format.scale), np.asarray(t.format.zero_point)
+        if not (np.isfinite(scale) & (scale > 0)).all():
             yield f"tensor {t.name!r} has a scale that is not a positive number"
-        if not all(low <= z <= high for z in t.format.zero_point):
+        if not ((low <= zero_point) & (zero_point <= high)).all():
             yield f"tensor {t.name!r} has a zero point outside {t.format.dtype}"
         axis = t.format.axis
         if axis is not None and (axis not in range(len(t.shape)) or t.shape[axis] != len(t.format.scale)):

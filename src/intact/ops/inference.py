@@ -5,8 +5,10 @@ All of it may stem from a hostile file. Nothing is computed before its size is k
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import prod
 from typing import Final, final
 
@@ -31,6 +33,9 @@ _UNFIT: Final = (
 
 #: Elements that are computed at once: to ask for the shape first takes longer.
 _LITTLE: Final = 1 << 12
+#: Answers that are kept, and whole numbers that one may have been given by.
+_KEPT: Final = 4096
+_FEW: Final = 64
 
 
 @final
@@ -77,9 +82,49 @@ def _is_elementwise(kind: OpKind) -> bool:
 
 
 def without_data(kind: OpKind, inputs: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
-    """The outputs by their shapes and types, as :func:`infer_shapes` finds them."""
+    """The outputs by their shapes and types, as :func:`infer_shapes` finds them.
+
+    Kept for the next op like this one: networks repeat their ops, and are looked at after every change of a plan.
+    """
+    key = None if kind.unknown else tuple(map(_key, inputs))
     with _in_words(inputs), torch.no_grad():
-        return as_tuple(kind.compute(*(None if x is None else x if x.is_meta else Stated.of(x) for x in inputs)))
+        return _computed(kind, inputs) if key is None or _LONG in key else _remembered(kind, key)
+
+
+@final
+@dataclass(frozen=True)
+class _Like:
+    """What shapes follow from: a tensor's shape and type, and its numbers where they may say sizes or axes."""
+
+    shape: Shape
+    dtype: torch.dtype
+    numbers: bytes | None = None
+
+    def tensor(self) -> Tensor:
+        if self.numbers is None:
+            return torch.empty(self.shape, dtype=self.dtype, device="meta")
+        return Stated.of(torch.frombuffer(bytearray(self.numbers), dtype=self.dtype).reshape(self.shape))
+
+
+#: In place of numbers that are too many to be looked up by.
+_LONG: Final = _Like((), torch.bool)
+
+
+def _key(x: Tensor | None) -> _Like | None:
+    if x is None or x.is_meta:
+        return None if x is None else _Like(tuple(x.shape), x.dtype)
+    if x.is_floating_point() or not 0 < x.numel() <= _FEW:
+        return _LONG
+    return _Like(tuple(x.shape), x.dtype, x.contiguous().numpy().tobytes())
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _remembered(kind: OpKind, inputs: tuple[_Like | None, ...]) -> tuple[Tensor, ...]:
+    return _computed(kind, [None if like is None else like.tensor() for like in inputs])
+
+
+def _computed(kind: OpKind, inputs: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
+    return as_tuple(kind.compute(*(None if x is None else x if x.is_meta else Stated.of(x) for x in inputs)))
 
 
 @contextmanager

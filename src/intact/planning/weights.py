@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from intact.network.graph import Tensor
 from intact.network.weighted import Weighted
 from intact.numbers.affine import Affine, symmetric_from_absmax, weight_limits
 from intact.planning.plan import Entry
@@ -25,6 +27,9 @@ from intact.planning.request import Request
 _LEAST_MULTIPLIER: Final = 2.0**-30
 LARGEST_MULTIPLIER: Final = 2.0**6
 _LARGEST_BIAS: Final[Mapping[str, int]] = {"int8": 2**30, "int16": 2**46}
+
+#: By weight and axis: an answer follows from the weight's numbers, and goes when the weight does.
+_CLIPPED: Final[WeakKeyDictionary[Tensor, dict[int | None, np.ndarray]]] = WeakKeyDictionary()
 
 
 def hybrid_weight(found: Weighted, request: Request) -> Entry:
@@ -49,7 +54,7 @@ def integer_weight(found: Weighted, activation: Affine, output: Affine, request:
     if dtype == "int4" and (found.op.kind.name not in request.target.int4 or found.op.output in request.wide_weights):
         dtype = "int8"
     if dtype == "int4":
-        absmax, why = least_squared_error(found.values, absmax, dtype, axis), "least squared error of the weights"
+        absmax, why = _clipped(found, absmax, axis), "least squared error of the weights"
     qmax = weight_limits(dtype)[1]
     if not absmax.any():  # any scale holds zeros; this one makes the multiplier 1
         absmax, why = np.full(absmax.shape, qmax * output.scale[0] / activation.scale[0]), "all zeros: any scale holds them"
@@ -58,6 +63,14 @@ def integer_weight(found: Weighted, activation: Affine, output: Affine, request:
     scales = np.asarray(symmetric_from_absmax(absmax, dtype, axis).scale)
     # The second maximum is for an all-zero channel with a large bias, whose scale came from its neighbours.
     return Entry(symmetric_from_absmax(np.maximum(scales, floor) * qmax, dtype, axis), why)
+
+
+def _clipped(found: Weighted, absmax: np.ndarray, axis: int | None) -> np.ndarray:
+    """Magnitudes of the least squared error of int4, which a network is asked for in each of its plans."""
+    kept = _CLIPPED.setdefault(found.weight, {})
+    if axis not in kept:
+        kept[axis] = least_squared_error(found.values, absmax, "int4", axis)
+    return kept[axis]
 
 
 def _largest(found: Weighted, request: Request) -> tuple[np.ndarray, int | None, str]:

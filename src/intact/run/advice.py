@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, final
+
+import numpy as np
 
 from intact import scratch
 from intact.data import Parts, Samples
@@ -29,6 +31,7 @@ from intact.run.folder import RunFolder
 from intact.run.settings import Settings
 from intact.simulate.engine import Batch, Program, run_batches
 from intact.simulate.noise import only
+from intact.simulate.partly import Partly
 from intact.wording import counted
 
 #: Seconds for everything that is tried, and for one run of the float network: as many samples as fit, 8 to 64.
@@ -166,7 +169,9 @@ class _Ways:
 
     def of_graph(self, graph: Graph) -> tuple[float, float]:
         """The dB of the worst of the outputs of a graph, and how far they are above what calls for a word."""
-        made = run_batches(Program(graph), self.batches)
+        return self._judged(run_batches(Program(graph), self.batches))
+
+    def _judged(self, made: Mapping[str, np.ndarray]) -> tuple[float, float]:
         pairs = (zip(without_mean(self.exact[name], made[name]), (LOW, LOW_CHANNEL), strict=True) for name in self.outputs)
         return min(((db, db - least) for pair in pairs for db, least in pair), key=lambda found: found[1])
 
@@ -236,15 +241,16 @@ class _Ways:
         if time.monotonic() + self.seconds * len(graph.ops) > self.deadline:
             return []
         found: list[tuple[float, str, tuple[Op, ...]]] = []
+        partly = Partly(graph, self.batches)
         for name, i in zip(graph.input_names, graph.inputs, strict=True):
             if isinstance(plan.own(i), Affine):
                 rounded = replace(graph, tensors={**graph.tensors, i: replace(graph[i], format=plan.own(i))})
-                found.append((self.of_graph(rounded)[1], f"input {name!r}", _readers(graph, i)))
+                found.append((self._judged(partly.outputs(rounded))[1], f"input {name!r}", _readers(graph, i)))
         for op in graph.ops:
             if self.over():
                 return []
             if isinstance(plan.own(op.output), Affine):
-                margin = self.of_graph(only(graph, self.network, [op]))[1]
+                margin = self._judged(partly.outputs(only(graph, self.network, [op])))[1]
                 found.append((margin, graph.label(op), (op, *_behind(graph, op))))
         return sorted(found, key=lambda row: row[0])
 

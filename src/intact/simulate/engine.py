@@ -190,27 +190,33 @@ class Program(Engine):
     """A graph in real numbers, differentiable: integers are dequantized, and activations rounded to their own format."""
 
     def _constant(self, t: Tensor) -> torch.Tensor:
-        data = torch.from_numpy(np.array(t.data))
-        if isinstance(t.format, Affine):
-            return dequantize(data, t.format).to(self.device)
-        if t.is_float:
-            return data.to(self.device, torch.float32)
-        return data
+        return constant(t, self.device)
 
     def _entered(self, t: Tensor, x: Values[torch.Tensor, "*s"]) -> Values[torch.Tensor, "*s"]:
-        return self._rounded(t, x.to(torch.float32) if t.is_float or isinstance(t.format, Affine) else x)
+        return rounded(t, x.to(torch.float32) if t.is_float or isinstance(t.format, Affine) else x)
 
     def _computed(self, op: Op, inputs: tuple[torch.Tensor | None, ...]) -> tuple[torch.Tensor, ...]:
         made = zip(op.outputs, self.lanes.compute(op, op.kind, inputs), strict=True)
-        return tuple(self._rounded(self.graph[i], y) for i, y in made)
+        return tuple(rounded(self.graph[i], y) for i, y in made)
 
     def _seen(self, t: Tensor, y: torch.Tensor) -> bool:
         del t
         return y.is_floating_point()
 
-    @staticmethod
-    def _rounded(t: Tensor, y: Values[torch.Tensor, "*s"]) -> Values[torch.Tensor, "*s"]:
-        return fake_quantize(y, t.format) if isinstance(t.format, Affine) else y
+
+def constant(t: Tensor, device: torch.device) -> torch.Tensor:
+    """What a constant stands for: real numbers, or the whole numbers that it holds."""
+    data = torch.from_numpy(np.array(t.data))
+    if isinstance(t.format, Affine):
+        return dequantize(data, t.format).to(device)
+    if t.is_float:
+        return data.to(device, torch.float32)
+    return data
+
+
+def rounded(t: Tensor, y: Values[torch.Tensor, "*s"]) -> Values[torch.Tensor, "*s"]:
+    """An activation as it is after it was stored."""
+    return fake_quantize(y, t.format) if isinstance(t.format, Affine) else y
 
 
 def run_ops(

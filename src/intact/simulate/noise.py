@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from intact.annotations import Floats, Values
+from intact.annotations import Floats
 from intact.data import Samples
 from intact.data.samples import SMALL_BATCH
 from intact.network.graph import Graph, Op, Tensor
@@ -18,7 +18,8 @@ from intact.numbers.affine import Affine, Float, dequantize_array
 from intact.planning.integer_graph import stored, weights_of
 from intact.planning.quantized import Quantized
 from intact.progress import Progress, silent
-from intact.simulate.engine import Batch, Program, map_batches
+from intact.simulate.engine import Batch
+from intact.simulate.partly import Partly
 
 #: Noise is a sum over all positions of all outputs: a few samples rank the ops.
 _SAMPLES: Final = 64
@@ -56,15 +57,15 @@ def sensitivities(  # noqa: PLR0913  # what to look at, and how to look
     network as well, which takes twice as long. Without ``activations`` only constants are rounded. When ``out_of_time`` before
     all ops are seen, there are no entries.
     """
-    batches = _batches(samples)
     graph = without_softmax(network.graph)
-    exact = _outputs(graph, batches, device)
+    partly = Partly(graph, _batches(graph, samples), device)
+    exact = partly.exact
     power = sum(float(np.square(y.astype(np.float64)).sum()) for y in exact.values())
     found: list[tuple[Op, float, float | None]] = []
     ops = [op for op in graph.ops if isinstance(network.plan.own(op.output), Affine)]
 
     def noise(rounded: list[Op]) -> float:
-        made = _outputs(only(graph, network, rounded, activations=activations), batches, device)
+        made = partly.outputs(only(graph, network, rounded, activations=activations))
         return _error(made, exact) / max(power, 1e-300)
 
     whole = noise(ops) if both_ways else 0.0
@@ -87,14 +88,13 @@ def narrow_weights(network: Quantized) -> tuple[int, ...]:
 
 def weight_share(network: Quantized, samples: Samples, device: str = "cpu") -> float:
     """The part of the output's noise that comes from rounding constants, the rest being that of activations, from 0 to 1."""
-    batches = _batches(samples)
     graph = without_softmax(network.graph)
+    partly = Partly(graph, _batches(graph, samples), device)
     ops = [op for op in graph.ops if isinstance(network.plan.own(op.output), Affine)]
-    exact = _outputs(graph, batches, device)
     noise = []
     for constants in (True, False):
-        made = _outputs(only(graph, network, ops, constants=constants, activations=not constants), batches, device)
-        noise.append(_error(made, exact))
+        made = partly.outputs(only(graph, network, ops, constants=constants, activations=not constants))
+        noise.append(_error(made, partly.exact))
     return noise[0] / max(sum(noise), 1e-300)
 
 
@@ -140,21 +140,8 @@ def _error(made: Mapping[str, np.ndarray], exact: Mapping[str, np.ndarray]) -> f
     return sum(float(np.square(made[name].astype(np.float64) - y).sum()) for name, y in exact.items())
 
 
-def _batches(samples: Samples) -> list[Batch]:
-    return [batch for batch, _ in samples.spread(_SAMPLES).batches(SMALL_BATCH)]
-
-
-def _outputs(graph: Graph, batches: list[Batch], device: str) -> dict[str, Values[np.ndarray, "n ..."]]:
-    program = Program(graph, device)
-    named = dict(zip(graph.output_names, graph.outputs, strict=True))
-
-    def run(batch: Batch) -> dict[str, Values[torch.Tensor, "n ..."]]:
-        return program(_by_id(graph, batch))
-
-    parts = list(map_batches(run, batches, device))
-    return {name: np.concatenate([part[name].cpu().numpy() for part in parts]) for name in named}
-
-
-def _by_id(graph: Graph, batch: Batch) -> Batch:
+def _batches(graph: Graph, samples: Samples) -> list[Batch]:
     """A graph without signatures takes its inputs by tensor name."""
-    return dict(zip(graph.input_names, batch.values(), strict=True)) if set(batch) != set(graph.input_names) else batch
+    batches = [batch for batch, _ in samples.spread(_SAMPLES).batches(SMALL_BATCH)]
+    names = graph.input_names
+    return [batch if set(batch) == set(names) else dict(zip(names, batch.values(), strict=True)) for batch in batches]

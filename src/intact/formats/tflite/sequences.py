@@ -5,7 +5,7 @@ Unrolled loops take rows from sequences and put rows into them; where both are k
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -29,7 +29,6 @@ class Draft:
         self.ops: list[Op] = []
         self.tensors: dict[int, Tensor] = dict(tensors)
         self.shown: dict[int, torch.Tensor] = {}
-        self._inferred: dict[Hashable, tuple[Shape, ...]] = {}
         self._next_id = max(self.tensors, default=-1) + 1
 
     def emit(self, kind: OpKind, inputs: tuple[int | None, ...], like: Sequence[Tensor]) -> list[int]:
@@ -49,12 +48,8 @@ class Draft:
         return made
 
     def shapes(self, kind: OpKind, inputs: Sequence[int | None]) -> tuple[Shape, ...]:
-        """Of what the op makes. The same is asked in every step of a loop."""
-        shown = [None if i is None else self.shown[i] for i in inputs]
-        key = kind, tuple(None if x is None else _asked(x) for x in shown)
-        if key not in self._inferred:
-            self._inferred[key] = infer_shapes(kind, shown)
-        return self._inferred[key]
+        """Of what the op makes."""
+        return infer_shapes(kind, [None if i is None else self.shown[i] for i in inputs])
 
     def add(self, tensor: Tensor) -> int:
         i, self._next_id = self._next_id, self._next_id + 1
@@ -84,12 +79,6 @@ class Draft:
         """A whole number or numbers that are known; None for real numbers, constant or not."""
         shown = self.shown[i]
         return None if shown.is_meta or shown.is_floating_point() else shown
-
-
-def _asked(x: torch.Tensor) -> Hashable:
-    """All that the shape of what an op makes of ``x`` follows from."""
-    known = None if x.is_meta or x.is_floating_point() else x.numpy().tobytes()
-    return tuple(x.shape), x.dtype, known
 
 
 @final

@@ -131,24 +131,34 @@ def _block(session: Session, repeats: int, together: int = 1) -> float:
 
     The median, as another process that takes the core for some milliseconds would move a mean.
     """
-    invoke = session.invoke
-    taken = []
-    for _ in range(-(-repeats // together)):
-        started = time.perf_counter()
-        for _ in range(together):
-            invoke()
-        taken.append(time.perf_counter() - started)
+    taken = [_together(session, together) for _ in range(-(-repeats // together))]
     return float(np.median(taken)) / together
 
 
 def _warm_up(session: Session, seconds: float) -> float:
-    """Invoke for ``seconds``, at least twice; seconds per invocation of the later half."""
-    taken: list[float] = []
-    total = 0.0  # kept, as summing again after each of half a million invocations takes a minute
-    while len(taken) < 2 or total < seconds:
-        taken.append(_block(session, 1))
-        total += taken[-1]
-    return float(np.median(taken[len(taken) // 2 :]))
+    """Invoke for ``seconds``, at least twice; seconds per invocation, the median of the blocks after the first few.
+
+    Blocks grow until they are a tenth of ``seconds``: a clock read around each call of a small network would take longer than
+    the call.
+    """
+    count, taken, total = 1, [_together(session, 1)], 0.0
+    while total < seconds:
+        took = _together(session, count)
+        total += took
+        if took < seconds / 10 and total < seconds / 2:
+            count *= 2
+        else:
+            taken.append(took / count)
+    return float(np.median(taken[1:] or taken))
+
+
+def _together(session: Session, count: int) -> float:
+    """Seconds that ``count`` invocations take."""
+    invoke = session.invoke
+    started = time.perf_counter()
+    for _ in range(count):
+        invoke()
+    return time.perf_counter() - started
 
 
 def throughput(  # noqa: PLR0913  # one request, spelled out
