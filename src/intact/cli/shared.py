@@ -30,6 +30,9 @@ Data = Annotated[
         "detector's data.yaml.",
     ),
 ]
+RuntimeName = Annotated[
+    str | None, typer.Option("--runtime", help="What .onnx files run in: onnxruntime (default), openvino, or litert.")
+]
 Label = Annotated[
     str | None, typer.Option(help="The column of a .csv with the labels, by name or number; else label, class, y or the last.")
 ]

@@ -60,8 +60,8 @@ class Target:
     ``float_inside``: kinds that stay in float though they have an int8 kernel, as it is slower; ``light``: kinds that an
     island of float takes in rather than convert before or after them (:mod:`intact.planning.islands`).
     ``kernels``: which LiteRT kernel set stands for the device in measurements. ``micro``: TensorFlow Lite Micro runs its
-    files, and is asked about each before it is written. ``float_bias``: in ONNX its biases are real numbers. ``refuses``:
-    schemes that its runtime has no kernels for, and why.
+    files, and is asked about each before it is written. ``onnx_activations`` and
+    ``onnx_bias``: how it likes the same integers in ONNX. ``refuses``: schemes that its runtime has no kernels for, and why.
     """
 
     name: str
@@ -76,7 +76,8 @@ class Target:
     float_inside: frozenset[str] = frozenset()
     light: frozenset[str] = frozenset()
     micro: bool = False
-    float_bias: bool = False
+    onnx_activations: Literal["int8", "uint8"] = "uint8"
+    onnx_bias: Literal["int32", "float32"] = "int32"
     refuses: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, scheme: str) -> None:
