@@ -12,6 +12,7 @@ from intact.data import input_specs
 from intact.formats import tflite
 from intact.measure import parity
 from intact.planning.integer_graph import emit
+from intact.runtime import litert
 from intact.runtime.runtimes import KERNEL_NAMES
 
 SAME = "simulator = runtime, bit for bit"
