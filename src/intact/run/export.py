@@ -107,10 +107,10 @@ def _to_onnx(source: _Source, activations: Activations | None) -> bytes:
     plan = source.plan
     device = target(plan.target)
     about = {
-        "intact.version": __version__,
-        "intact.scheme": plan.scheme,
-        "intact.target": plan.target,
-        "intact.model.tflite.sha256": hashlib.sha256(source.model).hexdigest(),
+        "intact_version": __version__,
+        "intact_scheme": plan.scheme,
+        "intact_target": plan.target,
+        "intact_model_sha256": hashlib.sha256(source.model).hexdigest(),
     }
     return onnx_out.write(source.graph, onnx_out.Spelling(device.onnx_bias, activations or device.onnx_activations), about)
 

@@ -21,7 +21,7 @@ from intact.network.graph import Graph, Op
 from intact.numbers.affine import Affine
 
 #: The entry of the model's metadata that says how inputs and outputs lie: for each, our axis at each of its axes.
-ORDERS: Final = "intact.orders"
+ORDERS: Final = "intact_orders"
 #: What a batch that is open is called.
 _BATCH: Final = "n"
 #: Versions of the file format that go with the opsets.

@@ -24,7 +24,7 @@ Foreign: TypeAlias = Any
 Order: TypeAlias = tuple[int, ...]
 
 #: The entry of the metadata in which Intact says how inputs and outputs lie; written by intact/formats/onnx_out/write.py.
-_ORDERS = "intact.orders"
+_ORDERS = "intact_orders"
 _FIRST: Order = (0, 3, 1, 2)
 #: Ops that take images channels first, and those that leave axes where they are.
 _IMAGES = {
