@@ -147,6 +147,27 @@ def test_a_plain_network_has_no_transpose_and_gives_the_same_integers(activation
     assert_same(ran(model, graph, given)[name], np.asarray(IntegerProgram(graph, "default")(given)[name], np.float64))
 
 
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_images_that_become_rows_are_not_turned(per_channel):
+    b = every_kind(seed=4)
+    for held in (b.ops, b.inputs, b.names):
+        held.clear()
+    step = Affine((0.05,), (-3,))
+    x = b.flow(6, 5, 3)
+    b.op(KINDS["CONV_2D"](), x, *b.weights(x, (4, 3, 3, 3), 0), out=step)
+    b.op(KINDS["RESHAPE"](), b.ops[-1].output, b.ints(-1, 48))
+    row = b.ops[-1].output
+    b.op(KINDS["FULLY_CONNECTED"](), row, *b.weights(row, (7, 48), 0, per_channel=per_channel), out=Affine((0.5,), (0,)))
+    graph = b.graph()
+    used = {*b.inputs, *(i for op in b.ops for i in (*op.reads, *op.outputs))}
+    graph = replace(graph, tensors={i: t for i, t in graph.tensors.items() if i in used}, outputs=(b.ops[-1].output,))
+    model = write(graph)
+    assert "Transpose" not in {node.op_type for node in onnx.load_from_string(model).graph.node}
+    given = {graph.input_names[0]: np.random.default_rng(0).integers(-128, 128, (9, 6, 5, 3), np.int8)}
+    (name,) = graph.output_names
+    assert_same(ran(model, graph, given)[name], np.asarray(IntegerProgram(graph, "default")(given)[name], np.float64))
+
+
 def test_images_come_with_their_channels_first():
     (port,) = session(write(image_net())).get_inputs()
     assert (port.shape, port.type) == (["n", 3, 8, 8], "tensor(float)")

@@ -50,7 +50,12 @@ Resize = Annotated[
     ),
 ]
 TargetName = Annotated[
-    str, typer.Option("--target", help="cpu (LiteRT with XNNPACK), mcu (microcontrollers: TensorFlow Lite Micro), tensorrt or openvino (for intact export).")
+    str,
+    typer.Option(
+        "--target",
+        help="cpu (LiteRT with XNNPACK), mcu (microcontrollers: TensorFlow Lite Micro), or tensorrt or openvino, by way of "
+        "intact export.",
+    ),
 ]
 Model = Annotated[Path, typer.Argument(help="A .keras, .h5, .pt2, .onnx or float .tflite file, or a SavedModel folder.")]
 Ranges = Annotated[str, typer.Option(help="auto, minmax, moving, percentile or mse.")]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias, final
 
@@ -20,7 +19,7 @@ Kernels: TypeAlias = Literal["default", "reference", "onnxruntime", "openvino"]
 @dataclass(frozen=True)
 class Runtime:
     """One runtime. ``reads``: endings of files; ``kernels``: its sets of kernels with what reports call them; ``package``: what
-    is installed, by ``extra`` (none: with Intact itself); ``threads``: whether it is told how many to use."""
+    is installed, by ``extra`` (none: with Intact itself). Each is told how many threads to use."""
 
     name: str
     title: str
@@ -28,13 +27,6 @@ class Runtime:
     kernels: Mapping[Kernels, str]
     package: str
     extra: str = ""
-    threads: bool = True
-
-    def check(self, path: Path) -> None:
-        """OptionError where the runtime does not read such a file."""
-        if path.suffix.lower() not in self.reads:
-            endings = " or ".join(sorted(self.reads))
-            raise OptionError(f"{self.title} reads {endings} files; give such a file, or leave --runtime out")
 
 
 RUNTIMES: Final[Mapping[str, Runtime]] = MappingProxyType(
