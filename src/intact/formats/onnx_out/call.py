@@ -110,7 +110,8 @@ class Values:
         if row is None:
             return self.weight(i, (0, 1))
         t = self.source(i)
-        laid = np.asarray(t.data).reshape(-1, *row).transpose(0, 3, 1, 2).reshape(np.shape(t.data))
+        data = np.asarray(t.data)
+        laid = data.reshape(-1, *row).transpose(0, 3, 1, 2).reshape(data.shape)
         return self._constant(t, laid, t.format.axis if isinstance(t.format, Affine) else None, weight=True)
 
     def weight(self, i: int, order: Order) -> str:
