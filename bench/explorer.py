@@ -2,9 +2,9 @@
 
     python bench/explorer.py shared/models/mobilenet_v2_cifar10.tflite
 
-First paint; every tensor opened for the first time, then with other choices: from the input to the last chart drawn; the whole
-model with each of several choices; and the longest task of the page itself meanwhile (PerformanceObserver, tasks of 50 ms and
-more). Tensors beyond ``--tensors`` are left out, the largest stay.
+First paint, beside that of an empty page; every tensor opened for the first time, then with other choices, from the input to
+the last chart drawn; the whole model with each of several choices; and the longest task of the page itself meanwhile
+(PerformanceObserver, tasks of 50 ms and more). Tensors beyond ``--tensors`` are left out, the largest stay.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from playwright.sync_api import sync_playwright
 
 import intact
+from page import paints, told
 
 ROOT = "[data-explorer]"
 WATCH = """window.tasks = []; new PerformanceObserver((list) => {
@@ -52,13 +53,13 @@ def main() -> None:
         print(f"{path.stat().st_size / 1e6:.2f} MB, written {time.perf_counter() - started:.1f} s after the start")
         with sync_playwright() as playwright:
             chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            print(told(*paints(chromium, path)))
             page = chromium.new_page(viewport={"width": 1280, "height": 900})
             page.add_init_script(WATCH)
             page.goto(path.as_uri())
             page.wait_for_selector(f"{ROOT}[data-ex-model]")
-            paint = page.evaluate("performance.getEntriesByType('paint').map((p) => p.startTime)")
             graph = float(page.get_attribute(ROOT, "data-ex-graph-ms") or "nan")
-            print(f"first paint {min(paint):.0f} ms; {len(explored.document['ops'])} ops drawn in {graph:.0f} ms")
+            print(f"{len(explored.document['ops'])} ops drawn in {graph:.0f} ms")
             print(f"longest task while it loads {longest(page):.0f} ms")
             tensors(page, sorted(rows, key=lambda row: -row["count"])[: options.tensors])
             whole(page)

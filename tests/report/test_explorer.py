@@ -11,11 +11,12 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from nets import images, mobile
+from run_documents import older
 
 import intact
 from intact.numbers.grids import Choice, figures_of, grids_of, groups_of
 from intact.report import explorer
-from intact.report.page import embedded, policy, static
+from intact.report.page import embedded, html_of, static
 
 NAME = "</script><script>window.hacked = 1</script><img src=x onerror=hacked=1>\"'\n\x1b[31m\u202e\u2028"
 ROOT = "[data-explorer]"
@@ -110,7 +111,7 @@ CHOICES = [
 #: All figures of every group of a tensor for several choices, by the page's own arithmetic.
 COMPUTED = """([values, shape, axis, choices]) => choices.map((choice) => {
   const N = IntactNumbers, groups = N.groupsOf(Float32Array.from(values), shape, axis, choice);
-  const sorted = (k) => Float32Array.from(groups[k]).sort(), grids = N.gridsOf(groups, choice, sorted);
+  const sorted = (k) => N.inOrder(groups[k]), grids = N.gridsOf(groups, choice, sorted);
   return groups.map((x, k) => {
     const f = N.figuresOf(x, grids[k], choice, sorted(k));
     for (const name of ["histogram", "errors", "occupancy", "levels"]) f[name] = Array.from(f[name]);
@@ -166,6 +167,24 @@ def test_what_is_chosen_is_what_python_gives(page, explored, options, choice):
     assert state(page, "state.model.worst") == whole["worst"]
     rows = {row["id"]: row["sqnr"] for row in state(page, "state.model.rows")}
     assert rows == pytest.approx({row["id"]: row["sqnr"] for row in whole["tensors"]}, rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 4095, 4096, 50_000])
+def test_numbers_are_put_in_order_as_the_browser_does(page, n):
+    values = DRAW.standard_t(2, n).astype(np.float32)
+    values[:: max(n // 7, 1)] = np.float32([0.0, -0.0, 1e-42, -1e-42, 3e38, -3e38, 1, -1])[: len(values[:: max(n // 7, 1)])]
+    found = page.evaluate(
+        """(values) => { const x = Float32Array.from(values), bits = (y) => Array.from(new Uint32Array(y.buffer));
+          return [bits(IntactNumbers.inOrder(x)), bits(Float32Array.from(x).sort())]; }""",
+        values.astype(float).tolist(),
+    )
+    assert found[0] == found[1]
+
+
+def test_what_may_be_looked_at_next_is_unpacked_beforehand(page, explored):
+    page.wait_for_timeout(500)
+    held = {row["id"] for row in explored.document["tensors"] if row["role"] == "weight" and row["held"]}
+    assert held <= set(page.evaluate(f"[...document.querySelector('{ROOT}').explorer.given[0]]"))
 
 
 def test_names_are_text_and_nothing_else(page, page_file):
@@ -333,13 +352,10 @@ def test_a_runs_details_are_shown_by_their_histograms(browser, tmp_path):
         "noise_share": "nan", "sqnr_runtime": "inf",
     }  # fmt: skip
     part = explorer.section({"ops": [op], "tensors": [tensor, {**tensor, "id": 4, "histogram": None}]})
-    scripts = [static("d3.min.js"), static("plot.min.js"), *part.scripts]
-    allowed = policy(scripts, part.styles, part.policy)
-    run = "".join(f"<script>{script}</script>" for script in scripts)
-    head = f'<meta http-equiv="Content-Security-Policy" content="{allowed}"><style>{part.styles[0]}</style>'
     path = tmp_path / "details.html"
-    path.write_text(f"<!doctype html><meta charset=utf-8>{head}<h1>A run</h1>{part.html}{run}")
+    path.write_text(html_of(older(), sections=(part,)))
     with browser.open(path) as (page, _):
+        page.wait_for_selector(f"{ROOT}[data-ex-shown]")  # its scripts come after the first paint
         settled(page)
         found = state(page, "state.figures")
         assert found["deviation"] == pytest.approx(1, abs=0.02)
@@ -353,7 +369,7 @@ def test_a_runs_details_are_shown_by_their_histograms(browser, tmp_path):
 
 def test_numbers_are_packed_as_they_are(explored):
     for values in explored.weights.values():
-        planes = np.frombuffer(gzip.decompress(base64.b64decode(explorer.packed(values))), np.uint8).reshape(4, -1)
+        planes = np.frombuffer(gzip.decompress(base64.b64decode(explorer.planes_of(values))), np.uint8).reshape(4, -1)
         assert planes.T.copy().view("<f4").tobytes() == values.astype("<f4").tobytes()
 
 
@@ -368,4 +384,4 @@ def test_mobilenet_fits_in_twelve_megabytes(shared):
     weights = [t.data for t in graph.constants() if t.is_float]
     assert sum(values.size for values in weights) > 2.2e6
     scripts = sum(len(static(name)) for name in ("d3.min.js", "plot.min.js", *explorer.SCRIPTS, *explorer.WORKER))
-    assert sum(len(explorer.packed(values)) for values in weights) + scripts < 11.5e6
+    assert sum(len(explorer.planes_of(values)) for values in weights) + scripts < 11.5e6

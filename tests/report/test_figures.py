@@ -7,7 +7,8 @@ import pytest
 from intact.measure.criteria import judge, parse
 from intact.measure.figures import Reading
 from intact.measure.measurement import Measurement
-from intact.report import figures
+from intact.report import advice, figures
+from intact.report.numbers import number
 from intact.wording import quantity
 
 
@@ -144,17 +145,20 @@ def test_criteria_are_said_in_the_unit_that_was_typed():
     assert [(r.criterion, r.word, r.measured, r.interval) for r in figures.criteria(made)] == [
         ("drop <= 0.2", "open", "0.11 points better", "0.63 better to 0.31 worse"),
         ("peak memory <= 64 KiB", "met", "54.4 KiB", ""),
-        ("latency <= 1 us", "not met", "39.9 us", "39.9 to 39.9 µs"),
+        ("latency <= 1 us", "not met", "39.9 us", "39.9 to 39.9 us"),
         ("size >= 4x", "not met", "3.09x smaller", ""),
         ("arena <= 1 KiB", "open", "not measured", ""),
     ]
 
 
 def test_the_verdict_is_one_sentence():
-    assert figures.sentence(asked("drop <= 1", "size >= 3x")) == "Accepted: all 2 criteria are met."
+    assert figures.sentence(asked("drop <= 1", "size >= 3x")) == "Accepted: both criteria are met."
     assert figures.sentence(asked("drop <= 1")) == "Accepted: the criterion is met."
     assert figures.sentence(asked("drop <= 0.2", "size >= 3x")) == (
         "Accepted with limitation: none of 2 criteria is missed, 1 is open (drop <= 0.2: 0.11 points better)."
+    )
+    assert figures.sentence(asked("drop <= 0.2")) == (
+        "Accepted with limitation: the criterion is open (drop <= 0.2: 0.11 points better)."
     )
     assert figures.sentence(asked("size >= 4x", "size >= 3x")) == (
         "Rejected: 1 of 2 criteria is not met (size >= 4x: 3.09x smaller)."
@@ -178,6 +182,47 @@ def test_a_limit_is_said(status, needed, word, more):
     assert figures.sentence(document(verdict=verdict)) == (
         f"{word}: 0.11 points better (0.63 better to 0.31 worse), 0.50 points may be lost{more}."
     )
+
+
+def test_a_limit_of_a_metric_says_which():
+    loss = row("mae increase", 0.00123, "", 0.000342, 0.00218, of="difference")
+    verdict = {"status": "pass", "limit": 0.01, "needs_about_n": None, "loss": loss}
+    assert figures.sentence(document(verdict=verdict)) == (
+        "Within the limit: mae 0.00123 worse (0.000342 to 0.00218 worse), 0.0100 may be lost."
+    )
+
+
+def test_a_mask_is_said_by_its_pixels():
+    masks = [row("pixels of the same class", 87.5, "%", 87, 88), row("SQNR", 43, "dB"), *SIZES]
+    assert figures.sentence(document(masks)).startswith("int8 for cpu: the same class as float on 87.50 % of the pixels, ")
+
+
+@pytest.mark.parametrize(
+    ("measured", "criterion"),
+    [
+        (LABELLED, "drop <= 1"),
+        ([row("agreement with float", 99.5, "%"), row("SQNR", 30, "dB")], "agreement >= 99"),
+        ([row("SQNR of boxes", 30, "dB"), *SIZES], "SQNR >= 20"),
+        ([], "size <= 1 MB"),
+    ],
+)
+def test_the_criterion_to_begin_with_is_on_what_the_run_has(measured, criterion):
+    found, _ = advice.example(document(measured))
+    assert found == criterion
+    parse(found)
+    assert f'--accept "{criterion}"' in advice.next_steps(document(measured, criteria=[]), None)[-1]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.385e-05, "0.00001385"), (-1.385e-05, "-0.00001385"), (1e-05, "0.00001"), (9.99999e-05, "0.0001"),
+        (1.2e-12, "1.2e-12"), (0, "0"), (0.4857, "0.4857"), (28208.3, "28,208"), (1e16, "1e+16"), ("inf", "infinite"),
+        ("nan", "undefined"),
+    ],
+)  # fmt: skip
+def test_numbers_are_written_as_they_are_read(value, text):
+    assert number(value) == text
 
 
 def test_disagreement_is_said():

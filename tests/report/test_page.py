@@ -1,15 +1,19 @@
 """The page of a run and of a study: it stands alone, says the same without scripts, and means nothing by any name."""
 
+import base64
+import gzip
+import hashlib
 import json
 import re
 import time
 from html import unescape
+from statistics import median
 
 import pytest
 from run_documents import HOSTILE, details, hostile, older, renamed, result, study
 
-from intact.report.page import Section, embedded, html_of
-from intact.wording import shown
+from intact.report.page import NOTICES, Section, embedded, html_of, static
+from intact.wording import quantity, shown
 
 WIDTHS = (380, 768, 1280)
 #: Charts of a run with all that a run can have.
@@ -48,6 +52,47 @@ def test_a_page_is_one_file_of_less_than_two_megabytes_made_at_once():
     assert not re.search(r"""\bon[a-z]+=["']|\sstyle=["']""", re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL))
 
 
+def test_a_page_is_ascii_and_has_the_notices_of_what_is_packed_in_it():
+    page = html_of(*hostile())
+    assert page.isascii()
+    assert "\u202e" not in unescape(page)
+    for name in NOTICES:
+        assert static(name) in page
+        assert "--" not in static(name)  # it stands in a comment
+
+
+@pytest.mark.parametrize("name", ["start.js", "page.css", "explorer.css", "explorer_page.css"])
+def test_what_stands_in_a_page_as_it_is_is_ascii(name):
+    assert static(name).isascii()  # no reference to a character means anything in a script or a style
+
+
+def test_a_name_beyond_reading_is_its_ops():
+    more = details()
+    (row, *_) = (t for t in more["tensors"] if t["role"] == "activation" and t["op"])
+    long = f"{'torch.nn.modules.container.Sequential_0/' * 9}Conv2d_0"
+    row["name"] = long
+    more["memory"]["buffers"][0] |= {"name": long, "tensor": row["id"]}
+    page = html_of(result(), more)
+    assert long not in page
+    assert "its op stands for it" in page
+    for part in ("tensors", "memory"):
+        assert row["op"] in unescape(re.search(f'<section id="{part}">.*?</section>', page, re.DOTALL)[0])
+    assert "its op stands for it" not in html_of(result(), details())
+
+
+def test_a_browser_without_what_unpacks_says_so(browser, pages):
+    script = "delete window.DecompressionStream"
+    held = browser.chromium.new_context()
+    try:
+        held.add_init_script(script)
+        page = held.new_page()
+        page.goto(pages["run"].as_uri())
+        assert page.locator("#old-browser").is_visible()
+        assert page.locator("#ops tbody tr").count() == len(details()["ops"])
+    finally:
+        held.close()
+
+
 def test_details_of_many_ops_stay_within_two_megabytes():
     assert len(html_of(result(), details(many=8)).encode()) < 2_000_000
 
@@ -60,8 +105,10 @@ def test_the_policy_lets_run_what_the_page_holds_and_nothing_else():
     assert rules["img-src"] == "data:"
     assert {rules["base-uri"], rules["form-action"]} == {"'none'"}
     allowed = rules["script-src"].split()
-    assert len(allowed) == 1 + len(re.findall('<script type="text/plain" data-script>', page)) == 5
-    assert len(re.findall("<script>", page)) == 1
+    held = re.findall('<script type="text/plain" data-packed="run">(.*?)</script>', page)
+    (starter,) = re.findall("<script>(.*?)</script>", page, re.DOTALL)
+    texts = [*(gzip.decompress(base64.b64decode(text)) for text in held), starter.encode()]
+    assert allowed == [f"'sha256-{base64.b64encode(hashlib.sha256(text).digest()).decode()}'" for text in texts]
     assert all(word.startswith("'sha256-") for word in (*allowed, *rules["style-src"].split()))
 
 
@@ -231,6 +278,7 @@ def test_on_paper_the_acceptance_has_a_page_of_its_own(browser, pages):
         assert luminance(page.evaluate("getComputedStyle(document.body).backgroundColor")) > 0.9
         assert page.locator(".signatures tbody tr").count() == 3
         assert page.locator("#acceptance").evaluate("e => getComputedStyle(e).breakBefore") == "page"
+        page.wait_for_selector("#ops button.unfold", state="attached")  # scripts run, and have not drawn all
         pdf = page.pdf(format="A4")
         assert pdf.startswith(b"%PDF")
         assert page.locator(".plot svg").count() == CHARTS  # all of them, seen or not
@@ -246,6 +294,54 @@ def test_an_older_run_says_what_it_lacks():
 def test_a_limit_without_criteria_is_the_verdict():
     document = {**older(), "verdict": result()["verdict"]}
     assert "accepted-with-limitation" in html_of(document)
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("Accepted: both criteria are met.", "Both criteria are met."),
+        ("Accepted with limitation: both criteria are met.", "Both criteria are met."),
+        ("Accepted with limitation. Accepted: all are met.", "All are met."),
+        ("what an older version said", "What an older version said"),
+    ],
+)
+def test_what_was_decided_is_said_once(why, said):
+    judged = {"status": "accepted with limitation", "why": why, "limitations": ["one"], "alternatives": [], "deliverables": []}
+    page = html_of({**result(), "acceptance": judged})
+    (text,) = re.findall('<p class="status [^>]*>(.*?)</p>', page)
+    assert text == f"<strong>Accepted with limitation.</strong> {said}"
+
+
+def long_named(document):
+    """``document`` with a name of 180 characters for what is quantized."""
+    long = "mobilenet_v2_with_a_long_stem_that_nobody_breaks_" * 4
+    return json.loads(re.sub(r"mobilenet(?=[ ._])\S*?(?=[ \"])", long, json.dumps(document)))
+
+
+@pytest.mark.parametrize("made", [result, study])
+def test_a_long_name_without_a_break_widens_nothing(browser, tmp_path, made):
+    path = tmp_path / "page.html"
+    path.write_text(html_of(long_named(made())))
+    assert "nobody_breaks_mobilenet" in path.read_text()
+    with browser.open(path, 380) as (page, _):
+        drawn(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 380
+        heads = page.locator("h1, .kicker, #rows tbody th, #decision tbody th")
+        assert max(heads.evaluate_all("all => all.map(e => e.offsetWidth)")) <= 380
+
+
+def test_charts_say_sizes_and_times_as_tables_do(browser, pages):
+    with browser.open(pages["run"]) as (page, _):
+        drawn(page)
+        said = page.locator("[data-chart=latency] svg").text_content() + page.locator("[data-chart=sizes] svg").text_content()
+        for blocks in (details()["latency"][side] for side in ("float", "quantized")):
+            assert quantity(median(ms for ms in blocks if isinstance(ms, float)), "ms") in said
+        for size in details()["sizes"].values():
+            assert quantity(size, "bytes") in said
+        ticks = page.locator("[data-chart=memory] svg [aria-label='x-axis tick label'] text").all_text_contents()
+        assert all(tick.isdecimal() for tick in ticks)
+        ranges = page.locator("[data-chart=ranges] svg").text_content()
+        assert not any(t["name"] in ranges for t in details()["tensors"] if t["role"] == "bias")
 
 
 def test_a_model_that_is_not_the_measured_one_is_told():
@@ -273,6 +369,18 @@ def test_a_study_says_its_decision_and_every_variant(browser, pages):
         assert "TensorFlow Lite Micro has no kernel" in page.locator("#rows").inner_text()
         assert page.locator("#matrices table").count() >= 4
         assert "Theirs, not measured here" in page.locator("#references").inner_text()
+
+
+def test_a_study_says_on_which_side_it_is_better():
+    more_is_better = study()
+    for row in more_is_better["rows"]:
+        figure = row["figures"].get("accuracy drop")
+        if figure is None:
+            continue
+        row["figures"] = {name: f for name, f in row["figures"].items() if not name.endswith((" drop", " increase"))}
+        row["figures"]["SQNR of steering"] = {**figure, "value": 20.0, "unit": "dB"}
+    assert "Nearer to the lower left is better" in html_of(study())
+    assert "Nearer to the upper left is better" in html_of(more_is_better)
 
 
 def test_a_section_of_another_brings_its_scripts_and_its_data(browser, tmp_path):

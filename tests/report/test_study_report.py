@@ -7,6 +7,7 @@ import json
 import pytest
 from rich.console import Console
 
+from intact.report.page_study import apart
 from intact.report.study import files_of, to_csv, to_markdown, to_table
 from intact.report.study_columns import COLUMNS, Column, how_taken
 from intact.report.study_rows import study_document
@@ -62,6 +63,20 @@ def shown(found):
     console = Console(width=80, file=io.StringIO(), color_system=None)
     console.print(to_table(found))
     return console.file.getvalue().splitlines()
+
+
+def test_long_names_lose_their_middle_and_figures_nothing():
+    models = ("mobilenet_v3_small_224_of_our_own_data_set-1", "mobilenet_v3_small_224_of_our_own_data_set-2")
+    cells = [cell("int8", model=m, drop=12.34, size=123_456_789, ms=1.23456) for m in models]
+    cells.append(cell("w4a8", model=models[0], status="failed"))
+    lines = shown(document(*cells, models=models))
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[-5:] for line in lines[1:3]] == [["77.66", "12.34", "123", "MB", "1.235"]] * 2
+    assert lines[1] != lines[2]
+    assert lines[1].startswith("mobilenet_v3")
+    assert "int8 cpu" in lines[1]
+    assert "failed" in lines[3]
+    assert not any("…" in line[-30:] for line in lines[1:])
 
 
 # ---- rows ---------------------------------------------------------------------------------------------------------------
@@ -136,7 +151,7 @@ def test_on_a_cpu_the_fastest_that_passes_is_taken_and_of_alike_ones_the_smalles
     decision = found["decision"]
     assert decision["taken"] == "net int8 cpu"
     assert decision["why"] == (
-        "of 3 that pass every criterion it is the fastest, the smallest of 2 that are as fast to 5 %: 1.02 ms, 1,000 bytes"
+        "of 3 that pass every criterion it is the fastest, the smallest of 2 that are as fast to 5 %: 1.02 ms, 1.00 KB"
     )
     assert {other["name"]: other["why"] for other in decision["others"]} == {
         "net float32 cpu": "passes, but is 1.96 times as slow and 4.00 times as large as net int8 cpu",
@@ -144,6 +159,21 @@ def test_on_a_cpu_the_fastest_that_passes_is_taken_and_of_alike_ones_the_smalles
         "net w4a8 cpu": "fails drop <= 2: 2.5 points, 2 points allowed",
         "net dynamic cpu": "inconclusive: drop <= 2: needs about 900 samples",
     }
+
+
+def test_a_decision_says_its_figures_as_people_do():
+    row = cell("int8", size=112_448, ms=0.04002, criteria=[judged("pass")])
+    why = document(row, accept=["drop <= 2"])["decision"]["why"]
+    assert why == "nothing else passes every criterion: 40.0 µs, 112 KB"
+
+
+def test_names_in_a_chart_are_told_apart_by_what_differs():
+    assert apart(["a long net int8 cpu", "a long net w4a8 cpu"]) == ["int8 cpu", "w4a8 cpu"]
+    assert apart(["net int8 cpu", "net int8 mcu"]) == ["cpu", "mcu"]
+    assert apart(["a int8", "b int8"]) == ["a int8", "b int8"]
+    assert apart(["net int8", "net int8"]) == ["int8", "int8"]
+    assert apart(["net int8 cpu"]) == ["net int8 cpu"]
+    assert apart([]) == []
 
 
 def test_on_a_microcontroller_no_time_of_this_machine_counts():

@@ -42,10 +42,10 @@ def test_a_page_in_a_notebook_stands_in_a_frame_that_reaches_nothing():
 
 def test_the_explorer_is_left_out_where_a_page_would_be_too_large(tmp_path, monkeypatch):
     folder = write_run(tmp_path / "run", result(), details())
-    monkeypatch.setattr("intact.run.report._LARGEST", 900_000)
+    monkeypatch.setattr("intact.run.report._LARGEST", 500_000)
     page = intact.report(folder)
     assert "data-explorer" not in page.split("<script")[0]
-    assert len(page) < 900_000
+    assert len(page) < 500_000
 
 
 @pytest.mark.parametrize("what", [3, None, b"run"])

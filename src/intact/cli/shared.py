@@ -130,15 +130,20 @@ def _fail(message: str) -> NoReturn:
 
 def check(model: Path, *data: Path | None, label: str | None = None) -> None:
     """What is missing or foreign is said at once, and before anything is written."""
-    if label is not None and not any(path is not None and path.suffix.lower() in paths.TABLES for path in data):
-        raise OptionError("--label names a column of a .csv; leave it out, or give --data a .csv")
     with located(str(model)):
         recognize.check(model)
+    check_data(*data, label=label)
+    if model.suffix.lower() == ".tflite":
+        _read(model)
+
+
+def check_data(*data: Path | None, label: str | None = None) -> None:
+    """The same for samples alone."""
+    if label is not None and not any(path is not None and path.suffix.lower() in paths.TABLES for path in data):
+        raise OptionError("--label names a column of a .csv; leave it out, or give --data a .csv")
     for path in data:
         if path is not None:
             paths.check(path)
-    if model.suffix.lower() == ".tflite":
-        _read(model)
 
 
 def check_any(*models: Path | None) -> None:

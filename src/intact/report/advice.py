@@ -35,6 +35,8 @@ _QUESTIONS: Final = (
         frozenset({"slower than float", "float ops", "kept alone", "not run on device"}),
     ),
 )  # fmt: skip
+#: What is said of a question of which nothing was found, where it is not that nothing was noticed.
+_NONE: Final = {"What would mend it?": "nothing had to be tried"}
 #: Ops that are named on the first screen, and the share of the noise from which one is worth an option of its own.
 _WORST: Final = 3
 _MUCH: Final = 0.1
@@ -52,6 +54,13 @@ _MENDS: Final = {
     "bytes": "most bytes are those of {op}; --scheme w4a8 stores weights in half of them, fewer channels there help too",
     "noise_share": "most of the noise comes from {op}; --max-drop keeps bits where they count",
 }
+#: Which criterion to begin with, by the first figure that a run has, and what looks for a network that meets it.
+_EXAMPLES: Final = (
+    ("accuracy drop", ("drop <= 1", "; --max-drop 1 looks for a network that is")),
+    ("agreement with float", ("agreement >= 99", "; --min-agreement 99 looks for a network that is")),
+    ("SQNR", ("SQNR >= 20", "")),
+    ("", ("size <= 1 MB", "")),
+)
 
 
 def path(document: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
@@ -63,7 +72,10 @@ def path(document: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     rest = [f for f in document["findings"] if f["kind"] not in known]
     if rest:
         steps.append(("Anything else?", "", rest))
-    return tuple({"question": q, "about": a, "found": [f["message"] for f in found]} for q, a, found in steps)
+    return tuple(
+        {"question": q, "about": a, "found": [f["message"] for f in found], "none": _NONE.get(q, "nothing was noticed")}
+        for q, a, found in steps
+    )
 
 
 def worst(details: Mapping[str, Any] | None) -> tuple[Mapping[str, Any], ...]:
@@ -87,8 +99,15 @@ def next_steps(document: Mapping[str, Any], details: Mapping[str, Any] | None) -
     judged = criteria or ([] if verdict is None else [{"criterion": "the limit", **verdict}])
     steps += [_settle(c) for c in judged if c["status"] == "inconclusive" and c["needs_about_n"]]
     if not judged:
-        steps.append('--accept "drop <= 1" says what is good enough; --max-drop 1 looks for a network that is.')
+        criterion, search = example(document)
+        steps.append(f'--accept "{criterion}" says what is good enough{search}.')
     return tuple(steps) or ("Nothing: whatever was asked for is met.",)
+
+
+def example(document: Mapping[str, Any]) -> tuple[str, str]:
+    """A criterion on a figure that the run has, and which option looks for a network that meets it."""
+    names = {str(m["name"]) for m in document["measurements"]}
+    return next((asked for start, asked in _EXAMPLES if any(name.startswith(start) for name in names)), _EXAMPLES[-1][1])
 
 
 def _settle(criterion: Mapping[str, Any]) -> str:

@@ -15,33 +15,33 @@ from typing import Any, Final
 import numpy as np
 from markupsafe import Markup
 
-from intact.report.page import Section, embedded, environment, policy, static
+from intact.report.page import CHARTS, NOTICES, Section, ascii_of, embedded, environment, packed, packed_static, policy, static
 
-#: What the page runs, in order, after the weights, and after :data:`_CHARTS`; :data:`WORKER` is what its worker runs.
+#: What the page runs, in order, after the weights, and after :data:`CHARTS`; :data:`WORKER` is what its worker runs.
 SCRIPTS: Final = tuple(f"explorer{part}.js" for part in ("_numbers", "_charts", "_graph", ""))
 WORKER: Final = ("explorer_numbers.js", "explorer_npy.js", "explorer_worker.js")
-_CHARTS: Final = ("d3.min.js", "plot.min.js")
 #: What a page's policy must allow: numbers are computed in workers, which come from the page itself.
 _WORKERS: Final = "worker-src blob:"
 
 
 def to_html(document: Mapping[str, Any], weights: Mapping[int, np.ndarray]) -> str:
     """The page of a document of :mod:`intact.run.explore` with the float32 numbers of its tensors by id."""
-    scripts = [static(name) for name in (*_CHARTS, *SCRIPTS)]
+    scripts, starter = (*CHARTS, *SCRIPTS), static("start.js")
     styles = [static("explorer_page.css") + static("explorer.css")]
-    page: str = (
+    return ascii_of(
         environment()
         .get_template("explorer_page.html.j2")
         .render(
             **{name: document[name] for name in ("name", "against", "notes", "model_sha256")},
             fragment=fragment(document),
-            weights=[(i, Markup(packed(values))) for i, values in weights.items()],
-            scripts=[Markup(script) for script in scripts],
+            weights=[(i, Markup(planes_of(values))) for i, values in weights.items()],
+            scripts=[Markup(packed_static(name)) for name in scripts],
+            notices=[static(name) for name in NOTICES],
+            starter=Markup(starter),
             styles=[Markup(style) for style in styles],
-            policy=Markup(policy(scripts, styles, [_WORKERS])),
+            policy=Markup(policy([*map(static, scripts), starter], styles, [_WORKERS])),
         )
     )
-    return page
 
 
 def section(details: Mapping[str, Any]) -> Section:
@@ -56,8 +56,8 @@ def fragment(document: Mapping[str, Any]) -> Markup:
     whole = any(tensor["held"] and tensor["role"] == "weight" for tensor in document["tensors"])
     worker = "\n".join(static(name) for name in WORKER)
     template = environment().get_template("explorer.html.j2")
-    held = Markup(embedded(document))
-    return Markup(template.render(tensors=document["tensors"], whole=whole, document=held, worker=Markup(worker)))
+    held = Markup(packed(embedded(document)))
+    return Markup(template.render(tensors=document["tensors"], whole=whole, document=held, worker=Markup(packed(worker))))
 
 
 def _of_details(details: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _of_details(details: Mapping[str, Any]) -> dict[str, Any]:
     return {"ops": details["ops"], "tensors": tensors}
 
 
-def packed(values: np.ndarray) -> str:
+def planes_of(values: np.ndarray) -> str:
     """float32 numbers as planes of bytes, gzip and base64: what the worker's ``unpacked`` takes."""
     planes = np.ascontiguousarray(values, "<f4").view(np.uint8).reshape(-1, 4).T
     return base64.b64encode(gzip.compress(planes.tobytes(), 6, mtime=0)).decode("ascii")

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, final
 
 from intact.errors import OptionError
-from intact.measure.criterion import UNITS, base, parse
+from intact.measure.criterion import base, parse
+from intact.measure.criterion_figures import UNITS
 from intact.wording import counted, quantity, span, three
 
 Document: TypeAlias = Mapping[str, Any]
@@ -143,6 +144,8 @@ def _criterion(row: Row) -> CriterionRow:
         scale = UNITS.get(unit, {}).get(typed.casefold(), 0) if unit in {"bytes", "ms"} else 0
         measured = f"{three(float(row['value']) / scale)} {typed}" if scale else value_of(read)
         ends = interval_of(read)
+        if scale and ends:
+            ends = f"{three(float(row['low']) / scale)} to {three(float(row['high']) / scale)} {typed}"
     status = str(row["status"])
     return CriterionRow(str(row["criterion"]), status, STATUS.get(status, status), measured, ends, str(row["why"]))
 
@@ -176,8 +179,11 @@ def _of_criteria(rows: tuple[CriterionRow, ...], acceptance: Row | None) -> str:
         return f"{said}: {_share(len(failed), len(rows))} not met ({which})."
     if opened:
         which = "; ".join(f"{r.criterion}: {r.measured}" for r in opened)
-        return f"{said}: none of {_criteria(len(rows))} is missed, {_is(len(opened))} open ({which})."
-    met = "the criterion is met" if len(rows) == 1 else f"all {_criteria(len(rows))} are met"
+        missed = (
+            "the criterion is open" if len(rows) == 1 else f"none of {len(rows)} criteria is missed, {_is(len(opened))} open"
+        )
+        return f"{said}: {missed} ({which})."
+    met = {1: "the criterion is met", 2: "both criteria are met"}.get(len(rows), f"all {_criteria(len(rows))} are met")
     limited = (acceptance or {}).get("limitations") or ()
     return (
         f"{said}: {met}, but {counted(len(limited), 'finding')} limit{'s' * (len(limited) == 1)} its use."
@@ -204,7 +210,8 @@ def _of_verdict(verdict: Row) -> str:
         found = f"{quantity(float(loss['value']), '%')} of the samples get another class"
         allowed = f"{quantity(float(verdict['limit']), '%')} may"
     else:
-        found = value_of(loss)
+        what = base(str(loss["name"])).removesuffix(" drop").removesuffix(" increase")
+        found = value_of(loss) if what == "accuracy" else f"{what} {value_of(loss)}"
         allowed = f"{quantity(float(verdict['limit']), loss['unit'])} may be lost"
     words = {"pass": "Within the limit", "fail": "The limit is missed", "inconclusive": "Inconclusive"}
     interval = interval_of(loss)
@@ -217,12 +224,15 @@ def _plainly(document: Document) -> str:
     figures = _Figures(document)
     drop = figures.loss()
     agreed = figures.worst("agreement with float")
+    pixels = figures.worst("pixels of the same class")
     true = figures.worst("SQNR without the mean") or figures.worst("SQNR")
     parts = []
     if drop is not None:
         parts.append(_changed(drop))
     elif agreed is not None:
         parts.append(f"the same class as float on {value_of(agreed)} of the samples")
+    elif pixels is not None:
+        parts.append(f"the same class as float on {value_of(pixels)} of the pixels")
     elif true is not None:
         parts.append(f"{value_of(true)} true to float")
     smaller, faster = figures.smaller(), figures.get("speed-up", "difference")

@@ -2,11 +2,15 @@
 
 Everything is there before any script runs, as text and tables; scripts draw the charts and sort. What others named is escaped
 by the templates, in the data of the charts too, and the policy of the page allows its own scripts and styles by their hashes.
+
+So that a page is seen soon, its scripts and their data are packed (gzip, base64) in elements that run nothing, which
+``static/start.js`` unpacks after the first frame; and a page is ASCII, of which a browser keeps and reads half the bytes.
 """
 
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -24,12 +28,15 @@ from intact.wording import quantity, shown
 
 #: The style that Observable Plot puts into each chart: static/VENDORED.md.
 _PLOT_STYLE: Final = "sha256-jSYQUrW7J0b3jPqhZP9C2Xh1PyJKHKXd4s0fpGGKrww="
-#: Scripts of others first: the page's own stand on them.
-_SCRIPTS: Final = ("d3.min.js", "plot.min.js", "charts.js", "page.js")
+#: Scripts of others, and the notices that must go with them.
+CHARTS: Final = ("d3.min.js", "plot.min.js")
+NOTICES: Final = ("d3.LICENSE", "plot.LICENSE")
+#: What every page runs: its own scripts stand on those of others.
+SCRIPTS: Final = (*CHARTS, "charts.js", "page.js")
 _TYPED: Final = re.compile(r"(--[a-z][a-z-]*(?: (?!gives|with|which|says|looks|or\b|and\b)(?:\"[^\"]*\"|[\w.*/-]*[\w*/]))?)")
 _PICTURE: Final = re.compile(r"data:image/(?:png|jpeg|webp);base64,[A-Za-z0-9+/=]*")
-#: What JSON inside HTML must not have: what ends the element, and line ends that only JavaScript knows.
-_UNSAFE: Final[dict[str, str | int | None]] = {c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+#: What JSON inside HTML must not have: what ends the element.
+_UNSAFE: Final[dict[str, str | int | None]] = {c: f"\\u{ord(c):04x}" for c in "<>&"}
 
 
 @final
@@ -67,22 +74,41 @@ def html_of(
 
 
 def _rendered(template: str, view: Mapping[str, Any], data: Mapping[str, Any], sections: Sequence[Section]) -> str:
-    scripts = [static(name) for name in _SCRIPTS] + [text for section in sections for text in section.scripts]
+    more = [text for section in sections for text in section.scripts]
     starter = static("start.js")
     styles = [static("page.css")] + [text for section in sections for text in section.styles]
-    return (
+    return ascii_of(
         environment()
         .get_template(template)
         .render(
             **view,
-            policy=policy([*scripts, starter], styles, [rule for section in sections for rule in section.policy]),
+            policy=policy(
+                [*map(static, SCRIPTS), *more, starter], styles, [rule for section in sections for rule in section.policy]
+            ),
             styles=styles,
-            scripts=scripts,
+            scripts=[*map(packed_static, SCRIPTS), *map(packed, more)],
+            notices=[static(name) for name in NOTICES],
             starter=starter,
-            data=embedded(data),
-            sections=[(section, None if section.data is None else embedded(section.data)) for section in sections],
+            data=packed(embedded(data)),
+            sections=[(each, None if each.data is None else packed(embedded(each.data))) for each in sections],
         )
     )
+
+
+def ascii_of(page: str) -> str:
+    """A page with ``&#233;`` for ``\u00e9``, which reads the same; what its scripts and styles hold as it is must be ASCII."""
+    return page.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def packed(text: str) -> str:
+    """What ``static/start.js`` unpacks: gzip of UTF-8, in base64."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
+
+
+@cache
+def packed_static(name: str) -> str:
+    """One of the files that pages are made of, packed."""
+    return packed(static(name))
 
 
 @cache
@@ -130,7 +156,7 @@ def static(name: str) -> str:
 
 def embedded(data: Any) -> str:
     """``data`` as JSON that can stand in an element of HTML, its texts as they are shown."""
-    text = json.dumps(_named(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(_named(data), allow_nan=False, separators=(",", ":"))
     return text.translate(str.maketrans(_UNSAFE))
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from intact.report import figures
 from intact.report.acceptance import acceptance
 
+#: What a sentence about a decision begins with: the page has set it in bold before.
+_SAID: Final = re.compile(r"^(?:(?:accepted with limitation|accepted|rejected|not judged)[:.] *)*", re.IGNORECASE)
 _OF_A_LIMIT: Final = {"pass": "accepted", "inconclusive": "accepted with limitation", "fail": "rejected"}
 
 
@@ -21,9 +24,14 @@ def view(document: Mapping[str, Any], files: Sequence[Mapping[str, Any]]) -> dic
     model = {"file": "model.tflite", **document["model"]}
     return {
         **judged,
+        "why": _begun(_SAID.sub("", judged["why"])),
         "deliverables": files or judged["deliverables"] or [model],
         "mismatch": _mismatch(document, files),
     }
+
+
+def _begun(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _mismatch(document: Mapping[str, Any], files: Sequence[Mapping[str, Any]]) -> str:

@@ -12,6 +12,8 @@ from intact.wording import quantity
 
 #: Characters of histograms in the page's data: it stays below 2 MB.
 _ROOM: Final = 450_000
+#: Characters of a tensor's name that can still be read.
+_READABLE: Final = 80
 #: Classes of which every pair is drawn; of more, the pairs that are confused most.
 _DRAWN: Final = 30
 _PAIRS: Final = 10
@@ -31,6 +33,7 @@ OP_FIGURES: Final = (
 def view(document: Mapping[str, Any], details: Mapping[str, Any] | None, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What the template shows."""
     held = details or {}
+    names = called(held)
     return {
         "title": f"{document['source']['name']} as {document['settings']['scheme']} for {document['settings']['target']}",
         "sentence": figures.sentence(document),
@@ -41,12 +44,14 @@ def view(document: Mapping[str, Any], details: Mapping[str, Any] | None, files: 
             {"op": op["op"], "share": percent(op["noise_share"]), "width": width(op["noise_share"])}
             for op in advice.worst(details)
         ],
+        "example": advice.example(document)[0],
         "next": advice.next_steps(document, details),
         "candidates": [_candidate(c, document) for c in document["candidates"]],
         "steps": document["steps"],
         "ops": [op_row(op, held["ops"]) for op in held.get("ops", ())],
         "op_figures": OP_FIGURES,
-        "tensors": [tensor_row(t) for t in held.get("tensors", ())],
+        "tensors": [tensor_row(t, names) for t in held.get("tensors", ())],
+        "long_names": any(names[t["id"]] != t["name"] for t in held.get("tensors", ())),
         "classes": class_rows(held.get("classes")),
         "pairs": pairs(held.get("classes")),
         "confusion": held.get("classes") if _is_small(held.get("classes")) else None,
@@ -58,7 +63,7 @@ def view(document: Mapping[str, Any], details: Mapping[str, Any] | None, files: 
         "measurements": [_measurement(m) for m in document["measurements"]],
         "has_details": details is not None,
         "document": document,
-        "memory": held.get("memory"),
+        "memory": _memory(held, names),
         "machine": document.get("machine"),
     }
 
@@ -74,9 +79,23 @@ def charts(document: Mapping[str, Any], details: Mapping[str, Any] | None) -> di
         "classes": held.get("classes") if _is_small(held.get("classes")) else None,
         "class_rows": class_rows(held.get("classes")),
         "sizes": _sizes(held.get("sizes"), document),
-        "memory": held.get("memory"),
+        "memory": _memory(held, called(held)),
         "latency": short(held.get("latency")),
     }
+
+
+def called(details: Mapping[str, Any]) -> dict[Any, str]:
+    """What each tensor is called, by its id: its name, or the op that it belongs to where the name is beyond reading."""
+    tensors = details.get("tensors", ())
+    return {t["id"]: t["op"] if len(t["name"]) > _READABLE and t["op"] else t["name"] for t in tensors}
+
+
+def _memory(details: Mapping[str, Any], names: Mapping[Any, str]) -> dict[str, Any] | None:
+    memory = details.get("memory")
+    if memory is None:
+        return None
+    buffers = [{**buffer, "name": names.get(buffer.get("tensor"), buffer["name"])} for buffer in memory["buffers"]]
+    return {**memory, "buffers": buffers}
 
 
 def _blocks(latency: Mapping[str, Any] | None) -> list[tuple[Any, ...]]:
@@ -123,12 +142,12 @@ def op_row(op: Mapping[str, Any], ops: Sequence[Mapping[str, Any]]) -> dict[str,
     }
 
 
-def tensor_row(tensor: Mapping[str, Any]) -> dict[str, Any]:
+def tensor_row(tensor: Mapping[str, Any], names: Mapping[Any, str]) -> dict[str, Any]:
     """One tensor of the table of ranges."""
     scale = tensor["scale"]
     levels = "" if not scale else number(scale[0]) if len(scale) == 1 else f"{number(min(scale))} to {number(max(scale))}"
     return {
-        "name": tensor["name"],
+        "name": names[tensor["id"]],
         "role": tensor["role"],
         "dtype": tensor["dtype"],
         "step": {"text": levels, "value": max(scale) if scale else ""},
@@ -145,6 +164,7 @@ def _share(share: Any) -> str:
 
 def _histograms(details: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Tensors with a histogram, those of the worst ops first, as many as there is room for, then in their own order."""
+    names = called(details)
     noise = {op["op"]: op["noise_share"] or 0 for op in details.get("ops", ()) if not isinstance(op["noise_share"], str)}
     tensors = [(n, t) for n, t in enumerate(details.get("tensors", ())) if t["histogram"]]
     taken, room = [], _ROOM
@@ -153,7 +173,7 @@ def _histograms(details: Mapping[str, Any]) -> list[dict[str, Any]]:
         room -= sum(len(str(count)) + 1 for side in ("float", "integer") for count in h[side]) + 300
         if room < 0:
             break
-        about = {key: tensor[key] for key in ("name", "role", "op", "dtype", "axis")}
+        about = {"name": names[tensor["id"]], **{key: tensor[key] for key in ("role", "op", "dtype", "axis")}}
         ends = {key: short(tensor[key]) for key in ("low", "high", "grid_low", "grid_high", "clipped")}
         step = short(max(tensor["scale"])) if tensor["scale"] else None
         taken.append((n, {**about, **ends, "step": step, "histogram": {**h, "low": short(h["low"]), "high": short(h["high"])}}))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from intact.report.numbers import number
 from intact.report.study_columns import Column, columns, how_taken, matrices
 from intact.report.study_decision import loss_name
+from intact.wording import quantity
 
+#: What the numbers of a published figure are in.
+_REFERENCE_UNITS: Final = {"drop": "percentage points", "size": "bytes"}
 Document: TypeAlias = Mapping[str, Any]
 
 
@@ -18,6 +21,7 @@ def view(document: Document) -> dict[str, Any]:
     decisions = document["decision"].get("targets") or {}
     taken = {d["taken"] for d in (document["decision"], *decisions.values())} - {None}
     return {
+        "side": "lower" if (loss_name([row for row in rows if row["status"] != "failed"]) or ("", 1))[1] > 0 else "upper",
         "title": f"Study of {', '.join(document['models'])}",
         "sentence": sentence_of(document),
         "decisions": list(decisions.items()) or [("", document["decision"])],
@@ -41,10 +45,11 @@ def charts(document: Document) -> dict[str, Any]:
     if found is None:
         return {"candidates": []}
     name, _ = found
+    rows = [row for row in rows if name in row["figures"]]
     return {
         "candidates": [
             {
-                "name": row["name"],
+                "name": called,
                 "figure": name,
                 "taken": row["name"] == taken,
                 "front": row["name"] in document["front"],
@@ -52,10 +57,17 @@ def charts(document: Document) -> dict[str, Any]:
                 "bytes": row["figures"].get("file size", {}).get("value"),
                 "ms": row["figures"].get("latency", {}).get("value"),
             }
-            for row in rows
-            if name in row["figures"]
+            for row, called in zip(rows, apart([row["name"] for row in rows]), strict=True)
         ]
     }
+
+
+def apart(names: Sequence[str]) -> list[str]:
+    """``["net int8 cpu", "net w4a8 cpu"] -> ["int8 cpu", "w4a8 cpu"]``: names without the words that all begin with."""
+    words = [name.split(" ") for name in names]
+    least = min((len(each) for each in words), default=1) - 1
+    same = next((n for n in range(least) if len({each[n] for each in words}) > 1), least) if len(names) > 1 else 0
+    return [" ".join(each[same:]) for each in words]
 
 
 def sentence_of(document: Document) -> str:
@@ -87,5 +99,11 @@ def _cell(column: Column, row: Document) -> dict[str, Any]:
 
 
 def _reference(reference: Document) -> list[tuple[str, str]]:
-    held = [(name.replace("_", " "), value) for name, value in reference.items() if value is not None]
-    return [(name, number(value) if isinstance(value, (int, float)) else str(value)) for name, value in held]
+    held = {name: value for name, value in reference.items() if value is not None}
+    return [(name.replace("_", " "), _said(value, _REFERENCE_UNITS.get(name, ""))) for name, value in held.items()]
+
+
+def _said(value: Any, unit: str) -> str:
+    if not isinstance(value, (int, float)):
+        return str(value)
+    return quantity(value, unit) if unit else number(value)

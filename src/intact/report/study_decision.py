@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from intact.report.numbers import number
+from intact.wording import quantity
 
 Row: TypeAlias = Mapping[str, Any]
 #: Times within this part of each other are alike.
@@ -122,8 +122,8 @@ def _counted(passing: Sequence[Row], best: str) -> str:
 
 
 def _told(row: Row) -> str:
-    said = [f"{number(value(row, 'latency'))} ms"] if row["target"] in _TIMED_HERE else []
-    return ", ".join((*said, f"{number(value(row, 'file size'))} bytes"))
+    figures = (("latency", "ms"),) * (row["target"] in _TIMED_HERE) + (("file size", "bytes"),)
+    return ", ".join(quantity(value(row, name), unit) for name, unit in figures)
 
 
 def _missed(row: Row) -> str:

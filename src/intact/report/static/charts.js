@@ -3,13 +3,27 @@
 "use strict";
 const charts = (() => {
   const FLOAT = "var(--float)", INTEGER = "var(--integer)", SOFT = "var(--soft)", LINE = "var(--line)";
-  const number = (x) => (x === null || x === undefined || x === "" ? "" : typeof x === "string" ? x : Math.abs(x) >= 1000 ? Math.round(x).toLocaleString("en") : String(Number(x.toPrecision(4))));
+  /** Four digits, without an exponent where they can still be read. */
+  const plain = (x) => {
+    const text = String(Number(x.toPrecision(4)));
+    return !text.includes("e") || Math.abs(x) < 1e-9 ? text : x.toFixed(3 - Math.floor(Math.log10(Math.abs(x)))).replace(/0+$/, "");
+  };
+  const number = (x) => (x === null || x === undefined || x === "" ? "" : typeof x === "string" ? x : Math.abs(x) >= 1000 ? Math.round(x).toLocaleString("en") : plain(x));
   const isNumber = (x) => typeof x === "number" && Number.isFinite(x);
   /** A long name without its middle. */
   const cut = (name, most) => (name.length <= most ? name : `${name.slice(0, Math.ceil(most / 2) - 1)}…${name.slice(-Math.floor(most / 2))}`);
   /** An op's label is its kind and its name in quotes: the name is what the user knows. */
   const own = (label) => label.replace(/^[A-Z0-9_]+ '(.*)'$/s, "$1");
-  const bytes = (x) => (x >= 1e6 ? `${number(x / 1e6)} MB` : x >= 1e3 ? `${number(x / 1e3)} KB` : `${number(x)} bytes`);
+  /** Three digits, as the tables and the terminal have them: 3.384 -> 3.38, 5.005 -> 5.00. */
+  const three = (x) => (x === 0 ? "0" : Number(x.toPrecision(3)).toLocaleString("en", { minimumSignificantDigits: Math.abs(x) < 999.5 ? 3 : 1, maximumSignificantDigits: 3 }));
+  const bytes = (x) => (x >= 999.5e6 ? `${three(x / 1e9)} GB` : x >= 999.5e3 ? `${three(x / 1e6)} MB` : x >= 999.5 ? `${three(x / 1e3)} KB` : `${Math.round(x)} bytes`);
+  const time = (x) => (x >= 999.5 ? `${three(x / 1e3)} s` : x >= 0.9995 ? `${three(x)} ms` : `${three(1e3 * x)} µs`);
+  /** What an axis has on it: the same, without zeros at the end. */
+  const onAxis = (told) => told.replace(/(\.\d*?)0+(?= )/, "$1").replace(/\.(?= )/, "");
+  /** A tick of sizes: in full where three digits do not tell it from its neighbours. */
+  const sized = (x, n, all) => (new Set(all.map((each) => onAxis(bytes(each)))).size === all.length ? onAxis(bytes(x)) : x.toLocaleString("en"));
+  /** Whole numbers below n, as many as there is room for. */
+  const counted = (n, width) => d3.ticks(0, n - 1, Math.max(1, Math.min(n - 1, Math.round(width / 80)))).filter(Number.isInteger);
   /** What all charts have; the label of x stands under its ticks and not among them. */
   const base = (width, label, more) => ({ width, marginTop: 24, marginBottom: 46, ariaLabel: label, ...more, x: { labelOffset: 40, ...more.x } });
 
@@ -30,13 +44,13 @@ const charts = (() => {
     });
     return Plot.plot(base(width, `${points[0].figure} against ${label}`, {
       height: 280, inset: 14, marginLeft: 48, grid: true,
-      x: { label: `${label} →`, tickFormat: key === "bytes" ? bytes : undefined, ticks: Math.max(2, Math.round(width / 130)), nice: true }, y: { label: `↑ ${points[0].figure}, ${points[0].unit}`, zero: true },
+      x: { label: `${label} →`, tickFormat: key === "bytes" ? sized : undefined, ticks: Math.max(2, Math.round(width / 130)), nice: true }, y: { label: `↑ ${points[0].figure}, ${points[0].unit}`, zero: true },
       marks: [
         Plot.ruleY([0], { stroke: SOFT }),
         Plot.ruleX(bounded, { x: key, y1: "low", y2: "high", stroke: SOFT, strokeOpacity: 0.6 }),
         Plot.dot(points, {
           x: key, y: "value", r: 5, fill: (c) => (c.front ? INTEGER : "var(--paper)"), stroke: INTEGER, strokeWidth: 1.5, symbol: (c) => (c.taken ? "star" : "circle"),
-          title: (c) => `${c.name}\n${number(c.value)} ${c.unit}${isNumber(c.low) ? ` (${number(c.low)} to ${number(c.high)})` : ""}\n${number(c.bytes)} bytes, ${number(c.ms)} ms`, tip: true,
+          title: (c) => `${c.name}\n${number(c.value)} ${c.unit}${isNumber(c.low) ? ` (${number(c.low)} to ${number(c.high)})` : ""}\n${bytes(c.bytes)}, ${time(c.ms)}`, tip: true,
         }),
         ...names,
       ],
@@ -53,7 +67,7 @@ const charts = (() => {
     const worst = d3.sort(rows, (row) => (better ? row.y : -row.y)).slice(0, 3);
     const named = new Set(worst.map((row) => row.n));
     return Plot.plot(base(width, `${label} of every op`, {
-      height: 260, marginLeft: 52, marginTop: 62, x: { label: "op, in the order in which they run →", ticks: Math.round(width / 80), tickFormat: (n) => String(n + 1), insetLeft: 4, insetRight: 4 },
+      height: 260, marginLeft: 52, marginTop: 62, x: { label: "op, in the order in which they run →", ticks: counted(data.ops.length, width), tickFormat: (n) => String(n + 1), insetLeft: 4, insetRight: 4 },
       y: { label: `↑ ${label}${unit && !inPercent ? `, ${unit}` : ""}`, grid: true, tickFormat: inPercent ? (x) => `${number(100 * x)} %` : ["macs", "parameters", "live_bytes"].includes(key) ? "s" : undefined, ticks: 5 },
       marks: [
         Plot.ruleY([0], { stroke: SOFT }),
@@ -83,7 +97,7 @@ const charts = (() => {
     const inside = levels.at.filter((x) => x >= low && x <= high), ends = [tensor.grid_low, tensor.grid_high].filter((x) => isNumber(x) && x >= low && x <= high);
     return Plot.plot(base(width, `Histogram of ${tensor.name}, float and integer`, {
       height: 320, marginLeft: 56, x: { domain: [low, high], label: "value →", tickSize: 8, tickPadding: 5 },
-      y: { type: logarithmic ? "log" : "linear", domain: [floor, most * (logarithmic ? 2 : 1.05)], label: "↑ how many numbers", grid: true, ticks: 5, tickFormat: "~s" },
+      y: { type: logarithmic ? "log" : "linear", domain: [floor, most * (logarithmic ? 2 : 1.05)], label: "↑ how many numbers", grid: true, ticks: 5, tickFormat: (n) => (n < 1 && n > 0 ? "" : d3.format("~s")(n)) },
       marks: [
         ...(levels.n <= 64 ? [Plot.ruleX(inside, { stroke: INTEGER, strokeOpacity: 0.3, strokeWidth: 0.75 })] : []),
         Plot.rectY(bins.filter((b) => b.integer), { x1: "low", x2: "high", y1: floor, y2: "integer", fill: INTEGER, fillOpacity: 0.55, insetLeft: 0.25, insetRight: 0.25 }),
@@ -101,11 +115,13 @@ const charts = (() => {
   }
 
   function ranges(data, width) {
-    const rows = d3.sort(data.tensors.filter((t) => t.role !== "weight" && isNumber(t.low) && isNumber(t.high) && isNumber(t.grid_low)), (t) => -(t.clipped || 0)).slice(0, 24).map((t, n) => ({ ...t, key: n }));
+    const rows = d3.sort(data.tensors.filter((t) => !["weight", "bias"].includes(t.role) && isNumber(t.low) && isNumber(t.high) && isNumber(t.grid_low)), (t) => -(t.clipped || 0)).slice(0, 24).map((t, n) => ({ ...t, key: n }));
     if (!rows.length) return null;
-    const margin = Math.min(260, width * 0.34);
+    const margin = Math.min(260, width * 0.34), low = d3.min(rows, (t) => Math.min(t.low, t.grid_low)), high = d3.max(rows, (t) => Math.max(t.high, t.grid_high));
+    const powers = d3.range(Math.ceil(Math.log10(Math.max(-low, high, 1))) + 1).map((n) => 10 ** n); // of ten: the scale is one of logarithms
+    const ticks = Math.max(-low, high) < 4 ? Math.max(3, Math.round(width / 130)) : [...powers.map((x) => -x), 0, ...powers].filter((x) => x >= low && x <= high);
     return Plot.plot(base(width, "Ranges of float and of the grid", {
-      height: 46 + rows.length * 20, marginLeft: margin, x: { label: "value →", grid: true, type: "symlog", ticks: Math.max(3, Math.round(width / 130)) }, y: { type: "band", label: null, tickSize: 0, tickFormat: (n) => cut(rows[n].name, Math.floor(margin / 6.3)), domain: rows.map((r) => r.key) },
+      height: 46 + rows.length * 20, marginLeft: margin, x: { label: "value →", grid: true, type: "symlog", ticks, tickFormat: number }, y: { type: "band", label: null, tickSize: 0, tickFormat: (n) => cut(rows[n].name, Math.floor(margin / 6.3)), domain: rows.map((r) => r.key) },
       marks: [
         Plot.barX(rows, { y: "key", x1: "grid_low", x2: "grid_high", fill: INTEGER, fillOpacity: 0.35, insetTop: 3, insetBottom: 3, title: (t) => `${t.name}\nfloat ${number(t.low)} to ${number(t.high)}\ngrid ${number(t.grid_low)} to ${number(t.grid_high)}\nclipped ${number(100 * (t.clipped || 0))} %`, tip: true }),
         Plot.ruleY(rows, { y: "key", x1: "low", x2: "high", stroke: FLOAT, strokeWidth: 3 }),
@@ -159,7 +175,7 @@ const charts = (() => {
   function sizes(data, width) {
     if (!data.sizes.length) return null;
     return Plot.plot(base(width, "Bytes of the file by what they are", {
-      height: 44 + data.sizes.length * 26, marginLeft: 96, marginRight: 84, x: { label: null, tickFormat: bytes, ticks: Math.max(2, Math.round(width / 160)), grid: true }, y: { label: null, domain: data.sizes.map((s) => s.part), tickSize: 0 },
+      height: 44 + data.sizes.length * 26, marginLeft: 96, marginRight: 84, x: { label: null, tickFormat: (x) => onAxis(bytes(x)), ticks: Math.max(2, Math.round(width / 160)), grid: true }, y: { label: null, domain: data.sizes.map((s) => s.part), tickSize: 0 },
       marks: [Plot.barX(data.sizes, { x: "bytes", y: "part", fill: INTEGER, fillOpacity: 0.8, insetTop: 3, insetBottom: 3 }), Plot.text(data.sizes, { x: "bytes", y: "part", text: (s) => `${bytes(s.bytes)}`, textAnchor: "start", dx: 5 })],
     }));
   }
@@ -169,7 +185,7 @@ const charts = (() => {
     if (!held || !held.buffers.length) return null;
     const rows = held.buffers.flatMap((b, n) => d3.range(b.first, b.last + 1).map((op) => ({ op, bytes: b.bytes, name: b.name, n })));
     return Plot.plot(base(width, "Bytes of activations alive during each op", {
-      height: 280, marginLeft: 62, x: { label: "op, in the order in which they run →", tickFormat: (n) => String(n + 1), ticks: Math.round(width / 80) }, y: { label: "↑ bytes alive", grid: true, tickFormat: bytes, ticks: 5 },
+      height: 280, marginLeft: 62, x: { label: "op, in the order in which they run →", tickFormat: (n) => String(n + 1), ticks: counted(d3.max(rows, (r) => r.op) + 1, width) }, y: { label: "↑ bytes alive", grid: true, tickFormat: (x) => onAxis(bytes(x)), ticks: 5 },
       marks: [
         Plot.rectY(rows, Plot.stackY({ x1: (r) => r.op - 0.5, x2: (r) => r.op + 0.5, y: "bytes", z: "n", order: "n", fill: INTEGER, fillOpacity: (r) => (r.n % 2 ? 0.45 : 0.8), insetTop: 0.5, title: (r) => `${r.name}\n${number(r.bytes)} bytes, during op ${r.op + 1}`, tip: true })),
         Plot.ruleY([held.peak], { stroke: SOFT, strokeDasharray: "4 3" }),
@@ -184,13 +200,13 @@ const charts = (() => {
     const held = data.latency, rows = held ? ["float", "quantized"].flatMap((side) => (held[side] || []).map((ms) => ({ side: side === "float" ? "float" : "integer", ms }))) : [];
     if (!rows.length) return null;
     const medians = d3.rollups(rows, (g) => d3.median(g, (r) => r.ms), (r) => r.side).map(([side, ms]) => ({ side, ms }));
-    const color = (r) => (r.side === "float" ? FLOAT : INTEGER);
+    const color = (r) => (r.side === "float" ? FLOAT : INTEGER), middle = (d3.min(rows, (r) => r.ms) + d3.max(rows, (r) => r.ms)) / 2;
     return Plot.plot(base(width, "Latency of every timed block", {
       height: 150, marginLeft: 60, marginRight: 60, x: { label: "ms →", grid: true, nice: true, ticks: Math.max(3, Math.round(width / 110)) }, y: { type: "band", label: null, domain: ["float", "integer"], tickSize: 0, padding: 0.25 }, color: { type: "identity" },
       marks: [
         Plot.tickX(rows, { x: "ms", y: "side", stroke: color, strokeOpacity: 0.5 }),
         Plot.tickX(medians, { x: "ms", y: "side", stroke: color, strokeWidth: 4 }),
-        Plot.text(medians, { x: "ms", y: "side", text: (m) => `${number(m.ms)} ms`, dy: -24, fontWeight: 600 }),
+        ...medians.map((m) => Plot.text([m], { x: "ms", y: "side", text: (m) => time(m.ms), dy: -24, textAnchor: m.ms < middle ? "start" : "end", fontWeight: 600 })),
       ],
     }));
   }

@@ -8,6 +8,8 @@ const IntactExplorer = (() => {
     waiting.push(done);
     turns.port2.postMessage(null);
   });
+  const idle = window.requestIdleCallback || ((work) => setTimeout(work, 1));
+  const TASK = 20; // milliseconds of drawing before the page is let do something else
   const FIGURES = {
     noise: { field: "noise_share", text: percent, sqrt: true },
     sqnr: { field: "sqnr_runtime", text: (x) => `${number(x)} dB`, less: true },
@@ -20,8 +22,8 @@ const IntactExplorer = (() => {
   const real = (x) => (x === null || x === undefined || x === "nan" ? null : { inf: Infinity, "-inf": -Infinity }[x] ?? Number(x));
 
   function bytes(n) {
-    if (n < 1000) return `${n} B`;
-    return n < 1e6 ? `${number(n / 1000)} kB` : `${number(n / 1e6)} MB`;
+    if (n < 1000) return `${n} bytes`;
+    return n < 1e6 ? `${number(n / 1000)} KB` : `${number(n / 1e6)} MB`;
   }
 
   function fill(element, ...children) {
@@ -83,6 +85,7 @@ const IntactExplorer = (() => {
     }
 
     const answers = {
+      held: (_, n) => n === 0 && idle(ahead),
       need: ({ id }, n) => give(workers[n], n, id),
       figures: (data) => data.ticket === state.ticket && showFigures(data),
       sums: (data) => data.ticket === state.ticket && showSums(data),
@@ -97,6 +100,16 @@ const IntactExplorer = (() => {
         say(why);
       },
     };
+    // What might be looked at next is unpacked while nothing else happens, the largest first.
+    let room = 4e6;
+    const next = about.tensors.filter((row) => row.held && row.role === "weight").sort((a, b) => b.count - a.count);
+    function ahead() {
+      const row = next.find(({ id, count }) => !given[0].has(id) && count <= room);
+      if (!row) return;
+      room -= row.count;
+      give(inView, 0, row.id);
+    }
+
     const answer = (data, n) => answers[data.type](data, n);
 
     function ask() {
@@ -152,6 +165,7 @@ const IntactExplorer = (() => {
 
     async function showFigures({ ticket, channel, groups, estimated, figures }) {
       root.dataset.exWorkerMs = String(performance.now() - state.asked);
+      const width = widthOf("histogram"); // before anything changes: charts are as wide as each other
       const row = rows.get(state.id);
       figures.of = estimated ? row.count : figures.count;
       figures.first = figures.scale === null ? 0 : Math.round(figures.levels[0] / figures.scale) + figures.zeroPoint;
@@ -167,18 +181,24 @@ const IntactExplorer = (() => {
       fill($("percentiles"), table(
         IntactNumbers.PERCENTILES.map((p) => `${p} %`), [figures.percentiles.map((value) => number(value))],
       ));
+      let began = performance.now();
       for (const [name, chart] of Object.entries(charts)) {
-        if (ticket !== state.ticket) return;
-        drawn(name, chart(figures));
-        await yieldToPage();
+        if (performance.now() - began > TASK) {
+          await yieldToPage();
+          if (ticket !== state.ticket) return;
+          began = performance.now();
+        }
+        drawn(name, chart(figures), width);
       }
       root.dataset.exShown = String(ticket);
       root.dataset.exMs = String(performance.now() - state.asked);
     }
 
-    function drawn(name, chart) {
+    const widthOf = (name) => Math.max($(name).querySelector(".ex-chart").clientWidth, 240);
+
+    function drawn(name, chart, width) {
       const place = $(name), held = place.querySelector(".ex-chart"), details = place.querySelector("details");
-      fill(held, chart.draw(Math.max(held.clientWidth, 240)));
+      fill(held, chart.draw(width));
       const show = () => fill(details.querySelector("div"), table(chart.head, chart.rows()));
       details.ontoggle = () => details.open && show();
       if (details.open) show();
@@ -197,7 +217,7 @@ const IntactExplorer = (() => {
       }
       $("channels").hidden = !many;
       if (many) {
-        drawn("channels", channelChart(sqnr, state.channel));
+        drawn("channels", channelChart(sqnr, state.channel), widthOf("channels"));
         $("channels").querySelector("svg").onclick = (event) => {
           const box = event.currentTarget.getBoundingClientRect(), part = (event.clientX - box.left - 48) / (box.width - 62);
           toChannel(Math.min(Math.max(Math.round(part * (sqnr.length - 1)), 0), sqnr.length - 1));
@@ -254,7 +274,7 @@ const IntactExplorer = (() => {
 
     function colored() {
       const { field, text, sqrt, less } = FIGURES[$("color").value];
-    const values = about.ops.map((op) => real(op[field]));
+      const values = about.ops.map((op) => real(op[field]));
       const finite = values.filter((value) => Number.isFinite(value)), low = Math.min(...finite), high = Math.max(...finite);
       const heat = values.map((value) => {
         if (value === null || !finite.length) return null;
@@ -325,10 +345,15 @@ const IntactExplorer = (() => {
     // ---- what is typed and clicked
 
     let later = 0;
+    // The model is counted once the tensor in view has been: they would share the processor.
+    function whenSettled() {
+      const settled = [root.dataset.exShown, root.dataset.exSums].every((shown) => shown === String(state.ticket));
+      later = settled ? askModel() : setTimeout(whenSettled, 30);
+    }
     function chosen() {
       ask();
       clearTimeout(later);
-      later = setTimeout(askModel, 120);
+      later = setTimeout(whenSettled, 120);
     }
     for (const name of ["bits", "symmetric", "granularity", "ranges", "levels", "percent"]) $(name).addEventListener("input", chosen);
     $("tensor").addEventListener("input", ({ target }) => open(rows.has(Number(target.value)) ? Number(target.value) : target.value));
@@ -348,7 +373,7 @@ const IntactExplorer = (() => {
     new ResizeObserver(() => {
       if (Math.abs(root.clientWidth - width) < 24 || !state.figures) return;
       width = root.clientWidth;
-      for (const [name, chart] of Object.entries(charts)) drawn(name, chart(state.figures));
+      for (const [name, chart] of Object.entries(charts)) drawn(name, chart(state.figures), widthOf(name));
     }).observe(root);
 
     const shown = about.tensors.filter((row) => row.held || row.histogram), first = shown.find((row) => row.role === "weight") ?? shown[0];
@@ -359,8 +384,10 @@ const IntactExplorer = (() => {
       if (about.ops.length) drawGraph();
       await yieldToPage();
       askModel();
+      inView.postMessage({ type: "warm" });
+      idle(ahead);
     })();
-    return { state, open, openOp, rows, choice };
+    return { state, open, openOp, rows, choice, given };
   }
 
   return { mount };

@@ -8,7 +8,9 @@ const IntactCharts = (() => {
     if (x === null || x === undefined || Number.isNaN(x)) return "–";
     if (!Number.isFinite(x)) return x > 0 ? "infinite" : "-infinite";
     if (Number.isInteger(x) && Math.abs(x) >= 100) return x.toLocaleString("en-US");
-    return String(Number(x.toPrecision(4)));
+    const text = String(Number(x.toPrecision(4)));
+    if (!text.includes("e") || Math.abs(x) < 1e-9 || Math.abs(x) >= 1) return text;
+    return x.toFixed(3 - Math.floor(Math.log10(Math.abs(x)))).replace(/0+$/, "");
   }
   const percent = (part) => `${number(100 * part)} %`;
 

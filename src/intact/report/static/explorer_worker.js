@@ -18,10 +18,15 @@ async function stillAsked(type, ticket) {
   return latest[type] === ticket;
 }
 
-async function unpacked(base64, count) {
+function bytesOf(base64) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64); // browsers of 2025
   const text = atob(base64), bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-  const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return bytes;
+}
+
+async function unpacked(base64, count) {
+  const plain = new Blob([bytesOf(base64)]).stream().pipeThrough(new DecompressionStream("gzip"));
   const planes = new Uint8Array(await new Response(plain).arrayBuffer()), words = new Uint32Array(count);
   if (planes.length !== 4 * count) throw new Error("The numbers in this page are damaged.");
   for (let i = 0; i < count; i++) {
@@ -53,7 +58,7 @@ function groupsOf(tensor, choice) {
   const name = choice.perChannel && tensor.axis !== null;
   if (!tensor.kept.has(name)) {
     const groups = IntactNumbers.groupsOf(tensor.values, tensor.shape, tensor.axis, choice), sorted = [];
-    tensor.kept.set(name, { groups, sorted: (k) => (sorted[k] ??= Float32Array.from(groups[k]).sort()) });
+    tensor.kept.set(name, { groups, sorted: (k) => (sorted[k] ??= IntactNumbers.inOrder(groups[k])) });
   }
   return tensor.kept.get(name);
 }
@@ -97,8 +102,10 @@ async function model({ ticket, choice, ids }) {
 }
 
 async function hold({ id, packed, histogram, npy, about }) {
-  if (packed) keep(id, await unpacked(packed, about.count), about);
-  else if (histogram) keep(id, IntactNumbers.fromHistogram(histogram), { ...about, estimated: true });
+  if (packed) {
+    keep(id, await unpacked(packed, about.count), about);
+    postMessage({ type: "held", id });
+  } else if (histogram) keep(id, IntactNumbers.fromHistogram(histogram), { ...about, estimated: true });
   else if (npy) {
     const { shape, values } = IntactNpy.parse(npy);
     keep(id, values, { shape, axis: about.axis === null ? null : Math.min(about.axis, shape.length - 1) });
@@ -110,7 +117,18 @@ async function hold({ id, packed, histogram, npy, about }) {
   }
 }
 
-const answers = { choose, model, hold };
+// Everything once for a few numbers, one at a time: a browser is quick at what it has done before.
+async function warm() {
+  const values = Float32Array.from({ length: 8192 }, (_, k) => Math.sin(k * k)), inOrder = IntactNumbers.inOrder(values);
+  for (const levels of ["linear", "kmeans"]) for (const ranges of ["minmax", "percentile", "mse"]) for (const symmetric of [true, false]) {
+    const choice = { bits: 4, symmetric, perChannel: false, ranges, levels, percent: 99 };
+    const [grid] = IntactNumbers.gridsOf([values], choice, () => inOrder);
+    IntactNumbers.figuresOf(values, grid, choice, inOrder);
+    await stillAsked("choose", 0);
+  }
+}
+
+const answers = { choose, model, hold, warm };
 onmessage = ({ data }) => {
   if (data.ticket) latest[data.type] = data.ticket;
   answers[data.type](data).catch((error) => postMessage({ type: "failed", ticket: data.ticket, id: data.id, why: error.message }));

@@ -32,12 +32,23 @@
     place.replaceChildren(...(charts.keyed.has(name) ? [key, drawn] : [drawn]));
   }
   const idle = window.requestIdleCallback || ((work) => setTimeout(work, 1));
+  const sections = all("main > section");
+  // A chart in a slice of idle time, those in sight first: of sections out of sight nothing is laid out before its turn.
+  const near = new Set(), watch = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) near[isIntersecting ? "add" : "delete"](target);
+  });
   function drawAll() {
     const waiting = places.filter((place) => !place.dataset.drawn);
-    const seen = (place) => { const box = place.getBoundingClientRect(); return box.bottom > 0 && box.top < innerHeight; };
-    const next = waiting.find(seen) || waiting[0];
-    if (!next) { document.documentElement.dataset.drawn = "yes"; return; }
-    draw(next);
+    const next = waiting.find((place) => near.has(place)) || waiting[0];
+    if (next) {
+      draw(next);
+      watch.unobserve(next);
+      near.delete(next);
+    } else {
+      const hidden = sections.find((section) => !section.classList.contains("laid"));
+      if (!hidden) { document.documentElement.dataset.drawn = "yes"; return; }
+      hidden.classList.add("laid"); // so that all of it can be found and scrolled to
+    }
     idle(drawAll, { timeout: 200 });
   }
   const redraw = (name) => draw(places.find((place) => place.dataset.chart === name));
@@ -129,8 +140,9 @@
     if (innerWidth === width) return; // a phone's bars come and go
     width = innerWidth;
     clearTimeout(waiting);
-    waiting = setTimeout(() => { for (const place of places) delete place.dataset.drawn; drawAll(); }, 150);
+    waiting = setTimeout(() => { for (const place of places) { delete place.dataset.drawn; watch.observe(place); } drawAll(); }, 150);
   });
   addEventListener("beforeprint", () => { for (const place of places) if (!place.dataset.drawn) draw(place); });
+  for (const place of places) watch.observe(place);
   idle(drawAll, { timeout: 200 });
 })();
