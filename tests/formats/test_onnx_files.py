@@ -376,6 +376,17 @@ def test_damage_is_one_sentence(tmp_path, data, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_beyond_what_its_format_holds_is_refused(tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"\x08\x08")
+    try:
+        os.truncate(path, 3 << 30)
+    except OSError:
+        pytest.skip("this file system holds no sparse file of 3 GiB")
+    with pytest.raises(UnsupportedError, match="larger than 2 GB"):
+        load(path)
+
+
 def test_a_message_as_deep_as_it_gets_is_refused(tmp_path):
     def held(field, data):
         """A field of a protobuf message that holds bytes, behind their length."""

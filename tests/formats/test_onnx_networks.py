@@ -363,11 +363,37 @@ def test_what_is_no_image_lies_as_the_model_has_it(rank):
     assert found[found.inputs[0]].shape == shape
 
 
-def test_an_output_that_is_an_input_or_a_constant_is_a_tensor_of_its_own():
-    made = model(
-        [node("Identity", ["x"], ["y"]), node("Identity", ["w"], ["z"])], {"x": real(1, 4)}, ["y", "z"], {"w": real(2, 3)}
-    )
+def test_an_output_that_something_else_is_too_is_a_tensor_of_its_own():
+    """An input, a constant, another output."""
+    nodes = [node("Identity", [a], [b]) for a, b in (("x", "same"), ("w", "known"), ("r", "again"))]
+    made = model([node("Relu", ["x"], ["r"]), *nodes], {"x": real(1, 4)}, ["r", "same", "known", "again"], {"w": real(2, 3)})
     compare(made, {"x": real(1, 4)})
+
+
+def test_an_input_that_nothing_reads_stays():
+    found = compare(
+        model([node("Relu", ["x"], ["y"])], {"x": real(1, 4), "z": real(1, 2)}, ["y"]), {"x": real(1, 4), "z": real(1, 2)}
+    )
+    assert found.input_names == ("x", "z")
+
+
+def test_bytes_are_taken_as_they_are():
+    made = model(
+        [node("Cast", ["x"], ["f"], to=1), node("Conv", ["f", "w"], ["y"])],
+        {"x": real(1, 3, 4, 4)},
+        ["y"],
+        {"w": real(2, 3, 1, 1)},
+    )
+    made.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    found = compare(made, {"x": RNG.integers(0, 255, (1, 3, 4, 4)).astype(np.uint8)}, oracle=runtime)
+    assert found[found.inputs[0]].format.dtype == "uint8"
+
+
+def test_ids_of_words_are_read():
+    nodes = [node("Gather", ["table", "ids"], ["e"]), node("ReduceMean", ["e"], ["y"], axes=[1], keepdims=0)]
+    ids = RNG.integers(0, 5, (1, 7))
+    found = compare(model(nodes, {"ids": ids}, ["y"], {"table": real(5, 4)}), {"ids": ids})
+    assert found[found.inputs[0]].format.dtype == "int32"
 
 
 @pytest.mark.parametrize("form", ["erf", "divided", "halved first"])

@@ -325,6 +325,10 @@ REDUCE = [
     Case("TopK", real(2, 9, 3), ints(3), outputs=2, axis=1),
     *(Case("LpNormalization", real(2, 5), p=p, oracle="runtime") for p in (1, 2)),
 ]
+TAKEN_APART = [  # what ONNX itself says that they are made of
+    *(Case("Attention", real(1, 2, 5, 8), real(1, 2, 6, 8), real(1, 2, 6, 8), given=3, opset=23, is_causal=c) for c in (0, 1)),
+    Case("Shrink", real(2, 5), lambd=0.3, bias=0.1, opset=20),
+]
 NORMS = [
     Case("BatchNormalization", real(*IMAGE), real(4), real(4), real(4), real(4, low=0.2), epsilon=1e-3),
     Case("BatchNormalization", real(2, 4), real(4), real(4), real(4), real(4, low=0.2)),
@@ -420,7 +424,7 @@ CLASSICAL = [
     *(Case("Normalizer", real(2, 4, low=0.1), norm=n, domain="ai.onnx.ml", oracle="runtime") for n in ("MAX", "L1", "L2")),
     Case("ArrayFeatureExtractor", real(2, 4), ints(1, 3), domain="ai.onnx.ml", oracle="runtime"),
 ]
-CASES = [*ELEMENTWISE, *PAIRS, *CONV, *POOL, *SHAPES, *REDUCE, *NORMS, *PRODUCTS, *RESIZE, *CLASSICAL]
+CASES = [*ELEMENTWISE, *PAIRS, *CONV, *POOL, *SHAPES, *REDUCE, *NORMS, *PRODUCTS, *RESIZE, *CLASSICAL, *TAKEN_APART]
 
 
 def made_of(case):

@@ -17,6 +17,7 @@ from intact.errors import ModelError, UnsupportedError
 from intact.formats import tflite
 from intact.formats.onnx import document
 from intact.formats.onnx.read import graph_of
+from intact.formats.onnx.table import ROWS
 from intact.network.graph import Graph
 from intact.runtime.scripts import read_onnx
 
@@ -68,7 +69,7 @@ def graph(made, input_shape=None) -> tuple[Graph, dict]:
         path = Path(folder) / "model.onnx"
         path.write_bytes(made.SerializeToString())
         said = {"network": f"{folder}/network.json", "constants": f"{folder}/constants.bin"}
-        answer = read_onnx.main({"source": str(path), **said}, None)
+        answer = read_onnx.main({"source": str(path), "known": sorted(ROWS), **said}, None)
         if answer:
             raise UnsupportedError(answer["refused"]) if "refused" in answer else ModelError(answer["corrupt"])
         network = document.read(Path(said["network"]), Path(said["constants"]))

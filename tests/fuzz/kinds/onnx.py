@@ -17,6 +17,7 @@ from intact.errors import ModelError, UnsupportedError
 from intact.formats import recognize, tflite
 from intact.formats.onnx import document
 from intact.formats.onnx.read import graph_of
+from intact.formats.onnx.table import ROWS
 from intact.runtime.scripts import read_onnx
 
 
@@ -139,7 +140,7 @@ def take(path: Path) -> None:
     recognize.check(path)
     with tempfile.TemporaryDirectory() as folder:
         said = {"network": f"{folder}/network.json", "constants": f"{folder}/constants.bin"}
-        answer = read_onnx.main({"source": str(path), **said}, None)
+        answer = read_onnx.main({"source": str(path), "known": sorted(ROWS), **said}, None)
         if "corrupt" in answer:
             raise ModelError(answer["corrupt"])
         if "refused" in answer:

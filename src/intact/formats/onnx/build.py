@@ -15,7 +15,6 @@ from typing import Final, TypeAlias, final
 import numpy as np
 import torch
 
-from intact.errors import UnsupportedError
 from intact.formats.onnx.fuse import Fusing
 from intact.network.graph import Graph, Op, Signature, Tensor
 from intact.numbers.affine import Float, Index
@@ -94,7 +93,7 @@ class Builder:
         self._tensors: dict[int, Tensor] = {}
         self._ops: list[Op] = []
         self._made: dict[int, OpKind] = {}
-        self._moved: dict[tuple[int | None, type[OpKind], Shape], Stored] = {}
+        self._moved: dict[tuple[int, type[OpKind], Shape], Stored] = {}
         self._placed: dict[int, tuple[Stored, Stored]] = {}
         self._allowance = Allowance(_ALLOWED)
         #: What the ops that are made now are called after: a layer, if it is one, and the exporter's word for what it computes.
@@ -205,8 +204,10 @@ class Builder:
 
     def _once(self, kind: OpKind, x: Stored, numbers: Sequence[int]) -> Stored:
         """What an op that moves ``x`` makes, by constant ``numbers``: made once for all that read it so."""
+        if x.id is None:
+            return self.one(kind, x, np.asarray(numbers, np.int32))
         key = x.id, type(kind), tuple(numbers)
-        if x.id is None or key not in self._moved:
+        if key not in self._moved:
             self._moved[key] = self.one(kind, x, np.asarray(numbers, np.int32))
         return self._moved[key]
 
@@ -215,9 +216,10 @@ class Builder:
     def graph(self, inputs: Sequence[tuple[str, Value]], outputs: Sequence[tuple[str, Value]]) -> Graph:
         """The graph, its inputs and outputs called as the model calls them, less what nothing reads."""
         taken = [(name, i) for name, v in inputs if (i := v.stored.id) is not None]
-        given = [(name, self._own(v, [i for _, i in taken])) for name, v in outputs]
-        if len({i for _, i in given}) < len(given):
-            raise UnsupportedError("two of its outputs are one value; export it with one of them")
+        given = list[tuple[str, int]]()
+        for name, v in outputs:
+            self.called = name
+            given.append((name, self._own(v, [i for _, i in (*taken, *given)])))
         needed, ops = {i for _, i in given}, list[Op]()
         for op in reversed(self._ops):
             if needed.intersection(op.outputs):
@@ -230,10 +232,10 @@ class Builder:
         signature = Signature("serving_default", tuple(taken), tuple(given))
         return Graph(tensors, tuple(fusing.ops), tuple(i for _, i in taken), tuple(i for _, i in given), (signature,))
 
-    def _own(self, v: Value, inputs: Sequence[int]) -> int:
-        """The tensor of an output, which nothing else is: a copy of a constant, or of what the network is given."""
+    def _own(self, v: Value, others: Sequence[int]) -> int:
+        """The tensor of an output, which is none of ``others``: a copy of a constant, of an input or of another output."""
         x = self.placed(v.stored)
-        if v.is_constant or x.id in inputs:
+        if v.is_constant or x.id in others:
             x = self.one(Reshape(x.shape), replace(x, data=None), np.asarray(x.shape, np.int32))
         assert x.id is not None
         return x.id

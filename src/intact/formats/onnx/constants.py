@@ -12,7 +12,6 @@ from intact.errors import ModelError, UnsupportedError
 from intact.formats.onnx.arithmetic import combined
 from intact.formats.onnx.build import Stored, Value
 from intact.formats.onnx.call import Call, Row
-from intact.ops.base import OpKind
 from intact.ops.call import bounded
 from intact.ops.indexing import Fill, OneHot
 from intact.ops.logic import SelectV2
@@ -49,8 +48,7 @@ def _filled(call: Call) -> Value:
     shape = call.whole(0, "shape")
     if shape is None or value.size != 1:
         raise ModelError("it says no shape or no number")
-    fill: OpKind = Fill()
-    return Value.plain(call.build.one(fill, np.asarray(bounded(shape), np.int64), value.reshape(())))
+    return Value.plain(call.build.one(Fill(), np.asarray(bounded(shape), np.int64), value.reshape(())))
 
 
 def _range(call: Call) -> Value:

@@ -93,7 +93,10 @@ class _Reading:
             taken[port.name] = self._build.input(port.name, shape, port.dtype, order)
         scope = _Scope(dict(taken))
         self._run(network, scope)
-        given = [(name, self._given(scope[name])) for name in network.outputs]
+        given = list[tuple[str, Value]]()
+        for name in network.outputs:
+            self._build.called = name
+            given.append((name, self._given(scope[name])))
         self.ports = {
             "inputs": {name: {"shape": list(v.shape), "order": list(v.order)} for name, v in taken.items()},
             "outputs": {name: list(v.order) for name, v in given},

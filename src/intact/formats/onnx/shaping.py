@@ -13,7 +13,6 @@ from intact.formats.onnx.build import NONE, Builder, Shape, Stored, Value, size
 from intact.formats.onnx.call import Call, Row
 from intact.formats.onnx.matmul import transposed, without
 from intact.formats.onnx.windows import LAST
-from intact.ops.base import OpKind
 from intact.ops.blocks import DepthToSpace, SpaceToDepth
 from intact.ops.indexing import GatherNd
 from intact.ops.shaping import BroadcastTo, Concatenation, Gather, Slice, Split, SplitV, StridedSlice, Tile
@@ -281,8 +280,7 @@ def _depth_to_space(call: Call) -> Value:
 
 def _space_to_depth(call: Call) -> Value:
     x = call.build.arranged(call.value(0), LAST[2])
-    kind: OpKind = SpaceToDepth(call.integer("blocksize", 1))
-    return call.resized(call.build.one(kind, x.stored), x.order)
+    return call.resized(call.build.one(SpaceToDepth(call.integer("blocksize", 1)), x.stored), x.order)
 
 
 ROWS: Final[Mapping[str, Row]] = {

@@ -1,9 +1,10 @@
 """Child process: an ONNX file -> its network as JSON and its constants as raw numbers, checked.
 
-The request: ``{"source", "network", "constants"}``: the model, and the two files to write. The answer is ``{}``, or one of
-``{"corrupt": text}``, ``{"refused": text}`` and ``{"missing": module}``. ONNX's parser and checker are native code that a
-stranger's file may crash: so they run here. Functions of the model's own are inlined, versions before 11 converted, numbers of
-16 and 64 bits that stand for real ones made float32. Run by path; imports nothing of Intact.
+The request: ``{"source", "known", "network", "constants"}``: the model, the ops that need no taking apart, and the two files to
+write. The answer is ``{}``, or one of ``{"corrupt": text}``, ``{"refused": text}`` and ``{"missing": module}``. ONNX's parser
+and checker are native code that a stranger's file may crash: so they run here. Functions of the model's own are inlined,
+versions before 11 converted, numbers of 16 and 64 bits that stand for real ones made float32. Run by path; imports nothing of
+Intact.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def main(request: dict[str, Any], _progress: object) -> dict[str, Any]:
     except ModuleNotFoundError as error:
         return {"missing": error.name}
     try:
-        network, constants = _read(Path(request["source"]))
+        network, constants = _read(Path(request["source"]), frozenset(request["known"]))
     except _RefusedError as error:
         return {"refused": str(error)}
     except _CorruptError as error:
@@ -68,9 +69,11 @@ def main(request: dict[str, Any], _progress: object) -> dict[str, Any]:
     return {}
 
 
-def _read(source: Path) -> tuple[dict[str, Any], list[bytes]]:
+def _read(source: Path, known: frozenset[str]) -> tuple[dict[str, Any], list[bytes]]:
     import onnx  # noqa: PLC0415
 
+    if source.stat().st_size > _MOST_BYTES:
+        raise _RefusedError(f"it is larger than {_MOST_BYTES / 1e9:g} GB, which no small device holds")
     model = onnx.ModelProto()
     try:
         model.ParseFromString(source.read_bytes())
@@ -81,7 +84,7 @@ def _read(source: Path) -> tuple[dict[str, Any], list[bytes]]:
     if sum(len(list(_nodes(graph))) for graph in (model.graph, *model.functions)) > _MOST_NODES:
         raise _RefusedError(f"it has more than {_MOST_NODES:,} nodes, which no small device runs")
     _take_in(model, source.parent)
-    model = _prepared(model)
+    model = _taken_apart(_prepared(model), known)
     writer = _Writer()
     version = next((entry.version for entry in model.opset_import if entry.domain in _STANDARD), _OLDEST)
     said = {"opset": version, "producer": model.producer_name[:_LONGEST], "graph": writer.graph(model.graph)}
@@ -114,6 +117,24 @@ def _prepared(model: Foreign) -> Foreign:
         if not _is_only_unknown(error):
             raise _CorruptError(f"onnx's checker finds it unsound ({_short(error)})") from error
     return model
+
+
+def _taken_apart(model: Foreign, known: frozenset[str]) -> Foreign:
+    """``model`` with the ops that are not ``known`` in the parts that ONNX itself says they are made of, where it says so."""
+    from onnx import defs, inliner  # noqa: PLC0415
+
+    whole = set()
+    for node in _nodes(model.graph):
+        if node.domain in _STANDARD and node.op_type not in known and defs.has(node.op_type):
+            schema = defs.get_schema(node.op_type)
+            if schema.has_function or schema.has_context_dependent_function:
+                whole.add(("", node.op_type))
+    if not whole:
+        return model
+    try:
+        return inliner.inline_selected_functions(model, sorted(whole), inline_schema_functions=True)
+    except Exception:  # the reader lists them among those that it does not know
+        return model
 
 
 def _is_only_unknown(error: Exception) -> bool:
