@@ -30,6 +30,9 @@ Data = Annotated[
         "detector's data.yaml.",
     ),
 ]
+RuntimeName = Annotated[
+    str | None, typer.Option("--runtime", help="What .onnx files run in: onnxruntime (default), openvino, or litert.")
+]
 Label = Annotated[
     str | None, typer.Option(help="The column of a .csv with the labels, by name or number; else label, class, y or the last.")
 ]
@@ -47,7 +50,12 @@ Resize = Annotated[
     ),
 ]
 TargetName = Annotated[
-    str, typer.Option("--target", help="cpu (LiteRT with XNNPACK) or mcu (microcontrollers: TensorFlow Lite Micro).")
+    str,
+    typer.Option(
+        "--target",
+        help="cpu (LiteRT with XNNPACK), mcu (microcontrollers: TensorFlow Lite Micro), or tensorrt or openvino, by way of "
+        "intact export.",
+    ),
 ]
 Model = Annotated[Path, typer.Argument(help="A .keras, .h5, .pt2, .onnx or float .tflite file, or a SavedModel folder.")]
 Ranges = Annotated[str, typer.Option(help="auto, minmax, moving, percentile or mse.")]
