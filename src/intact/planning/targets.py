@@ -79,10 +79,10 @@ class Target:
     lacks: frozenset[str]
     lacks16: frozenset[str]
     hybrid: frozenset[str]
-    halved: frozenset[str]
     per_channel: frozenset[str]
     int4: frozenset[str]
     float_islands: bool
+    halved: frozenset[str] = frozenset()
     float_inside: frozenset[str] = frozenset()
     light: frozenset[str] = frozenset()
     micro: bool = False
@@ -119,10 +119,10 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 lacks=_NOT_8,
                 lacks16=_NOT_8 | _NOT_16,
                 hybrid=frozenset({"CONV_2D", "FULLY_CONNECTED"}),
-                halved=frozenset({"DEPTHWISE_CONV_2D"}),
                 per_channel=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"}),
                 int4=frozenset({"CONV_2D", "FULLY_CONNECTED"}),
                 float_islands=True,
+                halved=frozenset({"DEPTHWISE_CONV_2D"}),
                 float_inside=_FLOAT_INSIDE,
                 light=_LIGHT,
             ),
@@ -133,7 +133,6 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 lacks=_NOT_8 | _NOT_ON_MCU,
                 lacks16=_NOT_8 | _NOT_16 | _NOT_ON_MCU_16,
                 hybrid=frozenset(),
-                halved=frozenset(),
                 # The newest kernels take int8 FULLY_CONNECTED per channel too (not int4); older ones in the field read the
                 # first scale for all.
                 per_channel=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}),
