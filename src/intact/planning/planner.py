@@ -21,6 +21,7 @@ from intact.numbers.affine import (
     weight_limits,
 )
 from intact.ops.base import SameAsInput
+from intact.planning.codebooks import float_codebook
 from intact.planning.exactness import exact
 from intact.planning.integer_ops import AS_INT32, bytes_as_stored, integer_ops_of, kept_float
 from intact.planning.masks import Masks, is_bounded
@@ -114,6 +115,11 @@ class _Draft:
             self.edges[i, op.output] = Entry(Float(), "kernels compute in float32")
             return
         found = weighted(self.graph, op)
+        if self.request.scheme.clusters:
+            if found is not None and i == found.weight.id:
+                fmt = float_codebook(found.values, self.request.scheme.clusters)
+                self.tensors[i] = Entry(fmt, "k-means of its numbers")
+            return
         hybrid = self.request.scheme.weights == "int8" and op.kind.name in self.request.target.hybrid
         if hybrid and found is not None and i == found.weight.id:
             self._require(i, op, hybrid_weight(found, self.request))

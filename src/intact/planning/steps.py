@@ -11,6 +11,7 @@ import numpy as np
 from intact.network.graph import Graph, Tensor
 from intact.network.weighted import Weighted, weighted
 from intact.numbers.affine import Affine, Format, bias_format
+from intact.numbers.codebook import Codebook
 from intact.ops.base import SameAsInput
 from intact.planning.plan import Edge, Entry, Plan
 
@@ -127,6 +128,29 @@ def grown(plan: Plan, slots: Mapping[Edge, str], growth: Mapping[str, np.ndarray
     tensors = {i: regrown(entry, (i, i)) for i, entry in plan.tensors.items()}
     edges = {edge: regrown(entry, edge) for edge, entry in plan.edges.items()}
     return replace(plan, tensors=tensors, edges=edges, boundary={i: seen_outside(e, i) for i, e in plan.boundary.items()})
+
+
+def distance(table: Codebook) -> float:
+    """A power of two near the mean distance of a codebook's numbers, so that one learning rate suits each."""
+    values = table.table()
+    return float(_power_of_two(np.asarray(max(np.ptp(values, axis=1).mean() / values.shape[1], 1.0))))
+
+
+def retabled(plan: Plan, slots: Mapping[Edge, str], tables: Mapping[str, np.ndarray]) -> Plan:
+    """``plan`` with the codebooks of every slot as ``tables`` [t, k] say."""
+
+    def changed(entry: Entry, place: Edge) -> Entry:
+        table, fmt = tables.get(slots.get(place, "")), entry.format
+        if table is None or not isinstance(fmt, Affine) or fmt.codebook is None:
+            return entry
+        values = tuple(tuple(float(x) for x in row) for row in table)
+        return replace(entry, format=replace(fmt, codebook=replace(fmt.codebook, values=values)))
+
+    return replace(
+        plan,
+        tensors={i: changed(entry, (i, i)) for i, entry in plan.tensors.items()},
+        edges={edge: changed(entry, edge) for edge, entry in plan.edges.items()},
+    )
 
 
 def with_bias_formats(graph: Graph, plan: Plan) -> Plan:

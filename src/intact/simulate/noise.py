@@ -14,7 +14,7 @@ from intact.annotations import Floats, Values
 from intact.data import Samples
 from intact.data.samples import SMALL_BATCH
 from intact.network.graph import Graph, Op, Tensor
-from intact.numbers.affine import Affine, Float, dequantize_array
+from intact.numbers.affine import Affine, Float, Format, bits_of, dequantize_array
 from intact.planning.integer_graph import stored, weights_of
 from intact.planning.quantized import Quantized
 from intact.progress import Progress, silent
@@ -82,7 +82,11 @@ def sensitivities(  # noqa: PLR0913  # what to look at, and how to look
 def narrow_weights(network: Quantized) -> tuple[int, ...]:
     """First outputs of the ops whose weights have fewer than 8 bits."""
     graph, plan = network.graph, network.plan
-    return tuple(op.output for op in graph.ops if any(plan.at(i, op.output).dtype == "int4" for i in op.reads))
+    return tuple(op.output for op in graph.ops if any(_is_narrow(plan.at(i, op.output)) for i in op.reads))
+
+
+def _is_narrow(fmt: Format) -> bool:
+    return isinstance(fmt, Affine) and bits_of(fmt) < 8  # a byte
 
 
 def weight_share(network: Quantized, samples: Samples, device: str = "cpu") -> float:
