@@ -53,7 +53,7 @@ _TORCH: Final = {
 @final
 @dataclass(frozen=True)
 class Float:
-    """Stored as IEEE floating point: ``float32``, ``float16`` or ``float64``; the numbers of a ``codebook`` alone if it has one."""
+    """Stored as IEEE floating point: ``float32``, ``float16`` or ``float64``; the numbers of a ``codebook`` alone, if any."""
 
     dtype: str = "float32"
     codebook: Codebook | None = None

@@ -35,8 +35,8 @@ class Student(torch.nn.Module):
     Parameters: the weights of integer ops in steps of their first scale and the biases in steps of the op's output, so that one
     learning rate suits every channel and every number of bits; and the logarithm of how much each step size grew, one for every
     activation whose range calibration chose (those that must share a scale share it) and one per channel of every weight. Zero
-    points stay. Biases are read as whole numbers of the sums they are added to. The numbers of a codebook are parameters too, in
-    steps of about their distance.
+    points stay. Biases are read as whole numbers of the sums they are added to. So are a codebook's numbers, in steps of about
+    their distance.
     """
 
     def __init__(self, graph: Graph, plan: Plan, device: str | torch.device = "cpu") -> None:
