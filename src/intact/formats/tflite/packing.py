@@ -23,7 +23,7 @@ from intact.errors import ModelError, UnsupportedError
 from intact.formats.tflite.values import encode
 from intact.network.graph import Graph, Op, Tensor
 from intact.network.weighted import weighted
-from intact.numbers.affine import Affine
+from intact.numbers.affine import BIASES, Affine, Index, bias_format
 from intact.ops.opaque import Opaque
 
 #: What the op is called in a file.
@@ -67,6 +67,16 @@ def packed_weights(graph: Graph) -> dict[int, Packed]:
             if made is not None and made.bytes + _BESIDE < len(encode(one.weight)):
                 found[one.weight.id] = made
     return found
+
+
+def unscaled_biases(graph: Graph) -> frozenset[int]:
+    """The biases whose scales no kernel of TensorFlow Lite Micro reads: they follow from those of what they are added to.
+
+    FULLY_CONNECTED compares its bias' scale with the others. Source: TensorFlow Lite kernels/kernel_util.cc,
+    GetQuantizedConvolutionMultipler.
+    """
+    found = (weighted(graph, op) for op in graph.ops if op.kind.name in DECODED - {"FULLY_CONNECTED"})
+    return frozenset(one.bias.id for one in found if one is not None and one.bias is not None)
 
 
 def pack(t: Tensor) -> Packed | None:
@@ -119,7 +129,20 @@ def without_decode(ops: Sequence[Op], tensors: Mapping[int, Tensor]) -> tuple[tu
             if indices is None or ancillary is None:
                 raise ModelError(f"is corrupt: DECODE of {known[output].name!r} reads what is no constant")
             known[output] = replace(known[output], data=_decoded(known[output], indices.tobytes(), ancillary.tobytes()))
-    return tuple(kept), known
+    return tuple(kept), known if len(kept) == len(ops) else _with_scales(kept, known)
+
+
+def _with_scales(ops: Sequence[Op], tensors: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    """The tensors with the scales of biases that :func:`unscaled_biases` left out."""
+    graph, known = Graph(dict(tensors), tuple(ops), (), ()), dict(tensors)
+    for op in ops:
+        one = weighted(graph, op)
+        if one is None or one.bias is None or one.bias.data is None or not isinstance(one.bias.format, Index):
+            continue
+        activation, weight = one.data.format, one.weight.format
+        if isinstance(activation, Affine) and isinstance(weight, Affine) and activation.dtype in BIASES:
+            known[one.bias.id] = replace(one.bias, format=bias_format(activation, weight))
+    return known
 
 
 def _decoded(t: Tensor, indices: bytes, ancillary: bytes) -> np.ndarray:

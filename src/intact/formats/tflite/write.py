@@ -48,6 +48,7 @@ class _Writer(Tables):
         self.index = {i: n for n, i in enumerate(i for i in graph.tensors if i not in unseen)}
         self._variable = variable_tensors(graph)
         self._more: list[int] = []
+        self._unscaled = packing.unscaled_biases(graph) if packed else frozenset[int]()
 
     def model(self) -> bytes:
         b = self.builder
@@ -137,9 +138,9 @@ class _Writer(Tables):
             signature = self.vector(np.asarray([-1 if n is None else n for n in t.shape], np.int32))
         name = self.string(f"t{self.index[t.id]}" if t.id in self.index and not outside else t.name)
         quantization = 0
-        if isinstance(t.format, Affine):
+        if isinstance(t.format, Affine) and t.id not in self._unscaled:
             scale = self.vector(np.asarray(t.format.scale, np.float32))
-            zero_point = self.vector(np.asarray(t.format.zero_point, np.int64))
+            zero_point = self.vector(np.asarray(self._zero_points(t.format), np.int64))
             quantization = self.table(
                 "QuantizationParameters", Scale=scale, ZeroPoint=zero_point, QuantizedDimension=t.format.axis or 0
             )
@@ -154,6 +155,10 @@ class _Writer(Tables):
             HasRank=True,
             IsVariable=variable or t.id in self._variable,
         )
+
+    def _zero_points(self, fmt: Affine) -> tuple[int, ...]:
+        """One for all channels where they are alike and TensorFlow Lite Micro reads the file; LiteRT wants them all."""
+        return fmt.zero_point[:1] if self.packed and len(set(fmt.zero_point)) == 1 else fmt.zero_point
 
     def _ops(self, op: Op, unpacked: Unpacking) -> Iterator[int]:
         """The op, after the one that decodes weights for it."""
