@@ -79,9 +79,9 @@ def test_the_student_computes_what_is_emitted(scheme):
 
 
 def alike(scheme):
-    """A matrix product of samples whose features are one number, so that only the sum of each row's weights counts."""
+    """A matrix product of samples that all lie along one direction: only what each row of weights sums to there counts."""
     graph = draft((32,), lambda d, x: d(FullyConnected(), x, normal(8, 32), np.zeros(8)))
-    x = np.repeat(np.random.default_rng(0).normal(0, 1, (128, 1)), 32, 1).astype(np.float32)
+    x = (normal(128, 1, seed=1) * normal(32, seed=2)).astype(np.float32)
     samples = intact.data.arrays(x).bind(input_specs(graph), None)
     make = planner(Settings(scheme=scheme), samples)
     return Quantized(graph, graph, make(graph)), samples, Context(make)
@@ -90,13 +90,13 @@ def alike(scheme):
 @pytest.mark.parametrize("scheme", ["clusters2", "clusters3", "w2a8", "w3a8"])
 def test_learned_rounding_picks_other_numbers_of_the_same_tables_for_what_counts(scheme):
     network, samples, context = alike(scheme)
-    made = LearnedRounding(steps=300).apply(network, samples, context)
+    made = LearnedRounding(steps=1500).apply(network, samples, context)
     assert tables(made) == tables(network)
     batch, _ = samples.batch(np.arange(len(samples)))
     exact, before, after = (
         next(iter(Program(graph)(batch).values())).numpy() for graph in (network.graph, network.integer(), made.integer())
     )
-    assert np.square(after - exact).mean() < 0.3 * np.square(before - exact).mean()
+    assert np.square(after - exact).mean() < 0.4 * np.square(before - exact).mean()
 
 
 @pytest.mark.parametrize("scheme", ["clusters2", "clusters3", "w3a8"])
