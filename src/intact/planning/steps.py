@@ -79,7 +79,8 @@ def own_biases(graph: Graph, plan: Plan) -> list[tuple[Weighted, Tensor]]:
 
 
 def units(graph: Graph, plan: Plan) -> dict[int, np.ndarray]:
-    """What each weight and bias counts in: powers of two, so that nothing is rounded, near the step size.
+    """What each weight and bias counts in: powers of two, so that nothing is rounded, near the step size, or near the distance
+    of the numbers that it may become.
 
     Worked: a weight of scale 0.0149 counts in 2**-6 = 0.0156; its op's bias, beside an output of scale 0.02, too.
     """
@@ -88,7 +89,8 @@ def units(graph: Graph, plan: Plan) -> dict[int, np.ndarray]:
         weight, output = plan.at(one.weight.id, one.op.output), plan.own(one.op.output)
         if isinstance(weight, Affine):
             shape = [-1 if axis == weight.axis else 1 for axis in range(len(one.weight.shape))]
-            found[one.weight.id] = _power_of_two(np.asarray(weight.scale)).reshape(shape)
+            steps = 1.0 if weight.codebook is None else distance(weight.codebook)
+            found[one.weight.id] = (_power_of_two(np.asarray(weight.scale)) * steps).reshape(shape)
         if one.bias is not None and isinstance(output, Affine):
             found[one.bias.id] = _power_of_two(np.asarray(output.scale[0]))
     return found
