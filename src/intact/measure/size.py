@@ -99,10 +99,9 @@ def ratios(exact: tuple[Graph, int], made: tuple[Graph, int], given: int | None,
     if before and after:
         how = f"{before:,} bytes of weights in the float .tflite over {after:,}, without biases and scales"
         found.append(ratio("weights ratio", before / after, how))
-        bits = 8 * np.dtype(np.float32).itemsize / _bits(scheme.weights)
-        found.append(ratio("weights ratio in theory", bits, f"32 bits over the {_bits(scheme.weights)} of {scheme.weights}"))
+        bits = scheme.bits
+        of = f"an index of {scheme.name}" if scheme.clusters else scheme.weights
+        found.append(
+            ratio("weights ratio in theory", 8 * np.dtype(np.float32).itemsize / bits, f"32 bits over the {bits} of {of}")
+        )
     return tuple(found)
-
-
-def _bits(dtype: str) -> int:
-    return 4 if dtype == "int4" else 8 * np.dtype(dtype).itemsize

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias, final
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from intact.annotations import Floats, Ints, Numbers
+from intact.numbers.codebook import Codebook
 
 #: Scales below this make the reference kernels abort (SOFTMAX needs 2**-26); a real activation never comes near it.
 MIN_SCALE: Final = 2.0**-24
@@ -24,7 +25,11 @@ _SYMMETRIC: Final = frozenset({"int16"})
 #: What a bias, and the sums it is added to, are stored as beside activations of each type.
 BIASES: Final = {"int8": "int32", "uint8": "int32", "int16": "int64"}
 
+#: Types of weights in a plan alone: no runtime has them, and files hold their integers as int8.
+_IN_INT8: Final = {"int2": (-2, 1), "int3": (-4, 3), "int5": (-16, 15), "int6": (-32, 31), "int7": (-64, 63)}
+
 _LIMITS: Final = {
+    **_IN_INT8,
     "int4": (-8, 7),
     "int8": (-128, 127),
     "uint8": (0, 255),
@@ -33,8 +38,9 @@ _LIMITS: Final = {
     "int64": (-(2**63), 2**63 - 1),
 }
 #: The types of stored integers that may stand for real numbers.
-QUANTIZED: Final = frozenset(_LIMITS)
+QUANTIZED: Final = frozenset(_LIMITS) - frozenset(_IN_INT8)
 _TORCH: Final = {
+    **dict.fromkeys(_IN_INT8, torch.int8),
     "int4": torch.int8,
     "int8": torch.int8,
     "uint8": torch.uint8,
@@ -47,9 +53,10 @@ _TORCH: Final = {
 @final
 @dataclass(frozen=True)
 class Float:
-    """Stored as IEEE floating point: ``float32``, ``float16`` or ``float64``."""
+    """Stored as IEEE floating point: ``float32``, ``float16`` or ``float64``; the numbers of a ``codebook`` alone, if any."""
 
     dtype: str = "float32"
+    codebook: Codebook | None = None
 
 
 @final
@@ -66,13 +73,14 @@ class Affine:
     """``real[..., c, ...] = scale[c] * (q[..., c, ...] - zero_point[c])`` with c counted along ``axis``.
 
     ``scale`` and ``zero_point`` have one entry when ``axis`` is None (per-tensor), else one per channel. Scales are held
-    as the nearest float32, which is what a file stores.
+    as the nearest float32, which is what a file stores. Where a weight has a ``codebook``, q is one of its whole numbers.
     """
 
     scale: tuple[float, ...]
     zero_point: tuple[int, ...]
     dtype: str = "int8"
     axis: int | None = None
+    codebook: Codebook | None = None
 
     def __post_init__(self) -> None:
         if len(self.scale) != len(self.zero_point) or not self.scale:
@@ -104,6 +112,24 @@ def weight_limits(dtype: str) -> tuple[int, int]:
     """
     highest = limits(dtype)[1]
     return -highest, highest
+
+
+def bits_of(fmt: Format) -> int:
+    """Bits that one number of a weight takes where nothing is padded: of its table's index, if it has one."""
+    codebook = None if isinstance(fmt, Index) else fmt.codebook
+    if codebook is not None:
+        return codebook.bits
+    return (limits(fmt.dtype)[1]).bit_length() + 1 if fmt.dtype in _LIMITS else 8 * np.dtype(fmt.dtype).itemsize
+
+
+def as_held(fmt: Format) -> Format:
+    """What a graph that is written holds for a weight that is planned as ``fmt``: plain int8, or floats.
+
+    Codebooks, and widths that no runtime has, are in the numbers alone.
+    """
+    if isinstance(fmt, Affine):
+        return replace(fmt, dtype="int8" if fmt.dtype in _IN_INT8 else fmt.dtype, codebook=None)
+    return replace(fmt, codebook=None) if isinstance(fmt, Float) else fmt
 
 
 def storage(dtype: str) -> torch.dtype:
@@ -205,7 +231,11 @@ def quantize_array(real: Floats[np.ndarray, "*s"], fmt: Affine) -> Ints[np.ndarr
 
 
 def quantize_weight(real: Floats[np.ndarray, "*s"], fmt: Affine) -> Ints[np.ndarray, "*s"]:
-    """:func:`quantize_array` for a weight: a clipped one is stored as -127 or -7, never -128 or -8."""
+    """:func:`quantize_array` for a weight: a clipped one is stored as -127 or -7, never -128 or -8; or as its codebook says."""
+    if fmt.codebook is not None:
+        weight = torch.from_numpy(np.array(real))
+        ratio = weight / _per_channel(fmt.scale, fmt.axis, weight, weight.dtype)
+        return fmt.codebook.snapped(ratio.numpy()).astype(np.int8)
     return np.asarray(np.maximum(quantize_array(real, fmt), weight_limits(fmt.dtype)[0]))
 
 

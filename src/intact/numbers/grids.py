@@ -17,6 +17,7 @@ import numpy as np
 from intact import choices
 from intact.errors import OptionError
 from intact.numbers.affine import nudged
+from intact.numbers.codebook import settled
 
 FEWEST_BITS: Final = 2
 MOST_BITS: Final = 8
@@ -269,17 +270,7 @@ def _best(x: np.ndarray, formats: Sequence[tuple[float, int]], limits: tuple[int
 
 def _moved(x: np.ndarray, grid: Grid) -> Grid:
     """k-means of one dimension from the levels of ``grid``: those that store nothing stay where they are."""
-    in_order = np.sort(x).astype(np.float64)
-    sums = np.concatenate(([0.0], np.cumsum(in_order)))
-    levels = grid.levels.astype(np.float64)
-    for _ in range(ROUNDS):
-        ends = np.searchsorted(in_order, (levels[:-1] + levels[1:]) / 2, side="right")
-        first, last = np.concatenate(([0], ends)), np.concatenate((ends, [len(x)]))
-        counts = last - first
-        moved = np.where(counts > 0, (sums[last] - sums[first]) / np.maximum(counts, 1), levels)
-        if np.array_equal(moved, levels):
-            break
-        levels = moved
+    levels = settled(np.sort(x).astype(np.float64), grid.levels.astype(np.float64), ROUNDS)
     return Grid(levels.astype(np.float32))
 
 

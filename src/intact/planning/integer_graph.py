@@ -10,7 +10,7 @@ import numpy as np
 from intact.network.graph import Graph, Op, Tensor
 from intact.network.verify import verify
 from intact.network.weighted import weighted
-from intact.numbers.affine import Affine, Float, Format, limits, quantize_array, quantize_weight
+from intact.numbers.affine import Affine, Float, Format, as_held, limits, quantize_array, quantize_weight
 from intact.ops.base import OpKind
 from intact.ops.quantization import Dequantize, Quantize
 from intact.planning.plan import Plan
@@ -157,6 +157,8 @@ def stored(t: Tensor, wanted: Format, weights: frozenset[int]) -> Tensor:
     if t.data is None or not t.is_float:
         return t
     if not isinstance(wanted, Affine):
-        return replace(t, format=wanted, data=t.data.astype(np.dtype(wanted.dtype)))
+        table = wanted.codebook if isinstance(wanted, Float) else None
+        data = t.data if table is None else table.snapped(t.data)
+        return replace(t, format=as_held(wanted), data=data.astype(np.dtype(wanted.dtype)))
     data = quantize_weight(t.data, wanted) if t.id in weights else quantize_array(t.data, wanted)
-    return replace(t, format=wanted, data=data)
+    return replace(t, format=as_held(wanted), data=data)

@@ -13,6 +13,7 @@ from intact import choices, files
 from intact.errors import OptionError
 from intact.network.graph import Graph
 from intact.numbers.affine import Affine, Float, Format, Index, limits
+from intact.numbers.codebook import Codebook
 from intact.planning import schemes, targets
 from intact.planning.adjusted_constants import Adjusted
 from intact.planning.ranges import Range
@@ -221,16 +222,29 @@ class Plan:
                 fits = fmt.axis < len(shape) and shape[fmt.axis] == len(fmt.scale)
                 if not fits:
                     raise OptionError(f"the plan is for another model: {len(fmt.scale)} scales for {graph[i].origin!r} {shape}")
+            table = None if isinstance(fmt, Index) else fmt.codebook
+            if table is not None and table.axis is not None:
+                fits = 0 <= table.axis < len(shape) and shape[table.axis] == len(table.values)
+                if not fits:
+                    raise OptionError(
+                        f"the plan is for another model: {len(table.values)} tables for {graph[i].origin!r} {shape}"
+                    )
         return self
 
 
 def describe(fmt: Format) -> str:
     """A format in a few words: ``int8 scale 0.0149 zero point -27``."""
+    coded = "" if isinstance(fmt, Index) or fmt.codebook is None else _of_tables(fmt.codebook)
     if not isinstance(fmt, Affine):
-        return fmt.dtype
+        return f"{fmt.dtype}{coded}"
     if fmt.axis is None:
-        return f"{fmt.dtype} scale {fmt.scale[0]:.6g} zero point {fmt.zero_point[0]}"
-    return f"{fmt.dtype} {len(fmt.scale)} scales {min(fmt.scale):.3g}..{max(fmt.scale):.3g} along axis {fmt.axis}"
+        return f"{fmt.dtype} scale {fmt.scale[0]:.6g} zero point {fmt.zero_point[0]}{coded}"
+    return f"{fmt.dtype} {len(fmt.scale)} scales {min(fmt.scale):.3g}..{max(fmt.scale):.3g} along axis {fmt.axis}{coded}"
+
+
+def _of_tables(codebook: Codebook) -> str:
+    tables = f"{len(codebook.values)} tables" if codebook.axis is not None else "a table"
+    return f" in {codebook.bits}-bit indices of {tables} of {len(codebook.values[0])}"
 
 
 def _remedied_from_json(row: Mapping[str, Any]) -> Remedied:
@@ -257,11 +271,19 @@ def _entry_to_json(entry: Entry) -> dict[str, Any]:
         fmt = entry.format
         zeros = not any(fmt.zero_point)
         row |= {"scale": list(fmt.scale), "zero_point": 0 if zeros else list(fmt.zero_point), "axis": fmt.axis}
+    if not isinstance(entry.format, Index) and (table := entry.format.codebook) is not None:
+        row["codebook"] = {"bits": table.bits, "axis": table.axis, "values": [list(v) for v in table.values]}
     return row | {"range": None if entry.range is None else list(entry.range), "why": entry.why}
 
 
+def _codebook_from_json(row: Mapping[str, Any]) -> Codebook:
+    if type(row["bits"]) is not int or not (row["axis"] is None or type(row["axis"]) is int):
+        raise ValueError(f"codebook: bits {row['bits']!r}, axis {row['axis']!r}")
+    return Codebook(tuple(tuple(float(x) for x in table) for table in row["values"]), row["bits"], row["axis"])
+
+
 def _entry_from_json(row: Mapping[str, Any]) -> Entry:
-    dtype = str(row["dtype"])
+    dtype, coded = str(row["dtype"]), _codebook_from_json(row["codebook"]) if "codebook" in row else None
     fmt: Format
     if "scale" in row:
         limits(dtype)  # KeyError for a type that there is not
@@ -269,8 +291,8 @@ def _entry_from_json(row: Mapping[str, Any]) -> Entry:
             raise ValueError(f"axis: {row['axis']!r}")
         scale = tuple(float(s) for s in row["scale"])
         zero = row["zero_point"]
-        fmt = Affine(scale, (0,) * len(scale) if zero == 0 else tuple(int(z) for z in zero), dtype, row["axis"])
+        fmt = Affine(scale, (0,) * len(scale) if zero == 0 else tuple(int(z) for z in zero), dtype, row["axis"], coded)
     else:
-        fmt = Float(dtype) if dtype.startswith("float") else Index(dtype)
+        fmt = Float(dtype, coded) if dtype.startswith("float") else Index(dtype)
     seen = row["range"]
     return Entry(fmt, str(row["why"]), None if seen is None else (float(seen[0]), float(seen[1])))

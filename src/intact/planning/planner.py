@@ -22,6 +22,7 @@ from intact.numbers.affine import (
     weight_limits,
 )
 from intact.ops.base import SameAsInput
+from intact.planning.codebooks import float_codebook
 from intact.planning.exactness import exact
 from intact.planning.integer_ops import AS_INT32, bytes_as_stored, integer_ops_of, kept_float
 from intact.planning.masks import Masks, is_bounded
@@ -111,9 +112,14 @@ class _Draft:
             self._halve(i, op, "weights in half precision")
             return
         found = weighted(self.graph, op)
-        if self.request.scheme.weights != "int8" or found is None or i != found.weight.id:
+        if found is None or i != found.weight.id:
             return
-        if op.kind.name in self.request.target.hybrid:
+        if self.request.scheme.clusters:
+            fmt = float_codebook(found.values, self.request.scheme.clusters)
+            self.tensors[i] = Entry(fmt, "k-means of its numbers")
+        elif self.request.scheme.weights != "int8":
+            return
+        elif op.kind.name in self.request.target.hybrid:
             self._require(i, op, hybrid_weight(found, self.request))
         elif op.kind.name in self.request.target.halved:
             self._halve(i, op, "half precision: the kernel for int8 beside float32 is many times slower")

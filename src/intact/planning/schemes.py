@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,19 +14,41 @@ from intact.errors import OptionError
 @final
 @dataclass(frozen=True)
 class Scheme:
-    """How a model's weights and activations are stored; ``io`` are the types its inputs and outputs may have, default first."""
+    """How a model's weights and activations are stored; ``io`` are the types its inputs and outputs may have, default first.
+
+    ``weights`` come of a table with indices of ``clusters`` bits where that is not 0. ``usual``: a study that names no schemes
+    has it. ``packs``: there are fewer bits to a weight than a .tflite has types for, so that a file is smaller where its
+    runtime decodes it as it runs.
+    """
 
     name: str
     weights: str
     activations: str
     io: tuple[str, ...]
     summary: str
+    clusters: int = 0
+    usual: bool = True
+
+    @property
+    def bits(self) -> int:
+        """Bits of one weight, its table aside."""
+        return self.clusters or int(re.sub(r"\D", "", self.weights))
+
+    @property
+    def packs(self) -> bool:
+        return 0 < self.clusters < _WHOLE or self.weights in _NARROW
 
     @property
     def is_integer(self) -> bool:
         """True when activations are integers, so that ranges must be calibrated."""
         return self.activations != "float32"
 
+
+#: Bits of the widest index: as many tables as int8 has numbers.
+_WHOLE: Final = 8
+#: Widths that are no type of a .tflite.
+_NARROW: Final = {f"int{bits}": bits for bits in (2, 3, 5, 6, 7)}
+_IO: Final = ("int8", "uint8", "float32")
 
 SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
     {
@@ -37,16 +60,55 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
             Scheme("int8", "int8", "int8", ("int8", "uint8", "float32"), "int8 weights and activations, int32 biases"),
             Scheme("w4a8", "int4", "int8", ("int8", "uint8", "float32"), "int8, with int4 weights where there are kernels"),
             Scheme("int16x8", "int8", "int16", ("int16", "float32"), "int8 weights, int16 activations, int64 biases"),
+            *(
+                Scheme(f"w{bits}a8", dtype, "int8", _IO, f"int8, with weights of {bits} bits", usual=False)
+                for dtype, bits in _NARROW.items()
+            ),
+            *(
+                Scheme(f"clusters{bits}", "int8", "int8", _IO, f"int8, with weights of {2**bits} numbers", bits, usual=False)
+                for bits in range(1, _WHOLE + 1)
+            ),
+            *(
+                Scheme(
+                    f"clusters{bits}-float",
+                    "float32",
+                    "float32",
+                    ("float32",),
+                    f"float32, with weights of {2**bits} numbers",
+                    bits,
+                    usual=False,
+                )
+                for bits in range(1, _WHOLE + 1)
+            ),
         )
     }
 )
 
-#: Names of the schemes whose activations are integers.
-INTEGER: Final = tuple(name for name, scheme in SCHEMES.items() if scheme.is_integer)
+
+def _named(*, integer: bool) -> str:
+    usual = ", ".join(name for name, made in SCHEMES.items() if made.usual and (made.is_integer or not integer))
+    others = "w2a8 to w7a8, clusters1 to clusters8"
+    return f"{usual}, {others}" if integer else f"{usual}, {others}, clusters1-float to clusters8-float"
+
+
+#: The schemes whose activations are integers, and all of them, in words.
+INTEGERS: Final = _named(integer=True)
+NAMED: Final = _named(integer=False)
+_WIDTHS: Final = re.compile(r"w(\d+)a(\d+)")
 
 
 def scheme(name: str) -> Scheme:
     """The scheme called ``name``; OptionError lists the names there are."""
-    if name not in SCHEMES:
-        raise OptionError(f"no scheme is called {name!r}; type --scheme with one of: {', '.join(SCHEMES)}")
-    return SCHEMES[name]
+    if name in SCHEMES:
+        return SCHEMES[name]
+    widths = _WIDTHS.fullmatch(name)
+    if widths:
+        weights, activations = int(widths[1]), int(widths[2])
+        same = {(8, 8): "int8", (8, 16): "int16x8"}.get((weights, activations))
+        if same:
+            raise OptionError(f"{name} is called {same}; type --scheme {same}")
+        raise OptionError(
+            f"{name} is study only: no runtime has kernels for {weights}-bit weights beside {activations}-bit activations; "
+            f"type --scheme with one of: {NAMED}"
+        )
+    raise OptionError(f"no scheme is called {name!r}; type --scheme with one of: {NAMED}")

@@ -11,6 +11,7 @@ import numpy as np
 from intact.network.graph import Graph, Tensor
 from intact.network.weighted import Weighted, weighted
 from intact.numbers.affine import Affine, Format, bias_format
+from intact.numbers.codebook import Codebook
 from intact.ops.base import SameAsInput
 from intact.planning.plan import Edge, Entry, Plan
 
@@ -78,7 +79,8 @@ def own_biases(graph: Graph, plan: Plan) -> list[tuple[Weighted, Tensor]]:
 
 
 def units(graph: Graph, plan: Plan) -> dict[int, np.ndarray]:
-    """What each weight and bias counts in: powers of two, so that nothing is rounded, near the step size.
+    """What each weight and bias counts in: powers of two, so that nothing is rounded, near the step size, or near the distance
+    of the numbers that it may become.
 
     Worked: a weight of scale 0.0149 counts in 2**-6 = 0.0156; its op's bias, beside an output of scale 0.02, too.
     """
@@ -87,7 +89,8 @@ def units(graph: Graph, plan: Plan) -> dict[int, np.ndarray]:
         weight, output = plan.at(one.weight.id, one.op.output), plan.own(one.op.output)
         if isinstance(weight, Affine):
             shape = [-1 if axis == weight.axis else 1 for axis in range(len(one.weight.shape))]
-            found[one.weight.id] = _power_of_two(np.asarray(weight.scale)).reshape(shape)
+            steps = 1.0 if weight.codebook is None else distance(weight.codebook)
+            found[one.weight.id] = (_power_of_two(np.asarray(weight.scale)) * steps).reshape(shape)
         if one.bias is not None and isinstance(output, Affine):
             found[one.bias.id] = _power_of_two(np.asarray(output.scale[0]))
     return found
@@ -127,6 +130,29 @@ def grown(plan: Plan, slots: Mapping[Edge, str], growth: Mapping[str, np.ndarray
     tensors = {i: regrown(entry, (i, i)) for i, entry in plan.tensors.items()}
     edges = {edge: regrown(entry, edge) for edge, entry in plan.edges.items()}
     return replace(plan, tensors=tensors, edges=edges, boundary={i: seen_outside(e, i) for i, e in plan.boundary.items()})
+
+
+def distance(table: Codebook) -> float:
+    """A power of two near the mean distance of a codebook's numbers, so that one learning rate suits each."""
+    values = table.table()
+    return float(_power_of_two(np.asarray(max(np.ptp(values, axis=1).mean() / values.shape[1], 1.0))))
+
+
+def retabled(plan: Plan, slots: Mapping[Edge, str], tables: Mapping[str, np.ndarray]) -> Plan:
+    """``plan`` with the codebooks of every slot as ``tables`` [t, k] say."""
+
+    def changed(entry: Entry, place: Edge) -> Entry:
+        table, fmt = tables.get(slots.get(place, "")), entry.format
+        if table is None or not isinstance(fmt, Affine) or fmt.codebook is None:
+            return entry
+        values = tuple(tuple(float(x) for x in row) for row in table)
+        return replace(entry, format=replace(fmt, codebook=replace(fmt.codebook, values=values)))
+
+    return replace(
+        plan,
+        tensors={i: changed(entry, (i, i)) for i, entry in plan.tensors.items()},
+        edges={edge: changed(entry, edge) for edge, entry in plan.edges.items()},
+    )
 
 
 def with_bias_formats(graph: Graph, plan: Plan) -> Plan:

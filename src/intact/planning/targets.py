@@ -143,6 +143,9 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 refuses={
                     "float16": "TensorFlow Lite Micro has no DEQUANTIZE of float16",
                     "dynamic": "TensorFlow Lite Micro has no kernels for int8 weights with float32 activations",
+                    **dict.fromkeys(
+                        ("clusters8", "clusters8-float"), "TensorFlow Lite Micro decodes indices of at most 7 bits"
+                    ),
                 },
             ),
             # Both read what intact export writes; the run's own figures are of the same integers in LiteRT.

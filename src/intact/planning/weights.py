@@ -18,6 +18,7 @@ import numpy as np
 from intact.network.graph import Tensor
 from intact.network.weighted import Weighted
 from intact.numbers.affine import Affine, symmetric_from_absmax, weight_limits
+from intact.planning.codebooks import with_codebook
 from intact.planning.plan import Entry
 from intact.planning.ranges import least_squared_error
 from intact.planning.request import Request
@@ -28,8 +29,8 @@ _LEAST_MULTIPLIER: Final = 2.0**-30
 LARGEST_MULTIPLIER: Final = 2.0**6
 _LARGEST_BIAS: Final[Mapping[str, int]] = {"int8": 2**30, "int16": 2**46}
 
-#: By weight and axis: an answer follows from the weight's numbers, and goes when the weight does.
-_CLIPPED: Final[WeakKeyDictionary[Tensor, dict[int | None, np.ndarray]]] = WeakKeyDictionary()
+#: By weight, and then by type and axis: an answer follows from the weight's numbers, and goes when the weight does.
+_CLIPPED: Final[WeakKeyDictionary[Tensor, dict[tuple[str, int | None], np.ndarray]]] = WeakKeyDictionary()
 
 
 def hybrid_weight(found: Weighted, request: Request) -> Entry:
@@ -39,8 +40,8 @@ def hybrid_weight(found: Weighted, request: Request) -> Entry:
 
 
 def integer_weight(found: Weighted, activation: Affine, output: Affine, request: Request) -> Entry:
-    """The weight of an op that reads ``activation`` and makes ``output``: ``scale = max |w| / qmax``, of int4 that
-    of the least squared error; or wider where kernels need it."""
+    """The weight of an op that reads ``activation`` and makes ``output``: ``scale = max |w| / qmax``, of fewer
+    than 8 bits that of the least squared error; or wider where kernels need it."""
     absmax, axis, why = _largest(found, request)
     multiplier = np.full(absmax.shape, _LEAST_MULTIPLIER * output.scale[0] / activation.scale[0])
     bias = np.zeros(absmax.shape)
@@ -51,10 +52,11 @@ def integer_weight(found: Weighted, activation: Affine, output: Affine, request:
         least = values / (activation.scale[0] * _LARGEST_BIAS[activation.dtype])
         bias = least if axis is not None else np.full(absmax.shape, least.max(initial=0.0))
     floor, dtype = np.maximum(multiplier, bias), request.scheme.weights
-    if dtype == "int4" and (found.op.kind.name not in request.target.int4 or found.op.output in request.wide_weights):
+    wide = found.op.output in request.wide_weights
+    if wide or (dtype == "int4" and found.op.kind.name not in request.target.int4):
         dtype = "int8"
-    if dtype == "int4":
-        absmax, why = _clipped(found, absmax, axis), "least squared error of the weights"
+    if dtype != "int8":
+        absmax, why = _clipped(found, absmax, dtype, axis), "least squared error of the weights"
     qmax = weight_limits(dtype)[1]
     if not absmax.any():  # any scale holds zeros; this one makes the multiplier 1
         absmax, why = np.full(absmax.shape, qmax * output.scale[0] / activation.scale[0]), "all zeros: any scale holds them"
@@ -62,15 +64,17 @@ def integer_weight(found: Weighted, activation: Affine, output: Affine, request:
     absmax = np.where(absmax > 0, np.maximum(absmax, floor * qmax), absmax)
     scales = np.asarray(symmetric_from_absmax(absmax, dtype, axis).scale)
     # The second maximum is for an all-zero channel with a large bias, whose scale came from its neighbours.
-    return Entry(symmetric_from_absmax(np.maximum(scales, floor) * qmax, dtype, axis), why)
+    fmt = symmetric_from_absmax(np.maximum(scales, floor) * qmax, dtype, axis)
+    bits = request.scheme.clusters
+    return Entry(fmt, why) if wide or not bits else Entry(with_codebook(found, fmt, bits), f"{why}; k-means of its numbers")
 
 
-def _clipped(found: Weighted, absmax: np.ndarray, axis: int | None) -> np.ndarray:
-    """Magnitudes of the least squared error of int4, which a network is asked for in each of its plans."""
+def _clipped(found: Weighted, absmax: np.ndarray, dtype: str, axis: int | None) -> np.ndarray:
+    """Magnitudes of the least squared error of few bits, which a network is asked for in each of its plans."""
     kept = _CLIPPED.setdefault(found.weight, {})
-    if axis not in kept:
-        kept[axis] = least_squared_error(found.values, absmax, "int4", axis)
-    return kept[axis]
+    if (dtype, axis) not in kept:
+        kept[dtype, axis] = least_squared_error(found.values, absmax, dtype, axis)
+    return kept[dtype, axis]
 
 
 def _largest(found: Weighted, request: Request) -> tuple[np.ndarray, int | None, str]:

@@ -50,7 +50,7 @@ class FineTune(Remedy):
     needs_single_samples: ClassVar[bool] = True
     epochs: int = 8
     batch: int = 50
-    #: Of the weights and biases, in steps of their scales.
+    #: Of the weights and biases, in steps of their scales, and of a codebook's numbers, in steps of their distance.
     rate: float = 1e-2
     #: Of the logarithms of the scales.
     scale_rate: float = 2e-3
@@ -85,6 +85,7 @@ class _Run:
             [
                 {"params": list(self.student.weights.parameters()), "lr": how.rate},
                 {"params": list(self.student.growth.parameters()), "lr": how.scale_rate},
+                *([{"params": tables, "lr": how.rate}] if (tables := list(self.student.tables.parameters())) else []),
             ]
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)

@@ -25,12 +25,15 @@ from intact.remedies.base import Context, Remedy
 from intact.remedies.clock import Clock
 from intact.remedies.distillation import taught
 from intact.remedies.side_by_side import Held, SideBySide
+from intact.remedies.straight_through import around
 from intact.remedies.student import Student
 from intact.simulate.engine import one_per_core
 from intact.wording import counted
 
 #: Takes tensors by id through a block.
 Run: TypeAlias = Callable[[Mapping[int, Tensor]], dict[int, Tensor]]
+#: Integers below and above each weight, and the largest there is.
+Levels: TypeAlias = tuple[Tensor, Tensor, float]
 
 #: A batch of this many numbers in a block's largest tensor takes longer to compute than to hand out to several cores.
 _WORTH_SPLITTING: Final = 4 << 20
@@ -229,15 +232,21 @@ class _Run:
         h = torch.cat([s.up().reshape(-1) for s in soft.values()])
         return (1 - (2 * h - 1).abs().pow(beta)).mean()
 
-    def _grid(self, weight: Edge) -> tuple[Tensor, Tensor, float]:
-        """The float weight, its step size and its largest integer."""
+    def _grid(self, weight: Edge) -> tuple[Tensor, Tensor, Levels]:
+        """The float weight, its step size, and the integers below and above what it is in these."""
         fmt = self.network.plan.at(*weight)
         data = self.student.real(weight[0]).detach()
         if not isinstance(fmt, Affine):
             raise TypeError(f"weight {weight[0]} is not quantized")
         scale = torch.tensor(fmt.scale, device=data.device)
         shape = [-1 if axis == fmt.axis else 1 for axis in range(data.dim())]
-        return data, scale.reshape(shape), float(weight_limits(fmt.dtype)[1])
+        scale = scale.reshape(shape)
+        table = self.student.table(*weight)
+        if table is None or fmt.codebook is None:
+            largest = float(weight_limits(fmt.dtype)[1])
+            below = torch.floor(data / scale)
+            return data, scale, (below, below + 1, largest)
+        return data, scale, (*around(data / scale, table, fmt.codebook.axis), float(weight_limits(fmt.dtype)[1]))
 
     def _error(
         self,
@@ -266,20 +275,24 @@ class _Run:
 
 @final
 class _Soft:
-    """A weight between the two integers around it, and the parameter that says where."""
+    """A weight between the two integers around it, or the two numbers of its codebook, and the parameter that says where."""
 
-    def __init__(self, weight: Tensor, scale: Tensor, largest: float) -> None:
-        self.scale, self.largest = scale, largest
-        self.floor = torch.floor(weight / scale)
-        rest = (weight / scale - self.floor).clamp(0.01, 0.99)
+    def __init__(self, weight: Tensor, scale: Tensor, levels: Levels) -> None:
+        self.scale = scale
+        self.below, above, self.largest = levels
+        self.step = above - self.below
+        rest = ((weight / scale - self.below) / self.step.clamp(min=1)).clamp(0.01, 0.99)
         self.v = torch.logit((rest - _SHIFT) / _STRETCH).requires_grad_()
 
     def up(self) -> Tensor:
         return (_STRETCH * torch.sigmoid(self.v) + _SHIFT).clamp(0, 1)
 
     def weight(self) -> Tensor:
-        return (self.floor + self.up()).clamp(-self.largest, self.largest) * self.scale
+        return self._at(self.up())
 
     def hard(self) -> Tensor:
         with torch.no_grad():
-            return (self.floor + (self.up() >= 0.5)).clamp(-self.largest, self.largest) * self.scale
+            return self._at((self.up() >= 0.5).to(self.step.dtype))
+
+    def _at(self, up: Tensor) -> Tensor:
+        return (self.below + up * self.step).clamp(-self.largest, self.largest) * self.scale

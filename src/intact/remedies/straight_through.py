@@ -83,6 +83,60 @@ def fake_quantize(x: Tensor, scale: Tensor, ends: tuple[int, int], made: Made = 
     return rounded
 
 
+@final
+class _FakeCluster(torch.autograd.Function):
+    """``s * table[t][index]`` with the index of what is nearest to x / s, the lower of two as near.
+
+    Gradients: to x, 1; to s, ``y/s - x/s``; to a table's number, the sum of those of what is stored by it, in steps of s.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, s: Tensor, table: Tensor, axis: int | None) -> Tensor:
+        ratio = x / s
+        rows = _rows(ratio, axis)
+        index = torch.searchsorted((table[:, :-1] + table[:, 1:]) / 2, rows)
+        q = _back(table.gather(1, index), ratio, axis)
+        ctx.save_for_backward(s, q - ratio, index)
+        ctx.axis, ctx.size = axis, table.shape
+        return q * s
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        s, off, index = ctx.saved_tensors
+        axes = [axis for axis in range(off.dim()) if s.dim() == 0 or s.shape[axis] == 1]
+        to_scale = (grad * off).sum(axes, keepdim=s.dim() > 0)
+        to_table = torch.zeros(ctx.size, device=grad.device, dtype=grad.dtype)
+        to_table.scatter_add_(1, index, _rows(grad * s, ctx.axis))
+        return grad, to_scale, to_table, None
+
+
+def _rows(x: Tensor, axis: int | None) -> Tensor:
+    return x.reshape(1, -1) if axis is None else x.movedim(axis, 0).reshape(x.shape[axis], -1).contiguous()
+
+
+def _back(rows: Tensor, like: Tensor, axis: int | None) -> Tensor:
+    return rows.reshape(like.shape) if axis is None else rows.reshape(like.movedim(axis, 0).shape).movedim(0, axis)
+
+
+def fake_cluster(x: Tensor, scale: Tensor, table: Tensor, axis: int | None) -> Tensor:
+    """``x`` in steps of ``scale``, which broadcasts, as the nearest of ``table`` [t, k], in order, with t along ``axis``."""
+    made: Tensor = _FakeCluster.apply(x, scale, table, axis)  # type: ignore[no-untyped-call]
+    return made
+
+
+def around(x: Tensor, table: Tensor, axis: int | None) -> tuple[Tensor, Tensor]:
+    """The numbers of ``table`` below and above each of ``x``, of its shape; both the outermost for what is beyond it."""
+    at = torch.searchsorted(table, _rows(x, axis), right=True)
+    low, high = ((at + side).clamp(0, table.shape[1] - 1) for side in (-1, 0))
+    return _back(table.gather(1, low), x, axis), _back(table.gather(1, high), x, axis)
+
+
+def whole(table: Tensor, highest: int) -> Tensor:
+    """The whole numbers nearest to those of ``table`` [t, k], in order; gradients pass."""
+    ordered = table.sort(1).values
+    return ordered + (ordered.round().clamp(-highest, highest) - ordered).detach()
+
+
 def in_units(bias: Tensor, steps: Sequence[Tensor]) -> Tensor:
     """``bias`` in whole units of ``scale_in * scale_weight[c]``; gradients pass to the bias, and none to the scales."""
     unit = (steps[0] * steps[1]).detach()

@@ -18,8 +18,8 @@ from intact.numbers.affine import Affine, Format, limits, weight_limits
 from intact.ops.base import OpKind
 from intact.ops.call import CLAMPS
 from intact.planning.plan import Edge, Plan
-from intact.planning.steps import grown, place_of, slots, stored_as_integers, sums, units, with_bias_formats
-from intact.remedies.straight_through import KEPT, Made, fake_quantize, in_units
+from intact.planning.steps import distance, grown, place_of, retabled, slots, stored_as_integers, sums, units, with_bias_formats
+from intact.remedies.straight_through import KEPT, Made, fake_cluster, fake_quantize, in_units, whole
 from intact.simulate.engine import one_per_core, run_ops
 
 #: What is read as it is instead of what was learned: weights and biases by themselves and their reader, steps by slot.
@@ -35,7 +35,8 @@ class Student(torch.nn.Module):
     Parameters: the weights of integer ops in steps of their first scale and the biases in steps of the op's output, so that one
     learning rate suits every channel and every number of bits; and the logarithm of how much each step size grew, one for every
     activation whose range calibration chose (those that must share a scale share it) and one per channel of every weight. Zero
-    points stay. Biases are read as whole numbers of the sums they are added to.
+    points stay. Biases are read as whole numbers of the sums they are added to. So are a codebook's numbers, in steps of about
+    their distance.
     """
 
     def __init__(self, graph: Graph, plan: Plan, device: str | torch.device = "cpu") -> None:
@@ -49,6 +50,17 @@ class Student(torch.nn.Module):
         self._scales: dict[Affine, Tensor] = {}
         sizes = {slot: _growths(plan.at(*edge)) for edge, slot in self._slots.items()}
         self.growth = torch.nn.ParameterDict({slot: torch.zeros(size, device=device) for slot, size in sizes.items()})
+        self._tables = {
+            slot: fmt.codebook
+            for edge, slot in self._slots.items()
+            if isinstance(fmt := plan.at(*edge), Affine) and fmt.codebook
+        }
+        self.tables = torch.nn.ParameterDict(
+            {
+                slot: torch.tensor(table.values, dtype=torch.float32, device=device) / distance(table)
+                for slot, table in self._tables.items()
+            }
+        )
         self._units = {i: torch.tensor(unit, dtype=torch.float32, device=device) for i, unit in units(graph, plan).items()}
         learning = {t.id for one in stored_as_integers(graph, plan) for t in (one.weight, one.bias) if t is not None}
         self.weights = torch.nn.ParameterDict(
@@ -153,7 +165,21 @@ class Student(torch.nn.Module):
         (low, high), zero = weight_limits(fmt.dtype) if symmetric else limits(fmt.dtype), fmt.zero_point[0]
         scale = self._steps(i, reader, given)
         scale = scale.reshape([-1 if axis == fmt.axis else 1 for axis in range(x.dim())] if fmt.axis is not None else ())
+        if fmt.codebook is not None:
+            return fake_cluster(x, scale, self._table(fmt, self.slot(i, reader)), fmt.codebook.axis)
         return fake_quantize(x, scale, (low - zero, high - zero), made)
+
+    def table(self, i: int, reader: int) -> Tensor | None:
+        """The numbers learned so far of the codebook of a weight, [t, k] in its steps; None where it has none."""
+        fmt = self.plan.at(i, reader)
+        return self._table(fmt, self.slot(i, reader)) if isinstance(fmt, Affine) and fmt.codebook is not None else None
+
+    def _table(self, fmt: Affine, slot: str | None) -> Tensor:
+        if fmt.codebook is None:
+            raise TypeError("no codebook")
+        if slot is None:
+            return torch.tensor(fmt.codebook.values, dtype=torch.float32, device=self.device)
+        return whole(self.tables[slot] * distance(fmt.codebook), weight_limits(fmt.dtype)[1])
 
     def _steps(self, i: int, reader: int | None, given: Given = NOTHING) -> Tensor:
         """The step sizes learned so far: [c], or [1]."""
@@ -173,7 +199,11 @@ class Student(torch.nn.Module):
         tensors = {i: replace(self.graph[i], data=data) for i, data in learned.items()}
         graph = replace(self.graph, tensors={**self.graph.tensors, **tensors})
         growth = {slot: np.atleast_1d(x.detach().cpu().double().numpy()) for slot, x in self.growth.items()}
-        return graph, with_bias_formats(graph, grown(self.plan, self._slots, growth))
+        tables = {
+            slot: whole(x.detach() * distance(self._tables[slot]), weight_limits("int8")[1]).cpu().numpy()
+            for slot, x in self.tables.items()
+        }
+        return graph, with_bias_formats(graph, retabled(grown(self.plan, self._slots, growth), self._slots, tables))
 
 
 def _unclamped(op: Op, plan: Plan) -> tuple[OpKind, tuple[float, float] | None]:

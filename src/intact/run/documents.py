@@ -24,7 +24,7 @@ _RESULT: Final = "result.json"
 _STUDY: Final = "study.json"
 _DETAILS: Final = "details.json"
 #: What is handed on of a run, with a hash of each.
-_DELIVERED: Final = ("model.tflite", "plan.json", "plan.npz", "result.json", "details.json")
+_DELIVERED: Final = ("model.tflite", "packed.tflite", "plan.json", "plan.npz", "result.json", "details.json")
 
 
 @final

@@ -33,7 +33,16 @@ from intact.progress import Progress, silent, unheard
 from intact.run.settings import Settings
 
 #: What a finished run leaves besides ``job.json``.
-RESULTS: Final = ("report.html", "model.tflite", "plan.npz", "plan.json", "details.json", "result.md", "result.json")
+RESULTS: Final = (
+    "report.html",
+    "model.tflite",
+    "packed.tflite",
+    "plan.npz",
+    "plan.json",
+    "details.json",
+    "result.md",
+    "result.json",
+)
 #: The best network while better ones are searched for, whole at any time.
 SO_FAR: Final = "best-so-far.tflite"
 _JOB: Final = "job.json"

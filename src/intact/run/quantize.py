@@ -43,7 +43,7 @@ from intact.progress import Progress, silent
 from intact.rewrite.clean import clean
 from intact.rewrite.formerly import named_as, remembering
 from intact.rewrite.lowerings import lower
-from intact.run import acceptance, findings, limits, options
+from intact.run import acceptance, findings, limits, options, packing
 from intact.run.about import about
 from intact.run.advice import what_helps
 from intact.run.as_planned import Start, mend_and_plan, ranges_taken, replayed
@@ -193,6 +193,7 @@ class Job:
         plan, integer = recovery.plan, recovery.network.integer()
         device = micro.check(integer, self.settings.target)
         written = self.work.folder.file("model.tflite", lambda: tflite.write(integer))
+        packed = packing.packed_file(integer, self.settings, self.work.folder)
         measured = _Measured()
         verdict: Verdict | None = None
         judged: tuple[Judged, ...] = ()
@@ -203,6 +204,7 @@ class Job:
             verdict = acceptance.verdict_by(steering, judged, verdict)
         return Result(
             model=written.read_bytes(),
+            packed=b"" if packed is None else packed.read_bytes(),
             graph=integer,
             float_graph=graph,
             plan=plan,
@@ -366,12 +368,14 @@ class Job:
         )
         made = Made(network, integer, written, outputs, figures.times_ms, parts.report, target)
         under, said = details_of(made, self.work.progress, self.work.alone) if details else ({}, ())
+        packed = packing.packed_file(integer, self.settings, self.work.folder)
+        held = packing.stored(network, integer, written, packed, parts.report, self.settings)
         return _Measured(
-            figures.readings,
-            (*figures.findings, *said, *findings.lost_classes(outputs, parts.report)),
+            (*figures.readings, *held.readings),
+            (*figures.findings, *held.findings, *said, *findings.lost_classes(outputs, parts.report)),
             tasks,
             outputs.fidelities,
-            under,
+            {**under, **held.details} if details else under,
         )
 
     def _given_bytes(self) -> int | None:

@@ -35,6 +35,7 @@ class Result:
     ``taken`` names the candidate that a search chose, ``steps`` say what remedies did to the network, ``tasks`` what each
     output, by name, was taken for. ``job``: what the run was started with, as ``job.json`` has it. ``criteria``: what each
     criterion came to. ``details``: what lies under the figures, as ``details.json`` has it, empty where nobody asked.
+    ``packed``: the file for a device that decodes tables of weights, which LiteRT does not; empty where there is none.
     """
 
     model: bytes = field(repr=False)
@@ -53,6 +54,7 @@ class Result:
     job: Mapping[str, Any] = field(default_factory=dict, repr=False)
     details: Mapping[str, Any] = field(default_factory=dict, repr=False)
     criteria: tuple[Judged, ...] = ()
+    packed: bytes = field(default=b"", repr=False)
 
     def __repr__(self) -> str:
         about = f"{self.settings.scheme} for {self.settings.target}, {len(self.model):,} bytes"
@@ -94,6 +96,7 @@ class Result:
         return {
             **({"plan.npz": adjusted.data} if adjusted is not None and adjusted.data else {}),
             "model.tflite": self.model,
+            **({"packed.tflite": self.packed} if self.packed else {}),
             "plan.json": self.plan.to_json().encode(),
         }
 

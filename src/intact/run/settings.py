@@ -13,7 +13,7 @@ from intact.measure import criterion
 from intact.measure.criterion import Criterion
 from intact.measure.criterion_figures import ACCURACY, AGREEMENT, DROP, LOSSES
 from intact.planning.request import Request
-from intact.planning.schemes import INTEGER
+from intact.planning.schemes import INTEGERS
 from intact.planning.schemes import scheme as scheme_named
 from intact.planning.targets import target as target_named
 from intact.runtime.scripts.keras_export import InputShape
@@ -99,7 +99,7 @@ class Settings:
     def integers_only(self) -> Settings:
         """These settings; OptionError where they make no integers, which a diagnosis is of."""
         if not scheme_named(self.scheme).is_integer:
-            raise OptionError(f"--scheme {self.scheme} computes in float; type --scheme with one of: {', '.join(INTEGER)}")
+            raise OptionError(f"--scheme {self.scheme} computes in float; type --scheme with one of: {INTEGERS}")
         return self
 
     def replaying(self, scheme: str, target: str) -> Settings:
@@ -198,7 +198,7 @@ class Settings:
             device_named(self.device)
         limited = self.max_drop is not None or self.min_agreement is not None
         if (self.remedies or limited) and not scheme_named(self.scheme).is_integer:
-            raise OptionError(f"--scheme {self.scheme} computes in float; remedies and limits are for {', '.join(INTEGER)}")
+            raise OptionError(f"--scheme {self.scheme} computes in float; remedies and limits are for {INTEGERS}")
         if self.max_drop is not None and self.min_agreement is not None:
             raise OptionError("--max-drop and --min-agreement are two limits; type one of them")
         if limited and self.remedies:

@@ -256,8 +256,8 @@ def _in_folders(made: Iterable[Variant]) -> Iterator[Variant]:
 
 
 def runs_on(target: str) -> tuple[str, ...]:
-    """Every scheme that a target's runtime has kernels for."""
-    return tuple(name for name in SCHEMES if name not in target_named(target).refuses)
+    """Every usual scheme that a target's runtime has kernels for."""
+    return tuple(name for name, made in SCHEMES.items() if made.usual and name not in target_named(target).refuses)
 
 
 def names_of(models: Sequence[object]) -> tuple[str, ...]:

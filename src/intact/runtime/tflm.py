@@ -12,6 +12,8 @@ from intact.runtime import child
 
 #: Seconds for one bisection: some thirty attempts of milliseconds.
 _SECONDS: Final = 120.0
+#: The same for two files on hundreds of samples, in plain kernels.
+_LONG: Final = 900.0
 
 
 @final
@@ -31,6 +33,20 @@ class Arena:
 def available() -> bool:
     """Whether the tflite-micro wheel is installed."""
     return importlib.util.find_spec("tflite_micro") is not None
+
+
+def compare(model: Path, other: Path, inputs: Path, outputs: int, size: int) -> tuple[int, int]:
+    """How many numbers of all ``outputs`` two files give alike, and of how many, for the .npz ``inputs``, [n, ...] as stored.
+
+    In arenas of ``size`` bytes. ModelError if one does not allocate, ChildError if TFLM dies.
+    """
+    files = [str(path.resolve()) for path in (model, other)]
+    request = {"task": "compare", "models": files, "inputs": str(inputs.resolve()), "outputs": outputs, "size": size}
+    with located(other.name):
+        answer = child.call("tflm_worker.py", request, what="TensorFlow Lite Micro", timeout=_LONG)
+        if "refused" in answer:
+            raise ModelError(f"TensorFlow Lite Micro cannot allocate {answer['refused']} in {size:,} bytes")
+    return int(answer["equal"]), int(answer["elements"])
 
 
 def arena(model: Path, guess: int) -> Arena:

@@ -170,7 +170,7 @@ class _Ladder:
     def _widths_first(self) -> Iterator[Rung]:
         """Weights of 8 bits for the ops that make most noise for what they take, as far as they take little of the file."""
         base = self.best
-        adds = {output: numbers / 2 for output, numbers in narrow_weights(base.network).items()}
+        adds = narrow_weights(base.network)
         if not adds:
             return
         rows = [row for row in self._noise(base.network, activations=False) if row.output in adds and row.share >= _NOISY]

@@ -16,7 +16,7 @@ from intact.data import Samples
 from intact.data.samples import SMALL_BATCH
 from intact.network.graph import Graph, Op, Tensor
 from intact.network.shapes import concrete
-from intact.numbers.affine import Affine, Float, dequantize_array
+from intact.numbers.affine import Affine, Float, Format, bits_of, dequantize_array
 from intact.planning.integer_graph import stored, weights_of
 from intact.planning.quantized import Quantized
 from intact.progress import Progress, silent
@@ -82,11 +82,20 @@ def sensitivities(  # noqa: PLR0913  # what to look at, and how to look
     return tuple(sorted(rows, key=lambda row: -row.noise))
 
 
-def narrow_weights(network: Quantized) -> dict[int, int]:
-    """How many numbers the weights of ops hold, by first output, where they have fewer than 8 bits."""
+def narrow_weights(network: Quantized) -> dict[int, float]:
+    """The bytes that weights of 8 bits would take more, by first output of the op, where weights have fewer."""
     graph, plan = network.graph, network.plan
-    narrow = {op.output: [i for i in op.reads if plan.at(i, op.output).dtype == "int4"] for op in graph.ops}
-    return {output: sum(prod(concrete(graph[i])) for i in ids) for output, ids in narrow.items() if ids}
+    missing = {op.output: [(graph[i], _missing(plan.at(i, op.output))) for i in op.reads] for op in graph.ops}
+    return {
+        output: sum(prod(concrete(t)) * bits / 8 for t, bits in read)
+        for output, read in missing.items()
+        if any(b for _, b in read)
+    }
+
+
+def _missing(fmt: Format) -> int:
+    """Bits that a number has fewer than a byte."""
+    return max(0, 8 - bits_of(fmt)) if isinstance(fmt, Affine) else 0
 
 
 def weight_share(network: Quantized, samples: Samples, device: str = "cpu") -> float:

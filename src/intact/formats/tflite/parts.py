@@ -11,6 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from intact.errors import IntactError, ModelError, ResourceError
 from intact.formats.tflite import archive, flatbuffer
 from intact.formats.tflite.op_rows import NAMES
+from intact.formats.tflite.packing import DECODE
 from intact.formats.tflite.values import ints
 from intact.ops import KINDS
 from intact.ops.recurrent import BIASES
@@ -27,6 +28,7 @@ _PLACES: Final[Mapping[str, Mapping[int, Part]]] = {
 }
 #: Operators whose output is their input, stored otherwise: what reads it says what the input is for.
 _SAME: Final = frozenset({"DEQUANTIZE", "QUANTIZE", "DENSIFY"})
+_DECODE: Final = DECODE.decode()
 _REAL: Final = frozenset(
     {schema.TensorType.FLOAT32, schema.TensorType.FLOAT16, schema.TensorType.FLOAT64, schema.TensorType.BFLOAT16}
 )
@@ -97,6 +99,8 @@ class _File:
             places = _PLACES.get(name, {})
             if name in _SAME and makes and makes[0] in found:
                 places = {0: found[makes[0]]}
+            elif name == _DECODE:  # indices and tables in turn, for each of what it makes
+                places = {2 * n + part: found[made] for n, made in enumerate(makes) if made in found for part in (0, 1)}
             found |= {i: places[place] for place, i in enumerate(reads) if place in places}
         return found
 
@@ -104,6 +108,8 @@ class _File:
         if op.OpcodeIndex() >= self._model.OperatorCodesLength():
             raise ModelError("is corrupt: an op has no operator code")
         code = self._model.OperatorCodes(op.OpcodeIndex())
+        if code.CustomCode() == DECODE:
+            return _DECODE
         return NAMES.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "")
 
     @staticmethod

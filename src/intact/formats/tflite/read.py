@@ -10,7 +10,7 @@ from typing import Any, Final
 from ai_edge_litert import schema_py_generated as schema
 
 from intact.errors import IntactError, ModelError, ResourceError, UnsupportedError, located
-from intact.formats.tflite import archive, control, flatbuffer, loops, opaque, sparse
+from intact.formats.tflite import archive, control, flatbuffer, loops, opaque, packing, sparse
 from intact.formats.tflite.op_names import named
 from intact.formats.tflite.op_rows import (
     DTYPES,
@@ -117,6 +117,7 @@ class _Reader:
             for ids in (self.subgraph.InputsAsNumpy(), self.subgraph.OutputsAsNumpy())
         )
         ops, tensors = sparse.without_densify([self._op(op, tensors) for op in self._operators()], tensors)
+        ops, tensors = packing.without_decode(ops, tensors)
         block = control.Block(text(self.subgraph.Name()), tensors, ops, inputs, results)
         return fused_states(block, self.variables) if self.variables else block
 

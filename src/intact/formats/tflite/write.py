@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final, final
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from intact.formats.tflite import archive, opaque
+from intact.formats.tflite import archive, opaque, packing
 from intact.formats.tflite.op_rows import CODES, DTYPES, UNIONS, Choice, Ints, Number, Pair, Triple, row, version
 from intact.formats.tflite.states import Tables, Variables, stateful_operands, unseen_outputs, variable_tensors
 from intact.formats.tflite.values import encode
@@ -23,19 +25,23 @@ from intact.ops.opaque import Opaque
 _TYPES: Final = {dtype: code for code, dtype in DTYPES.items()}
 
 
-def write(graph: Graph, *, kernels: bool = True, named: bool = False) -> bytes:
+def write(graph: Graph, *, kernels: bool = True, named: bool = False, packed: bool = False) -> bytes:
     """The .tflite file of ``graph``: verified first, deterministic, each repeated vector, string and constant stored once.
 
-    ``named``: with the names of all tensors, which no device needs; else with those of inputs and outputs.
+    ``named``: with the names of all tensors, which no device needs; else with those of inputs and outputs. ``packed``: with
+    weights of few numbers as indices and tables, which TensorFlow Lite Micro decodes and LiteRT does not
+    (:mod:`intact.formats.tflite.packing`).
     """
     verify(graph, kernels=kernels)
-    return archive.join(_Writer(graph, named=named).model(), graph.archive)
+    weights = packing.packed_weights(graph) if packed else {}
+    return archive.join(_Writer(graph, weights, named=named).model(), graph.archive)
 
 
 @final
 class _Writer(Tables):
-    def __init__(self, graph: Graph, *, named: bool = False) -> None:
+    def __init__(self, graph: Graph, packed: Mapping[int, packing.Packed], *, named: bool = False) -> None:
         self.graph, self._named = graph, named
+        self.packed = packed
         self.builder = flatbuffers.Builder(1 << 20)
         self._vectors: dict[tuple[str, bytes, int], int] = {}
         self._buffers: dict[bytes, int] = {b"": 0}
@@ -44,18 +50,22 @@ class _Writer(Tables):
         self.index = {i: n for n, i in enumerate(i for i in graph.tensors if i not in unseen)}
         self._variable = variable_tensors(graph)
         self._more: list[int] = []
+        self._unscaled = packing.unscaled_biases(graph) if packed else frozenset[int]()
 
     def model(self) -> bytes:
         b = self.builder
-        constants = {t.id: self.buffer(t) for t in self.graph.constants()}
+        constants = {t.id: self.buffer(t) for t in self.graph.constants() if t.id not in self.packed}
+        unpacked = Unpacking(self, self.packed)
         metadata = [(name, self._buffer_index(payload)) for name, payload in self.graph.metadata]
         kept = Variables(self)
         buffers = self.tables([self._write_buffer(payload) for payload in self._buffers])
-        own = [self.tensor(self.graph[i], constants.get(i, 0)) for i in self.index]
+        own = [unpacked.held(i) if i in self.packed else self.tensor(self.graph[i], constants.get(i, 0)) for i in self.index]
         # Ops that keep something add tensors; without one the list is complete here, and files are laid out as ever.
-        keeps = bool(self.graph.states) or any(row(op.kind.name).kept for op in self.graph.ops)
+        keeps = bool(self.graph.states or self.packed) or any(row(op.kind.name).kept for op in self.graph.ops)
         complete = 0 if keeps else self.tables(own)
-        ops = self.tables([*kept.before(), *(self._op(op) for op in self.graph.ops), *kept.after()])
+        ops = self.tables(
+            [*kept.before(), *(table for op in self.graph.ops for table in self._ops(op, unpacked)), *kept.after()]
+        )
         tensors = complete or self.tables([*own, *self._more])
         inputs, outputs = (
             self.vector(np.asarray([self.index[i] for i in ids], np.int32)) for ids in (self.graph.inputs, self.graph.outputs)
@@ -130,9 +140,9 @@ class _Writer(Tables):
             signature = self.vector(np.asarray([-1 if n is None else n for n in t.shape], np.int32))
         name = self.string(f"t{self.index[t.id]}" if t.id in self.index and not (outside or self._named) else t.name)
         quantization = 0
-        if isinstance(t.format, Affine):
+        if isinstance(t.format, Affine) and t.id not in self._unscaled:
             scale = self.vector(np.asarray(t.format.scale, np.float32))
-            zero_point = self.vector(np.asarray(t.format.zero_point, np.int64))
+            zero_point = self.vector(np.asarray(self._zero_points(t.format), np.int64))
             quantization = self.table(
                 "QuantizationParameters", Scale=scale, ZeroPoint=zero_point, QuantizedDimension=t.format.axis or 0
             )
@@ -148,12 +158,23 @@ class _Writer(Tables):
             IsVariable=variable or t.id in self._variable,
         )
 
-    def _op(self, op: Op) -> int:
+    def _zero_points(self, fmt: Affine) -> tuple[int, ...]:
+        """One for all channels where they are alike and TensorFlow Lite Micro reads the file; LiteRT wants them all."""
+        return fmt.zero_point[:1] if self.packed and len(set(fmt.zero_point)) == 1 else fmt.zero_point
+
+    def _ops(self, op: Op, unpacked: Unpacking) -> Iterator[int]:
+        """The op, after the one that decodes weights for it."""
+        here = {i: unpacked.made(i) for i in dict.fromkeys(op.reads) if i in self.packed}
+        if here:
+            yield unpacked.before(here, self._code_index(CODES["CUSTOM"], 1, packing.DECODE))
+        yield self._op(op, here)
+
+    def _op(self, op: Op, decoded: Mapping[int, int]) -> int:
         code, options = self._opaque(op.kind) if isinstance(op.kind, Opaque) else self._known(op)
         # A bias that is left out is not listed: CONV_2D refuses the -1 that FULLY_CONNECTED takes.
         known = max((n for n, i in enumerate(op.inputs, 1) if i is not None), default=0)
         given = len(op.inputs) if isinstance(op.kind, Opaque) else known
-        reads = [-1 if i is None else self.index[i] for i in op.inputs[:given]]
+        reads = [-1 if i is None else decoded.get(i, self.index[i]) for i in op.inputs[:given]]
         writes = [self.index[i] for i in op.outputs if i in self.index]
         more = stateful_operands(self, op, reads) if row(op.kind.name).kept else {}
         inputs, outputs = (self.vector(np.asarray(ids, np.int32)) for ids in (reads, writes))
@@ -203,6 +224,14 @@ class _Writer(Tables):
     def buffer(self, tensor: Tensor) -> int:
         return self._buffer_index(encode(tensor))
 
+    def bytes_tensor(self, payload: bytes, buffer: int) -> int:
+        """The table of a constant of bytes."""
+        shape = self.vector(np.asarray([len(payload)], np.int32))
+        return self.table("Tensor", Shape=shape, Type=_TYPES["uint8"], Buffer=buffer, HasRank=True)
+
+    def bytes_buffer(self, payload: bytes) -> int:
+        return self._buffer_index(payload)
+
     def _code(self, code: int, op_version: int, custom: bytes) -> int:
         name = int(self.builder.CreateString(custom)) if custom else 0
         known = min(code, 127)
@@ -214,6 +243,36 @@ class _Writer(Tables):
             for pairs in (signature.inputs, signature.outputs)
         )
         return self.table("SignatureDef", Inputs=inputs, Outputs=outputs, SignatureKey=self.string(signature.key))
+
+
+@final
+class Unpacking:
+    """The packed weights of a file while it is written. Make it before the buffers are written."""
+
+    def __init__(self, out: _Writer, packed: Mapping[int, packing.Packed]) -> None:
+        self.out, self.packed = out, packed
+        self._buffers = {i: [out.bytes_buffer(part) for part in (p.indices, p.ancillary)] for i, p in packed.items()}
+        self._tables: dict[bytes, int] = {}
+
+    def held(self, i: int) -> int:
+        """The tensor of the indices."""
+        return self.out.bytes_tensor(self.packed[i].indices, self._buffers[i][0])
+
+    def made(self, i: int) -> int:
+        """The index of a new tensor for what is decoded: it lives until the next op, so that each reader has its own."""
+        return self.out.more(self.out.tensor(replace(self.out.graph[i], data=None), 0))
+
+    def before(self, here: Mapping[int, int], code: int) -> int:
+        """The op that makes the tensors ``here``, by the ids of the weights."""
+        reads = [index for i in here for index in (self.out.index[i], self._ancillary(i))]
+        inputs, outputs = (self.out.vector(np.asarray(ids, np.int32)) for ids in (reads, list(here.values())))
+        return self.out.table("Operator", OpcodeIndex=code, Inputs=inputs, Outputs=outputs)
+
+    def _ancillary(self, i: int) -> int:
+        held = self.packed[i].ancillary
+        if held not in self._tables:
+            self._tables[held] = self.out.more(self.out.bytes_tensor(held, self._buffers[i][1]))
+        return self._tables[held]
 
 
 def _formats(graph: Graph, op: Op) -> str:

@@ -1,4 +1,4 @@
-"""Child process: what TensorFlow Lite Micro makes of a .tflite file. Needs the tflite_micro wheel only.
+"""Child process: what TensorFlow Lite Micro makes of a .tflite file. Needs the tflite_micro wheel and numpy only.
 
 ``main(request, progress)`` picks the task by ``request["task"]``. A file that it cannot allocate is an answer, not an error; it
 may end this process all the same.
@@ -16,6 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 #: Named at run time, since no type checker finds it where the wheel is not installed.
 runtime: Any = importlib.import_module("tflite_micro").runtime
 #: No microcontroller has more; a file that does not allocate in it does not for another reason.
@@ -29,7 +31,7 @@ _MORE = 1 << 20
 def main(request: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
     """Do one task; see the functions of the same names."""
     del progress
-    tasks: dict[str, Callable[..., dict[str, Any]]] = {"allocate": allocate, "arena": arena}
+    tasks: dict[str, Callable[..., dict[str, Any]]] = {"allocate": allocate, "arena": arena, "compare": compare}
     return tasks[request.pop("task")](**request)
 
 
@@ -62,6 +64,34 @@ def arena(*, model: str, guess: int = 1 << 14) -> dict[str, Any]:
         "persistent": int(parts["tail"]) if "tail" in parts else None,
         "version": version("tflite-micro"),
     }
+
+
+def compare(*, models: list[str], inputs: str, outputs: int, size: int) -> dict[str, Any]:
+    """How many numbers of all ``outputs`` both files give alike, of how many, call by call from the same beginning.
+
+    ``inputs``: an .npz of ``[n, ...]`` as stored, called 0, 1, … in the order of the inputs. ``refused``: who cannot allocate.
+    """
+    nets = []
+    for model in models:
+        try:
+            nets.append(runtime.Interpreter.from_file(model, arena_size=size))
+        except RuntimeError:
+            return {"refused": Path(model).name}
+    with np.load(inputs) as fed:
+        columns = [fed[str(n)] for n in range(len(fed.files))]
+    elements = equal = 0
+    for call in zip(*columns, strict=True):
+        made = []
+        for net in nets:
+            for n, x in enumerate(call):
+                shape = net.get_input_details(n)["shape"]
+                net.set_input(x.reshape(shape), n)
+            net.invoke()
+            made.append([np.array(net.get_output(n)) for n in range(outputs)])
+        for one, other in zip(*made, strict=True):
+            elements += one.size
+            equal += int((one == other).sum())
+    return {"elements": elements, "equal": equal}
 
 
 def _attempt(data: bytes, size: int) -> tuple[bool, str]:

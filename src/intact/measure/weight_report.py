@@ -1,0 +1,133 @@
+"""What storing weights in fewer bits does to the weights: their error in their own unit and in steps, and what they take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Final, final
+
+import numpy as np
+
+from intact.formats.tflite.packing import pack
+from intact.formats.tflite.values import encode
+from intact.measure.measurement import Measurement
+from intact.network.graph import Graph, Tensor
+from intact.network.weighted import weighted
+from intact.numbers.affine import Affine, Float, Format, Index, bits_of, dequantize_array
+from intact.planning.plan import Plan, describe
+
+_FLOAT_BYTES: Final = 4
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class WeightRow:
+    """One weight: ``stored`` says how, ``signal`` and ``noise`` are sums of squares of float's numbers and of the errors.
+
+    ``worst``: the largest error, in the weight's own unit; ``worst_steps``: in steps of the channel where it is, None where
+    there are no steps. ``file_bytes``: in the file that was measured; ``packed_bytes``: where a runtime decodes tables, as it
+    is otherwise; ``theory_bytes``: its bits and its tables, and nothing between.
+    """
+
+    op: str
+    stored: str
+    count: int
+    signal: float
+    noise: float
+    worst: float
+    worst_steps: float | None
+    file_bytes: int
+    packed_bytes: int
+    theory_bytes: int
+
+    @property
+    def mse(self) -> float:
+        return self.noise / max(self.count, 1)
+
+    @property
+    def sqnr(self) -> float:
+        """dB; infinite where nothing is lost."""
+        return _decibels(self.signal, self.noise)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "op": self.op,
+            "stored": self.stored,
+            "count": self.count,
+            "mse": self.mse,
+            "sqnr": self.sqnr,
+            "worst": self.worst,
+            "worst_steps": self.worst_steps,
+            "bytes": self.file_bytes,
+            "bytes_packed": self.packed_bytes,
+            "bytes_in_theory": self.theory_bytes,
+            "ratio": _FLOAT_BYTES * self.count / max(self.file_bytes, 1),
+            "ratio_packed": _FLOAT_BYTES * self.count / max(self.packed_bytes, 1),
+        }
+
+
+def weight_rows(exact: Graph, integer: Graph, plan: Plan) -> tuple[WeightRow, ...]:
+    """Every weight that ``plan`` stores otherwise than float32, as ``integer`` has it beside the float network ``exact``."""
+    return tuple(_rows(exact, integer, plan))
+
+
+def _rows(exact: Graph, integer: Graph, plan: Plan) -> Iterator[WeightRow]:
+    seen = set[int]()
+    for op in integer.ops:
+        found = weighted(integer, op)
+        own = None if found is None else exact.tensors.get(found.weight.id)
+        if found is None or own is None or own.data is None or not found.is_constant or own.id in seen:
+            continue
+        seen.add(own.id)
+        fmt = plan.at(own.id, op.output)
+        if fmt != Float() and own.data.shape == found.values.shape:
+            yield _row(integer.label(op), own.data.astype(np.float64), found.weight, fmt)
+
+
+def _row(op: str, real: np.ndarray, held: Tensor, fmt: Format) -> WeightRow:
+    data = np.asarray(held.data)
+    values = dequantize_array(data, held.format) if isinstance(held.format, Affine) else data
+    error = np.abs(values.astype(np.float64) - real)
+    at = np.unravel_index(int(error.argmax()), error.shape)
+    step = None
+    if isinstance(held.format, Affine):
+        step = held.format.scale[0 if held.format.axis is None else int(at[held.format.axis])]
+    packed, total = pack(held), len(encode(held))
+    table = None if isinstance(fmt, Index) else fmt.codebook
+    item = _FLOAT_BYTES if isinstance(fmt, Float) else 1
+    tables = 0 if table is None else len(table.values) * len(table.values[0]) * item
+    return WeightRow(
+        op=op,
+        stored=describe(fmt),
+        count=data.size,
+        signal=float(np.square(real).sum()),
+        noise=float(np.square(error).sum()),
+        worst=float(error[at]),
+        worst_steps=None if step is None else float(error[at]) / step,
+        file_bytes=total,
+        packed_bytes=total if packed is None else min(packed.bytes, total),
+        theory_bytes=-(-data.size * bits_of(fmt) // 8) + tables,
+    )
+
+
+def over_all(rows: tuple[WeightRow, ...]) -> tuple[Measurement, ...]:
+    """The same of all weights together; nothing where there are none."""
+    if not rows:
+        return ()
+    count, n = sum(row.count for row in rows), len(rows)
+    signal, noise = (sum(getattr(row, which) for row in rows) for which in ("signal", "noise"))
+    worst = max(rows, key=lambda row: row.worst)
+    steps = "" if worst.worst_steps is None else f", {worst.worst_steps:.3g} steps of its channel"
+    theory = sum(row.theory_bytes for row in rows)
+    of = f"{count:,} weights beside float's, which remedies may have moved too"
+    return (
+        Measurement("weight SQNR", _decibels(signal, noise), "dB", None, None, f"power over that of errors of {of}", n),
+        Measurement("weight MSE", noise / max(count, 1), "squared units of the weights", None, None, f"of {of}", n),
+        Measurement("worst weight error", worst.worst, "units of the weight", None, None, f"in {worst.op}{steps}", n),
+        Measurement("bytes of weights in theory", theory, "bytes", None, None, "their bits and tables, and nothing between", n),
+    )
+
+
+def _decibels(signal: float, noise: float) -> float:
+    return inf if noise == 0 else 10 * float(np.log10(max(signal, np.finfo(float).tiny) / noise))

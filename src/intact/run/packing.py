@@ -1,0 +1,67 @@
+"""Weights in fewer bits than a .tflite has types for: the packed file where a device decodes one, and what it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, final
+
+from intact.data import Finding, Samples
+from intact.measure.figures import Reading
+from intact.measure.packed import packed_size, same_as_expanded, write_packed
+from intact.measure.weight_report import WeightRow, over_all, weight_rows
+from intact.network.graph import Graph
+from intact.planning.quantized import Quantized
+from intact.planning.schemes import scheme as scheme_named
+from intact.planning.targets import target as target_named
+from intact.run.folder import RunFolder
+from intact.run.settings import Settings
+
+#: How the file is called that lies beside model.tflite.
+FILE: Final = "packed.tflite"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """What storing the weights comes to: figures over all, findings, and what details.json holds of each weight."""
+
+    readings: tuple[Reading, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def packed_file(integer: Graph, settings: Settings, folder: RunFolder) -> Path | None:
+    """The file for a device that decodes tables; None where the scheme has none, the device does not, or nothing is smaller."""
+    if not (scheme_named(settings.scheme).packs and target_named(settings.target).micro):
+        return None
+    path = folder.file(FILE, lambda: write_packed(integer))
+    return path if path.stat().st_size else None
+
+
+def stored(  # noqa: PLR0913, PLR0917  # a run's own parts
+    network: Quantized, integer: Graph, written: Path, packed: Path | None, report: Samples, settings: Settings
+) -> Stored:
+    """How far the weights are from float's, and what they take here and packed."""
+    rows, scheme = weight_rows(network.exact, integer, network.plan), scheme_named(settings.scheme)
+    details = {"weights": [row.to_json() for row in rows]} if rows else {}
+    measured, said = () if scheme.usual else over_all(rows), ""
+    if packed is not None:
+        same, said = same_as_expanded(written, packed, integer, report)
+        measured = (*measured, *packed_size(network.reference, written, packed, integer), *same)
+        how = "model.tflite holds them expanded, for LiteRT, which ran it for the figures"
+        findings = [Finding("packed", f"{FILE} is the file for the device: TensorFlow Lite Micro decodes its weights; {how}")]
+        findings += [Finding("packed differs" if "otherwise" in said else "packed not run", said)] if said else []
+    else:
+        findings = [Finding("stored expanded", _expanded(rows))] if scheme.packs and rows else []
+    return Stored(tuple(Reading("quantized", m) for m in measured), tuple(findings), details)
+
+
+def _expanded(rows: tuple[WeightRow, ...]) -> str:
+    held, packed = (sum(getattr(row, which) for row in rows) for which in ("file_bytes", "packed_bytes"))
+    as_ = "float32" if any(row.worst_steps is None for row in rows) else "int8"
+    return (
+        f"weights are stored as {as_} in this file, {held:,} bytes, as LiteRT decodes no tables; {packed:,} bytes packed, as "
+        "TensorFlow Lite Micro decodes them: type --target mcu"
+    )

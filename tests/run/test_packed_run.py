@@ -1,0 +1,68 @@
+"""A run for microcontrollers writes the packed file beside the expanded one, and says what both are."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+from drafts import draft, normal
+
+import intact
+from intact.formats import tflite
+from intact.ops.convolution import Conv2D
+from intact.ops.reduction import Mean
+
+pytestmark = pytest.mark.usefixtures("hasty")
+
+
+def net():
+    return draft(
+        (8, 8, 3),
+        lambda d, x: d(Mean(), d(Conv2D(padding="same"), d(Conv2D(padding="same"), x, normal(32, 3, 3, 3), np.zeros(32)),
+                                 normal(16, 3, 3, 32), np.zeros(16)), np.int32([1, 2])),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return intact.data.arrays(np.random.default_rng(0).normal(0, 1, (60, 8, 8, 3)).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("net") / "net.tflite"
+    path.write_bytes(tflite.write(net()))
+    return path
+
+
+@pytest.mark.parametrize("scheme", ["clusters3", "w3a8", "clusters2-float"])
+def test_the_packed_file_is_smaller_and_gives_the_same(model, samples, scheme, tmp_path):
+    result = intact.quantize(model, samples, scheme=scheme, target="mcu", calibration_samples=20, remedies="none")
+    assert 0 < len(result.packed) < len(result.model)
+    kinds = {f.kind for f in result.findings}
+    assert "packed" in kinds
+    assert "packed differs" not in kinds
+    figures = {r.measurement.name: r.measurement.value for r in result.readings}
+    assert figures["packed file size"] == len(result.packed)
+    assert figures["packed indices ratio"] == pytest.approx(32 / {"w3a8": 3, "clusters3": 3}.get(scheme, 2), rel=1e-3)
+    if importlib.util.find_spec("tflite_micro") is not None:
+        assert figures["packed equals expanded"] == 100
+        assert figures["TFLM arena, packed"] > 0
+    assert [row["count"] for row in result.details["weights"]] == [32 * 27, 16 * 9 * 32]
+    folder = result.save_run(tmp_path / "run")
+    assert (folder / "packed.tflite").read_bytes() == result.packed
+    assert tflite.read(result.packed).ops != ()
+
+
+def test_on_cpu_the_file_is_expanded_and_says_so(model, samples):
+    result = intact.quantize(model, samples, scheme="clusters4", calibration_samples=20, remedies="none")
+    assert result.packed == b""
+    (said,) = [f.message for f in result.findings if f.kind == "stored expanded"]
+    assert "stored as int8 in this file, 5,472 bytes" in said
+    assert "type --target mcu" in said
+
+
+def test_int8_has_neither(model, samples):
+    result = intact.quantize(model, samples, target="mcu", calibration_samples=20, remedies="none")
+    assert result.packed == b""
+    assert not {"packed", "stored expanded"} & {f.kind for f in result.findings}
+    assert "weight SQNR" not in {r.measurement.name for r in result.readings}
