@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from intact.run.evaluate import evaluate as evaluate
     from intact.run.explore import Explored as Explored
     from intact.run.explore import explore as explore
+    from intact.run.export import export as export
     from intact.run.quantize import quantize as quantize
     from intact.run.report import report as report
     from intact.run.result import Result as Result
@@ -55,6 +56,7 @@ else:
             "diagnose_file": "diagnosis.diagnose",
             "evaluate": "run.evaluate",
             "explore": "run.explore",
+            "export": "run.export",
             "load": "formats.load",
             "quantize": "run.quantize",
             "read_tflite": "formats.tflite.read:read",
@@ -83,6 +85,7 @@ __all__ = [
     "diagnose_file",
     "evaluate",
     "explore",
+    "export",
     "load",
     "quantize",
     "read_tflite",

@@ -88,7 +88,7 @@ def folder(tmp_path_factory):
         (["inspect", "text.tflite"], 2, "text.tflite: is not a .tflite file"),
         (["benchmark", "text.tflite"], 2, "text.tflite: is not a .tflite file"),
         (["inspect", "empty.tflite"], 2, "empty.tflite: the file is empty"),
-        (["inspect", "net.onnx"], 2, "net.onnx: ONNX is not supported yet"),
+        (["inspect", "net.onnx"], 2, "net.onnx: the file is corrupt or no ONNX model"),
         (["inspect", "net.pt"], 2, "net.pt: a .pt file is a Python pickle"),
         (["inspect", "net.safetensors"], 2, "holds weights without the network"),
         (["inspect", "net.xyz"], 2, "a .xyz file is no known model"),

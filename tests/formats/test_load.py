@@ -75,7 +75,6 @@ def test_a_file_that_claims_more_than_a_model_may_have_is_not_read(tmp_path, nam
     [
         ("model.pt", r"pickle, which can run any code.*torch.export.save"),
         ("model.PTH", r"a .pth file is a Python pickle"),
-        ("model.onnx", "ONNX is not supported yet"),
         ("model.safetensors", "holds weights without the network"),
         ("model.pb", "give the SavedModel folder"),
         ("model.xyz", r"a .xyz file is no known model; give a .tflite, .keras"),

@@ -197,7 +197,7 @@ def test_a_file_that_is_not_there(tmp_path, name):
 
 def test_input_shape_is_for_keras_models(files):
     code, said = command("benchmark", files / "float.tflite", "--input-shape", "8,8,3")
-    assert (code, said) == (2, "error: --input-shape is for Keras models that leave sizes open; leave it out")
+    assert (code, said) == (2, "error: --input-shape is for Keras and ONNX models that leave sizes open; leave it out")
 
 
 def test_a_result_is_evaluated_and_diagnosed_as_it_is():

@@ -221,7 +221,7 @@ def bad_model(path, name):
         ("random.tflite", "is not a .tflite file"),
         ("cut.tflite", "corrupt or cut off"),
         ("int8.tflite", "quantized already"),
-        ("net.onnx", "ONNX is not supported yet"),
+        ("net.onnx", "no ONNX model"),
         ("net.pth", "pickle"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from intact.cli import diagnose, explore, look, quantize, signals, streams
+from intact.cli import diagnose, explore, export, look, quantize, signals, streams
 from intact.cli import report as reporting
 from intact.cli import study as studying
 
@@ -46,6 +46,7 @@ for command in (
     look.evaluate,
     diagnose.diagnose,
     explore.explore,
+    export.export,
     look.benchmark,
     look.inspect,
     quantize.demo,

@@ -64,7 +64,7 @@ def quantize(
     ] = 0.1,
     seed: Annotated[int, typer.Option(help="Decides the split and the calibration samples.")] = 0,
     input_shape: Annotated[
-        list[str] | None, typer.Option(help="Sizes that a Keras model leaves open: 96,96,3, or image=96,96,3 for each input.")
+        list[str] | None, typer.Option(help="Sizes that a model leaves open: 96,96,3, or image=96,96,3 for each input.")
     ] = None,
     plan: Annotated[Path | None, typer.Option(help="Replay the plan.json of an earlier run.")] = None,
     label: shared.Label = None,

@@ -49,14 +49,18 @@ Resize = Annotated[
 TargetName = Annotated[
     str, typer.Option("--target", help="cpu (LiteRT with XNNPACK) or mcu (microcontrollers: TensorFlow Lite Micro).")
 ]
-Model = Annotated[Path, typer.Argument(help="A .keras, .h5, .pt2 or float .tflite file, or a SavedModel folder.")]
+Model = Annotated[Path, typer.Argument(help="A .keras, .h5, .pt2, .onnx or float .tflite file, or a SavedModel folder.")]
 Ranges = Annotated[str, typer.Option(help="auto, minmax, moving, percentile or mse.")]
 Weights = Annotated[str, typer.Option(help="per-channel or per-tensor.")]
 AnyModel = Annotated[
-    Path, typer.Argument(help="Any .tflite file, quantized or not, or a .keras, .h5 or .pt2 file, or a SavedModel folder.")
+    Path,
+    typer.Argument(help="Any .tflite file, quantized or not, or a .keras, .h5, .pt2 or .onnx file, or a SavedModel folder."),
 ]
 InputShape = Annotated[
-    list[str] | None, typer.Option(help="Sizes that a Keras model leaves open: 96,96,3, or image=96,96,3 for each input.")
+    list[str] | None,
+    typer.Option(
+        help="Sizes that a model leaves open: 96,96,3, or image=96,96,3 for each input; for ONNX as it has them: 3,96,96."
+    ),
 ]
 MetricName = Annotated[str | None, typer.Option("--metric", help="mse, mae, auc or iou of outputs and targets.")]
 Accept = Annotated[

@@ -18,7 +18,11 @@ _LIMIT_SECONDS: Final = 3600.0
 _MEMORY, _COPIES = 8 << 30, 24
 _LARGEST_FILE: Final = 16 << 30
 #: What an extra brings that is slow to compile.
-_PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {"keras": ("tensorflow", "keras"), "torch": ("litert_torch",)}
+_PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {
+    "keras": ("tensorflow", "keras"),
+    "torch": ("litert_torch",),
+    "onnx": ("onnx", "onnxruntime"),
+}
 
 
 def converted(script: str, request: Mapping[str, Any], what: str, extra: str) -> bytes:
@@ -27,25 +31,33 @@ def converted(script: str, request: Mapping[str, Any], what: str, extra: str) ->
     Inputs and outputs are in the order that the script's answer names them in, and called after what it says makes them.
     ``what`` and ``extra`` name the missing extra, as in "Reading a Keras model", "keras".
     """
-    bytecode.compile_once(_PACKAGES[extra])
     with scratch.folder() as folder:
         out, inner = folder / "model.tflite", folder / "scratch"
         inner.mkdir()
-        paths = {"out": str(out), "scratch": str(inner)}
-        held = _confinement(Path(request["source"]), folder)
-        answer = child.call(script, {**request, **paths}, what=what, timeout=_LIMIT_SECONDS, confinement=held)
-        if "missing" in answer:
-            raise MissingExtraError(what, extra)
-        if "corrupt" in answer:
-            raise ModelError(str(answer["corrupt"]))
-        if "refused" in answer:
-            raise UnsupportedError(str(answer["refused"]))
+        answer = asked(script, {**request, "out": str(out), "scratch": str(inner)}, what, extra, folder)
         if not out.is_file():
             raise ChildError(f"{what} failed: the converter wrote nothing")
         try:
             return ordered(out.read_bytes(), answer.get("inputs"), answer.get("outputs"), answer.get("makers"))
         except Exception as error:  # it was near a stranger's file, and so its answer is not trusted either
             raise ChildError(f"{what} failed: the converter wrote no sound .tflite") from error
+
+
+def asked(script: str, request: Mapping[str, Any], what: str, extra: str, folder: Path) -> dict[str, Any]:
+    """The answer of ``runtime/<script>`` on the file ``request["source"]``, which may write into ``folder``.
+
+    Raises what it answers with: a missing extra, a corrupt file, a model that cannot be read.
+    """
+    bytecode.compile_once(_PACKAGES[extra])
+    held = _confinement(Path(request["source"]), folder)
+    answer = child.call(script, request, what=what, timeout=_LIMIT_SECONDS, confinement=held)
+    if "missing" in answer:
+        raise MissingExtraError(what, extra)
+    if "corrupt" in answer:
+        raise ModelError(str(answer["corrupt"]))
+    if "refused" in answer:
+        raise UnsupportedError(str(answer["refused"]))
+    return answer
 
 
 def _confinement(source: Path, folder: Path) -> Confinement:

@@ -10,7 +10,7 @@ import torch
 
 from intact import files
 from intact.errors import OptionError, located
-from intact.formats import keras, recognize, tflite
+from intact.formats import keras, onnx, recognize, tflite
 from intact.formats import torch as pytorch
 from intact.formats.recognize import ACCEPTED
 from intact.network.graph import Graph
@@ -22,8 +22,8 @@ def load(source: object, sample: pytorch.Sample | None = None, *, input_shape: I
     """The verified Graph of ``source``: :data:`intact.formats.recognize.ACCEPTED`, the bytes of a .tflite, or a Graph as it is.
 
     ``sample`` is for torch modules: a tensor, an array, or several in order or by name, images NCHW. ``input_shape`` is
-    for Keras models that leave sizes open: sizes without the batch, (96, 96, 3), or by input name. The graph's images are
-    NHWC in any case. Raises IntactError with the file's name and what to do.
+    for Keras and ONNX models that leave sizes open: sizes without the batch, (96, 96, 3), or by input name, in the model's own
+    order. The graph's images are NHWC in any case. Raises IntactError with the file's name and what to do.
     """
     if isinstance(source, Graph):
         return verify(source)
@@ -60,9 +60,17 @@ def is_module(source: object) -> TypeGuard[torch.nn.Module]:
 
 
 def is_keras(source: object) -> bool:
-    """Whether ``source`` is a Keras model, in memory or as a file: these may leave sizes open."""
-    is_path = isinstance(source, (str, Path))
-    return keras.is_model(source) or (is_path and Path(str(source)).suffix.lower() in (".keras", ".h5", ".hdf5"))
+    """Whether ``source`` is a Keras model, in memory or as a file."""
+    return keras.is_model(source) or _is_file(source, ".keras", ".h5", ".hdf5")
+
+
+def may_leave_sizes_open(source: object) -> bool:
+    """Whether ``source`` is a model whose inputs may have sizes that are not said: one of Keras, or an ONNX file."""
+    return is_keras(source) or _is_file(source, ".onnx")
+
+
+def _is_file(source: object, *suffixes: str) -> bool:
+    return isinstance(source, (str, Path)) and Path(source).suffix.lower() in suffixes
 
 
 def _name(source: object) -> str:
@@ -89,8 +97,8 @@ def _converted(source: object, sample: pytorch.Sample | None, input_shape: Input
 def _check_options(source: object, sample: pytorch.Sample | None, input_shape: InputShape | None) -> None:
     if sample is not None and (is_keras(source) or not isinstance(source, torch.nn.Module)):
         raise OptionError("a sample input is for torch modules only; leave it out")
-    if input_shape is not None and not is_keras(source):
-        raise OptionError("input_shape is for Keras models that leave sizes open; leave it out")
+    if input_shape is not None and not may_leave_sizes_open(source):
+        raise OptionError("input_shape is for Keras and ONNX models that leave sizes open; leave it out")
 
 
 def _from_path(path: Path, input_shape: InputShape | None) -> bytes:
@@ -100,6 +108,7 @@ def _from_path(path: Path, input_shape: InputShape | None) -> bytes:
         ".h5": lambda file: keras.file_to_tflite(file, input_shape),
         ".hdf5": lambda file: keras.file_to_tflite(file, input_shape),
         ".pt2": pytorch.file_to_tflite,
+        ".onnx": lambda file: onnx.file_to_tflite(file, input_shape),
     }
     recognize.check(path)
     return keras.folder_to_tflite(path) if path.is_dir() else readers[path.suffix.lower()](path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import re
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
@@ -16,8 +18,8 @@ from intact.formats.tflite import flatbuffer
 from intact.runtime.scripts import zips
 
 ACCEPTED: Final = (
-    "a .tflite, .keras, .h5, .hdf5 or .pt2 file, a TensorFlow SavedModel folder, a Keras model, a torch module with a sample "
-    "input, or a torch.export program"
+    "a .tflite, .keras, .h5, .hdf5, .pt2 or .onnx file, a TensorFlow SavedModel folder, a Keras model, a torch module with a "
+    "sample input, or a torch.export program"
 )
 _TORCH_PICKLE: Final = (
     "a {suffix} file is a Python pickle, which can run any code, and often holds weights only; load it in Python and save the "
@@ -31,7 +33,6 @@ REFUSED: Final[Mapping[str, str]] = MappingProxyType(
         ".ckpt": _TORCH_PICKLE.format(suffix=".ckpt"),
         ".bin": _TORCH_PICKLE.format(suffix=".bin"),
         ".safetensors": "a .safetensors file holds weights without the network; load them into it and pass the model itself",
-        ".onnx": "ONNX is not supported yet; give the PyTorch or Keras model it was exported from, or convert it with onnx2tf",
         ".pb": "a frozen TensorFlow graph is not supported; give the SavedModel folder that holds saved_model.pb, or a .tflite",
         ".pkl": "a pickle can run any code; save the model as .keras, .pt2 or .tflite",
         ".json": "a .json file holds no weights; save the whole model as .keras",
@@ -42,6 +43,10 @@ _TFLITE: Final = b"TFL3"  # at byte 4
 #: claims more than is written, is read, and unpacked, as large as it claims to be.
 _LARGEST: Final = 4 * flatbuffer.LARGEST
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
+#: How an ONNX file says in which other file a weight lies: an entry of a key and, behind its length, a name.
+_LOCATION: Final = re.compile(rb"\n\x08location\x12([\x01-\x7f])(.{1,127})", re.DOTALL)
+#: The first bytes of ONNX's fields: numbers 1 and 5 are integers, 2 to 4, 6 to 8, 14, 20, 25 and 26 hold bytes.
+_ONNX_FIELDS: Final = tuple(bytes([tag]) for tag in (0x08, 0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72, 0xA2, 0xCA, 0xD2))
 #: Bytes in which every version of its superblock says where the file ends.
 _SUPERBLOCK: Final = 52
 
@@ -65,6 +70,17 @@ def check(path: Path) -> Path:
         )
     _CHECKS[suffix](path)
     return path
+
+
+def beside(path: Path) -> tuple[Path, ...]:
+    """The files in a model's folder that hold weights of it: those that an ONNX file names."""
+    if path.suffix.lower() != ".onnx":
+        return ()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        names = {bytes(found[2][: found[1][0]]).decode(errors="replace") for found in _LOCATION.finditer(data)}
+    inside = (Path(name) for name in names if name and "\0" not in name)
+    paths = (path.parent / name for name in inside if not name.is_absolute() and ".." not in name.parts)
+    return tuple(sorted(found for found in paths if found.is_file()))
 
 
 def is_tflite(path: Path) -> bool:
@@ -138,6 +154,13 @@ def _pt2(path: Path) -> None:
         raise ModelError("the file is truncated, corrupt or no .pt2 archive: it is no zip archive")
 
 
+def _onnx(path: Path) -> None:
+    """A protobuf message begins with the number and kind of a field: those of a ModelProto."""
+    with path.open("rb") as file:
+        if file.read(1) not in _ONNX_FIELDS:
+            raise ModelError("the file is corrupt or no ONNX model: it does not begin as one")
+
+
 _CHECKS: Final[Mapping[str, Callable[[Path], None]]] = MappingProxyType(
-    {".tflite": _tflite, ".keras": _keras, ".h5": _keras, ".hdf5": _keras, ".pt2": _pt2}
+    {".tflite": _tflite, ".keras": _keras, ".h5": _keras, ".hdf5": _keras, ".pt2": _pt2, ".onnx": _onnx}
 )

@@ -60,7 +60,8 @@ class Target:
     ``float_inside``: kinds that stay in float though they have an int8 kernel, as it is slower; ``light``: kinds that an
     island of float takes in rather than convert before or after them (:mod:`intact.planning.islands`).
     ``kernels``: which LiteRT kernel set stands for the device in measurements. ``micro``: TensorFlow Lite Micro runs its
-    files, and is asked about each before it is written. ``refuses``: schemes that its runtime has no kernels for, and why.
+    files, and is asked about each before it is written. ``float_bias``: in ONNX its biases are real numbers. ``refuses``:
+    schemes that its runtime has no kernels for, and why.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Target:
     float_inside: frozenset[str] = frozenset()
     light: frozenset[str] = frozenset()
     micro: bool = False
+    float_bias: bool = False
     refuses: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, scheme: str) -> None:

@@ -265,7 +265,9 @@ def sha256_of(model: object) -> str | None:
         return None
     with located(str(model)):
         try:
-            return files.sha256(recognize.check(Path(model)))
+            found = recognize.check(Path(model))
+            parts = [files.sha256(path) for path in (found, *recognize.beside(found))]
+            return parts[0] if len(parts) == 1 else hashlib.sha256(" ".join(parts).encode()).hexdigest()
         except OSError as error:
             raise ModelError(f"cannot be read ({error.strerror or error})") from error
 

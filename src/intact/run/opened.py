@@ -10,7 +10,7 @@ from typing import final
 from intact.data import Data
 from intact.errors import OptionError, located
 from intact.formats import recognize, tflite
-from intact.formats.load import example_for, is_keras, to_float_tflite
+from intact.formats.load import example_for, may_leave_sizes_open, to_float_tflite
 from intact.network.graph import Graph
 from intact.run.result import Result
 from intact.runtime.scripts.keras_export import InputShape
@@ -31,11 +31,11 @@ def opened(
 ) -> tuple[Opened, ...]:
     """Each of ``sources``: a .tflite, called as it likes, is taken as it is, and anything else is converted into ``folder``.
 
-    ``input_shape`` is for those that are Keras models, ``data`` for torch modules, which are traced on it. Scales that
+    ``input_shape`` is for Keras and ONNX models, ``data`` for torch modules, which are traced on it. Scales that
     contradict kernels are let through: the runtime is the judge.
     """
-    if input_shape is not None and not any(is_keras(source) for source in sources):
-        raise OptionError("--input-shape is for Keras models that leave sizes open; leave it out")
+    if input_shape is not None and not any(may_leave_sizes_open(source) for source in sources):
+        raise OptionError("--input-shape is for Keras and ONNX models that leave sizes open; leave it out")
     names = _names(sources)
     made = []
     for number, (source, name) in enumerate(zip(sources, names, strict=True)):
@@ -47,7 +47,7 @@ def opened(
         else:
             path.parent.mkdir()
             example = None if data is None else example_for(source, data.examples)
-            to_float_tflite(source, path, example, input_shape=input_shape if is_keras(source) else None)
+            to_float_tflite(source, path, example, input_shape=input_shape if may_leave_sizes_open(source) else None)
         with located(name):
             made.append(Opened(name, path, tflite.read(path.read_bytes(), kernels=False)))
     return tuple(made)

@@ -23,16 +23,19 @@ from intact.ops.opaque import Opaque
 _TYPES: Final = {dtype: code for code, dtype in DTYPES.items()}
 
 
-def write(graph: Graph, *, kernels: bool = True) -> bytes:
-    """The .tflite file of ``graph``: verified first, deterministic, each repeated vector, string and constant stored once."""
+def write(graph: Graph, *, kernels: bool = True, named: bool = False) -> bytes:
+    """The .tflite file of ``graph``: verified first, deterministic, each repeated vector, string and constant stored once.
+
+    ``named``: with the names of all tensors, which no device needs; else with those of inputs and outputs.
+    """
     verify(graph, kernels=kernels)
-    return archive.join(_Writer(graph).model(), graph.archive)
+    return archive.join(_Writer(graph, named=named).model(), graph.archive)
 
 
 @final
 class _Writer(Tables):
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, *, named: bool = False) -> None:
+        self.graph, self._named = graph, named
         self.builder = flatbuffers.Builder(1 << 20)
         self._vectors: dict[tuple[str, bytes, int], int] = {}
         self._buffers: dict[bytes, int] = {b"": 0}
@@ -125,7 +128,7 @@ class _Writer(Tables):
         signature = 0
         if outside and None in t.shape:
             signature = self.vector(np.asarray([-1 if n is None else n for n in t.shape], np.int32))
-        name = self.string(f"t{self.index[t.id]}" if t.id in self.index and not outside else t.name)
+        name = self.string(f"t{self.index[t.id]}" if t.id in self.index and not (outside or self._named) else t.name)
         quantization = 0
         if isinstance(t.format, Affine):
             scale = self.vector(np.asarray(t.format.scale, np.float32))

@@ -1,0 +1,284 @@
+"""ONNX's ops that move numbers: most only say where axes lie from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Final
+
+import numpy as np
+
+from intact.errors import ModelError
+from intact.formats.onnx.build import NONE, Builder, Shape, Stored, Value, size
+from intact.formats.onnx.call import Call, Row
+from intact.formats.onnx.matmul import transposed, without
+from intact.formats.onnx.windows import LAST
+from intact.ops.base import OpKind
+from intact.ops.blocks import DepthToSpace, SpaceToDepth
+from intact.ops.indexing import GatherNd
+from intact.ops.shaping import BroadcastTo, Concatenation, Gather, Slice, Split, SplitV, StridedSlice, Tile
+
+
+def _transpose(call: Call) -> Value:
+    v = call.value(0)
+    permutation = call.integers("perm") or tuple(reversed(range(v.rank)))
+    if sorted(permutation) != list(range(v.rank)):
+        raise ModelError(f"an order of axes {list(permutation)} of a tensor of {v.rank}")
+    return transposed(v, permutation)
+
+
+# ---- shapes -------------------------------------------------------------------------------------------------------------
+
+
+def reshaped(build: Builder, v: Value, shape: Shape) -> Value:
+    """``v`` in another shape. Where runs of axes are split or put together that lie side by side, they stay where they are."""
+    if prod(v.shape) != prod(shape):
+        raise ModelError(f"{list(v.shape)} has not as many elements as {list(shape)}")
+    runs = _runs(v.shape, shape)
+    order: list[int] = []
+    lying = [a for a in v.order if a != NONE and (v.shape[a] != 1 or a == 0)]
+    at = 0
+    while runs is not None and at < len(lying):
+        old, new = next((run for run in runs if lying[at] in run[0]), ([], []))
+        if not old or lying[at : at + len(old)] != old:
+            runs = None
+            break
+        order += new
+        at += len(old)
+    if runs is None:
+        plain = build.as_onnx(v)
+        return Value.plain(build.reshaped(plain.stored, shape))
+    if tuple(shape[a] for a in order) == tuple(v.shape[a] for a in lying):  # only axes of length 1 came or went
+        place = dict(zip(lying, order, strict=True))
+        return Value(v.stored, shape, tuple(place.get(a, NONE) for a in v.order))
+    return Value(build.reshaped(v.stored, tuple(shape[a] for a in order)), shape, tuple(order))
+
+
+def _runs(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]] | None:
+    """The least runs of axes that hold the same elements, without axes of length 1; the first counts where both have it."""
+    runs, i, j = list[tuple[list[int], list[int]]](), 0, 0
+    if old[:1] == new[:1] == (1,):
+        runs, i, j = [([0], [0])], 1, 1
+    elif 1 in (*old[:1], *new[:1]):
+        return None
+    left, right = [a for a in range(i, len(old)) if old[a] != 1], [a for a in range(j, len(new)) if new[a] != 1]
+    while left and right:
+        run = ([left.pop(0)], [right.pop(0)])
+        while (a := prod(old[n] for n in run[0])) != (b := prod(new[n] for n in run[1])):
+            side, rest = (run[0], left) if a < b else (run[1], right)
+            if not rest:
+                return None
+            side.append(rest.pop(0))
+        runs.append(run)
+    return None if left or right else runs
+
+
+def _reshape(call: Call) -> Value:
+    v, wanted = call.value(0), call.whole(1, "shape")
+    if wanted is None:
+        raise ModelError("it says no shape")
+    keeps = not call.integer("allowzero", 0)
+    if keeps and any(n == 0 and a >= v.rank for a, n in enumerate(wanted)):
+        raise ModelError(f"a shape {list(wanted)} of a tensor of {v.rank} axes")
+    sizes = [v.shape[a] if n == 0 and keeps else n for a, n in enumerate(wanted)]
+    if sizes.count(-1) == 1:
+        rest = prod(n for n in sizes if n != -1)
+        if rest == 0 or prod(v.shape) % rest:
+            raise ModelError(f"{list(v.shape)} cannot be given the shape {list(wanted)}")
+        sizes[sizes.index(-1)] = prod(v.shape) // rest
+    return reshaped(call.build, v, tuple(sizes))
+
+
+def _flatten(call: Call) -> Value:
+    v = call.value(0)
+    axis = call.integer("axis", 1)
+    axis = axis + v.rank if axis < 0 else axis
+    return reshaped(call.build, v, (prod(v.shape[:axis]), prod(v.shape[axis:])))
+
+
+def _squeeze(call: Call) -> Value:
+    v, given = call.value(0), call.axes(1)
+    axes = [a for a, n in enumerate(v.shape) if n == 1] if given is None else [call.counted(a, v.rank) for a in given]
+    return without(v, tuple(axes))
+
+
+def _unsqueeze(call: Call) -> Value:
+    v = call.value(0)
+    given = call.axes(1)
+    if given is None:
+        raise ModelError("it says no axes")
+    rank = v.rank + len(given)
+    new = {call.counted(a, rank) for a in given}
+    kept = [a for a in range(rank) if a not in new]
+    if len(kept) != v.rank:
+        raise ModelError(f"axes {list(given)} are not apart")
+    shape = tuple(1 if a in new else v.shape[kept.index(a)] for a in range(rank))
+    return Value(v.stored, shape, tuple(a if a == NONE else kept[a] for a in v.order))
+
+
+def _expand(call: Call) -> Value:
+    v, wanted = call.value(0), call.whole(1, "shape")
+    try:
+        shape = np.broadcast_shapes(v.shape, wanted or ())
+    except ValueError as error:
+        raise ModelError(f"{list(v.shape)} does not fit the shape {list(wanted or ())}") from error
+    if prod(shape) == prod(v.shape):
+        return reshaped(call.build, v, shape)
+    v = call.build.complete(v.seen_as(len(shape)))
+    sizes = np.asarray([1 if a == NONE else shape[a] for a in v.order], np.int32)
+    return Value(call.build.one(BroadcastTo(), v.stored, sizes), shape, v.order)
+
+
+def _tile(call: Call) -> Value:
+    v, times = call.build.complete(call.value(0)), call.whole(1, "repeats")
+    if times is None or len(times) != v.rank:
+        raise ModelError(f"repeats {times} of a tensor of {v.rank} axes")
+    y = call.build.one(Tile(), v.stored, np.asarray(call.lists(v, dict(enumerate(times)), 1), np.int32))
+    return call.resized(y, v.order)
+
+
+# ---- parts --------------------------------------------------------------------------------------------------------------
+
+
+def part(build: Builder, v: Value, ranges: Mapping[int, range]) -> Value:
+    """The elements of ``v`` at ``ranges`` along ONNX's axes; all along others."""
+    v = build.complete(v)
+    ranges = {a: r for a, r in ranges.items() if r != range(v.shape[a])}
+    if not ranges:
+        return v
+    if all(r.step == 1 for r in ranges.values()):
+        begins = np.asarray([ranges[a].start if a in ranges else 0 for a in v.order], np.int32)
+        sizes = np.asarray([len(ranges[a]) if a in ranges else -1 for a in v.order], np.int32)
+        y = build.one(Slice(), v.stored, begins, sizes)
+    else:
+        begins = np.asarray([ranges[a].start if a in ranges else 0 for a in v.order], np.int32)
+        ends = np.asarray([ranges[a].stop if a in ranges else 0 for a in v.order], np.int32)
+        steps = np.asarray([ranges[a].step if a in ranges else 1 for a in v.order], np.int32)
+        whole = sum(1 << n for n, a in enumerate(v.order) if a not in ranges)
+        to_end = sum(1 << n for n, a in enumerate(v.order) if a in ranges and ranges[a].stop < 0)
+        y = build.one(StridedSlice(whole, whole | to_end), v.stored, begins, ends, steps)
+    shape = tuple(len(ranges[a]) if a in ranges else n for a, n in enumerate(v.shape))
+    return Value(y, shape, v.order)
+
+
+def _slice(call: Call) -> Value:
+    v = call.value(0)
+    starts, ends = (call.axes(n, what) for n, what in ((1, "starts"), (2, "ends")))
+    if starts is None or ends is None:
+        raise ModelError("it says no starts or ends")
+    axes, steps = call.axes(3), call.whole(4, "steps") or (1,) * len(starts)
+    axes = tuple(range(len(starts))) if axes is None else tuple(call.counted(a, v.rank) for a in axes)
+    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
+        raise ModelError(f"starts {list(starts)}, ends {list(ends)}, axes {list(axes)} and steps {list(steps)} do not fit")
+    return part(call.build, v, {a: range(v.shape[a])[b:e:s] for a, b, e, s in zip(axes, starts, ends, steps, strict=True)})
+
+
+def _split(call: Call) -> list[Value]:
+    v = call.build.complete(call.value(0))
+    axis = call.counted(call.integer("axis", 0), v.rank)
+    count = len(call.node.outputs)
+    sizes = call.axes(1, "split")
+    if sizes is None:
+        each = -(-v.shape[axis] // count)
+        sizes = tuple(min(each, v.shape[axis] - n * each) for n in range(count))
+    if len(sizes) != count or sum(sizes) != v.shape[axis] or min(sizes) < 0:
+        raise ModelError(f"{v.shape[axis]} elements in parts of {list(sizes)}")
+    if count == 1:
+        return [v]
+    at = np.asarray(v.axis(axis), np.int32)
+    if len(set(sizes)) == 1:
+        made = call.build.emit(Split(count), at, v.stored)
+    else:
+        made = call.build.emit(SplitV(count), v.stored, np.asarray(sizes, np.int32), at)
+    return [
+        Value(y, tuple(n if a == axis else m for a, m in enumerate(v.shape)), v.order) for y, n in zip(made, sizes, strict=True)
+    ]
+
+
+def joined(build: Builder, values: Sequence[Value], axis: int) -> Value:
+    """``values`` one after the other along ONNX's ``axis``, in the order of the largest that is computed."""
+    if len(values) == 1:
+        return values[0]
+    leading = build.complete(max(values, key=lambda v: (not v.is_constant, size(v.stored))))
+    laid = [build.arranged(v, leading.order) for v in values]
+    y = build.one(Concatenation(leading.axis(axis)), *(v.stored for v in laid))
+    total = sum(v.shape[axis] for v in values)
+    return Value(y, tuple(total if a == axis else n for a, n in enumerate(leading.shape)), leading.order)
+
+
+def _concat(call: Call) -> Value:
+    values = call.values
+    if len({v.rank for v in values}) != 1:
+        raise ModelError("tensors of different ranks side by side")
+    axis = call.counted(call.integer("axis", 0), values[0].rank)
+    filled = [v for v in values if v.shape[axis]]  # shapes may be put together of nothing and something
+    return joined(call.build, filled or values[:1], axis)
+
+
+def _gather(call: Call) -> Value:
+    v, index = call.build.complete(call.value(0)), call.build.as_onnx(call.value(1))
+    axis = call.counted(call.integer("axis", 0), v.rank)
+    if index.stored.data is not None:
+        wanted = np.where(index.stored.data < 0, index.stored.data + v.shape[axis], index.stored.data)
+        if ((wanted < 0) | (wanted >= v.shape[axis])).any():
+            raise ModelError(f"an index outside of {v.shape[axis]}")
+        if wanted.ndim == 0 and not v.is_constant:
+            first = int(wanted)
+            return without(part(call.build, v, {axis: range(first, first + 1)}), (axis,))
+        flat = wanted.astype(np.int64)
+        if flat.ndim == 1 and flat.size and (flat == flat[0] + np.arange(flat.size)).all() and not v.is_constant:
+            return part(call.build, v, {axis: range(int(flat[0]), int(flat[-1]) + 1)})
+        index = Value.plain(Stored.of(flat))
+    y = call.build.one(Gather(v.axis(axis)), v.stored, index.stored)
+    more = index.rank - 1
+    order: list[int] = []
+    for a in v.order:
+        order += range(axis, axis + index.rank) if a == axis else [a + more if a > axis else a]
+    return Value(y, (*v.shape[:axis], *index.shape, *v.shape[axis + 1 :]), tuple(order))
+
+
+def _gather_nd(call: Call) -> Value:
+    if call.integer("batch_dims", 0):
+        raise ModelError("it gathers within batches, which no op here does")
+    x, index = (call.build.as_onnx(call.value(n)) for n in (0, 1))
+    return Value.plain(call.build.one(GatherNd(), x.stored, index.stored))
+
+
+# ---- blocks ---------------------------------------------------------------------------------------------------------
+
+
+def _depth_to_space(call: Call) -> Value:
+    """Channels in the order of blocks (``DCR``) as ours have them; ``CRD``, as of a pixel shuffle, is brought into it first."""
+    x, block = call.value(0), call.integer("blocksize", 1)
+    if x.rank != 4 or block < 1 or x.shape[1] % block**2:
+        raise ModelError(f"{list(x.shape)} in blocks of {block}")
+    x = call.build.arranged(x, LAST[2])
+    stored = x.stored
+    if call.text("mode", "DCR") == "CRD":
+        places = np.arange(x.shape[1], dtype=np.int32).reshape(-1, block * block).T.reshape(-1)
+        stored = call.build.one(Gather(3), stored, places)
+    return call.resized(call.build.one(DepthToSpace(block), stored), x.order)
+
+
+def _space_to_depth(call: Call) -> Value:
+    x = call.build.arranged(call.value(0), LAST[2])
+    kind: OpKind = SpaceToDepth(call.integer("blocksize", 1))
+    return call.resized(call.build.one(kind, x.stored), x.order)
+
+
+ROWS: Final[Mapping[str, Row]] = {
+    "Transpose": _transpose,
+    "Reshape": _reshape,
+    "Flatten": _flatten,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
+    "Expand": _expand,
+    "Tile": _tile,
+    "Slice": _slice,
+    "Split": _split,
+    "Concat": _concat,
+    "Gather": _gather,
+    "GatherND": _gather_nd,
+    "DepthToSpace": _depth_to_space,
+    "SpaceToDepth": _space_to_depth,
+}
