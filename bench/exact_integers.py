@@ -30,7 +30,8 @@ from common import model
 from intact.formats import tflite
 from intact.network.graph import Graph
 from intact.numbers.affine import Affine
-from intact.runtime.litert import KERNEL_NAMES, Kernels, run
+from intact.runtime.litert import run
+from intact.runtime.runtimes import KERNEL_NAMES, Kernels
 from intact.simulate.exact import IntegerProgram, exposed
 
 CALIBRATION = 100

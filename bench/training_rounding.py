@@ -30,7 +30,8 @@ from intact.numbers.affine import Affine, dequantize, limits, quantize
 from intact.ops.call import as_tuple
 from intact.planning.targets import TARGETS, Target
 from intact.remedies.student import Student
-from intact.runtime.litert import Kernels, run
+from intact.runtime.litert import run
+from intact.runtime.runtimes import Kernels
 from intact.simulate.engine import Program
 from intact.simulate.exact import IntegerProgram, exposed
 

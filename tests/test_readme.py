@@ -138,6 +138,7 @@ def test_pages_with_python_are_known():
     assert RUN == [
         "README.md",
         "docs/explorer.md",
+        "docs/export.md",
         "docs/recurrent.md",
         "docs/remedies.md",
         "docs/report.md",

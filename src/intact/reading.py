@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from intact.errors import IntactError
 
@@ -62,6 +63,23 @@ def content(path: Path, refused: type[IntactError], most: int) -> bytes:
     """All of a file that :func:`opened` opens; one that grows meanwhile is cut at ``most``."""
     with opened(path, refused, most) as file:
         return file.read(most)
+
+
+class NoTomlError(ValueError):
+    """What a file holds is no TOML."""
+
+
+def toml(path: Path, refused: type[IntactError], most: int) -> dict[str, Any]:
+    """What a TOML file says, in UTF-8 with or without the mark that some editors put before it. NoTomlError for another."""
+    try:
+        return tomllib.loads(content(path, refused, most).decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise NoTomlError(f"not UTF-8 from byte {error.start} on") from error
+    except RecursionError as error:
+        raise NoTomlError("nested too deeply") from error
+    except ValueError as error:
+        said = isinstance(error, tomllib.TOMLDecodeError)
+        raise NoTomlError(str(error) if said else "a number has thousands of digits") from error
 
 
 def why(error: OSError | ValueError) -> str:

@@ -1,13 +1,17 @@
 """``intact study`` as it is typed."""
 
+import errno
 import json
+import re
 
 import numpy as np
 import pytest
 from nets import images, mobile
 from typer.testing import CliRunner
 
+from intact import files
 from intact.cli.app import app
+from intact.errors import OutputError
 from intact.formats import tflite
 
 RUN = CliRunner()
@@ -80,6 +84,59 @@ def test_where_there_is_no_terminal_what_is_done_is_a_line(folder):
     assert "note: net float16 mcu: --scheme float16 cannot be had" in made.stdout
 
 
+def test_a_model_that_cannot_be_read_is_rows_and_the_others_go_on(folder):
+    whole = (folder / "net.tflite").read_bytes()
+    (folder / "cut.tflite").write_bytes(whole[: len(whole) // 2])
+    typed = ("--data", folder / "val.npz", "--schemes", "float16,float32", "--out", folder / "some")
+    made = call(folder / "cut.tflite", folder / "net.tflite", folder / "none.keras", *typed)
+    assert made.exit_code == 0
+    assert made.stderr.splitlines()[0].startswith(f"note: {folder / 'cut.tflite'}: is corrupt or cut off: ")
+    assert f"note: none float16 cpu and 1 more: {folder / 'none.keras'}: there is no such file" in made.stdout
+    document = json.loads((folder / "some" / "study.json").read_text())
+    assert {row["name"]: row["status"] for row in document["rows"]} == {
+        "cut float16 cpu": "failed", "cut float32 cpu": "failed", "net float16 cpu": "done", "net float32 cpu": "done",
+        "none float16 cpu": "failed", "none float32 cpu": "failed",
+    }  # fmt: skip
+    before = (folder / "some" / "runs" / "net-float16-cpu" / "result.json").stat().st_mtime_ns
+    (folder / "cut.tflite").write_bytes(whole)  # mended: what was made of the others still counts
+    again = call(folder / "cut.tflite", folder / "net.tflite", folder / "none.keras", *typed)
+    assert again.exit_code == 0
+    rows = json.loads((folder / "some" / "study.json").read_text())["rows"]
+    assert [row["status"] for row in rows] == ["done"] * 4 + ["failed"] * 2
+    assert (folder / "some" / "runs" / "net-float16-cpu" / "result.json").stat().st_mtime_ns == before
+    (folder / "net.tflite").write_bytes(whole[:-8])
+    other = call(folder / "cut.tflite", folder / "net.tflite", folder / "none.keras", *typed)
+    (folder / "net.tflite").write_bytes(whole)
+    assert other.exit_code == 2
+    assert re.search(r"holds a study of another job \(models cut \w{8}, net \w{8}, none unreadable there, ", other.stderr)
+
+
+def test_where_no_model_can_be_read_the_study_is_refused(folder):
+    (folder / "empty.tflite").write_bytes(b"")
+    made = call(folder / "empty.tflite", folder / "none.pt2", "--data", folder / "val.npz", "--out", folder / "no")
+    assert made.exit_code == 2
+    assert made.stderr == f"error: {folder / 'empty.tflite'}: the file is empty\n"
+    assert not (folder / "no").exists()
+
+
+def test_on_a_full_disk_no_other_variant_begins(folder, monkeypatch):
+    real, begun = files.write_bytes, []
+
+    def full(path, data):
+        if "runs" not in path.parts:
+            real(path, data)
+            return
+        begun.append(path.parent.name)
+        error = OutputError(f"{path} cannot be written")
+        raise error from OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "write_bytes", full)
+    made = call(folder / "net.tflite", "--data", folder / "val.npz", "--schemes", "float16,float32", "--out", folder / "full")
+    assert made.exit_code == 2
+    assert "cannot be written" in made.stderr
+    assert set(begun) == {"net-float16-cpu"}
+
+
 def test_where_nothing_can_be_made_the_command_fails(folder):
     made = call(
         folder / "net.tflite",
@@ -103,6 +160,10 @@ def test_where_nothing_can_be_made_the_command_fails(folder):
         (("net.tflite", "plan.toml", "--data", "val.npz"), "a study.toml says which models there are; type it alone"),
         (("net.tflite", "--data", "val.npz", "--schemes", "int9"), "no scheme is called 'int9'; type --schemes with one of"),
         (("net.tflite", "--data", "val.npz", "--accept", "speed <= 2"), "speed"),
+        (("net.tflite", "--data", "val.npz", "--accept", "drop >= 2"), "which is worse; type drop <= 2"),
+        (("net.tflite", "--data", "val.npz", "--accept", "."), "'.' is a folder; give the path of an accept.toml"),
+        (("net.tflite", "--data", "val.npz", "--accept", "arena <= 9 KB"), "cpu has no TFLM arena; type --targets mcu"),
+        (("net.tflite", "--data", "val.npz", "--accept", "mse <= 2"), "no metric is measured; type --metric as well"),
         (("net.tflite", "--data", "val.npz", "--jobs", "0"), "--jobs 0 must be at least 1"),
         (("net.tflite", "--data", "nothing"), "nothing"),
         (("none.tflite", "--data", "val.npz"), "none.tflite"),

@@ -145,7 +145,7 @@ def test_options_that_do_not_belong(tmp_path):
     for name in ("model.keras", "model.tflite", "model.pt2"):
         with pytest.raises(OptionError, match="a sample input is for torch modules only"):
             load(tmp_path / name, torch.zeros(1))
-    with pytest.raises(OptionError, match="input_shape is for Keras models"):
+    with pytest.raises(OptionError, match="input_shape is for Keras and ONNX models"):
         load(tmp_path / "model.pt2", input_shape=(3,))
 
 

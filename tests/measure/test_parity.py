@@ -13,6 +13,7 @@ from intact.formats import tflite
 from intact.measure import parity
 from intact.planning.integer_graph import emit
 from intact.runtime import litert
+from intact.runtime.runtimes import KERNEL_NAMES
 
 SAME = "simulator = runtime, bit for bit"
 
@@ -38,7 +39,7 @@ def test_equal_is_one_line_with_elements_and_kernels(ran, kernels):
     assert found.said == ""
     (m,) = found.measurements
     assert (m.name, m.value, m.unit, m.n) == (SAME, 240, "of 240 stored numbers", 60)
-    assert litert.KERNEL_NAMES[kernels] in m.how
+    assert KERNEL_NAMES[kernels] in m.how
 
 
 def test_a_network_that_differs_is_said_with_the_op_where_it_begins(ran):

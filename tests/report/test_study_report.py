@@ -65,6 +65,20 @@ def shown(found):
     return console.file.getvalue().splitlines()
 
 
+def test_long_names_lose_their_middle_and_figures_nothing():
+    models = ("mobilenet_v3_small_224_of_our_own_data_set-1", "mobilenet_v3_small_224_of_our_own_data_set-2")
+    cells = [cell("int8", model=m, drop=12.34, size=123_456_789, ms=1.23456) for m in models]
+    cells.append(cell("w4a8", model=models[0], status="failed"))
+    lines = shown(document(*cells, models=models))
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[-5:] for line in lines[1:3]] == [["77.66", "12.34", "123", "MB", "1.235"]] * 2
+    assert lines[1] != lines[2]
+    assert lines[1].startswith("mobilenet_v3")
+    assert "int8 cpu" in lines[1]
+    assert "failed" in lines[3]
+    assert not any("…" in line[-30:] for line in lines[1:])
+
+
 # ---- rows ---------------------------------------------------------------------------------------------------------------
 
 

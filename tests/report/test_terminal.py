@@ -2,10 +2,12 @@
 
 import io
 import json
+import re
 import sys
 
 import pytest
 from rich.table import Table
+from rich.text import Text
 
 from intact.measure.figures import Reading
 from intact.measure.measurement import Measurement
@@ -86,3 +88,23 @@ def test_json_is_ascii_and_whole(capsys):
     assert said.isascii()
     assert all(c.isprintable() or c == "\n" for c in said)
     assert json.loads(said) == document
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_rows_end_where_their_text_ends(capsys, monkeypatch, colour):
+    monkeypatch.setenv("FORCE_COLOR" if colour else "NO_COLOR", "1")
+    table = Table(box=None, pad_edge=False)
+    for name in ("name", ""):
+        table.add_column(name)
+    for said in ("", "failed", "[/x] red"):
+        table.add_row("net", Text(said, style="red"))
+    output = Output(quiet=False, json=False)
+    output.console.print(table)
+    output.say("ends in blanks   ")
+    printed = capsys.readouterr().out
+    assert ("\x1b[31m" in printed) == colour
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", printed).splitlines()
+    assert [line.split() for line in plain] == [
+        ["name"], ["net"], ["net", "failed"], ["net", "[/x]", "red"], ["ends", "in", "blanks"],
+    ]  # fmt: skip
+    assert plain == [line.rstrip() for line in plain]

@@ -46,10 +46,26 @@ def test_details_of_another_model_are_left_out(tmp_path):
     assert "of another model" in found.notes[0]
 
 
+def test_a_file_that_claims_to_be_huge_is_not_read_for_its_hash(tmp_path):
+    folder = write_run(tmp_path / "run", result())
+    os.truncate(folder / "model.tflite", 1 << 40)
+    assert "model.tflite" not in {f["file"] for f in read(folder).files}
+
+
+def _new(path):
+    path.touch()
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda _: None, "no folder of a run"),
+        (lambda _: None, "there is no such folder, or it is a link to none; give the folder that"),
+        (lambda p: p.symlink_to("nowhere"), "there is no such folder, or it is a link to none"),
+        (os.mkfifo, "is no folder of a run"),
+        (lambda p: (p.mkdir(), (p / "result.json").symlink_to("nowhere")), "holds no run"),
+        (lambda p: (p.mkdir(), (p / "result.json").write_text("[" * 200_000)), "is no JSON that Intact wrote"),
+        (lambda p: (p.mkdir(), os.truncate(_new(p / "result.json"), 5 << 30)), "is 5,368,709,120 bytes, and such a file has"),
         (lambda p: p.write_text("x"), "is no folder of a run; give the folder that intact quantize --out"),
         (lambda p: p.mkdir(), "holds no run; give the folder"),
         (lambda p: (p.mkdir(), (p / "job.json").write_text("{}")), "not finished; the same intact command goes on"),

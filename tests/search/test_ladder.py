@@ -25,6 +25,7 @@ from intact.run.settings import Settings
 from intact.search.candidate import Candidate, front
 from intact.search.goal import Goal
 from intact.search.ladder import Evaluator, Other, search
+from intact.simulate.noise import Sensitivity
 
 
 def measured(value, half=1.0, n=125, unit="percentage points"):
@@ -133,6 +134,7 @@ def test_every_rung_builds_on_what_lost_least(planned):
         "bias",
         "equalize + bias",
         "equalize + clip + bias",
+        "bias, 1 op with 8-bit weights",
         "bias + round + bias",
         "bias + round + bias + finetune",
     ]
@@ -149,8 +151,8 @@ def test_what_makes_little_noise_gets_no_remedy_of_its_own(planned, monkeypatch)
     for share, rungs in expected.items():
         monkeypatch.setattr("intact.search.ladder.weight_share", lambda *_, share=share: share)
         found = search(planned[0], fake(planned, {"bias": 5.0}, mixes=False))
-        assert names(found)[4 : 4 + len(rungs)] == rungs
-        assert not [n for n in names(found)[4 + len(rungs) :] if "8-bit" not in n]
+        assert names(found)[4 : 5 + len(rungs)] == ["bias, 1 op with 8-bit weights", *rungs]
+        assert not [n for n in names(found)[5 + len(rungs) :] if "8-bit" not in n]
         assert any(f"{100 * max(share, 1 - share):.0f} % of the noise" in c.why for c in found[0])
 
 
@@ -176,6 +178,55 @@ def test_weights_get_eight_bits_before_anything_goes_to_float(planned, enough):
     graph = found[1].network.integer()
     weights = [graph[op.inputs[op.kind.weight.input]].format.dtype for op in graph.ops if op.kind.weight is not None]
     assert weights.count("int8") == enough + 1  # the depthwise weights have 8 bits in any case
+
+
+def weights(network):
+    """The stored weights of a network's ops, by first output."""
+    graph = network.integer()
+    found = {op.output: graph[op.inputs[op.kind.weight.input]] for op in graph.ops if op.kind.weight is not None}
+    return {i: (t.format.dtype, t.data) for i, t in found.items()}
+
+
+def test_few_bytes_go_to_the_noisiest_weights_before_anything_is_learned(planned):
+    """The classifier, of 32 numbers, may have 8 bits; the first convolution, of 216, would take too much of the file."""
+    name = "bias, 1 op with 8-bit weights"
+    found = search(planned[0], fake(planned, {"bias": 5.0, name: 4.0, name + " + round + bias": 0.5}))
+    widened = next(c for c in found[0] if c.name == name)
+    assert [dtype for dtype, _ in weights(widened.network).values()] == ["int4", "int8", "int8"]
+    assert "16 bytes more" in widened.why
+    assert len(widened.model) - len(found[0][1].model) <= 0.04 * len(found[0][1].model)
+
+
+def test_what_is_learned_after_it_is_learned_with_those_widths(planned):
+    name = "bias, 1 op with 8-bit weights"
+    found = search(planned[0], fake(planned, {"bias": 5.0, name: 4.0, "mixed + bias + round + bias": 0.5}))
+    assert found[1].name == "mixed + bias + round + bias"
+    assert [dtype for dtype, _ in weights(found[1].network).values()] == ["int4", "int8", "int8"]
+
+
+def test_rounding_is_not_learned_anew_for_wider_weights(planned, monkeypatch):
+    """The ops that keep their 4 bits keep what they learned; the others have their own weights again, as 8 bits."""
+
+    def learned(self, network, *_):
+        graph = network.graph
+        data = {op.inputs[1]: np.full_like(graph[op.inputs[1]].data, 0.5) for op in graph.ops if op.kind.weight is not None}
+        asked.append(self.name)
+        tensors = {**graph.tensors, **{i: replace(graph[i], data=x) for i, x in data.items()}}
+        return replace(network, graph=replace(graph, tensors=tensors))
+
+    asked = []
+    monkeypatch.setattr(LearnedRounding, "apply", learned)
+    monkeypatch.setattr("intact.search.ladder._MAY_ADD", 0.0)
+    losses = {"bias": 5.0, "bias + round + bias": 4.0, 1: 0.5}
+    found = search(planned[0], fake(planned, losses, how="8-bit"))
+    assert found[1].name == "bias + round + bias, 1 op with 8-bit weights"
+    assert asked == ["round"]
+    rounded = next(c for c in found[0] if c.name == "bias + round + bias")
+    (first, before), (_, after) = (zip(*weights(c.network).values(), strict=True) for c in (rounded, found[1]))
+    assert first == ("int4", "int8", "int4")
+    same = [np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+    assert sum(same) == 2
+    assert len(np.unique(after[same.index(False)])) > 1  # the weights that it had, not what was learned of them
 
 
 def test_time_spent_before_an_interruption_counts(planned):
@@ -317,3 +368,27 @@ def test_what_is_expected_to_be_lost_is_worked_out():
     assert Goal("drop", 1.0).expected({"y": logits}, {"y": made}) == pytest.approx(10.0, abs=1e-4)
     assert Goal("disagreement", 1.0).expected({"y": scores}, {"y": made}) is None
     assert Goal("drop", 1.0).expected({"y": scores[:, :1]}, {"y": made[:, :1]}) is None
+
+
+@pytest.mark.parametrize(
+    ("loss", "shares", "tried"),
+    [
+        (9.0, [0.6] + [0.04] * 10, "1 op in float"),
+        (9.0, [0.3, 0.3] + [0.04] * 10, "2 ops in float"),
+        (9.0, [0.1] * 10, None),  # all make some of it
+        (3.0, [0.6] + [0.04] * 10, None),  # learning may do
+    ],
+)
+def test_few_ops_that_make_most_of_a_great_loss_are_kept_precise_before_anything_is_learned(
+    planned, monkeypatch, loss, shares, tried
+):
+    outputs = [op.output for op in planned[0].graph.ops]
+
+    def noise(*_, **__):
+        return tuple(Sensitivity(str(n), outputs[n % 3], share, share) for n, share in enumerate(shares))
+
+    monkeypatch.setattr("intact.search.ladder.sensitivities", noise)
+    monkeypatch.setattr("intact.search.ladder.narrow_weights", lambda _: {})
+    found = search(planned[0], fake(planned, dict.fromkeys(["as planned", "bias"], loss) | {"equalize + bias": loss + 1}))
+    early = [n for n in names(found)[: names(found).index("as planned + finetune") if tried is None else 5] if "in float" in n]
+    assert early == ([] if tried is None else [f"as planned, {tried}"])

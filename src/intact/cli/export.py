@@ -15,8 +15,9 @@ def export(
     to: Annotated[str, typer.Option("--to", help="onnx: for ONNX Runtime, OpenVINO and TensorRT.")] = "onnx",
     out: Annotated[Path | None, typer.Option(help="File to write. Default: model.onnx in the folder.")] = None,
     activations: Annotated[
-        str, typer.Option(help="int8, or uint8: the same numbers with zero points that are 128 higher.")
-    ] = "int8",
+        str | None,
+        typer.Option(help="int8, or uint8: the same numbers with zero points 128 higher. Default: what the target likes."),
+    ] = None,
     quiet: shared.Quiet = False,
     debug: shared.Debug = False,
 ) -> None:

@@ -27,6 +27,7 @@ def evaluate(
     metric: shared.MetricName = None,
     accept: shared.Accept = None,
     target: shared.TargetName = "cpu",
+    runtime: shared.RuntimeName = None,
     input_shape: shared.InputShape = None,
     label: shared.Label = None,
     pixels: shared.Pixels = "0,1",
@@ -64,6 +65,7 @@ def evaluate(
                 accept=criteria,
                 target=target,
                 input_shape=shape,
+                runtime=runtime,
                 progress=progress,
             )
         output.readings(f"{counted(found.count, 'sample')}, {found.how}", found.readings)
@@ -78,6 +80,7 @@ def benchmark(
     model: shared.AnyModel,
     against: Annotated[Path | None, typer.Option(help="Another model of any kind; both take turns.")] = None,
     target: shared.TargetName = "cpu",
+    runtime: shared.RuntimeName = None,
     threads: Annotated[int, typer.Option(help="Threads of the runtime.", min=1)] = 1,
     input_shape: shared.InputShape = None,
     quiet: shared.Quiet = False,
@@ -94,16 +97,21 @@ def benchmark(
             from intact.measure.machine import cpu
             from intact.report.terminal import Output
             from intact.run.opened import opened
-            from intact.runtime import litert
+            from intact.runtime import litert, runtimes
 
         output = Output(quiet, as_json)
         with scratch.folder() as folder, output.progress() as progress:
             progress("convert", 0, 0)
-            models = opened([model] if against is None else [model, against], folder, shape)
+            models = opened([model] if against is None else [model, against], folder, shape, runtime=runtime)
             files = {m.name: m.path for m in models}
-            times = litert.latency(files, kernels=kernels, threads=threads, progress=partial(progress, "time"))
-        how = f"{counted(threads, 'thread')}, {litert.KERNEL_NAMES[kernels]}, {cpu()}"
-        readings = tuple(Reading(name, latency(t.samples_ms, how)) for name, t in times.items())
+            by_name = {m.name: m.kernels or kernels for m in models}
+            times = litert.latency(files, kernels=by_name, threads=threads, progress=partial(progress, "time"))
+        ran = {name: runtimes.named(used) for name, used in by_name.items()}
+        how = f"{counted(threads, 'thread')}, {' and '.join(dict.fromkeys(ran.values()))}, {cpu()}"
+        readings = tuple(
+            Reading(name, latency(t.samples_ms, f"{counted(threads, 'thread')}, {ran[name]}, {cpu()}"))
+            for name, t in times.items()
+        )
         if against is not None:
             first, second = times
             ratio = speedup(times[first].samples_ms, times[second].samples_ms, how)

@@ -30,6 +30,9 @@ Data = Annotated[
         "detector's data.yaml.",
     ),
 ]
+RuntimeName = Annotated[
+    str | None, typer.Option("--runtime", help="What .onnx files run in: onnxruntime (default), openvino, or litert.")
+]
 Label = Annotated[
     str | None, typer.Option(help="The column of a .csv with the labels, by name or number; else label, class, y or the last.")
 ]
@@ -47,7 +50,12 @@ Resize = Annotated[
     ),
 ]
 TargetName = Annotated[
-    str, typer.Option("--target", help="cpu (LiteRT with XNNPACK) or mcu (microcontrollers: TensorFlow Lite Micro).")
+    str,
+    typer.Option(
+        "--target",
+        help="cpu (LiteRT with XNNPACK), mcu (microcontrollers: TensorFlow Lite Micro), or tensorrt or openvino, by way of "
+        "intact export.",
+    ),
 ]
 Model = Annotated[Path, typer.Argument(help="A .keras, .h5, .pt2, .onnx or float .tflite file, or a SavedModel folder.")]
 Ranges = Annotated[str, typer.Option(help="auto, minmax, moving, percentile or mse.")]
@@ -122,15 +130,20 @@ def _fail(message: str) -> NoReturn:
 
 def check(model: Path, *data: Path | None, label: str | None = None) -> None:
     """What is missing or foreign is said at once, and before anything is written."""
-    if label is not None and not any(path is not None and path.suffix.lower() in paths.TABLES for path in data):
-        raise OptionError("--label names a column of a .csv; leave it out, or give --data a .csv")
     with located(str(model)):
         recognize.check(model)
+    check_data(*data, label=label)
+    if model.suffix.lower() == ".tflite":
+        _read(model)
+
+
+def check_data(*data: Path | None, label: str | None = None) -> None:
+    """The same for samples alone."""
+    if label is not None and not any(path is not None and path.suffix.lower() in paths.TABLES for path in data):
+        raise OptionError("--label names a column of a .csv; leave it out, or give --data a .csv")
     for path in data:
         if path is not None:
             paths.check(path)
-    if model.suffix.lower() == ".tflite":
-        _read(model)
 
 
 def check_any(*models: Path | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -11,13 +11,16 @@ import typer
 from intact import choices
 from intact import data as samples_of
 from intact.cli import shared
-from intact.errors import OptionError
+from intact.errors import IntactError, OptionError
+from intact.measure import criterion
 from intact.run import options
 from intact.run.study_cells import Axes
 from intact.run.study_file import references, study_file
 
 #: Options that no study.toml has, and neither are said again to go on.
 _OUT: Final = "study"
+#: Cells side by side at most, whatever is typed: each holds its samples and networks in memory.
+_JOBS: Final = 64
 
 
 def study(
@@ -106,6 +109,26 @@ def _options(said: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
+def _unread(models: list[Path]) -> list[str]:
+    """Why each of the models that cannot be read cannot be; the first error where none can."""
+    errors = list[IntactError]()
+    for model in models:
+        try:
+            shared.check(model)
+        except IntactError as error:
+            errors.append(error)
+    if errors and len(errors) == len(models):
+        raise errors[0]
+    return [str(error) for error in errors]
+
+
+def _failures(failed: list[Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each reason, with whose it is."""
+    for why in dict.fromkeys(row["why"] for row in failed):
+        first, *others = (row["name"] for row in failed if row["why"] == why)
+        yield f"{first}{f' and {len(others)} more' if others else ''}: {why}"
+
+
 def _run(said: Mapping[str, Any], *, overwrite: bool, quiet: bool, as_json: bool) -> None:
     for needed in ("models", "data"):
         if needed not in said:
@@ -114,21 +137,24 @@ def _run(said: Mapping[str, Any], *, overwrite: bool, quiet: bool, as_json: bool
     preprocessing = options.preprocessing(
         said.get("pixels", "0,1"), said.get("mean"), said.get("std"), said.get("channels"), said.get("resize", "stretch")
     )
-    jobs = None if "jobs" not in said else choices.whole("--jobs", said["jobs"], 1)
+    jobs = None if "jobs" not in said else min(choices.whole("--jobs", said["jobs"], 1), _JOBS)
     data, evaluation, label, out = said["data"], said.get("eval"), said.get("label"), said["out"]
-    for model in said["models"]:
-        shared.check(model, data, evaluation, label=label)
+    shared.check_data(data, evaluation, label=label)
+    criterion.criteria(said.get("accept"))
+    unread = _unread(said["models"])
     with shared.loading():
-        from intact.measure.criteria import criteria
         from intact.measure.metrics import metric_of
         from intact.report.study import to_table
         from intact.report.study_terminal import Live
         from intact.report.terminal import Output
+        from intact.run import acceptance
         from intact.run.conduct import Asked, Conductor
         from intact.run.study import Study
         from intact.run.study_folder import open_study
 
-    accepting, output = criteria(said.get("accept")), Output(quiet, as_json)
+    accepting, output = acceptance.of_study(said.get("accept", ()), kept["metric"], axes.targets), Output(quiet, as_json)
+    for why in unread:
+        output.line(f"note: {why}; its rows fail, the others go on")
     asked = Asked(
         models=tuple(said["models"]),
         data=samples_of.load(data, preprocessing, label=label),
@@ -145,9 +171,9 @@ def _run(said: Mapping[str, Any], *, overwrite: bool, quiet: bool, as_json: bool
     live = Live([v.name for v in asked.variants], quiet=quiet or as_json)
     with open_study(out, asked.job(), overwrite=overwrite, tell=output.line) as folder, live:
         made = Study(Conductor(asked, folder, live.watch).run(jobs), out)
-    output.console.print(to_table(made.document))
+    output.console.print(to_table(made.document, output.console.width))
     failed = [row for row in made.rows if row["status"] == "failed"]
-    output.notes(f"{row['name']}: {row['why']}" for row in failed)
+    output.notes(_failures(failed))
     output.say("")
     for target, decision in made.decision["targets"].items():
         taken = f"take {decision['taken']}: " if decision["taken"] else ""

@@ -19,7 +19,8 @@ from intact.formats.tflite.states import unseen_outputs
 from intact.network.graph import Tensor
 from intact.numbers.affine import Affine, dequantize, limits, quantize
 from intact.progress import StepProgress, onward
-from intact.runtime.litert import Kernels, run
+from intact.runtime.litert import run
+from intact.runtime.runtimes import Kernels
 from intact.simulate.engine import Batch, Program, map_batches
 from intact.simulate.exact import exposed
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, final
 
-from intact.measure import criterion as grammar
 from intact.measure.accuracy import to_settle
-from intact.measure.criterion import Criterion, criteria, load, parse
+from intact.measure.criterion import Criterion, base, criteria, load, parse
+from intact.measure.criterion_figures import ARENA, FLASH, PEAK_RATIO
 from intact.measure.measurement import Measurement
 from intact.wording import counted, quantity
 from intact.wording import span as between
@@ -28,7 +28,7 @@ _OVER: Final[Mapping[str, str]] = MappingProxyType(
     {
         "size ratio": "file size",
         "weights ratio": "bytes of weights",
-        grammar.PEAK_RATIO: "peak live activations",
+        PEAK_RATIO: "peak live activations",
     }
 )
 
@@ -92,7 +92,7 @@ def overall(judged: Iterable[Judged]) -> Status:
 
 
 def _is_meant(criterion: Criterion, name: str) -> bool:
-    return name == criterion.figure or (criterion.each and grammar.base(name) == criterion.figure)
+    return name == criterion.figure or (criterion.each and base(name) == criterion.figure)
 
 
 def _ratio(criterion: Criterion, readings: tuple[Reading, ...]) -> list[Measurement]:
@@ -146,7 +146,7 @@ def _unmeasured(criterion: Criterion, readings: tuple[Reading, ...]) -> Judged:
     """What a figure that no reading has comes to."""
     by_name = {(r.of, r.measurement.name): r.measurement for r in readings}
     file = by_name.get(("quantized", "file size"))
-    if criterion.figure == grammar.FLASH and file is not None:
+    if criterion.figure == FLASH and file is not None:
         alone = quantity(file.value, "bytes")
         if criterion.is_upper and not criterion.holds(file.value):
             limit = quantity(criterion.limit, criterion.unit)
@@ -155,7 +155,7 @@ def _unmeasured(criterion: Criterion, readings: tuple[Reading, ...]) -> Judged:
         return Judged(criterion, "inconclusive", why)
     parts = [by_name.get(("quantized", f"{part} (estimate)")) for part in ("activations", "persistent part")]
     known = [m for m in parts if m is not None]
-    if criterion.figure == grammar.ARENA and known:
+    if criterion.figure == ARENA and known:
         about = quantity(sum(m.value for m in known), "bytes")
         why = f"not measured, about {about} by estimate; pip install 'intact[mcu]' brings the runtime that measures it"
         return Judged(criterion, "inconclusive", why)

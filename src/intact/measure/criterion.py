@@ -8,8 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -17,11 +16,7 @@ from typing import Final, Literal, TypeAlias, final
 
 from intact import reading
 from intact.errors import OptionError, located
-
-Of: TypeAlias = Literal["float", "quantized", "difference"]
-#: What a figure takes to be measured: labels that are classes, outputs that are classes, any outputs, a metric, a file alone,
-#: time, the target's memory; or it is of the simulator beside the runtime.
-Group: TypeAlias = Literal["labels", "classes", "outputs", "metric", "file", "time", "device", "simulator"]
+from intact.measure.criterion_figures import DROP, FIGURES, IN_FLOAT, INTEGER_ONLY, LOSSES, UNITS, Extent, Figure, Group, Of
 
 #: Bytes of an accept.toml.
 _LONGEST: Final = 1 << 16
@@ -30,108 +25,15 @@ _LONG: Final = 400
 _SHOWN: Final = 80
 #: A limit on a share at or below which it was meant as a part of 1.
 _PART: Final = 1.0
-#: The most that a share is, in per cent.
-_WHOLE: Final = 100.0
-
-
-@final
-@dataclass(frozen=True)
-class Figure:
-    """A figure that runs measure, as readings name it. ``of``: whose it is, the first where nothing is said.
-
-    ``unit``: that of its value. ``handy``: what else it is called. ``times``: the figure that it becomes where it is compared
-    with so many ``x``. ``each``: whether every output has one of its own where there are several.
-    """
-
-    name: str
-    of: tuple[Of, ...]
-    unit: str
-    group: Group
-    handy: tuple[str, ...] = ()
-    times: str = ""
-    each: bool = False
-
-
-_BOTH: Final[tuple[Of, ...]] = ("quantized", "float")
-_MADE: Final[tuple[Of, ...]] = ("quantized",)
-_GIVEN: Final[tuple[Of, ...]] = ("float",)
-_GAP: Final[tuple[Of, ...]] = ("difference",)
-#: No reading, but two of them: the float file's over the quantized one's.
-PEAK_RATIO: Final = "peak memory ratio"
-FLASH: Final = "flash"
-ARENA: Final = "TFLM arena"
-DROP: Final = "accuracy drop"
-ACCURACY: Final = "top-1 accuracy"
-AGREEMENT: Final = "agreement with float"
-IN_FLOAT: Final = "ops in float"
-INTEGER_ONLY: Final = "integer only"
-
-FIGURES: Final = (
-    Figure(DROP, _GAP, "percentage points", "labels", ("drop",)),
-    Figure(ACCURACY, _BOTH, "%", "labels", ("accuracy", "top-1")),
-    Figure("top-5 accuracy", _BOTH, "%", "labels", ("top-5",)),
-    Figure("top-5 drop", _GAP, "percentage points", "labels"),
-    Figure("cross entropy", _BOTH, "nats", "labels", ("loss",)),
-    Figure("cross entropy increase", _GAP, "nats", "labels", ("loss increase",)),
-    Figure(AGREEMENT, _MADE, "%", "classes", ("agreement",), each=True),
-    Figure("SQNR", _MADE, "dB", "outputs", each=True),
-    Figure("SQNR without the mean", _MADE, "dB", "outputs", each=True),
-    Figure("SQNR of the worst channel", _MADE, "dB", "outputs", each=True),
-    Figure("levels used", _MADE, "", "outputs", ("levels",), each=True),
-    Figure("pixels of the same class", _MADE, "%", "outputs", ("pixels",), each=True),
-    Figure("equal numbers", _MADE, "%", "outputs", each=True),
-    *(Figure(name, _BOTH, "", "metric") for name in ("mse", "mae", "auc", "iou", "metric")),
-    *(Figure(f"{name} increase", _GAP, "", "metric") for name in ("mse", "mae")),
-    *(Figure(f"{name} drop", _GAP, "", "metric") for name in ("auc", "iou", "metric")),
-    Figure("file size", _BOTH, "bytes", "file", ("size",), times="size ratio"),
-    Figure("size ratio", _GAP, "x", "file"),
-    Figure("size ratio to the file given", _GAP, "x", "file"),
-    Figure("bytes of weights", _BOTH, "bytes", "file", ("weights",), times="weights ratio"),
-    Figure("weights ratio", _GAP, "x", "file"),
-    Figure("weights ratio in theory", _GAP, "x", "file"),
-    Figure("latency", _BOTH, "ms", "time", times="speed-up"),
-    Figure("speed-up", _GAP, "x", "time"),
-    Figure("peak live activations", _BOTH, "bytes", "file", ("peak memory", "memory"), times=PEAK_RATIO),
-    Figure(PEAK_RATIO, _GAP, "x", "file"),
-    Figure(FLASH, _MADE, "bytes", "device"),
-    Figure(ARENA, _MADE, "bytes", "device", ("arena",)),
-    Figure("activations (estimate)", _MADE, "bytes", "device"),
-    Figure("persistent part (estimate)", _MADE, "bytes", "device"),
-    Figure(IN_FLOAT, _MADE, "ops", "file"),
-    Figure("parameters", _GIVEN, "", "file"),
-    Figure("multiply-accumulates", _GIVEN, "", "file", ("MACs",)),
-    Figure("simulator = runtime, bit for bit", _MADE, "", "simulator"),
-    Figure("simulator = runtime, to float32's rounding", _MADE, "", "simulator"),
-    Figure("largest difference", _MADE, "steps", "simulator"),
-    Figure("largest difference (float simulator)", _MADE, "steps", "simulator", each=True),
-    Figure("identical stored integers (float simulator)", _MADE, "%", "simulator", each=True),
-    Figure("SQNR of runtime against simulator (float simulator)", _MADE, "dB", "simulator", each=True),
-)
-#: What a metric loses is called, for metrics by name; "metric drop" for a function of the user's.
-LOSSES: Final[Mapping[str, str]] = MappingProxyType(
-    {"mse": "mse increase", "mae": "mae increase", "auc": "auc drop", "iou": "iou drop"}
-)
-#: Units by what they measure, each with what one of it is of the figure's own.
-_BYTES: Final = {
-    "b": 1, "byte": 1, "bytes": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30,
-}  # fmt: skip
-_TIMES: Final = {"x": 1, "\N{MULTIPLICATION SIGN}": 1, "times": 1}
-UNITS: Final[Mapping[str, Mapping[str, float]]] = MappingProxyType(
-    {
-        "bytes": _BYTES,
-        "ms": {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1, "s": 1e3},
-        "percentage points": {"%": 1, "percent": 1, "pp": 1, "point": 1, "points": 1, "percentage points": 1},
-        "%": {"%": 1, "percent": 1, "per cent": 1},
-        "dB": {"db": 1},
-        "x": _TIMES,
-        "nats": {"nat": 1, "nats": 1},
-        "ops": {"op": 1, "ops": 1},
-        "steps": {"step": 1, "steps": 1},
-        "": {},
-    }
-)
+#: Points below which a drop was meant as a part of 1, and times below which a ratio was meant the other way round.
+_LITTLE: Final = 0.1
+_HALF: Final = 0.5
 #: A unit to type, in sentences.
-_SUCH_AS: Final = MappingProxyType({"bytes": "KiB, MB or B", "ms": "ms, us or s", "percentage points": "points", "x": "x"})
+_SUCH_AS: Final = MappingProxyType(
+    {"bytes": ("KiB", "MB", "B"), "ms": ("ms", "us", "s"), "percentage points": ("points",), "samples/s": ("samples/s",)}
+)
+#: A comparison the other way round.
+_OTHERWISE: Final = MappingProxyType({"<=": ">=", "<": ">", ">=": "<=", ">": "<"})
 _WORDS: Final[Mapping[str, Of]] = MappingProxyType(
     {"float": "float", "quantized": "quantized", "integer": "quantized", "difference": "difference"}
 )
@@ -181,12 +83,15 @@ class Criterion:
 
     def under(self, metric: str | None) -> Criterion:
         """The same where ``metric`` says what is lost: ``drop`` is then in its unit, as a limit is. OptionError where ``drop``
-        was given another unit, or a metric is asked for that nothing measures.
+        was given another unit, or a metric is asked for that nothing measures, or the limit is none that the figure can have.
         """
         if metric is None:
             if self.group == "metric":
                 raise OptionError(f"{_short(self.text)}: no metric is measured; type --metric as well, or another figure")
-            return self
+            if self.figure == DROP and not self.typed and 0 < self.limit < _LITTLE:
+                much, little = f"drop {self.comparison} {100 * self.limit:g}", f"{self.limit:g} points"
+                raise OptionError(f"{_short(self.text)}: drop is in percentage points; type {much}, or {little} for so little")
+            return possible(self, _BY_NAME[DROP].extent) if self.figure == DROP else self
         if self.figure != DROP:
             return self
         lost = LOSSES.get(metric, "metric drop")
@@ -194,10 +99,22 @@ class Criterion:
             raise OptionError(
                 f"{_short(self.text)}: beside a metric the drop is in its own unit; leave {self.typed} out, or the metric"
             )
-        return replace(self, figure=lost, unit="", group="metric")
+        return possible(replace(self, figure=lost, unit="", group="metric"), _BY_NAME[lost].extent)
 
     def __str__(self) -> str:
         return self.text
+
+
+@final
+@dataclass(frozen=True)
+class _Typed:
+    """A criterion by its parts, ``number`` in ``unit`` as typed; ``said`` is all of it."""
+
+    said: str
+    name: str
+    sign: str
+    number: float
+    unit: str
 
 
 #: What ``accept`` takes: criteria, or the path of a file of them.
@@ -215,40 +132,79 @@ def parse(text: str) -> Criterion:
     found = _GRAMMAR.fullmatch(said)
     if found is None:
         if re.search(r"[<>=≤≥]", said) is None:
+            _no_path(text)
             _known(said, said)
         raise OptionError(f"{_short(said)} is no criterion; {_HOW}")
-    name, sign, number, unit = found[1].strip(), _SIGNS[found[2]], float(found[3].replace(",", "")), (found[4] or "").strip()
-    figure, of, called = _known(name, said)
-    if sign == "=":
-        raise OptionError(f"{_short(said)}: = is for integer only; type {name} with <= or >=")
-    return _limited(figure, of, called, sign, number, unit, said)
+    number = float(found[3].replace(",", ""))
+    typed = _Typed(said, found[1].strip(), _SIGNS[found[2]], number, (found[4] or "").strip())
+    figure, of, called = _known(typed.name, said)
+    if typed.sign == "=":
+        raise OptionError(f"{_short(said)}: = is for integer only; type {typed.name} with <= or >=")
+    return _limited(typed, figure, of, called)
 
 
-def _limited(figure: Figure, of: Of, called: str, sign: str, number: float, unit: str, said: str) -> Criterion:  # noqa: PLR0913, PLR0917
-    written = said.translate({ord("≤"): "<=", ord("≥"): ">="})
-    if figure.times and unit.casefold() in _TIMES:
-        if sign in {"<=", "<"}:
-            raise OptionError(f"{_short(said)} is for a part of the float file's; type {figure.times} >= with how many times")
-        figure, of = _BY_NAME[figure.times], "difference"
-        called = figure.name
+def _limited(typed: _Typed, figure: Figure, of: Of, called: str) -> Criterion:
+    said, sign, number, unit = _short(typed.said), typed.sign, typed.number, typed.unit
+    if figure.times and unit.casefold() in UNITS["x"]:
+        called = figure.times
+        figure, of = _times(typed, figure, of), "difference"
     scales = UNITS[figure.unit]
     if unit and unit.casefold() not in scales:
-        takes = " or ".join(dict.fromkeys((_SUCH_AS.get(figure.unit, figure.unit), *(["x"] if figure.times else []))))
-        raise OptionError(
-            f"{_short(said)}: {called} is not in {_short(unit, quoted=False)}; "
-            + (f"type {takes}" if takes else "leave the unit out")
-        )
-    share = figure.unit == "%" and not unit and 0 < number <= _PART
-    if share:
-        raise OptionError(f"{_short(said)}: {called} is in per cent; type {100 * number:g}, or {number:g} % for so little")
-    if figure.unit in {"bytes", "ms"} and not unit and number:
-        raise OptionError(f"{_short(said)}: {number:g} of what; type a unit: {_SUCH_AS[figure.unit]}")
+        raise OptionError(f"{said}: {_no_unit(figure, called, unit)}")
+    if figure.unit == "%" and not unit and 0 < number <= _PART:
+        raise OptionError(f"{said}: {called} is in per cent; type {100 * number:g}, or {number:g} % for so little")
+    if figure.extent.better == ("more" if sign in {"<=", "<"} else "less"):
+        meant = f"{typed.name} {_OTHERWISE[sign]} {abs(number):.15g}{unit if figure.unit == 'x' else f' {unit}'}".rstrip()
+        asks = "less" if figure.extent.better == "more" else "more"
+        raise OptionError(f"{said} asks for {asks} {called}, which is worse; type {meant}")
+    if figure.unit in {"bytes", "ms"} and not unit and number > 0:
+        raise OptionError(f"{said}: {number:g} of what; type a unit: {_either(_SUCH_AS[figure.unit])}")
     limit = number * scales[unit.casefold()] if unit else number
     if not math.isfinite(limit):
-        raise OptionError(f"{_short(said)} has a limit that no number reaches; type one that does")
-    if figure.unit == "%" and sign in {">=", ">"} and (limit > _WHOLE or (sign == ">" and limit == _WHOLE)):
-        raise OptionError(f"{_short(said)}: {called} is 100 % at most; type a limit that it can have")
-    return Criterion(written, called, of, sign, limit, figure.unit, figure.group, unit, figure.each and called == figure.name)  # type: ignore[arg-type]  # a sign of the table
+        raise OptionError(f"{said} has a limit that no number reaches; type one that does")
+    if figure.unit == "x" and figure.group == "file" and 0 < limit < _HALF:
+        times = f"{1 / limit:.3g}"
+        raise OptionError(f"{said} takes {times} times the float file's; type {figure.name} {sign} {times} for so much less")
+    written = typed.said.translate({ord("≤"): "<=", ord("≥"): ">="})
+    each = figure.each and called == figure.name
+    made = Criterion(written, called, of, sign, limit, figure.unit, figure.group, unit, each)  # type: ignore[arg-type]  # a sign of the table
+    return made if figure.name == DROP else possible(made, figure.extent)  # a drop may be of a metric yet
+
+
+def possible(criterion: Criterion, extent: Extent) -> Criterion:
+    """``criterion``, where there are values of its figure that satisfy it, and others; OptionError where there are none."""
+    beyond = extent.beyond(criterion.comparison, criterion.limit)
+    if not beyond:
+        return criterion
+    so = "no file passes" if beyond == "never" else "every file passes"
+    is_ = f"{criterion.figure} is {extent.said(criterion.unit)}"
+    raise OptionError(f"{_short(criterion.text)}: {is_}, so {so}; type another limit")
+
+
+def _times(typed: _Typed, figure: Figure, of: Of) -> Figure:
+    """The figure that compares both files, where ``figure`` of one of them is given in times."""
+    said, number = _short(typed.said), typed.number
+    if of == "float":
+        raise OptionError(f"{said} compares both files; type {figure.times} >= {number:g}{typed.unit} without float")
+    if typed.sign in {"<=", "<"}:
+        times = f"{number if number >= 1 else 1 / number:.3g}" if number > 0 else "2"
+        raise OptionError(f"{said}: of the float file's, more times are better; type {figure.times} >= {times}")
+    return _BY_NAME[figure.times]
+
+
+def _no_unit(figure: Figure, called: str, unit: str) -> str:
+    takes = (*_SUCH_AS.get(figure.unit, (figure.unit,) if figure.unit else ()), *(("x",) if figure.times else ()))
+    if unit.startswith("_"):
+        return "a number is typed without _, as 1000 or 1,000"
+    return (
+        f"{called} is not in {_short(unit, quoted=False)}; type {_either(takes)}"
+        if takes
+        else (f"{called} is not in {_short(unit, quoted=False)}; leave the unit out")
+    )
+
+
+def _either(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
 
 
 def _key(name: str) -> str:
@@ -316,6 +272,17 @@ def _each(one: object) -> tuple[Criterion, ...]:
     return (parse(_text(one)),)
 
 
+def _no_path(text: str) -> None:
+    """A file or folder that was given in place of a criterion is none that is misspelt."""
+    try:
+        there = Path(text).exists() and _key(text) not in _BY_KEY
+    except (OSError, ValueError):
+        return
+    if there:
+        kind = "folder" if Path(text).is_dir() else "file that does not end in .toml"
+        raise OptionError(f"{_short(text)} is a {kind}; give the path of an accept.toml, or a criterion, and {_HOW}")
+
+
 def _text(one: object) -> str:
     if not isinstance(one, str):
         raise OptionError(f"a criterion is a text, not {type(one).__name__}; {_HOW}")
@@ -329,10 +296,9 @@ def load(path: str | Path) -> tuple[Criterion, ...]:
     and ``"integer only" = true`` stands alone. OptionError, with the path, for anything else.
     """
     with located(str(path)):
-        text = reading.content(Path(path), OptionError, _LONGEST)
         try:
-            document = tomllib.loads(text.decode())
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+            document = reading.toml(Path(path), OptionError, _LONGEST)
+        except reading.NoTomlError as error:
             raise OptionError(f'is no TOML ({error}); write criteria = ["drop <= 2", "size >= 4x"]') from error
         found = tuple(parse(line) for line in _lines(document))
         if not found:

@@ -31,7 +31,7 @@ from intact.planning.schemes import Scheme
 from intact.planning.targets import Target
 from intact.progress import Progress
 from intact.runtime import litert
-from intact.runtime.litert import KERNEL_NAMES, Kernels
+from intact.runtime.runtimes import KERNEL_NAMES, Kernels
 from intact.wording import counted
 
 #: Blocks of invocations that both files are timed over, the seconds of one, of warming up, and the most that may take.

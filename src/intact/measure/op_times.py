@@ -17,7 +17,7 @@ from intact.measure.cost import costs
 from intact.network.graph import Graph, Op
 from intact.network.shapes import infer
 from intact.runtime import litert
-from intact.runtime.litert import Kernels
+from intact.runtime.runtimes import Kernels
 
 #: Blocks of invocations per op, and the seconds of one.
 _ROUNDS: Final = 7

@@ -20,7 +20,7 @@ from intact.measure.measurement import Measurement
 from intact.network.graph import Graph
 from intact.numbers.affine import Affine, Float, Format
 from intact.runtime import litert
-from intact.runtime.litert import KERNEL_NAMES, Kernels
+from intact.runtime.runtimes import KERNEL_NAMES, Kernels
 from intact.simulate.engine import Program, run_batches
 from intact.simulate.exact import IntegerProgram, exposed
 from intact.wording import counted

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from intact.measure.measurement import Measurement
 from intact.runtime import litert
-from intact.runtime.litert import KERNEL_NAMES, Kernels
+from intact.runtime.runtimes import KERNEL_NAMES, Kernels
 
 
 def resident(path: Path, kernels: Kernels, threads: int = 1) -> Measurement:

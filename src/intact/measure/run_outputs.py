@@ -14,16 +14,16 @@ from intact.data.samples import BATCH
 from intact.errors import DataError
 from intact.measure.accuracy import Rows
 from intact.measure.metrics import UNCHANGED
-from intact.planning.targets import Target
 from intact.progress import StepProgress, onward
 from intact.runtime.litert import Batches, run
+from intact.runtime.runtimes import Kernels
 
 #: Samples go to the runtime in pieces of at most this many bytes, which lie on disk meanwhile.
 _PIECE: Final = 256 << 20
 
 
 def outputs_of(
-    path: Path, samples: Samples, target: Target, progress: StepProgress, called: Mapping[str, str] = UNCHANGED
+    path: Path, samples: Samples, kernels: Kernels, progress: StepProgress, called: Mapping[str, str] = UNCHANGED
 ) -> dict[str, Rows]:
     """Outputs ``[n, ...]`` by name of a file in the real runtime, on disk and mapped, so that any number of samples fits.
 
@@ -36,7 +36,7 @@ def outputs_of(
     for start in range(0, len(samples), step):
         stop = min(start + step, len(samples))
         piece = Batches(stop - start, _inputs(samples, start, stop, names))
-        made = run(path, piece, kernels=target.kernels, progress=onward(progress, start, len(samples)))
+        made = run(path, piece, kernels=kernels, progress=onward(progress, start, len(samples)))
         for name, values in made.items():
             if name not in columns:
                 columns[name] = spool.Column(values.shape[1:], values.dtype)

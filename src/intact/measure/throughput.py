@@ -9,7 +9,7 @@ from typing import Final
 from intact.measure.machine import cpu
 from intact.measure.measurement import Measurement
 from intact.runtime import litert
-from intact.runtime.litert import KERNEL_NAMES, Kernels
+from intact.runtime.runtimes import KERNEL_NAMES, Kernels
 from intact.wording import counted
 
 #: Samples that one call takes.

@@ -221,9 +221,12 @@ class Graph:
         return f"{self[op.output].origin}{number}"
 
     def names(self, op: Op) -> tuple[str, ...]:
-        """What users may call an op: its kind, its layer, its output's name in the file or in messages, or all of its label."""
+        """What users may call an op: its kind, its layer, its output's name in the file or in messages, all of its label, or
+        what tables call it.
+        """
         t = self[op.output]
-        return op.kind.name, t.origin, _APART.sub("", t.origin), t.name, short_name(t.origin), self.label(op)
+        short = short_name(t.origin)
+        return op.kind.name, t.origin, _APART.sub("", t.origin), t.name, short, self.label(op), self.called(op)
 
     def _named(self, op: Op) -> str:
         return f"{op.kind.name} {short_name(self[op.output].origin)!r}"

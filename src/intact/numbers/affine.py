@@ -128,6 +128,12 @@ def affine_from_range(low: float, high: float, dtype: str = "int8") -> Affine:
     return Affine((scale,), (zero_point,), dtype)
 
 
+def symmetric(seen: tuple[float, float]) -> tuple[float, float]:
+    """The range that holds ``seen`` and is stored as int8 with zero point 0: [0, 6] gives [-128/127 6, 6], scale 6/127."""
+    step = max(-seen[0] / 128, seen[1] / 127, 0.0)
+    return -128 * step, 127 * step
+
+
 def nudged(low: float, high: float, q_low: int, q_high: int) -> tuple[float, int]:
     """Scale, a float32, and zero point of the integers ``q_low`` to ``q_high`` that cover [low, high], which holds zero."""
     scale = float(np.float32(max((high - low) / (q_high - q_low), MIN_SCALE)))

@@ -18,6 +18,7 @@ from intact.numbers.affine import (
     affine_from_range,
     bias_format,
     limits,
+    symmetric,
     weight_limits,
 )
 from intact.ops.base import SameAsInput
@@ -134,6 +135,8 @@ class _Draft:
             if op.output in groups and not groups.is_fixed(op.output):
                 self._coarsen(op, groups)
                 self._coarsen_operands(op, groups)
+        for i in groups if self._is_symmetric else ():
+            groups.widen(i, symmetric(groups.range(i)))
         self.tensors.update(groups.entries(dtype, self.request.ranges_from))
         self._plan_results(integer_ops)
         for op in self.graph.ops:
@@ -300,7 +303,15 @@ class _Draft:
             raise TypeError(f"tensor {i} is no constant")
         return data
 
+    @property
+    def _is_symmetric(self) -> bool:
+        return self.request.target.symmetric and self.request.scheme.activations == "int8"
+
     def _range(self, i: int) -> Range:
+        seen = self._seen(i)
+        return symmetric(seen) if self._is_symmetric else seen
+
+    def _seen(self, i: int) -> Range:
         if i in self.masks:
             return self.masks[i]
         if self.graph[i].is_constant:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from intact.network.graph import Graph, Op
@@ -33,6 +33,9 @@ class Groups:
         self._hull[tensor] = seen
         if fixed is not None:
             self._fixed[tensor] = fixed
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(tuple(self._parent))
 
     def root(self, tensor: int) -> int:
         while self._parent[tensor] != tensor:

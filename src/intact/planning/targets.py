@@ -42,6 +42,14 @@ _NOT_ON_MCU_16: Final = frozenset(
 _FLOAT_INSIDE: Final = frozenset(
     {"AVERAGE_POOL_2D", "BATCH_MATMUL", "L2_NORMALIZATION", "RSQRT", "SOFTMAX", "SQUARED_DIFFERENCE"}
 )
+#: Kinds that TensorRT and OpenVINO compute in real numbers, whatever stands around them.
+_NOT_IN_ONNX: Final = frozenset(
+    {
+        "ELU", "EXP", "GELU", "L2_NORMALIZATION", "LOG", "LOG_SOFTMAX", "LOGISTIC", "RSQRT", "SOFTMAX", "SQUARED_DIFFERENCE",
+        "TANH", "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    }
+)
+_WEIGHTED: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"})
 #: Kinds that cost about what a conversion to and from integers costs.
 _LIGHT: Final = frozenset({"ABS", "ADD", "MAXIMUM", "MEAN", "MINIMUM", "MUL", "RSQRT", "SQUARED_DIFFERENCE", "SUB", "SUM"})
 # fmt: on
@@ -60,8 +68,9 @@ class Target:
     ``float_inside``: kinds that stay in float though they have an int8 kernel, as it is slower; ``light``: kinds that an
     island of float takes in rather than convert before or after them (:mod:`intact.planning.islands`).
     ``kernels``: which LiteRT kernel set stands for the device in measurements. ``micro``: TensorFlow Lite Micro runs its
-    files, and is asked about each before it is written. ``float_bias``: in ONNX its biases are real numbers. ``refuses``:
-    schemes that its runtime has no kernels for, and why.
+    files, and is asked about each before it is written. ``symmetric``: int8 activations
+    have zero point 0. ``onnx_activations`` and
+    ``onnx_bias``: how it likes the same integers in ONNX. ``refuses``: schemes that its runtime has no kernels for, and why.
     """
 
     name: str
@@ -76,7 +85,9 @@ class Target:
     float_inside: frozenset[str] = frozenset()
     light: frozenset[str] = frozenset()
     micro: bool = False
-    float_bias: bool = False
+    symmetric: bool = False
+    onnx_activations: Literal["int8", "uint8"] = "uint8"
+    onnx_bias: Literal["int32", "float32"] = "int32"
     refuses: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, scheme: str) -> None:
@@ -130,6 +141,42 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 refuses={
                     "float16": "TensorFlow Lite Micro has no DEQUANTIZE of float16",
                     "dynamic": "TensorFlow Lite Micro has no kernels for int8 weights with float32 activations",
+                },
+            ),
+            # Both read what intact export writes; the run's own figures are of the same integers in LiteRT.
+            Target(
+                name="tensorrt",
+                summary="NVIDIA's GPUs: TensorRT, by way of ONNX; int8 activations have zero point 0",
+                kernels="default",
+                lacks=_NOT_8 | _NOT_IN_ONNX,
+                lacks16=_NOT_8 | _NOT_16,
+                hybrid=_WEIGHTED - {"TRANSPOSE_CONV"},
+                per_channel=_WEIGHTED,
+                int4=frozenset(),
+                float_islands=True,
+                light=_LIGHT,
+                symmetric=True,
+                onnx_activations="int8",
+                onnx_bias="float32",
+                refuses={
+                    "w4a8": "TensorRT takes 4-bit weights beside real activations only",
+                    "int16x8": "TensorRT has no 16-bit integers",
+                },
+            ),
+            Target(
+                name="openvino",
+                summary="Intel's and other processors: OpenVINO, by way of ONNX",
+                kernels="default",
+                lacks=_NOT_8 | _NOT_IN_ONNX,
+                lacks16=_NOT_8 | _NOT_16,
+                hybrid=_WEIGHTED - {"TRANSPOSE_CONV"},
+                per_channel=_WEIGHTED,
+                int4=frozenset(),
+                float_islands=True,
+                light=_LIGHT,
+                refuses={
+                    "w4a8": "OpenVINO takes 4-bit weights beside real activations only",
+                    "int16x8": "OpenVINO has no kernels for 16-bit activations",
                 },
             ),
         )

@@ -10,6 +10,8 @@ import numpy as np
 
 from intact.data import Samples
 from intact.network.graph import Graph
+from intact.network.weighted import weighted
+from intact.numbers.affine import Affine, bias_format
 from intact.planning.quantized import Quantized
 from intact.remedies.base import Context, Remedy
 from intact.simulate.noise import Sensitivity, sensitivities
@@ -45,6 +47,44 @@ class MixedPrecision(Remedy):
         kinds = ((outputs, context.precise), (self.wide_weights, "with 8-bit weights"))
         said = (f"kept {counted(len(ops), 'op')} {how}: {_labels(graph, ops)}" for ops, how in kinds if ops)
         return replace(network, plan=plan, log=(*network.log, *said))
+
+
+@final
+@dataclass(frozen=True)
+class WiderWeights(Remedy):
+    """Give the ops with the first outputs ``outputs`` weights of 8 bits, those of ``before``, and keep all else as it is.
+
+    ``before`` is the network as it was until weights learned their rounding: what the others learned is not learned anew.
+    """
+
+    name: ClassVar[str] = "mixed"
+    order: ClassVar[int] = 45
+    outputs: tuple[int, ...]
+    before: Quantized
+
+    def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
+        del samples
+        graph, plan, before = network.graph, network.plan, self.before.graph
+        planned, readers = context.make_plan(before, (), self.outputs), graph.consumers()
+        tensors, entries = dict(graph.tensors), dict(plan.tensors)
+        wider = list[int]()
+        for op in graph.ops:
+            found = weighted(graph, op) if op.output in self.outputs else None
+            if found is None or not found.is_constant or any(edge[1] == op.output for edge in plan.edges):
+                continue
+            activation, weight = plan.at(found.data.id, op.output), planned.entry(found.weight.id, op.output)
+            if not isinstance(activation, Affine) or weight is None or not isinstance(weight.format, Affine):
+                continue
+            own = [t for t in (found.weight, found.bias) if t is not None]
+            if any(len(readers[t.id]) > 1 for t in own):
+                continue
+            tensors[found.weight.id], entries[found.weight.id] = before[found.weight.id], weight
+            if found.bias is not None:
+                entries[found.bias.id] = replace(entries[found.bias.id], format=bias_format(activation, weight.format))
+            wider.append(op.output)
+        said = f"gave {counted(len(wider), 'op')} 8-bit weights: {_labels(graph, wider)}"
+        plan = replace(plan, tensors=entries)
+        return replace(network, graph=replace(graph, tensors=tensors), plan=plan, log=(*network.log, said))
 
 
 def _labels(graph: Graph, outputs: Sequence[int]) -> str:

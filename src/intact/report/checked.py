@@ -108,6 +108,10 @@ STUDY: Final[Shape] = {
 }  # fmt: skip
 
 
+#: What is timed of a run besides.
+TIMES: Final[Shape] = [{"of": "text", **_MEASUREMENT}]
+
+
 def parsed(data: bytes, schema: str, shape: Shape) -> dict[str, Any]:
     """The document in the bytes of a JSON file whose ``schema`` begins so (``"intact-result/1"``), as ``shape`` says.
 
@@ -133,6 +137,15 @@ def parsed(data: bytes, schema: str, shape: Shape) -> dict[str, Any]:
     except RecursionError as error:
         raise OptionError("is nested too deep to be what Intact wrote; make the run again") from error
     return dict(document)
+
+
+def holds(value: object, shape: Shape) -> bool:
+    """Whether what was read from JSON is of that shape."""
+    try:
+        _check(value, shape, "it")
+    except OptionError:
+        return False
+    return True
 
 
 def _refuse_constant(name: str) -> NoReturn:

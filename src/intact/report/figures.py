@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, final
 
 from intact.errors import OptionError
-from intact.measure.criterion import UNITS, base, parse
+from intact.measure.criterion import base, parse
+from intact.measure.criterion_figures import UNITS
 from intact.wording import counted, quantity, span, three
 
 Document: TypeAlias = Mapping[str, Any]

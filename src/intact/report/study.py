@@ -13,12 +13,14 @@ from rich.table import Table
 from intact.report.csv_cells import cell
 from intact.report.markdown import rendered
 from intact.report.study_columns import columns, how_taken, matrices
+from intact.wording import shown
 
 Document: TypeAlias = Mapping[str, Any]
 _ABOUT: Final = ("name", "model", "scheme", "target", "weights", "remedies", "calibration_samples", "status", "why")
 _OF_A_FIGURE: Final = ("value", "low", "high", "mean", "std", "n")
-#: Characters of a variant's name in a terminal.
-_NAMED: Final = 36
+#: Characters of a name in a terminal at least, and blanks before a figure.
+_SHORTEST: Final = 12
+_BETWEEN: Final = 2
 _MARKS: Final = {"pass": "pass", "fail": "fail", "inconclusive": "open"}
 
 
@@ -86,22 +88,26 @@ def to_csv(document: Document) -> str:
     return out.getvalue()
 
 
-def to_table(document: Document) -> Table:
-    """The variants in 80 columns: name, what is lost, size and time."""
+def to_table(document: Document, width: int = 80) -> Table:
+    """The variants in ``width`` columns: name, what is lost, size and time. A name loses its middle where it does not fit."""
     rows = document["rows"]
     narrow, one, chosen = columns(rows, narrow=True), len(document["models"]) == 1, taken(document)
     judged = bool(document["accept"]) or any(row["status"] != "done" for row in rows)
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
-    table.add_column("variant", no_wrap=True, overflow="ellipsis", max_width=_NAMED, min_width=12)
-    for column in narrow:
-        table.add_column(column.short, justify="right", no_wrap=True)
+    heads, cells = [column.short for column in narrow], [[column.cell(row) for column in narrow] for row in rows]
     if judged:
-        table.add_column("", no_wrap=True)
-    for row in rows:
+        heads.append("")
+        for row, line in zip(rows, cells, strict=True):
+            line.append(row["status"] if row["status"] != "done" else _status(row) if document["accept"] else "")
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("variant", no_wrap=True)
+    for head in heads:
+        table.add_column(head, justify="right" if head else "left", no_wrap=True)
+    figures = sum(max(map(len, column)) + _BETWEEN for column in zip(heads, *cells, strict=True))
+    room = max(width - figures, _SHORTEST)
+    for row, line in zip(rows, cells, strict=True):
         name = row["name"].removeprefix(f"{row['model']} ") if one else row["name"]
         mark = "* " if row["name"] in chosen else ""
-        said = row["status"] if row["status"] != "done" else _status(row) if document["accept"] else ""
-        table.add_row(f"{mark}{name}", *(column.cell(row) for column in narrow), *((said,) if judged else ()))
+        table.add_row(mark + shown(name, room - len(mark)), *line)
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ _ANY: Final = 1 << 14
 _BESIDE: Final = 16
 #: Columns before and between a figure's name and its value.
 _INDENT: Final = 4
+#: Blanks at the end of a line, among what begins and ends colours.
+_BLANKS: Final = re.compile(r"(?: |\x1b\[[0-9;]*m)+$", re.MULTILINE)
 _COLOURS: Final = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 
 
@@ -42,6 +45,15 @@ class _Plain(Console):
 
     def render_str(self, text: str, **said: Any) -> Text:
         return super().render_str(shown(text), **{**said, "markup": False, "emoji": False, "highlight": False})
+
+    def print(self, *objects: Any, **said: Any) -> None:
+        """As it is printed, without the blanks that fill the last column of a table."""
+        if self.legacy_windows:  # which is told of colours by other means than text
+            super().print(*objects, **said)
+            return
+        with self.capture() as held:
+            super().print(*objects, **said)
+        self.file.write(_BLANKS.sub(lambda found: found[0].replace(" ", ""), held.get()))
 
 
 @final

@@ -186,7 +186,11 @@ LOWERINGS: Final[Mapping[tuple[str, str, str], Lowering]] = {
     },
     ("mcu", "int16", Relu6.name): _clamp("relu6"),
     # How many axes the kernels of TRANSPOSE take, and moves that TensorFlow Lite Micro has no kernels for.
-    **{("cpu", stored, Transpose.name): partial(transpose_within, 6) for stored in ("float32", "int8", "int16")},
+    **{
+        (target, stored, Transpose.name): partial(transpose_within, 6)
+        for target in ("cpu", "tensorrt", "openvino")
+        for stored in ("float32", "int8", "int16")
+    },
     **{
         ("mcu", stored, kind): lowering
         for stored in ("float32", "int8", "int16")

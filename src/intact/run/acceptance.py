@@ -15,6 +15,7 @@ from intact.measure.criteria import Criterion, Judged, criteria, judge
 from intact.measure.criterion import Accept, base
 from intact.measure.figures import Reading
 from intact.measure.task import Task
+from intact.planning.targets import target
 from intact.run.settings import Settings
 
 #: The five likeliest classes are fewer than all.
@@ -69,6 +70,16 @@ def of_outputs(accept: Accept, metric: Metric | str | None, *, paired: bool) -> 
             raise OptionError(f"{one} is not about outputs, and evaluate measures these alone; intact quantize judges it")
         if not paired and (one.of != "quantized" or one.group in {"classes", "outputs"}):
             raise OptionError(f"{one} compares two models; type --against with the other one")
+    return found
+
+
+def of_study(accept: Accept, metric: Metric | str | None, targets: Sequence[str]) -> tuple[Criterion, ...]:
+    """The criteria of a study; OptionError for one whose figure none of its ``targets`` has."""
+    name = metric if isinstance(metric, str) or metric is None else called(metric)
+    found = tuple(criterion.under(name) for criterion in criteria(accept))
+    for one in found:
+        if one.group == "device" and all(target(each).float_islands for each in targets):
+            raise OptionError(f"{one}: {' and '.join(targets)} has no {one.figure}; type --targets mcu, or leave it out")
     return found
 
 

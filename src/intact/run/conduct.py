@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias, final
 
+from intact import scratch
 from intact.data import Data, Samples
 from intact.data.base import Example
 from intact.data.spec import InputSpec
@@ -25,11 +26,11 @@ from intact.planning.targets import target as target_named
 from intact.progress import Progress, unheard
 from intact.report.study import files_of
 from intact.report.study_rows import study_document
-from intact.run.folder import RunFolder, Work, open_run, sha256_of
+from intact.run.folder import RunFolder, Work, open_run
 from intact.run.folder import job as described
 from intact.run.quantize import Job
 from intact.run.study_cells import Axes, Variant, names_of, variants
-from intact.run.study_folder import StudyFolder
+from intact.run.study_folder import StudyFolder, of_models
 from intact.run.turns import Turns, cores
 
 #: Told of a variant by its name: what it does, and its record once it is finished.
@@ -102,7 +103,7 @@ class Asked:
         return {
             "study": 1,
             "version": version,
-            "models": [{"name": n, "sha256": sha256_of(m)} for n, m in zip(self.names, self.models, strict=True)],
+            "models": of_models(self.names, self.models),
             "data": places[0],
             "eval": places[1],
             "axes": {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.axes).items()},
@@ -162,6 +163,8 @@ class Conductor:
                 self.watch(variant.name, "begins", None)
                 self._do(variant)
             except IntactError as error:
+                if isinstance(error.__cause__, OSError) and scratch.is_full(error.__cause__):
+                    raise  # the others would compute, and not be written either
                 self.failed[variant.name] = str(error)
                 self.watch(variant.name, f"failed: {error}", None)
             else:

@@ -18,6 +18,8 @@ from intact.wording import brief
 
 #: Bytes of a document: result.json of MobileNetV2 is 30 thousand, details.json a megabyte.
 _LARGEST: Final = 64 << 20
+#: Bytes of a file that is handed on: a .tflite has at most 2 GiB. A sparse one claims to be as large as it likes.
+_LARGEST_FILE: Final = 2 << 30
 _RESULT: Final = "result.json"
 _STUDY: Final = "study.json"
 _DETAILS: Final = "details.json"
@@ -54,6 +56,11 @@ def read(path: Path) -> Documents:
     another's, of another version or too large.
     """
     with located(str(path)):
+        if not path.exists():
+            raise OptionError(
+                "there is no such folder, or it is a link to none; give the folder that intact quantize --out or intact study "
+                "--out wrote"
+            )
         if not path.is_dir():
             if path.name not in {_RESULT, _STUDY}:
                 raise OptionError(
@@ -94,7 +101,7 @@ def _details(folder: Path, document: Mapping[str, Any]) -> tuple[Mapping[str, An
 
 
 def _delivered(folder: Path) -> tuple[Mapping[str, Any], ...]:
-    held = [folder / name for name in _DELIVERED if (folder / name).is_file()]
+    held = [path for path in map(folder.joinpath, _DELIVERED) if path.is_file() and path.stat().st_size <= _LARGEST_FILE]
     return tuple({"file": path.name, "bytes": path.stat().st_size, "sha256": files.sha256(path)} for path in held)
 
 

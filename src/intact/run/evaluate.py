@@ -27,7 +27,8 @@ from intact.planning.targets import target as target_named
 from intact.progress import Progress, silent
 from intact.run import acceptance, findings, limits
 from intact.run.opened import Opened, opened
-from intact.runtime.litert import KERNEL_NAMES
+from intact.runtime import runtimes
+from intact.runtime.runtimes import Kernels
 from intact.runtime.scripts.keras_export import InputShape
 
 
@@ -65,20 +66,22 @@ def evaluate(  # noqa: PLR0913  # all but two have defaults
     accept: Accept = (),
     target: str = "cpu",
     input_shape: InputShape | None = None,
+    runtime: str | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Measure ``model``, anything that :func:`intact.load` takes and any .tflite, on samples in whatever form they come.
 
     Alone: its accuracy, or ``metric`` of its outputs and the samples' targets. ``against`` another model: of both, with their
     difference, how often their classes agree, and how true each output is to the other's. Each gets the same samples, as its
-    own inputs take them. Inputs and outputs are matched by name, else by shape and order. ``target`` names the kernels.
+    own inputs take them. Inputs and outputs are matched by name, else by shape and order. ``target`` names LiteRT's kernels;
+    ``runtime`` what .onnx files run in: "onnxruntime" unless "openvino" is said, or "litert", for which they are converted.
     ``accept``: criteria on these figures, as for :func:`intact.quantize`; ``model`` stands for the quantized file in them.
     """
     criteria = acceptance.of_outputs(accept, metric, paired=against is not None)
     device, measured_by, source = target_named(target), metrics.metric_of(metric), samples_from(data)
     with scratch.folder() as folder:
         progress("convert", 0, 0)
-        models = opened((model, *(() if against is None else (against,))), folder, input_shape, source)
+        models = opened((model, *(() if against is None else (against,))), folder, input_shape, source, runtime)
         bound, noticed = _bound(source, models, measured_by)
         samples = bound[-1].samples
         if measured_by is not None:
@@ -88,7 +91,7 @@ def evaluate(  # noqa: PLR0913  # all but two have defaults
         if samples.labels is None:
             acceptance.check_labels(criteria, samples)
         outputs = tuple(
-            outputs_of(m.path, one.samples, device, partial(progress, f"run {m.name}"), one.called)
+            outputs_of(m.path, one.samples, m.kernels or device.kernels, partial(progress, f"run {m.name}"), one.called)
             for m, one in zip(models, bound, strict=True)
         )
         if against is None:
@@ -96,7 +99,15 @@ def evaluate(  # noqa: PLR0913  # all but two have defaults
             judged = acceptance.judged(criteria, [Reading("quantized", r.measurement) for r in readings], None)
         else:
             readings, seen, judged = _beside(models, outputs, samples, measured_by, criteria)
-    return Evaluation(len(samples), KERNEL_NAMES[device.kernels], readings, (*noticed, *seen), judged)
+    return Evaluation(len(samples), _how(models, device.kernels), readings, (*noticed, *seen), judged)
+
+
+def _how(models: tuple[Opened, ...], kernels: Kernels) -> str:
+    """Which kernels ran: of each, where they are not the same."""
+    ran = {m.name: runtimes.named(m.kernels or kernels) for m in models}
+    if len(set(ran.values())) == 1:
+        return next(iter(ran.values()))
+    return "; ".join(f"{name} in {each}" for name, each in ran.items())
 
 
 @final
@@ -199,7 +210,7 @@ def _beside(
     compared = look(exact, made, tasks)
     found = fidelity(compared, samples, metric)
     names = {"float": other.name, "quantized": model.name, "difference": f"{model.name} against {other.name}"}
-    beside = "float" if not other.graph.is_quantized else other.name
+    beside = other.name if other.is_quantized else "float"
     readings = tuple(
         Reading(names[r.of], r.measurement.named(r.measurement.name.replace("with float", f"with {beside}"))) for r in found
     )

@@ -15,7 +15,7 @@ from intact.installed import __version__
 from intact.network.graph import Graph
 from intact.numbers.affine import Index
 from intact.planning.plan import Plan
-from intact.planning.targets import TARGETS
+from intact.planning.targets import target
 from intact.run.documents import read
 from intact.run.result import Result
 
@@ -38,17 +38,18 @@ class _Source:
 
 
 def export(
-    run: Result | str | Path, to: str = "onnx", path: str | Path | None = None, *, activations: Activations = "int8"
+    run: Result | str | Path, to: str = "onnx", path: str | Path | None = None, *, activations: Activations | None = None
 ) -> Path:
     """Write the network of ``run``, a :class:`Result` or the folder of a finished run, in the format ``to``.
 
     ``path``: by default ``model.onnx`` in the run's folder. A README.md beside it has the lines that run it. ``activations``:
-    "uint8" moves the zero points of int8 activations by 128, which changes no number that they stand for.
+    "int8", or "uint8", whose zero points are 128 higher and which stands for the same numbers; by default what the run's target
+    likes: ONNX Runtime's kernels on x86 take uint8.
     Raises UnsupportedError that names every op which the format has no form of, OptionError for a folder that holds no run.
     """
     if to not in _FORMATS:
         raise OptionError(f"no format is called {to!r}; type --to with one of: {', '.join(_FORMATS)}")
-    if activations not in ("int8", "uint8"):
+    if activations not in (None, "int8", "uint8"):
         raise OptionError(f"activations are int8 or uint8, and not {activations!r}; type --activations int8 or uint8")
     suffix, write, page = _FORMATS[to]
     out = _out(run, path, suffix)
@@ -102,16 +103,16 @@ def _page_path(out: Path) -> Path:
 # ---- ONNX ------------------------------------------------------------------------------------------------------------
 
 
-def _to_onnx(source: _Source, activations: Activations) -> bytes:
+def _to_onnx(source: _Source, activations: Activations | None) -> bytes:
     plan = source.plan
-    float_bias = plan.target in TARGETS and TARGETS[plan.target].float_bias
+    device = target(plan.target)
     about = {
-        "intact.version": __version__,
-        "intact.scheme": plan.scheme,
-        "intact.target": plan.target,
-        "intact.model.tflite.sha256": hashlib.sha256(source.model).hexdigest(),
+        "intact_version": __version__,
+        "intact_scheme": plan.scheme,
+        "intact_target": plan.target,
+        "intact_model_sha256": hashlib.sha256(source.model).hexdigest(),
     }
-    return onnx_out.write(source.graph, onnx_out.Spelling("float32" if float_bias else "int32", activations), about)
+    return onnx_out.write(source.graph, onnx_out.Spelling(device.onnx_bias, activations or device.onnx_activations), about)
 
 
 def _onnx_page(source: _Source, name: str) -> str:
@@ -149,6 +150,6 @@ def _zeros(graph: Graph, i: int, order: tuple[int, ...]) -> str:
 
 
 #: By what --to says: the ending of the file, what writes it, and what writes the page beside it.
-_FORMATS: Final[Mapping[str, tuple[str, Callable[[_Source, Activations], bytes], Callable[[_Source, str], str]]]] = {
+_FORMATS: Final[Mapping[str, tuple[str, Callable[[_Source, Activations | None], bytes], Callable[[_Source, str], str]]]] = {
     "onnx": (".onnx", _to_onnx, _onnx_page)
 }

@@ -1,4 +1,4 @@
-"""Any model as a .tflite that a runtime takes, with the graph that is in it: what looks at files looks at all kinds of them."""
+"""Any model as a file that a runtime takes, with the graph that is in it: what looks at files looks at all kinds of them."""
 
 from __future__ import annotations
 
@@ -9,38 +9,55 @@ from typing import final
 
 from intact.data import Data
 from intact.errors import OptionError, located
-from intact.formats import recognize, tflite
+from intact.formats import onnx_out, recognize, tflite
 from intact.formats.load import example_for, may_leave_sizes_open, to_float_tflite
 from intact.network.graph import Graph
 from intact.run.result import Result
+from intact.runtime import litert, runtimes
+from intact.runtime.runtimes import Kernels
 from intact.runtime.scripts.keras_export import InputShape
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A model: what messages call it, the file that runs, and the network in it as the runtime has it."""
+    """A model: what messages call it, the file that runs, and the network in it as the runtime has it.
+
+    ``kernels``: None for those of the target. ``is_quantized``: whether the file holds integers for real numbers.
+    """
 
     name: str
     path: Path
     graph: Graph = field(repr=False)
+    kernels: Kernels | None = None
+    is_quantized: bool = False
 
 
 def opened(
-    sources: Sequence[object], folder: Path, input_shape: InputShape | None = None, data: Data | None = None
+    sources: Sequence[object],
+    folder: Path,
+    input_shape: InputShape | None = None,
+    data: Data | None = None,
+    runtime: str | None = None,
 ) -> tuple[Opened, ...]:
     """Each of ``sources``: a .tflite, called as it likes, is taken as it is, and anything else is converted into ``folder``.
 
+    An .onnx file is taken as it is too, by ONNX Runtime; ``runtime`` names another, for all files that it reads.
     ``input_shape`` is for Keras and ONNX models, ``data`` for torch modules, which are traced on it. Scales that
     contradict kernels are let through: the runtime is the judge.
     """
     if input_shape is not None and not any(may_leave_sizes_open(source) for source in sources):
         raise OptionError("--input-shape is for Keras and ONNX models that leave sizes open; leave it out")
+    if runtime is not None:
+        _check_runtime(sources, runtime)
     names = _names(sources)
     made = []
     for number, (source, name) in enumerate(zip(sources, names, strict=True)):
         path = folder / f"{number}" / f"{Path(name).name}.tflite"
         source = source.model if isinstance(source, Result) else source  # noqa: PLW2901  # what is in it
+        if (kernels := _own_kernels(source, runtime)) is not None:
+            made.append(_in_its_runtime(Path(str(source)), name, kernels))
+            continue
         if isinstance(source, (str, Path)) and recognize.is_tflite(Path(source)):
             with located(name):
                 path = recognize.check_tflite(Path(source))
@@ -49,8 +66,31 @@ def opened(
             example = None if data is None else example_for(source, data.examples)
             to_float_tflite(source, path, example, input_shape=input_shape if may_leave_sizes_open(source) else None)
         with located(name):
-            made.append(Opened(name, path, tflite.read(path.read_bytes(), kernels=False)))
+            graph = tflite.read(path.read_bytes(), kernels=False)
+        made.append(Opened(name, path, graph, is_quantized=graph.is_quantized))
     return tuple(made)
+
+
+def _own_kernels(source: object, runtime: str | None) -> Kernels | None:
+    """The kernels of a runtime that reads the file as it is; None for LiteRT, which reads what it is made."""
+    if not isinstance(source, (str, Path)) or Path(source).suffix.lower() != ".onnx":
+        return None
+    found = runtimes.runtime(runtime or "onnxruntime")
+    return next(iter(found.kernels)) if found.extra else None
+
+
+def _check_runtime(sources: Sequence[object], name: str) -> None:
+    found = runtimes.runtime(name)
+    suffixes = [Path(source).suffix.lower() for source in sources if isinstance(source, (str, Path))]
+    if found.extra and found.reads.isdisjoint(suffixes):
+        endings = " or ".join(sorted(found.reads))
+        raise OptionError(f"--runtime {name} runs {endings} files, and there is none; give one, or leave --runtime out")
+
+
+def _in_its_runtime(path: Path, name: str, kernels: Kernels) -> Opened:
+    with located(name):
+        found = litert.describe(recognize.check(path), kernels=kernels)
+    return Opened(name, path, onnx_out.shell(found), kernels, bool(found.about.get("quantized")))
 
 
 def _names(sources: Sequence[object]) -> tuple[str, ...]:

@@ -382,7 +382,7 @@ class Job:
     def _outputs(self, name: str, path: Path, report: Samples) -> dict[str, np.ndarray]:
         def make() -> dict[str, np.ndarray]:
             target = target_named(self.settings.target)
-            return outputs_of(path, report, target, partial(self.work.progress, f"run {name} model"))
+            return outputs_of(path, report, target.kernels, partial(self.work.progress, f"run {name} model"))
 
         def content() -> tuple[str, str, str]:
             return files.sha256(path), report.fingerprint(), target_named(self.settings.target).kernels

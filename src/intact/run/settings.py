@@ -11,6 +11,7 @@ from intact.choices import Granularity
 from intact.errors import OptionError
 from intact.measure import criterion
 from intact.measure.criterion import Criterion
+from intact.measure.criterion_figures import ACCURACY, AGREEMENT, DROP, LOSSES
 from intact.planning.request import Request
 from intact.planning.schemes import INTEGER
 from intact.planning.schemes import scheme as scheme_named
@@ -155,7 +156,7 @@ class Settings:
         if not self.may_search:
             return None
         lost = [c for c in self.criteria if c.figure == self._lost and c.is_upper and c.limit >= 0]
-        agreed = [c for c in self.criteria if c.figure == criterion.AGREEMENT and not c.is_upper and c.limit <= _ALL]
+        agreed = [c for c in self.criteria if c.figure == AGREEMENT and not c.is_upper and c.limit <= _ALL]
         return min(lost, key=lambda c: c.limit, default=None) or max(agreed, key=lambda c: c.limit, default=None)
 
     @property
@@ -165,23 +166,25 @@ class Settings:
         """
         if not self.may_search or self.steering is not None or self.metric is not None:
             return None
-        found = (c for c in self.criteria if (c.figure, c.of, c.is_upper) == (criterion.ACCURACY, "quantized", False))
+        found = (c for c in self.criteria if (c.figure, c.of, c.is_upper) == (ACCURACY, "quantized", False))
         return max(found, key=lambda c: c.limit, default=None)
 
     @property
     def _lost(self) -> str:
         """The figure that says what is lost."""
-        return criterion.DROP if self.metric is None else criterion.LOSSES.get(self.metric, "metric drop")
+        return DROP if self.metric is None else LOSSES.get(self.metric, "metric drop")
 
     def _check_criteria(self) -> None:
         islands = target_named(self.target).float_islands
         for asked in self.criteria:
             if asked.group == "device" and islands:
                 raise OptionError(f"{asked}: {self.target} has no {asked.figure}; type --target mcu, or leave it out")
+            if asked.group == "study":
+                raise OptionError(f"{asked}: {asked.figure} is measured by intact study; leave it out")
             laxer = self.max_drop is not None and asked.figure == self._lost and asked.is_upper and asked.limit < self.max_drop
             if laxer:
                 raise OptionError(f"--max-drop {self.max_drop:g} ends the search before {asked} is met; type one of the two")
-            agreed = asked.figure == criterion.AGREEMENT and not asked.is_upper
+            agreed = asked.figure == AGREEMENT and not asked.is_upper
             if agreed and self.min_agreement is not None and asked.limit > self.min_agreement:
                 raise OptionError(
                     f"--min-agreement {self.min_agreement:g} ends the search before {asked} is met; type one of the two"

@@ -12,12 +12,12 @@ from typing import Any, Final, final
 from intact import data as samples_of
 from intact import scratch
 from intact.errors import OptionError
-from intact.measure import criteria
 from intact.measure.accuracy import Metric, called
 from intact.measure.criteria import Criterion
 from intact.measure.metrics import metric_of
 from intact.report.brief import to_html
 from intact.report.study import to_json
+from intact.run import acceptance
 from intact.run.conduct import Asked, Conductor, Watch, unwatched
 from intact.run.options import seconds
 from intact.run.settings import Settings
@@ -116,6 +116,16 @@ def study(  # noqa: PLR0913  # all but two have defaults
         raise OptionError(f"a study has no {', '.join(sorted(unknown))}; its options are: {', '.join(sorted(_OPTIONS))}")
     kept = options.get("keep_float", ())
     budget = options.get("time_budget", Settings.time_budget)
+    axes = Axes.of(
+        schemes=schemes,
+        targets=targets,
+        weights=weights,
+        remedies=remedies,
+        calibration_samples=calibration_samples,
+        threads=threads,
+        seeds=seeds,
+        repeats=repeats,
+    )
     asked = Asked(
         models=tuple(several),
         data=samples_of.samples_from(data),
@@ -123,16 +133,7 @@ def study(  # noqa: PLR0913  # all but two have defaults
         given=(data, evaluation),
         preprocessing=samples_of.Preprocessing().to_json(),
         label=None,
-        axes=Axes.of(
-            schemes=schemes,
-            targets=targets,
-            weights=weights,
-            remedies=remedies,
-            calibration_samples=calibration_samples,
-            threads=threads,
-            seeds=seeds,
-            repeats=repeats,
-        ),
+        axes=axes,
         options={
             **options,
             "keep_float": (kept,) if isinstance(kept, str) else tuple(kept),
@@ -141,7 +142,7 @@ def study(  # noqa: PLR0913  # all but two have defaults
             "metric": None if metric is None else metric if isinstance(metric, str) else called(metric),
         },
         metric=metric_of(metric),
-        accept=criteria.criteria(accept),
+        accept=acceptance.of_study(accept or (), metric, axes.targets),
         references=tuple(reference(table, number) for number, table in enumerate(references, start=1)),
     )
     if out is not None:

@@ -28,6 +28,8 @@ Names: TypeAlias = str | Iterable[str]
 Numbers: TypeAlias = str | int | Iterable[int]
 #: Characters of a model's name in the name of a folder.
 _LONGEST: Final = 40
+#: Threads of a runtime at most.
+_THREADS: Final = 256
 #: Runs and repeats of a study at most.
 _MOST: Final = 10_000
 
@@ -65,6 +67,8 @@ class Axes:
                 raise OptionError(f"{option} names none; type one or several with commas between them")
             for value in values:
                 choices.whole(option, value, 1)
+        if max(self.threads) > _THREADS:
+            raise OptionError(f"--threads {max(self.threads):,} is more than any runtime has; type {_THREADS} at most")
         choices.whole("--seeds", self.seeds, 1)
         choices.whole("--repeats", self.repeats, 1)
 
@@ -82,8 +86,11 @@ class Axes:
         repeats: int = 1,
     ) -> Axes:
         """The same from texts with commas, or from what is a list already."""
+        named = () if schemes is None else _names("--schemes", schemes)
+        if schemes is not None and not named:
+            raise OptionError("--schemes names none; type one or several with commas between them, or leave it out for all")
         return cls(
-            schemes=() if schemes is None else _names("--schemes", schemes),
+            schemes=named,
             targets=_names("--targets", targets),
             weights=tuple(choices.granularity(name) for name in _names("--weights", weights)),
             remedies=_names("--remedies", remedies),
@@ -217,7 +224,22 @@ def variants(models: Sequence[str], axes: Axes, options: Mapping[str, Any], *, e
                 found[key] = Variant(
                     model, number, scheme, target, weights, remedies, calibration, first + seed, row, name, "", options
                 )
+    _check(found.values())
     return tuple(_in_folders(found.values()))
+
+
+def _check(made: Iterable[Variant]) -> None:
+    """OptionError where no variant can be: what cannot be asked for at all is said before any work."""
+    first: OptionError | None = None
+    for variant in made:
+        try:
+            variant.settings()
+        except OptionError as error:
+            first = first or error
+        else:
+            return
+    if first is not None:
+        raise OptionError(f"no variant could be made; the first: {first.message}") from first
 
 
 def _in_folders(made: Iterable[Variant]) -> Iterator[Variant]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -54,6 +54,11 @@ _OF_A_REFERENCE: Final[Mapping[str, tuple[str, bool]]] = {
     "size": ("real", False),
     "note": ("text", False),
 }
+#: What the numbers of a reference can be.
+_BOUNDS: Final[Mapping[str, tuple[float, float, str]]] = {
+    "drop": (-100, 100, "percentage points, from -100 to 100"),
+    "size": (1, 1e15, "bytes, at least 1"),
+}
 _LARGEST: Final = 1 << 20
 _WORDS: Final[Mapping[str, str]] = {
     "path": "a text",
@@ -62,7 +67,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "texts": "a text or a list of texts",
     "names": "a text or a list of texts",
     "number": "a whole number",
-    "numbers": "a whole number or a list of them",
+    "numbers": "a whole number, a list of them, or a text with commas",
     "real": "a number",
 }
 
@@ -84,7 +89,7 @@ def references(path: Path) -> tuple[dict[str, Any], ...]:
     with located(str(path)):
         found = _read(path)
         tables = found.pop("reference", None)
-        if found or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        if found or not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
             raise OptionError(
                 "this is no file of references; write a table [[reference]] for each, with source, method, data_set, drop, size"
             )
@@ -105,13 +110,18 @@ def _reference(table: Mapping[str, Any], number: int) -> dict[str, Any]:
         if needed and key not in table:
             raise OptionError(f"{which} has no {key}; say where its figures are from, with source and method")
     kinds = _OF_A_REFERENCE.items()
-    return {k: _value(f"{k} of {which}", table[k], kind, Path()) if k in table else None for k, (kind, _) in kinds}
+    made: dict[str, Any] = {key: None for key in _OF_A_REFERENCE}  # noqa: C420
+    made |= {k: _value(f"{k} of {which}", table[k], kind, Path()) for k, (kind, _) in kinds if k in table}
+    for key, (low, high, what) in _BOUNDS.items():
+        if key in table and not low <= made[key] <= high:
+            raise OptionError(f"{key} of {which} = {reprlib.repr(made[key])} must be {what}")
+    return made
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(reading.content(path, OptionError, _LARGEST).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        return reading.toml(path, OptionError, _LARGEST)
+    except reading.NoTomlError as error:
         raise OptionError(f"this is no TOML ({error}); see docs/study.md for what to write") from error
 
 
@@ -119,6 +129,8 @@ def _value(key: str, value: object, kind: str, folder: Path) -> Any:
     """``value`` as what a key of this ``kind`` is; several become a list."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     listed = value if isinstance(value, list) else [value]
+    if "" in listed:
+        raise OptionError(f'{key} = "" says nothing; write what is meant, or leave {key} out')
     texts = [each for each in listed if isinstance(each, str)]
     if kind in {"path", "text"} and isinstance(value, str):
         return folder / value if kind == "path" else value
@@ -127,6 +139,8 @@ def _value(key: str, value: object, kind: str, folder: Path) -> Any:
         return [folder / name for name in names] if kind == "paths" else names
     if (kind == "number" and whole) or (kind == "real" and (whole or isinstance(value, float))):
         return value
+    if kind == "numbers" and isinstance(value, str):
+        return value  # with commas between them, as options are typed
     if kind == "numbers" and listed and all(isinstance(each, int) and not isinstance(each, bool) for each in listed):
         return listed
-    raise OptionError(f"{key} = {value!r} must be {_WORDS[kind]}")
+    raise OptionError(f"{key} = {reprlib.repr(value)} must be {_WORDS[kind]}")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
 from intact import files, locks, reading
-from intact.errors import OutputError
+from intact.errors import IntactError, OptionError, OutputError
 from intact.progress import unheard
-from intact.run.folder import Common, difference
+from intact.report import checked
+from intact.run.folder import Common, difference, sha256_of
 
 #: What a study leaves besides the runs.
 RESULTS: Final = ("study.md", "study.csv", "study.json")
@@ -42,16 +43,23 @@ class StudyFolder:
         return Common(self.path / _COMMON / str(model))
 
     def finished(self, name: str) -> dict[str, Any] | None:
-        """The record of a run, if it is finished."""
-        return _document(self.run(name) / "result.json")
-
-    def details(self, name: str) -> dict[str, Any] | None:
-        """What a run's details.json holds, if there is one."""
-        return _document(self.run(name) / "details.json")
+        """The record of a run, if it is finished: whole, and with the model that it is of."""
+        run = self.run(name)
+        try:
+            record = checked.parsed(
+                reading.content(run / "result.json", OptionError, _LARGEST), "intact-result/1", checked.RESULT
+            )
+        except OptionError:
+            return None
+        return record if (run / "model.tflite").is_file() else None
 
     def times(self, name: str) -> dict[str, Any]:
-        """What was timed of a run besides, by what it is called; empty where nothing was."""
-        return _document(self._times(name)) or {}
+        """What was timed of a run besides, by what it is called; empty where nothing was, or where it is none of ours."""
+        try:
+            found = json.loads(reading.content(self._times(name), OptionError, _LARGEST))
+        except (OptionError, ValueError, RecursionError):
+            return {}
+        return {k: v for k, v in found.items() if checked.holds(v, checked.TIMES)} if isinstance(found, dict) else {}
 
     def add_times(self, name: str, called: str, readings: Iterable[Mapping[str, Any]]) -> None:
         files.write_text(self._times(name), json.dumps(self.times(name) | {called: list(readings)}, indent=1))
@@ -67,12 +75,20 @@ class StudyFolder:
             shutil.rmtree(self.path / _COMMON, ignore_errors=True)
 
 
-def _document(path: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(reading.content(path, OutputError, _LARGEST))
-    except (OutputError, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
+def of_models(names: Sequence[str], models: Sequence[object]) -> list[dict[str, Any]]:
+    """What a job says of each model, its ``sha256`` among it: of one that cannot be read, ``why``, for its rows fail with that
+    reason and the others go on. Raises IntactError where none can be read.
+    """
+    made, errors = list[dict[str, Any]](), list[IntactError]()
+    for name, model in zip(names, models, strict=True):
+        try:
+            made.append({"name": name, "sha256": sha256_of(model)})
+        except IntactError as error:
+            errors.append(error)
+            made.append({"name": name, "sha256": None, "why": str(error)})
+    if errors and len(errors) == len(models):
+        raise errors[0]
+    return made
 
 
 @contextmanager
@@ -111,14 +127,16 @@ def _begin(study: StudyFolder, wanted: str, overwrite: bool) -> None:
         else:
             draft.unlink(missing_ok=True)
     held = sorted(p.name for p in path.iterdir() if p.name != locks.NAME)
-    same = _JOB in held and _text(path / _JOB) == wanted
-    if same and not overwrite:
+    noted = _text(path / _JOB) if _JOB in held else ""
+    if noted and not overwrite and (noted == wanted or _is_mended(noted, wanted)):
+        if noted != wanted:
+            files.write_text(path / _JOB, wanted)
         return
     if held and not overwrite:
         if _JOB in held and {_RUNS, "study.json"} & set(held):
             raise OutputError(
-                f"{path} holds a study of another job{difference(_text(path / _JOB).encode(), wanted)}; type --overwrite, or "
-                "--out with another folder"
+                f"{path} holds a study of another job{difference(_brief(noted).encode(), _brief(wanted))}; type --overwrite, "
+                "or --out with another folder"
             )
         some = ", ".join(held[:3])
         raise OutputError(f"{path} holds other things ({some}); type --out with another folder, or --overwrite to write there")
@@ -128,6 +146,26 @@ def _begin(study: StudyFolder, wanted: str, overwrite: bool) -> None:
         if (path / name).is_dir() and not (path / name).is_symlink():
             shutil.rmtree(files.set_aside(path / name), ignore_errors=True)
     files.write_text(path / _JOB, wanted)
+
+
+def _brief(job: str) -> str:
+    """A job with a word for each of its models."""
+    try:
+        said = json.loads(job)
+        models = [f"{m['name']} {m['sha256'][:8] if m['sha256'] else 'unreadable'}" for m in said["models"]]
+        return json.dumps({**said, "models": ", ".join(models)})
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return job
+
+
+def _is_mended(noted: str, wanted: str) -> bool:
+    """Whether two jobs are the same but for models that could not be read then: nothing came of these yet."""
+    try:
+        then, now = json.loads(noted), json.loads(wanted)
+        told = [new if "why" in old else old for old, new in zip(then["models"], now["models"], strict=True)]
+        return bool({**then, "models": told} == now)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def _text(path: Path) -> str:

@@ -85,7 +85,7 @@ class Trial(Evaluator):
         """What a file gives for the selection samples."""
 
         def make() -> Mapping[str, np.ndarray]:
-            return outputs_of(path, self.choosing, self.target, partial(self.work.progress, f"try {name}"))
+            return outputs_of(path, self.choosing, self.target.kernels, partial(self.work.progress, f"try {name}"))
 
         return self.work.folder.arrays(f"choosing {name}", make)
 

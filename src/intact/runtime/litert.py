@@ -1,4 +1,7 @@
-"""LiteRT in child processes: run a written file on samples, time it, weigh it. A crash of the runtime is a ChildError."""
+"""Runtimes in child processes: run a written file on samples, time it, weigh it. A crash of the runtime is a ChildError.
+
+LiteRT where ``kernels`` name no other (:mod:`intact.runtime.runtimes`).
+"""
 
 from __future__ import annotations
 
@@ -6,27 +9,19 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final, Literal, TypeAlias, final
+from typing import IO, Any, Final, final
 
 import numpy as np
 
 from intact import scratch, spool
-from intact.errors import DataError, ModelError, located
+from intact.errors import DataError, MissingExtraError, ModelError, located
 from intact.progress import StepProgress
-from intact.runtime import child
+from intact.runtime import child, runtimes
 from intact.runtime.confinement import Confinement, machine_memory
+from intact.runtime.runtimes import Kernels
 
-#: "default": what LiteRT takes by itself, XNNPACK wherever it can. "reference": the plain kernels that microcontroller
-#: runtimes share their arithmetic with.
-Kernels: TypeAlias = Literal["default", "reference"]
-
-#: How reports name the kernels.
-KERNEL_NAMES: Final[Mapping[Kernels, str]] = {
-    "default": "LiteRT default kernels (XNNPACK)",
-    "reference": "LiteRT reference kernels",
-}
 #: Seconds without a finished sample after which the runtime is taken for hung.
 SILENCE: Final = 600.0
 #: What an interpreter takes at most, in file sizes: weights repacked, and float16 or sparse ones unpacked.
@@ -52,12 +47,16 @@ class Port:
 @final
 @dataclass(frozen=True)
 class Description:
-    """What LiteRT makes of a file: ``partitions`` run by the delegate (XNNPACK), ``outside`` the kinds of the ops left out."""
+    """What LiteRT makes of a file: ``partitions`` run by the delegate (XNNPACK), ``outside`` the kinds of the ops left out.
+
+    ``about``: what is known of a file of another runtime: the ops that make its outputs, and whether it is quantized.
+    """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     partitions: int
     outside: tuple[str, ...]
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @final
@@ -190,13 +189,14 @@ def describe(model: Path, *, kernels: Kernels = "default", timeout: float = SILE
         tuple(_port(port) for port in answer["outputs"]),
         answer["partitions"],
         tuple(answer["outside"]),
+        answer["about"],
     )
 
 
 def latency(  # noqa: PLR0913  # all but one have defaults
     models: Mapping[str, Path],
     *,
-    kernels: Kernels = "default",
+    kernels: Kernels | Mapping[str, Kernels] = "default",
     threads: int = 1,
     rounds: int = 40,
     warmup_seconds: float = 0.5,
@@ -209,13 +209,14 @@ def latency(  # noqa: PLR0913  # all but one have defaults
 
     After a warm-up each, the models are loaded afresh and take turns in blocks (A B, B A, A B, ...), ``rounds`` blocks each or
     as many, at least five, as fit ``max_seconds``. A block repeats the invocation until it takes about ``block_seconds``.
-    The input is random numbers; copying it in is not timed.
+    The input is random numbers; copying it in is not timed. ``kernels`` may be others for each model.
     """
+    by_name = {name: kernels if isinstance(kernels, str) else kernels[name] for name in models}
     with located(", ".join(path.name for path in models.values())):
         request = {
             "task": "latency",
             "models": {name: _existing(path) for name, path in models.items()},
-            "kernels": kernels,
+            "kernels": by_name,
             "threads": threads,
             "rounds": rounds,
             "warmup_seconds": warmup_seconds,
@@ -223,7 +224,7 @@ def latency(  # noqa: PLR0913  # all but one have defaults
             "max_seconds": max_seconds,
         }
         answer = _ask("litert_profile.py", request, timeout, progress)
-    return {name: Latency(tuple(answer["samples"][name]), answer["repeats"][name], threads, kernels) for name in models}
+    return {n: Latency(tuple(answer["samples"][n]), answer["repeats"][n], threads, by_name[n]) for n in models}
 
 
 def throughput(  # noqa: PLR0913  # all but two have defaults
@@ -261,7 +262,14 @@ def _ask(
     writes: tuple[Path, ...] = (),
 ) -> dict[str, Any]:
     held = Confinement(writes, file_bytes=_LARGEST_OUTPUT)
-    answer = child.call(script, request, what="LiteRT", timeout=timeout, on_progress=progress, confinement=held)
+    asked: Kernels | Mapping[str, Kernels] = request["kernels"]
+    others = [runtimes.of(kernels) for kernels in (asked.values() if isinstance(asked, Mapping) else [asked])]
+    what = " and ".join(dict.fromkeys(each.title for each in others))
+    answer = child.call(script, request, what=what, timeout=timeout, on_progress=progress, confinement=held)
+    if "missing" in answer:
+        extra = next((each for each in others if each.extra and each.package == answer["missing"]), None)
+        first = extra or next(each for each in others if each.extra)
+        raise MissingExtraError(f"{first.title} as a runtime", first.extra)
     if "model_error" in answer:
         raise ModelError(answer["model_error"])
     if "data_error" in answer:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import abc
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from types import MappingProxyType
 from typing import Final, TypeAlias, final
+
+import numpy as np
 
 from intact.data import Samples
 from intact.errors import ResourceError, UnsupportedError
@@ -20,20 +22,29 @@ from intact.remedies.bias import BiasCorrection
 from intact.remedies.clip import Clip
 from intact.remedies.equalize import Equalize
 from intact.remedies.finetune import FineTune
-from intact.remedies.mixed import MixedPrecision
+from intact.remedies.mixed import MixedPrecision, WiderWeights
 from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding
 from intact.search.candidate import Candidate
 from intact.search.goal import Goal
-from intact.simulate.noise import narrow_weights, sensitivities, weight_share
+from intact.simulate.noise import Sensitivity, narrow_weights, sensitivities, weight_share
 from intact.wording import counted
 
 #: Below this part of the noise, a cause is not worth a remedy of its own.
 _WORTH_IT: Final = 0.25
 #: From this part of the noise on, what weights make comes first: learned rounding is quicker than fine-tuning.
 _MOST: Final = 0.5
-#: The part of the time left that one remedy that learns may take, so that there is some for what comes after it.
+#: The part of the time left that one candidate may take, so that there is some for what comes after it: learned rounding is
+#: most often followed by fine-tuning, and that by little.
 _OF_TIME: Final = 0.6
+_OF_TIME_TO_LEARN: Final[Mapping[type[Remedy], float]] = MappingProxyType({FineTune: 0.8, LearnedRounding: 0.4})
+#: Ops that are few enough to be kept precise before anything is learned, where that many limits are lost.
+_FEW: Final = 4
+_FAR: Final = 4.0
+#: The part of a file that weights of 8 bits may add where others have fewer, before anything is learned, and the part of the
+#: noise of all weights that an op makes to be worth it.
+_MAY_ADD: Final = 0.04
+_NOISY: Final = 0.01
 
 #: Name, reason, network to start from and what to do to it.
 Rung: TypeAlias = tuple[str, str, Quantized, tuple[Remedy, ...]]
@@ -71,6 +82,10 @@ class Evaluator(abc.ABC):
         """Say a line to whoever waits."""
 
 
+_WIDE: Final = "with 8-bit weights"
+_MOST_NOISE: Final = "these make most of the noise"
+
+
 @final
 @dataclass(frozen=True)
 class Other:
@@ -99,6 +114,8 @@ class _Ladder:
         self.prefix = ""
         self.tried: list[Candidate] = []
         self.remedies: dict[str, tuple[Remedy, ...]] = {}
+        #: What was there before weights learned their rounding, by the name of what came of it.
+        self.before: dict[str, Quantized] = {}
         self.met: Candidate | None = None
 
     @property
@@ -112,6 +129,7 @@ class _Ladder:
             if self._try(name, why, base, remedies):
                 return
         self._mix()
+        self._train_best()
         self._keep_best()
         if self.met is None:
             self.evaluator.tell("time is up" if self._over() else "nothing is left to try")
@@ -129,6 +147,10 @@ class _Ladder:
             yield self._flat("it costs seconds", remedies)
         if self._over():
             return
+        for first in (self._widths_first, self._precise_first):
+            yield from first()
+            if self._over():
+                return
         flat = self.remedies[self.best.name]
         share = weight_share(self.best.network, self.evaluator.learning, self.context.device)
         if 1 - share > _WORTH_IT:
@@ -141,33 +163,77 @@ class _Ladder:
             yield self._rounded(flat, share)
 
     def _rounded(self, flat: tuple[Remedy, ...], share: float) -> Rung:
-        return self._flat(f"weights make {100 * share:.0f} % of the noise", (*flat, LearnedRounding()), (BiasCorrection(),))
+        rung = self._flat(f"weights make {100 * share:.0f} % of the noise", (*flat, LearnedRounding()), (BiasCorrection(),))
+        self.before[rung[0]] = next(c.network for c in self.tried if self.remedies[c.name] == flat)
+        return rung
+
+    def _widths_first(self) -> Iterator[Rung]:
+        """Weights of 8 bits for the ops that make most noise for what they take, as far as they take little of the file."""
+        base = self.best
+        adds = {output: numbers / 2 for output, numbers in narrow_weights(base.network).items()}
+        if not adds:
+            return
+        rows = [row for row in self._noise(base.network, activations=False) if row.output in adds and row.share >= _NOISY]
+        room, chosen = _MAY_ADD * len(base.model), list[Sensitivity]()
+        for row in sorted(rows, key=lambda row: row.share / adds[row.output], reverse=True):
+            if adds[row.output] <= room:
+                room -= adds[row.output]
+                chosen.append(row)
+        if chosen:
+            noise, more = 100 * sum(row.share for row in chosen), sum(adds[row.output] for row in chosen)
+            why = f"these make {noise:.0f} % of the noise of weights, for {more:,.0f} bytes more"
+            yield self._kept(base, MixedPrecision(wide_weights=tuple(row.output for row in chosen)), why)
 
     def _flat(self, why: str, remedies: Iterable[Remedy], last: tuple[Remedy, ...] = ()) -> Rung:
         chosen = (*sorted(remedies, key=lambda r: r.order), *last)
         return self.prefix + " + ".join(r.name for r in chosen), why, self.start, chosen
+
+    def _precise_first(self) -> Iterator[Rung]:
+        """Few ops kept precise, where they make most of the noise and much is lost: what learning would mend all ops for.
+
+        With narrow weights that is for later: wider ones cost no time, and are not tried out yet.
+        """
+        far = self.best.score > _FAR * self.evaluator.goal.limit
+        if not self.evaluator.mixes or not far or narrow_weights(self.best.network):
+            return
+        rows = self._noise(self.best.network)
+        summed = np.cumsum([row.share for row in rows])
+        count = int(np.searchsorted(summed, _MOST)) + 1
+        if 0 < count <= _FEW and count < len(rows) / _FEW:
+            mixed = MixedPrecision(tuple(row.output for row in rows[:count]))
+            yield self._kept(self.best, mixed, f"these make {100 * summed[count - 1]:.0f} % of the noise")
 
     def _mix(self) -> None:
         """The fewest ops kept precise: first with weights of 8 bits, if others have 4, then with precise outputs as well."""
         if self._over() or not self.tried:
             return
         flat = min((c for c in self.tried if "finetune" not in c.name), key=lambda c: c.score)
-        ranked, narrow = partial(self._ranked, flat.network), set(narrow_weights(flat.network))
-        wide = tuple(i for i in ranked(activations=False) if i in narrow) if narrow else ()
+        network, before = flat.network, self.before.get(flat.name)
+        narrow = narrow_weights(network)
+        wide = tuple(row.output for row in self._noise(network, activations=False) if row.output in narrow) if narrow else ()
 
         def wider(some: tuple[int, ...]) -> bool:
-            return self._keep(flat, MixedPrecision(wide_weights=some), some, "with 8-bit weights")
+            if before is None:
+                return self._try(*self._kept(flat, MixedPrecision(wide_weights=some)))
+            name = f"{flat.name}, {counted(len(some), 'op')} {_WIDE}"
+            return self._try(name, _MOST_NOISE, network, (WiderWeights(some, before), BiasCorrection()))
 
         def precise(some: tuple[int, ...]) -> bool:
-            return self._keep(flat, MixedPrecision(some, wide), some, self.context.precise)
+            return self._try(*self._kept(flat, MixedPrecision(some, wide)))
 
         if not self._fewest(wide, wider) and self.evaluator.mixes and not self._over():
-            self._fewest(ranked(), precise)
+            self._fewest(tuple(row.output for row in self._noise(network)), precise)
 
-    def _ranked(self, network: Quantized, *, activations: bool = True) -> tuple[int, ...]:
-        """First outputs of the ops, those that make most noise first; none without time."""
+    def _train_best(self) -> None:
+        """What mixing found trained, where only that may be left to meet the goal."""
+        best = self.best if self.tried else None
+        if self.met is None and best is not None and "finetune" not in best.name and _WIDE in best.name and not self._over():
+            self._try(f"{best.name} + finetune", "what is left takes training", best.network, (FineTune(),))
+
+    def _noise(self, network: Quantized, *, activations: bool = True) -> tuple[Sensitivity, ...]:
+        """The ops, those that make most noise first; none without time."""
         context = self.context
-        rows = sensitivities(
+        return sensitivities(
             network,
             self.evaluator.learning,
             context.device,
@@ -175,7 +241,6 @@ class _Ladder:
             activations=activations,
             out_of_time=context.out_of_time,
         )
-        return tuple(row.output for row in rows)
 
     def _fewest(self, outputs: Sequence[int], meets: Callable[[tuple[int, ...]], bool]) -> bool:
         """Whether some of the first ``outputs`` meet the goal: their number is doubled until they do, then halved back."""
@@ -189,19 +254,32 @@ class _Ladder:
             low, high = (low, middle) if meets(tuple(outputs[:middle])) else (middle, high)
         return bool(outputs)
 
-    def _keep(self, flat: Candidate, mixed: MixedPrecision, outputs: Sequence[int], how: str) -> bool:
+    def _kept(self, flat: Candidate, mixed: MixedPrecision, why: str = _MOST_NOISE) -> Rung:
+        """``flat`` made anew with some ops kept precise, besides those of which it has weights of 8 bits already."""
         others = self.remedies[flat.name]
+        if mixed.outputs and mixed.wide_weights:  # all weights have 8 bits then, whose rounding is not worth learning
+            others = tuple(r for r in others if not isinstance(r, LearnedRounding))
+        ops, how = (mixed.outputs, self.context.precise) if mixed.outputs else (mixed.wide_weights, _WIDE)
+        name = f"{flat.name}, {counted(len(ops), 'op')} {how}"
+        for earlier in (r for r in others if isinstance(r, MixedPrecision)):
+            mixed = replace(
+                mixed,
+                outputs=tuple(dict.fromkeys((*earlier.outputs, *mixed.outputs))),
+                wide_weights=tuple(dict.fromkeys((*earlier.wide_weights, *mixed.wide_weights))),
+            )
+        others = tuple(r for r in others if not isinstance(r, MixedPrecision))
         at = sum(r.order < mixed.order for r in others)
-        remedies = (*others[:at], mixed, *others[at:])
-        name = f"{flat.name}, {counted(len(outputs), 'op')} {how}"
-        return self._try(name, "these make most of the noise", self.start, remedies)
+        return name, why, self.start, (*others[:at], mixed, *others[at:])
 
     def _try(self, name: str, why: str, base: Quantized, remedies: tuple[Remedy, ...]) -> bool:
         """Whether the candidate meets the goal. Without time, and where a remedy cannot be applied, there is none."""
         if self.tried and self._over():
             return False
         evaluator, began = self.evaluator, time.monotonic()
-        context = replace(self.context, deadline=began + _OF_TIME * (self.context.deadline - began))
+        part = min((_OF_TIME_TO_LEARN.get(type(remedy), _OF_TIME) for remedy in remedies), default=_OF_TIME)
+        if any(isinstance(remedy, FineTune) for remedy in remedies):
+            part = _OF_TIME_TO_LEARN[FineTune]
+        context = replace(self.context, deadline=began + part * (self.context.deadline - began))
 
         def made() -> Quantized:
             self._keep_best()  # only here: what an earlier run tried is not made again, and must not replace what that found

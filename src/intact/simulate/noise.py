@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Final, final
 
 import numpy as np
@@ -14,6 +15,7 @@ from intact.annotations import Floats
 from intact.data import Samples
 from intact.data.samples import SMALL_BATCH
 from intact.network.graph import Graph, Op, Tensor
+from intact.network.shapes import concrete
 from intact.numbers.affine import Affine, Float, dequantize_array
 from intact.planning.integer_graph import stored, weights_of
 from intact.planning.quantized import Quantized
@@ -80,10 +82,11 @@ def sensitivities(  # noqa: PLR0913  # what to look at, and how to look
     return tuple(sorted(rows, key=lambda row: -row.noise))
 
 
-def narrow_weights(network: Quantized) -> tuple[int, ...]:
-    """First outputs of the ops whose weights have fewer than 8 bits."""
+def narrow_weights(network: Quantized) -> dict[int, int]:
+    """How many numbers the weights of ops hold, by first output, where they have fewer than 8 bits."""
     graph, plan = network.graph, network.plan
-    return tuple(op.output for op in graph.ops if any(plan.at(i, op.output).dtype == "int4" for i in op.reads))
+    narrow = {op.output: [i for i in op.reads if plan.at(i, op.output).dtype == "int4"] for op in graph.ops}
+    return {output: sum(prod(concrete(graph[i])) for i in ids) for output, ids in narrow.items() if ids}
 
 
 def weight_share(network: Quantized, samples: Samples, device: str = "cpu") -> float:

@@ -188,7 +188,7 @@ def _clip(call: Call) -> Value:
 
 def along_last(call: Call, v: Value, axis: int) -> Value:
     """``v`` with ``axis`` as the last, where kernels compute along that alone."""
-    v = call.build.complete(v)
+    v = call.build.having(v, axis)
     return call.build.arranged(v, (*(a for a in v.order if a != axis), axis))
 
 

@@ -23,7 +23,6 @@ from intact.ops.logic import (
     LogicalAnd,
     LogicalNot,
     LogicalOr,
-    NotEqual,
     SelectV2,
 )
 from intact.ops.rounding import FloorMod
@@ -37,7 +36,7 @@ def together(build: Builder, values: Sequence[Value]) -> tuple[list[Stored], Val
     rank = max(v.rank for v in values)
     seen = [v.seen_as(rank) for v in values]
     shape = np.broadcast_shapes(*(v.shape for v in values))
-    leading = max(seen, key=lambda v: (not v.is_constant, size(v.stored), v.order != tuple(range(v.rank))))
+    leading = max(seen, key=lambda v: (not v.is_constant, size(v.stored), 0 in v.order, v.order != tuple(range(v.rank))))
     if leading.shape != shape:
         leading = build.complete(leading)
     laid = [build.arranged(v, leading.order).stored for v in seen]
@@ -149,7 +148,6 @@ ROWS: Final[Mapping[str, Row]] = {
     "GreaterOrEqual": _pairs(GreaterEqual()),
     "Less": _pairs(Less()),
     "LessOrEqual": _pairs(LessEqual()),
-    "NotEqual": _pairs(NotEqual()),
     "And": _pairs(LogicalAnd()),
     "Or": _pairs(LogicalOr()),
     "Xor": _exclusive,

@@ -19,7 +19,7 @@ from intact.errors import UnsupportedError
 from intact.formats.onnx.fuse import Fusing
 from intact.network.graph import Graph, Op, Signature, Tensor
 from intact.numbers.affine import Float, Index
-from intact.ops.base import OpKind
+from intact.ops.base import OpKind, WeightedKind
 from intact.ops.inference import Allowance, known_values, without_data
 from intact.ops.shaping import Reshape, Transpose
 
@@ -94,10 +94,11 @@ class Builder:
         self._tensors: dict[int, Tensor] = {}
         self._ops: list[Op] = []
         self._made: dict[int, OpKind] = {}
+        self._moved: dict[tuple[int | None, type[OpKind], Shape], Stored] = {}
         self._placed: dict[int, tuple[Stored, Stored]] = {}
         self._allowance = Allowance(_ALLOWED)
-        #: What the ops that are made now are called after, and whether it is a layer, in which each is called after its kind.
-        self.called, self.is_layer = "", False
+        #: What the ops that are made now are called after: a layer, if it is one, and the exporter's word for what it computes.
+        self.called, self.word = "", ""
 
     # ---- tensors ----------------------------------------------------------------------------------------------------
 
@@ -133,7 +134,7 @@ class Builder:
             made = known_values(kind, [None if x is None else _numbers(x) for x in known], self._allowance)
             if made is not None:
                 return tuple(Stored.of(y.numpy()) for y in made)
-        name = f"{self.called}/{kind.name.lower()}" if self.is_layer else self.called
+        name = self._name(kind)
         given = [None if x is None else self.placed(x, name) for x in given]
         bare = without_data(kind, [None if x is None else self._bare(x) for x in given])
         outputs = [self._tensor(name, tuple(y.shape), _NARROW.get(t := str(y.dtype).removeprefix("torch."), t)) for y in bare]
@@ -141,6 +142,10 @@ class Builder:
         self._ops.append(Op(kind, ids, tuple(y.id for y in outputs if y.id is not None)))
         self._made |= {y.id: kind for y in outputs if y.id is not None}
         return tuple(outputs)
+
+    def _name(self, kind: OpKind) -> str:
+        word = kind.name.lower() if isinstance(kind, WeightedKind) else self.word
+        return f"{self.called}/{word}" if self.word else self.called
 
     def one(self, kind: OpKind, *operands: Stored | np.ndarray | None) -> Stored:
         """The only output."""
@@ -172,12 +177,16 @@ class Builder:
             permutation, x = [v.order.index(a) for a in order], v.stored
         else:
             permutation, x = [had.index(a) for a in want], self.reshaped(v.stored, tuple(v.shape[a] for a in had))
-        moved = self.one(Transpose(), x, np.asarray(permutation, np.int32))
+        moved = self._once(Transpose(), x, permutation)
         return Value(self.reshaped(moved, wanted), v.shape, order)
 
     def as_onnx(self, v: Value) -> Value:
         """``v`` with its axes as ONNX has them."""
         return self.arranged(v, tuple(range(v.rank)))
+
+    def having(self, v: Value, *axes: int) -> Value:
+        """``v`` with these of ONNX's axes somewhere."""
+        return v if set(axes) <= set(v.order) else self.complete(v)
 
     def complete(self, v: Value) -> Value:
         """``v`` with all of ONNX's axes somewhere; those that are not yet take the places of axes that ONNX does not count."""
@@ -192,7 +201,14 @@ class Builder:
         return self.arranged(v, tuple(order))
 
     def reshaped(self, x: Stored, shape: Shape) -> Stored:
-        return x if x.shape == shape else self.one(Reshape(shape), x, np.asarray(shape, np.int32))
+        return x if x.shape == shape else self._once(Reshape(shape), x, shape)
+
+    def _once(self, kind: OpKind, x: Stored, numbers: Sequence[int]) -> Stored:
+        """What an op that moves ``x`` makes, by constant ``numbers``: made once for all that read it so."""
+        key = x.id, type(kind), tuple(numbers)
+        if x.id is None or key not in self._moved:
+            self._moved[key] = self.one(kind, x, np.asarray(numbers, np.int32))
+        return self._moved[key]
 
     # ---- the end ----------------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from intact.formats.onnx.call import Call, Row
 from intact.formats.onnx.constants import known
 from intact.formats.onnx.matmul import by_weights
 from intact.formats.onnx.reduction import Reduce, over
-from intact.formats.onnx.shaping import part
+from intact.formats.onnx.shaping import part, picked
 from intact.ops.activation import Abs, Logistic, Softmax, Sqrt, Square
 from intact.ops.base import OpKind
 from intact.ops.elementwise import Div, Mul, Sub
@@ -90,9 +90,7 @@ def _picked(call: Call) -> Value:
         places = call.whole(1, "indices") or ()
         if len(places) == 1:
             return part(call.build, x, {x.rank - 1: range(places[0], places[0] + 1)})
-        x = call.build.complete(x)
-        y = call.build.one(Gather(x.axis(x.rank - 1)), x.stored, np.asarray(places, np.int32))
-        return call.resized(y, x.order)
+        return picked(call.build, x, x.rank - 1, np.asarray(places, np.int32))
     x, places_at = call.build.as_onnx(x), call.build.as_onnx(call.value(1))
     flat = call.build.reshaped(places_at.stored, (1, places_at.stored.shape[-1])) if places_at.rank else places_at.stored
     table = call.build.reshaped(x.stored, (x.shape[-1],))

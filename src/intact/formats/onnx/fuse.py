@@ -6,9 +6,9 @@ The op is called after all that it was made of, as converters do: :mod:`intact.f
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, final
+from typing import Final, TypeAlias, final
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from intact.ops.activation import Relu, Relu6, ReluN1To1
 from intact.ops.base import OpKind, WeightedKind
 from intact.ops.call import Activation
 from intact.ops.elementwise import Add, Mul, Sub
+from intact.ops.shaping import Gather
+
+Inputs: TypeAlias = tuple[int | None, ...]
 
 _ACTIVATIONS: Final[Mapping[type[OpKind], Activation]] = {Relu: "relu", Relu6: "relu6", ReluN1To1: "relu_n1_to_1"}
 
@@ -34,7 +37,7 @@ class Fusing:
         for op in ops:
             fused = self._fused(op)
             at = len(self.ops) if fused is None else self._made[self._behind(op)]
-            self.ops[at:] = [op if fused is None else fused, *self.ops[at + 1 :]]
+            self.ops[at : at + 1] = [fused or op]
             self._made |= dict.fromkeys(op.outputs, at)
 
     def _behind(self, op: Op) -> int:
@@ -54,19 +57,35 @@ class Fusing:
         if type(op.kind) in _ACTIVATIONS:
             self._call(op, before)
             return Op(kind.activated(_ACTIVATIONS[type(op.kind)]), before.inputs, op.outputs)
-        if isinstance(kind, WeightedKind) and isinstance(op.kind, (Add, Mul)):
-            inputs = self._folded(op, before, kind)
-            if inputs is not None:
-                self._call(op, before)
-                return Op(kind, inputs, op.outputs)
-        return None
+        fold = _FOLDED.get(type(op.kind))
+        inputs = fold(self, op, before, kind) if fold is not None and isinstance(kind, WeightedKind) else None
+        if inputs is None:
+            return None
+        self._call(op, before)
+        return Op(kind, inputs, op.outputs)
 
     def _call(self, op: Op, before: Op) -> None:
         t = self.tensors[op.output]
         name = f"{t.name};{self.tensors[before.output].name}"
         self.tensors[op.output] = replace(t, name=name, origin=name)
 
-    def _folded(self, op: Op, before: Op, kind: WeightedKind) -> tuple[int | None, ...] | None:
+    def picked(self, op: Op, before: Op, kind: WeightedKind) -> Inputs | None:
+        """The inputs of ``before`` whose weight and bias hold the channels that ``op`` picks, as a pixel shuffle does."""
+        weight, places = self._data(before.inputs[kind.weight.input]), self._data(op.inputs[1])
+        bias = self._data(before.inputs[kind.weight.bias]) if kind.weight.bias < len(before.inputs) else None
+        channels = {self.tensors[i].shape[-1] for i in before.reads if self.tensors[i].data is None}
+        is_whole = weight is not None and kind.weight.axis == 0 and channels == {weight.shape[-1]}
+        if not isinstance(op.kind, Gather) or weight is None or not is_whole or places is None or places.ndim != 1:
+            return None
+        if op.kind.axis != len(self.tensors[before.output].shape) - 1:
+            return None
+        inputs, name = list(before.inputs), self.tensors[before.output].name
+        inputs[kind.weight.input] = self._constant(weight[places], name)
+        if bias is not None:
+            inputs[kind.weight.bias] = self._constant(bias.reshape(-1)[places], name)
+        return tuple(inputs)
+
+    def folded(self, op: Op, before: Op, kind: WeightedKind) -> Inputs | None:
         """The inputs of ``before`` whose weight and bias hold the constant that ``op`` multiplies by or adds."""
         (c,) = [i for i in op.reads if self.tensors[i].data is not None] or (-1,)
         weight = self._data(before.inputs[kind.weight.input])
@@ -94,6 +113,13 @@ class Fusing:
         return None if i is None else self.tensors[i].data
 
     def _constant(self, data: np.ndarray, name: str) -> int:
-        i = max(self.tensors) + 1
+        i = len(self.tensors)  # none is taken out, so that their ids are their number
         self.tensors[i] = Tensor(i, name, tuple(data.shape), Float(), data)
         return i
+
+
+_FOLDED: Final[Mapping[type[OpKind], Callable[[Fusing, Op, Op, WeightedKind], Inputs | None]]] = {
+    Add: Fusing.folded,
+    Mul: Fusing.folded,
+    Gather: Fusing.picked,
+}

@@ -14,6 +14,7 @@ from intact.formats.onnx.document import Network, Port
 InputShape: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
 
 _LAST: Final[Order] = (0, 2, 3, 1)
+_PLAIN: Final[Order] = (0, 1, 2, 3)
 #: Ops that take images channels first, and tell so what the network is given.
 _FIRST: Final = frozenset(
     {
@@ -22,7 +23,7 @@ _FIRST: Final = frozenset(
     }
 )  # fmt: skip
 #: Ops that leave axes where they are.
-_PASSING: Final = frozenset({*activations.ROWS, *arithmetic.ROWS, "Pad", "Identity", "Dropout", "Slice", "Concat"})
+_PASSING: Final = frozenset({*activations.ROWS, *arithmetic.ROWS, "Pad", "Identity", "Dropout", "Slice", "Split", "Concat"})
 
 
 def shapes(network: Network, given: InputShape | None) -> dict[str, Shape]:
@@ -81,19 +82,18 @@ def orders(network: Network) -> tuple[dict[str, Order], bool]:
     """How each input of four axes lies: channels last, whichever the model takes; and whether the model takes them first.
 
     The first op that is behind an input and counts channels tells. Where none does, the model is taken to have channels first,
-    as PyTorch's have.
+    as PyTorch's have, or as TensorFlow's have them where tf2onnx wrote it.
     """
     told = {port.name: _told(network, port.name) for port in network.inputs if len(port.shape) == 4}
-    has_last = any(order == tuple(range(4)) for order in told.values())
-    first = not has_last or any(order == _LAST for order in told.values())
-    default = _LAST if first else tuple(range(4))
-    found = {name: order if order in (_LAST, tuple(range(4))) else default for name, order in told.items()}
-    return {name: order if order is not None else default for name, order in found.items()}, first
+    has_last = _PLAIN in told.values() or (network.producer == "tf2onnx" and not any(told.values()))
+    first = not has_last or _LAST in told.values()
+    default = _LAST if first else _PLAIN
+    return {name: order if order in (_LAST, _PLAIN) else default for name, order in told.items()}, first
 
 
 def _told(network: Network, start: str) -> Order | None:
     """The order in which the first op behind an input that counts channels would have it last."""
-    axes: dict[str, Order] = {start: (0, 1, 2, 3)}
+    axes: dict[str, Order] = {start: _PLAIN}
     for node in network.nodes:
         seen = next((axes[name] for name in node.inputs if name in axes), None)
         if seen is None or not node.outputs:
@@ -104,5 +104,5 @@ def _told(network: Network, start: str) -> Order | None:
         if node.op == "Transpose" and isinstance(turned, tuple) and sorted(turned) == [0, 1, 2, 3]:
             axes[node.outputs[0]] = tuple(seen[a] for a in turned)
         elif node.op in _PASSING:
-            axes[node.outputs[0]] = seen
+            axes |= dict.fromkeys(node.outputs, seen)
     return None

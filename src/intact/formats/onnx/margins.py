@@ -10,9 +10,9 @@ import numpy as np
 from intact.errors import ModelError, UnsupportedError
 from intact.formats.onnx.build import Value
 from intact.formats.onnx.call import Call, Row
-from intact.formats.onnx.shaping import part
+from intact.formats.onnx.shaping import part, picked
 from intact.ops.call import bounded
-from intact.ops.shaping import Gather, MirrorPad, Pad, PadV2
+from intact.ops.shaping import MirrorPad, Pad, PadV2
 
 _MODES: Final[Mapping[str, Literal["edge", "wrap", "reflect"]]] = {"edge": "edge", "wrap": "wrap", "reflect": "reflect"}
 
@@ -51,7 +51,7 @@ def _pad(call: Call) -> Value:
     bounded(tuple(n + sum(more.get(a, (0, 0))) for a, n in enumerate(v.shape)))
     for a, pair in more.items():  # which of its own elements stands where
         places = np.pad(np.arange(v.shape[a]), pair, _MODES[mode]).astype(np.int32)
-        v = call.resized(call.build.one(Gather(v.axis(a)), v.stored, places), v.order)
+        v = picked(call.build, v, a, places)
     return v
 
 

@@ -22,14 +22,20 @@ _NUMBER: Final = re.compile(r"__\d+(:\d+)?$")
 _LONGEST: Final = 200
 
 
-def called(node: Node, constants: Container[str]) -> tuple[str, bool]:
-    """What the node's tensors are called after, and whether that is a layer rather than the node itself."""
+def called(node: Node, constants: Container[str]) -> tuple[str, str]:
+    """The layer that the node's tensors are called after, and its word for what it computes; else the node, and no word."""
     path = _of_weight(node, constants) or _of_scopes(node) or _of_path(node.name)
     if path:
-        path = _APART.sub("_", path)
-        return (path if len(path) <= _LONGEST else f"…{path[1 - _LONGEST :]}"), True
+        word = node.scopes[-1] if node.scopes else node.op
+        return _short(path), _short(word.lower())
     name = _NUMBER.sub("", node.name) or next(filter(None, node.outputs), "")
-    return name[:_LONGEST].replace(";", "_"), False
+    return name[:_LONGEST].replace(";", "_"), ""
+
+
+def _short(text: str) -> str:
+    """A part of a name: no longer than it may be, and in one piece."""
+    text = _APART.sub("_", text)
+    return text if len(text) <= _LONGEST else f"…{text[1 - _LONGEST :]}"
 
 
 def _of_scopes(node: Node) -> str:

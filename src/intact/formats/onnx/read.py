@@ -108,12 +108,12 @@ class _Reading:
     def _run(self, network: Network, scope: _Scope) -> None:
         scope.values |= {name: known(data) for name, data in network.constants.items()}
         for node in network.nodes:
-            self._build.called, self._build.is_layer = names.called(node, network.constants)
+            self._build.called, self._build.word = names.called(node, network.constants)
             with located(f"node {node.op} {(node.name or next(iter(node.outputs), ''))[:80]!r}"):
                 made = self._branch(node, scope) if node.op == BRANCH else self._made(node, scope)
             for name, v in zip(node.outputs, made, strict=False):
                 scope.values[name] = v
-        self._build.called, self._build.is_layer = "", False
+        self._build.called, self._build.word = "", ""
 
     def _made(self, node: Node, scope: _Scope) -> list[Value]:
         operands = tuple(scope[name] if name else None for name in node.inputs)

@@ -24,9 +24,10 @@ Reduce = Callable[..., OpKind]
 
 def over(call: Call, reduce: Reduce, v: Value, axes: tuple[int, ...]) -> Value:
     """``v`` reduced over ``axes``, which stay with a length of 1."""
-    v = call.build.complete(v)
+    v = call.build.having(v, *axes)
     places = np.asarray(sorted(v.axis(a) for a in axes), np.int32)
-    return call.resized(call.build.one(reduce(keep_dims=True), v.stored, places), v.order)
+    shape = tuple(1 if a in axes else n for a, n in enumerate(v.shape))
+    return Value(call.build.one(reduce(keep_dims=True), v.stored, places), shape, v.order)
 
 
 def _reduced(call: Call, reduce: Reduce, before: Callable[[Value], Value] | None = None) -> Value:
@@ -41,8 +42,13 @@ def _reduced(call: Call, reduce: Reduce, before: Callable[[Value], Value] | None
         return v
     if not v.is_float and reduce is Mean:
         raise UnsupportedError("it takes the mean of whole numbers, which no runtime here does")
-    kept = over(call, reduce, v, axes)
-    return kept if call.integer("keepdims", 1) else without(kept, axes)
+    if call.integer("keepdims", 1):
+        return over(call, reduce, v, axes)
+    v = call.build.having(v, *axes)
+    y = call.build.one(reduce(keep_dims=False), v.stored, np.asarray(sorted(v.axis(a) for a in axes), np.int32))
+    kept = [a for a in range(v.rank) if a not in axes]
+    order = tuple(kept.index(a) if a != NONE else a for a in v.order if a not in axes)
+    return Value(y, tuple(v.shape[a] for a in kept), order)
 
 
 def _row(reduce: Reduce, before: OpKind | None = None, after: OpKind | None = None) -> Row:
@@ -70,8 +76,8 @@ def _extreme(kind: Callable[..., OpKind]) -> Row:
     """Where along one axis the largest or smallest is, the first of equal ones or the last."""
 
     def row(call: Call) -> Value:
-        v = call.build.complete(call.value(0))
-        axis = call.counted(call.integer("axis", 0), v.rank)
+        axis = call.counted(call.integer("axis", 0), call.value(0).rank)
+        v = call.build.having(call.value(0), axis)
         at, last = v.axis(axis), call.integer("select_last_index", 0)
         stored = call.build.one(ReverseV2(), v.stored, np.asarray([at], np.int32)) if last else v.stored
         y = call.build.one(kind(dtype="int32"), stored, np.asarray(at, np.int32))
@@ -91,9 +97,9 @@ def _extreme(kind: Callable[..., OpKind]) -> Row:
 
 
 def _cumsum(call: Call) -> Value:
-    v = call.build.complete(call.value(0))
-    axis = call.constant(1, "axis").reshape(-1)
-    at = v.axis(call.counted(int(axis[0]), v.rank))
+    axis = call.counted(int(call.constant(1, "axis").reshape(-1)[0]), call.value(0).rank)
+    v = call.build.having(call.value(0), axis)
+    at = v.axis(axis)
     kind = Cumsum(bool(call.integer("exclusive", 0)), bool(call.integer("reverse", 0)))
     return call.same(kind, v, np.asarray(at, np.int32))
 
@@ -105,7 +111,7 @@ def _top_k(call: Call) -> list[Value]:
     if not call.integer("largest", 1):
         raise UnsupportedError("it picks the smallest, and the ops here only the largest; negate what it reads")
     k = int(call.constant(1, "k").reshape(-1)[0])
-    v = call.build.complete(v)
+    v = call.build.having(v, axis)
     v = call.build.arranged(v, (*(a for a in v.order if a != axis), axis))
     values, places = call.build.emit(TopK(), v.stored, np.asarray(k, np.int32))
     shape = tuple(k if a == axis else n for a, n in enumerate(v.shape))

@@ -17,12 +17,12 @@ from intact.errors import ModelError, UnsupportedError
 from intact.formats.onnx.activations import along_last
 from intact.formats.onnx.build import Value
 from intact.formats.onnx.call import Call, Row
+from intact.formats.onnx.shaping import picked
 from intact.formats.onnx.windows import LAST
 from intact.ops.base import OpKind
 from intact.ops.call import bounded
 from intact.ops.matmul import FullyConnected
 from intact.ops.resize import ResizeBilinear, ResizeNearestNeighbor
-from intact.ops.shaping import Gather
 
 #: align_corners and half_pixel_centers, as LiteRT has them.
 _WAYS: Final = ((False, False), (False, True), (True, False))
@@ -117,12 +117,11 @@ def _resize(call: Call) -> Value:
         raise UnsupportedError("it makes images smaller with antialias, which no op here does; export it with antialias=False")
     bounded(tuple(axes[a].new if a in axes else n for a, n in enumerate(v.shape)))
     if mode == "nearest":
-        picked = {a: _nearest(axis, counted, rounding) for a, axis in changed.items()}
-        matrices = {a: np.eye(axes[a].size, dtype=np.float32)[places] for a, places in picked.items() if _fits(axes[a])}
-        whole = _at_once(call, v, matrices, ResizeNearestNeighbor) if len(matrices) == len(picked) else None
-        for a, places in picked.items() if whole is None else ():
-            v = call.build.complete(v)
-            v = call.resized(call.build.one(Gather(v.axis(a)), v.stored, places), v.order)
+        nearest = {a: _nearest(axis, counted, rounding) for a, axis in changed.items()}
+        matrices = {a: np.eye(axes[a].size, dtype=np.float32)[places] for a, places in nearest.items() if _fits(axes[a])}
+        whole = _at_once(call, v, matrices, ResizeNearestNeighbor) if len(matrices) == len(nearest) else None
+        for a, places in nearest.items() if whole is None else ():
+            v = picked(call.build, v, a, places)
         return v if whole is None else whole
     if mode not in ("linear", "cubic"):
         raise UnsupportedError(f"its mode {mode!r} is none that can be read")
@@ -132,7 +131,7 @@ def _resize(call: Call) -> Value:
     for a, matrix in matrices.items() if whole is None else ():
         v = along_last(call, v, a)
         y = call.build.one(FullyConnected(keep_dims=True), v.stored, matrix)
-        v = call.resized(y, v.order)
+        v = Value(y, tuple(len(matrix) if n == a else size for n, size in enumerate(v.shape)), v.order)
     return v if whole is None else whole
 
 

@@ -46,12 +46,22 @@ def reshaped(build: Builder, v: Value, shape: Shape) -> Value:
         order += new
         at += len(old)
     if runs is None:
-        plain = build.as_onnx(v)
-        return Value.plain(build.reshaped(plain.stored, shape))
+        return _moved(build, v, shape)
     if tuple(shape[a] for a in order) == tuple(v.shape[a] for a in lying):  # only axes of length 1 came or went
         place = dict(zip(lying, order, strict=True))
         return Value(v.stored, shape, tuple(place.get(a, NONE) for a in v.order))
     return Value(build.reshaped(v.stored, tuple(shape[a] for a in order)), shape, tuple(order))
+
+
+def _moved(build: Builder, v: Value, shape: Shape) -> Value:
+    """``v`` in another shape, its axes moved first: as ONNX has them, unless it is an image whose channels stay last."""
+    runs = _runs(v.shape, shape) or []
+    order = list[int]()
+    for a in v.order:
+        order += [] if a in order else next((old for old, _ in runs if a in old), [])
+    if len(shape) == 4 and any(old == order[-len(old) :] and new[-1] == 1 for old, new in runs):
+        return reshaped(build, build.arranged(v, tuple(order)), shape)
+    return Value.plain(build.reshaped(build.as_onnx(v).stored, shape))
 
 
 def _runs(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]] | None:
@@ -142,10 +152,10 @@ def _tile(call: Call) -> Value:
 
 def part(build: Builder, v: Value, ranges: Mapping[int, range]) -> Value:
     """The elements of ``v`` at ``ranges`` along ONNX's axes; all along others."""
-    v = build.complete(v)
     ranges = {a: r for a, r in ranges.items() if r != range(v.shape[a])}
     if not ranges:
         return v
+    v = build.having(v, *ranges)
     if all(r.step == 1 for r in ranges.values()):
         begins = np.asarray([ranges[a].start if a in ranges else 0 for a in v.order], np.int32)
         sizes = np.asarray([len(ranges[a]) if a in ranges else -1 for a in v.order], np.int32)
@@ -161,6 +171,13 @@ def part(build: Builder, v: Value, ranges: Mapping[int, range]) -> Value:
     return Value(y, shape, v.order)
 
 
+def picked(build: Builder, v: Value, axis: int, places: np.ndarray) -> Value:
+    """The elements of ``v`` at ``places`` along ONNX's ``axis``."""
+    v = build.having(v, axis)
+    y = build.one(Gather(v.axis(axis)), v.stored, places)
+    return Value(y, tuple(len(places) if a == axis else n for a, n in enumerate(v.shape)), v.order)
+
+
 def _slice(call: Call) -> Value:
     v = call.value(0)
     starts, ends = (call.axes(n, what) for n, what in ((1, "starts"), (2, "ends")))
@@ -174,8 +191,8 @@ def _slice(call: Call) -> Value:
 
 
 def _split(call: Call) -> list[Value]:
-    v = call.build.complete(call.value(0))
-    axis = call.counted(call.integer("axis", 0), v.rank)
+    axis = call.counted(call.integer("axis", 0), call.value(0).rank)
+    v = call.build.having(call.value(0), axis)
     count = len(call.node.outputs)
     sizes = call.axes(1, "split")
     if sizes is None:
@@ -199,7 +216,8 @@ def joined(build: Builder, values: Sequence[Value], axis: int) -> Value:
     """``values`` one after the other along ONNX's ``axis``, in the order of the largest that is computed."""
     if len(values) == 1:
         return values[0]
-    leading = build.complete(max(values, key=lambda v: (not v.is_constant, size(v.stored))))
+    leading = max(values, key=lambda v: (not v.is_constant, size(v.stored), 0 in v.order))
+    leading = build.having(leading, axis, *(a for v in values for a, n in enumerate(v.shape) if n != 1))
     laid = [build.arranged(v, leading.order) for v in values]
     y = build.one(Concatenation(leading.axis(axis)), *(v.stored for v in laid))
     total = sum(v.shape[axis] for v in values)
@@ -216,7 +234,7 @@ def _concat(call: Call) -> Value:
 
 
 def _gather(call: Call) -> Value:
-    v, index = call.build.complete(call.value(0)), call.build.as_onnx(call.value(1))
+    v, index = call.value(0), call.build.as_onnx(call.value(1))
     axis = call.counted(call.integer("axis", 0), v.rank)
     if index.stored.data is not None:
         wanted = np.where(index.stored.data < 0, index.stored.data + v.shape[axis], index.stored.data)
@@ -229,11 +247,12 @@ def _gather(call: Call) -> Value:
         if flat.ndim == 1 and flat.size and (flat == flat[0] + np.arange(flat.size)).all() and not v.is_constant:
             return part(call.build, v, {axis: range(int(flat[0]), int(flat[-1]) + 1)})
         index = Value.plain(Stored.of(flat))
+    v = call.build.having(v, axis)
     y = call.build.one(Gather(v.axis(axis)), v.stored, index.stored)
     more = index.rank - 1
     order: list[int] = []
     for a in v.order:
-        order += range(axis, axis + index.rank) if a == axis else [a + more if a > axis else a]
+        order += range(axis, axis + index.rank) if a == axis else [a + more if a > axis else a]  # NONE stays
     return Value(y, (*v.shape[:axis], *index.shape, *v.shape[axis + 1 :]), tuple(order))
 
 

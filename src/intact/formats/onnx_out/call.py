@@ -37,6 +37,9 @@ class Values:
     aliases: dict[int, int] = field(default_factory=dict)
     #: What a PAD puts around images that convolutions alone read: the id that it pads, and how.
     padded: Mapping[int, tuple[int, tuple[int, ...]]] = field(default_factory=dict)
+    #: What a RESHAPE makes one row of, of images [n, h, w, c], for dense layers alone: (h, w, c), by its id. Their weights are
+    #: written for the order that the row has with channels first.
+    rows: Mapping[int, tuple[int, int, int]] = field(default_factory=dict)
     _made: dict[int, Value] = field(default_factory=dict)
     _arranged: dict[tuple[int, Order], str] = field(default_factory=dict)
 
@@ -93,14 +96,23 @@ class Values:
         if key not in self._arranged:
             data = np.asarray(t.data).transpose(order)
             axis = order.index(t.format.axis) if isinstance(t.format, Affine) and t.format.axis is not None else None
-            self._arranged[key] = self._constant(t, data if shape is None else data.reshape(shape), axis, weight)
+            self._arranged[key] = self._constant(t, data if shape is None else data.reshape(shape), axis, weight=weight)
         return self._arranged[key]
 
-    def _constant(self, t: Tensor, data: np.ndarray, axis: int | None, weight: bool) -> str:
+    def _constant(self, t: Tensor, data: np.ndarray, axis: int | None, *, weight: bool) -> str:
         if isinstance(t.format, Affine):
             return self.build.stored(data, t.format, axis, t.name, activation=not weight)
         made = self.build.constant(data, t.format.dtype, t.name)
         return self.build.node("Cast", (made,), "_real", to="float32") if t.format == Float("float16") else made
+
+    def dense(self, i: int, row: tuple[int, int, int] | None) -> str:
+        """A dense layer's weight [out, in]; ``row`` as in ``rows`` where it reads such a row."""
+        if row is None:
+            return self.weight(i, (0, 1))
+        t = self.source(i)
+        data = np.asarray(t.data)
+        laid = data.reshape(-1, *row).transpose(0, 3, 1, 2).reshape(data.shape)
+        return self._constant(t, laid, t.format.axis if isinstance(t.format, Affine) else None, weight=True)
 
     def weight(self, i: int, order: Order) -> str:
         """A weight with its axes in ``order``."""

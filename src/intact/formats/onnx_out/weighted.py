@@ -72,7 +72,7 @@ def _dense(call: Call) -> list[Value]:
     if len(shape) != 2 or shape[1] != call.shape(1)[1]:
         x = call.settled(call.reshaped(x, (-1, call.shape(1)[1])), 0)
     bias = [call.values.bias(call.id(2))] if call.has(2) else []
-    made = call.node("Gemm", x, call.values.weight(call.id(1), (0, 1)), *bias, transB=1)
+    made = call.node("Gemm", x, call.values.dense(call.id(1), call.values.rows.get(call.id(0))), *bias, transB=1)
     made = call.activated(made, kind.activation)
     if len(out) != 2:
         made = call.reshaped(call.settled(made), out)

@@ -21,7 +21,7 @@ from intact.network.graph import Graph, Op
 from intact.numbers.affine import Affine
 
 #: The entry of the model's metadata that says how inputs and outputs lie: for each, our axis at each of its axes.
-ORDERS: Final = "intact.orders"
+ORDERS: Final = "intact_orders"
 #: What a batch that is open is called.
 _BATCH: Final = "n"
 #: Versions of the file format that go with the opsets.
@@ -65,7 +65,7 @@ class _Writer:
     def __init__(self, graph: Graph, spelling: Spelling) -> None:
         self.graph = graph
         self.build = Builder(shift=128 if spelling.activations == "uint8" else 0)
-        self.values = Values(graph, self.build, spelling.bias == "float32", _aliases(graph), padded(graph))
+        self.values = Values(graph, self.build, spelling.bias == "float32", _aliases(graph), padded(graph), _rows(graph))
         self.orders: dict[str, Order] = {}
         self.inputs, self.outputs = list[tuple[str, int, Order]](), list[tuple[str, int, Order]]()
         for name in graph.output_names:
@@ -132,6 +132,33 @@ def padded(graph: Graph) -> dict[int, tuple[int, tuple[int, ...]]]:
             (top, bottom), (left, right) = pads[1:3].tolist()
             found[op.output] = op.reads[0], (top, left, bottom, right)
     return found
+
+
+def _rows(graph: Graph) -> dict[int, tuple[int, int, int]]:
+    """What RESHAPE makes rows of images for dense layers with constant weights alone: (h, w, c), by its id."""
+    readers, found, aliases = graph.consumers(), dict[int, tuple[int, int, int]](), _aliases(graph)
+    for op in graph.ops:
+        if op.kind.name != "RESHAPE" or op.output in graph.outputs or len(graph[op.reads[0]].shape) != 4:
+            continue
+        n, *sizes = graph[op.reads[0]].shape
+        h, w, c = (size or 0 for size in sizes)
+        dense = [
+            reader.kind.name == "FULLY_CONNECTED"
+            and reader.inputs.index(op.output) == 0
+            and graph[aliases.get(reader.reads[1], reader.reads[1])].is_constant
+            for reader in readers[op.output]
+        ]
+        if graph[op.output].shape == (n, h * w * c) and dense and all(dense) and _comes_first(graph, op.reads[0]):
+            found[op.output] = h, w, c
+    return found
+
+
+def _comes_first(graph: Graph, i: int) -> bool:
+    """Whether tensor ``i`` is an image that lies channels first, as an op for images made it."""
+    makers, at = graph.producers(), i
+    while (op := makers.get(at)) is not None and op.kind.name in PASSING:
+        at = next((read for read in op.reads if not graph[read].is_constant), -1)
+    return at in makers and makers[at].kind.name in IMAGES
 
 
 def _is_image(graph: Graph, i: int) -> bool:

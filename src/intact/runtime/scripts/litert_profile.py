@@ -16,7 +16,7 @@ import numpy as np
 
 Progress: TypeAlias = Callable[[int, int], None]
 
-_worker: Any = importlib.import_module("litert_worker")  # beside this file
+_sessions: Any = importlib.import_module("sessions")  # beside this file
 #: Its classes, which a type checker cannot see through a plain name.
 Session: TypeAlias = Any
 Port: TypeAlias = Any
@@ -36,14 +36,16 @@ def main(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     }
     try:
         return tasks[request.pop("task")](progress=progress, **request)
-    except _worker.ModelRefusedError as error:
+    except _sessions.ModelRefusedError as error:
         return {"model_error": str(error)}
+    except _sessions.MissingPackageError as error:
+        return {"missing": str(error)}
 
 
 def describe(*, model: str, kernels: str, progress: Progress) -> dict[str, Any]:
     """Inputs and outputs, how many partitions the delegate runs, and the kinds of the ops that it leaves to other kernels."""
     del progress
-    session = _worker.Session(model, kernels)
+    session = _sessions.opened(model, kernels)
     listed = session.ops()
     partitions = [op for op in listed if op["op_name"] == "DELEGATE"]
     own = [op for op in listed if op["op_name"] != "DELEGATE"]
@@ -53,6 +55,7 @@ def describe(*, model: str, kernels: str, progress: Progress) -> dict[str, Any]:
         "outputs": [port.to_json() for port in session.outputs],
         "partitions": len(partitions),
         "outside": [op["op_name"] for op in own if op["index"] not in inside],
+        "about": session.about,
     }
 
 
@@ -73,7 +76,7 @@ def _covered(partition: Mapping[str, Any], ops: list[dict[str, Any]]) -> set[int
 def latency(  # noqa: PLR0913  # one request, spelled out
     *,
     models: dict[str, str],
-    kernels: str,
+    kernels: dict[str, str],
     threads: int,
     rounds: int,
     warmup_seconds: float,
@@ -90,7 +93,7 @@ def latency(  # noqa: PLR0913  # one request, spelled out
     ``rounds`` rounds, or after ``max_seconds`` once there are five. Inputs are seeded random numbers; only ``invoke`` is timed.
     """
     progress(0, rounds)
-    seconds = {name: _warm_up(_load(path, kernels, threads), warmup_seconds) for name, path in models.items()}
+    seconds = {name: _warm_up(_load(path, kernels[name], threads), warmup_seconds) for name, path in models.items()}
     repeats = {name: max(1, round(block_seconds / each)) for name, each in seconds.items()}
     together = {name: max(1, round(_CLOCK_SECONDS / each)) for name, each in seconds.items()}
     samples: dict[str, list[float]] = {name: [] for name in models}
@@ -99,7 +102,7 @@ def latency(  # noqa: PLR0913  # one request, spelled out
         if done >= 5 and time.monotonic() - started > max_seconds:
             break
         order = list(models) if done % 2 == 0 else list(models)[::-1]
-        sessions = {name: _load(models[name], kernels, threads) for name in order}
+        sessions = {name: _load(models[name], kernels[name], threads) for name in order}
         for name in order:
             _block(sessions[name], max(repeats[name] // 10, 1))
             samples[name].append(_block(sessions[name], repeats[name], together[name]) * 1e3)
@@ -109,7 +112,7 @@ def latency(  # noqa: PLR0913  # one request, spelled out
 
 
 def _load(model: str, kernels: str, threads: int) -> Session:
-    session = _worker.Session(model, kernels, threads)
+    session = _sessions.opened(model, kernels, threads)
     session.feed({port.name: _noise(port) for port in session.inputs})
     return session
 
@@ -166,7 +169,7 @@ def throughput(  # noqa: PLR0913  # one request, spelled out
 ) -> dict[str, Any]:
     """Samples a second for each of ``batches``, how many samples one call takes."""
     del progress
-    return {"batches": [_per_second(_worker.Session(model, kernels, threads), batch, seconds) for batch in batches]}
+    return {"batches": [_per_second(_sessions.opened(model, kernels, threads), batch, seconds) for batch in batches]}
 
 
 def _per_second(session: Session, batch: int, seconds: float) -> dict[str, Any]:
@@ -184,7 +187,7 @@ def _per_second(session: Session, batch: int, seconds: float) -> dict[str, Any]:
         session.resize({name: (batch, *shape[1:]) for name, shape in declared.items()})
         made = session({port.name: np.resize(_noise(port), (batch, *port.shape[1:])) for port in session.inputs})
     except (ValueError, RuntimeError) as error:
-        return {"reason": f"the file cannot be resized to a batch of {batch} ({_worker._one_line(error)})"}
+        return {"reason": f"the file cannot be resized to a batch of {batch} ({_sessions.one_line(error)})"}
     if any(values.shape[:1] != (batch,) for values in made.values()):
         return {"reason": f"the file cannot be resized to a batch of {batch}: it does not give a row for each sample"}
     each = _warm_up(session, seconds / 5)

@@ -1,14 +1,14 @@
-"""Child process: run samples through a .tflite file in LiteRT. Needs numpy and ai_edge_litert only.
+"""Child process: run samples through a file in its runtime. Needs numpy and that runtime only.
 
-A file that LiteRT cannot load is answered as ``{"model_error": text}`` and samples that do not fit as
+A file that the runtime cannot load is answered as ``{"model_error": text}`` and samples that do not fit as
 ``{"data_error": text}``; anything worse ends this process.
 """
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import math
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,18 +18,17 @@ from pathlib import Path
 from typing import Any, TypeAlias, final
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 Progress: TypeAlias = Callable[[int, int], None]
 Array: TypeAlias = np.ndarray[Any, Any]
+_sessions: Any = importlib.import_module("sessions")  # beside this file
+_RefusedError: Any = _sessions.DataRefusedError
+#: Its classes, which a type checker cannot see through a plain name.
+Session: TypeAlias = Any
+Port: TypeAlias = Any
 #: Which samples: neighbours, or by number.
 Pick: TypeAlias = slice | Array
 
-_RESOLVERS = {"default": OpResolverType.AUTO, "reference": OpResolverType.BUILTIN_REF}
-#: Lowest and highest integer of each type in float32, ready for a loop that runs thousands of times a second.
-_LIMITS = {np.dtype(t).name: np.array([np.iinfo(t).min, np.iinfo(t).max], np.float32) for t in (np.int8, np.uint8, np.int16)}
-#: Recurrent layers that keep their states in variable tensors, and take x [B, T, in] or [T, B, in] first.
-_LAYERS = {"UNIDIRECTIONAL_SEQUENCE_LSTM"}
 _PROGRESS_SECONDS = 0.1
 #: Bytes of one batch of inputs at most: batches pay for small networks, and cost memory in every thread for large ones.
 _BATCH_BYTES = 1 << 20
@@ -37,151 +36,16 @@ _BATCH_BYTES = 1 << 20
 _ROUNDING = 1e-5
 
 
-class ModelRefusedError(Exception):
-    """LiteRT cannot load or prepare the file."""
-
-
-class DataRefusedError(Exception):
-    """The samples do not fit the model's inputs."""
-
-
 def main(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """See :func:`run`."""
     try:
         return run(progress=progress, **request)
-    except ModelRefusedError as error:
+    except _sessions.ModelRefusedError as error:
         return {"model_error": str(error)}
-    except DataRefusedError as error:
+    except _sessions.DataRefusedError as error:
         return {"data_error": str(error)}
-
-
-@final
-@dataclass(frozen=True)
-class Port:
-    """One input or output: its public name, and what LiteRT says of its tensor. ``signature`` has -1 for free dimensions."""
-
-    name: str
-    index: int
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    signature: tuple[int, ...]
-    scale: tuple[float, ...]
-    zero_point: tuple[int, ...]
-    axis: int
-
-    @property
-    def is_affine(self) -> bool:
-        return bool(self.scale) and self.dtype.kind in "iu"
-
-    def store(self, values: Array) -> Array:
-        """Real numbers or stored integers as this tensor stores them: ``clamp(round_half_even(x / scale) + zero_point)``."""
-        if values.dtype == self.dtype:
-            return values
-        if self.dtype.kind == "f":
-            return values.astype(self.dtype)
-        low, high = _LIMITS[self.dtype.name]
-        stored: Array = np.divide(values, np.float32(self.scale[0]), dtype=np.float32)
-        np.rint(stored, out=stored)  # in place: this is a tenth of the time of a small network
-        stored += np.float32(self.zero_point[0])
-        np.clip(stored, low, high, out=stored)
-        return stored.astype(self.dtype)
-
-    def real(self, stored: Array) -> Array:
-        """``scale * (q - zero_point)`` in float32; other numbers as they are."""
-        if not self.is_affine:
-            return stored.astype(np.float32) if stored.dtype.kind == "f" else stored
-        shape = [1] * stored.ndim
-        if len(self.scale) > 1:
-            shape[self.axis] = -1
-        zero_point = np.asarray(self.zero_point, np.float32).reshape(shape)
-        return (stored.astype(np.float32) - zero_point) * np.asarray(self.scale, np.float32).reshape(shape)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "dtype": self.dtype.name,
-            "shape": self.signature or self.shape,
-            "scale": self.scale,
-            "zero_point": self.zero_point,
-        }
-
-
-@final
-class Session:
-    """One interpreter with its tensors allocated, and its ports. Not for two threads at once."""
-
-    def __init__(self, model: str, kernels: str, threads: int = 1) -> None:
-        is_utf8 = model.encode(errors="replace").decode() == model  # LiteRT takes no other name
-        held: dict[str, Any] = {"model_path": model} if is_utf8 else {"model_content": Path(model).read_bytes()}
-        try:
-            self._litert = Interpreter(**held, num_threads=threads, experimental_op_resolver_type=_RESOLVERS[kernels])
-            self._litert.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ModelRefusedError(f"LiteRT cannot load it ({_one_line(error)})") from error
-        signatures: dict[str, dict[str, dict[str, int]]] = self._litert._get_full_signature_list()
-        names: dict[str, dict[str, int]] = next(iter(signatures.values()), {"inputs": {}, "outputs": {}})
-        ops = self._litert._get_ops_details()
-        layers = [op["inputs"][0] for op in ops if op["op_name"] in _LAYERS]
-        shapes = {d["index"]: tuple(d["shape"]) for d in self._litert.get_tensor_details()}
-        #: Whether a sample is a sequence of its own, though the kernels would go on from the one before.
-        self.begins_anew = any(math.prod(shapes[i][:2]) > 1 for i in layers)
-        #: Whether a call depends on the one before.
-        self.keeps_state = any(op["op_name"] == "ASSIGN_VARIABLE" for op in ops) or (bool(layers) and not self.begins_anew)
-        self.inputs = _ports(self._litert.get_input_details(), names["inputs"])
-        self.outputs = _ports(self._litert.get_output_details(), names["outputs"])
-
-    def resize(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Give inputs other shapes than the file's; a RuntimeError or ValueError says that the graph does not take them."""
-        others = [port for port in self.inputs if shapes[port.name] != port.shape]
-        for port in others:
-            self._litert.resize_tensor_input(port.index, shapes[port.name])
-        if others:
-            self._litert.allocate_tensors()
-
-    def __call__(self, stored: Mapping[str, Array]) -> dict[str, Array]:
-        self.feed(stored)
-        if self.begins_anew:
-            self._litert.reset_all_variables()
-        self._litert.invoke()
-        return {port.name: self._litert.get_tensor(port.index) for port in self.outputs}
-
-    def feed(self, stored: Mapping[str, Array]) -> None:
-        for port in self.inputs:
-            self._litert.set_tensor(port.index, stored[port.name])
-
-    def invoke(self) -> None:
-        self._litert.invoke()
-
-    def ops(self) -> list[dict[str, Any]]:
-        """The ops as LiteRT lists them: the file's, then one DELEGATE per partition."""
-        listed: list[dict[str, Any]] = self._litert._get_ops_details()
-        return listed
-
-
-def _ports(details: list[dict[str, Any]], names: Mapping[str, int]) -> list[Port]:
-    public = {index: name for name, index in names.items()}
-    ports = []
-    for d in details:
-        quantization = d["quantization_parameters"]
-        ports.append(
-            Port(
-                name=public.get(d["index"], d["name"]),
-                index=d["index"],
-                dtype=np.dtype(d["dtype"]),
-                shape=tuple(int(n) for n in d["shape"]),
-                signature=tuple(int(n) for n in d["shape_signature"]),
-                scale=tuple(float(s) for s in quantization["scales"]),
-                zero_point=tuple(int(z) for z in quantization["zero_points"]),
-                axis=int(quantization["quantized_dimension"]),
-            )
-        )
-    if len({port.name for port in ports}) < len({port.index for port in ports}):
-        raise ModelRefusedError(f"several of its inputs or outputs have the same name ({', '.join(p.name for p in ports)})")
-    return ports
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(re.sub(r"\S*/(?=[\w.]+:\d+)", "", str(error)).split())[:400]
+    except _sessions.MissingPackageError as error:
+        return {"missing": str(error)}
 
 
 @final
@@ -211,7 +75,7 @@ def run(  # noqa: PLR0913  # one request, spelled out
     interpreter lock, and nothing is shared. Batches are used only where they are proven to give what single samples give.
     """
     samples = {name: np.load(path, mmap_mode="r") for name, path in inputs.items()}
-    first = Session(model, kernels)
+    first = _sessions.opened(model, kernels)
     single = _feed(first.inputs, samples)
     count = len(next(iter(samples.values())))
     started = time.process_time()
@@ -256,7 +120,7 @@ def _feed(ports: list[Port], samples: Mapping[str, Array]) -> Feed:
     """
     if {port.name for port in ports} != set(samples):
         named = ", ".join(repr(port.name) for port in ports)
-        raise DataRefusedError(f"its inputs are {named}, and the samples are for {', '.join(map(repr, samples))}")
+        raise _RefusedError(f"its inputs are {named}, and the samples are for {', '.join(map(repr, samples))}")
     for port in ports:
         _check(port, samples[port.name])
     rows = {_declared_rows(port, samples[port.name]) for port in ports}
@@ -264,7 +128,7 @@ def _feed(ports: list[Port], samples: Mapping[str, Array]) -> Feed:
         (b,) = rows
         return Feed(b, {p.name: (b, *samples[p.name].shape[1:]) for p in ports}, batched=True)
     if any(b > 1 for b in rows):
-        raise DataRefusedError(f"inputs of different batch sizes ({_shapes(ports)}) cannot be run sample by sample")
+        raise _RefusedError(f"inputs of different batch sizes ({_shapes(ports)}) cannot be run sample by sample")
     return Feed(
         1,
         {p.name: p.shape if not _declared_rows(p, samples[p.name]) else (1, *samples[p.name].shape[1:]) for p in ports},
@@ -276,7 +140,7 @@ def _declared_rows(port: Port, values: Array) -> int:
     """How many samples one invocation takes; 0 when the input has no batch axis (one whole sample)."""
     shape = port.signature or port.shape
     if _fits(values.shape[1:], shape[1:]) and shape:
-        return max(shape[0], 1)
+        return max(int(shape[0]), 1)
     return 0
 
 
@@ -288,13 +152,13 @@ def _check(port: Port, values: Array) -> None:
     shape = port.signature or port.shape
     if not (shape and _fits(values.shape[1:], shape[1:])) and not _fits(values.shape[1:], shape):
         wanted = ["any" if d < 0 else d for d in shape[1:]]
-        raise DataRefusedError(f"input {port.name!r} takes samples of shape {wanted}, and got {list(values.shape[1:])}")
+        raise _RefusedError(f"input {port.name!r} takes samples of shape {wanted}, and got {list(values.shape[1:])}")
     if values.dtype == port.dtype or port.dtype.kind == "f":
         return
     if values.dtype.kind != "f":
-        raise DataRefusedError(f"input {port.name!r} takes {port.dtype} or real numbers as float32, and got {values.dtype}")
-    if not port.is_affine or port.dtype.name not in _LIMITS:
-        raise DataRefusedError(f"input {port.name!r} takes whole numbers ({port.dtype}), and got {values.dtype}")
+        raise _RefusedError(f"input {port.name!r} takes {port.dtype} or real numbers as float32, and got {values.dtype}")
+    if not port.is_affine or port.dtype.name not in _sessions.LIMITS:
+        raise _RefusedError(f"input {port.name!r} takes whole numbers ({port.dtype}), and got {values.dtype}")
 
 
 def _shapes(ports: list[Port]) -> str:
@@ -314,7 +178,7 @@ def _stored(ports: list[Port], feed: Feed, samples: Mapping[str, Array], pick: P
             numbers = np.arange(len(samples[port.name]))[pick]
             bad = numbers[~np.isfinite(values).reshape(len(values), -1).all(axis=1)][0]
             where = f"sample {bad} of input {port.name!r}"
-            raise DataRefusedError(f"{where} holds NaN or infinity, which {port.dtype} cannot store")
+            raise _RefusedError(f"{where} holds NaN or infinity, which {port.dtype} cannot store")
         stored[port.name] = np.ascontiguousarray(port.store(values)).reshape(feed.shapes[port.name])
     return stored
 
@@ -323,11 +187,11 @@ def _prepare(session: Session, feed: Feed) -> None:
     try:
         session.resize(feed.shapes)
     except (ValueError, RuntimeError) as error:
-        raise DataRefusedError(f"LiteRT cannot run it on samples of this shape ({_one_line(error)})") from error
+        raise _RefusedError(f"the runtime cannot run it on samples of this shape ({_sessions.one_line(error)})") from error
 
 
 def _session(model: str, kernels: str, feed: Feed) -> Session:
-    session = Session(model, kernels)
+    session = _sessions.opened(model, kernels)
     session.resize(feed.shapes)
     return session
 
@@ -386,7 +250,7 @@ class _Outputs:
             values = result[port.name]
             if values.shape[:1] != (rows,):
                 if rows != 1:
-                    raise DataRefusedError(
+                    raise _RefusedError(
                         f"output {port.name!r} of shape {list(values.shape)} does not tell {rows} samples apart"
                     )
                 values = values[None]
@@ -399,7 +263,7 @@ class _Outputs:
             file = self._files[port.name]
             if values.shape[1:] != file.shape[1:]:
                 shapes = f"{list(file.shape[1:])} and {list(values.shape[1:])}"
-                raise DataRefusedError(
+                raise _RefusedError(
                     f"output {port.name!r} has another shape for some samples ({shapes}), so that it cannot be measured; "
                     "cut the model before the op that makes it, or quantize without figures (measure=False in Python)"
                 )

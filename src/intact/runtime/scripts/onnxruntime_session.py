@@ -1,0 +1,64 @@
+"""An ONNX file in ONNX Runtime on the CPU. Needs numpy, onnx and onnxruntime."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, TypeAlias, final
+
+import numpy as np
+import onnxruntime
+
+_file: Any = importlib.import_module("onnx_file")  # beside this file
+_sessions: Any = importlib.import_module("sessions")
+Array: TypeAlias = np.ndarray[Any, Any]
+
+_ERRORS_ONLY = 3
+
+
+@final
+class Session:
+    """One session, its ports in our order. Arrays are laid as the model takes them before a call is timed."""
+
+    keeps_state = begins_anew = False
+
+    def __init__(self, model: str, _kernels: str, threads: int = 1) -> None:
+        checked = _file.read(model)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = _ERRORS_ONLY
+        options.use_deterministic_compute = True
+        try:
+            self._session = onnxruntime.InferenceSession(checked.data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its own kinds, one for each status
+            raise _sessions.ModelRefusedError(f"ONNX Runtime cannot load it ({_sessions.one_line(error)})") from error
+        self.inputs, self.outputs, self.about = checked.inputs, checked.outputs, checked.about
+        self._orders = checked.orders
+        self._names = [port.name for port in self.outputs]
+        self._bound: Any = None
+
+    def resize(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """What is open takes any size; ValueError says what is not."""
+        _file.resized(self.inputs, shapes)
+
+    def __call__(self, stored: Mapping[str, Array]) -> dict[str, Array]:
+        feeds = {name: _file.theirs(x, self._orders[name]) for name, x in stored.items()}
+        try:
+            made = self._session.run(self._names, feeds)
+        except Exception as error:
+            raise RuntimeError(_sessions.one_line(error)) from error
+        return {name: _file.ours(y, self._orders[name]) for name, y in zip(self._names, made, strict=True)}
+
+    def feed(self, stored: Mapping[str, Array]) -> None:
+        self._bound = self._session.io_binding()
+        for name, x in stored.items():
+            self._bound.bind_cpu_input(name, _file.theirs(x, self._orders[name]))
+        for name in self._names:
+            self._bound.bind_output(name, "cpu")
+
+    def invoke(self) -> None:
+        self._session.run_with_iobinding(self._bound)
+
+    def ops(self) -> list[dict[str, Any]]:
+        """None are told of."""
+        return []
