@@ -25,12 +25,15 @@ from intact.network.graph import Tensor as GraphTensor
 from intact.network.shapes import concrete
 from intact.numbers.affine import Affine, Float, Index, dequantize_array, limits, storage
 from intact.ops.base import OpKind
-from intact.ops.call import CLAMPS, Stated
+from intact.ops.call import CLAMPS, Stated, as_tuple
 
 importlib.import_module("torch.ao.quantization.fx._decomposed")  # registers the operators below
 _OPERATORS: Final = torch.ops.quantized_decomposed
-#: Which axis of ours lies at each axis of torch's images.
-FIRST: Final = (0, 3, 1, 2)
+#: Which axis of ours lies at each axis of torch's.
+Order: TypeAlias = tuple[int, ...]
+
+#: Of images.
+FIRST: Final[Order] = (0, 3, 1, 2)
 #: What the zero points of int8 activations are raised by.
 _SHIFT: Final = 128
 
@@ -68,12 +71,25 @@ class _Storage:
 
 @final
 @dataclass(frozen=True, eq=False)
+class Value:
+    """An activation as it is stored, with our axis at each of its axes in ``order``."""
+
+    stored: Tensor
+    order: Order
+
+    def laid(self, order: Order) -> Tensor:
+        """With its axes in another order: a view of the same memory."""
+        return self.stored if order == self.order else self.stored.permute([self.order.index(axis) for axis in order])
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class Call:
-    """An ``op`` of ``network`` and what is known when it runs: ``values`` by id, as they are stored."""
+    """An ``op`` of ``network`` and what is known when it runs: ``values`` by id."""
 
     op: Op
     network: Network
-    values: dict[int, Tensor]
+    values: dict[int, Value]
 
     @property
     def graph(self) -> Graph:
@@ -88,16 +104,25 @@ class Call:
     def tensor(self, n: int) -> GraphTensor:
         return self.graph[self.id(n)]
 
-    def stored(self, n: int) -> Tensor:
-        """An input as it is stored, in our order."""
-        i = self.id(n)
-        return self.values[i] if i in self.values else self.network.constant(i)
+    def order(self, n: int) -> Order:
+        """How an input lies; a constant, and what is left out, in our own order."""
+        i = self.id(n) if self.has(n) else None
+        return self.values[i].order if i is not None and i in self.values else ()
 
-    def padded(self, n: int) -> tuple[Tensor, tuple[int, ...]]:
-        """An image as it is stored before a PAD that this op can do itself: and what it pads at the top, left, bottom, right."""
+    def stored(self, n: int, order: Order | None = None) -> Tensor:
+        """An input as it is stored, in ``order`` or our own."""
+        i = self.id(n)
+        if i not in self.values:
+            return self.network.constant(i)
+        return self.values[i].laid(order or plain(len(self.graph[i].shape)))
+
+    def image(self, n: int) -> tuple[Tensor, tuple[int, ...]]:
+        """An image as it is stored, channels first, before a PAD that this op can do itself; and what that pads at the top,
+        left, bottom and right."""
         i = self.id(n)
         source, around = self.network.padded.get(i, (i, (0, 0, 0, 0)))
-        return self.values[source] if source in self.values else self.network.constant(source), around
+        held = self.values.get(source) or Value(self.network.constant(source), plain(4))
+        return held.laid(FIRST), around
 
     def is_whole(self, n: int) -> bool:
         """Whether an input is left out, or whole numbers that mean themselves."""
@@ -120,12 +145,13 @@ class Call:
         fmt = self.tensor(n).format
         return _Storage.of(fmt).real(stored) if isinstance(fmt, Affine) else stored
 
-    def real(self, n: int) -> Tensor | None:
-        """An input as the op's own ``compute`` reads it."""
+    def real(self, n: int, order: Order | None = None) -> Tensor | None:
+        """An input as the op's own ``compute`` reads it, in ``order`` or our own."""
         if not self.has(n):
             return None
-        i = self.id(n)
-        return self.as_real(n, self.values[i]) if i in self.values else self.network.operand(self.op, n)
+        if self.id(n) in self.values:
+            return self.as_real(n, self.stored(n, order))
+        return self.network.operand(self.op, n, order)
 
     def weight(self, n: int, order: tuple[int, ...]) -> Tensor:
         """A weight with its axes in ``order``, of which the first counts output channels."""
@@ -142,7 +168,7 @@ class Call:
             return None
         i = self.id(n)
         if i in self.values:
-            return self.as_real(n, self.values[i]).reshape(-1)
+            return self.as_real(n, self.stored(n)).reshape(-1)
         held = self.network.reals(i)
         return held if held.dim() == 1 else held.reshape(-1)
 
@@ -157,8 +183,8 @@ class Call:
         return _Storage.of(fmt).stored(real) if isinstance(fmt, Affine) else real
 
 
-#: What makes the outputs of an op, as they are stored.
-Row: TypeAlias = Callable[[Call], tuple[Tensor, ...]]
+#: What makes the outputs of an op.
+Row: TypeAlias = Callable[[Call], tuple[Value, ...]]
 
 
 @final
@@ -169,18 +195,17 @@ class Network(torch.nn.Module):
     cannot be had.
     """
 
-    def __init__(self, graph: Graph, rows: Mapping[str, Row], orders: Mapping[int, tuple[int, ...]]) -> None:
+    def __init__(self, graph: Graph, rows: Mapping[str, Row], orders: Mapping[int, Order]) -> None:
         super().__init__()
         self.graph, self.rows, self.orders = graph, rows, orders
         self.padded = padded(graph)
         self._stated = dict[tuple[int, int], Tensor | None]()
 
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
-        graph, values = self.graph, dict[int, Tensor]()
+        graph, values = self.graph, dict[int, Value]()
         for i, x in zip(graph.inputs, given, strict=True):
-            fmt, order = graph[i].format, self.orders[i]
-            q = _Storage.of(fmt).stored(x) if isinstance(fmt, Affine) else x
-            values[i] = q.permute(_back(order)) if order != tuple(range(len(order))) else q
+            fmt = graph[i].format
+            values[i] = Value(_Storage.of(fmt).stored(x) if isinstance(fmt, Affine) else x, self.orders[i])
         errors: list[IntactError] = []
         for op in graph.ops:
             if op.output in self.padded:
@@ -190,16 +215,16 @@ class Network(torch.nn.Module):
                     made = self.rows[op.kind.name](Call(op, self, values))
             except UnsupportedError as error:
                 errors.append(error)
-                made = tuple(torch.zeros(concrete(graph[i])) for i in op.outputs)
+                made = tuple(_nothing(graph[i]) for i in op.outputs)  # to find what else there is
             values.update(zip(op.outputs, made, strict=True))
         if errors:
             raise collected(errors)
         return tuple(self._left(i, values) for i in graph.outputs)
 
-    def _left(self, i: int, values: Mapping[int, Tensor]) -> Tensor:
-        fmt, order = self.graph[i].format, self.orders[i]
-        y = values[i] if i in values else self.constant(i)
-        y = y.permute(order) if order != tuple(range(len(order))) else y
+    def _left(self, i: int, values: Mapping[int, Value]) -> Tensor:
+        fmt = self.graph[i].format
+        held = values.get(i) or Value(self.constant(i), plain(len(self.graph[i].shape)))
+        y = held.laid(self.orders[i])
         return _Storage.of(fmt).real(y) if isinstance(fmt, Affine) else y
 
     # ---- constants ------------------------------------------------------------------------------------------------------
@@ -215,15 +240,16 @@ class Network(torch.nn.Module):
 
         return self._buffer(f"constant_{i}", data)
 
-    def reals(self, i: int) -> Tensor:
-        """A constant as real numbers."""
+    def reals(self, i: int, order: Order | None = None) -> Tensor:
+        """A constant as real numbers; with as many axes as ``order`` has, in that."""
         t = self.graph[i]
 
         def data() -> np.ndarray:
             held = np.asarray(t.data)
-            return (dequantize_array(held, t.format) if isinstance(t.format, Affine) else held).astype(np.float32)
+            real = (dequantize_array(held, t.format) if isinstance(t.format, Affine) else held).astype(np.float32)
+            return real if order is None else real.reshape((1,) * (len(order) - real.ndim) + real.shape).transpose(order)
 
-        return self._buffer(f"real_{i}", data)
+        return self._buffer(f"real_{i}" if order is None else f"real_{i}_first", data)
 
     def weight(self, i: int, order: tuple[int, ...]) -> Tensor:
         """A constant weight with its axes in ``order``: int8 with a scale for each output channel, which come first."""
@@ -241,11 +267,11 @@ class Network(torch.nn.Module):
         real: Tensor = _OPERATORS.dequantize_per_channel.default(held, scales, zeros, 0, low, high, held.dtype)
         return real
 
-    def operand(self, op: Op, n: int) -> Tensor | None:
+    def operand(self, op: Op, n: int, order: Order | None = None) -> Tensor | None:
         """A constant as the op's ``compute`` reads it: real numbers, a buffer of whole ones, or sizes that are read now."""
         i = self.graph.operand(op, n).id
         if not isinstance(self.graph[i].format, Index):
-            return self.reals(i)
+            return self.reals(i, order)
         key = op.output, n
         if key not in self._stated:
             with _disable_current_modes():
@@ -288,12 +314,20 @@ def storage_of(t: GraphTensor) -> torch.dtype:
     return found
 
 
-def computed(call: Call) -> tuple[Tensor, ...]:
-    """The op's own meaning, on real numbers."""
+def plain(rank: int) -> Order:
+    """Our own order."""
+    return tuple(range(rank))
+
+
+def computed(call: Call, order: Order | None = None) -> tuple[Value, ...]:
+    """The op's own meaning, on real numbers; of ``order`` where it does not matter to the op."""
     kind: OpKind = call.op.kind.unfused()[0]
-    made = kind.compute(*(call.real(n) for n in range(len(call.op.inputs))))
-    made = made if isinstance(made, tuple) else (made,)
-    return tuple(call.settled(y, n) for n, y in enumerate(made))
+    made = as_tuple(kind.compute(*(call.real(n, order) for n in range(len(call.op.inputs)))))
+    return tuple(Value(call.settled(y, n), order or plain(y.dim())) for n, y in enumerate(made))
+
+
+def _nothing(t: GraphTensor) -> Value:
+    return Value(torch.zeros(concrete(t)), plain(len(t.shape)))
 
 
 def collected(errors: list[IntactError]) -> UnsupportedError:
@@ -307,8 +341,3 @@ def _clamped(x: Tensor, low: float, high: float) -> Tensor:
     if (low, high) == (float("-inf"), float("inf")):
         return x
     return F.relu(x) if (low, high) == (0.0, float("inf")) else F.hardtanh(x, low, high)
-
-
-def _back(order: tuple[int, ...]) -> tuple[int, ...]:
-    """Where each axis of ours lies."""
-    return tuple(order.index(axis) for axis in range(len(order)))
