@@ -159,6 +159,22 @@ def test_a_missing_package_says_what_to_type(run, monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_sizes_that_are_open_are_asked_for(run, tmp_path):
+    model = onnx.load_from_string(intact.export(run[1], "onnx", tmp_path / "net.onnx").read_bytes())
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "side"
+    (tmp_path / "open.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(OptionError, match=r"open\.onnx: input 'image' leaves sizes open; type --input-shape"):
+        intact.evaluate(tmp_path / "open.onnx", run[0].parent / "data.npz")
+
+
+def test_a_float_file_is_converted_for_litert_where_that_is_asked(tmp_path, run):
+    result = intact.quantize(mobile(), images(16), scheme="float32", measure=False)
+    path = intact.export(result, "onnx", tmp_path / "net.onnx")
+    found = intact.evaluate(path, run[0].parent / "data.npz", runtime="litert")
+    assert found.how == "LiteRT default kernels (XNNPACK)"
+    assert intact.explore(path)
+
+
 def test_a_runtime_for_other_files_is_refused(run):
     with pytest.raises(OptionError, match=r"--runtime openvino runs \.onnx files, and there is none"):
         intact.evaluate(run[0] / "model.tflite", run[0].parent / "data.npz", runtime="openvino")

@@ -107,7 +107,7 @@ def explore(  # noqa: PLR0913  # all but one have defaults
     device, source = target_named(target), None if data is None else samples_from(data)
     with scratch.folder() as folder:
         progress("convert", 0, 0)
-        models = opened((model, *(() if against is None else (against,))), folder, input_shape, source)
+        models = opened((model, *(() if against is None else (against,))), folder, input_shape, source, "litert")
         _check(models)
         seen = seen_of(models, source, device, progress)
         ours, reference = models[0], models[1].graph if len(models) > 1 else None

@@ -42,7 +42,8 @@ def opened(
 ) -> tuple[Opened, ...]:
     """Each of ``sources``: a .tflite, called as it likes, is taken as it is, and anything else is converted into ``folder``.
 
-    An .onnx file is taken as it is too, by ONNX Runtime; ``runtime`` names another, for all files that it reads.
+    An .onnx file is taken as it is too, by ONNX Runtime; ``runtime`` names another, for all files that it reads, or "litert",
+    for which it is converted, as it is with ``input_shape``.
     ``input_shape`` is for Keras and ONNX models, ``data`` for torch modules, which are traced on it. Scales that
     contradict kernels are let through: the runtime is the judge.
     """
@@ -50,6 +51,8 @@ def opened(
         raise OptionError("--input-shape is for Keras and ONNX models that leave sizes open; leave it out")
     if runtime is not None:
         _check_runtime(sources, runtime)
+    elif input_shape is not None:
+        runtime = "litert"
     names = _names(sources)
     made = []
     for number, (source, name) in enumerate(zip(sources, names, strict=True)):
@@ -90,6 +93,11 @@ def _check_runtime(sources: Sequence[object], name: str) -> None:
 def _in_its_runtime(path: Path, name: str, kernels: Kernels) -> Opened:
     with located(name):
         found = litert.describe(recognize.check(path), kernels=kernels)
+        for port in found.inputs:
+            if any(size < 0 for size in port.shape[1:]):
+                raise OptionError(
+                    f"input {port.name!r} leaves sizes open; type --input-shape, with which it is converted for LiteRT"
+                )
     return Opened(name, path, onnx_out.shell(found), kernels, bool(found.about.get("quantized")))
 
 
