@@ -262,7 +262,10 @@ class Network(torch.nn.Module):
             raise UnsupportedError(f"its weight has scales along axis {fmt.axis}")
         scales = self._buffer(f"scales_{i}", lambda: np.broadcast_to(np.asarray(fmt.scale, np.float32), (count,)))
         alike = set(fmt.zero_point) == {0}
-        zeros = self._buffer(f"zeros_{count}" if alike else f"zeros_of_{i}", lambda: np.broadcast_to(np.asarray(fmt.zero_point, np.int64), (count,)))
+        zeros = self._buffer(
+            f"zeros_{count}" if alike else f"zeros_of_{i}",
+            lambda: np.broadcast_to(np.asarray(fmt.zero_point, np.int64), (count,)),
+        )
         low, high = limits(fmt.dtype)
         real: Tensor = _OPERATORS.dequantize_per_channel.default(held, scales, zeros, 0, low, high, held.dtype)
         return real
@@ -280,7 +283,7 @@ class Network(torch.nn.Module):
         return self.constant(i) if stated is None else stated
 
     def _sizes(self, op: Op, n: int) -> Tensor | None:
-        """The whole numbers of input ``n``, if the op has to know them before it runs; None where they are numbers like others."""
+        """The whole numbers of input ``n``, if the op has to know them before it runs; else None."""
         bare = [self._bare(i) for i in op.inputs]
         stated, data = bare[n], np.asarray(self.graph.operand(op, n).data)
         bare[n] = torch.empty(data.shape, dtype=torch.from_numpy(data[:0].copy()).dtype, device="meta")

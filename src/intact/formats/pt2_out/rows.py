@@ -11,7 +11,7 @@ from intact.formats.pt2_out.network import FIRST, Call, Row, Value, computed, pl
 from intact.network.shapes import concrete
 from intact.ops import KINDS
 from intact.ops.base import same_padding
-from intact.ops.call import as_tuple
+from intact.ops.call import as_tuple, present
 from intact.ops.convolution import Conv2D, DepthwiseConv2D
 from intact.ops.matmul import FullyConnected
 
@@ -72,11 +72,19 @@ def _each(call: Call) -> tuple[Value, ...]:
     return computed(call, FIRST if is_first else None)
 
 
+def _same(call: Call) -> tuple[Value, ...]:
+    order = call.order(0) or plain(len(call.tensor(0).shape))
+    real = call.real(0, order if call.order(0) else None)
+    return (Value(call.settled(present(real, "x")), order),)
+
+
 _OWN: Final[dict[str, Row]] = {
     "CONV_2D": _convolution,
     "DEPTHWISE_CONV_2D": _convolution,
     "FULLY_CONNECTED": _dense,
     "PAD": _padded,
+    "QUANTIZE": _same,
+    "DEQUANTIZE": _same,
 }
 #: Kinds that put no numbers of their own between those that they move.
 _MOVING: Final = (
@@ -85,11 +93,14 @@ _MOVING: Final = (
 )  # fmt: skip
 #: Kinds that make each number of the same numbers of what they read.
 _EACH: Final = (
-    "ABS", "ADD", "DEQUANTIZE", "DIV", "ELU", "EXP", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "MAXIMUM", "MINIMUM", "MUL",
-    "NEG", "QUANTIZE", "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "RSQRT", "SQRT", "SQUARE", "SQUARED_DIFFERENCE", "SUB",
+    "ABS", "ADD", "DIV", "ELU", "EXP", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "MAXIMUM", "MINIMUM", "MUL",
+    "NEG", "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "RSQRT", "SQRT", "SQUARE", "SQUARED_DIFFERENCE", "SUB",
     "TANH",
 )  # fmt: skip
 #: Every kind whose meaning is known.
 ROWS: Final[MappingProxyType[str, Row]] = MappingProxyType(
-    {name: computed for name, kind in KINDS.items() if not kind.unknown} | dict.fromkeys(_EACH, _each) | dict.fromkeys(_MOVING, _moved) | _OWN
+    {name: computed for name, kind in KINDS.items() if not kind.unknown}
+    | dict.fromkeys(_EACH, _each)
+    | dict.fromkeys(_MOVING, _moved)
+    | _OWN
 )

@@ -8,7 +8,9 @@ from __future__ import annotations
 import io
 import json
 import warnings
+import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -43,6 +45,15 @@ def write(graph: Graph, about: Mapping[str, str] | None = None) -> bytes:
     made = io.BytesIO()
     torch.export.save(program, made, extra_files={ABOUT: json.dumps(said)})
     return made.getvalue()
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is one that :func:`write` made."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(f"/extra/{ABOUT}") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def check(graph: Graph) -> None:
