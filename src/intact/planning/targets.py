@@ -76,9 +76,9 @@ class Target:
     island of float takes in rather than convert before or after them (:mod:`intact.planning.islands`).
     ``kernels``: which LiteRT kernel set stands for the device in measurements. ``micro``: TensorFlow Lite Micro runs its
     files, and is asked about each before it is written. ``symmetric``: int8 activations have zero point 0. ``has``: the kinds
-    that have int8 kernels, where they are few; empty: all but what it lacks. ``unrounded``: whether its sums need not be rounded
-    where real numbers are read (:mod:`intact.planning.unrounded`). ``onnx_activations`` and
-    ``onnx_bias``: how it likes the same integers in ONNX. ``refuses``: schemes that its runtime has no kernels for, and why.
+    that have int8 kernels, where they are few; empty: all but what it lacks. ``unrounded``: whether its sums need not be
+    rounded where real numbers are read (:mod:`intact.planning.unrounded`). ``onnx_activations`` and ``onnx_bias``: how
+    it likes the same integers in ONNX. ``refuses``: schemes that its runtime has no kernels for, and why.
     """
 
     name: str

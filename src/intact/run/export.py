@@ -193,7 +193,7 @@ network = torch.export.load({name!r}).module()
 print(network({feeds}))
 ```
 
-or compiled, in integer kernels on x86, which needs a C++ compiler (`apt-get install g++`) and half a minute for each batch size:
+or compiled, in integer kernels on x86, with a C++ compiler (`apt-get install g++`) and half a minute for each batch size:
 
 ```python
 torch._inductor.config.freezing = True

@@ -42,8 +42,8 @@ def opened(
 ) -> tuple[Opened, ...]:
     """Each of ``sources``: a .tflite, called as it likes, is taken as it is, and anything else is converted into ``folder``.
 
-    An .onnx file is taken as it is too, by ONNX Runtime, and by PyTorch a .pt2 that ``intact export`` wrote; ``runtime`` names another, for all files that it reads, or "litert",
-    for which it is converted, as it is with ``input_shape``.
+    An .onnx file is taken as it is too, by ONNX Runtime, and by PyTorch a .pt2 that ``intact export`` wrote; ``runtime`` names
+    another, for all files that it reads, or "litert", for which an .onnx is converted, as it is with ``input_shape``.
     ``input_shape`` is for Keras and ONNX models, ``data`` for torch modules, which are traced on it. Scales that
     contradict kernels are let through: the runtime is the judge.
     """

@@ -286,7 +286,7 @@ class Network(torch.nn.Module):
         """The whole numbers of input ``n``, if the op has to know them before it runs; else None."""
         bare = [self._bare(i) for i in op.inputs]
         stated, data = bare[n], np.asarray(self.graph.operand(op, n).data)
-        bare[n] = torch.empty(data.shape, dtype=torch.from_numpy(data[:0].copy()).dtype, device="meta")
+        bare[n] = torch.empty(data.shape, dtype=torch.from_numpy(np.zeros(0, data.dtype)).dtype, device="meta")
         try:
             op.kind.compute(*bare)
         except UnsupportedError:
