@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -161,8 +162,10 @@ def test_states_and_unknown_ops_are_refused_in_one_sentence():
     graph = Graph({0: Tensor(0, "x", (1, 2)), 1: Tensor(1, "y", (1, 2))}, (Op(KINDS["ABS"](), (0,), (1,)),), (0,), (1,))
     with pytest.raises(UnsupportedError, match="1 state that it keeps"):
         pt2_out.write(replace(graph, states=(State("s", 0, 1, np.zeros((1, 2), np.float32)),)))
-    (name,) = (each for each, kind in KINDS.items() if kind.unknown)
-    assert name not in ROWS
+    strange = SimpleNamespace(name="SOMETHING_ELSE", converts=False)
+    unknown = Op(strange, (0,), (1,))
+    with pytest.raises(UnsupportedError, match=r"^PyTorch has no form of the ops SOMETHING_ELSE; the \.tflite runs them"):
+        pt2_out.write(replace(graph, ops=(unknown,)))
 
 
 def test_sums_that_are_read_as_real_numbers_lose_their_rounding():

@@ -59,7 +59,7 @@ def opened(
         path = folder / f"{number}" / f"{Path(name).name}.tflite"
         source = source.model if isinstance(source, Result) else source  # noqa: PLW2901  # what is in it
         if (kernels := _own_kernels(source, runtime)) is not None:
-            made.append(_in_its_runtime(Path(str(source)), name, kernels, path.with_suffix(".pt2")))
+            made.append(_in_its_runtime(Path(str(source)), name, kernels, path.with_suffix("")))
             continue
         if isinstance(source, (str, Path)) and recognize.is_tflite(Path(source)):
             with located(name):

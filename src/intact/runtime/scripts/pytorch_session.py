@@ -97,7 +97,7 @@ class Session:
     def feed(self, stored: Mapping[str, Array]) -> None:
         """Images stay in our order in memory, which torch calls channels last."""
         self._fed = [
-            torch.from_numpy(np.ascontiguousarray(stored[port.name])).permute(self._held.orders[port.name])
+            torch.from_numpy(np.array(stored[port.name], order="C")).permute(self._held.orders[port.name])
             for port in self.inputs
         ]
 
