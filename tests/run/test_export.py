@@ -126,7 +126,7 @@ def test_what_a_target_has_no_kernels_for_is_refused(target, scheme):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--to", "tvm"], "no format is called 'tvm'; type --to with one of: onnx"),
+        (["--to", "tvm"], "no format is called 'tvm'; type --to with one of: onnx, pytorch"),
         (["--activations", "int4"], "type --activations int8 or uint8"),
         (["--out", "net.bin"], "does not end in .onnx; type --out with a file such as model.onnx"),
     ],

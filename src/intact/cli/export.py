@@ -12,8 +12,8 @@ from intact.cli import shared
 
 def export(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
-    to: Annotated[str, typer.Option("--to", help="onnx: for ONNX Runtime, OpenVINO and TensorRT.")] = "onnx",
-    out: Annotated[Path | None, typer.Option(help="File to write. Default: model.onnx in the folder.")] = None,
+    to: Annotated[str, typer.Option("--to", help="onnx: for ONNX Runtime, OpenVINO and TensorRT. pytorch: a .pt2.")] = "onnx",
+    out: Annotated[Path | None, typer.Option(help="File to write. Default: model.onnx or model.pt2 in the folder.")] = None,
     activations: Annotated[
         str | None,
         typer.Option(help="int8, or uint8: the same numbers with zero points 128 higher. Default: what the target likes."),

@@ -53,8 +53,8 @@ TargetName = Annotated[
     str,
     typer.Option(
         "--target",
-        help="cpu (LiteRT with XNNPACK), mcu (microcontrollers: TensorFlow Lite Micro), or tensorrt or openvino, by way of "
-        "intact export.",
+        help="cpu (LiteRT with XNNPACK), mcu (microcontrollers: TensorFlow Lite Micro), or tensorrt, openvino or pytorch, by "
+        "way of intact export.",
     ),
 ]
 Model = Annotated[Path, typer.Argument(help="A .keras, .h5, .pt2, .onnx or float .tflite file, or a SavedModel folder.")]

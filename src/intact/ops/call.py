@@ -10,6 +10,7 @@ from typing import Final, Literal, TypeAlias, final
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._python_dispatch import _disable_current_modes
 
 from intact.annotations import Ints, Values
 from intact.errors import ModelError, UnsupportedError
@@ -114,7 +115,12 @@ def integers(x: Tensor | None, what: str, axes: int = 1, least: int = 1) -> tupl
     """
     x = present(x, what)
     if isinstance(x, Stated):
-        x = x.numbers
+        with _disable_current_modes():  # where a network is traced these would be symbols
+            return _listed(x.numbers, what, axes, least)
+    return _listed(x, what, axes, least)
+
+
+def _listed(x: Tensor, what: str, axes: int, least: int) -> tuple[int, ...]:
     if x.numel() > _MOST_SIZES or not least <= x.dim() <= axes:
         raise ModelError(f"{what} is a constant of shape {list(x.shape)}, which is no list of that")
     if x.is_meta or x.is_floating_point():

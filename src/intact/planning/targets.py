@@ -52,6 +52,13 @@ _NOT_IN_ONNX: Final = frozenset(
 _WEIGHTED: Final = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"})
 #: Kinds that cost about what a conversion to and from integers costs.
 _LIGHT: Final = frozenset({"ABS", "ADD", "MAXIMUM", "MEAN", "MINIMUM", "MUL", "RSQRT", "SQUARED_DIFFERENCE", "SUB", "SUM"})
+#: What PyTorch's compiler lowers to int8 kernels on x86, and what only moves integers; it makes one loop of other ops in float.
+_IN_TORCH: Final = frozenset(
+    {
+        "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "EXPAND_DIMS", "FULLY_CONNECTED", "MAX_POOL_2D", "PAD", "RESHAPE",
+        "SQUEEZE", "TRANSPOSE",
+    }
+)
 # fmt: on
 
 
@@ -68,9 +75,10 @@ class Target:
     ``float_inside``: kinds that stay in float though they have an int8 kernel, as it is slower; ``light``: kinds that an
     island of float takes in rather than convert before or after them (:mod:`intact.planning.islands`).
     ``kernels``: which LiteRT kernel set stands for the device in measurements. ``micro``: TensorFlow Lite Micro runs its
-    files, and is asked about each before it is written. ``symmetric``: int8 activations
-    have zero point 0. ``onnx_activations`` and
-    ``onnx_bias``: how it likes the same integers in ONNX. ``refuses``: schemes that its runtime has no kernels for, and why.
+    files, and is asked about each before it is written. ``symmetric``: int8 activations have zero point 0. ``has``: the kinds
+    that have int8 kernels, where they are few; empty: all but what it lacks. ``unrounded``: whether its sums need not be
+    rounded where real numbers are read (:mod:`intact.planning.unrounded`). ``onnx_activations`` and ``onnx_bias``: how
+    it likes the same integers in ONNX. ``refuses``: schemes that its runtime has no kernels for, and why.
     """
 
     name: str
@@ -87,6 +95,8 @@ class Target:
     light: frozenset[str] = frozenset()
     micro: bool = False
     symmetric: bool = False
+    has: frozenset[str] = frozenset()
+    unrounded: bool = False
     onnx_activations: Literal["int8", "uint8"] = "uint8"
     onnx_bias: Literal["int32", "float32"] = "int32"
     refuses: Mapping[str, str] = field(default_factory=dict)
@@ -105,7 +115,7 @@ class Target:
         """
         from intact.ops import INTEGER  # noqa: PLC0415  # loads torch, which options are understood without
 
-        return INTEGER - {"int8": self.lacks, "int16": self.lacks16}[activations]
+        return (INTEGER & (self.has or INTEGER)) - {"int8": self.lacks, "int16": self.lacks16}[activations]
 
 
 TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
@@ -182,6 +192,24 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 refuses={
                     "w4a8": "OpenVINO takes 4-bit weights beside real activations only",
                     "int16x8": "OpenVINO has no kernels for 16-bit activations",
+                },
+            ),
+            Target(
+                name="pytorch",
+                summary="x86 processors: PyTorch's compiler, by way of a .pt2",
+                kernels="default",
+                lacks=_NOT_8,
+                lacks16=_NOT_8 | _NOT_16,
+                has=_IN_TORCH,
+                hybrid=_WEIGHTED - {"TRANSPOSE_CONV"},
+                per_channel=_WEIGHTED,
+                int4=frozenset(),
+                float_islands=True,
+                float_inside=frozenset({"SOFTMAX"}),
+                unrounded=True,
+                refuses={
+                    "w4a8": "PyTorch's compiler has no kernels for 4-bit weights beside 8-bit activations",
+                    "int16x8": "PyTorch's compiler has no kernels for 16-bit activations",
                 },
             ),
         )

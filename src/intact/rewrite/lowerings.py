@@ -188,7 +188,7 @@ LOWERINGS: Final[Mapping[tuple[str, str, str], Lowering]] = {
     # How many axes the kernels of TRANSPOSE take, and moves that TensorFlow Lite Micro has no kernels for.
     **{
         (target, stored, Transpose.name): partial(transpose_within, 6)
-        for target in ("cpu", "tensorrt", "openvino")
+        for target in ("cpu", "tensorrt", "openvino", "pytorch")
         for stored in ("float32", "int8", "int16")
     },
     **{

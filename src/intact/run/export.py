@@ -10,14 +10,16 @@ from typing import Final, Literal, TypeAlias, final
 
 from intact import choices, files, reading
 from intact.errors import ModelError, OptionError, OutputError, located
-from intact.formats import onnx_out, tflite
+from intact.formats import onnx_out, pt2_out, tflite
 from intact.installed import __version__
 from intact.network.graph import Graph
 from intact.numbers.affine import Index
 from intact.planning.plan import Plan
 from intact.planning.targets import target
+from intact.planning.unrounded import unrounded
 from intact.run.documents import read
 from intact.run.result import Result
+from intact.wording import counted
 
 Activations: TypeAlias = Literal["int8", "uint8"]
 #: Bytes of a network that is exported.
@@ -42,9 +44,9 @@ def export(
 ) -> Path:
     """Write the network of ``run``, a :class:`Result` or the folder of a finished run, in the format ``to``.
 
-    ``path``: by default ``model.onnx`` in the run's folder. A README.md beside it has the lines that run it. ``activations``:
-    "int8", or "uint8", whose zero points are 128 higher and which stands for the same numbers; by default what the run's target
-    likes: ONNX Runtime's kernels on x86 take uint8.
+    ``path``: by default ``model.onnx`` or ``model.pt2`` in the run's folder. A README.md beside it has the lines that run it.
+    ``activations``: "int8", or "uint8", whose zero points are 128 higher and which stands for the same numbers; by default what
+    the run's target likes: ONNX Runtime's kernels on x86 take uint8, and PyTorch's nothing else.
     Raises UnsupportedError that names every op which the format has no form of, OptionError for a folder that holds no run.
     """
     if to not in _FORMATS:
@@ -93,26 +95,31 @@ def _source(run: Result | str | Path) -> _Source:
 
 
 def _page_path(out: Path) -> Path:
-    """README.md in the same folder, unless there is one that somebody else wrote."""
+    """README.md in the same folder, unless there is one that somebody else wrote, or that is of another export."""
     page = out.with_name(_PAGE)
-    if page.exists() and not (page.is_file() and page.read_bytes()[: len(_OURS)] == _OURS.encode()):
+    ours = f"{_OURS}\n# {out.name}\n".encode()
+    if page.exists() and not (page.is_file() and page.read_bytes()[: len(ours)] == ours):
         return out.with_name(f"{out.name}.{_PAGE}")
     return page
+
+
+def _about(source: _Source) -> dict[str, str]:
+    plan = source.plan
+    return {
+        "intact_version": __version__,
+        "intact_scheme": plan.scheme,
+        "intact_target": plan.target,
+        "intact_model_sha256": hashlib.sha256(source.model).hexdigest(),
+    }
 
 
 # ---- ONNX ------------------------------------------------------------------------------------------------------------
 
 
 def _to_onnx(source: _Source, activations: Activations | None) -> bytes:
-    plan = source.plan
-    device = target(plan.target)
-    about = {
-        "intact_version": __version__,
-        "intact_scheme": plan.scheme,
-        "intact_target": plan.target,
-        "intact_model_sha256": hashlib.sha256(source.model).hexdigest(),
-    }
-    return onnx_out.write(source.graph, onnx_out.Spelling(device.onnx_bias, activations or device.onnx_activations), about)
+    device = target(source.plan.target)
+    spelling = onnx_out.Spelling(device.onnx_bias, activations or device.onnx_activations)
+    return onnx_out.write(source.graph, spelling, _about(source))
 
 
 def _onnx_page(source: _Source, name: str) -> str:
@@ -142,14 +149,67 @@ def _inputs(graph: Graph) -> tuple[tuple[str, int], ...]:
     return tuple(zip(graph.input_names, graph.inputs, strict=True))
 
 
-def _zeros(graph: Graph, i: int, order: tuple[int, ...]) -> str:
+def _zeros(graph: Graph, i: int, order: tuple[int, ...], library: str = "numpy") -> str:
     t = graph[i]
     shape = tuple(t.shape[axis] or 1 for axis in order)
     dtype = t.format.dtype if isinstance(t.format, Index) else "float32"
-    return f"numpy.zeros({shape}, numpy.{dtype})"
+    return f"{library}.zeros({shape}, dtype={library}.{dtype})"
+
+
+# ---- PyTorch ---------------------------------------------------------------------------------------------------------
+
+
+def _in_torch(source: _Source) -> tuple[Graph, int]:
+    """The network that is exported, and how many of its sums are not rounded as model.tflite rounds them."""
+    return unrounded(source.graph) if target(source.plan.target).unrounded else (source.graph, 0)
+
+
+def _to_pytorch(source: _Source, activations: Activations | None) -> bytes:
+    if activations == "int8":
+        raise OptionError("PyTorch's kernels on x86 take uint8 activations, the same numbers; leave --activations out")
+    return pt2_out.write(_in_torch(source)[0], _about(source))
+
+
+def _pytorch_page(source: _Source, name: str) -> str:
+    plan, graph = source.plan, source.graph
+    orders = pt2_out.orders_of(graph)
+    feeds = ", ".join(_zeros(graph, i, orders[i], "torch") for i in graph.inputs)
+    first = [given for given, i in _inputs(graph) if orders[i] == pt2_out.FIRST]
+    images = f"\nImages have their channels first: {', '.join(map(repr, first))}.\n" if first else ""
+    count = _in_torch(source)[1]
+    unlike = (
+        f"The sums of {counted(count, 'op')} are read as real numbers alone, and not rounded as model.tflite rounds them.\n"
+        if count
+        else ""
+    )
+    return f"""# {name}
+
+The network of model.tflite in scheme {plan.scheme}, planned for the target {plan.target}, with the same integers.
+{unlike}PyTorch runs it (`pip install torch`), op by op:
+
+```python
+import torch, torch.ao.quantization.fx._decomposed
+network = torch.export.load({name!r}).module()
+print(network({feeds}))
+```
+
+or compiled, in integer kernels on x86, with a C++ compiler (`apt-get install g++`) and half a minute for each batch size:
+
+```python
+torch._inductor.config.freezing = True
+with torch.no_grad():
+    print(torch.compile(network)({feeds}))
+```
+
+Inputs and outputs are real numbers, as the float network has them.
+{images}
+`intact evaluate {name} --data …` measures it, and `intact benchmark {name} --against model.tflite` times it;
+`--runtime pytorch-eager` runs it op by op.
+"""
 
 
 #: By what --to says: the ending of the file, what writes it, and what writes the page beside it.
 _FORMATS: Final[Mapping[str, tuple[str, Callable[[_Source, Activations | None], bytes], Callable[[_Source, str], str]]]] = {
-    "onnx": (".onnx", _to_onnx, _onnx_page)
+    "onnx": (".onnx", _to_onnx, _onnx_page),
+    "pytorch": (".pt2", _to_pytorch, _pytorch_page),
 }

@@ -9,7 +9,7 @@ from typing import final
 
 from intact.data import Data
 from intact.errors import OptionError, located
-from intact.formats import onnx_out, recognize, tflite
+from intact.formats import onnx_out, pt2, pt2_out, recognize, tflite
 from intact.formats.load import example_for, may_leave_sizes_open, to_float_tflite
 from intact.network.graph import Graph
 from intact.run.result import Result
@@ -42,8 +42,8 @@ def opened(
 ) -> tuple[Opened, ...]:
     """Each of ``sources``: a .tflite, called as it likes, is taken as it is, and anything else is converted into ``folder``.
 
-    An .onnx file is taken as it is too, by ONNX Runtime; ``runtime`` names another, for all files that it reads, or "litert",
-    for which it is converted, as it is with ``input_shape``.
+    An .onnx file is taken as it is too, by ONNX Runtime, and by PyTorch a .pt2 that ``intact export`` wrote; ``runtime`` names
+    another, for all files that it reads, or "litert", for which an .onnx is converted, as it is with ``input_shape``.
     ``input_shape`` is for Keras and ONNX models, ``data`` for torch modules, which are traced on it. Scales that
     contradict kernels are let through: the runtime is the judge.
     """
@@ -59,7 +59,7 @@ def opened(
         path = folder / f"{number}" / f"{Path(name).name}.tflite"
         source = source.model if isinstance(source, Result) else source  # noqa: PLW2901  # what is in it
         if (kernels := _own_kernels(source, runtime)) is not None:
-            made.append(_in_its_runtime(Path(str(source)), name, kernels))
+            made.append(_in_its_runtime(Path(str(source)), name, kernels, path.with_suffix("")))
             continue
         if isinstance(source, (str, Path)) and recognize.is_tflite(Path(source)):
             with located(name):
@@ -76,28 +76,30 @@ def opened(
 
 def _own_kernels(source: object, runtime: str | None) -> Kernels | None:
     """The kernels of a runtime that reads the file as it is; None for LiteRT, which reads what it is made."""
-    if not isinstance(source, (str, Path)) or Path(source).suffix.lower() != ".onnx":
+    suffix = Path(source).suffix.lower() if isinstance(source, (str, Path)) else ""
+    default = {".onnx": "onnxruntime", ".pt2": "pytorch" if pt2_out.is_ours(Path(str(source))) else "litert"}
+    if suffix not in default:
         return None
-    found = runtimes.runtime(runtime or "onnxruntime")
-    return next(iter(found.kernels)) if found.extra else None
+    found = runtimes.runtime(runtime or default[suffix])
+    return None if found.is_own or suffix not in found.reads else next(iter(found.kernels))
 
 
 def _check_runtime(sources: Sequence[object], name: str) -> None:
     found = runtimes.runtime(name)
     suffixes = [Path(source).suffix.lower() for source in sources if isinstance(source, (str, Path))]
-    if found.extra and found.reads.isdisjoint(suffixes):
+    if not found.is_own and found.reads.isdisjoint(suffixes):
         endings = " or ".join(sorted(found.reads))
         raise OptionError(f"--runtime {name} runs {endings} files, and there is none; give one, or leave --runtime out")
 
 
-def _in_its_runtime(path: Path, name: str, kernels: Kernels) -> Opened:
+def _in_its_runtime(path: Path, name: str, kernels: Kernels, copy: Path) -> Opened:
     with located(name):
-        found = litert.describe(recognize.check(path), kernels=kernels)
-        for port in found.inputs:
-            if any(size < 0 for size in port.shape[1:]):
-                raise OptionError(
-                    f"input {port.name!r} leaves sizes open; type --input-shape, with which it is converted for LiteRT"
-                )
+        path = recognize.check(path)
+        if path.suffix.lower() == ".pt2":
+            copy.parent.mkdir(exist_ok=True)
+            pt2.checked_copy(path, copy)
+            path = copy
+        found = litert.describe(path, kernels=kernels)
     return Opened(name, path, onnx_out.shell(found), kernels, bool(found.about.get("quantized")))
 
 

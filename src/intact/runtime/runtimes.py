@@ -12,7 +12,7 @@ from intact.errors import OptionError
 
 #: "default": what LiteRT takes by itself, XNNPACK wherever it can. "reference": the plain kernels that microcontroller
 #: runtimes share their arithmetic with. The others are runtimes of their own, with one set each.
-Kernels: TypeAlias = Literal["default", "reference", "onnxruntime", "openvino"]
+Kernels: TypeAlias = Literal["default", "reference", "onnxruntime", "openvino", "pytorch", "pytorch-eager"]
 
 
 @final
@@ -27,6 +27,11 @@ class Runtime:
     kernels: Mapping[Kernels, str]
     package: str
     extra: str = ""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it runs what Intact writes, and what anything else is converted to."""
+        return ".tflite" in self.reads
 
 
 RUNTIMES: Final[Mapping[str, Runtime]] = MappingProxyType(
@@ -46,6 +51,12 @@ RUNTIMES: Final[Mapping[str, Runtime]] = MappingProxyType(
             ),
             Runtime(
                 "openvino", "OpenVINO", frozenset({".onnx"}), {"openvino": "OpenVINO on the CPU"}, "openvino", "openvino"
+            ),
+            Runtime(
+                "pytorch", "PyTorch", frozenset({".pt2"}), {"pytorch": "PyTorch on the CPU, compiled"}, "torch"
+            ),
+            Runtime(
+                "pytorch-eager", "PyTorch", frozenset({".pt2"}), {"pytorch-eager": "PyTorch on the CPU, op by op"}, "torch"
             ),
         )
     }
@@ -71,7 +82,7 @@ def of(kernels: Kernels) -> Runtime:
 def named(kernels: Kernels) -> str:
     """What reports call the kernels, with the version of a runtime that does not come with Intact."""
     found = of(kernels)
-    if not found.extra:
+    if found.is_own:
         return KERNEL_NAMES[kernels]
     try:
         return KERNEL_NAMES[kernels].replace(found.title, f"{found.title} {metadata.version(found.package)}", 1)

@@ -65,7 +65,7 @@ class _Writer:
     def __init__(self, graph: Graph, spelling: Spelling) -> None:
         self.graph = graph
         self.build = Builder(shift=128 if spelling.activations == "uint8" else 0)
-        self.values = Values(graph, self.build, spelling.bias == "float32", _aliases(graph), _padded(graph), _rows(graph))
+        self.values = Values(graph, self.build, spelling.bias == "float32", _aliases(graph), padded(graph), _rows(graph))
         self.orders: dict[str, Order] = {}
         self.inputs, self.outputs = list[tuple[str, int, Order]](), list[tuple[str, int, Order]]()
         for name in graph.output_names:
@@ -119,7 +119,7 @@ def _aliases(graph: Graph) -> dict[int, int]:
     return {i: source for i, source in made.items() if i not in graph.outputs}
 
 
-def _padded(graph: Graph) -> dict[int, tuple[int, tuple[int, ...]]]:
+def padded(graph: Graph) -> dict[int, tuple[int, tuple[int, ...]]]:
     """What PAD makes of images for convolutions alone, which pad with the same zeros: the id that it pads, and how."""
     readers, found = graph.consumers(), dict[int, tuple[int, tuple[int, ...]]]()
     for op in graph.ops:

@@ -24,6 +24,8 @@ _SESSIONS = {
     "reference": "litert_session",
     "onnxruntime": "onnxruntime_session",
     "openvino": "openvino_session",
+    "pytorch": "pytorch_session",
+    "pytorch-eager": "pytorch_session",
 }
 
 
