@@ -144,7 +144,7 @@ def op_row(op: Mapping[str, Any], ops: Sequence[Mapping[str, Any]]) -> dict[str,
 
 def tensor_row(tensor: Mapping[str, Any], names: Mapping[Any, str]) -> dict[str, Any]:
     """One tensor of the table of ranges."""
-    scale = tensor["scale"]
+    scale = [float(step) for step in tensor["scale"]]  # what is infinite is a string in JSON
     levels = "" if not scale else number(scale[0]) if len(scale) == 1 else f"{number(min(scale))} to {number(max(scale))}"
     return {
         "name": names[tensor["id"]],
