@@ -4,7 +4,7 @@ import copy
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from run_documents import details, older, result, study
 
@@ -149,6 +149,7 @@ PLACES = [(which, path) for which, d in enumerate((result(), details(), study())
         ["x", "", "inf", "nan", -1, 0, 1.5, 10**30, 10**400, 1e308, True, [], {}, [[]], {"a": 1}, "<b>", ["x"], [1]]
     ),
 )
+@example((1, ("tensors", 0, "scale", 0)), "inf")
 def test_whatever_stands_anywhere_is_refused_or_shown(place, value):
     which, path = place
     documents = [result(), copy.deepcopy(_DETAILS), study()]
