@@ -272,7 +272,7 @@ def _timed(files: Mapping[str, Path], tflite: Path, modes: Mapping[str, nn.Modul
         for other in ("torchao PT2E", "float"):
             pairs = min(len(took), len(times[other]))
             ratio = speedup(tuple(times[other][:pairs]), tuple(took[:pairs]), "")
-            row.append(f"{1 / ratio.value:.3f}")
+            row.append(f"{ratio.value:.3f}")
         row.append(lowered(files[name]) if name in files and name != "float" else "")
         print(f"| {name} | {' | '.join(row)} |", flush=True)
     for name, path in files.items():

@@ -27,7 +27,7 @@ from intact.simulate.exact import IntegerProgram
 
 CASES = every_kind(seed=0)
 NAMES = [name for name, op in CASES.names.items() if op.kind.name != "UNIDIRECTIONAL_SEQUENCE_LSTM"]
-#: Kinds whose integer kernels in LiteRT round more than once, or read tables: torch computes them in real numbers, rounded once.
+#: Kinds whose integer kernels in LiteRT round more than once, or read tables: torch rounds real numbers once.
 NEARLY = {"HARD_SWISH": 2.0}
 
 
@@ -50,8 +50,8 @@ def ran(module, graph, stored):
     with torch.no_grad():
         made = module(*given)
     result = {}
-    for name, i, y in zip(graph.output_names, graph.outputs, made, strict=True):
-        y, fmt = y.numpy().transpose(np.argsort(orders[i])), graph[i].format
+    for name, i, given_back in zip(graph.output_names, graph.outputs, made, strict=True):
+        y, fmt = given_back.numpy().transpose(np.argsort(orders[i])), graph[i].format
         result[name] = np.rint(y.astype(np.float64) / fmt.scale[0]) + fmt.zero_point[0] if isinstance(fmt, Affine) else y
     return result
 
@@ -136,7 +136,8 @@ def test_the_file_passes_our_own_inspection_and_holds_nothing_pickled(tmp_path):
     path = tmp_path / "model.pt2"
     path.write_bytes(pt2_out.write(image_net(), {"made by": "a test"}))
     assert pt2.checked_copy(path, tmp_path / "copy.pt2")
-    assert pt2_out.is_ours(path) and pt2_out.is_ours(tmp_path / "copy.pt2")
+    assert pt2_out.is_ours(path)
+    assert pt2_out.is_ours(tmp_path / "copy.pt2")
     with zipfile.ZipFile(path) as archive:
         (about,) = (name for name in archive.namelist() if name.endswith(pt2_out.ABOUT))
         said = json.loads(archive.read(about))

@@ -69,7 +69,7 @@ def test_it_is_compiled_timed_and_weighed_in_a_child(run):
     assert re.search(r"model\.pt2 in PyTorch [\w.+]+ on the CPU, compiled", found.how)
     kernels = {"ours": "pytorch", "litert": "default"}
     timed = litert.latency({"ours": path, "litert": folder / "model.tflite"}, kernels=kernels, rounds=5, block_seconds=0.01)
-    assert all(min(each.samples) > 0 for each in timed.values())
+    assert all(min(each.samples_ms) > 0 for each in timed.values())
 
 
 def test_without_a_compiler_one_sentence_says_what_to_do(run, monkeypatch):

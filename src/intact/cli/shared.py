@@ -31,7 +31,11 @@ Data = Annotated[
     ),
 ]
 RuntimeName = Annotated[
-    str | None, typer.Option("--runtime", help="What .onnx files run in: onnxruntime (default), openvino, or litert.")
+    str | None,
+    typer.Option(
+        "--runtime",
+        help="What .onnx files run in: onnxruntime (default), openvino, or litert; and .pt2 files: pytorch or pytorch-eager.",
+    ),
 ]
 Label = Annotated[
     str | None, typer.Option(help="The column of a .csv with the labels, by name or number; else label, class, y or the last.")

@@ -100,6 +100,11 @@ def _in_its_runtime(path: Path, name: str, kernels: Kernels, copy: Path) -> Open
             pt2.checked_copy(path, copy)
             path = copy
         found = litert.describe(path, kernels=kernels)
+        for port in found.inputs:
+            if any(size < 0 for size in port.shape[1:]):
+                raise OptionError(
+                    f"input {port.name!r} leaves sizes open; type --input-shape, with which it is converted for LiteRT"
+                )
     return Opened(name, path, onnx_out.shell(found), kernels, bool(found.about.get("quantized")))
 
 
