@@ -28,7 +28,10 @@ def quantize(
         Path | None, typer.Option("--eval", help="Samples that report; without it --data is split by seed.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder. Default: the model's name and the scheme.")] = None,
-    scheme: Annotated[str, typer.Option(help="int8, w4a8, int16x8 (see README), dynamic, float16, float32, clusters4 or w2a8 and their like.")] = "int8",
+    scheme: Annotated[
+        str,
+        typer.Option(help="int8, w4a8, int16x8 (see README), dynamic, float16, float32; w2a8, clusters4 and such as these."),
+    ] = "int8",
     target: shared.TargetName = "cpu",
     ranges: shared.Ranges = "auto",
     weights: shared.Weights = "per-channel",

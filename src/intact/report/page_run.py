@@ -175,7 +175,7 @@ def _histograms(details: Mapping[str, Any]) -> list[dict[str, Any]]:
             break
         about = {"name": names[tensor["id"]], **{key: tensor[key] for key in ("role", "op", "dtype", "axis")}}
         ends = {key: short(tensor[key]) for key in ("low", "high", "grid_low", "grid_high", "clipped")}
-        step = short(max(map(float, tensor["scale"]))) if tensor["scale"] else None
+        step = short(max(tensor["scale"], key=float)) if tensor["scale"] else None
         taken.append((n, {**about, **ends, "step": step, "histogram": {**h, "low": short(h["low"]), "high": short(h["high"])}}))
     return [row for _, row in sorted(taken, key=lambda pair: pair[0])]
 
