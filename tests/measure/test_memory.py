@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 import intact
 from intact.measure.run_outputs import outputs_of
-from intact.planning.targets import target
 
 kind, count, side, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
 graph = intact.load(folder / "net.tflite")
@@ -42,7 +41,7 @@ sources = {
 def run(n):
     samples = sources[kind]().bind(intact.data.input_specs(graph), None)
     samples = samples.take(np.arange(n))
-    outputs = outputs_of(folder / "net.tflite", samples, target("cpu"), lambda done, total: None)
+    outputs = outputs_of(folder / "net.tflite", samples, "default", lambda done, total: None)
     assert next(iter(outputs.values())).shape[0] == n
     samples.fingerprint()
 

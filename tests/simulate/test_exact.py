@@ -170,7 +170,7 @@ def test_the_reference_kernels_take_the_bytes_of_sum_for_uint8(tmp_path, label):
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", ["cpu", "mcu"])  # the others keep ops in real numbers, which no two runtimes round alike
 @pytest.mark.parametrize("scheme", ["int8", "w4a8"])
 def test_every_tensor_of_a_quantized_network(tmp_path, scheme, target, kernels):
     options = {"weights": "per-tensor"} if kernels == "tflm" else {}  # it refuses int4 FULLY_CONNECTED per channel

@@ -57,5 +57,5 @@ for command in (
 def main() -> None:
     """Entry point of the ``intact`` command."""
     signals.unwind()
-    with streams.guarded():
+    with signals.outside(), streams.guarded():
         app()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Final, final
 
@@ -21,6 +24,15 @@ class Terminated(KeyboardInterrupt):  # what it is besides is no error either
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.code = 128 + number
+
+
+@contextmanager
+def outside() -> Iterator[None]:
+    """Around all of the command: what ends it before, or after, a command is at work ends it as quietly."""
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        sys.exit(stopped.code if isinstance(stopped, Terminated) else 130)
 
 
 def unwind() -> None:

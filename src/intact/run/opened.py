@@ -76,11 +76,15 @@ def opened(
 
 def _own_kernels(source: object, runtime: str | None) -> Kernels | None:
     """The kernels of a runtime that reads the file as it is; None for LiteRT, which reads what it is made."""
-    suffix = Path(source).suffix.lower() if isinstance(source, (str, Path)) else ""
-    default = {".onnx": "onnxruntime", ".pt2": "pytorch" if pt2_out.is_ours(Path(str(source))) else "litert"}
-    if suffix not in default:
+    path = Path(source) if isinstance(source, (str, Path)) else Path()
+    suffix = path.suffix.lower()
+    if suffix == ".onnx":
+        default = "onnxruntime"
+    elif suffix == ".pt2":
+        default = "pytorch" if path.is_file() and pt2_out.is_ours(path) else "litert"
+    else:
         return None
-    found = runtimes.runtime(runtime or default[suffix])
+    found = runtimes.runtime(runtime or default)
     return None if found.is_own or suffix not in found.reads else next(iter(found.kernels))
 
 
