@@ -158,7 +158,7 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                     ),
                 },
             ),
-            # Both read what intact export writes; the run's own figures are of the same integers in LiteRT.
+            # These three read what intact export writes; the run's own figures are of the same integers in LiteRT.
             Target(
                 name="tensorrt",
                 summary="NVIDIA's GPUs: TensorRT, by way of ONNX; int8 activations have zero point 0",
