@@ -276,9 +276,8 @@ class _Ladder:
         if self.tried and self._over():
             return False
         evaluator, began = self.evaluator, time.monotonic()
-        part = min((_OF_TIME_TO_LEARN.get(type(remedy), _OF_TIME) for remedy in remedies), default=_OF_TIME)
-        if any(isinstance(remedy, FineTune) for remedy in remedies):
-            part = _OF_TIME_TO_LEARN[FineTune]
+        learns = (_OF_TIME_TO_LEARN[type(remedy)] for remedy in reversed(remedies) if type(remedy) in _OF_TIME_TO_LEARN)
+        part = next(learns, _OF_TIME)
         context = replace(self.context, deadline=began + part * (self.context.deadline - began))
 
         def made() -> Quantized:
