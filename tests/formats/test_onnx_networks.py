@@ -146,13 +146,44 @@ class Listener(nn.Module):
         return F.log_softmax(self.head(self.net(x).mean(-1)), -1)
 
 
+class Keywords(nn.Module):
+    """Frames of a spectrogram, a convolution over time, a recurrent layer in both directions, the last step's classes."""
+
+    def __init__(self, layer, **more):
+        super().__init__()
+        self.front, self.layer = nn.Conv1d(10, 8, 3, 2, 1), layer(8, 6, batch_first=True, **more)
+        self.head = nn.Linear(12 if self.layer.bidirectional else 6, 4)
+
+    def forward(self, x):
+        y, _ = self.layer(F.relu(self.front(x)).transpose(1, 2))
+        return self.head(y[:, -1])
+
+
+class Reader(nn.Module):
+    """As a reader of text lines: columns of a flat image are the steps, and each gets its letter."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(block(1, 8, (2, 1)), block(8, 8, (2, 1)), nn.MaxPool2d((4, 2), (4, 2)))
+        self.layer, self.head = nn.LSTM(8, 6, 2, bidirectional=True), nn.Linear(12, 5)
+
+    def forward(self, x):
+        y, _ = self.layer(self.body(x).squeeze(2).permute(2, 0, 1))
+        return F.log_softmax(self.head(y), 2).permute(1, 0, 2)
+
+
 IMAGE = (torch.zeros(1, 3, 32, 32),)
+FRAMES = (torch.zeros(1, 10, 16),)
 NETWORKS = {
     "classifier": (Classifier, IMAGE, 0),
     "detector": (Detector, IMAGE, 2),  # one for each head, whose boxes are rows of a table
     "segmenter": (Segmenter, IMAGE, 0),
     "transformer": (Transformer, IMAGE, 4),  # queries, keys, values and what comes of them: heads before places
     "listener": (Listener, (torch.zeros(1, 1, 400),), 0),
+    "keywords by LSTM": (lambda: Keywords(nn.LSTM), FRAMES, 1),  # the spectrogram has its frames last
+    "keywords by GRU": (lambda: Keywords(nn.GRU, bidirectional=True), FRAMES, 1),
+    "keywords by RNN": (lambda: Keywords(nn.RNN, nonlinearity="relu", num_layers=2), FRAMES, 1),
+    "reader": (Reader, (torch.zeros(1, 1, 16, 24),), 0),
 }
 
 
@@ -192,8 +223,10 @@ def test_ops_are_called_after_the_modules(dynamo):
     assert "gate" in " ".join(called["MUL"])
 
 
-def test_a_batch_stays_open():
-    found, _ = graph(exported(Detector(), IMAGE, dynamo=True))
+@pytest.mark.parametrize("name", ["detector", "keywords by LSTM", "keywords by GRU", "reader"])
+def test_a_batch_stays_open(name):
+    network, sample, _ = NETWORKS[name]
+    found, _ = graph(exported(network(), sample, dynamo=True))
     assert clean(found).takes_batches
 
 

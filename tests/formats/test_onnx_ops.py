@@ -369,6 +369,39 @@ PRODUCTS = [
         )
     ),
 ]
+
+
+def layer(op, *, gates, length=5, batch=1, directions=1, states=(), opset=17, **attributes):
+    """A recurrent layer of 3 features and 4 units; ``states`` are those that it begins with."""
+    x = real(batch, length, 3) if attributes.get("layout") else real(length, batch, 3)
+    weights = [real(directions, gates * 4, n, low=-1, high=1) for n in (3, 4)]
+    bias = real(directions, 2 * gates * 4, low=-1, high=1)
+    count = 3 if op == "LSTM" else 2
+    return Case(op, x, *weights, bias, None, *states, hidden_size=4, outputs=count, opset=opset, oracle="runtime", **attributes)
+
+
+def begin(*, batch=1, directions=1):
+    return real(directions, batch, 4, low=-1, high=1)
+
+
+RECURRENT = [
+    *(layer(op, gates=n, direction=d) for op, n in (("LSTM", 4), ("GRU", 3), ("RNN", 1)) for d in ("forward", "reverse")),
+    *(layer(op, gates=n, direction="bidirectional", directions=2) for op, n in (("LSTM", 4), ("GRU", 3), ("RNN", 1))),
+    *(layer(op, gates=n, batch=2, opset=11) for op, n in (("LSTM", 4), ("GRU", 3), ("RNN", 1))),
+    *(
+        layer("GRU", gates=3, directions=n, direction=d, linear_before_reset=1)
+        for n, d in ((1, "forward"), (2, "bidirectional"))
+    ),
+    layer("GRU", gates=3, linear_before_reset=1, states=[begin()]),
+    layer("GRU", gates=3, states=[begin()], batch=1),
+    layer("LSTM", gates=4, states=[begin(), begin()], opset=22),
+    layer("LSTM", gates=4, states=[begin(directions=2), None, real(2, 12)], directions=2, direction="bidirectional"),
+    layer("LSTM", gates=4, states=[None, begin(), real(1, 12)], clip=0.3),
+    layer("LSTM", gates=4, states=[np.zeros((1, 1, 4), np.float32)] * 2),
+    layer("LSTM", gates=4, activations=["HardSigmoid", "Relu", "Softsign"], activation_alpha=[0.25], activation_beta=[0.4]),
+    layer("RNN", gates=1, activations=["Relu", "Elu"], activation_alpha=[0.7], direction="bidirectional", directions=2),
+    layer("RNN", gates=1, length=1),
+]
 WAYS = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
@@ -424,7 +457,7 @@ CLASSICAL = [
     *(Case("Normalizer", real(2, 4, low=0.1), norm=n, domain="ai.onnx.ml", oracle="runtime") for n in ("MAX", "L1", "L2")),
     Case("ArrayFeatureExtractor", real(2, 4), ints(1, 3), domain="ai.onnx.ml", oracle="runtime"),
 ]
-CASES = [*ELEMENTWISE, *PAIRS, *CONV, *POOL, *SHAPES, *REDUCE, *NORMS, *PRODUCTS, *RESIZE, *CLASSICAL, *TAKEN_APART]
+CASES = [*ELEMENTWISE, *PAIRS, *CONV, *POOL, *SHAPES, *REDUCE, *NORMS, *PRODUCTS, *RESIZE, *RECURRENT, *CLASSICAL, *TAKEN_APART]
 
 
 def made_of(case):

@@ -30,7 +30,7 @@ def by_weights(call: Call, x: Value, weight: np.ndarray, bias: np.ndarray | None
     """``x w^T + b`` over the last axis, ``weight`` [out, in]; the other axes lie where they were."""
     if x.shape[-1] != weight.shape[1]:
         raise ModelError(f"a product of {x.shape[-1]} columns and {weight.shape[1]} rows")
-    x = call.build.having(x, x.rank - 1)
+    x = call.build.having(x, 0, x.rank - 1)
     x = call.build.arranged(x, (*(a for a in x.order if a not in (NONE, x.rank - 1)), x.rank - 1))
     kind = FullyConnected(keep_dims=len(x.order) > 2)
     y = call.build.one(kind, x.stored, np.ascontiguousarray(weight), bias)

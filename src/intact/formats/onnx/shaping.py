@@ -46,10 +46,22 @@ def reshaped(build: Builder, v: Value, shape: Shape) -> Value:
         at += len(old)
     if runs is None:
         return _moved(build, v, shape)
+    samples = _samples(v, shape)
     if tuple(shape[a] for a in order) == tuple(v.shape[a] for a in lying):  # only axes of length 1 came or went
-        place = dict(zip(lying, order, strict=True))
+        place = dict(zip(lying, order, strict=True)) | samples
         return Value(v.stored, shape, tuple(place.get(a, NONE) for a in v.order))
+    order = [*samples.values(), *order]
     return Value(build.reshaped(v.stored, tuple(shape[a] for a in order)), shape, tuple(order))
+
+
+def _samples(v: Value, shape: Shape) -> dict[int, int]:
+    """The axis of one sample that lies first and is not ONNX's first, as of sequences [T, N, ...]; and that in ``shape``."""
+    first = v.order[0] if v.order else NONE
+    if first < 1 or v.shape[first] != 1:
+        return {}
+    before = prod(v.shape[:first])
+    found = [a for a, n in enumerate(shape) if n == 1 and a and prod(shape[:a]) == before]
+    return {first: found[0]} if found else {}
 
 
 def _moved(build: Builder, v: Value, shape: Shape) -> Value:
