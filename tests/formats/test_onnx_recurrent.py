@@ -7,7 +7,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 
-from onnx_models import compare, graph, model, node, wanted  # noqa: E402
+from onnx_models import compare, graph, model, node, runtime, wanted  # noqa: E402
 
 from intact.errors import ModelError, UnsupportedError  # noqa: E402
 from intact.formats.tflite.loops import LIMIT  # noqa: E402
@@ -54,6 +54,103 @@ def layer_of(made):
     other.CopyFrom(made)
     other.graph.node[0].input[4] = ""
     return other
+
+
+def test_every_step_has_the_same_weights():
+    found, _ = graph(layer("GRU", gates=3))
+    weights = {op.inputs[1] for op in found.ops if op.kind.name == "FULLY_CONNECTED"}
+    assert len(weights) == 3  # of all inputs at once, of two gates, and of the third
+
+
+# ---- loops ------------------------------------------------------------------------------------------------------------
+
+
+def port(name, shape=None, kind=onnx.TensorProto.FLOAT):
+    return onnx.helper.make_tensor_value_info(name, kind, shape)
+
+
+def looped(*, most=None, condition=None, last="going", before=(), outputs=("h", "all"), constants=None):
+    """h = tanh(x + h w) in each step, and 2 h beside it."""
+    body = onnx.helper.make_graph(
+        [
+            node("MatMul", ["h0", "w"], ["p"]),
+            node("Add", ["p", "x"], ["q"]),
+            node("Tanh", ["q"], ["h1"]),
+            node("Add", ["h1", "h1"], ["twice"]),
+            node("Less", ["i", "three"], ["early"]),
+            node("ReduceMax", ["h1"], ["top"], keepdims=0),
+            node("Greater", ["top", "zero"], ["computed"]),
+            node("Identity", ["going"], ["same"]),
+        ],
+        "body",
+        [port("i", [], onnx.TensorProto.INT64), port("going", [], onnx.TensorProto.BOOL), port("h0")],
+        [port("same" if last == "going" else last, [], onnx.TensorProto.BOOL), port("h1"), port("twice")],
+    )
+    given = {"w": real(3, 3), "first": real(1, 3), "three": np.int64(3), "zero": np.float32(0), "yes": np.bool_(True)}
+    nodes = [*before, node("Loop", [most or "", condition or "", "first"], outputs, body=body)]
+    made = model(nodes, {"x": real(1, 3)}, outputs, given | (constants or {}))
+    for n, shape in enumerate(([1, 3], [None, 1, 3])):
+        made.graph.output[n].CopyFrom(port(outputs[n], shape))
+    return made
+
+
+SIZE = [node("Shape", ["x"], ["shape"]), node("Gather", ["shape", "last"], ["n"])]
+
+
+@pytest.mark.parametrize(
+    ("made", "steps"),
+    [
+        (looped(most="four", constants={"four": np.int64(4)}), 4),
+        (looped(most="n", before=SIZE, constants={"last": np.int64(1)}), 3),
+        (looped(condition="yes", last="early"), 4),
+        (looped(most="ten", condition="yes", last="early", constants={"ten": np.int64(10)}), 4),
+    ],
+)
+def test_a_loop_of_known_length_is_unrolled(made, steps):
+    pytest.importorskip("onnxruntime")
+    found = compare(made, {"x": real(1, 3)}, oracle=runtime)
+    kinds = [op.kind.name for op in found.ops]
+    assert kinds.count("TANH") == steps
+    assert "WHILE" not in kinds
+
+
+def test_a_loop_holds_its_constants_once():
+    found, _ = graph(looped(most="four", constants={"four": np.int64(4)}))
+    assert len({op.inputs[1] for op in found.ops if op.kind.name == "FULLY_CONNECTED"}) == 1
+
+
+@pytest.mark.parametrize(("directions", "axis"), [((0, 0), 0), ((1, 1), 1), ((1, 0), 1)])
+def test_a_scan_is_unrolled(directions, axis):
+    body = onnx.helper.make_graph(
+        [node("MatMul", ["h0", "w"], ["p"]), node("Add", ["p", "row"], ["h1"]), node("Neg", ["h1"], ["less"])],
+        "body",
+        [port("h0", [1, 3]), port("row", [1, 3])],
+        [port("h1", [1, 3]), port("less", [1, 3])],
+    )
+    more = {"scan_input_directions": directions[:1], "scan_output_directions": directions[1:], "scan_output_axes": [axis]}
+    nodes = [node("Scan", ["first", "x"], ["h", "all"], body=body, num_scan_inputs=1, scan_input_axes=[1], **more)]
+    made = model(nodes, {"x": real(1, 5, 3)}, ["h", "all"], {"w": real(3, 3), "first": real(1, 3)})
+    pytest.importorskip("onnxruntime")
+    found = compare(made, {"x": real(1, 5, 3)}, oracle=runtime)
+    assert [op.kind.name for op in found.ops].count("NEG") == 5
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (looped(condition="yes", last="computed"), "ends a loop by what it computes; export the model on an example"),
+        (looped(most="n", before=[node("Cast", ["x"], ["n"], to=7)]), "takes as many steps as it computes"),
+        (looped(most="none", constants={"none": np.int64(0)}), "takes no step"),
+        (looped(condition="yes"), "come to more than 20,000 ops; export the model on a shorter sequence"),
+        (looped(most="many", constants={"many": np.int64(1 << 62)}), "come to more than 20,000 ops"),
+    ],
+)
+def test_a_loop_that_cannot_be_unrolled_is_refused(made, message):
+    with pytest.raises(UnsupportedError, match=message):
+        graph(made)
+
+
+# ---- what is refused of layers ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

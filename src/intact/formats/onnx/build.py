@@ -7,7 +7,7 @@ network of convolutions has none, and a transpose in the file is only another or
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Final, TypeAlias, final
@@ -94,10 +94,16 @@ class Builder:
         self._ops: list[Op] = []
         self._made: dict[int, OpKind] = {}
         self._moved: dict[tuple[int, type[OpKind], Shape], Stored] = {}
+        self._derived: dict[tuple[int, Callable[..., np.ndarray], tuple[float, ...]], tuple[np.ndarray, np.ndarray]] = {}
         self._placed: dict[int, tuple[Stored, Stored]] = {}
         self._allowance = Allowance(_ALLOWED)
         #: What the ops that are made now are called after: a layer, if it is one, and the exporter's word for what it computes.
         self.called, self.word = "", ""
+
+    @property
+    def count(self) -> int:
+        """How many ops there are."""
+        return len(self._ops)
 
     # ---- tensors ----------------------------------------------------------------------------------------------------
 
@@ -115,13 +121,20 @@ class Builder:
         if x.id is not None:
             return x
         assert x.data is not None
-        if id(x) not in self._placed:
+        if id(x.data) not in self._placed:
             data = x.data
             if x.dtype in _NARROW:
                 narrow = np.iinfo(_NARROW[x.dtype])
                 data = np.clip(data, narrow.min, narrow.max).astype(narrow.dtype)
-            self._placed[id(x)] = x, self._tensor(name or self.called, x.shape, str(data.dtype), np.array(data, order="C"))
-        return self._placed[id(x)][1]
+            self._placed[id(x.data)] = x, self._tensor(name or self.called, x.shape, str(data.dtype), np.array(data, order="C"))
+        return self._placed[id(x.data)][1]
+
+    def derived(self, data: np.ndarray, *numbers: float, by: Callable[..., np.ndarray]) -> np.ndarray:
+        """What ``by`` makes of constant data and numbers: one array for all steps of a loop."""
+        key = id(data), by, numbers
+        if key not in self._derived:
+            self._derived[key] = data, by(data, *numbers)
+        return self._derived[key][1]
 
     # ---- ops ------------------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -22,11 +22,11 @@ _DTYPES: Final = frozenset({"float32", "int64", "int32", "bool", "int8", "uint8"
 @final
 @dataclass(frozen=True)
 class Port:
-    """An input of a network."""
+    """An input of a network. Of a node's own network the name alone is said: the node's inputs say the rest."""
 
     name: str
-    shape: tuple[Size, ...]
-    dtype: str
+    shape: tuple[Size, ...] = ()
+    dtype: str = ""
 
 
 @final
@@ -72,12 +72,14 @@ def read(network: Path, constants: Path) -> Network:
         raise ValueError("a network that takes too long to read")
     said = json.loads(network.read_text())
     data = np.memmap(constants, np.uint8, "r") if constants.stat().st_size else np.empty(0, np.uint8)
-    return _network(said["graph"], data, int(said["opset"]), str(said["producer"]))
+    return _network(said["graph"], data, int(said["opset"]), str(said["producer"]), _port)
 
 
-def _network(said: Mapping[str, Any], data: np.ndarray, opset: int, producer: str) -> Network:
+def _network(
+    said: Mapping[str, Any], data: np.ndarray, opset: int, producer: str, port: Callable[[Mapping[str, Any]], Port]
+) -> Network:
     return Network(
-        tuple(_port(port) for port in said["inputs"]),
+        tuple(map(port, said["inputs"])),
         tuple(str(name) for name in said["outputs"]),
         {str(name): _array(entry, data) for name, entry in said["constants"].items() if "text" not in entry},
         tuple(_node(node, data, opset, producer) for node in said["nodes"]),
@@ -98,7 +100,7 @@ def _node(said: Mapping[str, Any], data: np.ndarray, opset: int, producer: str) 
             case {"constant": entry}:
                 return None if "text" in entry else _array(entry, data)
             case {"graph": graph}:
-                return _network(graph, data, opset, producer)
+                return _network(graph, data, opset, producer, lambda port: Port(str(port["name"])))
             case list():
                 return tuple(given)
         return given

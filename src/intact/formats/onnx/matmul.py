@@ -20,7 +20,7 @@ def _matmul(call: Call) -> Value:
     if not a.rank or not b.rank:
         raise ModelError("a matrix product of a single number")
     if b.is_constant and b.rank == 2 and not a.is_constant and a.rank > 1:
-        return by_weights(call, a, call.constant(1, "weight").T)
+        return by_weights(call, a, call.build.derived(call.constant(1, "weight"), by=_columns))
     wide = _product(call.build, _column(a, first=True), _column(b, first=False))
     drop = (*(wide.rank - 2,) * (a.rank == 1), *(wide.rank - 1,) * (b.rank == 1))
     return without(wide, drop)
@@ -35,6 +35,11 @@ def by_weights(call: Call, x: Value, weight: np.ndarray, bias: np.ndarray | None
     kind = FullyConnected(keep_dims=len(x.order) > 2)
     y = call.build.one(kind, x.stored, np.ascontiguousarray(weight), bias)
     return Value(y, (*x.shape[:-1], len(weight)), x.order)
+
+
+def _columns(b: np.ndarray, alpha: float = 1.0) -> np.ndarray:
+    """A matrix [in, out] as weights [out, in], times ``alpha``."""
+    return np.ascontiguousarray(b.T if alpha == 1.0 else (alpha * b.T).astype(np.float32))
 
 
 def _column(v: Value, *, first: bool) -> Value:
@@ -78,7 +83,7 @@ def _gemm(call: Call) -> Value:
     if b.stored.data is not None and not a.is_constant:
         plain = call.build.as_onnx(b).stored.data
         assert plain is not None
-        weight = (alpha * plain.T).astype(np.float32)
+        weight = call.build.derived(plain, alpha, by=_columns)
         row = None if c is None else _row(c, len(weight))
         if c is None or row is not None:
             return by_weights(call, a, weight, None if row is None else (beta * row).astype(np.float32))

@@ -5,7 +5,9 @@ What comes out is compared with ONNX Runtime on a random sample, where that is i
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -17,8 +19,10 @@ from intact.formats.onnx import document, inputs, names, patterns
 from intact.formats.onnx.build import Builder, Order, Value
 from intact.formats.onnx.call import Call
 from intact.formats.onnx.constants import known
+from intact.formats.onnx.control import FLOWS
 from intact.formats.onnx.document import Network, Node
-from intact.formats.onnx.table import BRANCH, ROWS, refusal
+from intact.formats.onnx.table import ROWS, refusal
+from intact.formats.tflite.loops import LIMIT
 from intact.network.graph import Graph
 
 _WHAT: Final = "Reading an ONNX model"
@@ -26,8 +30,9 @@ _EXTRA: Final = "onnx"
 _READ, _CHECK = "read_onnx.py", "check_onnx.py"
 #: What Python, numpy and torch raise for operands that do not fit.
 _UNFIT: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-#: Branches inside of branches.
+#: Networks in networks; and nodes that are read, each as often as a loop runs it.
 _DEEPEST: Final = 32
+_MOST_RUNS: Final = 200_000
 
 
 def file_to_tflite(source: Path, input_shape: inputs.InputShape | None) -> bytes:
@@ -83,6 +88,8 @@ class _Reading:
         self._shapes = inputs.shapes(network, given)
         self._orders, self._first = inputs.orders(self._network)
         self._build = Builder()
+        self._held: dict[int, Mapping[str, Value]] = {}
+        self._ran = 0
         self.ports: dict[str, Any] = {}
 
     def graph(self) -> Graph:
@@ -109,19 +116,30 @@ class _Reading:
         return self._build.arranged(v, (0, 2, 3, 1) if v.rank == 4 and self._first else plain)
 
     def _run(self, network: Network, scope: _Scope) -> None:
-        scope.values |= {name: known(data) for name, data in network.constants.items()}
+        scope.values |= self._constants(network)
         for node in network.nodes:
+            self._ran += 1
+            if self._ran > _MOST_RUNS or self._build.count > LIMIT:
+                raise UnsupportedError(f"its loops come to more than {LIMIT:,} ops; export the model on a shorter sequence")
             self._build.called, self._build.word = names.called(node, network.constants)
             with located(f"node {node.op} {(node.name or next(iter(node.outputs), ''))[:80]!r}"):
-                made = self._branch(node, scope) if node.op == BRANCH else self._made(node, scope)
+                made = self._made(node, scope)
             for name, v in zip(node.outputs, made, strict=False):
                 scope.values[name] = v
         self._build.called, self._build.word = "", ""
 
+    def _constants(self, network: Network) -> Mapping[str, Value]:
+        """The constants of a network, the same for each time that it runs."""
+        if id(network) not in self._held:
+            self._held[id(network)] = {name: known(data) for name, data in network.constants.items()}
+        return self._held[id(network)]
+
     def _made(self, node: Node, scope: _Scope) -> list[Value]:
         operands = tuple(scope[name] if name else None for name in node.inputs)
+        call = Call(node, operands, self._network.opset, self._build)
         try:
-            made = ROWS[node.op](Call(node, operands, self._network.opset, self._build))
+            flow = FLOWS.get(node.op)
+            made = ROWS[node.op](call) if flow is None else flow(call, partial(self._inside, scope))
         except _UNFIT as error:
             shapes = ", ".join("-" if v is None else str(list(v.shape)) for v in operands)
             raise ModelError(f"inputs of shape {shapes} do not fit ({str(error)[:200] or type(error).__name__})") from error
@@ -130,19 +148,17 @@ class _Reading:
             raise UnsupportedError(f"gives {len(node.outputs)} values, of which {len(values)} can be read")
         return values
 
-    def _branch(self, node: Node, scope: _Scope) -> list[Value]:
-        """What the branch gives that is taken, where that is known."""
-        condition = scope[node.inputs[0]]
-        if condition.stored.data is None:
-            raise UnsupportedError("takes a branch by what it computes; export the model on an example, without control flow")
-        branch = node.attributes.get("then_branch" if condition.stored.data.all() else "else_branch")
-        if not isinstance(branch, Network) or scope.depth > _DEEPEST:
-            raise ModelError("has no such branch")
-        if (error := refusal(inner.op for inner in branch.nodes)) is not None:
+    def _inside(self, around: _Scope, network: Network, given: Sequence[Value]) -> list[Value]:
+        """What a node's own network gives, which may read what is ``around``."""
+        if around.depth > _DEEPEST:
+            raise ModelError(f"holds networks in networks, {_DEEPEST} deep")
+        if len(given) != len(network.inputs):
+            raise ModelError(f"its network takes {len(network.inputs)} values, and is given {len(given)}")
+        if (error := refusal(inner.op for inner in network.nodes)) is not None:
             raise error
-        inside = _Scope(around=scope, depth=scope.depth + 1)
-        self._run(replace(branch, opset=self._network.opset), inside)
-        return [inside[name] for name in branch.outputs]
+        inside = _Scope({port.name: v for port, v in zip(network.inputs, given, strict=True)}, around, around.depth + 1)
+        self._run(network, inside)
+        return [inside[name] for name in network.outputs]
 
 
 def _needed(network: Network) -> Network:

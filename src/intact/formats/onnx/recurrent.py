@@ -8,7 +8,7 @@ A state that begins with zeros is left out of the first step. Source: ONNX's ope
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, TypeAlias, final
 
@@ -44,22 +44,28 @@ _DIRECTIONS: Final[Mapping[str, tuple[bool, ...]]] = {"forward": (False,), "reve
 @final
 @dataclass(frozen=True, eq=False)
 class _Cell:
-    """One direction of a layer: ``R`` [gates H, H], those biases that stand beside it, and the functions of its gates."""
+    """One direction of a layer: ``R`` [gates H, H], those biases that stand beside it, and the functions of its gates.
+
+    ``held``: weights and biases by the gates that they are of, the same arrays in each step.
+    """
 
     call: Call
     recurrent: Numbers
     beside: Numbers
     functions: Sequence[Callable[[Value], Value]]
-    peepholes: Numbers | None
+    peepholes: Sequence[Value] | None
     units: int
+    held: dict[tuple[int, ...], tuple[Numbers, Numbers]] = field(default_factory=dict)
 
     def of(self, kind: OpKind, a: Value, b: Value) -> Value:
         return combined(self.call.build, kind, a, b)
 
     def product(self, h: Value, *gates: int) -> Value:
         """``R h + b`` of the gates, which lie side by side."""
-        rows = slice(gates[0] * self.units, (gates[-1] + 1) * self.units)
-        return by_weights(self.call, h, self.recurrent[rows], self.beside[rows])
+        if gates not in self.held:
+            rows = slice(gates[0] * self.units, (gates[-1] + 1) * self.units)
+            self.held[gates] = self.recurrent[rows], self.beside[rows]
+        return by_weights(self.call, h, *self.held[gates])
 
     def plus_product(self, x: Value, h: Value | None, *gates: int) -> Value:
         """``x + R h + b``."""
@@ -69,8 +75,7 @@ class _Cell:
         """A gate that sees the cell by the ``n``-th peephole."""
         if self.peepholes is None or c is None:
             return gate
-        weight = Value.plain(Stored.of(self.peepholes[n * self.units : (n + 1) * self.units]))
-        return self.of(Add(), gate, self.of(Mul(), c, weight))
+        return self.of(Add(), gate, self.of(Mul(), c, self.peepholes[n]))
 
     def applied(self, n: int, x: Value) -> Value:
         """The ``n``-th function, of what lies no further from zero than the attribute ``clip``."""
@@ -196,7 +201,7 @@ class _Layer:
         inner[:together] += beside[:together]
         beside[:together] = 0
         functions = _functions(call, self.functions, d)
-        sees = None if peepholes is None else peepholes[d]
+        sees = None if peepholes is None else [Value.plain(Stored.of(p)) for p in np.split(peepholes[d], 3)]
         return given[d], _Cell(call, recurrent[d], beside, functions, sees, units), inner
 
 

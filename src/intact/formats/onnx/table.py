@@ -24,6 +24,7 @@ from intact.formats.onnx import (
     shaping,
 )
 from intact.formats.onnx.call import Row
+from intact.formats.onnx.control import FLOWS
 
 ROWS: Final[Mapping[str, Row]] = {
     **activations.ROWS,
@@ -41,38 +42,49 @@ ROWS: Final[Mapping[str, Row]] = {
     **resizing.ROWS,
     **shaping.ROWS,
 }
-#: Ops whose branch is known before anything runs are read; any other control flow is not.
-BRANCH: Final = "If"
-_FLOW: Final = frozenset({"Loop", "Scan", "SequenceMap"})
 _QUANTIZED: Final = frozenset(
     {
         "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger",
         "MatMulInteger",
     }
 )  # fmt: skip
+#: What to do instead, by how the names of ops begin that another converter does not help with; the first that fits counts.
+_INSTEAD: Final[Mapping[str, str]] = {
+    "NonMaxSuppression": (
+        "export the model without its last step, that picks boxes (nms=False), and pick them in your program"
+    ),
+    "ai.onnx.ml.ZipMap": "export it with options={'zipmap': False}",
+    "ai.onnx.ml.Tree": "trees compare and have nothing to quantize; train a network instead (MLPClassifier, MLPRegressor)",
+    "ai.onnx.ml.SVM": "kernel machines have no runtime here; train a linear model or a network instead",
+    "ai.onnx.ml.": "export what comes before and after the network apart, and compute it in your program",
+    "Sequence": "export the model on an example of fixed size, without lists of tensors",
+    "SplitToSequence": "export the model on an example of fixed size, without lists of tensors",
+    "Random": "call model.eval() before the export, so that nothing is drawn at random",
+    "Bernoulli": "call model.eval() before the export, so that nothing is drawn at random",
+    "Multinomial": "call model.eval() before the export, so that nothing is drawn at random",
+}
 _MOST_NAMES: Final = 12
 
 
 def refusal(ops: Iterable[str]) -> IntactError | None:
     """The error for all ``ops`` that have no row, at once; None where all have one."""
-    unknown = sorted({op for op in ops if op not in ROWS and op != BRANCH})
+    unknown = sorted({op for op in ops if op not in ROWS and op not in FLOWS})
     if not unknown:
         return None
     if quantized := [op for op in unknown if op in _QUANTIZED or op.rpartition(".")[2].startswith("QLinear")]:
         return UnsupportedError(f"it is quantized already ({_list(quantized)}); give the float model that it was made of")
+    advice = next((words for op, words in _INSTEAD.items() if any(name.startswith(op) for name in unknown)), "")
+    return UnsupportedError(f"it has ops that have no counterpart here: {_list(unknown)}; {advice or _without()}")
+
+
+def _without() -> str:
+    """What to do without ops that no row knows: the other converter may know them."""
     tool = (
         "; onnx2tf is installed: type onnx2tf -i MODEL.onnx -o converted, and give converted/MODEL_float32.tflite"
         if shutil.which("onnx2tf")
         else ", or convert it with onnx2tf, in an environment of its own, and give the float .tflite that it writes"
     )
-    advice = "export the model without them"
-    if "NonMaxSuppression" in unknown:
-        advice = "export the model without its last step, that picks boxes (nms=False), and pick them in your program"
-    elif "ai.onnx.ml.ZipMap" in unknown:
-        advice = "export it with options={'zipmap': False}"
-    elif _FLOW.intersection(unknown):
-        advice = "export the model without loops, on an example of fixed size"
-    return UnsupportedError(f"it has ops that have no counterpart here: {_list(unknown)}; {advice}{tool}")
+    return f"export the model without them{tool}"
 
 
 def _list(names: list[str]) -> str:

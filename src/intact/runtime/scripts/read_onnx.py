@@ -228,11 +228,13 @@ class _Writer:
         self.parts: list[bytes] = []
         self._at = 0
 
-    def graph(self, graph: Foreign) -> dict[str, Any]:
+    def graph(self, graph: Foreign, *, is_inner: bool = False) -> dict[str, Any]:
+        """A network; of what a node's own network is given, the names alone, as the node's inputs say the rest."""
         if graph.sparse_initializer:
             raise _RefusedError("it holds sparse tensors; export it with dense weights")
         constants = {_name(tensor.name): self._constant(tensor) for tensor in graph.initializer}
-        inputs = [self._input(port) for port in graph.input if port.name not in constants]
+        free = [port for port in graph.input if port.name not in constants]
+        inputs = [{"name": _name(port.name)} if is_inner else self._input(port) for port in free]
         return {
             "constants": constants,
             "inputs": inputs,
@@ -269,7 +271,7 @@ class _Writer:
         if attribute.type == AttributeProto.TENSOR:
             return {"constant": self._constant(attribute.t)}
         if attribute.type == AttributeProto.GRAPH:
-            return {"graph": self.graph(attribute.g)}
+            return {"graph": self.graph(attribute.g, is_inner=True)}
         if attribute.type == AttributeProto.STRING:
             return attribute.s.decode(errors="replace")
         if attribute.type == AttributeProto.STRINGS:
