@@ -109,6 +109,52 @@ class Detector(nn.Module):
         return torch.cat(made, 1)
 
 
+class Decoder(nn.Module):
+    """As YOLO v5: boxes are decoded in place, by a grid and anchors that are constants."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = block(3, 8, 4), nn.Conv2d(8, 2 * 7, 1)
+        y, x = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
+        self.register_buffer("grid", torch.stack((x, y), -1).view(1, 1, 8, 8, 2) - 0.5)
+        self.register_buffer("anchors", torch.tensor([[10.0, 13.0], [16.0, 30.0]]).view(1, 2, 1, 1, 2))
+
+    def forward(self, x):
+        y = self.head(self.body(x)).view(x.shape[0], 2, 7, 8, 8).permute(0, 1, 3, 4, 2).contiguous().sigmoid()
+        y[..., 0:2] = (y[..., 0:2] * 2 + self.grid) * 4
+        y[..., 2:4] = (y[..., 2:4] * 2) ** 2 * self.anchors
+        return y.view(x.shape[0], -1, 7)
+
+
+class Distributed(nn.Module):
+    """As YOLO v8: sides of boxes as expectations of distributions, around points, times strides; scores."""
+
+    def __init__(self, bins=4, classes=3):
+        super().__init__()
+        self.bins, self.classes = bins, classes
+        self.fine, self.coarse = block(3, 8, 4), block(8, 8, 2)
+        self.heads = nn.ModuleList([nn.Conv2d(8, 4 * bins + classes, 1) for _ in range(2)])
+        self.expectation = nn.Conv2d(bins, 1, 1, bias=False)
+        self.expectation.weight.data[:] = torch.arange(float(bins)).view(1, bins, 1, 1)
+        points, strides = [], []
+        for size, stride in ((8, 4.0), (4, 8.0)):
+            y, x = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="ij")
+            points.append(torch.stack((x.reshape(-1), y.reshape(-1))))
+            strides.append(torch.full((1, size * size), stride))
+        self.register_buffer("points", torch.cat(points, 1)[None])
+        self.register_buffer("strides", torch.cat(strides, 1)[None])
+
+    def forward(self, x):
+        a = self.fine(x)
+        maps = [head(y).flatten(2) for head, y in zip(self.heads, (a, self.coarse(a)), strict=True)]
+        box, scores = torch.cat(maps, 2).split((4 * self.bins, self.classes), 1)
+        n, _, count = box.shape
+        sides = self.expectation(box.view(n, 4, self.bins, count).transpose(2, 1).softmax(1)).view(n, 4, count)
+        first, last = sides.chunk(2, 1)
+        low, high = self.points - first, self.points + last
+        return torch.cat((torch.cat(((low + high) / 2, high - low), 1) * self.strides, scores.sigmoid()), 1)
+
+
 class Segmenter(nn.Module):
     def __init__(self):
         super().__init__()
@@ -177,6 +223,8 @@ FRAMES = (torch.zeros(1, 10, 16),)
 NETWORKS = {
     "classifier": (Classifier, IMAGE, 0),
     "detector": (Detector, IMAGE, 2),  # one for each head, whose boxes are rows of a table
+    "decoder": (Decoder, IMAGE, 1),
+    "distributed": (Distributed, IMAGE, 2),
     "segmenter": (Segmenter, IMAGE, 0),
     "transformer": (Transformer, IMAGE, 4),  # queries, keys, values and what comes of them: heads before places
     "listener": (Listener, (torch.zeros(1, 1, 400),), 0),
@@ -223,7 +271,7 @@ def test_ops_are_called_after_the_modules(dynamo):
     assert "gate" in " ".join(called["MUL"])
 
 
-@pytest.mark.parametrize("name", ["detector", "keywords by LSTM", "keywords by GRU", "reader"])
+@pytest.mark.parametrize("name", ["detector", "decoder", "distributed", "keywords by LSTM", "keywords by GRU", "reader"])
 def test_a_batch_stays_open(name):
     network, sample, _ = NETWORKS[name]
     found, _ = graph(exported(network(), sample, dynamo=True))

@@ -39,6 +39,18 @@ class Case:
         return f"{self.op}-{self.opset}[{shapes}]{said}"[:110]
 
 
+def boxed(shape, box):
+    """The places [..., rank] that a slice assigns to, as torch's exporters spell it."""
+    places = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), -1)
+    return places[box].astype(np.int64)
+
+
+BOXES = (
+    (np.s_[:, 1:3], (1, 2, 5, 6)),
+    (np.s_[:, :, :, 0:2], (1, 4, 5, 2)),
+    (np.s_[:, 1:3, 2:, :4], (1, 2, 3, 4)),
+    (np.s_[:, :], (1, 4, 5, 6)),
+)
 IMAGE, ODD = (1, 4, 6, 7), (1, 3, 9, 11)
 W, DW = real(5, 4, 3, 3), real(8, 1, 3, 3)
 ELEMENTWISE = [
@@ -191,7 +203,21 @@ CONV = [
     Case("ConvTranspose", real(1, 4, 5, 6), real(4, 3, 3, 3), strides=[2, 2], output_shape=[10, 12], oracle="runtime"),
     Case("ConvTranspose", real(1, 4, 7), real(4, 3, 4), real(3), strides=[2], pads=[1, 1]),
 ]
+VOLUME = (1, 3, 5, 6, 7)
 POOL = [
+    *(
+        Case(op, real(*VOLUME), oracle="runtime", **more)
+        for op in ("MaxPool", "AveragePool")
+        for more in (
+            {"kernel_shape": [2, 2, 2]},
+            {"kernel_shape": [2, 3, 2], "strides": [2, 1, 2], "pads": [1, 1, 0, 0, 1, 1]},
+            {"kernel_shape": [3, 3, 3], "strides": [2, 2, 2], "auto_pad": "SAME_UPPER"},
+            {"kernel_shape": [2, 2, 2], "strides": [2, 2, 2], "ceil_mode": 1},
+        )
+    ),
+    Case("AveragePool", real(*VOLUME), kernel_shape=[3, 3, 3], pads=[1] * 6, count_include_pad=1, oracle="runtime"),
+    Case("GlobalAveragePool", real(*VOLUME), oracle="runtime"),
+    Case("GlobalMaxPool", real(*VOLUME), oracle="runtime"),
     Case("MaxPool", real(*ODD), kernel_shape=[2, 2], strides=[2, 2]),
     Case("MaxPool", real(*ODD), kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
     Case("MaxPool", real(*ODD), kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1, oracle="runtime"),
@@ -288,7 +314,27 @@ SHAPES = [
         for i, a in ((0, 1), (-1, 2), ([0, 2], 1), ([1, 2, 3], 3), ([[0, 1], [3, 2]], 1), ([-1, 0], 3))
     ),
     Case("Gather", real(5, 6), np.asarray([[0, 2, 4]], np.int64), given=2),
-    Case("GatherND", real(3, 4, 5), np.asarray([[0, 1], [2, 3]], np.int64)),
+    Case("GatherND", real(3, 4, 5), np.asarray([[0, 1], [2, -1]], np.int64)),
+    Case("GatherND", real(3, 4, 5), np.asarray([[0, 1], [2, 3]], np.int64), given=2),
+    Case("GatherND", real(2, 3, 4), np.asarray([[[1], [0]], [[2], [-1]]], np.int64), batch_dims=1, opset=12),
+    Case("GatherND", real(2, 3, 4), RNG.integers(0, 4, (2, 3, 2, 1)), batch_dims=2, opset=12),
+    *(
+        Case("GatherElements", real(1, 4, 3), RNG.integers(-n, n, (1, 2, 3)), axis=a, oracle="runtime")
+        for a, n in ((1, 4), (-1, 3))
+    ),
+    *(
+        Case("GatherElements", real(2, 4, 3), RNG.integers(-n, n, (2, 4, 3)), axis=a, given=2)
+        for a, n in ((0, 2), (1, 4), (2, 3))
+    ),
+    Case("GatherElements", real(*IMAGE), RNG.integers(0, 7, (1, 4, 6, 2)), axis=3),
+    *(Case("ScatterND", real(1, 4, 5, 6), boxed((1, 4, 5, 6), box), real(*shape)) for box, shape in BOXES),
+    Case("ScatterND", real(1, 4, 5), boxed((1, 4, 5), np.s_[:, ::2, :]), real(1, 2, 5)),
+    Case("ScatterND", real(4, 5), ints(3, -3).reshape(2, 1), real(2, 5)),
+    Case("ScatterElements", real(1, 4, 3), np.asarray([[[2, -1, 0], [0, 1, 2]]], np.int64), real(1, 2, 3), axis=1),
+    Case("ScatterElements", real(3, 4), np.asarray([[1], [0], [-1]], np.int64), real(3, 1), axis=1),
+    Case("NonZero", np.asarray([[1, 0, 2], [0, 0, 3]], np.float32), given=0),
+    Case("ReverseSequence", real(5, 1, 3), ints(5)),
+    Case("ReverseSequence", real(2, 4, 3), ints(4, 4), time_axis=1, batch_axis=0),
     *(
         Case("Pad", real(*IMAGE), ints(*p), mode=m)
         for m in ("constant", "reflect", "edge")

@@ -21,15 +21,29 @@ from intact.ops.shaping import StridedSlice
 
 
 def _slides(call: Call, v: Value) -> Window:
-    if v.rank not in (3, 4):
-        raise UnsupportedError(f"its input has {v.rank} axes, and no runtime here pools but signals and images")
+    if v.rank not in (3, 4, 5):
+        raise UnsupportedError(f"its input has {v.rank} axes, and only signals, images and volumes are pooled here")
     kernel = call.integers("kernel_shape")
     if kernel is None or min(kernel, default=0) < 1:
         raise ModelError("it says no size of its window")
     slides = window(call, v, kernel, ceil=bool(call.integer("ceil_mode", 0)))
     if any(b >= k for b, k in zip(slides.before, slides.kernel, strict=True)):
         raise ModelError("a margin as wide as its window")
+    if v.rank == 5 and max(slides.dilation) > 1:
+        raise UnsupportedError("no runtime here pools volumes over windows with gaps")
     return slides
+
+
+def _pooled(call: Call, kind: Callable[..., OpKind], slides: Window, x: Stored) -> Stored:
+    """What windows without a margin give; those of volumes along two dimensions first, and then along the third."""
+    if len(slides.kernel) == 2:
+        return call.build.one(kind(slides.kernel, slides.stride, "valid"), x)
+    (kd, kh, kw), (sd, sh, sw) = slides.kernel, slides.stride
+    n, d, h, w, c = x.shape
+    y = call.build.one(kind((kd, kh), (sd, sh), "valid"), call.build.reshaped(x, (n, d, h, w * c)))
+    _, d, h, _ = y.shape
+    y = call.build.one(kind((1, kw), (1, sw), "valid"), call.build.reshaped(y, (n, d * h, w, c)))
+    return call.build.reshaped(y, (n, d, h, y.shape[2], c))
 
 
 def _max_pool(call: Call) -> Value:
@@ -39,11 +53,11 @@ def _max_pool(call: Call) -> Value:
     slides, x = _slides(call, x), images(call, x)
     if max(slides.dilation) > 1:
         return call.resized(_largest_of_slices(call, slides, x.stored), x.order)
-    stored, padding = x.stored, slides.padding
-    if padding is None:
-        stored, padding = slides.padded(call.build, stored, LOWEST), "valid"
-    kernel, stride, _ = slides.pair
-    return call.resized(call.build.one(MaxPool2D(kernel, stride, padding), stored), x.order)
+    if slides.padding == "same" and len(slides.kernel) == 2:
+        kernel, stride, _ = slides.pair
+        return call.resized(call.build.one(MaxPool2D(kernel, stride, "same"), x.stored), x.order)
+    stored = x.stored if slides.padding == "valid" else slides.padded(call.build, x.stored, LOWEST)
+    return call.resized(_pooled(call, MaxPool2D, slides, stored), x.order)
 
 
 def _largest_of_slices(call: Call, slides: Window, x: Stored) -> Stored:
@@ -69,14 +83,15 @@ def _average_pool(call: Call) -> Value:
     slides, x = _slides(call, x), images(call, x)
     if max(slides.dilation) > 1:
         raise UnsupportedError("no runtime here averages over windows with gaps")
-    kernel, stride, _ = slides.pair
     counts_margin = bool(call.integer("count_include_pad", 0))
-    padding = slides.padding
-    if padding == "valid" or (padding == "same" and not counts_margin):
-        return call.resized(call.build.one(AveragePool2D(kernel, stride, padding), x.stored), x.order)
-    y = call.build.one(AveragePool2D(kernel, stride, "valid"), slides.padded(call.build, x.stored))
-    rows, columns = (_counts(slides, axis, n, counts_margin) for axis, n in enumerate(y.shape[1:3]))
-    factor = (prod(kernel) / np.multiply.outer(rows, columns)).astype(np.float32)[None, :, :, None]
+    if slides.padding == "valid":
+        return call.resized(_pooled(call, AveragePool2D, slides, x.stored), x.order)
+    if slides.padding == "same" and not counts_margin and len(slides.kernel) == 2:
+        kernel, stride, _ = slides.pair
+        return call.resized(call.build.one(AveragePool2D(kernel, stride, "same"), x.stored), x.order)
+    y = _pooled(call, AveragePool2D, slides, slides.padded(call.build, x.stored))
+    counts = (_counts(slides, axis, n, counts_margin) for axis, n in enumerate(y.shape[1:-1]))
+    factor = (prod(slides.kernel) / functools.reduce(np.multiply.outer, counts)).astype(np.float32)[None, ..., None]
     return call.resized(y if (factor == 1).all() else call.build.one(Mul(), y, factor), x.order)
 
 

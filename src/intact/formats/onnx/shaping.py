@@ -14,7 +14,6 @@ from intact.formats.onnx.call import Call, Row
 from intact.formats.onnx.matmul import transposed, without
 from intact.formats.onnx.windows import LAST
 from intact.ops.blocks import DepthToSpace, SpaceToDepth
-from intact.ops.indexing import GatherNd
 from intact.ops.shaping import BroadcastTo, Concatenation, Gather, Slice, Split, SplitV, StridedSlice, Tile
 
 
@@ -267,13 +266,6 @@ def _gather(call: Call) -> Value:
     return Value(y, (*v.shape[:axis], *index.shape, *v.shape[axis + 1 :]), tuple(order))
 
 
-def _gather_nd(call: Call) -> Value:
-    if call.integer("batch_dims", 0):
-        raise ModelError("it gathers within batches, which no op here does")
-    x, index = (call.build.as_onnx(call.value(n)) for n in (0, 1))
-    return Value.plain(call.build.one(GatherNd(), x.stored, index.stored))
-
-
 # ---- blocks ---------------------------------------------------------------------------------------------------------
 
 
@@ -307,7 +299,6 @@ ROWS: Final[Mapping[str, Row]] = {
     "Split": _split,
     "Concat": _concat,
     "Gather": _gather,
-    "GatherND": _gather_nd,
     "DepthToSpace": _depth_to_space,
     "SpaceToDepth": _space_to_depth,
 }
