@@ -23,7 +23,7 @@ WHOLE = set(KINDS) - {case.kind.name for case in CASES if any(t.is_float for t i
 
 
 #: Targets of other runtimes, whose files are exported: their pages say what becomes of which op.
-BY_EXPORT = {"tensorrt", "openvino", "pytorch"}
+BY_EXPORT = {name for name, target in TARGETS.items() if target.exported}
 
 
 def told(kind, target, activations):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, Literal, final
 
@@ -78,7 +78,8 @@ class Target:
     files, and is asked about each before it is written. ``symmetric``: int8 activations have zero point 0. ``has``: the kinds
     that have int8 kernels, where they are few; empty: all but what it lacks. ``unrounded``: whether its sums need not be
     rounded where real numbers are read (:mod:`intact.planning.unrounded`). ``onnx_activations`` and ``onnx_bias``: how
-    it likes the same integers in ONNX. ``refuses``: schemes that its runtime has no kernels for, and why.
+    it likes the same integers in ONNX. ``exported``: what of ``intact export`` its runtime reads; empty: the .tflite
+    itself. ``refuses``: schemes that its runtime has no kernels for, and why.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Target:
     unrounded: bool = False
     onnx_activations: Literal["int8", "uint8"] = "uint8"
     onnx_bias: Literal["int32", "float32"] = "int32"
+    exported: Literal["", "onnx", "pytorch"] = ""
     refuses: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, scheme: str) -> None:
@@ -117,6 +119,25 @@ class Target:
 
         return (INTEGER & (self.has or INTEGER)) - {"int8": self.lacks, "int16": self.lacks16}[activations]
 
+
+#: What ONNX's QDQ form comes to in runtimes that make integer kernels of it.
+_BY_ONNX: Final = Target(
+    name="openvino",
+    summary="Intel's and other processors: OpenVINO, by way of ONNX",
+    kernels="default",
+    lacks=_NOT_8 | _NOT_IN_ONNX,
+    lacks16=_NOT_8 | _NOT_16,
+    hybrid=_WEIGHTED - {"TRANSPOSE_CONV"},
+    per_channel=_WEIGHTED,
+    int4=frozenset(),
+    float_islands=True,
+    light=_LIGHT,
+    exported="onnx",
+    refuses={
+        "w4a8": "OpenVINO takes 4-bit weights beside real activations only",
+        "int16x8": "OpenVINO has no kernels for 16-bit activations",
+    },
+)
 
 TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
     {
@@ -159,17 +180,10 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 },
             ),
             # These three read what intact export writes; the run's own figures are of the same integers in LiteRT.
-            Target(
+            replace(
+                _BY_ONNX,
                 name="tensorrt",
                 summary="NVIDIA's GPUs: TensorRT, by way of ONNX; int8 activations have zero point 0",
-                kernels="default",
-                lacks=_NOT_8 | _NOT_IN_ONNX,
-                lacks16=_NOT_8 | _NOT_16,
-                hybrid=_WEIGHTED - {"TRANSPOSE_CONV"},
-                per_channel=_WEIGHTED,
-                int4=frozenset(),
-                float_islands=True,
-                light=_LIGHT,
                 symmetric=True,
                 onnx_activations="int8",
                 onnx_bias="float32",
@@ -178,22 +192,7 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                     "int16x8": "TensorRT has no 16-bit integers",
                 },
             ),
-            Target(
-                name="openvino",
-                summary="Intel's and other processors: OpenVINO, by way of ONNX",
-                kernels="default",
-                lacks=_NOT_8 | _NOT_IN_ONNX,
-                lacks16=_NOT_8 | _NOT_16,
-                hybrid=_WEIGHTED - {"TRANSPOSE_CONV"},
-                per_channel=_WEIGHTED,
-                int4=frozenset(),
-                float_islands=True,
-                light=_LIGHT,
-                refuses={
-                    "w4a8": "OpenVINO takes 4-bit weights beside real activations only",
-                    "int16x8": "OpenVINO has no kernels for 16-bit activations",
-                },
-            ),
+            _BY_ONNX,
             Target(
                 name="pytorch",
                 summary="x86 processors: PyTorch's compiler, by way of a .pt2",
@@ -207,6 +206,7 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 float_islands=True,
                 float_inside=frozenset({"SOFTMAX"}),
                 unrounded=True,
+                exported="pytorch",
                 refuses={
                     "w4a8": "PyTorch's compiler has no kernels for 4-bit weights beside 8-bit activations",
                     "int16x8": "PyTorch's compiler has no kernels for 16-bit activations",

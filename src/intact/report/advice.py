@@ -51,8 +51,20 @@ _TAKES: Final = {"latency": "ms", "peak live activations": "live_bytes", "file s
 _MENDS: Final = {
     "ms": "most time goes to {op}, where fewer channels or a smaller input help",
     "live_bytes": "most is alive during {op}, where fewer channels or a smaller input help, and narrower weights do not",
-    "bytes": "most bytes are those of {op}; --scheme w4a8 stores weights in half of them, fewer channels there help too",
+    "bytes": "most bytes are those of {op}, where fewer channels help",
     "noise_share": "most of the noise comes from {op}; --max-drop keeps bits where they count",
+}
+#: Schemes that store int8's weights in fewer bits, the widest first: the targets that run them, and the share that is left.
+_NARROWER: Final = (
+    ("w4a8", frozenset({"cpu", "mcu"}), 1 / 2),
+    ("clusters4", frozenset({"mcu"}), 1 / 2),
+    ("clusters2", frozenset({"mcu"}), 1 / 4),
+)
+#: Criteria on the bytes of a file, by what a file of so many bytes comes to beside the float one's.
+_BYTES: Final[Mapping[str, Callable[[float, float], float]]] = {
+    "file size": lambda made, _: made,
+    "flash": lambda made, _: made,
+    "size ratio": lambda made, of_float: of_float / made,
 }
 #: Which criterion to begin with, by the first figure that a run has, and what looks for a network that meets it.
 _EXAMPLES: Final = (
@@ -126,12 +138,31 @@ def _instead(criterion: Mapping[str, Any], document: Mapping[str, Any], details:
     if better:
         best = min(better, key=lambda c: float(c["score"]))
         return f"{criterion['criterion']} fails; {best['name']}, which was tried too, meets it on the selection samples."
+    if criterion["figure"] in _BYTES and (told := _in_fewer_bits(criterion, document)):
+        return f"{criterion['criterion']} fails: {told}."
     key = _TAKES.get(criterion["figure"], "")
     ops = [op for op in (details or {}).get("ops", ()) if isinstance(op.get(key), (int, float))]
     if not ops:
         return f"{criterion['criterion']} fails, and nothing that was tried meets it."
     most = max(ops, key=lambda op: op[key])
     return f"{criterion['criterion']} fails: {_MENDS[key].format(op=most['op'])}."
+
+
+def _in_fewer_bits(criterion: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    """The widest weights with which an int8 file would meet a criterion, by the bytes that it has; empty where none would."""
+    sizes = {(m["of"], m["name"]): m["value"] for m in document["measurements"]}
+    wanted = (("quantized", "file size"), ("quantized", "bytes of weights"), ("float", "file size"))
+    file, weights, of_float = (sizes.get(key) for key in wanted)
+    if document["settings"]["scheme"] != "int8" or not file or not weights or not of_float:
+        return ""
+    for scheme, targets, left in _NARROWER:
+        made = file - weights * (1 - left)
+        if document["settings"]["target"] in targets and _is_within(_BYTES[criterion["figure"]](made, of_float), criterion):
+            return (
+                f"{weights:,.0f} of the file's {file:,.0f} bytes are weights, and --scheme {scheme} stores them in "
+                f"{100 * left:.0f} % of that at best; its run says what that loses and how fast it is"
+            )
+    return ""
 
 
 def _others(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
