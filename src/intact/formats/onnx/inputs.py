@@ -9,6 +9,7 @@ from intact.errors import OptionError, UnsupportedError
 from intact.formats.onnx import activations, arithmetic
 from intact.formats.onnx.build import Order, Shape
 from intact.formats.onnx.document import Network, Port
+from intact.ops.call import bounded
 
 #: Sizes without the batch, or by input.
 InputShape: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]]
@@ -58,7 +59,7 @@ def _shape(port: Port, given: Sequence[int] | None, *, named: bool) -> Shape:
             f"the input {port.name!r} leaves sizes open, {_said(port)}; type them without the batch, as in "
             f"{_typed(port, named=named)}"
         )
-    shape = tuple(int(n) for n in sizes)
+    shape = bounded(tuple(int(n) for n in sizes))
     if len(shape) == 4 and shape[0] > 1:
         raise UnsupportedError(f"it was exported with a fixed batch of {shape[0]}; export it with a sample of batch 1")
     return shape

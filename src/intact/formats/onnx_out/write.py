@@ -16,7 +16,8 @@ import numpy as np
 from intact.errors import IntactError, MissingExtraError, UnsupportedError, located
 from intact.formats.onnx_out.build import FIRST, Builder, Constant, Node, Order, Value
 from intact.formats.onnx_out.call import Call, Values, plain
-from intact.formats.onnx_out.table import IMAGES, PASSING, ROWS, check, collected
+from intact.formats.onnx_out.table import IMAGES, PASSING, ROWS
+from intact.formats.refusals import check, collected
 from intact.network.graph import Graph, Op
 from intact.numbers.affine import Affine
 
@@ -43,7 +44,8 @@ def write(graph: Graph, spelling: Spelling = Spelling(), metadata: Mapping[str, 
 
     Raises UnsupportedError that names all ops which ONNX has no form of, MissingExtraError without the package onnx.
     """
-    check(graph)
+    is_complex = any(t.format.dtype.startswith("complex") for t in graph.tensors.values())
+    check(graph, ROWS, "ONNX", ["complex numbers"] if is_complex else ())
     writer = _Writer(graph, spelling)
     return _packed(writer, dict(metadata or {}) | {ORDERS: json.dumps(writer.orders)})
 
@@ -78,7 +80,7 @@ class _Writer:
             if op.output not in skipped:
                 self._op(op, errors)
         if errors:
-            raise collected(errors)
+            raise collected(errors, "ONNX")
         for name, i in zip(graph.output_names, graph.outputs, strict=True):
             self._leave(name, i)
 

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from intact.errors import IntactError, UnsupportedError, located
 from intact.formats.onnx_out.build import clamps
 from intact.formats.onnx_out.write import padded
+from intact.formats.refusals import collected
 from intact.network.graph import Graph, Op
 from intact.network.graph import Tensor as GraphTensor
 from intact.network.shapes import concrete
@@ -218,7 +219,7 @@ class Network(torch.nn.Module):
                 made = tuple(_nothing(graph[i]) for i in op.outputs)  # to find what else there is
             values.update(zip(op.outputs, made, strict=True))
         if errors:
-            raise collected(errors)
+            raise collected(errors, "PyTorch")
         return tuple(self._left(i, values) for i in graph.outputs)
 
     def _left(self, i: int, values: Mapping[int, Value]) -> Tensor:
@@ -331,12 +332,6 @@ def computed(call: Call, order: Order | None = None) -> tuple[Value, ...]:
 
 def _nothing(t: GraphTensor) -> Value:
     return Value(torch.zeros(concrete(t)), plain(len(t.shape)))
-
-
-def collected(errors: list[IntactError]) -> UnsupportedError:
-    """What several ops cannot, in one sentence."""
-    said = "; ".join(dict.fromkeys(": ".join((*error.where, error.message)) for error in errors))
-    return UnsupportedError(f"cannot be exported to PyTorch: {said}; the .tflite runs in LiteRT")
 
 
 def _clamped(x: Tensor, low: float, high: float) -> Tensor:

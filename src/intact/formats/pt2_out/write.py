@@ -15,18 +15,15 @@ from typing import Final
 
 import torch
 
-from intact.errors import UnsupportedError
 from intact.formats import onnx_out
 from intact.formats.pt2_out.network import Network, storage_of
 from intact.formats.pt2_out.rows import ROWS
+from intact.formats.refusals import check
 from intact.network.graph import Graph
 from intact.network.graph import Tensor as GraphTensor
-from intact.wording import counted
 
 #: The extra file of the archive that says what it was made of, and how inputs and outputs lie: our axis at each of theirs.
 ABOUT: Final = "intact.json"
-#: Op kinds named in one sentence.
-_NAMED: Final = 8
 
 
 def write(graph: Graph, about: Mapping[str, str] | None = None) -> bytes:
@@ -34,7 +31,7 @@ def write(graph: Graph, about: Mapping[str, str] | None = None) -> bytes:
 
     Raises UnsupportedError that names all ops which torch has no form of.
     """
-    check(graph)
+    check(graph, ROWS, "PyTorch")
     program = exported(graph)
     orders = orders_of(graph)
     said = {
@@ -54,19 +51,6 @@ def is_ours(path: Path) -> bool:
             return any(name.endswith(f"/extra/{ABOUT}") for name in archive.namelist())
     except (OSError, zipfile.BadZipFile):
         return False
-
-
-def check(graph: Graph) -> None:
-    """UnsupportedError that names, in one sentence, all that has no form in torch."""
-    if graph.states:
-        raise UnsupportedError(
-            f"{counted(len(graph.states), 'state')} that it keeps from call to call cannot be exported to PyTorch; the .tflite "
-            "keeps them in LiteRT"
-        )
-    kinds = dict.fromkeys(op.kind.name for op in graph.ops if op.kind.name not in ROWS)
-    if kinds:
-        named = ", ".join([*list(kinds)[:_NAMED], *([f"{len(kinds) - _NAMED} more"] if len(kinds) > _NAMED else [])])
-        raise UnsupportedError(f"PyTorch has no form of the ops {named}; the .tflite runs them in LiteRT")
 
 
 def orders_of(graph: Graph) -> dict[int, onnx_out.Order]:
