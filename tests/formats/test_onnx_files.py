@@ -140,6 +140,34 @@ def test_functions_of_the_models_own_are_inlined(tmp_path):
     assert [op.kind.name for op in load(saved(tmp_path / "net.onnx", made)).ops] == ["ADD"]
 
 
+def nested(levels, first):
+    """Functions that each call the one before twice; ``first`` is what the first calls."""
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    made, called = [], (first, "" if first == "Relu" else "own")
+    for n in range(levels):
+        body = [node(called[0], [a], [b], domain=called[1]) for a, b in (("x", "y"), ("y", "z"))]
+        made.append(helper.make_function("own", f"f{n}", ["x"], ["z"], body, imports))
+        called = f"f{n}", "own"
+    ports = ([helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3])] for name in ("x", "y"))
+    whole = helper.make_graph([node(called[0], ["x"], ["y"], domain="own")], "net", *ports)
+    return helper.make_model(whole, functions=made, opset_imports=imports, ir_version=8)
+
+
+def test_functions_of_functions_are_inlined():
+    found, _ = graph(nested(3, "Relu"))
+    assert [op.kind.name for op in found.ops] == ["RELU"] * 8
+
+
+def test_functions_that_come_to_billions_of_nodes_are_refused():
+    with pytest.raises(UnsupportedError, match="more than 50,000 nodes"):
+        graph(nested(40, "Relu"))
+
+
+def test_functions_that_call_themselves_are_refused():
+    with pytest.raises(ModelError, match="its functions call themselves"):
+        graph(nested(3, "f2"))
+
+
 def test_older_versions_are_converted(tmp_path):
     made = conv(opset=9)
     made.ir_version = 4

@@ -18,6 +18,9 @@ from intact.ops.indexing import GatherNd
 from intact.ops.rounding import FloorMod
 from intact.ops.shaping import Concatenation, Gather, ReverseV2
 
+#: Elements of a tensor of which some are replaced; each has a place in a constant.
+_LARGEST: Final = 1 << 23
+
 
 def _not_negative(index: np.ndarray, sizes: Shape) -> np.ndarray:
     """Places [..., axes] counted from the first. ModelError where one is not there."""
@@ -115,7 +118,8 @@ def _replaced(call: Call, x: Value, places: np.ndarray, updates: Value, shape: S
         raise UnsupportedError("it adds to what is there, which no op here does; export it without a reduction")
     if updates.shape != shape or len(np.unique(places)) != len(places):
         raise ModelError(f"updates of shape {list(updates.shape)} for {len(places)} places")
-    bounded((*x.shape, 1))
+    if prod(x.shape) > _LARGEST:
+        raise UnsupportedError(f"it replaces elements of a tensor of shape {list(x.shape)}, which is too large for that here")
     source = np.full(prod(x.shape), -1, np.int64)
     source[places] = np.arange(len(places))
     source = source.reshape(x.shape)

@@ -14,6 +14,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -81,7 +82,7 @@ def _read(source: Path, known: frozenset[str]) -> tuple[dict[str, Any], list[byt
         raise _CorruptError("the file is truncated, corrupt or no ONNX model: it is no protobuf message of one") from error
     if not model.ir_version or not model.opset_import or not model.graph.node:
         raise _CorruptError("the file is truncated or no ONNX model: it holds no version or no network")
-    if sum(len(list(_nodes(graph))) for graph in (model.graph, *model.functions)) > _MOST_NODES:
+    if _inlined_nodes(model) > _MOST_NODES:
         raise _RefusedError(f"it has more than {_MOST_NODES:,} nodes, which no small device runs")
     _take_in(model, source.parent)
     model = _taken_apart(_prepared(model), known)
@@ -89,6 +90,22 @@ def _read(source: Path, known: frozenset[str]) -> tuple[dict[str, Any], list[byt
     version = next((entry.version for entry in model.opset_import if entry.domain in _STANDARD), _OLDEST)
     said = {"opset": version, "producer": model.producer_name[:_LONGEST], "graph": writer.graph(model.graph)}
     return said, writer.parts
+
+
+def _inlined_nodes(model: Foreign) -> int:
+    """How many nodes ``model`` has with its own functions inlined, which may be billions: counted before that."""
+    inner = {
+        (f.domain, f.name, f.overload): [(node.domain, node.op_type, node.overload) for node in _nodes(f)]
+        for f in model.functions
+    }
+    try:
+        order = tuple(TopologicalSorter({key: inner.keys() & called for key, called in inner.items()}).static_order())
+    except CycleError as error:
+        raise _CorruptError("its functions call themselves") from error
+    counts: dict[tuple[str, str, str], int] = {}
+    for key in order:
+        counts[key] = sum(counts.get(name, 1) for name in inner[key])
+    return sum(counts.get((node.domain, node.op_type, node.overload), 1) for node in _nodes(model.graph))
 
 
 def _prepared(model: Foreign) -> Foreign:
@@ -105,6 +122,9 @@ def _prepared(model: Foreign) -> Foreign:
     try:
         if model.functions:
             model = inliner.inline_local_functions(model)
+    except Exception as error:  # whatever native code raises
+        raise _CorruptError(f"onnx cannot inline its functions ({_short(error)})") from error
+    try:
         if 0 < version < _OLDEST:
             model = version_converter.convert_version(model, _OLDEST)
     except Exception as error:  # whatever native code raises
