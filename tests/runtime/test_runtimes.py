@@ -37,7 +37,7 @@ def test_every_set_of_kernels_belongs_to_one_runtime():
 
 
 def test_an_unknown_runtime_is_refused_with_the_names_there_are():
-    with pytest.raises(OptionError, match="type --runtime with one of: litert, onnxruntime, openvino"):
+    with pytest.raises(OptionError, match="type --runtime with one of: litert, tflm, onnxruntime, openvino, pytorch"):
         runtimes.runtime("tvm")
 
 

@@ -16,7 +16,7 @@ from intact.report.study_columns import columns, how_taken, matrices
 from intact.wording import shown
 
 Document: TypeAlias = Mapping[str, Any]
-_ABOUT: Final = ("name", "model", "scheme", "target", "weights", "remedies", "calibration_samples", "status", "why")
+_ABOUT: Final = ("name", "model", "scheme", "target", "runtime", "weights", "remedies", "calibration_samples", "status", "why")
 _OF_A_FIGURE: Final = ("value", "low", "high", "mean", "std", "n")
 #: Characters of a name in a terminal at least, and blanks before a figure.
 _SHORTEST: Final = 12
@@ -84,7 +84,7 @@ def to_csv(document: Document) -> str:
     writer.writerow([cell(head) for head in (*_ABOUT, *heads)])
     for row in document["rows"]:
         figures = [(row["figures"].get(name) or {}).get(k) for name in names for k in _OF_A_FIGURE]
-        writer.writerow([cell(row[key]) for key in _ABOUT] + ["" if x is None else x for x in figures])
+        writer.writerow([cell(row.get(key)) for key in _ABOUT] + ["" if x is None else x for x in figures])
     return out.getvalue()
 
 

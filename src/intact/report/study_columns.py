@@ -75,6 +75,8 @@ COLUMNS: Final = (
     Column("accuracy drop", "drop, points", _share, "drop"),
     Column("cross entropy increase", "cross entropy more, nats"),
     Column("agreement with float", "agreement, %", _share, "agree %"),
+    Column("agreement with LiteRT", "as LiteRT, %", _share),
+    Column("SQNR beside LiteRT", "SQNR beside LiteRT, dB", lambda x: f"{x:.1f}"),
     Column("SQNR", "SQNR, dB", lambda x: f"{x:.1f}", "dB"),
     Column("file size", "file", _bytes, "file"),
     Column("size ratio", "float .tflite / file", _times),
@@ -84,6 +86,7 @@ COLUMNS: Final = (
     Column("weights ratio in theory", "in theory", _times),
     Column("latency", "latency, ms", _plain, "ms"),
     Column("speed-up", "speed-up", _times, "speed-up"),
+    Column("speed-up over LiteRT", "over LiteRT", _times),
     Column("throughput at batch 1", "samples/s at batch 1"),
     Column("throughput at batch 32", "at batch 32"),
     Column("peak live activations", "peak activations", _bytes),
@@ -141,19 +144,25 @@ MATRICES: Final = (
 )
 
 
+def place(row: Row) -> str:
+    """Where a row's file runs: a target; or a runtime, with the target that it was planned for where there are several."""
+    runtime, target = row.get("runtime"), row["target"]
+    return target if runtime is None else runtime if runtime == target else f"{runtime}, for {target}"
+
+
 def matrices(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Tables of target against scheme, one for each model and figure: the best of the variants in a cell comes first there."""
     made = []
     known = {column.figure: column for column in COLUMNS}
     for model in dict.fromkeys(row["model"] for row in rows):
         own = [row for row in rows if row["model"] == model]
-        targets, schemes = (list(dict.fromkeys(row[key] for row in own)) for key in ("target", "scheme"))
+        targets, schemes = (list(dict.fromkeys(of(row) for row in own)) for of in (place, lambda row: row["scheme"]))
         for title, figures in MATRICES:
             column = next((known[f] for f in figures if any(known[f].cell(row) for row in own)), None)
             if column is None:
                 continue
             cells = [
-                [_in_cell(column, [r for r in own if (r["target"], r["scheme"]) == (target, scheme)]) for scheme in schemes]
+                [_in_cell(column, [r for r in own if (place(r), r["scheme"]) == (target, scheme)]) for scheme in schemes]
                 for target in targets
             ]
             made.append({"model": model, "title": title, "head": column.head, "schemes": schemes, "targets": targets})

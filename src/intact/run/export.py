@@ -62,6 +62,16 @@ def export(
     return out
 
 
+def file_of(to: str) -> str:
+    """How a run's folder calls the file of a format."""
+    return f"model{_FORMATS[to][0]}"
+
+
+def of_float(graph: Graph, to: str, model: bytes) -> bytes:
+    """A float network, that of the .tflite ``model``, in the format ``to``."""
+    return _FORMATS[to][1](_Source(model, graph, Plan("float32", "cpu", {}, {}, {})), None)
+
+
 def page_of(path: Path) -> Path:
     """The page beside what was exported to ``path``."""
     return _page_path(path)
