@@ -12,7 +12,7 @@ from rich.table import Table
 
 from intact.report.csv_cells import cell
 from intact.report.markdown import rendered
-from intact.report.study_columns import columns, how_taken, matrices
+from intact.report.study_columns import columns, how_taken, matrices, runtimes
 from intact.wording import shown
 
 Document: TypeAlias = Mapping[str, Any]
@@ -56,7 +56,12 @@ def to_markdown(document: Document) -> str:
     seen = {column.figure for column in wide}
     kept = [{**row, "figures": {name: f for name, f in row["figures"].items() if name in seen}} for row in rows]
     about = {"groups": groups, "matrices": matrices(rows), "failed": [r for r in rows if r["status"] == "failed"]}
-    told = {"decisions": decisions(document), "taken": taken(document), "judged": bool(document.get("accept"))}
+    told = {
+        "decisions": decisions(document),
+        "taken": taken(document),
+        "judged": bool(document.get("accept")),
+        "runtimes": runtimes(rows),
+    }
     return rendered("study.md.j2", {**document, **about, **told, "measured": how_taken(kept)})
 
 

@@ -150,6 +150,21 @@ def place(row: Row) -> str:
     return target if runtime is None else runtime if runtime == target else f"{runtime}, for {target}"
 
 
+#: What a device is in words.
+_DEVICES: Final[Mapping[str, str]] = {"mcu": "microcontroller", "gpu": "GPU"}
+
+
+def runtimes(rows: Sequence[Row]) -> list[tuple[str, str, str, str]]:
+    """Each runtime that was named, with what it was planned for, what it runs on, and what its files are called."""
+    found: dict[tuple[str, str, str], dict[str, None]] = {}
+    for row in rows:
+        if row.get("runtime") is not None:
+            device = str(row.get("device") or "")
+            held = found.setdefault((row["runtime"], row["target"], _DEVICES.get(device, device)), {})
+            held |= {str(path).rpartition("/")[2]: None for path in row.get("files") or ()}
+    return [(*where, ", ".join(files)) for where, files in found.items()]
+
+
 def matrices(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Tables of target against scheme, one for each model and figure: the best of the variants in a cell comes first there."""
     made = []

@@ -26,14 +26,13 @@ from intact.planning.targets import target as target_named
 from intact.progress import Progress, unheard
 from intact.report.study import files_of
 from intact.report.study_rows import study_document
-from intact.run.export import file_of
 from intact.run.folder import RunFolder, Work, open_run
 from intact.run.folder import job as described
 from intact.run.quantize import Job
 from intact.run.settings import Settings
 from intact.run.study_cells import Axes, Variant, names_of, variants
 from intact.run.study_folder import StudyFolder, of_models
-from intact.run.study_runtimes import Elsewhere
+from intact.run.study_runtimes import Elsewhere, file_in
 from intact.run.turns import Turns, cores
 from intact.runtime import litert, runtimes
 
@@ -317,12 +316,16 @@ class Conductor:
                 "threads": threads,
                 "repeat": repeat,
                 "run": run,
-                "file": None if run is None else f"{run}/{_file(variant)}",
+                "file": None if run is None else f"{run}/{self._file(variant)}",
                 "status": "done" if done else "failed" if why is not None else "pending",
                 "why": why,
                 "measurements": measurements,
                 "criteria": self._judged(measurements) if threads == axes.threads[0] and repeat == 0 else [],
             }
+
+    def _file(self, variant: Variant) -> str:
+        """What runs, in the folder of the run."""
+        return file_in(self.folder.run(variant.folder), runtimes.runtime(variant.runtime or "litert")).name
 
     def _judged(self, measurements: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         readings = [_reading(m) for m in measurements]
@@ -344,12 +347,6 @@ def _measured(record: Mapping[str, Any], own: Any, *, first: bool) -> list[Any]:
 def _is_own(variant: Variant) -> bool:
     """Whether it is measured where its run is."""
     return not variant.runtime or runtimes.runtime(variant.runtime).is_own
-
-
-def _file(variant: Variant) -> str:
-    """What runs, in the folder of the run."""
-    to = runtimes.runtime(variant.runtime).to if variant.runtime else ""
-    return file_of(to) if to else "model.tflite"
 
 
 def _noted(variant: Variant) -> str:

@@ -59,10 +59,7 @@ class Elsewhere:
     @property
     def file(self) -> Path:
         """What the runtime runs; exported now where it is not there yet."""
-        if not self.runtime.to:
-            packed = self.run / packing.FILE
-            return packed if packed.exists() else self.run / "model.tflite"
-        path = self.run / file_of(self.runtime.to)
+        path = file_in(self.run, self.runtime)
         return path if path.exists() else export(self.run, self.runtime.to)
 
     @property
@@ -145,6 +142,14 @@ class Elsewhere:
             return of_float(prepare(tflite.read(model), Settings(scheme="float32")), to, model)
 
         return self.job.work.folder.file(f"float-{file_of(to)}", make, lambda: sha256_of(source))
+
+
+def file_in(run: Path, runtime: Runtime) -> Path:
+    """The file in the folder of a run that a runtime runs: the packed one on a microcontroller, where there is one."""
+    packed = run / packing.FILE
+    if runtime.device == "mcu" and packed.exists():
+        return packed
+    return run / (file_of(runtime.to) if runtime.to else "model.tflite")
 
 
 def _few(count: int, work: float) -> np.ndarray | None:
