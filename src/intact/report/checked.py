@@ -98,7 +98,7 @@ STUDY: Final[Shape] = {
     "cells": [{"name": "text", "status": "text"}],
     "rows": [
         {"name": "text", "model": "text", "scheme": "text", "target": "text", "runtime?": "text", "device?": "text",
-         "files?": ["text"],         "status": "text", "why?": "text",
+         "files?": ["text"], "status": "text", "why?": "text",
          "weights?": "text", "remedies?": "text", "calibration_samples?": "count",
          "figures": {"*": _FIGURE}, "criteria": [_CRITERION]}
     ],

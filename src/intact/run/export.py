@@ -195,7 +195,7 @@ def _pytorch_page(source: _Source, name: str) -> str:
     return f"""# {name}
 
 The network of model.tflite in scheme {plan.scheme}, planned for the target {plan.target}, with the same integers.
-{unlike}PyTorch runs it (`pip install torch`), op by op:
+{unlike}PyTorch runs it (`pip install torch numpy`), op by op:
 
 ```python
 import torch, torch.ao.quantization.fx._decomposed
