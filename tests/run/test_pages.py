@@ -1,6 +1,5 @@
 """The lines that a folder gives run its files where nothing is installed but what the page says."""
 
-import re
 import shutil
 
 import fresh
@@ -21,28 +20,32 @@ def run(tmp_path_factory):
     return folder
 
 
-def made(page, folder, count):
-    """What each of the ``count`` blocks of a page prints; each goes on from those before."""
-    blocks = fresh.lines(page)
-    assert len(blocks) == count
-    found = [fresh.run(page, "\n".join(blocks[: n + 1]), folder) for n in range(count)]
-    assert [(one.returncode, one.stderr[-2000:] if one.returncode else "") for one in found] == [(0, "")] * count
-    return [one.stdout for one in found]
+def said(folder, page, *packages):
+    """What the blocks of a page print, each with the packages that it names alone."""
+    found = []
+    steps = fresh.blocks(page)
+    assert [" ".join(needed) for needed, _ in steps] == list(packages)
+    for needed, code in steps:
+        ran = fresh.run(needed, code, folder)
+        assert ran.returncode == 0, ran.stderr[-2000:]
+        found.append(ran.stdout)
+    return found
 
 
 def test_what_is_not_named_is_not_there(tmp_path):
-    page = "`pip install numpy`"
     for name in ("intact", "torch", "rich"):
-        refused = fresh.run(page, f"import {name}", tmp_path)
-        assert f"No module named '{name}'" in refused.stderr
-    assert fresh.run(page, "import numpy; print(numpy.zeros(1))", tmp_path).stdout == "[0.]\n"
+        assert f"No module named '{name}'" in fresh.run(["numpy"], f"import {name}", tmp_path).stderr
+    assert fresh.run(["numpy"], "import numpy; print(numpy.zeros(1))", tmp_path).stdout == "[0.]\n"
+
+
+def test_a_block_goes_on_from_the_one_before_unless_it_names_packages():
+    page = "`pip install a b`\n```python\n1\n```\nor\n```python\n2\n```\n`pip install c`\n```python\n3\n```\n"
+    assert fresh.blocks(page) == [(["a", "b"], "1\n"), (["a", "b"], "1\n2\n"), (["c"], "3\n")]
 
 
 def test_a_runs_page_runs_its_tflite(run):
-    page = (run / "result.md").read_text()
-    assert fresh.packages(page) == ["ai-edge-litert"]
-    (said,) = made(page, run, 1)
-    assert said.startswith("[array(")
+    (printed,) = said(run, (run / "result.md").read_text(), "ai-edge-litert")
+    assert printed.startswith("[array(")
 
 
 def test_a_run_for_a_microcontroller_runs_its_packed_file(tmp_path):
@@ -51,36 +54,28 @@ def test_a_run_for_a_microcontroller_runs_its_packed_file(tmp_path):
     intact.quantize(large, images(32), scheme="clusters2", target="mcu").save_run(tmp_path / "run")
     page = (tmp_path / "run" / "result.md").read_text()
     assert (tmp_path / "run" / "packed.tflite").exists()
-    assert fresh.packages(page) == ["ai-edge-litert", "tflite-micro"]
-    litert, micro = fresh.lines(page)
-    for block in (litert, micro):
-        ran = fresh.run(page, block, tmp_path / "run")
-        assert (ran.returncode, ran.stdout[:1]) == (0, "["), ran.stderr
+    assert all(text.startswith("[") for text in said(tmp_path / "run", page, "ai-edge-litert", "tflite-micro"))
 
 
 @pytest.mark.parametrize("target", ["cpu", "openvino", "tensorrt"])
 def test_three_lines_run_an_onnx_file(run, tmp_path, target):
-    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (the extra onnx)")
+    for name in ("onnxruntime", "openvino"):
+        pytest.importorskip(name, reason=f"{name} is not installed (an extra)")
     folder = run
     if target != "cpu":
         folder = tmp_path / "run"
         intact.quantize(mobile(), images(32), target=target, measure=False).save_run(folder)
     intact.export(folder, "onnx")
     page = (folder / "README.md").read_text()
-    assert "onnxruntime" in fresh.packages(page)
-    blocks = fresh.lines(page)
-    assert blocks[0].count("\n") == 3
-    assert "array" in made(page, folder, len(blocks))[0]
+    assert [code.count("\n") for _, code in fresh.blocks(page)] == [3, 3]
+    assert all("array" in text for text in said(folder, page, "onnxruntime", "openvino"))
+    assert ("TensorrtExecutionProvider" in page) == (target == "tensorrt")
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs a C++ compiler (g++)")
 def test_three_lines_run_a_pt2_file(run):
     path = intact.export(run, "pytorch", run / "net.pt2")
     (page,) = (p.read_text() for p in path.parent.glob("*README.md") if "# net.pt2" in p.read_text())
-    assert fresh.packages(page) == ["torch", "numpy"]
-    eager, compiled = fresh.lines(page)
-    assert eager.count("\n") == 3
-    ran = fresh.run(page, eager, run)
-    assert "tensor(" in ran.stdout, ran.stderr
-    if shutil.which("g++"):
-        ran = fresh.run(page, eager + compiled, run)
-        assert len(re.findall(r"tensor\(", ran.stdout)) == 2, ran.stderr
+    assert fresh.blocks(page)[0][1].count("\n") == 3
+    eager, compiled = said(run, page, "torch numpy", "torch numpy")
+    assert (eager.count("tensor("), compiled.count("tensor(")) == (1, 2)

@@ -27,6 +27,9 @@ _LARGEST: Final = 2_000_000_000
 #: The line that a page of ours begins with, so that nobody else's is written over.
 _OURS: Final = "<!-- written by intact export -->"
 _PAGE: Final = "README.md"
+_IN_TENSORRT: Final = """TensorRT runs it by way of ONNX Runtime, on a machine with an NVIDIA GPU, TensorRT's libraries and
+`onnxruntime-gpu` in place of `onnxruntime`: type `providers=["TensorrtExecutionProvider"]` below.
+"""
 
 
 @final
@@ -141,12 +144,20 @@ def _onnx_page(source: _Source, name: str) -> str:
     return f"""# {name}
 
 The network of model.tflite in scheme {plan.scheme}, planned for the target {plan.target}, with the same integers.
-ONNX Runtime runs it (`pip install onnxruntime`):
+{_IN_TENSORRT if plan.target == "tensorrt" else ""}ONNX Runtime runs it (`pip install onnxruntime`):
 
 ```python
 import numpy, onnxruntime
 session = onnxruntime.InferenceSession({name!r}, providers=["CPUExecutionProvider"])
 print(session.run(None, {{{feeds}}}))
+```
+
+OpenVINO runs it too (`pip install openvino`):
+
+```python
+import numpy, openvino
+network = openvino.compile_model({name!r}, "CPU")
+print(network({{{feeds}}}))
 ```
 
 Inputs and outputs are real numbers, as the float network has them.
