@@ -43,7 +43,7 @@ class Runtime:
         """OptionError for what is planned for a target that is nothing for the runtime's device."""
         if self.device != "cpu" and target != self.target:
             raise OptionError(
-                f"{self.name} runs what is planned for {self.target}; type --targets {self.target}, or leave it out"
+                f"{self.name} runs what is planned for {self.target}; type --targets {self.target}, or leave --targets out"
             )
 
 
