@@ -79,7 +79,7 @@ def made(folder):
 
 
 def rows(found):
-    return {row["name"].removeprefix("net ").replace(" per-channel plain", ""): row for row in found.rows}
+    return {row["name"].removeprefix("net ").replace(" plain", ""): row for row in found.rows}
 
 
 # ---- which there are ----------------------------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ def test_each_runtime_is_planned_for_its_own_target_where_none_is_named():
         ("pytorch", "pytorch", "cpu"),
         ("tensorrt", "tensorrt", "gpu"),
     ]
-    assert [v.name for v in found][2:4] == ["net int8 onnxruntime per-channel", "net int8 openvino per-channel"]
+    assert [v.name for v in found][2:4] == ["net int8 onnxruntime", "net int8 openvino"]
 
 
 def test_runs_that_several_runtimes_measure_are_one():
@@ -112,10 +112,10 @@ def test_runs_that_several_runtimes_measure_are_one():
 def test_targets_that_are_named_hold_for_every_runtime():
     found = made_of(schemes="int8", runtimes="onnxruntime,openvino", targets="cpu,openvino")
     assert [v.name for v in found] == [
-        "net int8 cpu onnxruntime per-channel",
-        "net int8 cpu openvino per-channel",
-        "net int8 openvino onnxruntime per-channel",
-        "net int8 openvino per-channel",
+        "net int8 cpu onnxruntime",
+        "net int8 cpu openvino",
+        "net int8 openvino onnxruntime",
+        "net int8 openvino",
     ]
     assert len({v.folder for v in found}) == 2
 
@@ -210,7 +210,7 @@ def test_what_is_missing_is_a_sentence(made):
     )
     assert "OpenVINO has no kernels for 16-bit activations" in rows(found)["int16x8 openvino"]["why"]
     others = {other["name"]: other["why"] for other in found.decision["targets"]["mcu"]["others"]}
-    assert "pip install" in others["net int8 tflm per-channel plain"]
+    assert "pip install" in others["net int8 tflm plain"]
 
 
 def test_the_decision_is_for_a_device_and_takes_one_runtime(made):

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from intact.report.csv_cells import cell
 from intact.report.markdown import rendered
-from intact.report.study_columns import columns, how_taken, matrices, runtimes
+from intact.report.study_columns import columns, failures, how_taken, matrices, runtimes
 from intact.wording import shown
 
 Document: TypeAlias = Mapping[str, Any]
@@ -55,7 +55,7 @@ def to_markdown(document: Document) -> str:
     ]
     seen = {column.figure for column in wide}
     kept = [{**row, "figures": {name: f for name, f in row["figures"].items() if name in seen}} for row in rows]
-    about = {"groups": groups, "matrices": matrices(rows), "failed": [r for r in rows if r["status"] == "failed"]}
+    about = {"groups": groups, "matrices": matrices(rows), "failed": failures(rows)}
     told = {
         "decisions": decisions(document),
         "taken": taken(document),

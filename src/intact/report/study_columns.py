@@ -6,6 +6,7 @@ Reads study.json, the same for the terminal and for Markdown.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, final
@@ -137,6 +138,7 @@ def how_taken(rows: Sequence[Row]) -> list[tuple[str, str]]:
 #: What a matrix of device and precision is of.
 MATRICES: Final = (
     ("Accuracy", ("top-1 accuracy", "agreement with float", "SQNR")),
+    ("Size", ("file size",)),
     ("Time", ("latency",)),
     ("Memory", ("peak live activations",)),
     ("Throughput", ("throughput at batch 1",)),
@@ -155,14 +157,30 @@ _DEVICES: Final[Mapping[str, str]] = {"mcu": "microcontroller", "gpu": "GPU"}
 
 
 def runtimes(rows: Sequence[Row]) -> list[tuple[str, str, str, str]]:
-    """Each runtime that was named, with what it was planned for, what it runs on, and what its files are called."""
-    found: dict[tuple[str, str, str], dict[str, None]] = {}
+    """Each runtime that was named, with what it was planned for, what it runs on, and what its files are called; where nothing
+    ran in it, why most of its rows did not.
+    """
+    found: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         if row.get("runtime") is not None:
             device = str(row.get("device") or "")
-            held = found.setdefault((row["runtime"], row["target"], _DEVICES.get(device, device)), {})
-            held |= {str(path).rpartition("/")[2]: None for path in row.get("files") or ()}
-    return [(*where, ", ".join(files)) for where, files in found.items()]
+            found.setdefault((row["runtime"], row["target"], _DEVICES.get(device, device)), []).append(row)
+    return [(*where, _files(own)) for where, own in found.items()]
+
+
+def _files(rows: Sequence[Row]) -> str:
+    named = dict.fromkeys(str(path).rpartition("/")[2] for row in rows for path in row.get("files") or ())
+    reasons = Counter(str(row["why"]) for row in rows if row["status"] == "failed")
+    return ", ".join(named) or (reasons.most_common(1)[0][0] if len(rows) == reasons.total() else "not finished")
+
+
+def failures(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Each reason why rows could not be had, after their names."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row["status"] == "failed":
+            found.setdefault(str(row["why"]), []).append(str(row["name"]))
+    return [(", ".join(names), why) for why, names in found.items()]
 
 
 def matrices(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -180,8 +198,9 @@ def matrices(rows: Sequence[Row]) -> list[dict[str, Any]]:
                 [_in_cell(column, [r for r in own if (place(r), r["scheme"]) == (target, scheme)]) for scheme in schemes]
                 for target in targets
             ]
-            made.append({"model": model, "title": title, "head": column.head, "schemes": schemes, "targets": targets})
-            made[-1]["cells"] = cells
+            told = [(target, line) for target, line in zip(targets, cells, strict=True) if any(line)]
+            made.append({"model": model, "title": title, "head": column.head, "schemes": schemes})
+            made[-1] |= {"targets": [target for target, _ in told], "cells": [line for _, line in told]}
     return made
 
 

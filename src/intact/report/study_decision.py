@@ -139,6 +139,8 @@ def _missed(row: Row) -> str:
 
 
 def _none(done: Sequence[Row]) -> str:
+    if not done:
+        return "nothing is finished"
     open_ = [row["name"] for row in done if _status(row) == "inconclusive"]
     return f"none passes every criterion; inconclusive: {', '.join(open_)}" if open_ else "none passes every criterion"
 

@@ -251,15 +251,16 @@ def variants(models: Sequence[str], axes: Axes, options: Mapping[str, Any], *, e
                 if remedies_called(remedies) is None and "plain" in axes.remedies:
                     remedies = "plain"  # noqa: PLW2901
             rest = (
-                weights if whole else "",
                 remedies if several["remedies"] and made.is_integer else "" if remedies in REMEDIES else remedies,
                 f"{calibration} samples" if several["calibration"] and made.is_integer else "",
             )
             if not made.is_integer and remedies_called(remedies):
-                rest = (rest[0], remedies, "")
+                rest = (remedies, "")
+            grain = weights if whole else ""
+            told = grain if runtime is None or len(axes.weights) > 1 else ""
             row, run = (
-                " ".join(part for part in (model, scheme, place, *rest) if part)
-                for place in (axes.called(target, runtime), target)
+                " ".join(part for part in (model, scheme, *where, *rest) if part)
+                for where in ((axes.called(target, runtime), told), (target, grain))
             )
             drawn = f" seed {first + seed}" if several["seed"] else ""
             made_of = (number, scheme, target, weights, remedies, calibration, seed)

@@ -32,9 +32,10 @@ const charts = (() => {
     if (!points.length) return null;
     const bounded = points.filter((c) => isNumber(c.low) && isNumber(c.high));
     const middle = (Math.min(...points.map((c) => c[key])) + Math.max(...points.map((c) => c[key]))) / 2;
+    const told = points.length > 16 ? points.filter((c) => c.front || c.taken) : points; // of many, those that matter; all have a tip
     // names of points that lie on one another stand beside one another
     const apart = (c) => `${Math.round((c[key] / d3.max(points, (p) => p[key])) * 40)} ${Math.round((c.value / (d3.max(points, (p) => Math.abs(p.value)) || 1)) * 20)}`;
-    const together = d3.groups(points, apart).map(([, held]) => ({ ...held[0], taken: held.some((c) => c.taken), name: held.map((c) => c.name).join(", ") }));
+    const together = d3.groups(told, apart).map(([, held]) => ({ ...held[0], taken: held.some((c) => c.taken), name: held.map((c) => c.name).join(", ") }));
     // and those of neighbours above and below each other
     const names = d3.sort(together, (c) => c[key]).map((c, n) => {
       const side = c[key] > middle ? "end" : "start";
