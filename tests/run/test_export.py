@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from drafts import draft, normal
 from nets import images, mobile
 from typer.testing import CliRunner
 
@@ -17,6 +18,8 @@ import intact
 from intact.cli.app import app
 from intact.errors import MissingExtraError, OptionError, OutputError
 from intact.numbers.affine import Affine
+from intact.ops import KINDS
+from intact.runtime import litert
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed (the extra onnx)")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (the extra onnx)")
@@ -97,6 +100,27 @@ def test_every_scheme_is_exported(scheme, tmp_path):
     found = intact.evaluate(intact.export(tmp_path / "run"), data, against=tmp_path / "run" / "model.tflite")
     (sqnr,) = (r.measurement for r in found.readings if r.measurement.name == "SQNR")
     assert sqnr.value > LEAST[scheme]
+
+
+def biased(kind):
+    """One op whose weights are so small that int32 does not hold its bias in the unit of its sums."""
+    small = {"CONV_2D": (4, 3, 3, 3), "DEPTHWISE_CONV_2D": (1, 3, 3, 3), "FULLY_CONNECTED": (4, 3)}[kind]
+    shape = (3,) if kind == "FULLY_CONNECTED" else (6, 6, 3)
+    return draft(shape, lambda d, x: d(KINDS[kind](), x, 1e-6 * normal(*small), normal(small[-1 if small[0] == 1 else 0])))
+
+
+@pytest.mark.parametrize("kind", ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"])
+def test_a_bias_that_int32_does_not_hold_stays_what_it_is(kind, tmp_path):
+    graph = biased(kind)
+    x = np.random.default_rng(0).normal(0, 1, (40, *graph[graph.inputs[0]].shape[1:])).astype(np.float32)
+    result = intact.quantize(graph, x, scheme="int16x8", measure=False)
+    intact.export(result, "onnx", tmp_path / "net.onnx")
+    result.save(tmp_path / "net.tflite")
+    (name,) = graph.input_names
+    made = litert.run(tmp_path / "net.onnx", {name: x}, kernels="onnxruntime")
+    for output, y in litert.run(tmp_path / "net.tflite", {name: x}).items():
+        assert np.abs(y).max() > 0.1
+        assert np.abs(made[output] - y).max() < 1e-3
 
 
 def test_tensorrt_has_zero_points_of_zero_and_softmax_in_real_numbers():

@@ -223,6 +223,10 @@ def test_a_target_of_integers_is_told_what_exists_there():
     assert not any(f.kind == "what helps" for f in wide.findings)
 
 
+def test_a_target_is_told_of_no_scheme_that_it_refuses():
+    assert "int16x8" not in advice(ruined(target="openvino"))
+
+
 def test_samples_beyond_what_calibrated_are_told_apart_from_bad_options():
     """Those that report are thirty times as large: no option mends that."""
     x = drawn(300, 4, seed=8)

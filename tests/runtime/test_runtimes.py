@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from compare import assert_same
 from nets import images, mobile
 
+import intact
 from intact.errors import ChildError, DataError, MissingExtraError, ModelError, OptionError
 from intact.formats import tflite
 from intact.formats.onnx_out import write
@@ -37,7 +39,7 @@ def test_every_set_of_kernels_belongs_to_one_runtime():
 
 
 def test_an_unknown_runtime_is_refused_with_the_names_there_are():
-    with pytest.raises(OptionError, match="type --runtime with one of: litert, onnxruntime, openvino"):
+    with pytest.raises(OptionError, match="type --runtime with one of: litert, tflm, onnxruntime, openvino, pytorch"):
         runtimes.runtime("tvm")
 
 
@@ -129,3 +131,81 @@ def test_a_runtime_that_aborts_is_named(files, monkeypatch, tmp_path):
     monkeypatch.setattr(child, "call", lambda _, request, **options: call(script, request, **options))
     with pytest.raises(ChildError, match="ONNX Runtime"):
         litert.describe(files[0] / "net.onnx", kernels="onnxruntime")
+
+
+# ---- what this machine has ----------------------------------------------------------------------------------------------
+
+
+def test_a_runtime_that_is_there_lacks_nothing():
+    litert.check("default")
+    litert.check(installed("onnxruntime"))
+
+
+def test_tensorrt_says_what_it_needs(files):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    if "TensorrtExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("TensorRT is here")
+    needs = "TensorRT needs an NVIDIA GPU, the TensorRT libraries and the package onnxruntime-gpu; ONNX Runtime has kernels for"
+    with pytest.raises(ModelError, match=needs):
+        litert.check("tensorrt")
+    with pytest.raises(ModelError, match=f"net.onnx: {needs}"):
+        litert.describe(files[0] / "net.onnx", kernels="tensorrt")
+
+
+def test_a_compiler_that_is_missing_is_said_before_any_file(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ModelError, match=r"needs a C\+\+ compiler, and there is none"):
+        litert.check("pytorch")
+
+
+def test_files_of_another_device_are_refused():
+    with pytest.raises(OptionError, match="tflm runs what is planned for mcu; type --targets mcu, or leave --targets out"):
+        runtimes.runtime("tflm").check_target("cpu")
+    for name in ("onnxruntime", "litert"):
+        runtimes.runtime(name).check_target("mcu")
+
+
+@pytest.mark.parametrize("kernels", ["onnxruntime", "openvino"])
+def test_throughput_is_of_calls_that_are_fed(files, kernels):
+    found = litert.throughput(files[0] / "net.onnx", (1, 4), kernels=installed(kernels), seconds=0.02)
+    assert all(len(one.samples) >= 5 and not one.reason for one in found.values())
+
+
+# ---- TensorFlow Lite Micro ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def micro():
+    pytest.importorskip("tflite_micro", reason="tflite-micro is not installed (the extra mcu)")
+
+
+@pytest.mark.usefixtures("micro")
+def test_micro_gives_what_litert_gives(files):
+    folder, graph = files
+    (name,) = graph.input_names
+    made = litert.run(folder / "net.tflite", {name: images(9)}, kernels="tflm")
+    expected = litert.run(folder / "net.tflite", {name: images(9)})
+    assert made.keys() == expected.keys()
+    for output, y in expected.items():
+        assert_same(made[output], y, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("micro")
+def test_micro_takes_samples_one_by_one(files):
+    found = litert.throughput(files[0] / "net.tflite", (1, 4), kernels="tflm", seconds=0.02)
+    assert found[1].samples
+    assert "takes input 'image' as [1, 8, 8, 3] alone" in found[4].reason
+
+
+@pytest.mark.usefixtures("micro")
+def test_what_micro_cannot_load_is_refused(tmp_path):
+    (tmp_path / "net.tflite").write_bytes(b"TFL3" * 20)
+    with pytest.raises((ModelError, ChildError), match=r"net\.tflite: TensorFlow Lite Micro"):
+        litert.describe(tmp_path / "net.tflite", kernels="tflm")
+
+
+@pytest.mark.usefixtures("micro")
+def test_a_tflite_file_is_evaluated_in_micro_where_that_is_asked(files, tmp_path):
+    np.savez(tmp_path / "val.npz", x=images(12), y=np.arange(12) % 4)
+    found = intact.evaluate(files[0] / "net.tflite", tmp_path / "val.npz", runtime="tflm")
+    assert found.how.startswith("TensorFlow Lite Micro ")

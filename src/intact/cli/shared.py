@@ -34,7 +34,8 @@ RuntimeName = Annotated[
     str | None,
     typer.Option(
         "--runtime",
-        help="What .onnx files run in: onnxruntime (default), openvino, or litert; and .pt2 files: pytorch or pytorch-eager.",
+        help="What .onnx files run in: onnxruntime (default), openvino, tensorrt, or litert; .pt2 files: pytorch or "
+        "pytorch-eager; and .tflite files: litert or tflm.",
     ),
 ]
 Label = Annotated[

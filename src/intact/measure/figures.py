@@ -30,8 +30,8 @@ from intact.network.graph import Graph
 from intact.planning.schemes import Scheme
 from intact.planning.targets import Target
 from intact.progress import Progress
-from intact.runtime import litert
-from intact.runtime.runtimes import KERNEL_NAMES, Kernels
+from intact.runtime import litert, runtimes
+from intact.runtime.runtimes import Kernels
 from intact.wording import counted
 
 #: Blocks of invocations that both files are timed over, the seconds of one, of warming up, and the most that may take.
@@ -121,9 +121,12 @@ def sizes(files: Mapping[str, Path], given: int | None, scheme: Scheme) -> list[
 
 
 def speed(
-    files: Mapping[str, Path], kernels: Kernels, progress: Progress, threads: int = 1
+    files: Mapping[str, Path], kernels: Kernels | Mapping[str, Kernels], progress: Progress, threads: int = 1
 ) -> tuple[tuple[Reading, ...], dict[str, tuple[float, ...]]]:
-    """Latency of both files, taking turns, and how many times faster the quantized one is; and the ms of each block."""
+    """Latency of both files, taking turns, and how many times faster the quantized one is; and the ms of each block.
+
+    ``kernels`` may be others for each. A third file, called "litert", takes its turns too, and is compared with.
+    """
     times = litert.latency(
         files,
         kernels=kernels,
@@ -134,12 +137,19 @@ def speed(
         max_seconds=_LATENCY_SECONDS,
         progress=partial(progress, "time"),
     )
-    how = f"{counted(threads, 'thread')}, {KERNEL_NAMES[kernels]}, {cpu()}"
+
+    def how(*names: str) -> str:
+        ran = " against ".join(dict.fromkeys(runtimes.named(times[name].kernels) for name in names))
+        return f"{counted(threads, 'thread')}, {ran}, {cpu()}"
+
     samples = {name: tuple(map(float, t.samples_ms)) for name, t in times.items()}
-    return (
-        *(Reading(name, latency(ms, how)) for name, ms in samples.items()),
-        Reading("difference", speedup(samples["quantized"], samples["float"], how)),
-    ), samples
+    made, exact, beside = samples["quantized"], samples["float"], samples.get("litert")
+    readings = [Reading(name, latency(samples[name], how(name))) for name in ("float", "quantized")]
+    readings.append(Reading("difference", speedup(made, exact, how("quantized", "float"))))
+    if beside is not None:
+        over = speedup(made, beside, how("quantized", "litert"), "speed-up over LiteRT")
+        readings.append(Reading("difference", over))
+    return tuple(readings), samples
 
 
 @final

@@ -97,7 +97,8 @@ STUDY: Final[Shape] = {
     "machine": _MACHINE,
     "cells": [{"name": "text", "status": "text"}],
     "rows": [
-        {"name": "text", "model": "text", "scheme": "text", "target": "text", "status": "text", "why?": "text",
+        {"name": "text", "model": "text", "scheme": "text", "target": "text", "runtime?": "text", "device?": "text",
+         "files?": ["text"], "status": "text", "why?": "text",
          "weights?": "text", "remedies?": "text", "calibration_samples?": "count",
          "figures": {"*": _FIGURE}, "criteria": [_CRITERION]}
     ],

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from intact.report.numbers import number
-from intact.report.study_columns import Column, columns, how_taken, matrices
+from intact.report.study_columns import Column, columns, failures, how_taken, matrices, runtimes
 from intact.report.study_decision import loss_name
 from intact.wording import quantity
 
@@ -27,9 +27,10 @@ def view(document: Document) -> dict[str, Any]:
         "decisions": list(decisions.items()) or [("", document["decision"])],
         "columns": [column.head for column in wide],
         "rows": [_row(row, wide, taken, document["front"]) for row in rows if row["status"] != "failed"],
-        "failed": [row for row in rows if row["status"] == "failed"],
+        "failed": failures(rows),
         "pending": sum(cell["status"] == "pending" for cell in document["cells"]),
         "matrices": matrices(rows),
+        "runtimes": runtimes(rows),
         "references": [_reference(each) for each in document["references"]],
         "measured": how_taken(rows),
         "machine": document["machine"],

@@ -12,11 +12,11 @@ from rich.table import Table
 
 from intact.report.csv_cells import cell
 from intact.report.markdown import rendered
-from intact.report.study_columns import columns, how_taken, matrices
+from intact.report.study_columns import columns, failures, how_taken, matrices, runtimes
 from intact.wording import shown
 
 Document: TypeAlias = Mapping[str, Any]
-_ABOUT: Final = ("name", "model", "scheme", "target", "weights", "remedies", "calibration_samples", "status", "why")
+_ABOUT: Final = ("name", "model", "scheme", "target", "runtime", "weights", "remedies", "calibration_samples", "status", "why")
 _OF_A_FIGURE: Final = ("value", "low", "high", "mean", "std", "n")
 #: Characters of a name in a terminal at least, and blanks before a figure.
 _SHORTEST: Final = 12
@@ -55,8 +55,13 @@ def to_markdown(document: Document) -> str:
     ]
     seen = {column.figure for column in wide}
     kept = [{**row, "figures": {name: f for name, f in row["figures"].items() if name in seen}} for row in rows]
-    about = {"groups": groups, "matrices": matrices(rows), "failed": [r for r in rows if r["status"] == "failed"]}
-    told = {"decisions": decisions(document), "taken": taken(document), "judged": bool(document.get("accept"))}
+    about = {"groups": groups, "matrices": matrices(rows), "failed": failures(rows)}
+    told = {
+        "decisions": decisions(document),
+        "taken": taken(document),
+        "judged": bool(document.get("accept")),
+        "runtimes": runtimes(rows),
+    }
     return rendered("study.md.j2", {**document, **about, **told, "measured": how_taken(kept)})
 
 
@@ -84,7 +89,7 @@ def to_csv(document: Document) -> str:
     writer.writerow([cell(head) for head in (*_ABOUT, *heads)])
     for row in document["rows"]:
         figures = [(row["figures"].get(name) or {}).get(k) for name in names for k in _OF_A_FIGURE]
-        writer.writerow([cell(row[key]) for key in _ABOUT] + ["" if x is None else x for x in figures])
+        writer.writerow([cell(row.get(key)) for key in _ABOUT] + ["" if x is None else x for x in figures])
     return out.getvalue()
 
 

@@ -6,6 +6,7 @@ Reads study.json, the same for the terminal and for Markdown.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, final
@@ -75,6 +76,8 @@ COLUMNS: Final = (
     Column("accuracy drop", "drop, points", _share, "drop"),
     Column("cross entropy increase", "cross entropy more, nats"),
     Column("agreement with float", "agreement, %", _share, "agree %"),
+    Column("agreement with LiteRT", "as LiteRT, %", _share),
+    Column("SQNR beside LiteRT", "SQNR beside LiteRT, dB", lambda x: f"{x:.1f}"),
     Column("SQNR", "SQNR, dB", lambda x: f"{x:.1f}", "dB"),
     Column("file size", "file", _bytes, "file"),
     Column("size ratio", "float .tflite / file", _times),
@@ -84,6 +87,7 @@ COLUMNS: Final = (
     Column("weights ratio in theory", "in theory", _times),
     Column("latency", "latency, ms", _plain, "ms"),
     Column("speed-up", "speed-up", _times, "speed-up"),
+    Column("speed-up over LiteRT", "over LiteRT", _times),
     Column("throughput at batch 1", "samples/s at batch 1"),
     Column("throughput at batch 32", "at batch 32"),
     Column("peak live activations", "peak activations", _bytes),
@@ -134,11 +138,49 @@ def how_taken(rows: Sequence[Row]) -> list[tuple[str, str]]:
 #: What a matrix of device and precision is of.
 MATRICES: Final = (
     ("Accuracy", ("top-1 accuracy", "agreement with float", "SQNR")),
+    ("Size", ("file size",)),
     ("Time", ("latency",)),
     ("Memory", ("peak live activations",)),
     ("Throughput", ("throughput at batch 1",)),
     ("Throughput in batches", ("throughput at batch 32",)),
 )
+
+
+def place(row: Row) -> str:
+    """Where a row's file runs: a target; or a runtime, with the target that it was planned for where there are several."""
+    runtime, target = row.get("runtime"), row["target"]
+    return target if runtime is None else runtime if runtime == target else f"{runtime}, for {target}"
+
+
+#: What a device is in words.
+_DEVICES: Final[Mapping[str, str]] = {"mcu": "microcontroller", "gpu": "GPU"}
+
+
+def runtimes(rows: Sequence[Row]) -> list[tuple[str, str, str, str]]:
+    """Each runtime that was named, with what it was planned for, what it runs on, and what its files are called; where nothing
+    ran in it, why most of its rows did not.
+    """
+    found: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        if row.get("runtime") is not None:
+            device = str(row.get("device") or "")
+            found.setdefault((row["runtime"], row["target"], _DEVICES.get(device, device)), []).append(row)
+    return [(*where, _files(own)) for where, own in found.items()]
+
+
+def _files(rows: Sequence[Row]) -> str:
+    named = dict.fromkeys(str(path).rpartition("/")[2] for row in rows for path in row.get("files") or ())
+    reasons = Counter(str(row["why"]) for row in rows if row["status"] == "failed")
+    return ", ".join(named) or (reasons.most_common(1)[0][0] if len(rows) == reasons.total() else "not finished")
+
+
+def failures(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Each reason why rows could not be had, after their names."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row["status"] == "failed":
+            found.setdefault(str(row["why"]), []).append(str(row["name"]))
+    return [(", ".join(names), why) for why, names in found.items()]
 
 
 def matrices(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -147,17 +189,18 @@ def matrices(rows: Sequence[Row]) -> list[dict[str, Any]]:
     known = {column.figure: column for column in COLUMNS}
     for model in dict.fromkeys(row["model"] for row in rows):
         own = [row for row in rows if row["model"] == model]
-        targets, schemes = (list(dict.fromkeys(row[key] for row in own)) for key in ("target", "scheme"))
+        targets, schemes = (list(dict.fromkeys(of(row) for row in own)) for of in (place, lambda row: row["scheme"]))
         for title, figures in MATRICES:
             column = next((known[f] for f in figures if any(known[f].cell(row) for row in own)), None)
             if column is None:
                 continue
             cells = [
-                [_in_cell(column, [r for r in own if (r["target"], r["scheme"]) == (target, scheme)]) for scheme in schemes]
+                [_in_cell(column, [r for r in own if (place(r), r["scheme"]) == (target, scheme)]) for scheme in schemes]
                 for target in targets
             ]
-            made.append({"model": model, "title": title, "head": column.head, "schemes": schemes, "targets": targets})
-            made[-1]["cells"] = cells
+            told = [(target, line) for target, line in zip(targets, cells, strict=True) if any(line)]
+            made.append({"model": model, "title": title, "head": column.head, "schemes": schemes})
+            made[-1] |= {"targets": [target for target, _ in told], "cells": [line for _, line in told]}
     return made
 
 

@@ -1,7 +1,8 @@
-"""Which variant of a study to take, and why none of the others.
+"""Which variant of a study to take on each device, and why none of the others.
 
-Of those that pass every criterion: on ``cpu`` the fastest, where times within 5 % are alike, then the smallest file, then the
-least lost; on a device that no time here speaks for, the smallest file, then the least memory, then the least lost.
+Of those that pass every criterion: on a device that is timed here the fastest, where times within 5 % are alike, then the
+smallest file, then the least lost; on a device that no time here speaks for, the smallest file, then the least memory, then
+the least lost.
 """
 
 from __future__ import annotations
@@ -17,8 +18,13 @@ Row: TypeAlias = Mapping[str, Any]
 _ALIKE: Final = 0.05
 #: Figures of what is lost, the first that is there; those of which more is better count the other way.
 _LOSSES: Final = (("drop", 1), ("increase", 1), ("agreement with float", -1), ("SQNR", -1))
-#: Targets that this machine's times speak for.
-_TIMED_HERE: Final = frozenset({"cpu"})
+#: Devices that this machine's times speak for.
+_TIMED_HERE: Final = frozenset({"cpu", "gpu"})
+
+
+def device(row: Row) -> str:
+    """What a row's file runs on; its target where no runtime is named."""
+    return str(row.get("device") or row["target"])
 
 
 def value(row: Row, name: str) -> float:
@@ -48,14 +54,14 @@ def _lost(rows: Sequence[Row]) -> Callable[[Row], float]:
 
 
 def front(rows: Sequence[Row]) -> list[str]:
-    """Names of the rows that no other of the same model and target beats in loss, bytes and time at once."""
+    """Names of the rows that no other of the same model and device beats in loss, bytes and time at once."""
     done = [row for row in rows if row["status"] == "done"]
     lost = _lost(done)
     return [row["name"] for row in done if not any(_beats(other, row, lost) for other in _beside(row, done))]
 
 
 def _beside(row: Row, rows: Sequence[Row]) -> list[Row]:
-    return [r for r in rows if r is not row and (r["model"], r["target"]) == (row["model"], row["target"])]
+    return [r for r in rows if r is not row and (r["model"], device(r)) == (row["model"], device(row))]
 
 
 def _beats(a: Row, b: Row, lost: Callable[[Row], float]) -> bool:
@@ -67,9 +73,9 @@ def _beats(a: Row, b: Row, lost: Callable[[Row], float]) -> bool:
 
 
 def decide(rows: Sequence[Row], ahead: Sequence[str], accepting: bool) -> dict[str, Any]:
-    """The decision for the first target; ``targets`` holds that of each."""
-    targets = list(dict.fromkeys(row["target"] for row in rows))
-    found = {t: _decide([row for row in rows if row["target"] == t], ahead, accepting) for t in targets}
+    """The decision for the first device; ``targets`` holds that of each."""
+    devices = list(dict.fromkeys(map(device, rows)))
+    found = {d: _decide([row for row in rows if device(row) == d], ahead, accepting) for d in devices}
     none: dict[str, Any] = {"taken": None, "why": "there is no variant", "others": []}
     return {**next(iter(found.values()), none), "targets": found}
 
@@ -103,7 +109,7 @@ def _status(row: Row) -> str:
 
 def _best(passing: Sequence[Row]) -> tuple[Row, str]:
     lost = _lost(passing)
-    if passing[0]["target"] in _TIMED_HERE:
+    if device(passing[0]) in _TIMED_HERE:
         fastest = min(value(row, "latency") for row in passing)
         alike = [row for row in passing if not value(row, "latency") * (1 - _ALIKE) > fastest]
         best = min(alike, key=lambda row: (value(row, "file size"), lost(row)))
@@ -122,7 +128,7 @@ def _counted(passing: Sequence[Row], best: str) -> str:
 
 
 def _told(row: Row) -> str:
-    figures = (("latency", "ms"),) * (row["target"] in _TIMED_HERE) + (("file size", "bytes"),)
+    figures = (("latency", "ms"),) * (device(row) in _TIMED_HERE) + (("file size", "bytes"),)
     return ", ".join(quantity(value(row, name), unit) for name, unit in figures)
 
 
@@ -133,6 +139,8 @@ def _missed(row: Row) -> str:
 
 
 def _none(done: Sequence[Row]) -> str:
+    if not done:
+        return "nothing is finished"
     open_ = [row["name"] for row in done if _status(row) == "inconclusive"]
     return f"none passes every criterion; inconclusive: {', '.join(open_)}" if open_ else "none passes every criterion"
 
@@ -140,7 +148,7 @@ def _none(done: Sequence[Row]) -> str:
 def _behind(row: Row, best: Row) -> str:
     """In what a variant that passes is behind the one that was taken."""
     said = []
-    if row["target"] in _TIMED_HERE and value(row, "latency") > value(best, "latency"):
+    if device(row) in _TIMED_HERE and value(row, "latency") > value(best, "latency"):
         said.append(f"{value(row, 'latency') / value(best, 'latency'):.2f} times as slow")
     if value(row, "file size") > value(best, "file size"):
         said.append(f"{value(row, 'file size') / value(best, 'file size'):.2f} times as large")

@@ -17,7 +17,7 @@ from intact.report.study_decision import decide, front
 SCHEMA: Final = "intact-study/1"
 Document: TypeAlias = Mapping[str, Any]
 #: What all cells of a row have in common.
-_SHARED: Final = ("model", "scheme", "target", "weights", "remedies", "calibration_samples")
+_SHARED: Final = ("model", "scheme", "target", "runtime", "device", "weights", "remedies", "calibration_samples")
 #: From good to bad.
 _STATUS: Final = ("pass", "inconclusive", "fail")
 
@@ -60,9 +60,10 @@ def _row(name: str, cells: Sequence[Document], both: set[str], first: int) -> di
     statuses = [cell["status"] for cell in cells]
     return {
         "name": name,
-        **{key: cells[0][key] for key in _SHARED},
+        **{key: cells[0].get(key) for key in _SHARED},
         "status": next((s for s in ("failed", "pending") if s in statuses), "done"),
         "why": next((cell["why"] for cell in cells if cell["why"]), None),
+        "files": list(dict.fromkeys(cell["file"] for cell in done if cell.get("file"))),
         "runs": list(dict.fromkeys(cell["run"] for cell in done)),
         "figures": _figures(done, both, first),
         "criteria": _criteria(done),

@@ -161,7 +161,7 @@ class _Ways:
                 yield self._remedies(_REMEDIES)
             if not target_named(self.settings.target).float_islands:
                 yield self._remedies(("mixed",))
-        if scheme != "int16x8":
+        if scheme != "int16x8" and "int16x8" not in target_named(self.settings.target).refuses:
             plain = replace(self.settings, scheme="int16x8", input_type=None, output_type=None)
             yield self._tried("--scheme int16x8", plain)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,9 +29,12 @@ from intact.report.study_rows import study_document
 from intact.run.folder import RunFolder, Work, open_run
 from intact.run.folder import job as described
 from intact.run.quantize import Job
+from intact.run.settings import Settings
 from intact.run.study_cells import Axes, Variant, names_of, variants
 from intact.run.study_folder import StudyFolder, of_models
+from intact.run.study_runtimes import Elsewhere, file_in
 from intact.run.turns import Turns, cores
+from intact.runtime import litert, runtimes
 
 #: Told of a variant by its name: what it does, and its record once it is finished.
 Watch: TypeAlias = Callable[[str, str, Mapping[str, Any] | None], None]
@@ -40,7 +43,9 @@ _CORES_EACH: Final = 4
 _SIDE_BY_SIDE: Final = 4
 #: Where a study's own figures are timed first: what a run's result holds already.
 _OF_A_RUN: Final = (1, 0)
-_TIMES: Final = ("latency", "speed-up")
+_TIMES: Final = ("latency", "speed-up", "speed-up over LiteRT")
+#: Under which name the figures of another runtime than a run's own are noted, beside its times.
+_FIGURES: Final = "figures"
 
 
 def unwatched(variant: str, doing: str, record: Mapping[str, Any] | None) -> None:
@@ -125,29 +130,35 @@ class Conductor:
         self.evaluation = None if asked.evaluation is None else _Bound(asked.evaluation)
         self.turns = Turns()
         self.failed: dict[str, str] = {}
+        self._broken: dict[str, IntactError] = {}
+        self._missing: dict[str, IntactError | None] = {}
+        self._looking = threading.Lock()
 
     def run(self, jobs: int | None = None) -> dict[str, Any]:
         """All variants, ``jobs`` side by side: by default one for each four cores, at most four. The study's document."""
         most = max(1, min(_SIDE_BY_SIDE, cores() // _CORES_EACH)) if jobs is None else jobs
         try:
+            runs: dict[str, list[Variant]] = {}
+            for variant in self.asked.variants:
+                runs.setdefault(variant.folder, []).append(variant)
             if most == 1:
-                for variant in self.asked.variants:
-                    self._variant(variant)
+                for beside in runs.values():
+                    self._variants(beside)
             else:
-                self._side_by_side(most)
+                self._side_by_side(most, runs.values())
         except BaseException:
             self._finish(complete=False)
             raise
         return self._finish(complete=True)
 
-    def _side_by_side(self, jobs: int) -> None:
+    def _side_by_side(self, jobs: int, runs: Iterable[Sequence[Variant]]) -> None:
         import torch  # noqa: PLC0415
 
         threads = torch.get_num_threads()
         # Threads of torch's own are counted by thread; one that begins takes what was last said anywhere.
         pool = ThreadPoolExecutor(jobs, "intact-study", initializer=torch.set_num_threads, initargs=(threads,))
         try:
-            pending = [pool.submit(self._variant, variant) for variant in self.asked.variants]
+            pending = [pool.submit(self._variants, beside) for beside in runs]
             for future in wait(pending, return_when=FIRST_EXCEPTION).done:
                 future.result()
         except BaseException:
@@ -156,31 +167,62 @@ class Conductor:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _variant(self, variant: Variant) -> None:
+    def _variants(self, beside: Sequence[Variant]) -> None:
+        """One run, and all runtimes that it is measured in."""
         self.turns.check()
-        with self.turns.working():
-            try:
-                self.watch(variant.name, "begins", None)
-                self._do(variant)
-            except IntactError as error:
-                if isinstance(error.__cause__, OSError) and scratch.is_full(error.__cause__):
-                    raise  # the others would compute, and not be written either
-                self.failed[variant.name] = str(error)
-                self.watch(variant.name, f"failed: {error}", None)
-            else:
-                self.watch(variant.name, "done", self.folder.finished(variant.folder))
+        with self.turns.working(), scratch.folder() as held:
+            for variant in beside:
+                try:
+                    self.watch(variant.name, "begins", None)
+                    self._do(variant, held)
+                except IntactError as error:
+                    if isinstance(error.__cause__, OSError) and scratch.is_full(error.__cause__):
+                        raise  # the others would compute, and not be written either
+                    self.failed[variant.name] = str(error)
+                    self.watch(variant.name, f"failed: {error}", None)
+                else:
+                    self.watch(variant.name, "done", self._record(variant))
 
-    def _do(self, variant: Variant) -> None:
+    def _do(self, variant: Variant, held: Path) -> None:
+        """The run where it is not finished, and what is not measured yet; ``held``: a folder for the steps of all runtimes."""
         settings, asked = variant.settings(), self.asked
-        path, model = self.folder.run(variant.folder), asked.models[variant.number]
+        self._check_runtime(variant.runtime)
+        model, common = asked.models[variant.number], self.folder.common(variant.number)
 
         def progress(step: str, done: int, total: int) -> None:
             self.turns.check()
             self.watch(variant.name, f"{step} {done:,}/{total:,}" if total else step, None)
 
-        common = self.folder.common(variant.number)
+        def working(folder: RunFolder) -> Job:
+            work = Work(folder, progress, unheard, self.turns.alone)
+            return Job(model, self.data, self.evaluation, settings, None, asked.metric, work)
+
+        self._run(variant, settings, working)
+        path, noted = self.folder.run(variant.folder), _noted(variant)
+        left = [each for each in self._timings() if _called(*each) not in self.folder.times(noted)]
+        if _is_own(variant):
+            if left:
+                source = working(RunFolder(path, common=common)).converted()
+                for threads, repeat in left:
+                    self._time(variant, source, path / "model.tflite", threads, repeat, progress)
+            return
+        there = Elsewhere(working(RunFolder(held, common=common)), path, runtimes.runtime(variant.runtime))
+        record = self.folder.finished(variant.folder)
+        if record is not None and _FIGURES not in self.folder.times(noted):
+            self.folder.add_times(noted, _FIGURES, there.figures(record))
+        for threads, repeat in left:
+            with self.turns.alone():
+                self.folder.add_times(noted, _called(threads, repeat), there.times(threads, repeat))
+
+    def _run(self, variant: Variant, settings: Settings, working: Callable[[RunFolder], Job]) -> None:
+        """What ``intact quantize`` does, once for all that come of it; the error of before where it failed."""
+        asked, path = self.asked, self.folder.run(variant.folder)
+        if self.folder.finished(variant.folder) is not None:
+            return
+        if variant.folder in self._broken:
+            raise self._broken[variant.folder]
         job = described(
-            model=model,
+            model=asked.models[variant.number],
             data=asked.given[0],
             evaluation=asked.given[1],
             settings=settings,
@@ -188,19 +230,30 @@ class Conductor:
             label=asked.label,
             plan=None,
         )
-
-        def working(folder: RunFolder) -> Job:
-            work = Work(folder, progress, unheard, self.turns.alone)
-            return Job(model, self.data, self.evaluation, settings, None, asked.metric, work)
-
-        if self.folder.finished(variant.folder) is None:
+        common = self.folder.common(variant.number)
+        try:
+            self.folder.forget(_noted(v) for v in asked.variants if v.folder == variant.folder)
             with open_run(path, job, overwrite=path.exists(), tell=unheard, common=common) as folder:
                 folder.finish(working(folder).run().files())
-        left = [each for each in self._timings() if _called(*each) not in self.folder.times(variant.folder)]
-        if left:
-            source = working(RunFolder(path, common=common)).converted()
-            for threads, repeat in left:
-                self._time(variant, source, path / "model.tflite", threads, repeat, progress)
+        except IntactError as error:
+            self._broken[variant.folder] = error
+            raise
+
+    def _check_runtime(self, name: str) -> None:
+        """The error that says what this machine lacks for a runtime; looked for once."""
+        if not name:
+            return
+        with self._looking:
+            if name not in self._missing:
+                try:
+                    litert.check(next(iter(runtimes.runtime(name).kernels)))
+                except IntactError as error:
+                    self._missing[name] = error
+                else:
+                    self._missing[name] = None
+        missing = self._missing[name]
+        if missing is not None:
+            raise missing
 
     def _timings(self) -> tuple[tuple[int, int], ...]:
         axes = self.asked.axes
@@ -217,7 +270,7 @@ class Conductor:
                 progress("count samples a second", 0, 0)
                 readings += [Reading("quantized", m) for m in throughput(model, kernels, threads)]
                 readings += [Reading("quantized", resident(model, kernels, threads))]
-        self.folder.add_times(variant.folder, _called(threads, repeat), [reading.to_json() for reading in readings])
+        self.folder.add_times(_noted(variant), _called(threads, repeat), [reading.to_json() for reading in readings])
 
     # ---- what comes of it -------------------------------------------------------------------------------------------------
 
@@ -232,8 +285,17 @@ class Conductor:
             accepting=[criterion.text for criterion in self.asked.accept],
         )
 
+    def _record(self, variant: Variant) -> Mapping[str, Any] | None:
+        """What is known of a finished variant: what its run says, or what was measured in another runtime."""
+        record = self.folder.finished(variant.folder)
+        if record is None or _is_own(variant):
+            return record
+        times = self.folder.times(_noted(variant))
+        own = [m for called in (_FIGURES, _called(*self._timings()[0])) for m in times.get(called, ())]
+        return {"measurements": own} if _FIGURES in times else None
+
     def _cells(self, variant: Variant) -> Iterator[dict[str, Any]]:
-        record, times = self.folder.finished(variant.folder), self.folder.times(variant.folder)
+        record, times = self._record(variant), self.folder.times(_noted(variant))
         axes, why = self.asked.axes, self.failed.get(variant.name)
         run = None if record is None else self.folder.run(variant.folder).relative_to(self.folder.path).as_posix()
         for threads, repeat in self._timings():
@@ -254,11 +316,16 @@ class Conductor:
                 "threads": threads,
                 "repeat": repeat,
                 "run": run,
+                "file": None if run is None else f"{run}/{self._file(variant)}",
                 "status": "done" if done else "failed" if why is not None else "pending",
                 "why": why,
                 "measurements": measurements,
                 "criteria": self._judged(measurements) if threads == axes.threads[0] and repeat == 0 else [],
             }
+
+    def _file(self, variant: Variant) -> str:
+        """What runs, in the folder of the run."""
+        return file_in(self.folder.run(variant.folder), runtimes.runtime(variant.runtime or "litert")).name
 
     def _judged(self, measurements: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         readings = [_reading(m) for m in measurements]
@@ -275,6 +342,16 @@ def _measured(record: Mapping[str, Any], own: Any, *, first: bool) -> list[Any]:
     again = {(m["of"], m["name"]) for m in own}
     of_run = [m for m in record["measurements"] if (first or m["name"] in _TIMES) and (m["of"], m["name"]) not in again]
     return [*of_run, *own]
+
+
+def _is_own(variant: Variant) -> bool:
+    """Whether it is measured where its run is."""
+    return not variant.runtime or runtimes.runtime(variant.runtime).is_own
+
+
+def _noted(variant: Variant) -> str:
+    """The name under which times of a variant are noted."""
+    return variant.folder if _is_own(variant) else f"{variant.folder} in {variant.runtime}"
 
 
 def _called(threads: int, repeat: int) -> str:

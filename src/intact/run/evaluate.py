@@ -74,8 +74,9 @@ def evaluate(  # noqa: PLR0913  # all but two have defaults
     Alone: its accuracy, or ``metric`` of its outputs and the samples' targets. ``against`` another model: of both, with their
     difference, how often their classes agree, and how true each output is to the other's. Each gets the same samples, as its
     own inputs take them. Inputs and outputs are matched by name, else by shape and order. ``target`` names LiteRT's kernels;
-    ``runtime`` what .onnx files run in: "onnxruntime" unless "openvino" is said, or "litert", for which they are converted;
-    and .pt2 files: "pytorch", its compiler, which is taken of a file that Intact exported, or "pytorch-eager".
+    ``runtime`` what .onnx files run in: "onnxruntime" unless "openvino" or "tensorrt" is said, or "litert", for which they are
+    converted; .tflite files: "litert", or "tflm", TensorFlow Lite Micro; and .pt2 files: "pytorch", its compiler, which is
+    taken of a file that Intact exported, or "pytorch-eager".
     ``accept``: criteria on these figures, as for :func:`intact.quantize`; ``model`` stands for the quantized file in them.
     """
     criteria = acceptance.of_outputs(accept, metric, paired=against is not None)

@@ -27,6 +27,9 @@ _LARGEST: Final = 2_000_000_000
 #: The line that a page of ours begins with, so that nobody else's is written over.
 _OURS: Final = "<!-- written by intact export -->"
 _PAGE: Final = "README.md"
+_IN_TENSORRT: Final = """TensorRT runs it by way of ONNX Runtime, on a machine with an NVIDIA GPU, TensorRT's libraries and
+`onnxruntime-gpu` in place of `onnxruntime`: type `providers=["TensorrtExecutionProvider"]` below.
+"""
 
 
 @final
@@ -60,6 +63,16 @@ def export(
     beside = _page_path(out)
     files.write_text(beside, f"{_OURS}\n{page(source, out.name)}")
     return out
+
+
+def file_of(to: str) -> str:
+    """How a run's folder calls the file of a format."""
+    return f"model{_FORMATS[to][0]}"
+
+
+def of_float(graph: Graph, to: str, model: bytes) -> bytes:
+    """A float network, that of the .tflite ``model``, in the format ``to``."""
+    return _FORMATS[to][1](_Source(model, graph, Plan("float32", "cpu", {}, {}, {})), None)
 
 
 def page_of(path: Path) -> Path:
@@ -131,12 +144,20 @@ def _onnx_page(source: _Source, name: str) -> str:
     return f"""# {name}
 
 The network of model.tflite in scheme {plan.scheme}, planned for the target {plan.target}, with the same integers.
-ONNX Runtime runs it (`pip install onnxruntime`):
+{_IN_TENSORRT if plan.target == "tensorrt" else ""}ONNX Runtime runs it (`pip install onnxruntime`):
 
 ```python
 import numpy, onnxruntime
 session = onnxruntime.InferenceSession({name!r}, providers=["CPUExecutionProvider"])
 print(session.run(None, {{{feeds}}}))
+```
+
+OpenVINO runs it too (`pip install openvino`):
+
+```python
+import numpy, openvino
+network = openvino.compile_model({name!r}, "CPU")
+print(network({{{feeds}}}))
 ```
 
 Inputs and outputs are real numbers, as the float network has them.
@@ -185,7 +206,7 @@ def _pytorch_page(source: _Source, name: str) -> str:
     return f"""# {name}
 
 The network of model.tflite in scheme {plan.scheme}, planned for the target {plan.target}, with the same integers.
-{unlike}PyTorch runs it (`pip install torch`), op by op:
+{unlike}PyTorch runs it (`pip install torch numpy`), op by op:
 
 ```python
 import torch, torch.ao.quantization.fx._decomposed

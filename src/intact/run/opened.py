@@ -43,7 +43,8 @@ def opened(
     """Each of ``sources``: a .tflite, called as it likes, is taken as it is, and anything else is converted into ``folder``.
 
     An .onnx file is taken as it is too, by ONNX Runtime, and by PyTorch a .pt2 that ``intact export`` wrote; ``runtime`` names
-    another, for all files that it reads, or "litert", for which an .onnx is converted, as it is with ``input_shape``.
+    another (TensorFlow Lite Micro for a .tflite), for all files that it reads, or "litert", for which an .onnx is converted, as
+    it is with ``input_shape``.
     ``input_shape`` is for Keras and ONNX models, ``data`` for torch modules, which are traced on it. Scales that
     contradict kernels are let through: the runtime is the judge.
     """
@@ -82,6 +83,8 @@ def _own_kernels(source: object, runtime: str | None) -> Kernels | None:
         default = "onnxruntime"
     elif suffix == ".pt2":
         default = "pytorch" if path.is_file() and pt2_out.is_ours(path) else "litert"
+    elif suffix == ".tflite":
+        default = "litert"
     else:
         return None
     found = runtimes.runtime(runtime or default)

@@ -243,11 +243,11 @@ class Job:
         source = self.converted()
         with located(str(self.model) if isinstance(self.model, (str, Path)) else "the model"):
             graph = self._prepared(source, self.settings)
-        parts = self._split(graph)
+        parts = self.split(graph)
         goal = self.settings.goal if self.settings.steering is None else None
         metric, criteria = self.metric, self.settings.criteria if measure else ()
         if goal is not None or (measure and metric is not None) or any(c.is_of_outputs for c in criteria):
-            exact = self._outputs("float", source, parts.report)
+            exact = self.outputs("float", source, parts.report)
             limits.check(goal, metric, graph, exact, parts.report, criteria)
             object.__setattr__(self, "settings", acceptance.steered(self.settings, exact, parts.report))
         if self.plan is None:
@@ -274,7 +274,8 @@ class Job:
 
         return self.work.folder.file("float.tflite", make, lambda: (sha256_of(self.model), self.settings.input_shape))
 
-    def _split(self, graph: Graph) -> Parts:
+    def split(self, graph: Graph) -> Parts:
+        """The samples by what they are for, as the float network takes them."""
         self.work.progress("read samples", 0, 0)
         if is_module(self.model):
             samples_of.check_channels(samples_of.input_specs(graph))
@@ -318,7 +319,7 @@ class Job:
         goal = self.settings.goal
         if goal is None:
             return None
-        outputs = self._outputs("float", source, parts.report), self._outputs("quantized", written, parts.report)
+        outputs = self.outputs("float", source, parts.report), self.outputs("quantized", written, parts.report)
         return judge(goal.loss(*outputs, parts.report, self.metric, tasks), goal.limit)
 
     def _doubts(self, graph: Graph, readings: tuple[Reading, ...], parts: Parts) -> tuple[Finding, ...]:
@@ -347,8 +348,8 @@ class Job:
         self, source: Path, written: Path, network: Quantized, integer: Graph, parts: Parts, *, details: bool
     ) -> _Measured:
         target, goal, graph = target_named(self.settings.target), self.settings.goal, network.reference
-        float_outputs = self._outputs("float", source, parts.report)
-        int_outputs = self._outputs("quantized", written, parts.report)
+        float_outputs = self.outputs("float", source, parts.report)
+        int_outputs = self.outputs("quantized", written, parts.report)
         asked = goal is not None and goal.kind == "disagreement"
         asked = asked or any(c.group == "classes" for c in self.settings.criteria)
         tasks = tasks_of(graph, float_outputs, parts.report, asked=asked, metric=self.metric is not None)
@@ -383,7 +384,9 @@ class Job:
         path = Path(self.model) if isinstance(self.model, (str, Path)) else None
         return files.size(path) if path is not None and path.exists() else None
 
-    def _outputs(self, name: str, path: Path, report: Samples) -> dict[str, np.ndarray]:
+    def outputs(self, name: str, path: Path, report: Samples) -> dict[str, np.ndarray]:
+        """What LiteRT gives for the file, by output; ``name``: "float" for the network that runs have in common."""
+
         def make() -> dict[str, np.ndarray]:
             target = target_named(self.settings.target)
             return outputs_of(path, report, target.kernels, partial(self.work.progress, f"run {name} model"))

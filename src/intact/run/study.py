@@ -82,7 +82,8 @@ def study(  # noqa: PLR0913  # all but two have defaults
     *,
     evaluation: object = None,
     schemes: Names | None = None,
-    targets: Names = "cpu",
+    targets: Names | None = None,
+    runtimes: Names | None = None,
     weights: Names = "per-channel",
     remedies: Names = "quick",
     calibration_samples: Numbers = 500,
@@ -103,7 +104,9 @@ def study(  # noqa: PLR0913  # all but two have defaults
 
     ``models`` and ``data`` are what :func:`intact.quantize` takes, and so are ``options`` that all runs have (``ranges``,
     ``input_type``, ``output_type``, ``keep_float``, ``input_shape``, ``time_budget``, ``device``, ``learning_samples``,
-    ``label_weight``). Without ``schemes``, all that each of ``targets`` runs. ``remedies``: "plain" (none), "quick" (the cheap
+    ``label_weight``). ``targets``: "cpu" where nothing else is said. ``runtimes``: LiteRT and others side by side, "litert",
+    "tflm", "onnxruntime", "openvino", "pytorch", "pytorch-eager" and "tensorrt", each planned for its own target unless
+    ``targets`` are named. Without ``schemes``, all that each target runs. ``remedies``: "plain" (none), "quick" (the cheap
     ones where they gain), "fine-tuned", or names with "+" between them. ``seeds`` draws of samples, ``repeats`` of all times in
     fresh processes. ``accept``: criteria, such as "drop <= 2", by which one variant is taken. ``references``: what others
     published. ``out`` is a folder, in which the same call goes on where it was; without, a temporary one that goes with the
@@ -119,6 +122,7 @@ def study(  # noqa: PLR0913  # all but two have defaults
     axes = Axes.of(
         schemes=schemes,
         targets=targets,
+        runtimes=runtimes,
         weights=weights,
         remedies=remedies,
         calibration_samples=calibration_samples,
@@ -142,7 +146,7 @@ def study(  # noqa: PLR0913  # all but two have defaults
             "metric": None if metric is None else metric if isinstance(metric, str) else called(metric),
         },
         metric=metric_of(metric),
-        accept=acceptance.of_study(accept or (), metric, axes.targets),
+        accept=acceptance.of_study(accept or (), metric, axes.planned_for),
         references=tuple(reference(table, number) for number, table in enumerate(references, start=1)),
     )
     if out is not None:

@@ -16,6 +16,8 @@ from intact.planning.schemes import SCHEMES
 from intact.planning.schemes import scheme as scheme_named
 from intact.planning.targets import target as target_named
 from intact.run.settings import Settings
+from intact.runtime import runtimes as rows
+from intact.runtime.runtimes import Runtime
 
 #: What a word of ``--remedies`` of a study stands for, as :class:`~intact.run.settings.Settings` has it.
 REMEDIES: Final[Mapping[str, tuple[str, ...] | None]] = {
@@ -37,14 +39,16 @@ _MOST: Final = 10_000
 @final
 @dataclass(frozen=True)
 class Axes:
-    """What a study goes through. Empty ``schemes``: all that each target runs. OptionError for what there is not.
+    """What a study goes through. Empty ``schemes``: all that each target runs; empty ``runtimes``: LiteRT, with each target's
+    kernels; empty ``targets``: those that the runtimes are planned for. OptionError for what there is not.
 
     ``seeds``: how many times samples for calibration and learning are drawn; ``repeats``: how many times everything is timed,
     each in a fresh process; ``threads`` of the runtime, for times.
     """
 
     schemes: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ("cpu",)
+    targets: tuple[str, ...] = ()
+    runtimes: tuple[str, ...] = ()
     weights: tuple[Granularity, ...] = ("per-channel",)
     remedies: tuple[str, ...] = ("quick",)
     calibration_samples: tuple[int, ...] = (500,)
@@ -57,9 +61,11 @@ class Axes:
             _one("--schemes", name, scheme_named)
         for name in self.targets:
             _one("--targets", name, target_named)
+        for name in self.runtimes:
+            _one("--runtimes", name, rows.runtime)
         for name in self.remedies:
             remedies_called(name)
-        for what, empty in (("targets", self.targets), ("weights", self.weights), ("remedies", self.remedies)):
+        for what, empty in (("weights", self.weights), ("remedies", self.remedies)):
             if not empty:
                 raise OptionError(f"--{what} names none; type one or several with commas between them")
         for option, values in (("--calibration-samples", self.calibration_samples), ("--threads", self.threads)):
@@ -77,7 +83,8 @@ class Axes:
         cls,
         *,
         schemes: Names | None = None,
-        targets: Names = "cpu",
+        targets: Names | None = None,
+        runtimes: Names | None = None,
         weights: Names = "per-channel",
         remedies: Names = "quick",
         calibration_samples: Numbers = 500,
@@ -86,12 +93,10 @@ class Axes:
         repeats: int = 1,
     ) -> Axes:
         """The same from texts with commas, or from what is a list already."""
-        named = () if schemes is None else _names("--schemes", schemes)
-        if schemes is not None and not named:
-            raise OptionError("--schemes names none; type one or several with commas between them, or leave it out for all")
         return cls(
-            schemes=named,
-            targets=_names("--targets", targets),
+            schemes=_if_given("--schemes", schemes),
+            targets=_if_given("--targets", targets),
+            runtimes=_if_given("--runtimes", runtimes),
             weights=tuple(choices.granularity(name) for name in _names("--weights", weights)),
             remedies=_names("--remedies", remedies),
             calibration_samples=_numbers("--calibration-samples", calibration_samples),
@@ -99,6 +104,26 @@ class Axes:
             seeds=choices.whole("--seeds", seeds, 1),
             repeats=choices.whole("--repeats", repeats, 1),
         )
+
+    @property
+    def places(self) -> tuple[tuple[str, Runtime | None], ...]:
+        """Each target with the runtime that its files run in; None for LiteRT with the target's kernels, which nobody named."""
+        named = tuple(map(rows.runtime, self.runtimes))
+        if not named:
+            return tuple((target, None) for target in self.targets or ("cpu",))
+        if not self.targets:
+            return tuple((runtime.target, runtime) for runtime in named)
+        return tuple(product(self.targets, named))
+
+    @property
+    def planned_for(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(target for target, _ in self.places))
+
+    def called(self, target: str, runtime: Runtime | None) -> str:
+        """A place in the name of a variant: no target that follows from the runtime."""
+        if runtime is None:
+            return target
+        return f"{target} {runtime.name}" if self.targets and target != runtime.name else runtime.name
 
 
 def remedies_called(name: str) -> tuple[str, ...] | None:
@@ -118,7 +143,7 @@ def _one(option: str, name: str, look: Any) -> None:
     try:
         look(name)
     except OptionError as error:
-        raise OptionError(re.sub(r"--(scheme|target)\b", option, error.message)) from error
+        raise OptionError(re.sub(r"--(scheme|target|runtime)\b", option, error.message)) from error
 
 
 def _names(option: str, given: Names) -> tuple[str, ...]:
@@ -126,6 +151,13 @@ def _names(option: str, given: Names) -> tuple[str, ...]:
     if not all(isinstance(name, str) for name in names):
         raise OptionError(f"{option} {names} must be names")
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+
+
+def _if_given(option: str, given: Names | None) -> tuple[str, ...]:
+    names = () if given is None else _names(option, given)
+    if given is not None and not names:
+        raise OptionError(f"{option} names none; type one or several with commas between them, or leave it out")
+    return names
 
 
 def _numbers(option: str, given: Numbers) -> tuple[int, ...]:
@@ -143,7 +175,9 @@ def _numbers(option: str, given: Numbers) -> tuple[int, ...]:
 @final
 @dataclass(frozen=True)
 class Variant:
-    """One run of a study: what makes it other than those beside it. ``row``: its name without the seed, ``name`` with it."""
+    """One run of a study in one runtime: what makes it other than those beside it. ``row``: its name without the seed,
+    ``name`` with it; ``folder``: of the run, which several runtimes may have in common. ``runtime``: "" where none was named.
+    """
 
     model: str
     number: int
@@ -157,9 +191,12 @@ class Variant:
     name: str
     folder: str
     options: Mapping[str, Any] = field(compare=False, repr=False)
+    runtime: str = ""
 
     def settings(self) -> Settings:
-        """What ``intact quantize`` would be given; OptionError where that cannot be."""
+        """What ``intact quantize`` would be given; OptionError where that cannot be, or is nothing for the runtime."""
+        if self.runtime:
+            rows.runtime(self.runtime).check_target(self.target)
         return Settings(
             **{
                 **self.options,
@@ -174,7 +211,13 @@ class Variant:
 
     def to_json(self) -> dict[str, Any]:
         names = ("model", "scheme", "target", "weights", "remedies", "calibration_samples", "seed")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | {"runtime": self.runtime or None, "device": self.device}
+
+    @property
+    def device(self) -> str:
+        """What its times are of."""
+        micro = not self.runtime or (self.runtime == "litert" and target_named(self.target).micro)
+        return self.target if micro else rows.runtime(self.runtime).device
 
 
 def variants(models: Sequence[str], axes: Axes, options: Mapping[str, Any], *, evaluated: bool) -> tuple[Variant, ...]:
@@ -184,7 +227,7 @@ def variants(models: Sequence[str], axes: Axes, options: Mapping[str, Any], *, e
     report whatever the seed.
     """
     each = len(models) * len(axes.weights) * len(axes.remedies) * len(axes.calibration_samples) * axes.seeds
-    cells = each * sum(len(axes.schemes or runs_on(target)) for target in axes.targets) * axes.repeats * len(axes.threads)
+    cells = each * sum(len(axes.schemes or runs_on(target)) for target, _ in axes.places) * axes.repeats * len(axes.threads)
     if cells > _MOST:
         raise OptionError(f"that makes {cells:,} cells; leave some out: {_MOST:,} do")
     found: dict[tuple[object, ...], Variant] = {}
@@ -194,7 +237,7 @@ def variants(models: Sequence[str], axes: Axes, options: Mapping[str, Any], *, e
         "calibration": len(axes.calibration_samples) > 1,
         "seed": axes.seeds > 1,
     }
-    for (number, model), target in product(enumerate(models), axes.targets):
+    for (number, model), (target, runtime) in product(enumerate(models), axes.places):
         for scheme, weights, remedies, calibration, seed in product(
             axes.schemes or runs_on(target), axes.weights, axes.remedies, axes.calibration_samples, range(axes.seeds)
         ):
@@ -207,25 +250,25 @@ def variants(models: Sequence[str], axes: Axes, options: Mapping[str, Any], *, e
                 seed = 0 if evaluated else seed  # noqa: PLW2901
                 if remedies_called(remedies) is None and "plain" in axes.remedies:
                     remedies = "plain"  # noqa: PLW2901
-            about = (
-                model,
-                scheme,
-                target,
-                weights if whole else "",
+            rest = (
                 remedies if several["remedies"] and made.is_integer else "" if remedies in REMEDIES else remedies,
                 f"{calibration} samples" if several["calibration"] and made.is_integer else "",
             )
             if not made.is_integer and remedies_called(remedies):
-                about = (*about[:4], remedies, "")
-            row = " ".join(part for part in about if part)
-            name = f"{row} seed {first + seed}" if several["seed"] else row
-            key = (number, scheme, target, weights, remedies, calibration, seed)
+                rest = (remedies, "")
+            grain = weights if whole else ""
+            told = grain if runtime is None or len(axes.weights) > 1 else ""
+            row, run = (
+                " ".join(part for part in (model, scheme, *where, *rest) if part)
+                for where in ((axes.called(target, runtime), told), (target, grain))
+            )
+            drawn = f" seed {first + seed}" if several["seed"] else ""
+            made_of = (number, scheme, target, weights, remedies, calibration, seed)
+            key = (*made_of, "" if runtime is None else runtime.name)
             if key not in found:
-                found[key] = Variant(
-                    model, number, scheme, target, weights, remedies, calibration, first + seed, row, name, "", options
-                )
+                found[key] = Variant(model, *made_of[:-1], first + seed, row, row + drawn, run + drawn, options, key[-1])
     _check(found.values())
-    return tuple(_in_folders(found.values()))
+    return tuple(_in_folders(found))
 
 
 def _check(made: Iterable[Variant]) -> None:
@@ -242,16 +285,16 @@ def _check(made: Iterable[Variant]) -> None:
         raise OptionError(f"no variant could be made; the first: {first.message}") from first
 
 
-def _in_folders(made: Iterable[Variant]) -> Iterator[Variant]:
-    """Each with a folder of its own, by its name as far as that can be one."""
-    taken: set[str] = set()
-    for variant in made:
+def _in_folders(found: Mapping[tuple[object, ...], Variant]) -> Iterator[Variant]:
+    """Each run with a folder of its own, by its name as far as that can be one; by what it is of, whatever runs it."""
+    taken: dict[str, tuple[object, ...]] = {}
+    for (*of, _), variant in found.items():
         stem = re.sub(r"[^A-Za-z0-9]+", "-", variant.model)[:_LONGEST].strip("-") or "model"
-        rest = re.sub(r"[^A-Za-z0-9+]+", "-", variant.name.removeprefix(variant.model)).strip("-")
-        folder = f"{stem}-{rest}"
-        if folder in taken:
-            folder = f"{folder}-{len(taken)}"
-        taken.add(folder)
+        rest = re.sub(r"[^A-Za-z0-9+]+", "-", variant.folder.removeprefix(variant.model)).strip("-")
+        folder, run = f"{stem}-{rest}", tuple(of)
+        if taken.get(folder, run) != run:
+            folder = next((name for name, other in taken.items() if other == run), f"{folder}-{len(taken)}")
+        taken[folder] = run
         yield replace(variant, folder=folder)
 
 

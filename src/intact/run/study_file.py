@@ -18,6 +18,7 @@ KEYS: Final[Mapping[str, str]] = {
     "out": "path",
     "schemes": "names",
     "targets": "names",
+    "runtimes": "names",
     "weights": "names",
     "remedies": "names",
     "calibration-samples": "numbers",

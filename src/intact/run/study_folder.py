@@ -64,6 +64,11 @@ class StudyFolder:
     def add_times(self, name: str, called: str, readings: Iterable[Mapping[str, Any]]) -> None:
         files.write_text(self._times(name), json.dumps(self.times(name) | {called: list(readings)}, indent=1))
 
+    def forget(self, names: Iterable[str]) -> None:
+        """What was timed of a run that is made anew."""
+        for name in names:
+            self._times(name).unlink(missing_ok=True)
+
     def _times(self, name: str) -> Path:
         return self.path / _TIMES / f"{name}.json"
 

@@ -179,6 +179,11 @@ def execute(  # noqa: PLR0913  # all but two have defaults
     )
 
 
+def check(kernels: Kernels, *, timeout: float = SILENCE) -> None:
+    """Whether this machine has what the kernels need; MissingExtraError or ModelError says in a sentence what is missing."""
+    _ask("litert_profile.py", {"task": "check", "kernels": kernels}, timeout)
+
+
 def describe(model: Path, *, kernels: Kernels = "default", timeout: float = SILENCE) -> Description:
     """Load a file in LiteRT and say what it made of it. Raises ModelError or ChildError."""
     with located(model.name):

@@ -12,14 +12,17 @@ from intact.errors import OptionError
 
 #: "default": what LiteRT takes by itself, XNNPACK wherever it can. "reference": the plain kernels that microcontroller
 #: runtimes share their arithmetic with. The others are runtimes of their own, with one set each.
-Kernels: TypeAlias = Literal["default", "reference", "onnxruntime", "openvino", "pytorch", "pytorch-eager"]
+Kernels: TypeAlias = Literal["default", "reference", "tflm", "onnxruntime", "openvino", "pytorch", "pytorch-eager", "tensorrt"]
+#: What a runtime's files run on: the processor here, a microcontroller (of which no time here speaks), or a GPU here.
+Device: TypeAlias = Literal["cpu", "mcu", "gpu"]
 
 
 @final
 @dataclass(frozen=True)
 class Runtime:
     """One runtime. ``reads``: endings of files; ``kernels``: its sets of kernels with what reports call them; ``package``: what
-    is installed, by ``extra`` (none: with Intact itself). Each is told how many threads to use."""
+    is installed, by ``extra`` (none: with Intact itself). Each is told how many threads to use. A study plans for ``target``
+    where it names none, and exports ``to`` the format that the runtime reads (none: it runs what a run writes)."""
 
     name: str
     title: str
@@ -27,11 +30,21 @@ class Runtime:
     kernels: Mapping[Kernels, str]
     package: str
     extra: str = ""
+    to: Literal["", "onnx", "pytorch"] = ""
+    target: str = "cpu"
+    device: Device = "cpu"
 
     @property
     def is_own(self) -> bool:
-        """Whether it runs what Intact writes, and what anything else is converted to."""
-        return ".tflite" in self.reads
+        """Whether it is what anything that is not said otherwise is converted to and run in."""
+        return self.name == "litert"
+
+    def check_target(self, target: str) -> None:
+        """OptionError for what is planned for a target that is nothing for the runtime's device."""
+        if self.device != "cpu" and target != self.target:
+            raise OptionError(
+                f"{self.name} runs what is planned for {self.target}; type --targets {self.target}, or leave --targets out"
+            )
 
 
 RUNTIMES: Final[Mapping[str, Runtime]] = MappingProxyType(
@@ -46,17 +59,28 @@ RUNTIMES: Final[Mapping[str, Runtime]] = MappingProxyType(
                 "ai-edge-litert",
             ),
             Runtime(
+                "tflm", "TensorFlow Lite Micro", frozenset({".tflite"}), {"tflm": "TensorFlow Lite Micro"}, "tflite-micro",
+                "mcu", target="mcu", device="mcu",
+            ),
+            Runtime(
                 "onnxruntime", "ONNX Runtime", frozenset({".onnx"}), {"onnxruntime": "ONNX Runtime on the CPU"}, "onnxruntime",
-                "onnx",
+                "onnx", "onnx",
             ),
             Runtime(
-                "openvino", "OpenVINO", frozenset({".onnx"}), {"openvino": "OpenVINO on the CPU"}, "openvino", "openvino"
+                "openvino", "OpenVINO", frozenset({".onnx"}), {"openvino": "OpenVINO on the CPU"}, "openvino", "openvino",
+                "onnx", "openvino",
             ),
             Runtime(
-                "pytorch", "PyTorch", frozenset({".pt2"}), {"pytorch": "PyTorch on the CPU, compiled"}, "torch"
+                "pytorch", "PyTorch", frozenset({".pt2"}), {"pytorch": "PyTorch on the CPU, compiled"}, "torch", "", "pytorch",
+                "pytorch",
             ),
             Runtime(
-                "pytorch-eager", "PyTorch", frozenset({".pt2"}), {"pytorch-eager": "PyTorch on the CPU, op by op"}, "torch"
+                "pytorch-eager", "PyTorch", frozenset({".pt2"}), {"pytorch-eager": "PyTorch on the CPU, op by op"}, "torch", "",
+                "pytorch", "pytorch",
+            ),
+            Runtime(
+                "tensorrt", "ONNX Runtime", frozenset({".onnx"}), {"tensorrt": "ONNX Runtime on the GPU, by TensorRT"},
+                "onnxruntime", "onnx", "onnx", "tensorrt", "gpu",
             ),
         )
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar, final
+from typing import Any, Final, TypeAlias, TypeVar, final
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from intact.ops.base import OpKind
 from intact.ops.call import CLAMPS
 
 Kind = TypeVar("Kind", bound=OpKind)
+#: The largest number that int32 holds.
+_INT32: Final = (1 << 31) - 1
 
 
 def plain(rank: int) -> Order:
@@ -118,12 +120,18 @@ class Values:
         """A weight with its axes in ``order``."""
         return self.constant(i, order, weight=True) if self.is_constant(i) else self.name(i, order)
 
-    def bias(self, i: int) -> str:
-        """A bias [c]: int32 in the unit of the sums, or real numbers."""
+    def bias(self, i: int, *places: int) -> str:
+        """A bias [c]: int32 in the unit of the sums, or real numbers; these as [c, 1, …] with so many ``places``."""
         t = self.source(i)
         if isinstance(t.format, Affine) and (self.float_bias or t.format.dtype == "int64"):
-            return self.build.constant(dequantize_array(np.asarray(t.data), t.format).reshape(-1), "float32", t.name)
+            real = dequantize_array(np.asarray(t.data), t.format).reshape(-1, *places)
+            return self.build.constant(real, "float32", t.name)
         return self.constant(i, shape=(-1,))
+
+    def is_beyond_int32(self, i: int) -> bool:
+        """Whether int32 holds a bias not in the unit of the sums, as beside 16-bit activations."""
+        t = self.source(i)
+        return isinstance(t.format, Affine) and t.data is not None and int(np.abs(t.data).max(initial=0)) > _INT32
 
 
 @final

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from intact.formats.onnx_out.build import FIRST, Value
 from intact.formats.onnx_out.call import Call, Row, plain
@@ -22,6 +22,17 @@ def pads_of(
     return [before for before, _ in ends] + [behind for _, behind in ends]
 
 
+def _biased(call: Call, op: str, n: int, *operands: str, places: int = 0, **attributes: Any) -> str:
+    """The op with its bias, the ``n``-th input of ours. What int32 does not hold is added behind it: ONNX Runtime 1.32 makes
+    int32 of every bias beside integers, and such a one saturates (optimizer/qdq_transformer/weight_bias_quantization.cc).
+    """
+    if not call.has(n):
+        return call.node(op, *operands, **attributes)
+    if call.values.is_beyond_int32(call.id(n)):
+        return call.node("Add", call.node(op, *operands, **attributes), call.values.bias(call.id(n), *(1,) * places))
+    return call.node(op, *operands, call.values.bias(call.id(n)), **attributes)
+
+
 def _convolution(call: Call) -> list[Value]:
     kind = call.op.kind
     assert isinstance(kind, (Conv2D, DepthwiseConv2D))
@@ -31,12 +42,13 @@ def _convolution(call: Call) -> list[Value]:
     x, pads = call.values.padded.get(call.id(0), (call.id(0), own))
     # [1, kh, kw, c m] and [c_out, kh, kw, c_in / groups] -> [c_out, c_in / groups, kh, kw]
     weight = call.values.weight(w, (3, 0, 1, 2) if depthwise else FIRST)
-    bias = [call.values.bias(call.id(2))] if call.has(2) else []
-    made = call.node(
+    made = _biased(
+        call,
         "Conv",
+        2,
         call.values.name(x, FIRST),
         weight,
-        *bias,
+        places=2,
         kernel_shape=shape[1:3],
         strides=kind.stride,
         dilations=kind.dilation,
@@ -52,12 +64,13 @@ def _transposed(call: Call) -> list[Value]:
     cut = [same_padding(out[1 + i], w[1 + i], kind.stride[i], 1)[0] if kind.padding == "same" else 0 for i in (0, 1)]
     full = [(size[1 + i] - 1) * kind.stride[i] + w[1 + i] for i in (0, 1)]
     behind = [full[i] - cut[i] - out[1 + i] for i in (0, 1)]  # cut off, or below zero filled
-    bias = [call.values.bias(call.id(3))] if call.has(3) else []
-    made = call.node(
+    made = _biased(
+        call,
         "ConvTranspose",
+        3,
         call.first(2),
         call.values.weight(call.id(1), (3, 0, 1, 2)),  # [c_in, c_out, kh, kw]
-        *bias,
+        places=2,
         kernel_shape=w[1:3],
         strides=kind.stride,
         pads=[*cut, *(max(n, 0) for n in behind)],
@@ -71,8 +84,7 @@ def _dense(call: Call) -> list[Value]:
     x, shape, out = call.plain(0), call.shape(0), call.out_shape
     if len(shape) != 2 or shape[1] != call.shape(1)[1]:
         x = call.settled(call.reshaped(x, (-1, call.shape(1)[1])), 0)
-    bias = [call.values.bias(call.id(2))] if call.has(2) else []
-    made = call.node("Gemm", x, call.values.dense(call.id(1), call.values.rows.get(call.id(0))), *bias, transB=1)
+    made = _biased(call, "Gemm", 2, x, call.values.dense(call.id(1), call.values.rows.get(call.id(0))), transB=1)
     made = call.activated(made, kind.activation)
     if len(out) != 2:
         made = call.reshaped(call.settled(made), out)

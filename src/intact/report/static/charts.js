@@ -31,20 +31,22 @@ const charts = (() => {
     const points = data.candidates.filter((c) => isNumber(c[key]) && isNumber(c.value));
     if (!points.length) return null;
     const bounded = points.filter((c) => isNumber(c.low) && isNumber(c.high));
-    const middle = (Math.min(...points.map((c) => c[key])) + Math.max(...points.map((c) => c[key]))) / 2;
+    const [least, most] = d3.extent(points, (c) => c[key]), wide = least > 0 && most > 20 * least; // on a scale of logarithms then
+    const along = (c) => (wide ? Math.log(c[key] / least) / Math.log(most / least) : c[key] / most), middle = wide ? 0.5 : (least / most + 1) / 2;
+    const told = points.length > 16 ? points.filter((c) => c.front || c.taken) : points; // of many, those that matter; all have a tip
     // names of points that lie on one another stand beside one another
-    const apart = (c) => `${Math.round((c[key] / d3.max(points, (p) => p[key])) * 40)} ${Math.round((c.value / (d3.max(points, (p) => Math.abs(p.value)) || 1)) * 20)}`;
-    const together = d3.groups(points, apart).map(([, held]) => ({ ...held[0], taken: held.some((c) => c.taken), name: held.map((c) => c.name).join(", ") }));
+    const apart = (c) => `${Math.round(along(c) * 40)} ${Math.round((c.value / (d3.max(points, (p) => Math.abs(p.value)) || 1)) * 20)}`;
+    const together = d3.groups(told, apart).map(([, held]) => ({ ...held[0], taken: held.some((c) => c.taken), name: held.map((c) => c.name).join(", ") }));
     // and those of neighbours above and below each other
     const names = d3.sort(together, (c) => c[key]).map((c, n) => {
-      const side = c[key] > middle ? "end" : "start";
+      const side = along(c) > middle ? "end" : "start";
       return Plot.text([c], {
         x: key, y: "value", text: (c) => cut(c.name, Math.round(width / 14)), textAnchor: side, dx: side === "end" ? -9 : 9, dy: [-10, 16, -26][n % 3], fontWeight: c.taken ? 700 : 400, fill: "currentColor", stroke: "var(--paper)", strokeWidth: 3,
       });
     });
     return Plot.plot(base(width, `${points[0].figure} against ${label}`, {
       height: 280, inset: 14, marginLeft: 48, grid: true,
-      x: { label: `${label} →`, tickFormat: key === "bytes" ? sized : undefined, ticks: Math.max(2, Math.round(width / 130)), nice: true }, y: { label: `↑ ${points[0].figure}, ${points[0].unit}`, zero: true },
+      x: { label: `${label} →`, type: wide ? "log" : "linear", tickFormat: key === "bytes" ? sized : wide ? number : undefined, ticks: Math.max(2, Math.round(width / 130)), nice: true }, y: { label: `↑ ${points[0].figure}, ${points[0].unit}`, zero: true },
       marks: [
         Plot.ruleY([0], { stroke: SOFT }),
         Plot.ruleX(bounded, { x: key, y1: "low", y2: "high", stroke: SOFT, strokeOpacity: 0.6 }),

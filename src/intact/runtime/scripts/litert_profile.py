@@ -29,6 +29,7 @@ _CLOCK_SECONDS = 50e-6
 def main(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Do one task; see the functions of the same names."""
     tasks: dict[str, Callable[..., dict[str, Any]]] = {
+        "check": check,
         "describe": describe,
         "latency": latency,
         "throughput": throughput,
@@ -40,6 +41,13 @@ def main(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
         return {"model_error": str(error)}
     except _sessions.MissingPackageError as error:
         return {"missing": str(error)}
+
+
+def check(*, kernels: str, progress: Progress) -> dict[str, Any]:
+    """Nothing, where this machine has what the kernels need."""
+    del progress
+    _sessions.check(kernels)
+    return {}
 
 
 def describe(*, model: str, kernels: str, progress: Progress) -> dict[str, Any]:
@@ -185,7 +193,9 @@ def _per_second(session: Session, batch: int, seconds: float) -> dict[str, Any]:
         return {"reason": f"the file takes no batch of {batch}: {why}"}
     try:
         session.resize({name: (batch, *shape[1:]) for name, shape in declared.items()})
-        made = session({port.name: np.resize(_noise(port), (batch, *port.shape[1:])) for port in session.inputs})
+        given = {port.name: np.resize(_noise(port), (batch, *port.shape[1:])) for port in session.inputs}
+        made = session(given)
+        session.feed(given)
     except (ValueError, RuntimeError) as error:
         return {"reason": f"the file cannot be resized to a batch of {batch} ({_sessions.one_line(error)})"}
     if any(values.shape[:1] != (batch,) for values in made.values()):

@@ -14,6 +14,10 @@ _sessions: Any = importlib.import_module("sessions")
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
+def check(_kernels: str) -> None:
+    """Nothing but the package is needed."""
+
+
 @final
 class Session:
     """One compiled model, its ports in our order. What is computed in real numbers is computed in float32."""

@@ -58,6 +58,18 @@ _LOCK = threading.Lock()
 _SEEN: set[tuple[Any, ...]] = set()
 
 
+def check(kernels: str) -> None:
+    """Refuses compiled kernels where there is no C++ compiler."""
+    if kernels != _COMPILED:
+        return
+    try:
+        get_cpp_compiler()
+    except exc.InvalidCxxCompiler as error:
+        raise _sessions.ModelRefusedError(
+            "PyTorch's compiler needs a C++ compiler, and there is none; install g++, or type --runtime pytorch-eager"
+        ) from error
+
+
 @final
 class Session:
     """One program. Compiled ones are compiled for the shape that they are first called with; calls of others compile anew."""
@@ -66,13 +78,7 @@ class Session:
 
     def __init__(self, model: str, kernels: str, threads: int = 1) -> None:
         torch.set_num_threads(threads)
-        if kernels == _COMPILED:
-            try:
-                get_cpp_compiler()
-            except exc.InvalidCxxCompiler as error:
-                raise _sessions.ModelRefusedError(
-                    "PyTorch's compiler needs a C++ compiler, and there is none; install g++, or type --runtime pytorch-eager"
-                ) from error
+        check(kernels)
         with _LOCK:
             key = model, kernels
             if key not in _KEPT:

@@ -1,7 +1,8 @@
 """What runs a file in a child process, whichever runtime that is: inputs and outputs as ports, and which runtime reads what.
 
 A session has ``inputs`` and ``outputs``, is called with stored arrays by name, can be fed, invoked and resized, and says
-whether it ``keeps_state`` or ``begins_anew``. Imported by plain name by its neighbours; imports numpy only.
+whether it ``keeps_state`` or ``begins_anew``; beside it, ``check(kernels)`` says what is missing here. Imported by plain name
+by its neighbours; imports numpy only.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ LIMITS = {np.dtype(t).name: np.array([np.iinfo(t).min, np.iinfo(t).max], np.floa
 _SESSIONS = {
     "default": "litert_session",
     "reference": "litert_session",
+    "tflm": "tflm_session",
     "onnxruntime": "onnxruntime_session",
     "openvino": "openvino_session",
     "pytorch": "pytorch_session",
     "pytorch-eager": "pytorch_session",
+    "tensorrt": "onnxruntime_session",
 }
 
 
@@ -43,11 +46,19 @@ class MissingPackageError(Exception):
 
 def opened(model: str, kernels: str, threads: int = 1) -> Session:
     """A session of the file, not for two threads at once. ModelRefusedError where the runtime cannot load it."""
+    return _module(kernels).Session(model, kernels, threads)
+
+
+def check(kernels: str) -> None:
+    """ModelRefusedError that says what this machine lacks for the kernels, besides packages."""
+    _module(kernels).check(kernels)
+
+
+def _module(kernels: str) -> Any:
     try:
-        module = importlib.import_module(_SESSIONS[kernels])
+        return importlib.import_module(_SESSIONS[kernels])
     except ModuleNotFoundError as error:
         raise MissingPackageError(error.name) from error
-    return module.Session(model, kernels, threads)
 
 
 def one_line(error: Exception) -> str:
