@@ -90,7 +90,10 @@ def units(graph: Graph, plan: Plan) -> dict[int, np.ndarray]:
         if isinstance(weight, Affine):
             shape = [-1 if axis == weight.axis else 1 for axis in range(len(one.weight.shape))]
             steps = 1.0 if weight.codebook is None else distance(weight.codebook)
-            found[one.weight.id] = (_power_of_two(np.asarray(weight.scale)) * steps).reshape(shape)
+            unit = (_power_of_two(np.asarray(weight.scale)) * steps).reshape(shape)
+            if weight.blocks is not None:
+                unit = unit * _power_of_two(weight.blocks.steps(one.values.shape))
+            found[one.weight.id] = unit
         if one.bias is not None and isinstance(output, Affine):
             found[one.bias.id] = _power_of_two(np.asarray(output.scale[0]))
     return found

@@ -241,6 +241,9 @@ class _Run:
         scale = torch.tensor(fmt.scale, device=data.device)
         shape = [-1 if axis == fmt.axis else 1 for axis in range(data.dim())]
         scale = scale.reshape(shape)
+        if fmt.blocks is not None and (multiples := self.student.multiples(*weight)) is not None:
+            below = torch.floor(data / (scale * multiples))
+            return data, scale * multiples, (below, below + 1, float(fmt.blocks.highest))
         table = self.student.table(*weight)
         if table is None or fmt.codebook is None:
             largest = float(weight_limits(fmt.dtype)[1])
