@@ -48,6 +48,7 @@ class FineTune(Remedy):
     name: ClassVar[str] = "finetune"
     order: ClassVar[int] = 50
     needs_single_samples: ClassVar[bool] = True
+    learns: ClassVar[bool] = True
     epochs: int = 8
     batch: int = 50
     #: Of the weights and biases, in steps of their scales, and of a codebook's numbers, in steps of their distance.

@@ -72,6 +72,7 @@ class LearnedRounding(Remedy):
     name: ClassVar[str] = "round"
     order: ClassVar[int] = 40
     needs_single_samples: ClassVar[bool] = True
+    learns: ClassVar[bool] = True
     samples: int = 512
     steps: int = 500
     batch: int = 32
