@@ -146,9 +146,16 @@ def test_remedies_that_learn_share_the_time_that_is_left(monkeypatch):
     assert deadlines["round"] == pytest.approx(now + 100)
 
 
+@pytest.mark.parametrize(("scheme", "epochs"), [("clusters3", 6), ("w2a8", 6), ("clusters4", 2), ("w4a8", 2), ("int8", 2)])
+def test_fewer_than_four_bits_are_trained_for_longer(scheme, epochs):
+    network, samples, context = planned(scheme=scheme)
+    said = FineTune(epochs=2, batch=48, patience=99).apply(network, samples, context).log[-1]
+    assert said.startswith(f"fine-tuned for {epochs} epochs on 96 samples")
+
+
 def test_fine_tuning_at_rate_zero_changes_nothing():
     network, samples, context = planned(scheme="clusters3")
-    made = FineTune(epochs=1, batch=16, rate=0.0, scale_rate=0.0).apply(network, samples, context)
+    made = FineTune(epochs=1, batch=16, rate=0.0, table_rate=0.0, scale_rate=0.0).apply(network, samples, context)
     before, after = emit(network.graph, network.plan), emit(made.graph, made.plan)
     for t in before.constants():
         assert np.array_equal(t.data, after[t.id].data)

@@ -10,7 +10,7 @@ import numpy as np
 
 from intact.network.graph import Graph, Tensor
 from intact.network.weighted import Weighted, weighted
-from intact.numbers.affine import Affine, Format, bias_format
+from intact.numbers.affine import Affine, Format, bias_format, bits_of
 from intact.numbers.codebook import Codebook
 from intact.ops.base import SameAsInput
 from intact.planning.plan import Edge, Entry, Plan
@@ -70,6 +70,11 @@ def stored_as_integers(graph: Graph, plan: Plan) -> list[Weighted]:
             is_stored = one.bias is not None and isinstance(plan.at(one.bias.id, op.output), Affine)
             found.append(one if is_stored else replace(one, bias=None))
     return found
+
+
+def narrowest(graph: Graph, plan: Plan) -> int:
+    """The fewest bits of any weight that the plan stores as integers; 8 where it stores none."""
+    return min((bits_of(plan.at(one.weight.id, one.op.output)) for one in stored_as_integers(graph, plan)), default=8)
 
 
 def own_biases(graph: Graph, plan: Plan) -> list[tuple[Weighted, Tensor]]:
