@@ -153,6 +153,17 @@ def test_fewer_than_four_bits_are_trained_for_longer(scheme, epochs):
     assert said.startswith(f"fine-tuned for {epochs} epochs on 96 samples")
 
 
+@pytest.mark.parametrize(
+    ("scheme", "before", "moves"), [("clusters4", (), True), ("clusters4", ("round",), False), ("w4a8", (), False)]
+)
+def test_tables_are_moved_by_their_own_rate_unless_rounding_was_learned(scheme, before, moves):
+    network, samples, context = planned(scheme=scheme)
+    network = replace(network, remedies=before)
+    made = FineTune(epochs=6, batch=16, rate=0.0, scale_rate=0.0).apply(network, samples, context)
+    same = all(np.array_equal(t.data, made.graph[t.id].data) for t in network.graph.constants())
+    assert same is not moves
+
+
 def test_fine_tuning_at_rate_zero_changes_nothing():
     network, samples, context = planned(scheme="clusters3")
     made = FineTune(epochs=1, batch=16, rate=0.0, table_rate=0.0, scale_rate=0.0).apply(network, samples, context)

@@ -21,6 +21,7 @@ from intact.remedies.base import Context, Remedy
 from intact.remedies.clock import Clock
 from intact.remedies.distillation import Distillation, Part, targets_of
 from intact.remedies.resuming import Unfinished
+from intact.remedies.rounding import LearnedRounding
 from intact.remedies.student import NOTHING, Given, Student
 from intact.simulate.engine import Program, one_per_core
 
@@ -57,7 +58,8 @@ class FineTune(Remedy):
     longer: int = 3
     #: Of the weights and biases, in steps of their scales.
     rate: float = 1e-2
-    #: The same where weights have codebooks, and of their numbers, in steps of their distance.
+    #: The same where weights have codebooks, and of their numbers, in steps of their distance; but of weights that learned
+    #: their rounding, which is not to be lost, ``rate``.
     table_rate: float = 3e-2
     #: Of the logarithms of the scales.
     scale_rate: float = 2e-3
@@ -90,9 +92,10 @@ class _Run:
         teacher, held_out = Program(network.reference, context.device), self._parts(self.judging, augment=False)
         self.distillation = Distillation.of(teacher, targets, held_out, context.label_weight)
         tables = list(self.student.tables.parameters())
+        coarse = tables and LearnedRounding.name not in network.remedies
         self.optimizer = torch.optim.Adam(
             [
-                {"params": [*self.student.weights.parameters(), *tables], "lr": how.table_rate if tables else how.rate},
+                {"params": [*self.student.weights.parameters(), *tables], "lr": how.table_rate if coarse else how.rate},
                 {"params": list(self.student.growth.parameters()), "lr": how.scale_rate},
             ]
         )
