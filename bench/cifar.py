@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
+import intact
 from common import CACHE, cifar10, model
 
 
@@ -61,3 +63,23 @@ def calibration_pictures(count: int = 500, seed: int = 0) -> np.ndarray:
     """``count`` training images drawn by ``seed``."""
     x, _ = pictures("train")
     return x[np.sort(np.random.default_rng(seed).choice(len(x), count, replace=False))]
+
+
+def quantized(network: Network, seed: int, images: int = 10_000, **options: Any) -> tuple[intact.Result, float]:
+    """One run through the public API, and its seconds, measurement and all.
+
+    ``seed`` draws 2,000 unlabelled training images to calibrate and learn from; so many ``images`` of the test set, always the
+    same, report. ``options`` are those of :func:`intact.quantize`.
+    """
+    values, labels = pictures("test")
+    some = np.sort(np.random.default_rng(0).permutation(len(values))[:images])
+    data = intact.data.arrays(network.images(calibration_pictures(2000, seed)))
+    report = intact.data.arrays(network.images(values[some]), labels[some])
+    start = time.perf_counter()
+    result = intact.quantize(network.path, data, evaluation=report, seed=seed, **options)
+    return result, time.perf_counter() - start
+
+
+def figure(result: intact.Result, name: str, of: str = "quantized") -> float:
+    """The value of a figure; of a drop, ``of`` is "difference"."""
+    return result.reading(name, of).measurement.value

@@ -11,19 +11,16 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import time
 from dataclasses import dataclass
 
-import numpy as np
-
 import intact
-from cifar import MOBILENET_V2, MOBILENET_V3, RESNET8, Network, calibration_pictures, pictures
+from cifar import MOBILENET_V2, MOBILENET_V3, RESNET8, Network, figure, quantized
 from common import say_machine
 from intact.measure.split import split
 
 #: Of a file over its indices, tables and biases.
 MOST_BESIDE = 1.10
-REMEDIES = ("equalize", "bias", "finetune")
+REMEDIES = ("equalize", "bias", "round", "finetune")
 
 
 @dataclass(frozen=True)
@@ -49,28 +46,9 @@ ROWS = (
 
 
 def run(row: Row, seed: int, images: int, remedies: tuple[str, ...]) -> tuple[intact.Result, float]:
-    """One run through the public API for microcontrollers, and its seconds, measurement and all."""
-    values, labels = pictures("test")
-    some = np.sort(np.random.default_rng(0).permutation(len(values))[:images])
-    data = intact.data.arrays(row.network.images(calibration_pictures(2000, seed)))
-    report = intact.data.arrays(row.network.images(values[some]), labels[some])
-    start = time.perf_counter()
-    result = intact.quantize(
-        row.network.path,
-        data,
-        evaluation=report,
-        scheme=row.scheme,
-        target="mcu",
-        seed=seed,
-        remedies=remedies,
-        time_budget=60 * row.minutes,
-        details=False,
-    )
-    return result, time.perf_counter() - start
-
-
-def figure(result: intact.Result, name: str, of: str = "quantized") -> float:
-    return result.reading(name, of).measurement.value
+    budget = 60 * row.minutes
+    options = {"scheme": row.scheme, "target": "mcu", "remedies": remedies, "time_budget": budget, "details": False}
+    return quantized(row.network, seed, images, **options)
 
 
 def main() -> None:
@@ -87,7 +65,11 @@ def main() -> None:
     print(f"| network, scheme | {columns} |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for row in (row for row in ROWS if options.rows in str(row)):
-        made = [run(row, seed, options.images, remedies) for seed in range(options.seeds)]
+        made = []
+        for seed in range(options.seeds):
+            made.append(run(row, seed, options.images, remedies))
+            lost, seconds = figure(made[-1][0], "accuracy drop", "difference"), made[-1][1]
+            print(f"{row}, seed {seed}: {lost:.2f} points, {seconds:.0f} s", file=sys.stderr, flush=True)
         drops = [figure(result, "accuracy drop", "difference") for result, _ in made]
         last = made[-1][0]
         parts = split(last.packed)

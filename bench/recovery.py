@@ -10,11 +10,10 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import time
 from dataclasses import dataclass
 
 import intact
-from cifar import HARD, MOBILENET_V2, MOBILENET_V3, RESNET8, Network, calibration_pictures, pictures
+from cifar import HARD, MOBILENET_V2, MOBILENET_V3, RESNET8, Network, figure, quantized
 from common import say_machine
 
 #: The part of a row's minutes that remedies may take; the rest is for measuring on 10,000 images.
@@ -51,27 +50,10 @@ ROWS = (
 )
 
 
-def figure(result: intact.Result, name: str) -> float:
-    return result.reading(name, "difference").measurement.value
-
-
 def drop(row: Row, seed: int, remedies: tuple[str, ...]) -> tuple[intact.Result, float]:
-    """One run through the public API, and its seconds, measurement and all."""
-    values, labels = pictures("test")
-    samples = row.network.images(calibration_pictures(2000, seed))
-    data, report = intact.data.arrays(samples), intact.data.arrays(row.network.images(values), labels)
-    start = time.perf_counter()
-    result = intact.quantize(
-        row.network.path,
-        data,
-        evaluation=report,
-        scheme=row.scheme,
-        weights=row.weights,
-        seed=seed,
-        remedies=remedies,
-        time_budget=60 * row.minutes * OF_TIME,
-    )
-    return result, time.perf_counter() - start
+    budget = 60 * row.minutes * OF_TIME
+    options = {"scheme": row.scheme, "weights": row.weights, "remedies": remedies, "time_budget": budget}
+    return quantized(row.network, seed, **options)
 
 
 def main() -> None:
@@ -91,15 +73,15 @@ def main() -> None:
         runs = []
         for seed in range(options.seeds):
             runs.append(drop(row, seed, row.remedies))
-            lost, seconds = figure(runs[-1][0], "accuracy drop"), runs[-1][1]
+            lost, seconds = figure(runs[-1][0], "accuracy drop", "difference"), runs[-1][1]
             print(f"{row}, seed {seed}: {lost:.2f} points, {seconds:.0f} s", file=sys.stderr, flush=True)
         drops = [figure(result, "accuracy drop") for result, _ in runs]
         mean = statistics.mean(drops)
         last = runs[-1][0]
         print(
-            f"| {row} | {figure(plain, 'accuracy drop'):.2f} | "
+            f"| {row} | {figure(plain, 'accuracy drop', 'difference'):.2f} | "
             f"{', '.join(f'{d:.2f}' for d in drops)} | {mean:.2f} | {row.bound} | {len(last.model):,} | "
-            f"{1 / figure(last, 'speed-up'):.2f} | {max(s for _, s in runs):.0f} |",
+            f"{1 / figure(last, 'speed-up', 'difference'):.2f} | {max(s for _, s in runs):.0f} |",
             flush=True,
         )
         if mean > row.bound:

@@ -9,6 +9,7 @@ from compare import assert_same
 from flatbuffers import Builder
 from golden_graphs import FOLDER, GRAPHS
 
+from intact.errors import UnsupportedError
 from intact.formats import tflite
 from intact.numbers.affine import Affine
 from intact.simulate.engine import Program
@@ -93,3 +94,14 @@ def test_one_zero_point_in_the_file_stands_for_all():
     builder = Builder(0)
     builder.Finish(model.Pack(builder), b"TFL3")
     assert_same_graph(tflite.read(bytes(builder.Output())), GRAPHS["int8_per_channel"]())
+
+
+def test_scales_of_blocks_are_refused_by_name():
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(golden("int8_per_channel"), 0))
+    quantization = next(t.quantization for t in model.subgraphs[0].tensors if t.quantization is not None)
+    quantization.detailsType = schema.QuantizationDetails.BlockwiseQuantization
+    quantization.details = schema.BlockwiseQuantizationT()
+    builder = Builder(0)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    with pytest.raises(UnsupportedError, match="has a scale for each block of its numbers, which Intact does not read"):
+        tflite.read(bytes(builder.Output()))

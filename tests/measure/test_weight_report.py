@@ -48,6 +48,23 @@ def test_bytes_are_those_of_the_file_packed_and_in_theory():
     assert row.to_json()["ratio_packed"] == pytest.approx(8000 / 1176)
 
 
+def test_blocks_count_their_steps_in_theory():
+    weight = np.random.default_rng(0).normal(0, 1, (10, 200)).astype(np.float32)
+    (row,) = rows("w4a8-g32", weight)
+    assert row.theory_bytes == 1000 + 10 * 7 // 2  # seven blocks of a channel, the last of 8
+    assert (row.count, row.file_bytes) == (2000, 2000)
+    (plain,) = rows("w4a8", weight)
+    assert row.sqnr > plain.sqnr + 1
+
+
+def test_wide_weights_are_held_as_floats():
+    weight = np.random.default_rng(0).normal(0, 1, (10, 200)).astype(np.float32)
+    (row,) = rows("w12a8", weight)
+    assert (row.worst_steps, row.file_bytes, row.theory_bytes) == (None, 8000, 3000)
+    assert row.worst <= np.abs(weight).max() / 2047 / 2 * (1 + 1e-3)
+    assert row.sqnr > 60
+
+
 def test_float_weights_have_no_steps():
     weight = np.random.default_rng(0).normal(0, 1, (10, 200)).astype(np.float32)
     (row,) = rows("clusters2-float", weight)

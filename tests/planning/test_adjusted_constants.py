@@ -281,7 +281,16 @@ ROW = {"id": 1, "name": "x", "dtype": "int8", "scale": [1.0], "zero_point": 0, "
         {"target": {}},
         {
             "tensors": [
-                {"id": 1, "name": "x", "dtype": "int9", "scale": [1.0], "zero_point": 0, "axis": None, "range": None, "why": ""}
+                {
+                    "id": 1,
+                    "name": "x",
+                    "dtype": "int17",
+                    "scale": [1.0],
+                    "zero_point": 0,
+                    "axis": None,
+                    "range": None,
+                    "why": "",
+                }
             ]
         },
         {

@@ -11,7 +11,7 @@ from plans import ranges_of
 
 from intact.errors import OptionError
 from intact.network.weighted import weighted
-from intact.numbers.affine import Affine, Float
+from intact.numbers.affine import Affine, Float, dequantize_array, quantize_weight
 from intact.ops.convolution import Conv2D, DepthwiseConv2D
 from intact.planning.integer_graph import emit
 from intact.planning.plan import Plan
@@ -19,6 +19,7 @@ from intact.planning.planner import make_plan
 from intact.planning.request import Request
 from intact.planning.schemes import SCHEMES, scheme
 from intact.planning.targets import target
+from intact.remedies.student import Student
 from intact.simulate.engine import Program
 
 
@@ -156,11 +157,104 @@ def test_linear_widths_are_held_as_int8(name, qmax):
             assert np.abs(found.values).max() == qmax
 
 
+@pytest.mark.parametrize("bits", [9, 12, 16])
+def test_widths_above_eight_are_computed_in_float_between_int8_activations(bits):
+    graph, x = mobile(), images(32)
+    made = planned(graph, f"w{bits}a8")
+    integer, highest = emit(graph, made), 2 ** (bits - 1) - 1
+    kinds = [op.kind.name for op in integer.ops]
+    weighted_ops = [found for op in integer.ops if (found := weighted(integer, op)) is not None]
+    assert [(kinds[n - 1], kinds[n + 1]) for n, op in enumerate(integer.ops) if weighted(integer, op)] == [
+        ("DEQUANTIZE", "QUANTIZE")
+    ] * len(weighted_ops)
+    for found in weighted_ops:
+        fmt, real = made.own(found.weight.id), graph[found.weight.id].data
+        step = np.asarray(fmt.scale).reshape([-1 if a == fmt.axis else 1 for a in range(real.ndim)])
+        q = found.values / step
+        assert found.weight.format == Float()
+        assert np.abs(found.values - real).max() <= step.max() / 2 * 1.01
+        assert np.abs(np.rint(q)).max() == highest
+        assert np.abs(q - np.rint(q)).max() < 0.01
+    assert all(
+        isinstance(integer[op.output].format, Affine) for op in integer.ops if op.kind.name in {"ADD", "MEAN", "QUANTIZE"}
+    )
+    close, plain = (
+        Program(emit(graph, planned(graph, name)))({"image": x})["scores"].numpy() for name in (made.scheme, "int8")
+    )
+    exact = Program(graph)({"image": x})["scores"].numpy()
+    assert np.abs(close - exact).mean() < 1.2 * np.abs(plain - exact).mean()
+
+
+def test_what_is_computed_in_float_computes_what_its_integers_stand_for():
+    graph, x = mobile(), images(16)
+    made = planned(graph, "w12a8")
+    student = Student(graph, made)
+    taught = student(Program(graph).entered({"image": x}), graph.outputs)[graph.outputs[0]].detach().numpy()
+    assert_same(Program(emit(graph, made))({"image": x})["scores"].numpy(), taught, atol=1e-6)
+
+
+def test_widths_above_eight_need_a_target_with_floats():
+    with pytest.raises(
+        OptionError, match=r"w12a8 is study only: .* --target mcu computes in integers alone; type --target cpu"
+    ):
+        Request(scheme("w12a8"), target("mcu"))
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize("size", [16, 32])
+def test_weights_in_blocks_are_multiples_in_int8(bits, size):
+    graph = mobile()
+    made, highest = planned(graph, f"w{bits}a8-g{size}"), 2 ** (bits - 1) - 1
+    integer = emit(graph, made)
+    for op in integer.ops:
+        found = weighted(integer, op)
+        if found is None:
+            continue
+        fmt = made.at(found.weight.id, op.output)
+        assert found.weight.format == replace(fmt, blocks=None)
+        rows = np.moveaxis(found.values, fmt.axis, 0).reshape(found.values.shape[fmt.axis], -1).astype(int)
+        for row, multiples in zip(rows, fmt.blocks.multiples, strict=True):
+            for n, multiple in enumerate(multiples):
+                block = row[n * size : (n + 1) * size]
+                assert not (block % multiple).any()
+                assert np.abs(block // multiple).max() <= highest
+
+
+@pytest.mark.parametrize("name", ["w2a8", "w3a8", "w4a8"])
+def test_smaller_blocks_lose_less_of_a_weight_of_uneven_size(name):
+    graph = mobile()
+    weight = next(found.weight for op in graph.ops if (found := weighted(graph, op)) is not None)
+    rng = np.random.default_rng(0)
+    uneven = (rng.standard_normal(weight.shape) * np.exp(rng.standard_normal((*weight.shape[:-1], 1)))).astype(np.float32)
+    graph = replace(graph, tensors={**graph.tensors, weight.id: replace(weight, data=uneven)})
+
+    def lost(scheme_name):
+        fmt = planned(graph, scheme_name).own(weight.id)
+        return float(np.square(dequantize_array(quantize_weight(uneven, fmt), fmt) - uneven).sum())
+
+    assert lost(f"{name}-g16") < lost(f"{name}-g128") < 1.05 * lost(name)
+
+
+def test_a_plan_with_blocks_is_read_back_and_its_multiples_are_checked():
+    graph = mobile()
+    made = planned(graph, "w4a8-g16")
+    assert Plan.from_json(made.to_json()).diff(made) == ()
+    assert "in 4-bit multiples for each 16" in str(made)
+    i = next(i for i, entry in made.tensors.items() if isinstance(entry.format, Affine) and entry.format.blocks)
+    blocks = made.own(i).blocks
+    fmt = replace(made.own(i), blocks=replace(blocks, multiples=blocks.multiples[:3]))
+    broken = replace(made, tensors={**made.tensors, i: replace(made.tensors[i], format=fmt)})
+    with pytest.raises(OptionError, match="its blocks are not those of"):
+        broken.check(graph)
+    for damaged in (made.to_json().replace('"size": 16', '"size": 1'), made.to_json().replace('"size": 16', '"size": 16.0')):
+        with pytest.raises(OptionError, match="not a plan that Intact wrote"):
+            Plan.from_json(damaged)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("w16a8", "study only: no runtime has kernels for 16-bit weights"),
-        ("w12a8", "study only"),
+        ("w17a8", "study only: no runtime has kernels for 17-bit weights"),
         ("w4a16", "study only"),
         ("w8a8", "type --scheme int8"),
         ("w8a16", "type --scheme int16x8"),

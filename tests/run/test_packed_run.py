@@ -61,6 +61,24 @@ def test_on_cpu_the_file_is_expanded_and_says_so(model, samples):
     assert "type --target mcu" in said
 
 
+@pytest.mark.parametrize(
+    ("scheme", "said"),
+    [
+        ("w4a8-g16", "as int8, in steps of their channel, and holds 5,472 bytes of weights that would be 2,912"),
+        ("w12a8", "in float, with activations rounded to int8 between, and holds 21,888 bytes of weights that would be 8,208"),
+    ],
+)
+def test_what_no_runtime_stores_is_run_for_study_and_says_so(model, samples, scheme, said):
+    result = intact.quantize(model, samples, scheme=scheme, calibration_samples=20, remedies="none")
+    (found,) = [f.message for f in result.findings if f.kind == "study only"]
+    assert f"{scheme} is study only: no runtime has kernels for such weights beside 8-bit activations" in found
+    assert said in found
+    assert len(result.model) > 0
+    assert {"weight SQNR", "bytes of weights in theory"} <= {r.measurement.name for r in result.readings}
+    again = intact.quantize(model, samples, calibration_samples=20, plan=result.plan)
+    assert again.model == result.model
+
+
 def test_int8_has_neither(model, samples):
     result = intact.quantize(model, samples, target="mcu", calibration_samples=20, remedies="none")
     assert result.packed == b""

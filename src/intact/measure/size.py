@@ -100,7 +100,13 @@ def ratios(exact: tuple[Graph, int], made: tuple[Graph, int], given: int | None,
         how = f"{before:,} bytes of weights in the float .tflite over {after:,}, without biases and scales"
         found.append(ratio("weights ratio", before / after, how))
         bits = scheme.bits
-        of = f"an index of {scheme.name}" if scheme.clusters else scheme.weights
+        of = (
+            f"an index of {scheme.name}"
+            if scheme.clusters
+            else f"{scheme.name}, steps aside"
+            if scheme.block
+            else scheme.weights
+        )
         found.append(
             ratio("weights ratio in theory", 8 * np.dtype(np.float32).itemsize / bits, f"32 bits over the {bits} of {of}")
         )

@@ -15,6 +15,7 @@ from intact.measure.measurement import Measurement
 from intact.network.graph import Graph, Tensor
 from intact.network.weighted import weighted
 from intact.numbers.affine import Affine, Float, Format, Index, bits_of, dequantize_array
+from intact.numbers.blocks import MULTIPLE_BITS
 from intact.planning.plan import Plan, describe
 
 _FLOAT_BYTES: Final = 4
@@ -107,8 +108,14 @@ def _row(op: str, real: np.ndarray, held: Tensor, fmt: Format) -> WeightRow:
         worst_steps=None if step is None else float(error[at]) / step,
         file_bytes=total,
         packed_bytes=total if packed is None else min(packed.bytes, total),
-        theory_bytes=-(-data.size * bits_of(fmt) // 8) + tables,
+        theory_bytes=-(-data.size * bits_of(fmt) // 8) + tables + _multiples(fmt),
     )
+
+
+def _multiples(fmt: Format) -> int:
+    """Bytes of the steps of blocks."""
+    blocks = fmt.blocks if isinstance(fmt, Affine) else None
+    return 0 if blocks is None else -(-MULTIPLE_BITS * sum(map(len, blocks.multiples)) // 8)
 
 
 def over_all(rows: tuple[WeightRow, ...]) -> tuple[Measurement, ...]:
@@ -125,7 +132,15 @@ def over_all(rows: tuple[WeightRow, ...]) -> tuple[Measurement, ...]:
         Measurement("weight SQNR", _decibels(signal, noise), "dB", None, None, f"power over that of errors of {of}", n),
         Measurement("weight MSE", noise / max(count, 1), "squared units of the weights", None, None, f"of {of}", n),
         Measurement("worst weight error", worst.worst, "units of the weight", None, None, f"in {worst.op}{steps}", n),
-        Measurement("bytes of weights in theory", theory, "bytes", None, None, "their bits and tables, and nothing between", n),
+        Measurement(
+            "bytes of weights in theory",
+            theory,
+            "bytes",
+            None,
+            None,
+            "their bits, tables and steps of blocks, and nothing between",
+            n,
+        ),
     )
 
 

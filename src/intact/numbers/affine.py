@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from intact.annotations import Floats, Ints, Numbers
+from intact.numbers.blocks import Blocks
 from intact.numbers.codebook import Codebook
 
 #: Scales below this make the reference kernels abort (SOFTMAX needs 2**-26); a real activation never comes near it.
@@ -27,9 +28,12 @@ BIASES: Final = {"int8": "int32", "uint8": "int32", "int16": "int64"}
 
 #: Types of weights in a plan alone: no runtime has them, and files hold their integers as int8.
 _IN_INT8: Final = {"int2": (-2, 1), "int3": (-4, 3), "int5": (-16, 15), "int6": (-32, 31), "int7": (-64, 63)}
+#: The same where no kernel takes as many bits: files hold the real numbers that they stand for.
+_IN_FLOAT: Final = {f"int{bits}": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in range(9, 16)}
 
 _LIMITS: Final = {
     **_IN_INT8,
+    **_IN_FLOAT,
     "int4": (-8, 7),
     "int8": (-128, 127),
     "uint8": (0, 255),
@@ -38,9 +42,10 @@ _LIMITS: Final = {
     "int64": (-(2**63), 2**63 - 1),
 }
 #: The types of stored integers that may stand for real numbers.
-QUANTIZED: Final = frozenset(_LIMITS) - frozenset(_IN_INT8)
+QUANTIZED: Final = frozenset(_LIMITS) - frozenset(_IN_INT8) - frozenset(_IN_FLOAT)
 _TORCH: Final = {
     **dict.fromkeys(_IN_INT8, torch.int8),
+    **dict.fromkeys(_IN_FLOAT, torch.int16),
     "int4": torch.int8,
     "int8": torch.int8,
     "uint8": torch.uint8,
@@ -73,7 +78,8 @@ class Affine:
     """``real[..., c, ...] = scale[c] * (q[..., c, ...] - zero_point[c])`` with c counted along ``axis``.
 
     ``scale`` and ``zero_point`` have one entry when ``axis`` is None (per-tensor), else one per channel. Scales are held
-    as the nearest float32, which is what a file stores. Where a weight has a ``codebook``, q is one of its whole numbers.
+    as the nearest float32, which is what a file stores. Where a weight has a ``codebook``, q is one of its whole numbers;
+    where it has ``blocks``, a multiple of its block's.
     """
 
     scale: tuple[float, ...]
@@ -81,6 +87,7 @@ class Affine:
     dtype: str = "int8"
     axis: int | None = None
     codebook: Codebook | None = None
+    blocks: Blocks | None = None
 
     def __post_init__(self) -> None:
         if len(self.scale) != len(self.zero_point) or not self.scale:
@@ -119,17 +126,24 @@ def bits_of(fmt: Format) -> int:
     codebook = None if isinstance(fmt, Index) else fmt.codebook
     if codebook is not None:
         return codebook.bits
+    if isinstance(fmt, Affine) and fmt.blocks is not None:
+        return fmt.blocks.bits
     return (limits(fmt.dtype)[1]).bit_length() + 1 if fmt.dtype in _LIMITS else 8 * np.dtype(fmt.dtype).itemsize
 
 
 def as_held(fmt: Format) -> Format:
     """What a graph that is written holds for a weight that is planned as ``fmt``: plain int8, or floats.
 
-    Codebooks, and widths that no runtime has, are in the numbers alone.
+    Codebooks, blocks, and widths that no runtime has, are in the numbers alone.
     """
     if isinstance(fmt, Affine):
-        return replace(fmt, dtype="int8" if fmt.dtype in _IN_INT8 else fmt.dtype, codebook=None)
+        return replace(fmt, dtype="int8" if fmt.dtype in _IN_INT8 else fmt.dtype, codebook=None, blocks=None)
     return replace(fmt, codebook=None) if isinstance(fmt, Float) else fmt
+
+
+def has_kernels(dtype: str) -> bool:
+    """Whether integer kernels take weights of ``dtype``, held in int8 if need be."""
+    return dtype not in _IN_FLOAT and dtype != "int16"
 
 
 def storage(dtype: str) -> torch.dtype:
@@ -231,11 +245,14 @@ def quantize_array(real: Floats[np.ndarray, "*s"], fmt: Affine) -> Ints[np.ndarr
 
 
 def quantize_weight(real: Floats[np.ndarray, "*s"], fmt: Affine) -> Ints[np.ndarray, "*s"]:
-    """:func:`quantize_array` for a weight: a clipped one is stored as -127 or -7, never -128 or -8; or as its codebook says."""
-    if fmt.codebook is not None:
+    """:func:`quantize_array` for a weight: a clipped one is stored as -127 or -7, never -128 or -8.
+
+    Or as its codebook or its blocks say.
+    """
+    if (few := fmt.codebook or fmt.blocks) is not None:
         weight = torch.from_numpy(np.array(real))
         ratio = weight / _per_channel(fmt.scale, fmt.axis, weight, weight.dtype)
-        return fmt.codebook.snapped(ratio.numpy()).astype(np.int8)
+        return few.snapped(ratio.numpy()).astype(np.int8)
     return np.asarray(np.maximum(quantize_array(real, fmt), weight_limits(fmt.dtype)[0]))
 
 

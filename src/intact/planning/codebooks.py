@@ -16,6 +16,7 @@ import numpy as np
 
 from intact.network.weighted import Weighted
 from intact.numbers.affine import Affine, Float, weight_limits
+from intact.numbers.blocks import blocks_of
 from intact.numbers.codebook import Codebook, table_of, tables_of_integers
 
 #: A table of its own may take this part of its channel's indices.
@@ -41,6 +42,12 @@ def with_codebook(found: Weighted, fmt: Affine, bits: int) -> Affine:
 def _tables(q: bytes, rows: int, k: int) -> tuple[tuple[float, ...], ...]:
     """A network is planned several times in a run, mostly with the same weights in the same steps."""
     return _values(tables_of_integers(np.frombuffer(q, np.int8).reshape(rows, -1).astype(np.int64), k))
+
+
+def with_blocks(found: Weighted, fmt: Affine, bits: int, size: int) -> Affine:
+    """``fmt`` with the multiples of its steps that lose least of the weight, one for each ``size`` numbers of a channel."""
+    ratio = found.values.astype(np.float64) / _along(np.asarray(fmt.scale, np.float64), fmt.axis, found.values.ndim)
+    return replace(fmt, blocks=blocks_of(ratio, bits, size, fmt.axis))
 
 
 def float_codebook(values: np.ndarray, bits: int) -> Float:

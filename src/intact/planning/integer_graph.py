@@ -9,11 +9,22 @@ import numpy as np
 
 from intact.network.graph import Graph, Op, Tensor
 from intact.network.verify import verify
-from intact.network.weighted import weighted
-from intact.numbers.affine import Affine, Float, Format, as_held, limits, quantize_array, quantize_weight
+from intact.network.weighted import Weighted, weighted
+from intact.numbers.affine import (
+    Affine,
+    Float,
+    Format,
+    as_held,
+    dequantize_array,
+    has_kernels,
+    limits,
+    quantize_array,
+    quantize_weight,
+)
 from intact.ops.base import OpKind
 from intact.ops.quantization import Dequantize, Quantize
 from intact.planning.plan import Plan
+from intact.planning.steps import stored_as_integers
 
 
 def emit(graph: Graph, plan: Plan) -> Graph:
@@ -35,12 +46,16 @@ class _Emitter:
         self.next_id = graph.next_id
         self._converted: dict[tuple[int, Format], int] = {}
         self._weights = weights_of(graph)
+        self._in_float = {one.op.output: one for one in stored_as_integers(graph, plan) if not _has_kernel(one, plan)}
 
     def graph(self) -> Graph:
         inputs = {i: self._enter(i) for i in self.source.inputs}
         for state in self.source.states:
             self.tensors[state.read] = replace(self.source[state.read], format=self._own(state.read))
         for op in self.source.ops:
+            if op.output in self._in_float:
+                self._compute_in_float(self._in_float[op.output])
+                continue
             reads = tuple(None if i is None else self._as(i, self._at(i, op)) for i in op.inputs)
             self.ops.append(replace(op, kind=self._kind(op), inputs=reads))
             for i in op.outputs:
@@ -63,6 +78,32 @@ class _Emitter:
                 for s in self.source.signatures
             ),
         )
+
+    def _compute_in_float(self, one: Weighted) -> None:
+        """The op between DEQUANTIZE and QUANTIZE: its weight and bias are the real numbers of their integers."""
+        op, output = one.op, self.source[one.op.output]
+        reads = []
+        for i in op.inputs:
+            if i is None or not self.source[i].is_float:
+                reads.append(i if i is None else self._as(i, self._at(i, op)))
+            elif self.source[i].is_constant:
+                made = real_of(self.source[i], self._at(i, op), self._weights)
+                new = i if i not in self.tensors else self._new(made)
+                self.tensors[new] = replace(made, id=new)
+                reads.append(new)
+            else:
+                reads.append(self._real(self._as(i, self._at(i, op))))
+        real = self._new(replace(output, name=f"{output.name}_real", made_by="emit"))
+        self.ops += [replace(op, inputs=tuple(reads), outputs=(real,)), Op(Quantize(), (real,), (output.id,))]
+        self.tensors[output.id] = replace(output, format=self._own(output.id))
+
+    def _real(self, i: int) -> int:
+        """What the integers of tensor ``i`` stand for, made at the first need."""
+        if (i, Float()) not in self._converted:
+            new = self._new(replace(self.tensors[i], name=f"{self.tensors[i].name}_as", format=Float(), made_by="emit"))
+            self.ops.append(Op(Dequantize(), (i,), (new,)))
+            self._converted[i, Float()] = new
+        return self._converted[i, Float()]
 
     def _enter(self, i: int) -> int:
         """A graph input: as the caller sees it, and converted when the network wants it otherwise. Gives the caller's id."""
@@ -150,6 +191,19 @@ def _conversion(wanted: Format) -> OpKind:
 def weights_of(graph: Graph) -> frozenset[int]:
     """The tensors that an op reads as its weight."""
     return frozenset(found.weight.id for op in graph.ops if (found := weighted(graph, op)) is not None)
+
+
+def _has_kernel(one: Weighted, plan: Plan) -> bool:
+    """Whether integer kernels take the weight as wide as it is planned."""
+    return has_kernels(plan.at(one.weight.id, one.op.output).dtype)
+
+
+def real_of(t: Tensor, wanted: Format, weights: frozenset[int]) -> Tensor:
+    """The constant as the real numbers that it is stored as in the format ``wanted``."""
+    if t.data is None or not isinstance(wanted, Affine):
+        return stored(t, wanted, weights)
+    q = quantize_weight(t.data, wanted) if t.id in weights else quantize_array(t.data, wanted)
+    return replace(t, format=Float(), data=dequantize_array(q, wanted))
 
 
 def stored(t: Tensor, wanted: Format, weights: frozenset[int]) -> Tensor:

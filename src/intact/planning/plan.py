@@ -13,6 +13,7 @@ from intact import choices, files
 from intact.errors import OptionError
 from intact.network.graph import Graph
 from intact.numbers.affine import Affine, Float, Format, Index, limits
+from intact.numbers.blocks import Blocks
 from intact.numbers.codebook import Codebook
 from intact.planning import schemes, targets
 from intact.planning.adjusted_constants import Adjusted
@@ -229,6 +230,8 @@ class Plan:
                     raise OptionError(
                         f"the plan is for another model: {len(table.values)} tables for {graph[i].origin!r} {shape}"
                     )
+            if isinstance(fmt, Affine) and fmt.blocks is not None and not fmt.blocks.fits(shape):
+                raise OptionError(f"the plan is for another model: its blocks are not those of {graph[i].origin!r} {shape}")
         return self
 
 
@@ -237,6 +240,8 @@ def describe(fmt: Format) -> str:
     coded = "" if isinstance(fmt, Index) or fmt.codebook is None else _of_tables(fmt.codebook)
     if not isinstance(fmt, Affine):
         return f"{fmt.dtype}{coded}"
+    if fmt.blocks is not None:
+        coded = f" in {fmt.blocks.bits}-bit multiples for each {fmt.blocks.size}"
     if fmt.axis is None:
         return f"{fmt.dtype} scale {fmt.scale[0]:.6g} zero point {fmt.zero_point[0]}{coded}"
     return f"{fmt.dtype} {len(fmt.scale)} scales {min(fmt.scale):.3g}..{max(fmt.scale):.3g} along axis {fmt.axis}{coded}"
@@ -271,6 +276,13 @@ def _entry_to_json(entry: Entry) -> dict[str, Any]:
         fmt = entry.format
         zeros = not any(fmt.zero_point)
         row |= {"scale": list(fmt.scale), "zero_point": 0 if zeros else list(fmt.zero_point), "axis": fmt.axis}
+    if isinstance(entry.format, Affine) and (blocks := entry.format.blocks) is not None:
+        row["blocks"] = {
+            "bits": blocks.bits,
+            "size": blocks.size,
+            "axis": blocks.axis,
+            "multiples": [list(m) for m in blocks.multiples],
+        }
     if not isinstance(entry.format, Index) and (table := entry.format.codebook) is not None:
         row["codebook"] = {"bits": table.bits, "axis": table.axis, "values": [list(v) for v in table.values]}
     return row | {"range": None if entry.range is None else list(entry.range), "why": entry.why}
@@ -282,8 +294,16 @@ def _codebook_from_json(row: Mapping[str, Any]) -> Codebook:
     return Codebook(tuple(tuple(float(x) for x in table) for table in row["values"]), row["bits"], row["axis"])
 
 
+def _blocks_from_json(row: Mapping[str, Any]) -> Blocks:
+    whole = [row["bits"], row["size"], *(m for multiples in row["multiples"] for m in multiples)]
+    if any(type(n) is not int for n in whole) or not (row["axis"] is None or type(row["axis"]) is int):
+        raise ValueError(f"blocks: bits {row['bits']!r}, size {row['size']!r}, axis {row['axis']!r}")
+    return Blocks(tuple(tuple(m) for m in row["multiples"]), row["bits"], row["size"], row["axis"])
+
+
 def _entry_from_json(row: Mapping[str, Any]) -> Entry:
     dtype, coded = str(row["dtype"]), _codebook_from_json(row["codebook"]) if "codebook" in row else None
+    blocks = _blocks_from_json(row["blocks"]) if "blocks" in row else None
     fmt: Format
     if "scale" in row:
         limits(dtype)  # KeyError for a type that there is not
@@ -291,7 +311,7 @@ def _entry_from_json(row: Mapping[str, Any]) -> Entry:
             raise ValueError(f"axis: {row['axis']!r}")
         scale = tuple(float(s) for s in row["scale"])
         zero = row["zero_point"]
-        fmt = Affine(scale, (0,) * len(scale) if zero == 0 else tuple(int(z) for z in zero), dtype, row["axis"], coded)
+        fmt = Affine(scale, (0,) * len(scale) if zero == 0 else tuple(int(z) for z in zero), dtype, row["axis"], coded, blocks)
     else:
         fmt = Float(dtype, coded) if dtype.startswith("float") else Index(dtype)
     seen = row["range"]

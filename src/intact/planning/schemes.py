@@ -16,9 +16,9 @@ from intact.errors import OptionError
 class Scheme:
     """How a model's weights and activations are stored; ``io`` are the types its inputs and outputs may have, default first.
 
-    ``weights`` come of a table with indices of ``clusters`` bits where that is not 0. ``usual``: a study that names no schemes
-    has it. ``packs``: there are fewer bits to a weight than a .tflite has types for, so that a file is smaller where its
-    runtime decodes it as it runs.
+    ``weights`` come of a table with indices of ``clusters`` bits where that is not 0, and have ``steps`` bits and a step for
+    each ``block`` of so many where that is not 0. ``usual``: a study that names no schemes has it. ``packs``: there are fewer
+    bits to a weight than a .tflite has types for, so that a file is smaller where its runtime decodes it as it runs.
     """
 
     name: str
@@ -28,15 +28,22 @@ class Scheme:
     summary: str
     clusters: int = 0
     usual: bool = True
+    block: int = 0
+    steps: int = 0
 
     @property
     def bits(self) -> int:
         """Bits of one weight, its table aside."""
-        return self.clusters or int(re.sub(r"\D", "", self.weights))
+        return self.clusters or self.steps or int(re.sub(r"\D", "", self.weights))
 
     @property
     def packs(self) -> bool:
         return 0 < self.clusters < _WHOLE or self.weights in _NARROW
+
+    @property
+    def study_only(self) -> bool:
+        """Whether no runtime computes on the weights as they are stored in theory, nor decodes them."""
+        return self.block > 0 or self.weights in WIDE
 
     @property
     def is_integer(self) -> bool:
@@ -48,6 +55,11 @@ class Scheme:
 _WHOLE: Final = 8
 #: Widths that are no type of a .tflite.
 _NARROW: Final = {f"int{bits}": bits for bits in (2, 3, 5, 6, 7)}
+#: Widths that no runtime has kernels for beside 8-bit activations, in floats.
+WIDE: Final = {f"int{bits}": bits for bits in range(9, 17)}
+#: Bits of weights with a step for each of so many.
+_IN_BLOCKS: Final = (2, 3, 4)
+_BLOCKS: Final = (16, 32, 64, 128)
 _IO: Final = ("int8", "uint8", "float32")
 
 SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
@@ -63,6 +75,24 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
             *(
                 Scheme(f"w{bits}a8", dtype, "int8", _IO, f"int8, with weights of {bits} bits", usual=False)
                 for dtype, bits in _NARROW.items()
+            ),
+            *(
+                Scheme(f"w{bits}a8", dtype, "int8", _IO, f"int8, with weights of {bits} bits, for study", usual=False)
+                for dtype, bits in WIDE.items()
+            ),
+            *(
+                Scheme(
+                    f"w{bits}a8-g{block}",
+                    "int8",
+                    "int8",
+                    _IO,
+                    f"int8, with weights of {bits} bits and a step for each {block} of them, for study",
+                    usual=False,
+                    block=block,
+                    steps=bits,
+                )
+                for bits in _IN_BLOCKS
+                for block in _BLOCKS
             ),
             *(
                 Scheme(f"clusters{bits}", "int8", "int8", _IO, f"int8, with weights of {2**bits} numbers", bits, usual=False)
@@ -87,7 +117,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
 
 def _named(*, integer: bool) -> str:
     usual = ", ".join(name for name, made in SCHEMES.items() if made.usual and (made.is_integer or not integer))
-    others = "w2a8 to w7a8, clusters1 to clusters8"
+    others = "w2a8 to w16a8, w2a8-g32 to w4a8-g128, clusters1 to clusters8"
     return f"{usual}, {others}" if integer else f"{usual}, {others}, clusters1-float to clusters8-float"
 
 

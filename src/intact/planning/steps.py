@@ -10,7 +10,7 @@ import numpy as np
 
 from intact.network.graph import Graph, Tensor
 from intact.network.weighted import Weighted, weighted
-from intact.numbers.affine import Affine, Format, bias_format
+from intact.numbers.affine import Affine, Format, bias_format, bits_of
 from intact.numbers.codebook import Codebook
 from intact.ops.base import SameAsInput
 from intact.planning.plan import Edge, Entry, Plan
@@ -72,6 +72,11 @@ def stored_as_integers(graph: Graph, plan: Plan) -> list[Weighted]:
     return found
 
 
+def narrowest(graph: Graph, plan: Plan) -> int:
+    """The fewest bits of any weight that the plan stores as integers; 8 where it stores none."""
+    return min((bits_of(plan.at(one.weight.id, one.op.output)) for one in stored_as_integers(graph, plan)), default=8)
+
+
 def own_biases(graph: Graph, plan: Plan) -> list[tuple[Weighted, Tensor]]:
     """Those of :func:`stored_as_integers` with a bias that no other op reads, so that it may be corrected for this op alone."""
     readers, found = graph.consumers(), stored_as_integers(graph, plan)
@@ -90,7 +95,10 @@ def units(graph: Graph, plan: Plan) -> dict[int, np.ndarray]:
         if isinstance(weight, Affine):
             shape = [-1 if axis == weight.axis else 1 for axis in range(len(one.weight.shape))]
             steps = 1.0 if weight.codebook is None else distance(weight.codebook)
-            found[one.weight.id] = (_power_of_two(np.asarray(weight.scale)) * steps).reshape(shape)
+            unit = (_power_of_two(np.asarray(weight.scale)) * steps).reshape(shape)
+            if weight.blocks is not None:
+                unit = unit * _power_of_two(weight.blocks.steps(one.values.shape))
+            found[one.weight.id] = unit
         if one.bias is not None and isinstance(output, Affine):
             found[one.bias.id] = _power_of_two(np.asarray(output.scale[0]))
     return found

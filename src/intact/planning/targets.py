@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Final, Literal, final
 
 from intact.errors import OptionError
+from intact.planning.schemes import WIDE
+from intact.planning.schemes import scheme as named
 
 # fmt: off
 #: No int8 kernel in LiteRT's default kernels, or none that counts: RELU_N1_TO_1 is lowered, and QUANTIZE and DEQUANTIZE stand
@@ -105,6 +107,11 @@ class Target:
 
     def check(self, scheme: str) -> None:
         """OptionError where the runtime cannot run what ``scheme`` makes."""
+        if named(scheme).weights in WIDE and not self.float_islands:
+            raise OptionError(
+                f"--scheme {scheme} is study only: no runtime has kernels for such weights beside 8-bit activations, and "
+                f"--target {self.name} computes in integers alone; type --target cpu, where it is computed in float"
+            )
         if scheme in self.refuses:
             raise OptionError(
                 f"--scheme {scheme} cannot be had with --target {self.name}: {self.refuses[scheme]}; "

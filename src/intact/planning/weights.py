@@ -17,8 +17,9 @@ import numpy as np
 
 from intact.network.graph import Tensor
 from intact.network.weighted import Weighted
-from intact.numbers.affine import Affine, symmetric_from_absmax, weight_limits
-from intact.planning.codebooks import with_codebook
+from intact.numbers.affine import Affine, has_kernels, symmetric_from_absmax, weight_limits
+from intact.numbers.blocks import MOST, highest
+from intact.planning.codebooks import with_blocks, with_codebook
 from intact.planning.plan import Entry
 from intact.planning.ranges import least_squared_error
 from intact.planning.request import Request
@@ -55,6 +56,10 @@ def integer_weight(found: Weighted, activation: Affine, output: Affine, request:
     wide = found.op.output in request.wide_weights
     if wide or (dtype == "int4" and found.op.kind.name not in request.target.int4):
         dtype = "int8"
+    if not has_kernels(dtype):
+        floor = bias
+    if request.scheme.block and not wide:  # the largest multiple of the largest index is what an int8 scale's 127 is else
+        absmax = absmax * weight_limits(dtype)[1] / (MOST * highest(request.scheme.steps))
     if dtype != "int8":
         absmax, why = _clipped(found, absmax, dtype, axis), "least squared error of the weights"
     qmax = weight_limits(dtype)[1]
@@ -65,8 +70,12 @@ def integer_weight(found: Weighted, activation: Affine, output: Affine, request:
     scales = np.asarray(symmetric_from_absmax(absmax, dtype, axis).scale)
     # The second maximum is for an all-zero channel with a large bias, whose scale came from its neighbours.
     fmt = symmetric_from_absmax(np.maximum(scales, floor) * qmax, dtype, axis)
-    bits = request.scheme.clusters
-    return Entry(fmt, why) if wide or not bits else Entry(with_codebook(found, fmt, bits), f"{why}; k-means of its numbers")
+    bits, block = request.scheme.clusters, request.scheme.block
+    if bits and not wide:
+        return Entry(with_codebook(found, fmt, bits), f"{why}; k-means of its numbers")
+    if block and not wide:
+        return Entry(with_blocks(found, fmt, request.scheme.steps, block), f"{why}; a multiple for each {block}")
+    return Entry(fmt, why)
 
 
 def _clipped(found: Weighted, absmax: np.ndarray, dtype: str, axis: int | None) -> np.ndarray:

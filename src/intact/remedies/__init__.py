@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -44,11 +45,17 @@ def known(names: Iterable[str]) -> tuple[Remedy, ...]:
 
 
 def apply(remedies: Iterable[Remedy], network: Quantized, samples: Samples, context: Context) -> Quantized:
-    """``network`` after ``remedies``, in the order given; :func:`known` makes them of names."""
-    for remedy in remedies:
+    """``network`` after ``remedies``, in the order given; :func:`known` makes them of names.
+
+    Those that learn share the time that is left: the first of two takes half of it at most.
+    """
+    remedies = tuple(remedies)
+    for n, remedy in enumerate(remedies):
         if remedy.needs_single_samples:
             _check_single_samples(network.graph, remedy.name)
-        network = replace(remedy.apply(network, samples, context), remedies=(*network.remedies, remedy.name))
+        now, sharing = time.monotonic(), sum(other.learns for other in remedies[n:]) if remedy.learns else 1
+        its = replace(context, deadline=now + (context.deadline - now) / sharing)
+        network = replace(remedy.apply(network, samples, its), remedies=(*network.remedies, remedy.name))
     return network
 
 

@@ -102,13 +102,15 @@ def changed_output(before: Graph, after: Graph, samples: Samples, context: Conte
 class Remedy(abc.ABC):
     """``apply`` maps a Quantized to a better one and mutates nothing. ``name`` is what ``--remedies`` calls it.
 
-    ``needs_single_samples``: it cannot do with a model whose batch is fixed at more than 1. ``order``: lower ones run first. A
-    remedy that calibrates anew has to run before those whose result that would undo.
+    ``needs_single_samples``: it cannot do with a model whose batch is fixed at more than 1. ``learns``: it takes what time
+    there is. ``order``: lower ones run first. A remedy that calibrates anew has to run before those whose result that would
+    undo.
     """
 
     name: ClassVar[str]
     order: ClassVar[int]
     needs_single_samples: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
 
     @abc.abstractmethod
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:

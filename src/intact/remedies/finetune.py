@@ -16,10 +16,12 @@ from torch.nn import functional as F
 from intact.data import Samples
 from intact.errors import ResourceError, UnsupportedError
 from intact.planning.quantized import Quantized
+from intact.planning.steps import narrowest
 from intact.remedies.base import Context, Remedy
 from intact.remedies.clock import Clock
 from intact.remedies.distillation import Distillation, Part, targets_of
 from intact.remedies.resuming import Unfinished
+from intact.remedies.rounding import LearnedRounding
 from intact.remedies.student import NOTHING, Given, Student
 from intact.simulate.engine import Program, one_per_core
 
@@ -28,6 +30,7 @@ Gradients: TypeAlias = tuple[Tensor | None, ...]
 
 #: Into how many parts a batch is split, whatever the number of cores.
 _PARTS: Final = 4
+_FEW_BITS: Final = 4
 #: What the learning rate is multiplied with after an epoch that made things worse.
 _SLOWER: Final = 0.3
 
@@ -48,10 +51,16 @@ class FineTune(Remedy):
     name: ClassVar[str] = "finetune"
     order: ClassVar[int] = 50
     needs_single_samples: ClassVar[bool] = True
+    learns: ClassVar[bool] = True
     epochs: int = 8
     batch: int = 50
-    #: Of the weights and biases, in steps of their scales, and of a codebook's numbers, in steps of their distance.
+    #: So many times the epochs for weights of fewer than 4 bits, which have further to go.
+    longer: int = 3
+    #: Of the weights and biases, in steps of their scales.
     rate: float = 1e-2
+    #: The same where weights have codebooks, and of their numbers, in steps of their distance; but of weights that learned
+    #: their rounding, which is not to be lost, ``rate``.
+    table_rate: float = 3e-2
     #: Of the logarithms of the scales.
     scale_rate: float = 2e-3
     shift: float = 0.08
@@ -76,16 +85,18 @@ class _Run:
         held = max(1, round(how.held_out * len(samples)))
         self.judging, self.learning = order[:held], order[held:] if held < len(samples) else order
         self.steps = math.ceil(len(self.learning) / how.batch)
-        self.total = 0 if context.out_of_time() else how.epochs * self.steps
+        epochs = how.epochs * (how.longer if narrowest(network.graph, network.plan) < _FEW_BITS else 1)
+        self.total = 0 if context.out_of_time() else epochs * self.steps
         self.most_at_once = math.ceil(how.batch / _PARTS)
         self.slowed = 1.0
         teacher, held_out = Program(network.reference, context.device), self._parts(self.judging, augment=False)
         self.distillation = Distillation.of(teacher, targets, held_out, context.label_weight)
+        tables = list(self.student.tables.parameters())
+        coarse = tables and LearnedRounding.name not in network.remedies
         self.optimizer = torch.optim.Adam(
             [
-                {"params": list(self.student.weights.parameters()), "lr": how.rate},
+                {"params": [*self.student.weights.parameters(), *tables], "lr": how.table_rate if coarse else how.rate},
                 {"params": list(self.student.growth.parameters()), "lr": how.scale_rate},
-                *([{"params": tables, "lr": how.rate}] if (tables := list(self.student.tables.parameters())) else []),
             ]
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)

@@ -72,6 +72,7 @@ class LearnedRounding(Remedy):
     name: ClassVar[str] = "round"
     order: ClassVar[int] = 40
     needs_single_samples: ClassVar[bool] = True
+    learns: ClassVar[bool] = True
     samples: int = 512
     steps: int = 500
     batch: int = 32
@@ -241,6 +242,9 @@ class _Run:
         scale = torch.tensor(fmt.scale, device=data.device)
         shape = [-1 if axis == fmt.axis else 1 for axis in range(data.dim())]
         scale = scale.reshape(shape)
+        if fmt.blocks is not None and (multiples := self.student.multiples(*weight)) is not None:
+            below = torch.floor(data / (scale * multiples))
+            return data, scale * multiples, (below, below + 1, float(fmt.blocks.highest))
         table = self.student.table(*weight)
         if table is None or fmt.codebook is None:
             largest = float(weight_limits(fmt.dtype)[1])

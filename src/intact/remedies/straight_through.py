@@ -72,7 +72,8 @@ class _FakeQuantize(torch.autograd.Function):
         else:
             ratio, axes = x / s, [axis for axis in range(x.dim()) if s.shape[axis] == 1]
             through = grad * ((ratio > ctx.ends[0]) & (ratio < ctx.ends[1]))
-            to_scale = (grad * y - through * x).sum(axes, keepdim=True)
+            to_scale = grad * y - through * x
+            to_scale = to_scale.sum(axes, keepdim=True) if axes else to_scale  # torch sums all axes where none is named
         return through, to_scale / s, *[None] * (len(ctx.needs_input_grad) - 2)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from intact.network.graph import Graph, Op
 from intact.network.lanes import Lanes
 from intact.numbers.affine import Affine, Format, limits, weight_limits
+from intact.numbers.blocks import Blocks
 from intact.ops.base import OpKind
 from intact.ops.call import CLAMPS
 from intact.planning.plan import Edge, Plan
@@ -48,6 +49,7 @@ class Student(torch.nn.Module):
         self._sums = sums(graph, plan)
         self._slots = slots(graph, plan)
         self._scales: dict[Affine, Tensor] = {}
+        self._of_blocks: dict[tuple[int, int | None], Tensor] = {}
         sizes = {slot: _growths(plan.at(*edge)) for edge, slot in self._slots.items()}
         self.growth = torch.nn.ParameterDict({slot: torch.zeros(size, device=device) for slot, size in sizes.items()})
         self._tables = {
@@ -167,6 +169,9 @@ class Student(torch.nn.Module):
         scale = scale.reshape([-1 if axis == fmt.axis else 1 for axis in range(x.dim())] if fmt.axis is not None else ())
         if fmt.codebook is not None:
             return fake_cluster(x, scale, self._table(fmt, self.slot(i, reader)), fmt.codebook.axis)
+        if fmt.blocks is not None:
+            most = fmt.blocks.highest
+            return fake_quantize(x, scale * self._multiples(i, reader, fmt.blocks), (-most, most))
         return fake_quantize(x, scale, (low - zero, high - zero), made)
 
     def table(self, i: int, reader: int) -> Tensor | None:
@@ -180,6 +185,17 @@ class Student(torch.nn.Module):
         if slot is None:
             return torch.tensor(fmt.codebook.values, dtype=torch.float32, device=self.device)
         return whole(self.tables[slot] * distance(fmt.codebook), weight_limits(fmt.dtype)[1])
+
+    def multiples(self, i: int, reader: int) -> Tensor | None:
+        """The multiples of its channel's step that each number of a weight counts in; None where it has no blocks."""
+        fmt = self.plan.at(i, reader)
+        return self._multiples(i, reader, fmt.blocks) if isinstance(fmt, Affine) and fmt.blocks is not None else None
+
+    def _multiples(self, i: int, reader: int | None, blocks: Blocks) -> Tensor:
+        if (i, reader) not in self._of_blocks:
+            steps = blocks.steps(tuple(self.weights[str(i)].shape))
+            self._of_blocks[i, reader] = torch.tensor(steps, device=self.device)
+        return self._of_blocks[i, reader]
 
     def _steps(self, i: int, reader: int | None, given: Given = NOTHING) -> Tensor:
         """The step sizes learned so far: [c], or [1]."""

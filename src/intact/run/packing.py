@@ -13,6 +13,7 @@ from intact.measure.packed import packed_size, same_as_expanded, write_packed
 from intact.measure.weight_report import WeightRow, over_all, weight_rows
 from intact.network.graph import Graph
 from intact.planning.quantized import Quantized
+from intact.planning.schemes import Scheme
 from intact.planning.schemes import scheme as scheme_named
 from intact.planning.targets import target as target_named
 from intact.run.folder import RunFolder
@@ -55,7 +56,17 @@ def stored(  # noqa: PLR0913, PLR0917  # a run's own parts
         findings += [Finding("packed differs" if "otherwise" in said else "packed not run", said)] if said else []
     else:
         findings = [Finding("stored expanded", _expanded(rows))] if scheme.packs and rows else []
+        findings += [Finding("study only", _study_only(rows, scheme))] if scheme.study_only and rows else []
     return Stored(tuple(Reading("quantized", m) for m in measured), tuple(findings), details)
+
+
+def _study_only(rows: tuple[WeightRow, ...], scheme: Scheme) -> str:
+    held, theory = (sum(getattr(row, which) for row in rows) for which in ("file_bytes", "theory_bytes"))
+    how = "in float, with activations rounded to int8 between" if scheme.block == 0 else "as int8, in steps of their channel"
+    return (
+        f"{scheme.name} is study only: no runtime has kernels for such weights beside 8-bit activations; this file computes "
+        f"the same {how}, and holds {held:,} bytes of weights that would be {theory:,}"
+    )
 
 
 def _expanded(rows: tuple[WeightRow, ...]) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from intact.errors import ModelError, UnsupportedError
 from intact.network.graph import Tensor
 from intact.numbers.affine import QUANTIZED, Affine, Float, Format, Index
 
 _FLOATS: Final = ("float32", "float16", "float64")
+_IN_BLOCKS: Final = schema.QuantizationDetails.BlockwiseQuantization
 
 
 def text(raw: bytes | None) -> str:
@@ -27,6 +29,10 @@ def number_format(q: Any, dtype: str, shape: tuple[int, ...]) -> Format:
     """The format that a tensor of ``dtype`` with the quantization table ``q`` has."""
     if dtype in _FLOATS:
         return Float(dtype)
+    if q is not None and q.DetailsType() == _IN_BLOCKS:
+        raise UnsupportedError(
+            "has a scale for each block of its numbers, which Intact does not read; export it with one a channel"
+        )
     if q is None or q.ScaleLength() == 0:
         if dtype == "int4":
             raise UnsupportedError("is stored in 4 bits without a scale; export it with one for each channel, or in 8 bits")
