@@ -161,6 +161,8 @@ def _say(result: Result, output: Output, folder: Path, model: str, verbose: bool
 
     made, document = result.settings, record(result)
     output.verdict(document, f"{model} as {made.scheme} for {made.target}, timed on {cpu()}")
+    if made.minimize and document["front"]:
+        output.front(document)
     if verbose:
         output.say("")
         output.readings("", result.readings)

@@ -57,9 +57,12 @@ def choosable(graph: Graph, plan: Plan) -> dict[int, Weighted]:
         if one is None or not one.is_constant or any(reader == op.output for _, reader in plan.edges):
             continue
         own = [t for t in (one.weight, one.bias) if t is not None]
-        formats = (plan.own(one.data.id), plan.own(op.output))
-        whole = all(isinstance(fmt, Affine) and fmt.dtype == "int8" for fmt in (*formats, plan.own(one.weight.id)))
-        if whole and all(len(readers[t.id]) == 1 and t.id not in graph.outputs for t in own):
+        whole = [isinstance(fmt, Affine) and fmt.dtype == "int8" for fmt in (plan.own(one.data.id), plan.own(op.output))]
+        if (
+            all(whole)
+            and isinstance(plan.own(one.weight.id), Affine)
+            and all(len(readers[t.id]) == 1 and t.id not in graph.outputs for t in own)
+        ):
             found[op.output] = one
     return found
 

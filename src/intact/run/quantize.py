@@ -344,7 +344,8 @@ class Job:
         poor = [one for one in seen if one.name in named and one.varying is not None]
         if not poor or self.plan is not None:  # infinite numbers, or none that vary; or a plan, which leaves nothing to try
             return said
-        return (*said, Finding("what helps", what_helps(network, self.settings, parts, poor, partial(self._prepared, source))))
+        tried = replace(self.settings, minimize=None)
+        return (*said, Finding("what helps", what_helps(network, tried, parts, poor, partial(self._prepared, source))))
 
     def _measure(  # noqa: PLR0913  # what was made, and on what
         self, source: Path, written: Path, network: Quantized, integer: Graph, parts: Parts, *, details: bool

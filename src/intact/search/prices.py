@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, final
 
 from intact.data import Samples
 from intact.formats.tflite.packing import BESIDE, pack
 from intact.network.weighted import Weighted
-from intact.numbers.affine import Affine
+from intact.numbers.affine import Affine, bits_of
 from intact.planning.integer_graph import stored
 from intact.planning.quantized import Quantized
 from intact.planning.request import Request
@@ -99,7 +99,7 @@ def _prepared(network: Quantized, samples: Samples, context: Context, began: flo
 def _rows(network: Quantized, request: Request) -> Iterator[_Row]:
     for output, one in choosable(network.graph, network.plan).items():
         made = [_row(output, one, width, network, request) for width in widths_of(request.target, one.op.kind.name)]
-        narrower = [row for row in made if row.width == INT8 or row.bytes < one.values.size]
+        narrower = [row for row in made if row is made[0] or row.bytes < made[0].bytes]
         if len(narrower) > 1:
             yield from narrower
 
@@ -109,13 +109,12 @@ def _row(output: int, one: Weighted, width: Width, network: Quantized, request: 
     fmt = plan.own(one.weight.id) if width == INT8 else entry_for(one, plan, width, request).format
     if not isinstance(fmt, Affine):
         raise TypeError(f"{one.op.kind.name} has no integer weight")
-    return _Row(output, one, width, fmt, _bytes(one, width, fmt), squared_error(one.weight, fmt))
+    packs = fmt.dtype == "int8" and one.op.kind.name in request.target.decoded
+    return _Row(output, one, width, fmt, _bytes(one, fmt, packs=packs), squared_error(one.weight, fmt))
 
 
-def _bytes(one: Weighted, width: Width, fmt: Affine) -> int:
-    """Of the weight in the file: packed, with its tables and what names them, where it comes of such."""
-    count = one.values.size
-    if not width.clusters:
-        return -(-count * width.bits // 8)
-    made = pack(stored(one.weight, fmt, frozenset({one.weight.id})))
-    return count if made is None else made.bytes + BESIDE
+def _bytes(one: Weighted, fmt: Affine, *, packs: bool) -> int:
+    """Of the weight in the file: ``packs``, with its tables and what names them, where that is less."""
+    plain = -(-one.values.size * bits_of(replace(fmt, codebook=None)) // 8)
+    made = pack(stored(one.weight, fmt, frozenset({one.weight.id}))) if packs else None
+    return plain if made is None else min(plain, made.bytes + BESIDE)

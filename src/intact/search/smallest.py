@@ -95,7 +95,8 @@ class _Smallest:
             return dear.network, found
         equalized = apply((Equalize(),), dear.network, self.evaluator.learning, self.ladder.context)
         other = self._priced(equalized) if equalized.rescaled is not None else {}
-        if other.keys() == found.keys() and _middle(other) < _middle(found):
+        middle = sum(end.bytes for end in (chain(found)[0], chain(found)[-1])) / 2
+        if other.keys() == found.keys() and _noise_within(other, middle) < _noise_within(found, middle):
             return equalized, other
         return dear.network, found
 
@@ -174,8 +175,6 @@ class _Smallest:
         return self.ladder.context.out_of_time()
 
 
-def _middle(table: Mapping[int, Sequence[Price]]) -> float:
-    """The noise half way down the chain in bytes."""
-    points = chain(table)
-    wanted = (points[0].bytes + points[-1].bytes) / 2
-    return min(points, key=lambda point: abs(point.bytes - wanted)).noise
+def _noise_within(table: Mapping[int, Sequence[Price]], most: float) -> float:
+    """The least noise of widths that take at most so many bytes; infinite where none do."""
+    return min((point.noise for point in chain(table) if point.bytes <= most), default=float("inf"))
