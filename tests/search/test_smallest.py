@@ -48,6 +48,9 @@ class Judge(Evaluator):
     packs: bool = False
     mixes: bool = True
     told: list = field(default_factory=list)
+    kept: list = field(default_factory=list)
+    done: dict = field(default_factory=dict)
+    made: list = field(default_factory=list)
 
     def judge(self, name, model):
         del name
@@ -60,11 +63,16 @@ class Judge(Evaluator):
         return float(len(model))
 
     def remember(self, name, base, make):
-        del name, base
-        return make(), 0.0
+        del base
+        if name not in self.done:
+            self.made.append(name)
+            self.done[name] = make()
+            return self.done[name], 0.0
+        return self.done[name], 1.0
 
     def keep(self, model, about):
-        del model, about
+        del about
+        self.kept.append(model)
 
     def tell(self, line):
         self.told.append(line)
@@ -118,6 +126,26 @@ def test_the_one_op_that_needs_eight_bits_keeps_them():
     assert said.startswith(f"{taken.name} is the smallest that met the limit: {taken.bytes:,} bytes")
     held = {t.name: t.format.dtype for t in tflite.read(taken.model).constants() if t.format.dtype in {"int4", "int8"}}
     assert sorted(held.values()) == ["int4", "int4", "int8"]
+
+
+@pytest.mark.usefixtures("untrained")
+def test_an_interrupted_search_goes_on_from_what_it_had_tried():
+    tried, taken, _, first = search("mcu", limit=2.5)
+    again, same, _, second = search("mcu", limit=2.5, done=dict(list(first.done.items())[:3]))
+    assert not set(second.made) & {c.name for c in tried[:3]}
+    assert {c.name for c in tried[3:]} <= set(second.made)
+    assert len(tried) > 3
+    assert [c.name for c in again] == [c.name for c in tried]
+    assert same.model == taken.model
+
+
+@pytest.mark.usefixtures("untrained")
+def test_what_is_at_hand_meanwhile_is_the_smallest_that_met_the_limit():
+    tried, taken, _, judge = search(limit=2.1)
+    sizes = [len(model) for model in judge.kept]
+    assert sizes == sorted(sizes, reverse=True)
+    met = [c for c in tried[:-1] if c.loss.value <= 2.1]
+    assert sizes[-1] == min(len(c.model) for c in met) >= taken.bytes
 
 
 @pytest.mark.usefixtures("untrained")
@@ -301,6 +329,7 @@ def test_a_run_meets_the_limit_on_the_real_runtime_and_its_plan_makes_the_same_f
     assert "on the front of what was tried" in ran.stdout
     assert f"{record['taken']} is the smallest that met the limit" in ran.stdout
     assert "no other is better in one of loss and bytes" in (out / "result.md").read_text()
+    assert not {"packed differs", "packed not run"} & {f["kind"] for f in record["findings"]} or target == "cpu"
     bits = [op["weight_bits"] for op in details["ops"] if op["weight_bits"] is not None]
     assert len(bits) == 3
     assert min(bits) < 8

@@ -123,6 +123,8 @@ class Ladder:
         #: What was there before weights learned their rounding, by the name of what came of it.
         self.before: dict[str, Quantized] = {}
         self.met: Candidate | None = None
+        #: What to have at hand should the run be interrupted, where that is not what loses least.
+        self.kept: Candidate | None = None
 
     @property
     def best(self) -> Candidate:
@@ -314,7 +316,8 @@ class Ladder:
 
     def _keep_best(self) -> None:
         if self.tried:
-            self.evaluator.keep(self.best.model, str(self.best))
+            kept = self.kept or self.best
+            self.evaluator.keep(kept.model, str(kept))
 
     def _over(self) -> bool:
         return self.context.out_of_time()

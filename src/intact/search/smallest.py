@@ -65,7 +65,7 @@ class _Smallest:
         dear = self.ladder.met
         if dear is None:
             return
-        self.plain = dear.bytes
+        self.plain, self.ladder.kept = dear.bytes, dear
         if self._over():
             return
         base, table = self._base(dear)
@@ -122,11 +122,18 @@ class _Smallest:
         """Whether point ``n`` meets the goal with biases corrected, or as it is where that cannot be had."""
         name, remedies = self._named(n), (ChosenWidths(self.points[n].widths, self.request), *self.last)
         before = len(self.ladder.tried)
-        met = self.ladder.attempt(name, self._why(n), base, remedies)
+        met = self._attempt(name, self._why(n), base, remedies)
         if len(self.ladder.tried) > before or self._over() or not self.last:
             return met
         self.last = ()
-        return self.ladder.attempt(name, self._why(n), base, remedies[:1])
+        return self._attempt(name, self._why(n), base, remedies[:1])
+
+    def _attempt(self, name: str, why: str, base: Quantized, remedies: tuple[Remedy, ...], part: float | None = None) -> bool:
+        """Whether the candidate meets the goal; if it does, and is smaller than what did before, it is what to have at hand."""
+        met, kept = self.ladder.attempt(name, why, base, remedies, part), self.ladder.kept
+        if met and (kept is None or self.ladder.tried[-1].bytes < kept.bytes):
+            self.ladder.kept = self.ladder.tried[-1]
+        return met
 
     def _train(self, base: Quantized, found: int) -> None:
         """Smaller points once they are trained, each from the one before, nearer to what is known to meet the goal or not."""
@@ -138,7 +145,7 @@ class _Smallest:
             widths = ChosenWidths(point.widths, self.request, base)
             remedies: tuple[Remedy, ...] = (widths, FineTune()) if rounded else (widths, *self.last, FineTune())
             name = f"{self._named(n)} + finetune"
-            met = self.ladder.attempt(name, f"{self._why(n)}, once trained", network, remedies, _OF_TIME)
+            met = self._attempt(name, f"{self._why(n)}, once trained", network, remedies, _OF_TIME)
             if len(self.ladder.tried) == count:
                 return
             network, rounded = self.ladder.tried[-1].network, True
