@@ -197,6 +197,33 @@ def test_what_only_training_mends_is_trained(monkeypatch):
     assert taken.bytes < min(c.bytes for c in tried if "finetune" not in c.name and c.loss.value <= 1.2)
 
 
+def test_what_was_learned_is_not_learned_anew_and_wider_weights_get_their_own_numbers_back(monkeypatch):
+    """Training is made up: it sets what has tables to one number, so that what begins where can be told."""
+
+    def learned(_, network, *__):
+        begun.append(network)
+        ops = choosable(network.graph, network.plan)
+        narrow = [one.weight for one in ops.values() if width_in(network.plan, one) != INT8]
+        data = {t.id: replace(t, data=np.full_like(t.data, 0.125 * len(begun))) for t in narrow}
+        return replace(network, graph=replace(network.graph, tensors={**network.graph.tensors, **data}))
+
+    begun = []
+    monkeypatch.setattr(FineTune, "apply", learned)
+    monkeypatch.setattr("intact.search.smallest._TRAINED_AWAY", 1000.0)
+    *_, judge = search("mcu", limit=1.2)
+    first, second = begun[:2]
+    wider = 0
+    for one in choosable(first.graph, first.plan).values():
+        before, now = (width_in(network.plan, one) for network in (first, second))
+        held, own = (graph[one.weight.id].data for graph in (second.graph, judge.reference))
+        if now.bits > before.bits:
+            wider += 1
+            assert np.array_equal(held, own)
+        elif before != INT8:
+            assert (held == 0.125).all()
+    assert 0 < wider < 3
+
+
 @pytest.mark.usefixtures("untrained")
 def test_without_time_the_plain_network_is_taken_and_that_is_said():
     tried, taken, said, _ = search(seconds=-1.0)
@@ -318,7 +345,7 @@ def test_a_run_meets_the_limit_on_the_real_runtime_and_its_plan_makes_the_same_f
     monkeypatch.setattr("intact.run.trial._TIMED_SECONDS", 0.1)
     out, again = folder / target, folder / f"{target} again"
     common = ("quantize", folder / "net.tflite", "--data", folder / "labelled.npz", "--target", target)
-    ran = call(*common, "--minimize", "size", "--max-drop", "12", "--time-budget", "40s", "--out", out)
+    ran = call(*common, "--minimize", "size", "--max-drop", "12", "--time-budget", "25s", "--out", out)
     assert ran.exit_code == 0, ran.stderr
     record, details = (json.loads((out / name).read_text()) for name in ("result.json", "details.json"))
     taken = next(c for c in record["candidates"] if c["name"] == record["taken"])

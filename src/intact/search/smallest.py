@@ -2,7 +2,7 @@
 
 What the weights of each op cost at each width gives a chain of networks (:mod:`intact.search.chain`). The ladder finds one of
 8 bits that meets the limit; from there the chain is searched by halving its bytes. Then what only meets the limit once it is
-trained is tried; each such network begins as the one before it, so that what was learned is not learned anew.
+trained is tried; each such network begins as one that was trained before it, so that nothing is learned anew.
 """
 
 from __future__ import annotations
@@ -136,19 +136,24 @@ class _Smallest:
         return met
 
     def _train(self, base: Quantized, found: int) -> None:
-        """Smaller points once they are trained, each from the one before, nearer to what is known to meet the goal or not."""
+        """Smaller points once they are trained, nearer and nearer to what is known to meet the goal or not.
+
+        Each begins as the last trained one that met it; until one does, as the last.
+        """
         low, high = found, len(self.points)
-        network, rounded = base, False
+        network, trained, any_met = base, False, False
         n = self._beyond(low, high, _TRAINED_AWAY)
         while n is not None and self.ladder.context.deadline - time.monotonic() > _TOO_FEW:
             point, count = self.points[n], len(self.ladder.tried)
             widths = ChosenWidths(point.widths, self.request, base)
-            remedies: tuple[Remedy, ...] = (widths, FineTune()) if rounded else (widths, *self.last, FineTune())
+            remedies: tuple[Remedy, ...] = (widths, FineTune()) if trained else (widths, *self.last, FineTune())
             name = f"{self._named(n)} + finetune"
             met = self._attempt(name, f"{self._why(n)}, once trained", network, remedies, _OF_TIME)
             if len(self.ladder.tried) == count:
                 return
-            network, rounded = self.ladder.tried[-1].network, True
+            if met or not any_met:
+                network, trained = self.ladder.tried[-1].network, True
+            any_met = any_met or met
             low, high = (n, high) if met else (low, n)
             n = self._beyond(low, high, _TRAINED_AWAY)
 
