@@ -209,7 +209,7 @@ def test_what_was_learned_is_not_learned_anew_and_wider_weights_get_their_own_nu
 
     begun = []
     monkeypatch.setattr(FineTune, "apply", learned)
-    monkeypatch.setattr("intact.search.smallest._TRAINED_AWAY", 1000.0)
+    monkeypatch.setattr("intact.search.smallest._TRAINED_AWAY", 200.0)
     *_, judge = search("mcu", limit=1.2)
     first, second = begun[:2]
     wider = 0
