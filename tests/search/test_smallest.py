@@ -316,6 +316,15 @@ def test_what_there_is_no_time_to_measure_is_told_from_what_was():
     assert prices(network, request, bound, Times(make), lambda *_: None) == {}
 
 
+def test_where_looking_for_tables_takes_too_long_the_smallest_weights_are_left_out(monkeypatch):
+    network, bound, make, request = planned("mcu")
+    clock = iter([0.0, 0.0, 1.0, 2.0, *[2.0] * 99])
+    monkeypatch.setattr("intact.search.prices.time.monotonic", lambda: next(clock))
+    found = prices(network, request, bound, Context(make, deadline=3.0), lambda *_: None)
+    ops = choosable(network.graph, network.plan)
+    assert list(found) == sorted(ops, key=lambda output: -ops[output].values.size)[:2]
+
+
 def test_targets_decode_what_files_can_be_packed_for():
     assert TARGETS["mcu"].decoded == DECODED
     assert widths_of(TARGETS["cpu"], "CONV_2D") == (INT8, INT4)

@@ -25,6 +25,8 @@ _SAMPLES: Final = 64
 _FEWEST: Final = 8
 #: The width that is measured first: those near it are told from it best, where there is no time for all.
 _FIRST: Final = 4
+#: The part of the time that looking for tables of numbers may take.
+_TO_STORE: Final = 0.5
 #: Evaluations that have to fit into the time for noise, for it to be measured on all samples.
 _FITTING: Final = 100
 
@@ -49,9 +51,11 @@ def prices(
     """By first output, the widths that the target runs and that are smaller than int8, and int8.
 
     Every op is measured at one width, those with the largest weights first, then at the others. What there was no time for is
-    told from the op's measured width by the squared errors of the weight; ops of which none was measured are left out.
+    told from the op's measured width by the squared errors of the weight; ops of which none was measured are left out, and so
+    are the smallest where looking for tables takes too long.
     """
-    rows = list(_rows(network, request))
+    began = time.monotonic()
+    rows = list(_rows(network, request, began + _TO_STORE * (context.deadline - began)))
     if not rows:
         return {}
     began = time.monotonic()
@@ -96,8 +100,11 @@ def _prepared(network: Quantized, samples: Samples, context: Context, began: flo
     return few if fitting == _FEWEST else WeightNoise(network.graph, samples, fitting, context.device)
 
 
-def _rows(network: Quantized, request: Request) -> Iterator[_Row]:
-    for output, one in choosable(network.graph, network.plan).items():
+def _rows(network: Quantized, request: Request, deadline: float) -> Iterator[_Row]:
+    ops = choosable(network.graph, network.plan)
+    for output, one in sorted(ops.items(), key=lambda item: -item[1].values.size):
+        if time.monotonic() >= deadline:
+            break
         made = [_row(output, one, width, network, request) for width in widths_of(request.target, one.op.kind.name)]
         narrower = [row for row in made if row is made[0] or row.bytes < made[0].bytes]
         if len(narrower) > 1:

@@ -26,7 +26,9 @@ from intact.search.ladder import Evaluator, Ladder, Other
 from intact.search.prices import prices
 
 #: The part of the time left that measuring noise may take.
-_TO_MEASURE: Final = 0.15
+_TO_MEASURE: Final = 0.2
+#: The part within which it has to be done, for another network to be measured too.
+_TO_COMPARE: Final = 0.1
 #: Fewer bytes than this part of the plain file are not worth another candidate.
 _WORTH_IT: Final = 0.01
 #: How many times the noise that the limit allows without training, training is first asked to take back.
@@ -90,8 +92,11 @@ class _Smallest:
 
     def _base(self, dear: Candidate) -> tuple[Quantized, dict[int, tuple[Price, ...]]]:
         """The network whose weights get widths, and their prices: equalized too where that leaves less noise."""
+        began = time.monotonic()
         found = self._priced(dear.network)
-        if {"equalize", "mixed", "round", "finetune"} & set(dear.network.remedies) or not found or self._over():
+        now, deadline = time.monotonic(), self.ladder.context.deadline
+        slow = now - began > _TO_COMPARE * (deadline - began)
+        if {"equalize", "mixed", "round", "finetune"} & set(dear.network.remedies) or not found or slow:
             return dear.network, found
         equalized = apply((Equalize(),), dear.network, self.evaluator.learning, self.ladder.context)
         other = self._priced(equalized) if equalized.rescaled is not None else {}
