@@ -123,7 +123,8 @@ def test_the_one_op_that_needs_eight_bits_keeps_them():
     narrower = [c for c in tried if widths(c) == [INT4, INT4, INT4]]
     assert all(c.loss.value > 1.2 for c in narrower)
     assert len(narrower) == 1
-    assert said.startswith(f"{taken.name} is the smallest that met the limit: {taken.bytes:,} bytes")
+    assert taken.name == f"weights {saved:,.0f} bytes smaller"
+    assert said.startswith(f"the smallest that met the limit: {taken.name}, {taken.bytes:,} bytes, ")
     held = {t.name: t.format.dtype for t in tflite.read(taken.model).constants() if t.format.dtype in {"int4", "int8"}}
     assert sorted(held.values()) == ["int4", "int4", "int8"]
 
@@ -259,7 +260,7 @@ def test_where_eight_bits_miss_the_limit_the_search_is_the_usual_one():
     tried, taken, said, _ = search(limit=1e-6)
     assert taken.loss.value == min(c.loss.value for c in tried)
     assert said == "no network of 8-bit weights met the limit, so that nothing narrower was looked for"
-    assert not [c for c in tried if c.name.startswith("weights in")]
+    assert not [c for c in tried if "smaller" in c.name]
 
 
 @pytest.mark.usefixtures("untrained")
@@ -363,7 +364,7 @@ def test_a_run_meets_the_limit_on_the_real_runtime_and_its_plan_makes_the_same_f
     assert record["verdict"]["loss"]["value"] <= 12
     assert record["taken"] in record["front"]
     assert "on the front of what was tried" in ran.stdout
-    assert f"{record['taken']} is the smallest that met the limit" in ran.stdout
+    assert f"the smallest that met the limit: {record['taken']}" in ran.stdout
     assert "no other is better in one of loss and bytes" in (out / "result.md").read_text()
     assert not {"packed differs", "packed not run"} & {f["kind"] for f in record["findings"]} or target == "cpu"
     bits = [op["weight_bits"] for op in details["ops"] if op["weight_bits"] is not None]

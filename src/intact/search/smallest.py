@@ -84,7 +84,7 @@ class _Smallest:
             return "no network of 8-bit weights met the limit, so that nothing narrower was looked for"
         if taken.bytes < self.plain:
             saved = 100 * (1 - taken.bytes / self.plain)
-            return f"{taken.name} is the smallest that met the limit: {taken.bytes:,} bytes, {saved:.0f} % less than at 8 bits"
+            return f"the smallest that met the limit: {taken.name}, {taken.bytes:,} bytes, {saved:.0f} % less than at 8 bits"
         if not self.points:
             why = "time was up before any width was measured" if self._over() else "no weight is smaller at another width"
             return f"nothing narrower than 8 bits was tried: {why}"
@@ -183,7 +183,7 @@ class _Smallest:
         return n
 
     def _named(self, n: int) -> str:
-        return f"weights in {self.points[n].bytes:,} bytes"
+        return f"weights {self.points[0].bytes - self.points[n].bytes:,} bytes smaller"
 
     def _why(self, n: int) -> str:
         return f"{said(self.points[n].widths)}: the least noise for these bytes"
