@@ -326,6 +326,26 @@ def test_where_looking_for_tables_takes_too_long_the_smallest_weights_are_left_o
     assert list(found) == sorted(ops, key=lambda output: -ops[output].values.size)[:2]
 
 
+def test_what_meets_the_limit_barely_is_followed_by_smaller_steps(monkeypatch):
+    """Where little is lost a trained network is followed by one with 8 times the noise; just within, by one with 1.5 times."""
+
+    def judged(self, name, model):
+        measured, _ = honest(self, name, model)
+        value = lost[0] if "finetune" in name else measured.value
+        return replace(measured, value=value, low=value - 0.01, high=value + 0.01), None
+
+    honest, lost, counts = Judge.judge, [0.0], []
+    monkeypatch.setattr(FineTune, "apply", lambda _, network, *__: network)
+    monkeypatch.setattr(Judge, "judge", judged)
+    for lost[0] in (0.1, 1.1):
+        tried, taken, _, _ = search("mcu")
+        trained = [c.bytes for c in tried if "finetune" in c.name]
+        assert trained == sorted(trained, reverse=True)
+        assert taken.bytes == trained[-1]
+        counts.append(len(trained))
+    assert counts[0] < counts[1]
+
+
 def test_targets_decode_what_files_can_be_packed_for():
     assert TARGETS["mcu"].decoded == DECODED
     assert widths_of(TARGETS["cpu"], "CONV_2D") == (INT8, INT4)

@@ -33,6 +33,8 @@ _TO_COMPARE: Final = 0.1
 _WORTH_IT: Final = 0.01
 #: How many times the noise that the limit allows without training, training is first asked to take back.
 _TRAINED_AWAY: Final = 8.0
+#: The same at least, once trained networks have met the limit.
+_LEAST_STEP: Final = 1.5
 #: The part of the time left that one network may be trained for.
 _OF_TIME: Final = 0.45
 #: Seconds that are too few to train anything in.
@@ -160,7 +162,12 @@ class _Smallest:
                 network, trained = self.ladder.tried[-1].network, True
             any_met = any_met or met
             low, high = (n, high) if met else (low, n)
-            n = self._beyond(low, high, _TRAINED_AWAY)
+            n = self._beyond(low, high, self._room() if met else _TRAINED_AWAY)
+
+    def _room(self) -> float:
+        """How many times the noise to ask for next, where the last network met the goal: as many as it lost less than allowed."""
+        limit, score = self.evaluator.goal.limit, self.ladder.tried[-1].score
+        return min(_TRAINED_AWAY, max(_LEAST_STEP, limit / max(score, limit / _TRAINED_AWAY, 1e-12)))
 
     def _beyond(self, low: int, high: int, times: float) -> int | None:
         """The point between with at most so many ``times`` the noise of ``low``, or half way to ``high`` in ratios of noise.
