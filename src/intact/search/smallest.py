@@ -165,7 +165,7 @@ class _Smallest:
             n = self._beyond(low, high, self._room() if met else _TRAINED_AWAY)
 
     def _room(self) -> float:
-        """How many times the noise to ask for next, where the last network met the goal: as many as it lost less than allowed."""
+        """How many times the noise to ask for next, where the last network met the goal: as many as it lost less."""
         limit, score = self.evaluator.goal.limit, self.ladder.tried[-1].score
         return min(_TRAINED_AWAY, max(_LEAST_STEP, limit / max(score, limit / _TRAINED_AWAY, 1e-12)))
 
