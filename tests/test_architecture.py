@@ -41,7 +41,7 @@ WINGS = {
     "diagnosis": {
         "numbers", "ops", "network", "rewrite", "runtime", "formats", "data", "planning", "simulate", "measure",
     },
-    "search": {"formats", "data", "planning", "simulate", "remedies", "measure"},
+    "search": {"numbers", "network", "formats", "data", "planning", "simulate", "remedies", "measure"},
     "deploy": {"numbers", "network", "runtime", "formats", "data", "planning"},
     "report": {"data", "measure", "diagnosis", "search"},
     "run": {

@@ -367,6 +367,7 @@ def details(many: int = 1) -> dict[str, Any]:
                 "shape": shape,
                 "macs": macs,
                 "parameters": parameters,
+                "weight_bits": 4 if weighted else None,
                 "bytes": parameters // 2,
                 "noise_share": share,
                 "spared": dice.uniform(0, 0.4) if weighted else None,

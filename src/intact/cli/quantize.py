@@ -49,6 +49,9 @@ def quantize(
         float | None, typer.Option(help="Without labels: until the classes agree on at least this per cent of samples.")
     ] = None,
     time_budget: Annotated[str, typer.Option(help="How long to try: 90s, 15m, 1h.")] = "15m",
+    minimize: Annotated[
+        str | None, typer.Option(help="size: the smallest network within the limit, each layer's weights in bits of their own.")
+    ] = None,
     accept: shared.Accept = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit code 1 when a limit is met by the estimate only, or a criterion is open.")
@@ -109,6 +112,7 @@ def quantize(
             label_weight=label_weight,
             metric=None if metric is None else choices.metric(metric),
             accept=tuple(accept or ()),
+            minimize=minimize,
         )
         preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
         if plan is not None:
@@ -157,6 +161,8 @@ def _say(result: Result, output: Output, folder: Path, model: str, verbose: bool
 
     made, document = result.settings, record(result)
     output.verdict(document, f"{model} as {made.scheme} for {made.target}, timed on {cpu()}")
+    if made.minimize and document["front"]:
+        output.front(document)
     if verbose:
         output.say("")
         output.readings("", result.readings)

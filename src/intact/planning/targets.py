@@ -72,7 +72,8 @@ class Target:
     ``lacks``: op kinds without a good int8 kernel; ``lacks16``: without an int16 kernel that takes int8 weights. ``hybrid``:
     kinds that take int8 weights with float activations; ``halved``: kinds that do so many times slower than in float32, and
     whose weights are float16 there. ``per_channel``: kinds whose weights may have a scale per output channel.
-    ``int4``: kinds whose weights may be int4; depthwise weights stay int8, as they are few and lose most.
+    ``int4``: kinds whose weights may be int4; depthwise weights stay int8, as they are few and lose most. ``decoded``: kinds
+    whose weights may come of tables, which the runtime decodes as it runs.
     ``float_islands``: whether an op without an integer kernel may stay in float between DEQUANTIZE and QUANTIZE.
     ``float_inside``: kinds that stay in float though they have an int8 kernel, as it is slower; ``light``: kinds that an
     island of float takes in rather than convert before or after them (:mod:`intact.planning.islands`).
@@ -94,6 +95,7 @@ class Target:
     int4: frozenset[str]
     float_islands: bool
     halved: frozenset[str] = frozenset()
+    decoded: frozenset[str] = frozenset()
     float_inside: frozenset[str] = frozenset()
     light: frozenset[str] = frozenset()
     micro: bool = False
@@ -175,6 +177,7 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 # first scale for all.
                 per_channel=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}),
                 int4=frozenset({"CONV_2D", "FULLY_CONNECTED"}),
+                decoded=_WEIGHTED,
                 float_islands=False,
                 micro=True,
                 # float32 it runs, as it is: the float network beside which an integer one is judged on the device.

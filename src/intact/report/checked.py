@@ -69,8 +69,8 @@ DETAILS: Final[Shape] = {
     "schema": "text",
     "ops": [
         {"op": "text", "kind": "text", "shape": ["count"], "macs": "number", "parameters": "number", "bytes": "number",
-         "noise_share?": "number", "spared?": "number", "sqnr_simulated?": "number", "sqnr_runtime?": "number",
-         "sqnr_own?": "number", "ms?": "number", "live_bytes": "count"}
+         "weight_bits?": "count", "noise_share?": "number", "spared?": "number", "sqnr_simulated?": "number",
+         "sqnr_runtime?": "number", "sqnr_own?": "number", "ms?": "number", "live_bytes": "count"}
     ],
     "tensors": [
         {"id": "count", "name": "text", "role": "text", "op": "text", "dtype": "text", "shape": ["count"],

@@ -25,6 +25,7 @@ OP_FIGURES: Final = (
     ("sqnr_own", "SQNR of the op alone", "dB"),
     ("macs", "multiply-accumulates", ""),
     ("parameters", "parameters", ""),
+    ("weight_bits", "bits of a weight", ""),
     ("ms", "time alone", "ms"),
     ("live_bytes", "alive meanwhile", "bytes"),
 )

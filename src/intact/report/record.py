@@ -68,7 +68,7 @@ def _document(result: Recorded) -> dict[str, Any]:
         "candidates": [candidate.to_json() for candidate in result.candidates],
         "taken": result.taken,
         "steps": list(result.steps),
-        "front": list(front(result.candidates)),
+        "front": list(front(result.candidates, timed=result.settings.minimize is None)),
         "findings": [vars(f) for f in result.findings],
         "criteria": [judged.to_json() for judged in result.criteria],
     }

@@ -140,6 +140,17 @@ class Output:
             if row.status != "pass":
                 self.say(f"{row.criterion}: {row.why}")
 
+    def front(self, document: Document) -> None:
+        """The networks that were tried and that no other beats, the smallest first, with a star at the one that was taken."""
+        tried = [c for c in document["candidates"] if c["name"] in document["front"]]
+        table = _table("", "on the front of what was tried", "bytes", "loses", "95 % interval", right=(2,))
+        for row in sorted(tried, key=lambda c: int(c["bytes"])):
+            loss = {"of": "difference", **row["loss"]}
+            star = "*" if row["name"] == document["taken"] else ""
+            table.add_row(star, row["name"], f"{row['bytes']:,}", figures.value_of(loss), figures.interval_of(loss))
+        self.say("")
+        self.console.print(table)
+
     def readings(self, title: str, readings: tuple[Reading, ...]) -> None:
         """All figures, below whose they are."""
         if title:

@@ -50,6 +50,10 @@ def steered(settings: Settings, outputs: NamedOutputs, samples: Samples) -> Sett
     first = next(iter(outputs.values()))
     right = top1(correct(first, np.asarray(samples.labels), threshold(first)))
     room = round(float(right.value) - asked.limit, 9)
+    if room <= 0 and settings.minimize is not None:
+        raise OptionError(
+            f"{asked}: the float network itself has {right.value:.4g} %, which leaves nothing to lose; type a lower limit"
+        )
     return settings if room <= 0 else replace(settings, max_drop=min(room, _MOST))
 
 

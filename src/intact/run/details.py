@@ -28,8 +28,9 @@ from intact.measure.outputs import Outputs
 from intact.measure.size import weights
 from intact.measure.split import split
 from intact.network.arena import alive, lifetimes
-from intact.network.graph import Graph, Tensor
-from intact.numbers.affine import Affine, Format, dequantize_array, limits
+from intact.network.graph import Graph, Op, Tensor
+from intact.network.weighted import weighted
+from intact.numbers.affine import Affine, Format, bits_of, dequantize_array, limits
 from intact.planning.quantized import Quantized
 from intact.planning.targets import Target
 from intact.progress import Progress
@@ -141,6 +142,7 @@ def _ops(  # noqa: PLR0913, PLR0917  # what a row is made of
             "shape": [1 if size is None else size for size in graph[op.output].shape],
             "macs": priced.macs,
             "parameters": priced.parameters,
+            "weight_bits": _weight_bits(made, op),
             "bytes": sum(cost.parameter_bytes(graph[i]) for i in constants),
             "noise_share": None if alone is None else alone.share,
             "spared": None if alone is None else alone.spared,
@@ -150,6 +152,14 @@ def _ops(  # noqa: PLR0913, PLR0917  # what a row is made of
             "ms": times.get(str(op.output)),
             "live_bytes": held_bytes,
         }
+
+
+def _weight_bits(made: Made, op: Op) -> int | None:
+    """Bits of one weight of the op as it is planned, its table aside; None where the op has no weight."""
+    found, plan = weighted(made.integer, op), made.network.plan
+    if found is None or not found.is_constant:
+        return None
+    return bits_of(plan.own(found.weight.id) if found.weight.id in plan.tensors else found.weight.format)
 
 
 def _called(counterparts: Counterparts, i: int) -> str:

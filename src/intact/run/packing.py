@@ -12,6 +12,8 @@ from intact.measure.figures import Reading
 from intact.measure.packed import packed_size, same_as_expanded, write_packed
 from intact.measure.weight_report import WeightRow, over_all, weight_rows
 from intact.network.graph import Graph
+from intact.numbers.affine import Index
+from intact.planning.plan import Plan
 from intact.planning.quantized import Quantized
 from intact.planning.schemes import Scheme
 from intact.planning.schemes import scheme as scheme_named
@@ -33,12 +35,18 @@ class Stored:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def packed_file(integer: Graph, settings: Settings, folder: RunFolder) -> Path | None:
-    """The file for a device that decodes tables; None where the scheme has none, the device does not, or nothing is smaller."""
-    if not (scheme_named(settings.scheme).packs and target_named(settings.target).micro):
+def packed_file(integer: Graph, plan: Plan, settings: Settings, folder: RunFolder) -> Path | None:
+    """The file for a device that decodes tables; None where the plan has none, the device does not, or nothing is smaller."""
+    if not ((_packs(plan) or settings.minimize) and target_named(settings.target).micro):
         return None
     path = folder.file(FILE, lambda: write_packed(integer))
     return path if path.stat().st_size else None
+
+
+def _packs(plan: Plan) -> bool:
+    """Whether weights have fewer bits than a .tflite has types for."""
+    tables = (entry.format for entry in plan.tensors.values() if not isinstance(entry.format, Index))
+    return scheme_named(plan.scheme).packs or any(fmt.codebook is not None for fmt in tables)
 
 
 def stored(  # noqa: PLR0913, PLR0917  # a run's own parts
@@ -47,7 +55,7 @@ def stored(  # noqa: PLR0913, PLR0917  # a run's own parts
     """How far the weights are from float's, and what they take here and packed."""
     rows, scheme = weight_rows(network.exact, integer, network.plan), scheme_named(settings.scheme)
     details = {"weights": [row.to_json() for row in rows]} if rows else {}
-    measured, said = () if scheme.usual else over_all(rows), ""
+    measured, said = () if scheme.usual and not settings.minimize else over_all(rows), ""
     if packed is not None:
         same, said = same_as_expanded(written, packed, integer, report)
         measured = (*measured, *packed_size(network.reference, written, packed, integer), *same)

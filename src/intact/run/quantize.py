@@ -87,6 +87,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     plan: Plan | str | Path | None = None,
     metric: Metric | str | None = None,
     accept: Accept = (),
+    minimize: str | None = None,
     measure: bool = True,
     details: bool = True,
     progress: Progress | None = None,
@@ -103,6 +104,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     at most, and "finetune" from their labels by ``label_weight``, from 0 to 1. ``plan`` replays a plan
     made before: a Plan, or the path of a plan.json with its plan.npz beside it. ``accept``: criteria that the result is judged
     by, such as ["drop <= 2", "size >= 4x"], or the path of an accept.toml; one on what is lost steers as a limit does.
+    ``minimize="size"``: not the first network within the limit but the smallest, with a width for the weights of each op.
     ``measure=False`` leaves out all figures, ``details=False`` what lies under them: each op, tensor, class and changed sample,
     which a report shows.
     ``save`` of the result writes the model, ``save_run`` the folder that the command ``intact quantize`` writes.
@@ -128,6 +130,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
         label_weight=label_weight,
         metric=None if metric is None else metric if isinstance(metric, str) else accuracy.called(metric),
         accept=tuple(c.text for c in criteria_of(accept)),
+        minimize=minimize,
     )
     acceptance.check_measured(settings.criteria, measure=measure)
     measured_by = metric_of(metric)
@@ -193,7 +196,7 @@ class Job:
         plan, integer = recovery.plan, recovery.network.integer()
         device = micro.check(integer, self.settings.target)
         written = self.work.folder.file("model.tflite", lambda: tflite.write(integer))
-        packed = packing.packed_file(integer, self.settings, self.work.folder)
+        packed = packing.packed_file(integer, plan, self.settings, self.work.folder)
         measured = _Measured()
         verdict: Verdict | None = None
         judged: tuple[Judged, ...] = ()
@@ -342,7 +345,8 @@ class Job:
         poor = [one for one in seen if one.name in named and one.varying is not None]
         if not poor or self.plan is not None:  # infinite numbers, or none that vary; or a plan, which leaves nothing to try
             return said
-        return (*said, Finding("what helps", what_helps(network, self.settings, parts, poor, partial(self._prepared, source))))
+        tried = replace(self.settings, minimize=None)
+        return (*said, Finding("what helps", what_helps(network, tried, parts, poor, partial(self._prepared, source))))
 
     def _measure(  # noqa: PLR0913  # what was made, and on what
         self, source: Path, written: Path, network: Quantized, integer: Graph, parts: Parts, *, details: bool
@@ -369,7 +373,7 @@ class Job:
         )
         made = Made(network, integer, written, outputs, figures.times_ms, parts.report, target)
         under, said = details_of(made, self.work.progress, self.work.alone) if details else ({}, ())
-        packed = packing.packed_file(integer, self.settings, self.work.folder)
+        packed = packing.packed_file(integer, network.plan, self.settings, self.work.folder)
         held = packing.stored(network, integer, written, packed, parts.report, self.settings)
         return _Measured(
             (*figures.readings, *held.readings),

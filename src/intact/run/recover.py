@@ -22,6 +22,7 @@ from intact.network.graph import Graph
 from intact.planning.adjusted_constants import Adjusted, digest
 from intact.planning.plan import Plan, Remedied
 from intact.planning.quantized import Quantized
+from intact.planning.schemes import scheme as scheme_named
 from intact.planning.targets import target as target_named
 from intact.remedies import apply, known
 from intact.remedies.base import Context
@@ -33,6 +34,7 @@ from intact.run.trial import Trial
 from intact.search.candidate import Candidate
 from intact.search.goal import Goal
 from intact.search.ladder import Other, search
+from intact.search.smallest import smallest
 from intact.simulate.engine import device_named
 from intact.wording import counted
 
@@ -165,6 +167,7 @@ def recover(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
         learning=learning,
         context=context,
         mixes=target.float_islands or start.plan.scheme != "int16x8",
+        packs=target.micro and (settings.minimize is not None or scheme_named(settings.scheme).packs),
         source=source,
         reference=start.reference,
         choosing=choosing,
@@ -176,7 +179,11 @@ def recover(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
         Other(_called(other.settings, settings), other.network, context_of(other, parts.calibration, work.progress))
         for other in starts[1:]
     )
-    candidates, best = search(start, trial, tuple(others))
+    if settings.minimize is None:
+        candidates, best = search(start, trial, tuple(others))
+    else:
+        candidates, best, said = smallest(start, trial, starts[0].request, tuple(others))
+        findings += (Finding("minimized", said),)
     return Recovery(best.network, candidates, findings, best.name, _noted(best.network, learning, len(choosing)))
 
 

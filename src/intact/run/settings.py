@@ -36,7 +36,7 @@ class Settings:
     ``remedies``: None for the cheap ones by which the output clearly gains; they learn from ``learning_samples`` at most, and
     ``finetune`` from their labels by ``label_weight``, from 0 to 1. ``max_drop`` is in percentage points, or in the unit of
     ``metric`` where one is named; ``min_agreement`` in per cent, ``time_budget`` in seconds. ``accept``: criteria as
-    texts, such as "drop <= 2", and files of them.
+    texts, such as "drop <= 2", and files of them. ``minimize``: "size" for the smallest network within the limit.
     """
 
     scheme: str = "int8"
@@ -58,6 +58,7 @@ class Settings:
     learning_samples: int = 2000
     label_weight: float = 0.1
     accept: tuple[str, ...] = ()
+    minimize: str | None = None
 
     def __post_init__(self) -> None:
         self._check_numbers()
@@ -65,6 +66,7 @@ class Settings:
         self.request()
         self._check_criteria()
         self._check_recovery()
+        self._check_minimize()
         choices.estimator(self.ranges)
 
     def _check_numbers(self) -> None:
@@ -106,8 +108,10 @@ class Settings:
         """These settings with the scheme and target of a plan to replay; OptionError where others, or what finds others, were
         asked for.
         """
-        if self.remedies is not None or self.max_drop is not None or self.min_agreement is not None:
-            raise OptionError("--plan replays what was decided before; leave out --remedies, --max-drop and --min-agreement")
+        if self.remedies is not None or self.max_drop is not None or self.min_agreement is not None or self.minimize:
+            raise OptionError(
+                "--plan replays what was decided before; leave out --remedies, --max-drop, --min-agreement and --minimize"
+            )
         for option, asked, planned in (("scheme", self.scheme, scheme), ("target", self.target, target)):
             if asked not in {getattr(Settings, option), planned}:
                 raise OptionError(
@@ -127,14 +131,14 @@ class Settings:
         """The limit to meet, if one was asked for."""
         from intact.search.goal import Goal  # noqa: PLC0415  # loads torch, which whoever types a wrong option need not wait for
 
-        if self.max_drop is not None:
-            return Goal("drop", self.max_drop)
-        if self.min_agreement is not None:
-            return Goal("disagreement", round(100.0 - self.min_agreement, 9))
-        by = self.steering
-        if by is None:
+        drop, agreement, by = self.max_drop, self.min_agreement, self.steering
+        if drop is None and agreement is None and by is not None:
+            drop, agreement = (by.limit, None) if by.figure == self._lost else (None, by.limit)
+        if drop is not None:
+            return Goal("drop", drop, by_estimate=self.minimize is not None)
+        if agreement is None:
             return None
-        return Goal("drop", by.limit) if by.figure == self._lost else Goal("disagreement", round(100.0 - by.limit, 9))
+        return Goal("disagreement", round(100.0 - agreement, 9), by_estimate=self.minimize is not None)
 
     @property
     def criteria(self) -> tuple[Criterion, ...]:
@@ -212,6 +216,35 @@ class Settings:
         self._check_learning(limited or (self.may_search and bool(self.accept)))
         if not 0 < self.time_budget <= _LONGEST:
             raise OptionError(f"--time-budget {self.time_budget:g} must be above 0, such as --time-budget 15m, and below 1e9 s")
+
+    def _check_minimize(self) -> None:
+        if self.minimize is None:
+            return
+        if self.minimize != "size":
+            raise OptionError(f"--minimize {self.minimize} is not known; type --minimize size")
+        if self.remedies is not None:
+            raise OptionError("--minimize size lets Intact choose widths and remedies; leave out --remedies")
+        if self.scheme != "int8":
+            raise OptionError(
+                f"--minimize size gives each layer a width of its own, and --scheme {self.scheme} gives one to all; "
+                "leave out --scheme"
+            )
+        if not self._may_narrow:
+            raise OptionError(
+                f"--minimize size needs weights of fewer than 8 bits, and --target {self.target} runs none; "
+                "type --target cpu or --target mcu"
+            )
+        limited = self.max_drop is not None or self.min_agreement is not None
+        if not limited and self.steering is None and self.steering_by_accuracy is None:
+            raise OptionError(
+                "--minimize size needs a limit to stop at; type --max-drop 1 or, without labels, --min-agreement 99"
+            )
+
+    @property
+    def _may_narrow(self) -> bool:
+        """Whether the target runs weights of fewer than 8 bits."""
+        target = target_named(self.target)
+        return bool(target.int4 or target.decoded) and "w4a8" not in target.refuses
 
     def _check_learning(self, limited: bool) -> None:
         if not 0 <= self.label_weight <= 1:

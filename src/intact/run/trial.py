@@ -49,6 +49,7 @@ class Trial(Evaluator):
     target: Target
     metric: Metric | None
     work: Work
+    packs: bool = False
 
     def judge(self, name: str, model: bytes) -> tuple[Measurement, float | None]:
         exact = self._outputs("float", self.source)

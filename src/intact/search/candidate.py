@@ -23,7 +23,8 @@ _TRUST: Final = 0.5
 class Candidate:
     """One network that was tried and why: its file, what it loses on the selection samples, and what it costs.
 
-    ``expected`` is :meth:`Goal.expected`. The search goes by ``score``, which weighs the two.
+    ``expected`` is :meth:`Goal.expected`. The search goes by ``score``, which weighs the two. ``packed``: the file for a device
+    that decodes tables of weights, empty where there is none.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Candidate:
     expected: float | None
     latency_ms: float
     seconds: float
+    packed: bytes = b""
 
     __repr__ = brief
 
@@ -53,6 +55,11 @@ class Candidate:
         weighed = float(np.average([self.loss.value, self.expected], weights=deviations**-2.0))
         return max(weighed, self.loss.low)
 
+    @property
+    def bytes(self) -> int:
+        """Of the file for the device."""
+        return len(self.packed or self.model)
+
     def to_json(self) -> dict[str, Any]:
         return {
             "name": self.name,
@@ -61,22 +68,24 @@ class Candidate:
             "loss": self.loss.to_json(),
             "expected": self.expected,
             "score": self.score,
-            "bytes": len(self.model),
+            "bytes": self.bytes,
             "latency_ms": self.latency_ms,
             "seconds": round(self.seconds, 1),
         }
 
     def __str__(self) -> str:
         expected = "" if self.expected is None else f" ({self.expected:.2f} expected, {self.score:.2f} together)"
-        return f"{self.name}: {self.loss}{expected}, {len(self.model):,} bytes, {self.latency_ms:.3g} ms, {self.seconds:.0f} s"
+        return f"{self.name}: {self.loss}{expected}, {self.bytes:,} bytes, {self.latency_ms:.3g} ms, {self.seconds:.0f} s"
 
 
-def front(candidates: Sequence[Candidate]) -> tuple[str, ...]:
-    """Names of the candidates that no other beats in loss, bytes and latency at once (latency to 5 %, which is noise)."""
+def front(candidates: Sequence[Candidate], *, timed: bool = True) -> tuple[str, ...]:
+    """Names of the candidates that no other beats in loss, bytes and latency at once (latency to 5 %, which is noise); without
+    latency where they are not ``timed``.
+    """
 
     def beats(a: Candidate, b: Candidate) -> bool:
-        ahead = (a.score < b.score, len(a.model) < len(b.model), a.latency_ms < 0.95 * b.latency_ms)
-        behind = (a.score > b.score, len(a.model) > len(b.model), 0.95 * a.latency_ms > b.latency_ms)
+        ahead = (a.score < b.score, a.bytes < b.bytes, timed and a.latency_ms < 0.95 * b.latency_ms)
+        behind = (a.score > b.score, a.bytes > b.bytes, timed and 0.95 * a.latency_ms > b.latency_ms)
         return any(ahead) and not any(behind)
 
     return tuple(c.name for c in candidates if not any(beats(other, c) for other in candidates))

@@ -27,10 +27,14 @@ _WIDE: Final = 2.0
 @final
 @dataclass(frozen=True)
 class Goal:
-    """At most ``limit`` points of accuracy lost (``drop``), or per cent of samples with another class (``disagreement``)."""
+    """At most ``limit`` points of accuracy lost (``drop``), or per cent of samples with another class (``disagreement``).
+
+    ``by_estimate``: samples that are few may meet it too, where there is more to look for than the network that loses least.
+    """
 
     kind: Literal["drop", "disagreement"]
     limit: float
+    by_estimate: bool = False
 
     def loss(
         self,
@@ -88,7 +92,7 @@ class Goal:
     def is_met(self, loss: Measurement, score: float) -> bool:
         """Whether nothing better need be looked for: ``score``, the estimate, is within the limit, and not by a hope."""
         nothing_lost = loss.value <= 0 and score <= 0
-        return score <= self.limit and (nothing_lost or not self.are_few(loss))
+        return score <= self.limit and (self.by_estimate or nothing_lost or not self.are_few(loss))
 
     def are_few(self, loss: Measurement) -> bool:
         """Whether the samples behind ``loss`` are too few for it to mean much: its interval reaches two limits further.

@@ -15,6 +15,7 @@ from intact.data import Samples
 from intact.errors import ResourceError, UnsupportedError
 from intact.formats import tflite
 from intact.measure.measurement import Measurement
+from intact.measure.packed import write_packed
 from intact.planning.quantized import Quantized
 from intact.remedies import apply
 from intact.remedies.base import Context, Remedy
@@ -53,13 +54,15 @@ Rung: TypeAlias = tuple[str, str, Quantized, tuple[Remedy, ...]]
 class Evaluator(abc.ABC):
     """What candidates are put through, and where the search keeps them: the run that it is a part of.
 
-    ``learning`` are the samples that remedies learn from, ``mixes`` whether the target takes a mixture of precisions.
+    ``learning`` are the samples that remedies learn from, ``mixes`` whether the target takes a mixture of precisions, ``packs``
+    whether it decodes packed weights.
     """
 
     goal: Goal
     learning: Samples
     context: Context
     mixes: bool
+    packs: bool = False
 
     @abc.abstractmethod
     def judge(self, name: str, model: bytes) -> tuple[Measurement, float | None]:
@@ -103,12 +106,15 @@ def search(start: Quantized, evaluator: Evaluator, others: Sequence[Other] = ())
     Where the selection samples are few (:meth:`Goal.are_few`), to meet the goal by the estimate ends nothing: the search goes
     on until nothing measurable is lost, nothing is left to try or time is up, and the one that loses least is taken.
     """
-    ladder = _Ladder(start, evaluator, others)
+    ladder = Ladder(start, evaluator, others)
     ladder.climb()
     return tuple(ladder.tried), ladder.met or ladder.best
 
 
-class _Ladder:
+@final
+class Ladder:
+    """One search: what it may use, what was tried so far, and the rungs that it climbs."""
+
     def __init__(self, start: Quantized, evaluator: Evaluator, others: Sequence[Other]) -> None:
         self.start, self.evaluator, self.context, self.others = start, evaluator, evaluator.context, others
         self.prefix = ""
@@ -117,6 +123,8 @@ class _Ladder:
         #: What was there before weights learned their rounding, by the name of what came of it.
         self.before: dict[str, Quantized] = {}
         self.met: Candidate | None = None
+        #: What to have at hand should the run be interrupted, where that is not what loses least.
+        self.kept: Candidate | None = None
 
     @property
     def best(self) -> Candidate:
@@ -126,7 +134,7 @@ class _Ladder:
     def climb(self) -> None:
         """Rung by rung until one meets the goal or time is up."""
         for name, why, base, remedies in self._rungs():
-            if self._try(name, why, base, remedies):
+            if self.attempt(name, why, base, remedies):
                 return
         self._mix()
         self._train_best()
@@ -214,12 +222,12 @@ class _Ladder:
 
         def wider(some: tuple[int, ...]) -> bool:
             if before is None:
-                return self._try(*self._kept(flat, MixedPrecision(wide_weights=some)))
+                return self.attempt(*self._kept(flat, MixedPrecision(wide_weights=some)))
             name = f"{flat.name}, {counted(len(some), 'op')} {_WIDE}"
-            return self._try(name, _MOST_NOISE, network, (WiderWeights(some, before), BiasCorrection()))
+            return self.attempt(name, _MOST_NOISE, network, (WiderWeights(some, before), BiasCorrection()))
 
         def precise(some: tuple[int, ...]) -> bool:
-            return self._try(*self._kept(flat, MixedPrecision(some, wide)))
+            return self.attempt(*self._kept(flat, MixedPrecision(some, wide)))
 
         if not self._fewest(wide, wider) and self.evaluator.mixes and not self._over():
             self._fewest(tuple(row.output for row in self._noise(network)), precise)
@@ -228,7 +236,7 @@ class _Ladder:
         """What mixing found trained, where only that may be left to meet the goal."""
         best = self.best if self.tried else None
         if self.met is None and best is not None and "finetune" not in best.name and _WIDE in best.name and not self._over():
-            self._try(f"{best.name} + finetune", "what is left takes training", best.network, (FineTune(),))
+            self.attempt(f"{best.name} + finetune", "what is left takes training", best.network, (FineTune(),))
 
     def _noise(self, network: Quantized, *, activations: bool = True) -> tuple[Sensitivity, ...]:
         """The ops, those that make most noise first; none without time."""
@@ -271,13 +279,16 @@ class _Ladder:
         at = sum(r.order < mixed.order for r in others)
         return name, why, self.start, (*others[:at], mixed, *others[at:])
 
-    def _try(self, name: str, why: str, base: Quantized, remedies: tuple[Remedy, ...]) -> bool:
-        """Whether the candidate meets the goal. Without time, and where a remedy cannot be applied, there is none."""
+    def attempt(self, name: str, why: str, base: Quantized, remedies: tuple[Remedy, ...], of_time: float | None = None) -> bool:
+        """Whether the candidate meets the goal. Without time, and where a remedy cannot be applied, there is none.
+
+        ``of_time``: the part of the time left that it may take, where its remedies do not decide that.
+        """
         if self.tried and self._over():
             return False
         evaluator, began = self.evaluator, time.monotonic()
         learns = (_OF_TIME_TO_LEARN[type(remedy)] for remedy in reversed(remedies) if type(remedy) in _OF_TIME_TO_LEARN)
-        part = next(learns, _OF_TIME)
+        part = next(learns, _OF_TIME) if of_time is None else of_time
         context = replace(self.context, deadline=began + part * (self.context.deadline - began))
 
         def made() -> Quantized:
@@ -289,10 +300,11 @@ class _Ladder:
         except (UnsupportedError, ResourceError) as error:
             evaluator.tell(f"{name}: left out, {error}")
             return False
-        model = tflite.write(network.integer())
+        integer = network.integer()
+        model, packed = tflite.write(integer), write_packed(integer) if evaluator.packs else b""
         loss, expected = evaluator.judge(name, model)
         latency = evaluator.time(model)
-        candidate = Candidate(name, why, network, model, loss, expected, latency, earlier + time.monotonic() - began)
+        candidate = Candidate(name, why, network, model, loss, expected, latency, earlier + time.monotonic() - began, packed)
         self.context = replace(self.context, deadline=self.context.deadline - earlier)
         self.tried.append(candidate)
         self.remedies[name] = remedies
@@ -304,7 +316,8 @@ class _Ladder:
 
     def _keep_best(self) -> None:
         if self.tried:
-            self.evaluator.keep(self.best.model, str(self.best))
+            kept = self.kept or self.best
+            self.evaluator.keep(kept.model, str(kept))
 
     def _over(self) -> bool:
         return self.context.out_of_time()

@@ -60,7 +60,7 @@ def sensitivities(  # noqa: PLR0913  # what to look at, and how to look
     all ops are seen, there are no entries.
     """
     graph = without_softmax(network.graph)
-    partly = Partly(graph, _batches(graph, samples), device)
+    partly = Partly(graph, batches_of(graph, samples), device)
     exact = partly.exact
     power = sum(float(np.square(y.astype(np.float64)).sum()) for y in exact.values())
     found: list[tuple[Op, float, float | None]] = []
@@ -101,7 +101,7 @@ def _missing(fmt: Format) -> int:
 def weight_share(network: Quantized, samples: Samples, device: str = "cpu") -> float:
     """The part of the output's noise that comes from rounding constants, the rest being that of activations, from 0 to 1."""
     graph = without_softmax(network.graph)
-    partly = Partly(graph, _batches(graph, samples), device)
+    partly = Partly(graph, batches_of(graph, samples), device)
     ops = [op for op in graph.ops if isinstance(network.plan.own(op.output), Affine)]
     noise = []
     for constants in (True, False):
@@ -152,8 +152,8 @@ def _error(made: Mapping[str, np.ndarray], exact: Mapping[str, np.ndarray]) -> f
     return sum(float(np.square(made[name].astype(np.float64) - y).sum()) for name, y in exact.items())
 
 
-def _batches(graph: Graph, samples: Samples) -> list[Batch]:
-    """A graph without signatures takes its inputs by tensor name."""
-    batches = [batch for batch, _ in samples.spread(_SAMPLES).batches(SMALL_BATCH)]
+def batches_of(graph: Graph, samples: Samples, most: int = _SAMPLES) -> list[Batch]:
+    """``most`` of the samples, spread evenly. A graph without signatures takes its inputs by tensor name."""
+    batches = [batch for batch, _ in samples.spread(most).batches(SMALL_BATCH)]
     names = graph.input_names
     return [batch if set(batch) == set(names) else dict(zip(names, batch.values(), strict=True)) for batch in batches]

@@ -36,7 +36,7 @@ _VERSION: Final = 1
 #: The axis of one table for all.
 _NO_AXIS: Final = 15
 #: Tensors, ops and vectors that are added for a packed weight take about this many bytes.
-_BESIDE: Final = 256
+BESIDE: Final = 256
 _TYPES: Final = frozenset({"int8", "float32"})
 
 
@@ -64,7 +64,7 @@ def packed_weights(graph: Graph) -> dict[int, Packed]:
         alike = all(other is not None and other.weight.id == one.weight.id for other in others)
         if alike and all(reader.kind.name in DECODED for reader in readers[one.weight.id]):
             made = pack(one.weight)
-            if made is not None and made.bytes + _BESIDE < len(encode(one.weight)):
+            if made is not None and made.bytes + BESIDE < len(encode(one.weight)):
                 found[one.weight.id] = made
     return found
 
