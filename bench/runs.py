@@ -35,12 +35,25 @@ def quantized_input(values: np.ndarray, details: dict) -> np.ndarray:
     return np.clip(np.rint(values / np.float32(scale)) + zero_point, limits.min, limits.max).astype(dtype)
 
 
+def _real(values: np.ndarray, details: dict) -> np.ndarray:
+    if values.dtype == np.float32:
+        return values
+    scale, zero_point = details["quantization"]
+    return np.float32(scale) * (values.astype(np.float32) - zero_point)
+
+
 def predictions(path: Path, images: np.ndarray) -> np.ndarray:
-    """Top-1 class of each image, ``[n]``; one single-thread interpreter per core, default kernels, batches of 8."""
+    """Top-1 class of each image, ``[n]``."""
+    return outputs(path, images).argmax(1)
+
+
+def outputs(path: Path, images: np.ndarray) -> np.ndarray:
+    """The first output as real numbers, ``[n, -1]``; one single-thread interpreter per core, default kernels, batches of 8."""
 
     def part(rows: np.ndarray) -> np.ndarray:
         interpreter = Interpreter(str(path), num_threads=1)
         (details,) = interpreter.get_input_details()
+        out = interpreter.get_output_details()[0]
         found = []
         size = 0
         for start in range(0, len(rows), BATCH):
@@ -51,7 +64,7 @@ def predictions(path: Path, images: np.ndarray) -> np.ndarray:
                 interpreter.allocate_tensors()
             interpreter.set_tensor(details["index"], quantized_input(batch, details))
             interpreter.invoke()
-            found.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).reshape(size, -1).argmax(1))
+            found.append(_real(interpreter.get_tensor(out["index"]).reshape(size, -1), out))
         return np.concatenate(found)
 
     workers = os.cpu_count() or 1

@@ -27,7 +27,7 @@ GRANULARITIES: Final[tuple[Granularity, ...]] = ("per-channel", "per-tensor")
 #: Range estimators, :data:`intact.planning.ranges.ESTIMATORS`.
 RANGES: Final = ("auto", "minmax", "moving", "percentile", "mse")
 #: :data:`intact.remedies.REMEDIES`.
-REMEDIES: Final = ("equalize", "absorb", "mixed", "clip", "ranges", "bias", "bias-analytic", "round", "finetune")
+REMEDIES: Final = ("equalize", "absorb", "mixed", "clip", "ranges", "compensate", "bias", "bias-analytic", "round", "finetune")
 #: What outputs and targets are compared by, :data:`intact.measure.metrics.METRICS`.
 METRICS: Final = ("mse", "mae", "auc", "iou")
 #: Where remedies learn.

@@ -25,7 +25,7 @@ from intact.run.settings import Settings
 from intact.search.candidate import Candidate, front
 from intact.search.goal import Goal
 from intact.search.ladder import Evaluator, Other, search
-from intact.simulate.noise import Sensitivity
+from intact.simulate.noise import Sensitivity, sensitivities, weight_share
 
 
 def measured(value, half=1.0, n=125, unit="percentage points"):
@@ -135,11 +135,34 @@ def test_every_rung_builds_on_what_lost_least(planned):
         "equalize + bias",
         "equalize + clip + bias",
         "bias, 1 op with 8-bit weights",
+        "compensate",
         "bias + round + bias",
         "bias + round + bias + finetune",
     ]
     assert found[1].name == "bias + round + bias + finetune"
     assert all(c.why for c in found[0])
+
+
+def test_what_compensated_weights_cost_is_seen_where_they_are_rounded_to_the_nearest(planned, monkeypatch):
+    """On their grid they would seem to make no noise: all is measured on the network before, and learned from there."""
+    asked, shares = [], []
+
+    def noise(network, *_, **__):
+        asked.append(network.remedies)
+        return sensitivities(network, *_, **__)
+
+    def share(network, *_, before):
+        shares.append((network.remedies, before))
+        return weight_share(network, *_, before=before)
+
+    monkeypatch.setattr("intact.search.ladder.sensitivities", noise)
+    monkeypatch.setattr("intact.search.ladder.weight_share", share)
+    found = search(planned[0], fake(planned, {"bias": 5.0, "compensate": 4.0, "bias + round + bias": 3.0}))
+    assert not [names for names in asked if "compensate" in names or "round" in names]
+    ((remedies, before),) = shares
+    assert remedies == ("compensate",)
+    assert before is next(c.network.graph for c in found[0] if c.name == "as planned")
+    assert "bias + round + bias" in names(found)
 
 
 def test_what_makes_little_noise_gets_no_remedy_of_its_own(planned, monkeypatch):
@@ -149,10 +172,10 @@ def test_what_makes_little_noise_gets_no_remedy_of_its_own(planned, monkeypatch)
         0.1: ["ranges + bias", "bias + finetune"],
     }
     for share, rungs in expected.items():
-        monkeypatch.setattr("intact.search.ladder.weight_share", lambda *_, share=share: share)
+        monkeypatch.setattr("intact.search.ladder.weight_share", lambda *_, share=share, **__: share)
         found = search(planned[0], fake(planned, {"bias": 5.0}, mixes=False))
-        assert names(found)[4 : 5 + len(rungs)] == ["bias, 1 op with 8-bit weights", *rungs]
-        assert not [n for n in names(found)[5 + len(rungs) :] if "8-bit" not in n]
+        assert names(found)[4 : 6 + len(rungs)] == ["bias, 1 op with 8-bit weights", "compensate", *rungs]
+        assert not [n for n in names(found)[6 + len(rungs) :] if "8-bit" not in n]
         assert any(f"{100 * max(share, 1 - share):.0f} % of the noise" in c.why for c in found[0])
 
 
@@ -390,5 +413,5 @@ def test_few_ops_that_make_most_of_a_great_loss_are_kept_precise_before_anything
     monkeypatch.setattr("intact.search.ladder.sensitivities", noise)
     monkeypatch.setattr("intact.search.ladder.narrow_weights", lambda _: {})
     found = search(planned[0], fake(planned, dict.fromkeys(["as planned", "bias"], loss) | {"equalize + bias": loss + 1}))
-    early = [n for n in names(found)[: names(found).index("as planned + finetune") if tried is None else 5] if "in float" in n]
+    early = [n for n in names(found)[: names(found).index("as planned + finetune") if tried is None else 6] if "in float" in n]
     assert early == ([] if tried is None else [f"as planned, {tried}"])

@@ -19,6 +19,7 @@ from intact.remedies.base import Context, Remedy
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.bias_analytic import AnalyticBiasCorrection
 from intact.remedies.clip import Clip
+from intact.remedies.compensate import CompensatedRounding
 from intact.remedies.equalize import Equalize
 from intact.remedies.finetune import FineTune
 from intact.remedies.mixed import MixedPrecision
@@ -31,6 +32,7 @@ _ALL: Final = (
     MixedPrecision(),
     Clip(),
     RangeRefinement(),
+    CompensatedRounding(),
     BiasCorrection(),
     AnalyticBiasCorrection(),
     LearnedRounding(),

@@ -9,12 +9,15 @@ import numpy as np
 import torch
 
 from intact.data import Samples
+from intact.network.graph import Tensor
 from intact.network.shapes import concrete
+from intact.network.weighted import Weighted
 from intact.planning.quantized import Quantized
 from intact.planning.steps import own_biases
 from intact.remedies.base import Context, Remedy
-from intact.remedies.side_by_side import SideBySide
+from intact.remedies.side_by_side import Held, SideBySide
 from intact.remedies.student import Student
+from intact.simulate.engine import Program
 from intact.wording import counted
 
 
@@ -48,20 +51,27 @@ def _mean_shifts(network: Quantized, samples: Samples, most: int, context: Conte
     graph, plan = network.graph, network.plan
     student = Student(graph, plan, context.device)
     both = SideBySide(student, network.exact, samples.drawn(most, context.seed), context)
-    biases = {one.op.output: (one.kind.plain, bias) for one, bias in own_biases(graph, plan)}
+    biases = {one.op.output: (one, bias) for one, bias in own_biases(graph, plan)}
     shifts: dict[int, np.ndarray] = {}
     held = both.start()
     for n, op in enumerate(graph.ops):
         context.progress("correct biases", n, len(graph.ops))
         held = both.before(n, held)
         if op.output in biases:
-            (plain, b), lanes = biases[op.output], student.lanes  # means are compared where the bias is added
-            known = both.program.constants | held.real
-            (exact,) = lanes.compute(op, plain, tuple(None if i is None else known[i] for i in op.inputs))
-            (rounded,) = lanes.compute(op, plain, tuple(student.read(i, op, held.stored) for i in op.inputs))
-            shift = (exact - rounded).reshape(-1, concrete(graph[op.output])[-1]).mean(0)
-            shifts[b.id] = shift.cpu().numpy().reshape(concrete(b))
-            student.assign(b.id, student.real(b.id) + shift.reshape(concrete(b)))
+            one, bias = biases[op.output]
+            shifts[bias.id] = corrected(student, both.program, one, bias, held)
         real = both.program.run([op], held.real, op.outputs)
         held = both.after(n, held, real, student.run([op], held.stored, op.outputs))
     return shifts, held.count
+
+
+def corrected(student: Student, program: Program, one: Weighted, bias: Tensor, held: Held) -> np.ndarray:
+    """What the op needs added to its ``bias``, of its shape, for the mean of its sums to be that of ``program``; the student
+    has it from now on.
+    """
+    op, plain, known = one.op, one.kind.plain, program.constants | held.real  # means are compared where the bias is added
+    (exact,) = student.lanes.compute(op, plain, tuple(None if i is None else known[i] for i in op.inputs))
+    (rounded,) = student.lanes.compute(op, plain, tuple(student.read(i, op, held.stored) for i in op.inputs))
+    shift = (exact - rounded).reshape(-1, exact.shape[-1]).mean(0).reshape(concrete(bias))
+    student.assign(bias.id, student.real(bias.id) + shift)
+    return np.asarray(shift.cpu().numpy())

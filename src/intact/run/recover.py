@@ -39,7 +39,7 @@ from intact.simulate.engine import device_named
 from intact.wording import counted
 
 #: Remedies that change constants and can do so again for a plan that is there already, and those that learned them.
-_OF_CONSTANTS: Final = ("equalize", "absorb", "bias", "bias-analytic")
+_OF_CONSTANTS: Final = ("equalize", "absorb", "compensate", "bias", "bias-analytic")
 _LEARNED: Final = ("round", "finetune")
 #: Cheap remedies that a run takes by itself learn from so many times the samples that chose them.
 _LEARN_FROM: Final = 4

@@ -21,6 +21,7 @@ from intact.remedies import apply
 from intact.remedies.base import Context, Remedy
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.clip import Clip
+from intact.remedies.compensate import CompensatedRounding
 from intact.remedies.equalize import Equalize
 from intact.remedies.finetune import FineTune
 from intact.remedies.mixed import MixedPrecision, WiderWeights
@@ -120,7 +121,7 @@ class Ladder:
         self.prefix = ""
         self.tried: list[Candidate] = []
         self.remedies: dict[str, tuple[Remedy, ...]] = {}
-        #: What was there before weights learned their rounding, by the name of what came of it.
+        #: What was there before weights were rounded otherwise than to the nearest, by the name of what came of it.
         self.before: dict[str, Quantized] = {}
         self.met: Candidate | None = None
         #: What to have at hand should the run be interrupted, where that is not what loses least.
@@ -155,12 +156,13 @@ class Ladder:
             yield self._flat("it costs seconds", remedies)
         if self._over():
             return
-        for first in (self._widths_first, self._precise_first):
+        for first in (self._widths_first, self._compensated, self._precise_first):
             yield from first()
             if self._over():
                 return
-        flat = self.remedies[self.best.name]
-        share = weight_share(self.best.network, self.evaluator.learning, self.context.device)
+        best = self.best
+        flat, before = self.remedies[best.name], self._unrounded(best)
+        share = weight_share(best.network, self.evaluator.learning, self.context.device, before=before.graph)
         if 1 - share > _WORTH_IT:
             yield self._flat(f"activations make {100 * (1 - share):.0f} % of the noise", (*flat, RangeRefinement()))
         if share > _MOST:
@@ -171,9 +173,25 @@ class Ladder:
             yield self._rounded(flat, share)
 
     def _rounded(self, flat: tuple[Remedy, ...], share: float) -> Rung:
-        rung = self._flat(f"weights make {100 * share:.0f} % of the noise", (*flat, LearnedRounding()), (BiasCorrection(),))
-        self.before[rung[0]] = next(c.network for c in self.tried if self.remedies[c.name] == flat)
-        return rung
+        flat = (*_without(flat, CompensatedRounding, BiasCorrection), BiasCorrection())
+        return self._flat(f"weights make {100 * share:.0f} % of the noise", (*flat, LearnedRounding()), (BiasCorrection(),))
+
+    def _compensated(self) -> Iterator[Rung]:
+        """Weights rounded so that they make up for each other: it takes no learning, and corrects biases as well."""
+        flat = _without(self.remedies[self.best.name], BiasCorrection)
+        yield self._flat("it takes one pass over the samples", (*flat, CompensatedRounding()))
+
+    def _unrounded(self, candidate: Candidate) -> Quantized:
+        """The candidate before its weights were rounded otherwise than to the nearest: only there does their noise show."""
+        remedies, name = self.remedies[candidate.name], candidate.name
+        if not any(isinstance(r, (CompensatedRounding, LearnedRounding)) for r in remedies):
+            return candidate.network
+        if name not in self.before:
+            rounding = (CompensatedRounding, LearnedRounding, BiasCorrection)
+            flat = _without(remedies, *rounding)
+            alike = (c.network for c in self.tried if _without(self.remedies[c.name], BiasCorrection) == flat)
+            self.before[name] = next(alike, None) or apply(flat, self.start, self.evaluator.learning, self.context)
+        return self.before[name]
 
     def _widths_first(self) -> Iterator[Rung]:
         """Weights of 8 bits for the ops that make most noise for what they take, as far as they take little of the file."""
@@ -181,7 +199,7 @@ class Ladder:
         adds = narrow_weights(base.network)
         if not adds:
             return
-        rows = [row for row in self._noise(base.network, activations=False) if row.output in adds and row.share >= _NOISY]
+        rows = [row for row in self._noise(base, activations=False) if row.output in adds and row.share >= _NOISY]
         room, chosen = _MAY_ADD * len(base.model), list[Sensitivity]()
         for row in sorted(rows, key=lambda row: row.share / adds[row.output], reverse=True):
             if adds[row.output] <= room:
@@ -204,7 +222,7 @@ class Ladder:
         far = self.best.score > _FAR * self.evaluator.goal.limit
         if not self.evaluator.mixes or not far or narrow_weights(self.best.network):
             return
-        rows = self._noise(self.best.network)
+        rows = self._noise(self.best)
         summed = np.cumsum([row.share for row in rows])
         count = int(np.searchsorted(summed, _MOST)) + 1
         if 0 < count <= _FEW and count < len(rows) / _FEW:
@@ -216,21 +234,21 @@ class Ladder:
         if self._over() or not self.tried:
             return
         flat = min((c for c in self.tried if "finetune" not in c.name), key=lambda c: c.score)
-        network, before = flat.network, self.before.get(flat.name)
+        network, learned = flat.network, any(isinstance(r, LearnedRounding) for r in self.remedies[flat.name])
         narrow = narrow_weights(network)
-        wide = tuple(row.output for row in self._noise(network, activations=False) if row.output in narrow) if narrow else ()
+        wide = tuple(row.output for row in self._noise(flat, activations=False) if row.output in narrow) if narrow else ()
 
         def wider(some: tuple[int, ...]) -> bool:
-            if before is None:
+            if not learned:
                 return self.attempt(*self._kept(flat, MixedPrecision(wide_weights=some)))
             name = f"{flat.name}, {counted(len(some), 'op')} {_WIDE}"
-            return self.attempt(name, _MOST_NOISE, network, (WiderWeights(some, before), BiasCorrection()))
+            return self.attempt(name, _MOST_NOISE, network, (WiderWeights(some, self._unrounded(flat)), BiasCorrection()))
 
         def precise(some: tuple[int, ...]) -> bool:
             return self.attempt(*self._kept(flat, MixedPrecision(some, wide)))
 
         if not self._fewest(wide, wider) and self.evaluator.mixes and not self._over():
-            self._fewest(tuple(row.output for row in self._noise(network)), precise)
+            self._fewest(tuple(row.output for row in self._noise(flat)), precise)
 
     def _train_best(self) -> None:
         """What mixing found trained, where only that may be left to meet the goal."""
@@ -238,11 +256,11 @@ class Ladder:
         if self.met is None and best is not None and "finetune" not in best.name and _WIDE in best.name and not self._over():
             self.attempt(f"{best.name} + finetune", "what is left takes training", best.network, (FineTune(),))
 
-    def _noise(self, network: Quantized, *, activations: bool = True) -> tuple[Sensitivity, ...]:
+    def _noise(self, candidate: Candidate, *, activations: bool = True) -> tuple[Sensitivity, ...]:
         """The ops, those that make most noise first; none without time."""
         context = self.context
         return sensitivities(
-            network,
+            self._unrounded(candidate),
             self.evaluator.learning,
             context.device,
             context.progress,
@@ -266,7 +284,7 @@ class Ladder:
         """``flat`` made anew with some ops kept precise, besides those of which it has weights of 8 bits already."""
         others = self.remedies[flat.name]
         if mixed.outputs and mixed.wide_weights:  # all weights have 8 bits then, whose rounding is not worth learning
-            others = tuple(r for r in others if not isinstance(r, LearnedRounding))
+            others = _without(others, LearnedRounding)
         ops, how = (mixed.outputs, self.context.precise) if mixed.outputs else (mixed.wide_weights, _WIDE)
         name = f"{flat.name}, {counted(len(ops), 'op')} {how}"
         for earlier in (r for r in others if isinstance(r, MixedPrecision)):
@@ -275,7 +293,7 @@ class Ladder:
                 outputs=tuple(dict.fromkeys((*earlier.outputs, *mixed.outputs))),
                 wide_weights=tuple(dict.fromkeys((*earlier.wide_weights, *mixed.wide_weights))),
             )
-        others = tuple(r for r in others if not isinstance(r, MixedPrecision))
+        others = _without(others, MixedPrecision)
         at = sum(r.order < mixed.order for r in others)
         return name, why, self.start, (*others[:at], mixed, *others[at:])
 
@@ -321,3 +339,7 @@ class Ladder:
 
     def _over(self) -> bool:
         return self.context.out_of_time()
+
+
+def _without(remedies: Iterable[Remedy], *kinds: type[Remedy]) -> tuple[Remedy, ...]:
+    return tuple(remedy for remedy in remedies if not isinstance(remedy, kinds))

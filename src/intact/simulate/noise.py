@@ -98,16 +98,19 @@ def _missing(fmt: Format) -> int:
     return max(0, 8 - bits_of(fmt)) if isinstance(fmt, Affine) else 0
 
 
-def weight_share(network: Quantized, samples: Samples, device: str = "cpu") -> float:
-    """The part of the output's noise that comes from rounding constants, the rest being that of activations, from 0 to 1."""
+def weight_share(network: Quantized, samples: Samples, device: str = "cpu", *, before: Graph | None = None) -> float:
+    """The part of the output's noise that comes from rounding constants, the rest being that of activations, from 0 to 1.
+
+    ``before``: the graph with constants as they were until something rounded them otherwise than to the nearest.
+    """
     graph = without_softmax(network.graph)
-    partly = Partly(graph, batches_of(graph, samples), device)
+    batches = batches_of(graph, samples)
+    partly = Partly(graph, batches, device)
+    exact = partly.exact if before is None else Partly(without_softmax(before), batches, device).exact
     ops = [op for op in graph.ops if isinstance(network.plan.own(op.output), Affine)]
-    noise = []
-    for constants in (True, False):
-        made = partly.outputs(only(graph, network, ops, constants=constants, activations=not constants))
-        noise.append(_error(made, partly.exact))
-    return noise[0] / max(sum(noise), 1e-300)
+    by_constants = _error(partly.outputs(only(graph, network, ops, activations=False)), exact)
+    by_activations = _error(partly.outputs(only(graph, network, ops, constants=False)), partly.exact)
+    return by_constants / max(by_constants + by_activations, 1e-300)
 
 
 def only(graph: Graph, network: Quantized, ops: Iterable[Op], *, constants: bool = True, activations: bool = True) -> Graph:

@@ -1,0 +1,305 @@
+"""Compensated rounding: each weight of a sum is rounded so that it makes up for what rounding the others did to the output."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import ClassVar, Final, TypeAlias, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from intact.data import Samples
+from intact.network.graph import Graph
+from intact.network.shapes import concrete
+from intact.network.weighted import Weighted, columns
+from intact.numbers.affine import Affine, weight_limits
+from intact.planning.quantized import Quantized
+from intact.planning.steps import own_biases, stored_as_integers
+from intact.remedies.base import Context, Remedy
+from intact.remedies.bias import corrected
+from intact.remedies.side_by_side import ById, Held, SideBySide
+from intact.remedies.student import Student
+from intact.simulate.engine import one_per_core
+from intact.wording import counted
+
+#: Rounds real weights in steps of their scale, one for each output channel, to what may be stored: [g, m] to [g, m].
+Nearest: TypeAlias = Callable[[Tensor], Tensor]
+
+#: An op's second moments are of at least so many samples, if there are, and of so many sums for each number in a sum, but take
+#: no more than so many multiplications. So many numbers are held at a time.
+_LEAST: Final = 64
+_ROWS: Final = 128
+_WORK: Final = 1 << 34
+_HELD: Final = 1 << 23
+#: One sample in so many judges what the others chose.
+_JUDGES: Final = 4
+#: Inputs are taken to vary by this part of their mean variance besides, so that few samples do not move weights far.
+_DAMPING: Final = 0.01
+_SWEEPS: Final = 4
+#: What changing so many weights of a channel does to the others is worked out at once.
+_TOGETHER: Final = 64
+
+
+@final
+@dataclass(frozen=True)
+class CompensatedRounding(Remedy):
+    """Each output channel's weights ``q`` lower ``E[(W x - q x_q)^2]``, what its sums are off in the integer network.
+
+    That takes no more than second moments, ``H = E[x_q x_q^T]`` and, with float's sums, ``c = E[W x x_q^T]``. Weights
+    are rounded in turn, each time with the best real numbers for those that are left; or to the nearest, where that is better.
+    Then one after the other becomes the number that may be stored nearest to ``q_j - (q H - c)_j / H_jj``, until none changes.
+    The mean is left to the bias, which is corrected along with it where the op has one of its own. A channel keeps its rounding
+    to nearest where samples that had no part in this lose by it.
+    Source: in turn, Frantar et al. 2023, GPTQ (arXiv 2210.17323); one after the other, Behdin et al. 2023, QuantEase
+    (arXiv 2309.01885).
+    """
+
+    name: ClassVar[str] = "compensate"
+    order: ClassVar[int] = 28
+    needs_single_samples: ClassVar[bool] = True
+    samples: int = 512
+
+    def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
+        run = _Run(self, network, samples, context)
+        with torch.inference_mode():
+            run.through()
+        graph = network.graph
+        tensors = {i: replace(graph[i], data=np.asarray(data, np.float32)) for i, data in run.changed.items()}
+        left = 100 * np.median(run.left or [1.0])
+        said = (
+            f"rounded {counted(run.moved, 'number')} in the weights of {counted(len(run.left), 'op')} otherwise than to the "
+            f"nearest, on {counted(run.count, 'sample')}: {left:.0f} % of the error of a sum is left"
+        )
+        return replace(network, graph=replace(graph, tensors={**graph.tensors, **tensors}), log=(*network.log, said))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Second moments about the mean, or about 0, over many sums: of what is summed, ``h`` [g, k, k], of float's sums and that,
+    ``c`` [g, m, k], and of float's sums, ``power`` [g, m].
+
+    The op's output channels fall into g groups of m, each of which reads k numbers of its own at a time.
+    """
+
+    h: Tensor
+    c: Tensor
+    power: Tensor
+
+    def error(self, q: Tensor) -> Tensor:
+        """``E[(y - q x)^2]``, [g, m], of weights ``q`` [g, m, k] in real numbers."""
+        return self.power - 2 * (q * self.c).sum(-1) + ((q @ self.h) * q).sum(-1)
+
+
+def compensated(moments: Moments, weight: Tensor, scale: Tensor, nearest: Nearest) -> Tensor:
+    """The weights [g, m, k] in real numbers, each on its grid, that no change of a single one betters.
+
+    ``weight`` [g, m, k] is what they are before they are rounded, ``scale`` [g, m] what :data:`Nearest` counts in.
+    """
+    count = weight.shape[-1]
+    damping = _DAMPING * moments.h.diagonal(dim1=1, dim2=2).mean(-1).clamp(min=1e-30)[:, None, None]
+    h = moments.h + damping * torch.eye(count, dtype=weight.dtype)
+    c = moments.c + damping * weight
+
+    def stored(columns: Tensor) -> Tensor:
+        return nearest(columns / scale) * scale
+
+    def cost(q: Tensor) -> Tensor:
+        return ((q @ h - 2 * c) * q).sum(-1, keepdim=True)
+
+    nearby = torch.stack([stored(column) for column in weight.unbind(-1)], -1)
+    in_turn = _in_turn(h, c, stored)
+    q = torch.where(cost(in_turn) < cost(nearby), in_turn, nearby)
+    slope = q @ h - c
+    for _ in range(_SWEEPS):
+        before = q.clone()
+        for start in range(0, count, _TOGETHER):
+            some = slice(start, min(start + _TOGETHER, count))
+            near, beside, old = slope[..., some].clone(), h[:, some, some], q[..., some].clone()
+            for j in range(near.shape[-1]):
+                now = q[..., start + j]
+                step = stored(now - near[..., j] / beside[:, j, j, None]) - now
+                q[..., start + j] = now + step
+                near += step[..., None] * beside[:, None, j]
+            slope += (q[..., some] - old) @ h[:, some]
+        if torch.equal(q, before):
+            break
+    return q
+
+
+def _in_turn(h: Tensor, c: Tensor, stored: Nearest) -> Tensor:
+    """The weights [g, m, k] one after the other, each time with the best real numbers for those that are left."""
+    factor = torch.linalg.cholesky(torch.linalg.inv(h), upper=True)
+    left = torch.linalg.solve(h, c.mT).mT.contiguous()
+    q = torch.empty_like(left)
+    for start in range(0, left.shape[-1], _TOGETHER):
+        some, after = slice(start, start + _TOGETHER), slice(start + _TOGETHER, None)
+        near, rows = left[..., some], factor[:, some]
+        off = torch.empty_like(near)
+        for j in range(near.shape[-1]):
+            q[..., start + j] = stored(near[..., j])
+            off[..., j] = (near[..., j] - q[..., start + j]) / rows[:, j, start + j, None]
+            near -= off[..., j, None] * rows[:, None, j, some]
+        left[..., after] -= off @ rows[..., after]
+    return q
+
+
+@final
+class _Run:
+    def __init__(self, how: CompensatedRounding, network: Quantized, samples: Samples, context: Context) -> None:
+        graph, plan = network.graph, network.plan
+        self.graph, self.plan, self.context = graph, plan, context
+        self.student = Student(graph, plan, context.device)
+        self.both = SideBySide(self.student, network.exact, samples.drawn(how.samples, context.seed), context)
+        readers = graph.consumers()
+        self.found = {
+            one.op.output: one
+            for one in stored_as_integers(graph, plan)
+            if len(readers[one.weight.id]) == 1 and one.weight.id not in graph.outputs
+        }
+        self.biases = {one.op.output: (one, bias) for one, bias in own_biases(graph, plan)}
+        self.changed: dict[int, np.ndarray] = {}
+        #: By op, the part of the squared error of its sums that is left.
+        self.left: list[float] = []
+        self.moved = self.count = 0
+
+    def through(self) -> None:
+        """All ops in order, each with what came before it changed already."""
+        held = self.both.start()
+        for n, op in enumerate(self.graph.ops):
+            self.context.progress("compensate rounding", n, len(self.graph.ops))
+            held = self.both.before(n, held)
+            one = self.found.get(op.output)
+            if one is not None and not self.context.out_of_time():
+                self._weight(one, held)
+            if op.output in self.biases:
+                one, bias = self.biases[op.output]
+                self.changed[bias.id] = np.asarray(bias.data) + corrected(self.student, self.both.program, one, bias, held)
+            real = self.both.program.run([op], held.real, op.outputs)
+            held = self.both.after(n, held, real, self.student.run([op], held.stored, op.outputs))
+        self.count = held.count
+
+    def _weight(self, one: Weighted, held: Held) -> None:
+        sums = _Sums(one, self.graph)
+        nearest = self._nearest(one)
+        if nearest is None or held.count < _JUDGES:
+            return
+        count = min(held.count, max(_LEAST, _ROWS * sums.count // sums.positions), max(_JUDGES, _WORK // sums.work))
+        judges = list(range(_JUDGES - 1, count, _JUDGES))
+        learning, judging = (self._moments(one, sums, held, rows) for rows in (sorted({*range(count)} - {*judges}), judges))
+        fmt = self.plan.at(one.weight.id, one.op.output)
+        assert isinstance(fmt, Affine)
+        scale = torch.tensor(fmt.scale, dtype=torch.float64).expand(sums.outputs).reshape(sums.groups, -1)
+        weight = sums.rows(self.student.real(one.weight.id).double().cpu())
+        before = sums.rows(self._read(one).double().cpu())
+        work = [(learning, weight, scale, nearest)]
+        (made,) = one_per_core(lambda given: compensated(*given), work, self.context.device)  # small steps: one thread
+        errors = judging.error(before), judging.error(made)
+        better = errors[1] < errors[0]
+        kept = torch.where(better[..., None], made, before)
+        self.left.append(float(torch.minimum(*errors).sum() / errors[0].sum()))
+        self.moved += int(((kept - before).abs() > scale[..., None] / 2).sum())
+        data = sums.weight(kept).float()
+        self.student.assign(one.weight.id, data.to(self.context.device))
+        self.changed[one.weight.id] = data.numpy()
+
+    def _read(self, one: Weighted) -> Tensor:
+        read = self.student.read(one.weight.id, one.op, {})
+        if read is None:
+            raise TypeError(f"no weight of {one.op.kind.name}")
+        return read
+
+    def _nearest(self, one: Weighted) -> Nearest | None:
+        """How weights in steps are stored; None where that does not go by output channels alone."""
+        fmt = self.plan.at(one.weight.id, one.op.output)
+        table = self.student.table(one.weight.id, one.op.output)
+        if not isinstance(fmt, Affine) or fmt.axis not in (None, one.axis) or fmt.blocks is not None:
+            return None
+        if table is None or fmt.codebook is None:
+            low, high = weight_limits(fmt.dtype)
+            return lambda x: x.round().clamp(low, high)
+        if fmt.codebook.axis not in (None, one.axis):
+            return None
+        return _by_table(table.double().cpu())
+
+    def _moments(self, one: Weighted, sums: _Sums, held: Held, rows: Sequence[int]) -> Moments:
+        centred = one.op.output in self.biases
+        step = max(1, _HELD // sums.held)
+        chunks = [rows[at : at + step] for at in range(0, len(rows), step)]
+
+        def of(chunk: Sequence[int]) -> tuple[Tensor, ...]:
+            with torch.inference_mode():
+                real, stored = ({i: v[i][chunk] for i in one.op.reads if i in v} for v in (held.real, held.stored))
+                return self._added(one, sums, real, stored)
+
+        h, c, power, x, y, n = functools.reduce(_sum, one_per_core(of, chunks, self.context.device))
+        if centred:
+            h, c, power = h - x[..., :, None] * x[..., None, :] / n, c - y[..., None] * x[:, None] / n, power - y**2 / n
+        return Moments(h / n, c / n, power / n)
+
+    def _added(self, one: Weighted, sums: _Sums, real: ById, stored: ById) -> tuple[Tensor, ...]:
+        """The sums over positions of x x^T, y x^T, y^2, x and y, and their number."""
+        op, student = one.op, self.student
+        known = self.both.program.constants | real
+        (y,) = student.lanes.compute(op, one.kind.plain, tuple(None if i is None else known[i] for i in op.inputs))
+        inputs = [student.read(i, op, stored) for i in op.inputs[: one.kind.weight.bias]]
+
+        def summed(weight: Tensor) -> Tensor:
+            inputs[one.kind.weight.input] = weight.to(self.context.device)
+            return student.lanes.compute(op, one.kind.plain, tuple(inputs))[0]
+
+        x = torch.stack([summed(weight).reshape(-1, sums.groups, sums.at_once) for weight in sums.each], -1)
+        x = x.reshape(-1, sums.groups, sums.count).transpose(0, 1).contiguous()
+        y = y.reshape(-1, sums.groups, sums.outputs // sums.groups).transpose(0, 1).contiguous()
+        found = (x.transpose(1, 2) @ x, y.transpose(1, 2) @ x, y.square().sum(1), x.sum(1), y.sum(1))
+        return (*(part.double().cpu() for part in found), torch.tensor(float(x.shape[1])))
+
+
+@final
+class _Sums:
+    """How an op sums: every output channel, in ``groups``, sums ``count`` numbers at a time."""
+
+    def __init__(self, one: Weighted, graph: Graph) -> None:
+        shape, axis = concrete(one.weight), one.axis
+        self.axis, self.outputs = axis, shape[axis]
+        met = np.broadcast_to(columns(one.op, one.count, shape), shape)
+        self.groups = one.count // len(np.unique(np.moveaxis(met, axis, 0)[0]))
+        self.rest = tuple(np.delete(shape, axis))
+        self.count = prod(self.rest)
+        made = concrete(graph[one.op.output])
+        self.positions = prod(made[1:]) // self.outputs
+        #: Multiplications, and numbers that are read, of a sample.
+        self.work = self.positions * self.groups * self.count**2
+        self.held = self.positions * self.groups * self.count
+        eye = torch.eye(self.count)
+        #: Weights by which the op gives the numbers that it sums: all of them from one, or the like of every group from each.
+        self.each = [self._of(eye)] if self.groups == 1 else [self._of(one.expand(self.groups, -1)) for one in eye]
+        self.at_once = self.count if self.groups == 1 else 1
+
+    def _of(self, rows: Tensor) -> Tensor:
+        return rows.reshape(-1, *self.rest).movedim(0, self.axis)
+
+    def rows(self, weight: Tensor) -> Tensor:
+        return weight.movedim(self.axis, 0).reshape(self.groups, -1, self.count)
+
+    def weight(self, rows: Tensor) -> Tensor:
+        return rows.reshape(self.outputs, *self.rest).movedim(0, self.axis).contiguous()
+
+
+def _sum(all_: tuple[Tensor, ...], part: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(a.add_(b) for a, b in zip(all_, part, strict=True))
+
+
+def _by_table(table: Tensor) -> Nearest:
+    """The nearest of the numbers in ``table``: [1, k] for all channels, or [c_out, k]."""
+    between = (table[:, :-1] + table[:, 1:]) / 2
+
+    def nearest(x: Tensor) -> Tensor:
+        rows = x.reshape(len(table), -1).contiguous()
+        return table.gather(1, torch.searchsorted(between, rows)).reshape(x.shape)
+
+    return nearest

@@ -1,0 +1,204 @@
+"""Compensated rounding: the sums that it sees are the op's own, and no single weight that changes makes them better."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from compare import assert_same
+from nets import mobile
+from remedy_nets import SIDE, planned, planner
+
+import intact
+from intact.data import input_specs
+from intact.network.graph import Graph, Op, Tensor
+from intact.network.weighted import weighted
+from intact.numbers.affine import Affine, dequantize_array, quantize_array
+from intact.ops.convolution import Conv2D, DepthwiseConv2D
+from intact.ops.matmul import FullyConnected
+from intact.planning.quantized import Quantized
+from intact.planning.steps import stored_as_integers
+from intact.remedies import apply, known
+from intact.remedies.base import Context
+from intact.remedies.compensate import Moments, _by_table, _Sums, compensated
+from intact.rewrite.lowerings import lower
+from intact.run.settings import Settings
+from intact.simulate.engine import Program
+
+
+def whole(x):
+    return x.round().clamp(-7, 7)
+
+
+def moments(x, y):
+    """Of samples ``x`` [n, k] and sums ``y`` [n, m], about 0."""
+    return Moments((x.T @ x / len(x))[None], (y.T @ x / len(x))[None], y.square().mean(0)[None])
+
+
+def made_of(x, weight, nearest=whole, scale=1.0):
+    """The weights [m, k] for inputs ``x`` [n, k]."""
+    m = moments(x, x @ weight.T)
+    return compensated(m, weight[None], torch.full((1, len(weight)), scale, dtype=torch.float64), nearest)[0]
+
+
+def test_one_of_two_equal_inputs_makes_up_for_the_other():
+    """0.4 and 0.4 of the same number are 0.8 of it: 1 is nearer than 0 + 0."""
+    x = torch.tensor([[1.0, 1.0], [2.0, 2.0], [-1.0, -1.0]], dtype=torch.float64)
+    made = made_of(x, torch.tensor([[0.4, 0.4]], dtype=torch.float64))
+    assert sorted(made[0].tolist()) == [0.0, 1.0]
+
+
+def test_inputs_that_vary_apart_are_rounded_to_the_nearest():
+    x = torch.eye(3, dtype=torch.float64)
+    assert made_of(x, torch.tensor([[0.4, 1.6, -2.3]], dtype=torch.float64))[0].tolist() == [0.0, 2.0, -2.0]
+
+
+@pytest.mark.parametrize("count", [5, 70, 200])
+def test_no_single_change_betters_the_sums_and_a_channel_is_better_than_by_the_nearest(count):
+    generator = torch.Generator().manual_seed(count)
+    x = torch.randn(400, 8, generator=generator).double() @ torch.randn(8, count, generator=generator).double()
+    x += 0.3 * torch.randn(400, count, generator=generator).double()
+    weight = 3 * torch.randn(6, count, generator=generator).double()
+    made = made_of(x, weight)
+    off = (x @ (made - weight).T).square().mean(0)
+    nearest = (x @ (whole(weight) - weight).T).square().mean(0)
+    assert (off <= nearest).all()
+    assert off.mean() < (0.9 if count == 5 else 0.2) * nearest.mean()
+    assert made.abs().max() <= 7
+    if count == 5:  # ended: the others may have had sweeps left
+        pull = 0.01 * x.square().mean()
+        cost = off + pull * (made - weight).square().sum(-1)
+        for j in range(count):
+            for step in (-1, 1):
+                other = made.clone()
+                other[:, j] = (other[:, j] + step).clamp(-7, 7)
+                changed = (x @ (other - weight).T).square().mean(0) + pull * (other - weight).square().sum(-1)
+                assert (changed >= cost - 1e-9).all()
+
+
+def test_a_table_gives_its_own_numbers():
+    table = torch.tensor([[-5.0, 0.0, 1.0, 6.0]], dtype=torch.float64)
+    x = torch.randn(50, 4, generator=torch.Generator().manual_seed(1)).double()
+    made = made_of(x, torch.tensor([[0.7, 4.0, -2.6, -9.0]], dtype=torch.float64), _by_table(table))
+    assert set(made[0].tolist()) <= {-5.0, 0.0, 1.0, 6.0}
+    own = _by_table(torch.tensor([[0.0, 1.0], [10.0, 20.0]], dtype=torch.float64))
+    assert own(torch.tensor([[0.9, 14.0]])).tolist() == [[1.0, 10.0]]
+
+
+CASES = {
+    "conv": (Conv2D(stride=(2, 1), padding="same"), (1, 7, 6, 3), (4, 3, 3, 3)),
+    "grouped conv": (Conv2D(padding="valid"), (1, 6, 6, 4), (6, 3, 3, 2)),
+    "dilated conv": (Conv2D(padding="same", dilation=(2, 2)), (1, 7, 7, 2), (3, 3, 3, 2)),
+    "depthwise": (DepthwiseConv2D(padding="same"), (1, 5, 6, 3), (1, 3, 3, 3)),
+    "depthwise, two for each": (DepthwiseConv2D(stride=(2, 2), padding="same", depth_multiplier=2), (1, 5, 6, 3), (1, 3, 3, 6)),
+    "fully connected": (FullyConnected(), (1, 9), (5, 9)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_summed_times_the_weight_is_the_sum(name):
+    kind, shape, weight = CASES[name]
+    draw = np.random.default_rng(0)
+    x, w = draw.normal(size=(3, *shape[1:])).astype(np.float32), draw.normal(size=weight).astype(np.float32)
+    made = kind.compute(torch.from_numpy(x), torch.from_numpy(w), None)
+    tensors = {
+        0: Tensor(0, "x", (None, *shape[1:])),
+        1: Tensor(1, "w", weight, data=w),
+        2: Tensor(2, "y", (None, *made.shape[1:])),
+    }
+    op = Op(kind, (0, 1), (2,))
+    graph = Graph(tensors, (op,), (0,), (2,))
+    sums = _Sums(weighted(graph, op), graph)
+    rows = [kind.compute(torch.from_numpy(x), each, None).reshape(-1, sums.groups, sums.at_once) for each in sums.each]
+    summed = torch.stack(rows, -1).reshape(-1, sums.groups, sums.count)
+    assert sums.groups == {"grouped conv": 2, "depthwise": 3, "depthwise, two for each": 3}.get(name, 1)
+    again = torch.einsum("pgk,gmk->pgm", summed, sums.rows(torch.from_numpy(w))).reshape(made.shape)
+    assert_same(again, made, atol=1e-4)
+    assert torch.equal(sums.weight(sums.rows(torch.from_numpy(w))), torch.from_numpy(w))
+
+
+def smooth(**options):
+    """A network as planned, with pictures whose neighbouring pixels are alike, as those of photos are."""
+    graph = lower(mobile(seed=5, side=SIDE), "cpu", "int8")
+    few = torch.from_numpy(np.random.default_rng(2).uniform(-1, 1, (96, 3, 3, 3)).astype(np.float32))
+    x = torch.nn.functional.interpolate(few, size=(SIDE, SIDE), mode="bilinear").permute(0, 2, 3, 1).numpy()
+    samples = intact.data.arrays(x).bind(input_specs(graph), None)
+    make = planner(Settings(**options), samples)
+    return Quantized(graph, graph, make(graph)), samples, Context(make)
+
+
+def first_sums_off(network, samples):
+    """The variance, over all channels and positions, of what rounding its weights does to the sums of the first convolution."""
+    (one, *_) = stored_as_integers(network.graph, network.plan)
+    fmt, batch = network.plan.at(one.weight.id, one.op.output), samples.batch(np.arange(len(samples)))[0]
+    data = np.asarray(network.graph[one.weight.id].data)
+    stored = dequantize_array(quantize_array(data, fmt), fmt) - np.asarray(network.reference[one.weight.id].data)
+    return float(one.kind.plain.compute(torch.from_numpy(batch["image"]), torch.from_numpy(stored), None).var((0, 1, 2)).sum())
+
+
+@pytest.mark.parametrize("options", [{}, {"scheme": "w4a8"}, {"weights": "per-tensor"}])
+def test_a_network_is_nearer_to_float_and_its_weights_are_on_their_grid(options):
+    network, samples, context = smooth(**options)
+    made = apply(known(["compensate"]), network, samples, context)
+    assert first_sums_off(made, samples) < 0.5 * first_sums_off(network, samples)
+    assert made.plan is network.plan
+    changed = 0
+    for one in stored_as_integers(made.graph, made.plan):
+        fmt, data = made.plan.at(one.weight.id, one.op.output), np.asarray(one.weight.data)
+        assert isinstance(fmt, Affine)
+        assert_same(dequantize_array(quantize_array(data, fmt), fmt), data, atol=1e-6)
+        before = np.asarray(network.graph[one.weight.id].data)
+        steps = quantize_array(data, fmt).astype(int) - quantize_array(before, fmt)
+        changed += int((steps != 0).sum())
+    assert changed > 0
+    said = int(re.match(r"rounded ([\d,]+) numbers in the weights of 3 ops", made.log[-1])[1].replace(",", ""))
+    assert abs(said - changed) <= 2  # the one or other lies just between two numbers
+    assert made.remedies == ("compensate",)
+
+
+def test_the_mean_of_every_sum_is_that_of_float():
+    network, samples, context = planned(scheme="w4a8")
+    made = apply(known(["compensate"]), network, samples, context)
+    batch, _ = samples.batch(np.arange(len(samples)))
+    seen = ({}, {})
+    with torch.inference_mode():
+        for program, into in zip((Program(network.reference), Program(made.integer())), seen, strict=True):
+            program(batch, lambda tensor, y, into=into: into.setdefault(tensor.name, y.reshape(-1, y.shape[-1]).mean(0)))
+    last = network.graph[network.graph.ops[-2].outputs[0]].name  # the logits: no activation clamps them
+    spread = seen[0][last].abs().max()
+    assert (seen[0][last] - seen[1][last]).abs().max() < 0.05 * spread
+
+
+def test_what_others_of_the_samples_lose_by_is_not_done(monkeypatch):
+    """Judges that see only noise take nothing: every weight stays as it is."""
+    network, samples, context = planned()
+    monkeypatch.setattr(Moments, "error", lambda _, q: torch.zeros(q.shape[:2], dtype=torch.float64))
+    made = apply(known(["compensate"]), network, samples, context)
+    for one in stored_as_integers(made.graph, made.plan):
+        fmt, before = made.plan.at(one.weight.id, one.op.output), np.asarray(network.graph[one.weight.id].data)
+        assert_same(np.asarray(one.weight.data), dequantize_array(quantize_array(before, fmt), fmt), atol=1e-6)
+
+
+def test_without_time_weights_stay_as_they_are():
+    network, samples, context = planned(scheme="w4a8")
+    made = apply(known(["compensate"]), network, samples, replace(context, deadline=0.0))
+    assert all(
+        np.array_equal(made.graph[i].data, t.data)
+        for i, t in network.graph.tensors.items()
+        if t.data is not None and t.data.ndim > 1
+    )
+
+
+def test_a_run_on_one_thread_gives_the_same_bits():
+    network, samples, context = planned(scheme="w4a8")
+    threads = torch.get_num_threads()
+    found = []
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        try:
+            found.append(apply(known(["compensate"]), network, samples, context).graph)
+        finally:
+            torch.set_num_threads(threads)
+    weights = [t.id for t in found[0].constants() if t.is_float and t.data.ndim > 1]
+    assert all(np.array_equal(found[0][i].data, found[1][i].data) for i in weights)
