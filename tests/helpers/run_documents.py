@@ -226,7 +226,7 @@ def result() -> dict[str, Any]:
         "samples": {
             "calibration": {"n": 500, "fingerprint": "5378ef60" * 8},
             "report": {"n": 500, "fingerprint": "f5d1b590" * 8},
-            "classes": CLASSES,
+            "classes": list(CLASSES),
             "labelled": True,
             "preprocessing": {
                 "pixels": [-1.0, 1.0],

@@ -116,7 +116,7 @@ def test_the_search_for_a_microcontroller_widens_ops(monkeypatch):
 
     def loss(*_):
         judged.append(1)
-        return Measurement("disagreement with float", 0.5 if len(judged) > 7 else 9.0, "%", 0.0, 10.0, "made up", 80)
+        return Measurement("disagreement with float", 0.5 if len(judged) > 8 else 9.0, "%", 0.0, 10.0, "made up", 80)
 
     monkeypatch.setattr(Goal, "loss", loss)
     net, x = mobile(seed=2), images(160, 1)

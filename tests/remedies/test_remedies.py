@@ -283,8 +283,20 @@ def test_fine_tuning_stops_at_the_deadline():
 
 
 def test_remedies_run_in_the_order_that_lets_them_work():
-    mixed_up = ["finetune", "clip", "bias", "round", "ranges", "bias-analytic", "mixed", "equalize", "bias", "absorb"]
-    in_order = ["equalize", "absorb", "mixed", "clip", "ranges", "bias", "bias-analytic", "round", "finetune"]
+    mixed_up = [
+        "finetune",
+        "clip",
+        "bias",
+        "round",
+        "compensate",
+        "ranges",
+        "bias-analytic",
+        "mixed",
+        "equalize",
+        "bias",
+        "absorb",
+    ]
+    in_order = ["equalize", "absorb", "mixed", "clip", "ranges", "compensate", "bias", "bias-analytic", "round", "finetune"]
     assert [r.name for r in known(mixed_up)] == in_order
     with pytest.raises(
         OptionError, match=f"no remedy is called 'magic'; type --remedies with auto, none or some of: {','.join(in_order)}"

@@ -246,7 +246,9 @@ class _Run:
         op, student = one.op, self.student
         known = self.both.program.constants | real
         (y,) = student.lanes.compute(op, one.kind.plain, tuple(None if i is None else known[i] for i in op.inputs))
-        inputs = [student.read(i, op, stored) for i in op.inputs[: one.kind.weight.bias]]
+        inputs = [student.read(i, op, stored) for i in op.inputs]
+        if any(i is not None for i in op.inputs[one.kind.weight.bias :]):
+            inputs[one.kind.weight.bias] = torch.zeros(sums.groups * sums.at_once, device=self.context.device)
 
         def summed(weight: Tensor) -> Tensor:
             inputs[one.kind.weight.input] = weight.to(self.context.device)
