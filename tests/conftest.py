@@ -11,10 +11,14 @@ from annotations import check_annotations
 
 check_annotations()  # before anything of intact is imported
 
+import hypothesis  # noqa: E402
 from browsing import Browser, browsing  # noqa: E402
 from checked_rewrites import checked, checked_lowerings  # noqa: E402
 
 from intact.rewrite import clean, lowerings  # noqa: E402
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -490,7 +490,7 @@ def details(many: int = 1) -> dict[str, Any]:
         },
         "classes": {
             "output": "logits",
-            "names": CLASSES,
+            "names": list(CLASSES),
             "n": [50] * 10,
             "float": right[0],
             "quantized": right[1],
