@@ -175,6 +175,7 @@ def test_what_others_of_the_samples_lose_by_is_not_done(monkeypatch):
     network, samples, context = planned()
     monkeypatch.setattr(Moments, "error", lambda _, q: torch.zeros(q.shape[:2], dtype=torch.float64))
     made = apply(known(["compensate"]), network, samples, context)
+    assert "nan" not in made.log[-1]
     for one in stored_as_integers(made.graph, made.plan):
         fmt, before = made.plan.at(one.weight.id, one.op.output), np.asarray(network.graph[one.weight.id].data)
         assert_same(np.asarray(one.weight.data), dequantize_array(quantize_array(before, fmt), fmt), atol=1e-6)

@@ -53,16 +53,13 @@ def _mean_shifts(network: Quantized, samples: Samples, most: int, context: Conte
     both = SideBySide(student, network.exact, samples.drawn(most, context.seed), context)
     biases = {one.op.output: (one, bias) for one, bias in own_biases(graph, plan)}
     shifts: dict[int, np.ndarray] = {}
-    held = both.start()
-    for n, op in enumerate(graph.ops):
-        context.progress("correct biases", n, len(graph.ops))
-        held = both.before(n, held)
+    count = 0
+    for op, held in both.through("correct biases"):
+        count = held.count
         if op.output in biases:
             one, bias = biases[op.output]
             shifts[bias.id] = corrected(student, both.program, one, bias, held)
-        real = both.program.run([op], held.real, op.outputs)
-        held = both.after(n, held, real, student.run([op], held.stored, op.outputs))
-    return shifts, held.count
+    return shifts, count
 
 
 def corrected(student: Student, program: Program, one: Weighted, bias: Tensor, held: Held) -> np.ndarray:

@@ -169,19 +169,14 @@ class _Run:
 
     def through(self) -> None:
         """All ops in order, each with what came before it changed already."""
-        held = self.both.start()
-        for n, op in enumerate(self.graph.ops):
-            self.context.progress("compensate rounding", n, len(self.graph.ops))
-            held = self.both.before(n, held)
+        for op, held in self.both.through("compensate rounding"):
+            self.count = held.count
             one = self.found.get(op.output)
             if one is not None and not self.context.out_of_time():
                 self._weight(one, held)
             if op.output in self.biases:
                 one, bias = self.biases[op.output]
                 self.changed[bias.id] = np.asarray(bias.data) + corrected(self.student, self.both.program, one, bias, held)
-            real = self.both.program.run([op], held.real, op.outputs)
-            held = self.both.after(n, held, real, self.student.run([op], held.stored, op.outputs))
-        self.count = held.count
 
     def _weight(self, one: Weighted, held: Held) -> None:
         sums = _Sums(one, self.graph)
@@ -192,7 +187,8 @@ class _Run:
         judges = list(range(_JUDGES - 1, count, _JUDGES))
         learning, judging = (self._moments(one, sums, held, rows) for rows in (sorted({*range(count)} - {*judges}), judges))
         fmt = self.plan.at(one.weight.id, one.op.output)
-        assert isinstance(fmt, Affine)
+        if not isinstance(fmt, Affine):
+            raise TypeError(f"the weight of {one.kind.name} is not quantized")
         scale = torch.tensor(fmt.scale, dtype=torch.float64).expand(sums.outputs).reshape(sums.groups, -1)
         weight = sums.rows(self.student.real(one.weight.id).double().cpu())
         before = sums.rows(self._read(one).double().cpu())
@@ -201,7 +197,8 @@ class _Run:
         errors = judging.error(before), judging.error(made)
         better = errors[1] < errors[0]
         kept = torch.where(better[..., None], made, before)
-        self.left.append(float(torch.minimum(*errors).sum() / errors[0].sum()))
+        if (off := errors[0].sum()) > 0:
+            self.left.append(float(torch.minimum(*errors).sum() / off))
         self.moved += int(((kept - before).abs() > scale[..., None] / 2).sum())
         data = sums.weight(kept).float()
         self.student.assign(one.weight.id, data.to(self.context.device))

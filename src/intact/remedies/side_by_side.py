@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Final, TypeAlias, final
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from intact.data import Samples
 from intact.data.samples import BATCH
-from intact.network.graph import Graph
+from intact.network.graph import Graph, Op
 from intact.network.shapes import concrete
 from intact.remedies.base import Context
 from intact.remedies.student import Student
@@ -59,6 +60,16 @@ class SideBySide:
     def start(self) -> Held:
         """What the first op and those after it read."""
         return self.before(0, Held({}, {}, 0))
+
+    def through(self, doing: str) -> Iterator[tuple[Op, Held]]:
+        """Each op in order with what it reads. Once that was looked at, both networks compute it, the student as it is by then."""
+        held, ops = self.start(), self.student.graph.ops
+        for n, op in enumerate(ops):
+            self.context.progress(doing, n, len(ops))
+            held = self.before(n, held)
+            yield op, held
+            real = self.program.run([op], held.real, op.outputs)
+            held = self.after(n, held, real, self.student.run([op], held.stored, op.outputs))
 
     def before(self, n: int, held: Held) -> Held:
         """``held``, and the samples that fit as well now that op ``n`` is the present one."""
