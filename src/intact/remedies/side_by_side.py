@@ -62,7 +62,7 @@ class SideBySide:
         return self.before(0, Held({}, {}, 0))
 
     def through(self, doing: str) -> Iterator[tuple[Op, Held]]:
-        """Each op in order with what it reads. Once that was looked at, both networks compute it, the student as it is by then."""
+        """Each op in order with what it reads. Then both networks compute it, the student as it is by then."""
         held, ops = self.start(), self.student.graph.ops
         for n, op in enumerate(ops):
             self.context.progress(doing, n, len(ops))
