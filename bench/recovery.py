@@ -75,7 +75,7 @@ def main() -> None:
             runs.append(drop(row, seed, row.remedies))
             lost, seconds = figure(runs[-1][0], "accuracy drop", "difference"), runs[-1][1]
             print(f"{row}, seed {seed}: {lost:.2f} points, {seconds:.0f} s", file=sys.stderr, flush=True)
-        drops = [figure(result, "accuracy drop") for result, _ in runs]
+        drops = [figure(result, "accuracy drop", "difference") for result, _ in runs]
         mean = statistics.mean(drops)
         last = runs[-1][0]
         print(

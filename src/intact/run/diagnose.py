@@ -13,8 +13,10 @@ from intact.run.quantize import Job
 from intact.run.result import Result
 from intact.run.settings import Settings
 from intact.runtime.scripts.keras_export import InputShape
+from intact.simulate import freed
 
 
+@freed.kept()
 def diagnose(  # noqa: PLR0913  # all but two have defaults
     model: object,
     data: object,

@@ -55,6 +55,7 @@ from intact.run.recover import Recovery, recover, remedied, replayed_network
 from intact.run.result import Result
 from intact.run.settings import Settings
 from intact.runtime.scripts.keras_export import InputShape
+from intact.simulate import freed
 
 #: Calls of a network with states that count as one sample: neighbours are alike, and states go slowly to their extremes.
 _CALLS: Final = 10
@@ -186,6 +187,7 @@ class Job:
         if self.plan is not None:
             object.__setattr__(self, "settings", self.settings.replaying(self.plan.scheme, self.plan.target))
 
+    @freed.kept()
     def run(self, *, measure: bool = True, details: bool = True) -> Result:
         """All steps. What the folder holds already is not done again. ``details``: what lies under the figures as well."""
         given = sha256_of(self.model)  # before the work, as the file may change, or go, meanwhile
