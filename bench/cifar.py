@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,8 +70,22 @@ def calibration_pictures(count: int = 500, seed: int = 0) -> np.ndarray:
     return x[np.sort(np.random.default_rng(seed).choice(len(x), count, replace=False))]
 
 
-def quantized(network: Network, seed: int, images: int = 10_000, **options: Any) -> tuple[intact.Result, float]:
-    """One run through the public API, and its seconds, measurement and all.
+@dataclass(frozen=True)
+class Made:
+    """What a run made: figures by whose they are and what they are called, files, and its seconds, measurement and all."""
+
+    figures: Mapping[tuple[str, str], float]
+    model: bytes
+    packed: bytes
+    seconds: float
+
+    def figure(self, name: str, of: str = "quantized") -> float:
+        """The value of a figure; of a drop, ``of`` is "difference"."""
+        return self.figures[of, name]
+
+
+def quantized(network: Network, seed: int, images: int = 10_000, **options: Any) -> Made:
+    """One run through the public API.
 
     ``seed`` draws 2,000 unlabelled training images to calibrate and learn from; so many ``images`` of the test set, always the
     same, report. ``options`` are those of :func:`intact.quantize`.
@@ -76,10 +95,14 @@ def quantized(network: Network, seed: int, images: int = 10_000, **options: Any)
     data = intact.data.arrays(network.images(calibration_pictures(2000, seed)))
     report = intact.data.arrays(network.images(values[some]), labels[some])
     start = time.perf_counter()
-    result = intact.quantize(network.path, data, evaluation=report, seed=seed, **options)
-    return result, time.perf_counter() - start
+    result = intact.quantize(network.path, data, evaluation=report, seed=seed, details=False, **options)
+    seconds = time.perf_counter() - start
+    figures = {(reading.of, reading.measurement.name): reading.measurement.value for reading in result.readings}
+    return Made(figures, result.model, result.packed, seconds)
 
 
-def figure(result: intact.Result, name: str, of: str = "quantized") -> float:
-    """The value of a figure; of a drop, ``of`` is "difference"."""
-    return result.reading(name, of).measurement.value
+def seeds(network: Network, some: Iterable[int], jobs: int, images: int = 10_000, **options: Any) -> Iterator[Made]:
+    """:func:`quantized` for ``some`` seeds, in order; so many at once, in processes that share the cores."""
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        yield from pool.map(partial(quantized, network, images=images, **options), some)

@@ -1,6 +1,6 @@
 """What weights of a few numbers lose on CIFAR-10's test images after recovery, and what their packed files take.
 
-python bench/clusters.py [--seeds 5] [--images 10000] [--rows V3]      exit code 1 if a row misses its bound
+python bench/clusters.py [--seeds 5] [--jobs 1] [--images 10000] [--rows V3]      exit code 1 if a row misses its bound
 
 Each seed draws 2,000 unlabelled training images: 500 calibrate, all teach. Accuracy is LiteRT's, on the expanded integers; the
 packed file runs beside the expanded one in TensorFlow Lite Micro on 200 images, and is compared number by number.
@@ -13,8 +13,7 @@ import statistics
 import sys
 from dataclasses import dataclass
 
-import intact
-from cifar import MOBILENET_V2, MOBILENET_V3, RESNET8, Network, figure, quantized
+from cifar import MOBILENET_V2, MOBILENET_V3, RESNET8, Network, seeds
 from common import say_machine
 from intact.measure.split import split
 
@@ -45,15 +44,10 @@ ROWS = (
 )
 
 
-def run(row: Row, seed: int, images: int, remedies: tuple[str, ...]) -> tuple[intact.Result, float]:
-    budget = 60 * row.minutes
-    options = {"scheme": row.scheme, "target": "mcu", "remedies": remedies, "time_budget": budget, "details": False}
-    return quantized(row.network, seed, images, **options)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=1, help="so many seeds side by side, on their part of the cores")
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--rows", default="", help="only rows whose name holds this text")
     parser.add_argument("--remedies", default=",".join(REMEDIES))
@@ -65,21 +59,22 @@ def main() -> None:
     print(f"| network, scheme | {columns} |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for row in (row for row in ROWS if options.rows in str(row)):
+        asked = {"scheme": row.scheme, "target": "mcu", "remedies": remedies, "time_budget": 60 * row.minutes}
         made = []
-        for seed in range(options.seeds):
-            made.append(run(row, seed, options.images, remedies))
-            lost, seconds = figure(made[-1][0], "accuracy drop", "difference"), made[-1][1]
-            print(f"{row}, seed {seed}: {lost:.2f} points, {seconds:.0f} s", file=sys.stderr, flush=True)
-        drops = [figure(result, "accuracy drop", "difference") for result, _ in made]
-        last = made[-1][0]
+        for seed, run in enumerate(seeds(row.network, range(options.seeds), options.jobs, options.images, **asked)):
+            made.append(run)
+            lost = run.figure("accuracy drop", "difference")
+            print(f"{row}, seed {seed}: {lost:.2f} points, {run.seconds:.0f} s", file=sys.stderr, flush=True)
+        drops = [run.figure("accuracy drop", "difference") for run in made]
+        last = made[-1]
         parts = split(last.packed)
         beside = len(last.packed) / (parts["weights"] + parts["biases"])
-        equal = min(figure(result, "packed equals expanded") for result, _ in made)
+        equal = min(run.figure("packed equals expanded") for run in made)
         print(
             f"| {row} | {', '.join(f'{d:.2f}' for d in drops)} | {statistics.mean(drops):.2f} | {row.bound} | "
-            f"{figure(last, 'packed indices ratio'):.3f} | {figure(last, 'packed weights ratio'):.2f} | {len(last.packed):,} | "
-            f"{beside:.3f} | {equal:g} % | {figure(last, 'TFLM arena'):,.0f}, {figure(last, 'TFLM arena, packed'):,.0f} | "
-            f"{max(s for _, s in made):.0f} |",
+            f"{last.figure('packed indices ratio'):.3f} | {last.figure('packed weights ratio'):.2f} | {len(last.packed):,} | "
+            f"{beside:.3f} | {equal:g} % | {last.figure('TFLM arena'):,.0f}, {last.figure('TFLM arena, packed'):,.0f} | "
+            f"{max(run.seconds for run in made):.0f} |",
             flush=True,
         )
         if (row.bound is not None and (statistics.mean(drops) > row.bound or beside > MOST_BESIDE)) or equal < 100:
