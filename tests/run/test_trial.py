@@ -43,9 +43,10 @@ def given(tmp_path):
 
 def test_the_float_file_loses_nothing_and_the_integer_file_what_its_classes_say(given):
     network, trial, _ = given
-    same, nothing = trial.judge("itself", trial.source.read_bytes())
-    assert (same.value, nothing, same.n) == (0.0, 0.0, 96)
-    lost, expected = trial.judge("as planned", tflite.write(network.integer()))
+    same = trial.judge("itself", trial.source.read_bytes())
+    assert (same.measured.value, same.expected, same.measured.n, same.divergence) == (0.0, 0.0, 96, None)
+    found = trial.judge("as planned", tflite.write(network.integer()))
+    lost, expected = found.measured, found.expected
     made = trial.work.folder.arrays("choosing as planned", dict)
     share = 100 * float((next(iter(made.values())).argmax(1) != trial.choosing.labels).mean())
     assert (lost.name, lost.value) == ("accuracy drop", pytest.approx(share))
@@ -63,8 +64,8 @@ def test_outputs_that_are_there_are_not_made_again(given, monkeypatch):
 def test_a_metric_is_judged_by_itself_and_expects_nothing(given):
     _, trial, _ = given
     trial = replace(trial, metric=lambda outputs, targets: float((outputs.argmax(1) == targets).mean()))
-    lost, expected = trial.judge("itself", trial.source.read_bytes())
-    assert (lost.name, lost.value, expected) == ("metric drop", 0.0, None)
+    found = trial.judge("itself", trial.source.read_bytes())
+    assert (found.measured.name, found.measured.value, found.expected) == ("metric drop", 0.0, None)
 
 
 def test_a_candidate_of_an_earlier_run_is_taken_over_with_the_seconds_that_it_took(given):

@@ -24,7 +24,7 @@ from intact.run.as_planned import context_of, mend_and_plan
 from intact.run.settings import Settings
 from intact.search.candidate import Candidate, front
 from intact.search.goal import Goal
-from intact.search.ladder import Evaluator, Other, search
+from intact.search.ladder import Evaluator, Loss, Other, search
 from intact.simulate.noise import Sensitivity, sensitivities, weight_share
 
 
@@ -63,6 +63,7 @@ class Fake(Evaluator):
     how: str = "in float"
     half: float = 1.0
     expected: dict = field(default_factory=dict)
+    divergence: dict = field(default_factory=dict)
     done: dict = field(default_factory=dict)
     kept: list = field(default_factory=list)
     told: list = field(default_factory=list)
@@ -70,7 +71,8 @@ class Fake(Evaluator):
     def judge(self, name, model):
         assert tflite.read(model).is_quantized
         kept = int(name.split(", ")[1].split()[0]) if self.how in name else None
-        return measured(self.losses.get(name, self.losses.get(kept, 9.0)), self.half), self.expected.get(name)
+        loss = measured(self.losses.get(name, self.losses.get(kept, 9.0)), self.half)
+        return Loss(loss, self.expected.get(name), self.divergence.get(name))
 
     def time(self, model):
         del model
@@ -380,6 +382,44 @@ def test_with_few_samples_the_search_goes_on_while_there_is_something_to_try(pla
     found = search(planned[0], fake(planned, losses, half=3.6))
     assert found[1].name == "as planned"  # of two that lose as little the cheaper
     assert len(found[0]) > 4
+
+
+def test_of_what_few_samples_cannot_tell_apart_the_closest_probabilities_are_built_on(planned):
+    """bias changes as many classes as equalize and bias, within the interval, and its probabilities are closer: it goes on."""
+    losses = {"bias": 2.5, "equalize + bias": 2.0, "equalize + clip + bias": 4.0}
+    far = {"as planned": 0.9, "bias": 0.1, "equalize + bias": 0.2, "equalize + clip + bias": 0.01}
+    trial = fake(planned, losses, goal=Goal("disagreement", 1.0), divergence=far)
+    assert "compensate" in names(search(planned[0], trial))
+    assert "equalize + compensate" in names(search(planned[0], replace(trial, divergence={**far, "bias": 0.3})))
+    surer = replace(trial, half=0.3)  # an interval that leaves 2.0 alone
+    assert "equalize + compensate" in names(search(planned[0], surer))
+
+
+def test_closer_probabilities_of_a_larger_network_do_not_count(planned):
+    losses = {"equalize + bias": 2.0, 1: 2.5, 2: 2.5, 4: 2.5}
+    trial = fake(planned, losses, goal=Goal("disagreement", 1.0), divergence={"equalize + bias": 0.2})
+    everything = {candidate.name: 0.1 for candidate in search(planned[0], trial)[0] if "in float" in candidate.name}
+    tried, taken = search(planned[0], replace(trial, divergence={**trial.divergence, **everything}))
+    assert everything
+    assert taken.name == "equalize + bias"
+    assert taken is min(tried, key=lambda c: c.score)
+
+
+def test_by_how_much_probabilities_part_is_worked_out():
+    """0.5 ln(0.5 / 0.25) + 0.5 ln(0.5 / 0.75) = 0.1438 nats for one of two samples; a probability of 0 counts as 1/512."""
+    p = np.float32([[0.5, 0.5], [0.75, 0.25]])
+    goal = Goal("disagreement", 1.0)
+    assert goal.divergence({"y": p}, {"y": np.float32([[0.25, 0.75], [0.75, 0.25]])}) == pytest.approx(0.1438 / 2, abs=1e-4)
+    logits = np.log(p) + 3
+    assert goal.divergence({"y": logits}, {"y": np.log(np.float32([[0.25, 0.75], [0.75, 0.25]]))}) == pytest.approx(
+        0.0719, abs=1e-4
+    )
+    assert goal.divergence({"y": p}, {"y": np.float32([[1, 0], [0.75, 0.25]])}) == pytest.approx(
+        (0.5 * np.log(0.5) + 0.5 * np.log(256)) / 2, abs=1e-4
+    )
+    assert goal.divergence({"y": p[:, :1]}, {"y": p[:, :1]}) is None
+    assert goal.divergence({"y": p.argmax(1)}, {"y": p.argmax(1)}) is None
+    assert Goal("drop", 1.0).divergence({"y": p}, {"y": p}) is None
 
 
 def test_what_is_expected_to_be_lost_is_worked_out():

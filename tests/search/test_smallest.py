@@ -29,7 +29,7 @@ from intact.run.as_planned import plan_of
 from intact.run.settings import Settings
 from intact.search.candidate import front
 from intact.search.goal import Goal
-from intact.search.ladder import Evaluator
+from intact.search.ladder import Evaluator, Loss
 from intact.search.prices import prices
 from intact.search.smallest import smallest
 from intact.simulate.engine import Program
@@ -57,7 +57,7 @@ class Judge(Evaluator):
         batch, _ = self.learning.batch(np.arange(32))
         exact, made = (next(iter(Program(g)(batch).values())).numpy() for g in (self.reference, tflite.read(model)))
         lost = 100 * float(np.sqrt(np.square(made - exact).mean() / np.square(exact).mean()))
-        return Measurement("error", lost, "%", lost - 0.01, lost + 0.01, "made up", 10_000), None
+        return Loss(Measurement("error", lost, "%", lost - 0.01, lost + 0.01, "made up", 10_000))
 
     def time(self, model):
         return float(len(model))
@@ -184,9 +184,9 @@ def test_what_only_training_mends_is_trained(monkeypatch):
         return replace(network, log=(*network.log, "trained"))
 
     def judged(self, name, model):
-        measured, _ = honest(self, name, model)
+        measured = honest(self, name, model).measured
         lost = 0.1 if "finetune" in name else measured.value
-        return replace(measured, value=lost, low=lost - 0.01, high=lost + 0.01), None
+        return Loss(replace(measured, value=lost, low=lost - 0.01, high=lost + 0.01))
 
     honest = Judge.judge
     monkeypatch.setattr(FineTune, "apply", learned)
@@ -330,9 +330,9 @@ def test_what_meets_the_limit_barely_is_followed_by_smaller_steps(monkeypatch):
     """Where little is lost a trained network is followed by one with 8 times the noise; just within, by one with 1.5 times."""
 
     def judged(self, name, model):
-        measured, _ = honest(self, name, model)
+        measured = honest(self, name, model).measured
         value = lost[0] if "finetune" in name else measured.value
-        return replace(measured, value=value, low=value - 0.01, high=value + 0.01), None
+        return Loss(replace(measured, value=value, low=value - 0.01, high=value + 0.01))
 
     honest, lost, counts = Judge.judge, [0.0], []
     monkeypatch.setattr(FineTune, "apply", lambda _, network, *__: network)

@@ -15,7 +15,6 @@ import numpy as np
 from intact import scratch
 from intact.data import Samples
 from intact.measure.accuracy import Metric
-from intact.measure.measurement import Measurement
 from intact.measure.run_outputs import outputs_of
 from intact.measure.task import tasks as tasks_of
 from intact.network.graph import Graph
@@ -25,7 +24,7 @@ from intact.remedies.base import Context
 from intact.run.folder import Work
 from intact.runtime import litert
 from intact.search.goal import Goal
-from intact.search.ladder import Evaluator
+from intact.search.ladder import Evaluator, Loss
 
 #: For the latency of one candidate.
 _TIMED_SECONDS: Final = 1.5
@@ -51,14 +50,15 @@ class Trial(Evaluator):
     work: Work
     packs: bool = False
 
-    def judge(self, name: str, model: bytes) -> tuple[Measurement, float | None]:
+    def judge(self, name: str, model: bytes) -> Loss:
         exact = self._outputs("float", self.source)
         with _written(model) as path:
             made = self._outputs(name, path)
         asked, metric = self.goal.kind == "disagreement", self.metric
         tasks = tasks_of(self.reference, exact, self.choosing, asked=asked, metric=metric is not None)
         expected = None if metric is not None else self.goal.expected(exact, made)
-        return self.goal.loss(exact, made, self.choosing, metric, tasks), expected
+        lost = self.goal.loss(exact, made, self.choosing, metric, tasks)
+        return Loss(lost, expected, self.goal.divergence(exact, made))
 
     def time(self, model: bytes) -> float:
         with _written(model) as path:

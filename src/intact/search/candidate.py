@@ -23,8 +23,9 @@ _TRUST: Final = 0.5
 class Candidate:
     """One network that was tried and why: its file, what it loses on the selection samples, and what it costs.
 
-    ``expected`` is :meth:`Goal.expected`. The search goes by ``score``, which weighs the two. ``packed``: the file for a device
-    that decodes tables of weights, empty where there is none.
+    ``expected`` is :meth:`Goal.expected`. The search goes by ``score``, which weighs the two, and where that cannot tell two
+    apart by ``divergence``, :meth:`Goal.divergence`. ``packed``: the file for a device that decodes tables of weights, empty
+    where there is none.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Candidate:
     latency_ms: float
     seconds: float
     packed: bytes = b""
+    divergence: float | None = None
 
     __repr__ = brief
 

@@ -22,6 +22,8 @@ Outputs: TypeAlias = Mapping[str, np.ndarray]
 
 #: An interval that reaches further than so many limits leaves what was measured open.
 _WIDE: Final = 2.0
+#: The least probability that is told from 0: half a step of an int8 softmax.
+_LEAST: Final = 1 / 512
 
 
 @final
@@ -88,6 +90,22 @@ class Goal:
         old, new, row = scores.argmax(1), made.argmax(1), np.arange(len(scores))
         p = accuracy.probabilities(scores)
         return 100 * float((p[row, old] - p[row, new]).mean())
+
+    def divergence(self, float_outputs: Outputs, outputs: Outputs) -> float | None:
+        """By how many nats the first output's classes part from float's, ``KL(float || made)`` in the mean; of a drop None.
+
+        It tells networks apart that change the class of as many samples, by all samples instead of those few. None where that
+        output is not ``[n, classes]``.
+        """
+        name = next(iter(float_outputs))
+        scores, made = float_outputs[name], outputs[name]
+        shape = tuple(size for size in scores.shape[1:] if size != 1)
+        if self.kind != "disagreement" or len(shape) != 1 or not np.issubdtype(scores.dtype, np.floating):
+            return None
+        scores, made = (values.reshape(len(values), -1).astype(np.float64) for values in (scores, made))
+        p = accuracy.probabilities(scores)
+        q = made if accuracy.are_probabilities(scores) else accuracy.softmax(made)
+        return float((p * (np.log(np.maximum(p, _LEAST)) - np.log(np.maximum(q, _LEAST)))).sum(1).mean())
 
     def is_met(self, loss: Measurement, score: float) -> bool:
         """Whether nothing better need be looked for: ``score``, the estimate, is within the limit, and not by a hope."""

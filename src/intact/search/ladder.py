@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ from intact.search.goal import Goal
 from intact.simulate.noise import Sensitivity, narrow_weights, sensitivities, weight_share
 from intact.wording import counted
 
+#: Files up to so many times each other's bytes cost as much.
+_AS_LARGE: Final = 1.01
 #: Below this part of the noise, a cause is not worth a remedy of its own.
 _WORTH_IT: Final = 0.25
 #: From this part of the noise on, what weights make comes first: learned rounding is quicker than fine-tuning.
@@ -52,6 +55,16 @@ _NOISY: Final = 0.01
 Rung: TypeAlias = tuple[str, str, Quantized, tuple[Remedy, ...]]
 
 
+@final
+@dataclass(frozen=True)
+class Loss:
+    """What a file loses: as measured, :meth:`Goal.expected` and :meth:`Goal.divergence`."""
+
+    measured: Measurement
+    expected: float | None = None
+    divergence: float | None = None
+
+
 class Evaluator(abc.ABC):
     """What candidates are put through, and where the search keeps them: the run that it is a part of.
 
@@ -66,8 +79,8 @@ class Evaluator(abc.ABC):
     packs: bool = False
 
     @abc.abstractmethod
-    def judge(self, name: str, model: bytes) -> tuple[Measurement, float | None]:
-        """What the file loses on the selection samples, and the loss that the float network's confidence expects."""
+    def judge(self, name: str, model: bytes) -> Loss:
+        """What the file loses on the selection samples."""
 
     @abc.abstractmethod
     def time(self, model: bytes) -> float:
@@ -121,6 +134,8 @@ class Ladder:
         self.prefix = ""
         self.tried: list[Candidate] = []
         self.remedies: dict[str, tuple[Remedy, ...]] = {}
+        #: The outputs of the ops that are kept precise, by the candidate's name.
+        self.precise: dict[str, frozenset[int]] = {}
         #: What was there before weights were rounded otherwise than to the nearest, by the name of what came of it.
         self.before: dict[str, Quantized] = {}
         self.met: Candidate | None = None
@@ -129,8 +144,18 @@ class Ladder:
 
     @property
     def best(self) -> Candidate:
-        """The candidate that loses least so far; the earlier of two that lose as much."""
-        return min(self.tried, key=lambda c: c.score)
+        """The candidate that loses least so far; the earlier of two that lose as much.
+
+        Few samples cannot tell candidates apart that lose about as much: of those within the interval of the least that keep
+        the same ops precise and take no more bytes, the one whose probabilities are closest to float's.
+        """
+        least = min(self.tried, key=lambda c: c.score)
+        if least.divergence is None or least.loss.high is None:
+            return least
+        most, precise = _AS_LARGE * least.bytes, self.precise[least.name]
+        near = (c for c in self.tried if c.score <= least.loss.high and c.bytes <= most)
+        rivals = (c for c in near if self.precise[c.name] == precise)
+        return min(rivals, key=lambda c: math.inf if c.divergence is None else c.divergence)
 
     def climb(self) -> None:
         """Rung by rung until one meets the goal or time is up."""
@@ -320,10 +345,16 @@ class Ladder:
             return False
         integer = network.integer()
         model, packed = tflite.write(integer), write_packed(integer) if evaluator.packs else b""
-        loss, expected = evaluator.judge(name, model)
+        lost = evaluator.judge(name, model)
         latency = evaluator.time(model)
-        candidate = Candidate(name, why, network, model, loss, expected, latency, earlier + time.monotonic() - began, packed)
+        loss, seconds = lost.measured, earlier + time.monotonic() - began
+        candidate = Candidate(
+            name, why, network, model, loss, lost.expected, latency, seconds, packed=packed, divergence=lost.divergence
+        )
         self.context = replace(self.context, deadline=self.context.deadline - earlier)
+        kept = (self.precise[c.name] for c in self.tried if c.network is base)
+        mixed = (output for remedy in remedies if isinstance(remedy, MixedPrecision) for output in remedy.outputs)
+        self.precise[name] = next(kept, frozenset()).union(mixed)
         self.tried.append(candidate)
         self.remedies[name] = remedies
         evaluator.tell(f"{candidate}, before the interruption" if earlier else str(candidate))
