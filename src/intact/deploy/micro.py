@@ -13,7 +13,7 @@ from intact.data import Finding
 from intact.errors import ChildError, UnsupportedError, located
 from intact.formats import tflite
 from intact.network.graph import Graph, Op
-from intact.network.shapes import infer
+from intact.network.shapes import infer, macs
 from intact.network.weighted import weighted
 from intact.numbers.affine import Affine
 from intact.planning.targets import target as target_named
@@ -150,13 +150,12 @@ def _ask(graph: Graph, data: bytes) -> bool | None:
         log.touch()
         shapes = infer(graph)
         held = sum(4 * prod(shape) for i, shape in shapes.items() if not graph[i].is_constant)
-        macs = sum(op.kind.macs([() if i is None else shapes[i] for i in op.inputs], shapes[op.output]) for op in graph.ops)
         request = {
             "model": str(model),
             "log": str(log),
             "inputs": len(graph.inputs),
             "arena": 2 * held + _PER_TENSOR * len(graph.tensors) + _ARENA,
-            "invoke": macs <= _LONGEST,
+            "invoke": macs(graph) <= _LONGEST,
         }
         try:
             confined = Confinement(writes=(log,))

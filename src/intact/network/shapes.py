@@ -29,6 +29,12 @@ def infer(graph: Graph, batch: int = 1, *, recorded: bool = True) -> dict[int, S
     return {i: tuple(v.shape) for i, v in infer_values(graph, batch, recorded=recorded).items()}
 
 
+def macs(graph: Graph) -> int:
+    """Multiply-accumulates of one sample."""
+    shapes = infer(graph)
+    return sum(op.kind.macs([() if i is None else shapes[i] for i in op.inputs], shapes[op.output]) for op in graph.ops)
+
+
 def infer_values(graph: Graph, batch: int = 1, *, recorded: bool = True) -> dict[int, torch.Tensor]:
     """Like :func:`infer`: float tensors without data, and integers (shapes, axes) with the values that the shapes give them."""
     values, allowance = dict[int, torch.Tensor](), Allowance()

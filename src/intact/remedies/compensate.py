@@ -14,7 +14,7 @@ from torch import Tensor
 
 from intact.data import Samples
 from intact.network.graph import Graph
-from intact.network.shapes import concrete
+from intact.network.shapes import concrete, macs
 from intact.network.weighted import Weighted, columns
 from intact.numbers.affine import Affine, weight_limits
 from intact.planning.quantized import Quantized
@@ -53,7 +53,7 @@ class CompensatedRounding(Remedy):
     are rounded in turn, each time with the best real numbers for those that are left; or to the nearest, where that is better.
     Then one after the other becomes the number that may be stored nearest to ``q_j - (q H - c)_j / H_jj``, until none changes.
     The mean is left to the bias, which is corrected along with it where the op has one of its own. A channel keeps its rounding
-    to nearest where samples that had no part in this lose by it.
+    to nearest where samples that had no part in this lose by it; for the others these join in, and all is done once more.
     Source: in turn, Frantar et al. 2023, GPTQ (arXiv 2210.17323); one after the other, Behdin et al. 2023, QuantEase
     (arXiv 2309.01885).
     """
@@ -61,7 +61,10 @@ class CompensatedRounding(Remedy):
     name: ClassVar[str] = "compensate"
     order: ClassVar[int] = 28
     needs_single_samples: ClassVar[bool] = True
-    samples: int = 512
+    #: At most, as far as the network's multiply-accumulates of all of them stay below ``work``, and always ``least``.
+    samples: int = 2000
+    work: int = 1 << 38
+    least: int = 512
 
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
         run = _Run(self, network, samples, context)
@@ -76,6 +79,10 @@ class CompensatedRounding(Remedy):
         )
         return replace(network, graph=replace(graph, tensors={**graph.tensors, **tensors}), log=(*network.log, said))
 
+    def count(self, graph: Graph) -> int:
+        """Of how many samples a network is made to learn."""
+        return min(self.samples, max(self.least, self.work // max(macs(graph), 1)))
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -89,6 +96,11 @@ class Moments:
     h: Tensor
     c: Tensor
     power: Tensor
+
+    def with_more(self, other: Moments, part: float) -> Moments:
+        """Of the sums of both, where those of ``other`` are this part of all."""
+        mine = 1 - part
+        return Moments(mine * self.h + part * other.h, mine * self.c + part * other.c, mine * self.power + part * other.power)
 
     def error(self, q: Tensor) -> Tensor:
         """``E[(y - q x)^2]``, [g, m], of weights ``q`` [g, m, k] in real numbers."""
@@ -154,7 +166,7 @@ class _Run:
         graph, plan = network.graph, network.plan
         self.graph, self.plan, self.context = graph, plan, context
         self.student = Student(graph, plan, context.device)
-        self.both = SideBySide(self.student, network.exact, samples.drawn(how.samples, context.seed), context)
+        self.both = SideBySide(self.student, network.exact, samples.drawn(how.count(graph), context.seed), context)
         readers = graph.consumers()
         self.found = {
             one.op.output: one
@@ -185,17 +197,22 @@ class _Run:
             return
         count = min(held.count, max(_LEAST, _ROWS * sums.count // sums.positions), max(_JUDGES, _WORK // sums.work))
         judges = list(range(_JUDGES - 1, count, _JUDGES))
-        learning, judging = (self._moments(one, sums, held, rows) for rows in (sorted({*range(count)} - {*judges}), judges))
+        learners = sorted({*range(count)} - {*judges})
+        learning, judging = (self._moments(one, sums, held, rows) for rows in (learners, judges))
         fmt = self.plan.at(one.weight.id, one.op.output)
         if not isinstance(fmt, Affine):
             raise TypeError(f"the weight of {one.kind.name} is not quantized")
         scale = torch.tensor(fmt.scale, dtype=torch.float64).expand(sums.outputs).reshape(sums.groups, -1)
         weight = sums.rows(self.student.real(one.weight.id).double().cpu())
         before = sums.rows(self._read(one).double().cpu())
-        work = [(learning, weight, scale, nearest)]
-        (made,) = one_per_core(lambda given: compensated(*given), work, self.context.device)  # small steps: one thread
-        errors = judging.error(before), judging.error(made)
+
+        def learned(moments: Moments) -> Tensor:
+            one_thread = one_per_core(lambda m: compensated(m, weight, scale, nearest), [moments], self.context.device)
+            return next(iter(one_thread))
+
+        errors = judging.error(before), judging.error(learned(learning))
         better = errors[1] < errors[0]
+        made = learned(learning.with_more(judging, len(judges) / count)) if bool(better.any()) else before
         kept = torch.where(better[..., None], made, before)
         if (off := errors[0].sum()) > 0:
             self.left.append(float(torch.minimum(*errors).sum() / off))
