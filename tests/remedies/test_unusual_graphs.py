@@ -265,6 +265,22 @@ def test_an_output_at_16_bits_keeps_what_the_outside_sees_of_it(output_type):
     assert learned.outside(8) == wide.plan.outside(8)
 
 
+@pytest.mark.parametrize("input_type", ["int8", "float32"])
+def test_remedies_see_inputs_as_the_caller_stores_them(input_type):
+    """The first layer reads float, and where the file's input is int8 what is left of that."""
+    graph, x = shared_bias(), rows()
+    network, samples, context = planned(graph, x, input_type=input_type)
+    mixed = replace(network, plan=context.make_plan(graph, (3,)))
+    assert not isinstance(mixed.plan.own(0), Affine)
+    wanted = Program(mixed.integer())(samples.batch(np.arange(len(x)))[0])
+    student = Student(mixed.graph, mixed.plan)
+    made = student(Program(graph).entered(samples.batch(np.arange(len(x)))[0]), (8,))[8]
+    assert mixed.plan.outside(0).dtype == input_type
+    step = mixed.plan.own(8).scale[0]
+    assert (made - next(iter(wanted.values()))).abs().max() <= 1.01 * step
+    assert ((made - next(iter(wanted.values()))).abs() > step / 2).float().mean() < 0.03
+
+
 def test_a_weight_that_reaches_the_class_alone_does_not_stop_learned_rounding():
     tensors = [flow(0, WIDTH), weight(1, WIDTH, WIDTH), weight(2, WIDTH), flow(3, WIDTH), weight(4, 4, WIDTH), weight(5, 4)]
     tensors += [flow(6, 4), constant(7, np.array(-1, np.int32), Index()), Tensor(8, "class", (None,), Index())]

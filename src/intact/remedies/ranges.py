@@ -71,7 +71,7 @@ class _Run:
 
     def refined(self) -> Quantized:
         graph, student = self.network.graph, self.student
-        stored = {i: student.store(x, i) for i, x in self.inputs.items()}
+        stored = student.entered(self.inputs)
         last = {i: n for n, op in enumerate(graph.ops) for i in op.reads} | dict.fromkeys(self.ends, len(graph.ops))
         first = best = self._errors(0, stored)
         # The inputs' own scales stay: they were rounded with them above.

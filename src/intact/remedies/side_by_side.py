@@ -100,5 +100,5 @@ class SideBySide:
         wanted = {i for i in (*inputs, *made) if self._last.get(i, -1) >= n}
         with torch.no_grad():
             real = self.program.run(graph.ops[:n], inputs, wanted)
-            stored = self.student.run(graph.ops[:n], {i: self.student.store(x, i) for i, x in inputs.items()}, wanted)
+            stored = self.student.run(graph.ops[:n], self.student.entered(inputs), wanted)
         return real, stored

@@ -80,7 +80,19 @@ class Student(torch.nn.Module):
 
     def forward(self, inputs: Mapping[int, Tensor], wanted: Iterable[int], given: Given = NOTHING) -> dict[int, Tensor]:
         """The tensors ``wanted``, by id, for graph inputs by id as a Program's ``entered`` gives them."""
-        return self.run(self.graph.ops, {i: self.store(x, i, given=given) for i, x in inputs.items()}, wanted, given)
+        return self.run(self.graph.ops, self.entered(inputs, given), wanted, given)
+
+    def entered(self, inputs: Mapping[int, Tensor], given: Given = NOTHING) -> dict[int, Tensor]:
+        """Graph inputs as the network gets them: as the caller stores them, and then as the first ops read them."""
+
+        def outside(x: Tensor, i: int) -> Tensor:
+            own, fmt = self.plan.own(i), self.plan.outside(i)
+            if not isinstance(fmt, Affine) or (isinstance(own, Affine) and own.scale == fmt.scale):
+                return x
+            (low, high), zero = limits(fmt.dtype), fmt.zero_point[0]
+            return fake_quantize(x, torch.tensor(fmt.scale, device=self.device), (low - zero, high - zero))
+
+        return {i: self.store(outside(x, i), i, given=given) for i, x in inputs.items()}
 
     def run(
         self, ops: Sequence[Op], stored: Mapping[int, Tensor], wanted: Iterable[int], given: Given = NOTHING
