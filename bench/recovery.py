@@ -55,9 +55,9 @@ ROWS = (
     Row(MOBILENET_V3, "int8", "per-tensor", CHEAP, 0.3, 15),
     Row(RESNET8, "int8", "per-tensor", CHEAP, 0.2, 5),
     Row(RESNET8, "w4a8", "per-channel", 95.0, 0.5, 5),
-    Row(MOBILENET_V2, "w4a8", "per-channel", 99.6, 0.2, 6),
-    Row(MOBILENET_V3, "w4a8", "per-channel", 99.6, 0.2, 6),
-    Row(HARD, "w4a8", "per-channel", 99.6, 0.2, 6),
+    Row(MOBILENET_V3, "w4a8", "per-channel", 99.6, 0.2, 3),
+    Row(HARD, "w4a8", "per-channel", 99.6, 0.2, 3),
+    Row(MOBILENET_V2, "w4a8", "per-channel", 99.6, 0.2, 3),
 )
 
 

@@ -13,6 +13,7 @@ from intact.data import input_specs
 from intact.errors import UnsupportedError
 from intact.formats import tflite
 from intact.measure.measurement import Measurement
+from intact.numbers.affine import Float
 from intact.planning.quantized import Quantized
 from intact.progress import silent
 from intact.remedies.base import Context
@@ -25,7 +26,7 @@ from intact.run.settings import Settings
 from intact.search.candidate import Candidate, front
 from intact.search.goal import Goal
 from intact.search.ladder import Evaluator, Loss, Other, search
-from intact.simulate.noise import Sensitivity, sensitivities, weight_share
+from intact.simulate.noise import Sensitivity, input_share, sensitivities, weight_share
 
 
 def measured(value, half=1.0, n=125, unit="percentage points"):
@@ -279,6 +280,62 @@ def test_another_start_is_planned_anew_as_it_was_itself(planned, ranges):
     assert taken.name == "float32 input: equalize + clip + bias"
     kinds = [{c.network.integer()[i].format.dtype for i in c.network.integer().inputs} for c in tried]
     assert kinds == [{"int8"}] + 4 * [{"float32"}]
+
+
+def float_input(network, samples):
+    """What begins with float32 inputs, and how often it was asked for."""
+    asked = []
+
+    def begin():
+        asked.append(1)
+        settings = Settings(scheme="w4a8", ranges="minmax", input_type="float32")
+        start = mend_and_plan(network.reference, settings, samples, Nowhere(), silent)
+        return Other("float32 input", start.network, context_of(start, samples))
+
+    return begin, asked
+
+
+@pytest.mark.parametrize(("share", "tried"), [(0.2, False), (0.4, True)])
+def test_where_rounding_the_input_makes_the_noise_the_first_op_reads_it_in_float(planned, monkeypatch, share, tried):
+    network, samples, _ = planned
+    begin, asked = float_input(network, samples)
+    monkeypatch.setattr("intact.search.ladder.input_share", lambda *_, **__: share)
+    name = "float32 input: equalize + mixed + compensate"
+    losses = {"equalize + bias": 5.0, "equalize + compensate": 4.0, name: 3.0, name + " + finetune": 0.5}
+    found, taken = search(network, fake(planned, losses), float_input=begin)
+    assert (name in names((found, taken)), len(asked)) == (tried, int(tried))
+    if not tried:
+        return
+    made = next(c for c in found if c.name == name).network
+    integer = made.integer()
+    assert [integer[i].format.dtype for i in integer.inputs] == ["float32"]
+    first = next(op for op in integer.ops if integer.inputs[0] in op.reads)
+    assert isinstance(integer[first.output].format, Float)
+    assert "40 % of the noise" in next(c for c in found if c.name == name).why
+    assert taken.name == name + " + finetune"  # what follows begins there
+
+
+def test_a_float_input_that_gains_nothing_is_left_again(planned, monkeypatch):
+    network, samples, _ = planned
+    begin, _ = float_input(network, samples)
+    monkeypatch.setattr("intact.search.ladder.input_share", lambda *_, **__: 0.4)
+    found = search(network, fake(planned, {"equalize + bias": 5.0, "equalize + compensate": 4.0}), float_input=begin)
+    after = names(found)[names(found).index("float32 input: equalize + mixed + compensate") + 1 :]
+    assert after
+    assert not [name for name in after if "input" in name]
+    made = next(c for c in found[0] if c.name == after[-1]).network.integer()
+    assert {made[i].format.dtype for i in made.inputs} == {"int8"}
+
+
+def test_what_rounding_inputs_makes_of_the_noise_is_worked_out(planned):
+    """All of it where nothing else is rounded; none of it where inputs are not rounded."""
+    network, samples, _ = planned
+    inputs = {i: network.plan.tensors[i] for i in network.graph.inputs}
+    alone = replace(network, plan=replace(network.plan, tensors=inputs, edges={}))
+    assert input_share(alone, samples) == 1.0
+    others = replace(network.plan, tensors={i: e for i, e in network.plan.tensors.items() if i not in inputs}, boundary={})
+    assert input_share(replace(network, plan=others), samples) == 0.0
+    assert 0.0 < input_share(network, samples) < 0.5
 
 
 def test_where_nothing_mixes_nothing_is_kept_precise(planned):

@@ -148,9 +148,15 @@ def _context(start: Start, parts: Parts, work: Work) -> Context:
 
 
 def recover(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
-    starts: Sequence[Start], parts: Parts, goal: Goal, source: Path, metric: Metric | None, work: Work
+    starts: Sequence[Start],
+    parts: Parts,
+    goal: Goal,
+    source: Path,
+    metric: Metric | None,
+    work: Work,
+    float_input: Callable[[], Start] | None = None,
 ) -> Recovery:
-    """The network that a search from all of ``starts`` found for the limit ``goal``.
+    """The network that a search from all of ``starts`` found for the limit ``goal``, or from ``float_input`` if it wants that.
 
     ``source`` is the float file. Finished candidates are taken over from the folder of ``work``.
     """
@@ -175,14 +181,15 @@ def recover(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
         metric=metric,
         work=work,
     )
-    others = (
-        Other(_called(other.settings, settings), other.network, context_of(other, parts.calibration, work.progress))
-        for other in starts[1:]
-    )
+
+    def other(begun: Start) -> Other:
+        return Other(_called(begun.settings, settings), begun.network, context_of(begun, parts.calibration, work.progress))
+
+    others = tuple(map(other, starts[1:]))
     if settings.minimize is None:
-        candidates, best = search(start, trial, tuple(others))
+        candidates, best = search(start, trial, others, None if float_input is None else lambda: other(float_input()))
     else:
-        candidates, best, said = smallest(start, trial, starts[0].request, tuple(others))
+        candidates, best, said = smallest(start, trial, starts[0].request, others)
         findings += (Finding("minimized", said),)
     return Recovery(best.network, candidates, findings, best.name, _noted(best.network, learning, len(choosing)))
 

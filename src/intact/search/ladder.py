@@ -30,7 +30,7 @@ from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding
 from intact.search.candidate import Candidate
 from intact.search.goal import Goal
-from intact.simulate.noise import Sensitivity, narrow_weights, sensitivities, weight_share
+from intact.simulate.noise import Sensitivity, input_share, narrow_weights, sensitivities, weight_share
 from intact.wording import counted
 
 #: Files up to so many times each other's bytes cost as much.
@@ -113,14 +113,21 @@ class Other:
     context: Context
 
 
-def search(start: Quantized, evaluator: Evaluator, others: Sequence[Other] = ()) -> tuple[tuple[Candidate, ...], Candidate]:
+#: What makes the network with float32 inputs, where the types of inputs were left open.
+FloatInput: TypeAlias = Callable[[], Other]
+
+
+def search(
+    start: Quantized, evaluator: Evaluator, others: Sequence[Other] = (), float_input: FloatInput | None = None
+) -> tuple[tuple[Candidate, ...], Candidate]:
     """Everything tried, in order, and the one to take: the cheapest that meets the goal, else the one that loses least.
 
-    The ladder is climbed from that one of ``start`` and ``others`` which loses least by itself.
+    The ladder is climbed from that one of ``start`` and ``others`` which loses least by itself; from that of ``float_input``
+    where rounding the inputs is what is lost.
     Where the selection samples are few (:meth:`Goal.are_few`), to meet the goal by the estimate ends nothing: the search goes
     on until nothing measurable is lost, nothing is left to try or time is up, and the one that loses least is taken.
     """
-    ladder = Ladder(start, evaluator, others)
+    ladder = Ladder(start, evaluator, others, float_input)
     ladder.climb()
     return tuple(ladder.tried), ladder.met or ladder.best
 
@@ -129,8 +136,11 @@ def search(start: Quantized, evaluator: Evaluator, others: Sequence[Other] = ())
 class Ladder:
     """One search: what it may use, what was tried so far, and the rungs that it climbs."""
 
-    def __init__(self, start: Quantized, evaluator: Evaluator, others: Sequence[Other]) -> None:
-        self.start, self.evaluator, self.context, self.others = start, evaluator, evaluator.context, others
+    def __init__(
+        self, start: Quantized, evaluator: Evaluator, others: Sequence[Other] = (), float_input: FloatInput | None = None
+    ) -> None:
+        self.start, self.evaluator, self.context = start, evaluator, evaluator.context
+        self.others, self.float_input = others, float_input
         self.prefix = ""
         self.tried: list[Candidate] = []
         self.remedies: dict[str, tuple[Remedy, ...]] = {}
@@ -174,14 +184,12 @@ class Ladder:
         for other in self.others:
             yield other.name, "it keeps numbers of different size apart", other.network, ()
             if self.best.name == other.name:
-                self.start, self.prefix = other.network, f"{other.name}: "
-                made = other.context
-                self.context = replace(self.context, make_plan=made.make_plan, by_extremes=made.by_extremes)
+                self._begin_with(other)
         for remedies in ((BiasCorrection(),), (Equalize(), BiasCorrection()), (Equalize(), Clip(), BiasCorrection())):
             yield self._flat("it costs seconds", remedies)
         if self._over():
             return
-        for first in (self._widths_first, self._compensated, self._precise_first):
+        for first in (self._widths_first, self._compensated, self._from_float_input, self._precise_first):
             yield from first()
             if self._over():
                 return
@@ -205,6 +213,34 @@ class Ladder:
         """Weights rounded so that they make up for each other: it takes no learning, and corrects biases as well."""
         flat = _without(self.remedies[self.best.name], BiasCorrection)
         yield self._flat("it takes one pass over the samples", (*flat, CompensatedRounding()))
+
+    def _begin_with(self, other: Other) -> None:
+        self.start, self.prefix, made = other.network, f"{other.name}: ", other.context
+        self.context = replace(self.context, make_plan=made.make_plan, by_extremes=made.by_extremes)
+
+    def _from_float_input(self) -> Iterator[Rung]:
+        """Inputs of real numbers, and the ops that read them in float, where rounding them makes much of the noise."""
+        best = self.best
+        if self.float_input is None or not self.evaluator.mixes:
+            return
+        before = self._unrounded(best).graph
+        share = input_share(best.network, self.evaluator.learning, self.context.device, before=before)
+        if share < _WORTH_IT or self._over():
+            return
+        other, mine = self.float_input(), (self.start, self.prefix, self.context)
+        graph = other.network.graph
+        readers = tuple(op.output for op in graph.ops if not set(graph.inputs).isdisjoint(op.reads))
+        flat = _without(self.remedies[best.name], MixedPrecision)
+        wide = (r.wide_weights for r in self.remedies[best.name] if isinstance(r, MixedPrecision))
+        mixed = MixedPrecision(readers, next(wide, ()))
+        if len(readers) > _FEW:
+            return
+        self._begin_with(other)
+        name, _, base, remedies = self._flat("", (*flat, mixed))
+        yield name, f"rounding the input makes {100 * share:.0f} % of the noise", base, remedies
+        if self.best.name != name:
+            self.start, self.prefix = mine[:2]
+            self.context = replace(self.context, make_plan=mine[2].make_plan, by_extremes=mine[2].by_extremes)
 
     def _unrounded(self, candidate: Candidate) -> Quantized:
         """The candidate before its weights were rounded otherwise than to the nearest: only there does their noise show."""

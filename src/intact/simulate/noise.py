@@ -113,6 +113,24 @@ def weight_share(network: Quantized, samples: Samples, device: str = "cpu", *, b
     return by_constants / max(by_constants + by_activations, 1e-300)
 
 
+def input_share(network: Quantized, samples: Samples, device: str = "cpu", *, before: Graph | None = None) -> float:
+    """The part of the output's noise that comes from rounding the inputs as the caller gives them, from 0 to 1.
+
+    ``before`` as in :func:`weight_share`.
+    """
+    graph, plan = without_softmax(network.graph), network.plan
+    rounded = {i: replace(graph[i], format=plan.outside(i)) for i in graph.inputs if isinstance(plan.outside(i), Affine)}
+    if not rounded:
+        return 0.0
+    batches = batches_of(graph, samples)
+    partly = Partly(graph, batches, device)
+    exact = partly.exact if before is None else Partly(without_softmax(before), batches, device).exact
+    ops = [op for op in graph.ops if isinstance(plan.own(op.output), Affine)]
+    by_inputs = _error(partly.outputs(replace(graph, tensors={**graph.tensors, **rounded})), partly.exact)
+    by_others = _error(partly.outputs(only(graph, network, ops)), exact)
+    return by_inputs / max(by_inputs + by_others, 1e-300)
+
+
 def only(graph: Graph, network: Quantized, ops: Iterable[Op], *, constants: bool = True, activations: bool = True) -> Graph:
     """The float ``graph`` with nothing but the constants and outputs of ``ops`` rounded as the plan stores them."""
     tensors: dict[int, Tensor] = dict(graph.tensors)
