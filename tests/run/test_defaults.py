@@ -5,8 +5,9 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from drafts import draft, normal
-from nets import images
+from nets import images, mobile
 from remedy_nets import SIDE, chain, rescaled_channels
 from typer.testing import CliRunner
 
@@ -98,6 +99,30 @@ def test_samples_that_are_enough(tmp_path, n):
 def test_other_schemes_have_them_too(tmp_path):
     assert chosen(unlike(), tmp_path, scheme="w4a8").names[0] == "equalize"
     assert chosen(unlike(), tmp_path, weights="per-tensor", target="mcu").names[0] == "equalize"
+
+
+def smooth(count, seed):
+    """Pictures whose neighbouring pixels are alike, as those of photos are."""
+    few = torch.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (count, 3, 3, 3)).astype(np.float32))
+    return torch.nn.functional.interpolate(few, size=(SIDE, SIDE), mode="bilinear").permute(0, 2, 3, 1).numpy()
+
+
+def test_where_an_output_stays_poor_rounding_makes_up_for_itself(tmp_path, monkeypatch):
+    graph, taken = mobile(seed=6, side=SIDE), {}
+    start, samples = start_of(graph, tmp_path, smooth(96, 2), scheme="w4a8")
+    for below in (-math.inf, 20.0):
+        monkeypatch.setattr("intact.run.defaults._POOR", below)
+        taken[below] = choose(start, samples, lambda *_: None)
+    assert "compensate" not in taken[-math.inf].names
+    assert taken[20.0].names[-1] == "compensate"
+    assert taken[20.0].gain > taken[-math.inf].gain + 3
+    x, held = smooth(96, 2), smooth(64, 3)
+    made = [
+        intact.quantize(graph, x, evaluation=held, scheme="w4a8", remedies=remedies, measure=False)
+        for remedies in ("auto", ("equalize", "clip", "bias"))
+    ]
+    assert "compensate" in made[0].plan.remedied.names
+    assert decibels(made[0], graph, held) > decibels(made[1], graph, held) + 1
 
 
 def test_a_scheme_in_float_has_none():

@@ -16,6 +16,7 @@ from intact.errors import OptionError
 from intact.formats import tflite
 from intact.measure.measurement import Measurement
 from intact.search.goal import Goal
+from intact.search.ladder import Loss
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
@@ -79,6 +80,29 @@ def test_the_same_bytes_after_a_search(limit, tmp_path, request, monkeypatch):
     path = first.plan.save(tmp_path / "plan.json")
     request.getfixturevalue("nothing_is_learned")
     assert intact.quantize(net(), images(20, 8, SIDE), plan=path, measure=False).model == first.model
+
+
+def test_the_same_bytes_where_the_search_gave_the_input_up(tmp_path, request, monkeypatch):
+    """Its input is float32 then, and so are the ops that read it; a type that was asked for stays."""
+    monkeypatch.setattr("intact.search.ladder.input_share", lambda *_, **__: 0.9)
+
+    def lost(self, name, model):
+        del self, model
+        value = 0.0 if "input" in name else 9.0
+        return Loss(Measurement("disagreement with float", value, "%", value, value, "", 10_000))
+
+    monkeypatch.setattr("intact.run.trial.Trial.judge", lost)
+    options = {"min_agreement": 99, "time_budget": 30, "measure": False}
+    first = intact.quantize(net(), images(64, 3, SIDE), **options)
+    assert first.taken.startswith("float32 input: ")
+    kinds = {first.graph[i].format.dtype for i in first.graph.inputs}
+    assert kinds == {"float32"}
+    path = first.plan.save(tmp_path / "plan.json")
+    asked = intact.quantize(net(), images(64, 3, SIDE), input_type="int8", **options)
+    assert not [c.name for c in asked.candidates if "input" in c.name]
+    request.getfixturevalue("nothing_is_learned")
+    again = intact.quantize(net(), images(40, 8, SIDE), plan=path, measure=False)
+    assert again.model == first.model
 
 
 def test_relu_for_relu6_comes_back(tmp_path):

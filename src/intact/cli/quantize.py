@@ -59,8 +59,8 @@ def quantize(
     remedies: Annotated[
         str,
         typer.Option(
-            help="Instead of a limit: auto (equalize, clip and bias where the output clearly gains), none, or some of "
-            f"{','.join(choices.REMEDIES)}."
+            help="Instead of a limit: auto (equalize, clip and bias or compensate where the output clearly gains), none, "
+            f"or some of {','.join(choices.REMEDIES)}."
         ),
     ] = "auto",
     device: Annotated[str, typer.Option(help="Where remedies learn: auto, cpu or cuda.")] = "auto",

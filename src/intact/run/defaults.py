@@ -35,6 +35,8 @@ _MACS: Final = 2e10
 _TOO_LARGE: Final = 2e10
 #: dB from which an output, its mean left out, is true enough.
 _ENOUGH: Final = 40.0
+#: dB below which the quickest remedies have not helped, and one that takes longer is tried.
+_POOR: Final = 20.0
 
 
 @final
@@ -56,7 +58,7 @@ def samples_for(graph: Graph, calibration: Samples) -> Samples:
 
 
 def choose(start: Start, calibration: Samples, progress: Progress, device: str = "cpu") -> Taken:
-    """Which of equalize, clip and bias the network of ``start`` gains by, or none of them.
+    """Which of equalize, clip and bias, or compensate, the network of ``start`` gains by, or none of them.
 
     In turns a quarter of the samples is held out: the network is made from the others, without and with remedies, and what
     each makes of those held out is compared in simulation. More remedies are taken only for a clear gain over fewer. Nothing
@@ -102,17 +104,22 @@ class _Turn:
         exact = run_batches(Program(start.network.reference), self.batches)
         self.exact = {name: y for name, y in exact.items() if y.dtype.kind == "f"}
         self.made = self._run(self.base)
+        self.truest = self._least(self.made)
 
     @property
     def worth_it(self) -> bool:
         """Whether any output is less true than it need be."""
-        return any(without_mean(y, self.made[name])[0] < _ENOUGH for name, y in self.exact.items())
+        return self.truest < _ENOUGH
+
+    def _least(self, made: Outputs) -> float:
+        """How true the least true output is, in dB."""
+        return min((without_mean(y, made[name])[0] for name, y in self.exact.items()), default=np.inf)
 
     def gains(self, ways: Iterable[Way] | None) -> dict[Way, dict[str, float | None]]:
         """By how many dB the errors of each output are smaller, for each of ``ways`` that can be gone.
 
         None: for equalize, where layers scale against each other, and what may follow it; for bias alone where equalize by
-        itself gains nothing.
+        itself gains nothing; and for compensate instead of bias where an output is still poor.
         """
         networks: dict[Way, Quantized | None] = {(): self.base}
         gains: dict[Way, dict[str, float | None]] = {}
@@ -122,6 +129,7 @@ class _Turn:
             networks[way] = network = None if before is None else self._applied(way[-1], before)
             if network is not None:
                 made = self._run(network)
+                self.truest = max(self.truest, self._least(made))
                 gains[way] = {name: gain(y, self.made[name], made[name]) for name, y in self.exact.items()}
             return network is not None
 
@@ -134,6 +142,9 @@ class _Turn:
             go(way)
         if first and clear_gain(mean_gains([gains[first]])) is None:
             go(("bias",))
+        if self.truest < _POOR:
+            for way in ((*first, "compensate"), (*first, "clip", "compensate")):
+                go(way)
         return gains
 
     def _applied(self, name: str, network: Quantized) -> Quantized | None:

@@ -99,7 +99,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     traced on the first of them. ``data`` is split by ``seed`` into calibration and evaluation samples, unless ``evaluation``
     is given. ``metric`` is any function of outputs and labels, larger being better, or one of "mse", "mae", "auc" and "iou".
     ``input_shape`` is for models that leave sizes open: (96, 96, 3), or by input name. ``remedies`` are applied as named,
-    none of them for ``()`` or "none"; "auto": equalize, clip and bias where the output clearly gains by them.
+    none of them for ``()`` or "none"; "auto": equalize, clip and bias or compensate where the output clearly gains.
     ``max_drop`` (percentage points, or in the unit of ``metric``) or ``min_agreement`` (per cent) lets a search of at most
     ``time_budget`` (seconds, or "15m") choose; they learn on ``device``: "cpu", "cuda", or "auto", from ``learning_samples``
     at most, and "finetune" from their labels by ``label_weight``, from 0 to 1. ``plan`` replays a plan
