@@ -139,9 +139,10 @@ class Ladder:
     def __init__(
         self, start: Quantized, evaluator: Evaluator, others: Sequence[Other] = (), float_input: FloatInput | None = None
     ) -> None:
-        self.start, self.evaluator, self.context = start, evaluator, evaluator.context
+        self.evaluator, self.context = evaluator, evaluator.context
+        #: What the rungs begin with; as planned it has no name.
+        self.begun = Other("", start, evaluator.context)
         self.others, self.float_input = others, float_input
-        self.prefix = ""
         self.tried: list[Candidate] = []
         self.remedies: dict[str, tuple[Remedy, ...]] = {}
         #: The outputs of the ops that are kept precise, by the candidate's name.
@@ -180,7 +181,7 @@ class Ladder:
 
     def _rungs(self) -> Iterator[Rung]:
         """The rungs from cheap to dear; each sees what came of those before."""
-        yield "as planned", "nothing costs less", self.start, ()
+        yield "as planned", "nothing costs less", self.begun.network, ()
         for other in self.others:
             yield other.name, "it keeps numbers of different size apart", other.network, ()
             if self.best.name == other.name:
@@ -215,7 +216,7 @@ class Ladder:
         yield self._flat("it takes one pass over the samples", (*flat, CompensatedRounding()))
 
     def _begin_with(self, other: Other) -> None:
-        self.start, self.prefix, made = other.network, f"{other.name}: ", other.context
+        made, self.begun = other.context, other
         self.context = replace(self.context, make_plan=made.make_plan, by_extremes=made.by_extremes)
 
     def _from_float_input(self) -> Iterator[Rung]:
@@ -223,24 +224,25 @@ class Ladder:
         best = self.best
         if self.float_input is None or not self.evaluator.mixes:
             return
-        before = self._unrounded(best).graph
-        share = input_share(best.network, self.evaluator.learning, self.context.device, before=before)
+        exact = self._unrounded(best).graph
+        share = input_share(best.network, self.evaluator.learning, self.context.device, before=exact)
         if share < _WORTH_IT or self._over():
             return
-        other, mine = self.float_input(), (self.start, self.prefix, self.context)
+        before, other = self.begun, self.float_input()
         graph = other.network.graph
         readers = tuple(op.output for op in graph.ops if not set(graph.inputs).isdisjoint(op.reads))
-        flat = _without(self.remedies[best.name], MixedPrecision)
-        wide = (r.wide_weights for r in self.remedies[best.name] if isinstance(r, MixedPrecision))
-        mixed = MixedPrecision(readers, next(wide, ()))
         if len(readers) > _FEW:
             return
+        wide = (r.wide_weights for r in self.remedies[best.name] if isinstance(r, MixedPrecision))
+        mixed = MixedPrecision(readers, next(wide, ()))
         self._begin_with(other)
-        name, _, base, remedies = self._flat("", (*flat, mixed))
-        yield name, f"rounding the input makes {100 * share:.0f} % of the noise", base, remedies
-        if self.best.name != name:
-            self.start, self.prefix = mine[:2]
-            self.context = replace(self.context, make_plan=mine[2].make_plan, by_extremes=mine[2].by_extremes)
+        rung = self._flat(
+            f"rounding the input makes {100 * share:.0f} % of the noise",
+            (*_without(self.remedies[best.name], MixedPrecision), mixed),
+        )
+        yield rung
+        if self.best.name != rung[0]:
+            self._begin_with(before)
 
     def _unrounded(self, candidate: Candidate) -> Quantized:
         """The candidate before its weights were rounded otherwise than to the nearest: only there does their noise show."""
@@ -251,7 +253,7 @@ class Ladder:
             rounding = (CompensatedRounding, LearnedRounding, BiasCorrection)
             flat = _without(remedies, *rounding)
             alike = (c.network for c in self.tried if _without(self.remedies[c.name], BiasCorrection) == flat)
-            self.before[name] = next(alike, None) or apply(flat, self.start, self.evaluator.learning, self.context)
+            self.before[name] = next(alike, None) or apply(flat, self.begun.network, self.evaluator.learning, self.context)
         return self.before[name]
 
     def _widths_first(self) -> Iterator[Rung]:
@@ -273,7 +275,8 @@ class Ladder:
 
     def _flat(self, why: str, remedies: Iterable[Remedy], last: tuple[Remedy, ...] = ()) -> Rung:
         chosen = (*sorted(remedies, key=lambda r: r.order), *last)
-        return self.prefix + " + ".join(r.name for r in chosen), why, self.start, chosen
+        prefix = f"{self.begun.name}: " if self.begun.name else ""
+        return prefix + " + ".join(r.name for r in chosen), why, self.begun.network, chosen
 
     def _precise_first(self) -> Iterator[Rung]:
         """Few ops kept precise, where they make most of the noise and much is lost: what learning would mend all ops for.
@@ -356,7 +359,7 @@ class Ladder:
             )
         others = _without(others, MixedPrecision)
         at = sum(r.order < mixed.order for r in others)
-        return name, why, self.start, (*others[:at], mixed, *others[at:])
+        return name, why, self.begun.network, (*others[:at], mixed, *others[at:])
 
     def attempt(self, name: str, why: str, base: Quantized, remedies: tuple[Remedy, ...], of_time: float | None = None) -> bool:
         """Whether the candidate meets the goal. Without time, and where a remedy cannot be applied, there is none.
