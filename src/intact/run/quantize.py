@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
@@ -301,8 +301,8 @@ class Job:
         if self.plan is not None:
             return replayed_network(start, parts, self.plan, self.work)
         if goal is not None:
-            starts, float_input = self._starts(start, parts), self._float_input(start, parts)
-            return recover(starts, parts, goal, source, self.metric, self.work, float_input)
+            begun = partial(self._begun, parts=parts)
+            return recover(start, begun, parts, goal, source, self.metric, self.work)
         if names == () or not scheme_named(self.settings.scheme).is_integer:
             return Recovery(start.network)
         return remedied(start, parts, names, self.work)
@@ -313,19 +313,8 @@ class Job:
         said = f"--plan holds what {', '.join(given)} would decide, which changed nothing"
         return (Finding("plan decides", said),) if given else ()
 
-    def _starts(self, start: Start, parts: Parts) -> tuple[Start, ...]:
-        """``start``, and under a limit what other types of inputs and outputs, which were left open, would begin with."""
-        other = start.otherwise() if self.settings.goal else None
-        return (start,) if other is None else (start, self._begun(other, parts))
-
-    def _float_input(self, start: Start, parts: Parts) -> Callable[[], Start] | None:
-        """What begins with inputs of float32, where their types were left open and ops may stay in float."""
-        settings = self.settings
-        if settings.input_type is not None or not target_named(settings.target).float_islands:
-            return None
-        return lambda: self._begun(replace(start.settings, input_type="float32"), parts)
-
     def _begun(self, settings: Settings, parts: Parts) -> Start:
+        """The network as planned by other settings."""
         graph = self._prepared(self.converted(), settings)
         return mend_and_plan(graph, settings, parts.calibration, self.work.folder, self.work.progress)
 

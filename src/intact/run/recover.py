@@ -6,8 +6,9 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, final
 
@@ -148,20 +149,21 @@ def _context(start: Start, parts: Parts, work: Work) -> Context:
 
 
 def recover(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
-    starts: Sequence[Start],
+    begun: Start,
+    otherwise: Callable[[Settings], Start],
     parts: Parts,
     goal: Goal,
     source: Path,
     metric: Metric | None,
     work: Work,
-    float_input: Callable[[], Start] | None = None,
 ) -> Recovery:
-    """The network that a search from all of ``starts`` found for the limit ``goal``, or from ``float_input`` if it wants that.
+    """The network that a search from ``begun`` found for the limit ``goal``.
 
-    ``source`` is the float file. Finished candidates are taken over from the folder of ``work``.
+    ``otherwise`` begins with other types of inputs and outputs, where these were left open. ``source`` is the float file.
+    Finished candidates are taken over from the folder of ``work``.
     """
-    start, settings = starts[0].network, starts[0].settings
-    target, context = target_named(settings.target), _context(starts[0], parts, work)
+    start, settings = begun.network, begun.settings
+    target, context = target_named(settings.target), _context(begun, parts, work)
     learning, choosing, findings = for_search(parts, settings.learning_samples)
     goal.check(choosing, metric)
     if goal.kind == "drop" and metric is None:
@@ -182,14 +184,18 @@ def recover(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
         work=work,
     )
 
-    def other(begun: Start) -> Other:
-        return Other(_called(begun.settings, settings), begun.network, context_of(begun, parts.calibration, work.progress))
+    def other(chosen: Settings) -> Other:
+        made = otherwise(chosen)
+        return Other(_called(chosen, settings), made.network, context_of(made, parts.calibration, work.progress))
 
-    others = tuple(map(other, starts[1:]))
+    mends = begun.otherwise()
+    others = () if mends is None else (other(mends),)
+    is_open = settings.input_type is None and target.float_islands
+    float_input = partial(other, replace(settings, input_type="float32")) if is_open else None
     if settings.minimize is None:
-        candidates, best = search(start, trial, others, None if float_input is None else lambda: other(float_input()))
+        candidates, best = search(start, trial, others, float_input)
     else:
-        candidates, best, said = smallest(start, trial, starts[0].request, others)
+        candidates, best, said = smallest(start, trial, begun.request, others)
         findings += (Finding("minimized", said),)
     return Recovery(best.network, candidates, findings, best.name, _noted(best.network, learning, len(choosing)))
 

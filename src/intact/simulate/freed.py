@@ -60,4 +60,4 @@ def _hold(libc: Any, block: int, end: int) -> None:
 def _glibc() -> Any:
     """The C library of this process where it is glibc."""
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    return libc if hasattr(libc, "gnu_get_libc_version") else None
+    return libc if getattr(libc, "gnu_get_libc_version", None) else None
