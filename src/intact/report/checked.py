@@ -52,8 +52,8 @@ RESULT: Final[Shape] = {
     "measurements": [{"of": "text", **_MEASUREMENT}],
     "verdict?": {"status": "text", "limit": "number", "needs_about_n?": "count", "loss?": _MEASUREMENT},
     "candidates": [
-        {"name": "text", "why": "text", "steps": ["text"], "loss": _MEASUREMENT, "expected?": "number", "score": "number",
-         "bytes": "count", "latency_ms": "number", "seconds": "number"}
+        {"name": "text", "why": "text", "steps": ["text"], "loss": _MEASUREMENT, "expected?": "number",
+         "divergence?": "number", "score": "number", "bytes": "count", "latency_ms": "number", "seconds": "number"}
     ],
     "taken?": "text",
     "steps": ["text"],

@@ -69,6 +69,7 @@ class Candidate:
             "steps": list(self.network.log),
             "loss": self.loss.to_json(),
             "expected": self.expected,
+            "divergence": self.divergence,
             "score": self.score,
             "bytes": self.bytes,
             "latency_ms": self.latency_ms,
@@ -77,7 +78,10 @@ class Candidate:
 
     def __str__(self) -> str:
         expected = "" if self.expected is None else f" ({self.expected:.2f} expected, {self.score:.2f} together)"
-        return f"{self.name}: {self.loss}{expected}, {self.bytes:,} bytes, {self.latency_ms:.3g} ms, {self.seconds:.0f} s"
+        apart = "" if self.divergence is None else f" ({self.divergence:.3g} nats apart)"
+        return (
+            f"{self.name}: {self.loss}{expected}{apart}, {self.bytes:,} bytes, {self.latency_ms:.3g} ms, {self.seconds:.0f} s"
+        )
 
 
 def front(candidates: Sequence[Candidate], *, timed: bool = True) -> tuple[str, ...]:
