@@ -327,6 +327,19 @@ def test_a_float_input_that_gains_nothing_is_left_again(planned, monkeypatch):
     assert {made[i].format.dtype for i in made.inputs} == {"int8"}
 
 
+def test_a_float_input_is_kept_where_few_samples_cannot_tell_and_probabilities_can(planned, monkeypatch):
+    network, samples, _ = planned
+    begin, _ = float_input(network, samples)
+    monkeypatch.setattr("intact.search.ladder.input_share", lambda *_, **__: 0.4)
+    monkeypatch.setattr("intact.search.ladder._AS_LARGE", 2.0)  # the first weights are much of so small a file
+    name = "float32 input: equalize + mixed + compensate"
+    losses = {"equalize + bias": 5.0, "equalize + compensate": 4.0, name: 4.3}
+    trial = fake(planned, losses, goal=Goal("disagreement", 1.0), divergence={"equalize + compensate": 0.2, name: 0.1})
+    found = search(network, trial, float_input=begin)
+    assert name + " + finetune" in names(found)
+    assert found[1].name == name
+
+
 def test_what_rounding_inputs_makes_of_the_noise_is_worked_out(planned):
     """All of it where nothing else is rounded; none of it where inputs are not rounded."""
     network, samples, _ = planned
@@ -471,9 +484,11 @@ def test_by_how_much_probabilities_part_is_worked_out():
     assert goal.divergence({"y": logits}, {"y": np.log(np.float32([[0.25, 0.75], [0.75, 0.25]]))}) == pytest.approx(
         0.0719, abs=1e-4
     )
-    assert goal.divergence({"y": p}, {"y": np.float32([[1, 0], [0.75, 0.25]])}) == pytest.approx(
-        (0.5 * np.log(0.5) + 0.5 * np.log(256)) / 2, abs=1e-4
-    )
+    zero = goal.divergence({"y": p}, {"y": np.float32([[1, 0], [0.75, 0.25]])})
+    assert zero == pytest.approx((np.log(1 + 1 / 512) + 0.5 * np.log(0.5) + 0.5 * np.log(256)) / 2, abs=1e-4)
+    many = np.random.default_rng(0).normal(size=(50, 1000)).astype(np.float32)  # most of their probabilities are below 1/512
+    assert goal.divergence({"y": 4 * many}, {"y": 4 * many}) == pytest.approx(0.0, abs=1e-9)
+    assert goal.divergence({"y": 4 * many}, {"y": 3.9 * many}) > 0
     assert goal.divergence({"y": p[:, :1]}, {"y": p[:, :1]}) is None
     assert goal.divergence({"y": p.argmax(1)}, {"y": p.argmax(1)}) is None
     assert Goal("drop", 1.0).divergence({"y": p}, {"y": p}) is None

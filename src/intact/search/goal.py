@@ -103,9 +103,12 @@ class Goal:
         if self.kind != "disagreement" or len(shape) != 1 or not np.issubdtype(scores.dtype, np.floating):
             return None
         scores, made = (values.reshape(len(values), -1).astype(np.float64) for values in (scores, made))
-        p = accuracy.probabilities(scores)
-        q = made if accuracy.are_probabilities(scores) else accuracy.softmax(made)
-        return float((p * (np.log(np.maximum(p, _LEAST)) - np.log(np.maximum(q, _LEAST)))).sum(1).mean())
+        p, q = accuracy.probabilities(scores), accuracy.softmax(made)
+        if accuracy.are_probabilities(scores):
+            q = np.maximum(made, _LEAST)
+            q /= q.sum(1, keepdims=True)
+        some = p > 0
+        return float((p[some] * np.log(p[some] / np.maximum(q[some], 1e-300))).sum() / len(p))
 
     def is_met(self, loss: Measurement, score: float) -> bool:
         """Whether nothing better need be looked for: ``score``, the estimate, is within the limit, and not by a hope."""

@@ -145,8 +145,6 @@ class Ladder:
         self.others, self.float_input = others, float_input
         self.tried: list[Candidate] = []
         self.remedies: dict[str, tuple[Remedy, ...]] = {}
-        #: The outputs of the ops that are kept precise, by the candidate's name.
-        self.precise: dict[str, frozenset[int]] = {}
         #: What was there before weights were rounded otherwise than to the nearest, by the name of what came of it.
         self.before: dict[str, Quantized] = {}
         self.met: Candidate | None = None
@@ -157,15 +155,14 @@ class Ladder:
     def best(self) -> Candidate:
         """The candidate that loses least so far; the earlier of two that lose as much.
 
-        Few samples cannot tell candidates apart that lose about as much: of those within the interval of the least that keep
-        the same ops precise and take no more bytes, the one whose probabilities are closest to float's.
+        Few samples cannot tell candidates apart that lose about as much: of those within the interval of the least that take no
+        more bytes, the one whose probabilities are closest to float's.
         """
         least = min(self.tried, key=lambda c: c.score)
         if least.divergence is None or least.loss.high is None:
             return least
-        most, precise = _AS_LARGE * least.bytes, self.precise[least.name]
-        near = (c for c in self.tried if c.score <= least.loss.high and c.bytes <= most)
-        rivals = (c for c in near if self.precise[c.name] == precise)
+        most = _AS_LARGE * least.bytes
+        rivals = (c for c in self.tried if c.score <= least.loss.high and c.bytes <= most)
         return min(rivals, key=lambda c: math.inf if c.divergence is None else c.divergence)
 
     def climb(self) -> None:
@@ -391,9 +388,6 @@ class Ladder:
             name, why, network, model, loss, lost.expected, latency, seconds, packed=packed, divergence=lost.divergence
         )
         self.context = replace(self.context, deadline=self.context.deadline - earlier)
-        kept = (self.precise[c.name] for c in self.tried if c.network is base)
-        mixed = (output for remedy in remedies if isinstance(remedy, MixedPrecision) for output in remedy.outputs)
-        self.precise[name] = next(kept, frozenset()).union(mixed)
         self.tried.append(candidate)
         self.remedies[name] = remedies
         evaluator.tell(f"{candidate}, before the interruption" if earlier else str(candidate))
