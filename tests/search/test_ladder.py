@@ -295,7 +295,7 @@ def float_input(network, samples):
     return begin, asked
 
 
-@pytest.mark.parametrize(("share", "tried"), [(0.2, False), (0.4, True)])
+@pytest.mark.parametrize(("share", "tried"), [(0.1, False), (0.4, True)])
 def test_where_rounding_the_input_makes_the_noise_the_first_op_reads_it_in_float(planned, monkeypatch, share, tried):
     network, samples, _ = planned
     begin, asked = float_input(network, samples)
