@@ -223,8 +223,7 @@ class Ladder:
         best = self.best
         if self.float_input is None or not self.evaluator.mixes:
             return
-        exact = self._unrounded(best).graph
-        share = input_share(best.network, self.evaluator.learning, self.context.device, before=exact)
+        share = input_share(best.network, self.evaluator.learning, self.context.device)
         if share < _OF_INPUTS or self._over():
             return
         before, other = self.begun, self.float_input()

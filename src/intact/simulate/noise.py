@@ -113,10 +113,10 @@ def weight_share(network: Quantized, samples: Samples, device: str = "cpu", *, b
     return by_constants / max(by_constants + by_activations, 1e-300)
 
 
-def input_share(network: Quantized, samples: Samples, device: str = "cpu", *, before: Graph | None = None) -> float:
+def input_share(network: Quantized, samples: Samples, device: str = "cpu") -> float:
     """The part of the output's noise that comes from rounding the inputs as the caller gives them, from 0 to 1.
 
-    ``before`` as in :func:`weight_share`.
+    The rest is what the network makes of inputs that are not rounded, beside its float self.
     """
     graph, plan = without_softmax(network.graph), network.plan
     rounded = {i: replace(graph[i], format=plan.outside(i)) for i in graph.inputs if isinstance(plan.outside(i), Affine)}
@@ -124,7 +124,7 @@ def input_share(network: Quantized, samples: Samples, device: str = "cpu", *, be
         return 0.0
     batches = batches_of(graph, samples)
     partly = Partly(graph, batches, device)
-    exact = partly.exact if before is None else Partly(without_softmax(before), batches, device).exact
+    exact = Partly(without_softmax(network.reference), batches, device).exact
     ops = [op for op in graph.ops if isinstance(plan.own(op.output), Affine)]
     by_inputs = _error(partly.outputs(replace(graph, tensors={**graph.tensors, **rounded})), partly.exact)
     by_others = _error(partly.outputs(only(graph, network, ops)), exact)
