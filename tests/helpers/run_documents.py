@@ -163,6 +163,7 @@ def candidates() -> list[dict[str, Any]]:
             "steps": steps,
             "loss": loss,
             "expected": drop * 0.8,
+            "divergence": None,
             "score": drop * 0.9,
             "bytes": size,
             "latency_ms": ms,
