@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 
 from intact.measure.measurement import Measurement
+from intact.network import shapes
 from intact.network.graph import Graph, Op, Tensor
 from intact.network.shapes import infer
 from intact.numbers.affine import Affine
@@ -27,13 +28,13 @@ class OpCost:
 
 def costs(graph: Graph) -> tuple[OpCost, ...]:
     """One row per op, in order."""
-    shapes = infer(graph, 1)
+    shape_of = infer(graph, 1)
     counted: set[int] = set()
     rows = []
     for op in graph.ops:
         own = [graph[i] for i in dict.fromkeys(op.reads) if is_parameter(graph[i]) and i not in counted]
         counted.update(t.id for t in own)
-        macs = op.kind.macs([() if i is None else shapes[i] for i in op.inputs], shapes[op.output])
+        macs = op.kind.macs([() if i is None else shape_of[i] for i in op.inputs], shape_of[op.output])
         rows.append(
             OpCost(graph.label(op), op.kind.name, macs, sum(_count(t) for t in own), sum(parameter_bytes(t) for t in own))
         )
@@ -68,5 +69,5 @@ def parameters(graph: Graph) -> Measurement:
 
 def macs(graph: Graph) -> Measurement:
     """How many multiply-accumulates one sample takes."""
-    n = sum(row.macs for row in costs(graph))
+    n = shapes.macs(graph)
     return Measurement("multiply-accumulates", n, "", None, None, "convolutions and matrix products, batch 1", len(graph.ops))
