@@ -149,6 +149,13 @@ def test_a_network_that_gives_whole_numbers_only_cannot_be_fine_tuned():
         FineTune(epochs=1).apply(network, samples, context)
 
 
+def test_a_network_that_is_all_in_float_cannot_be_fine_tuned():
+    network, samples, context = planned_mobile(input_type="float32", output_type="float32")
+    in_float = MixedPrecision(tuple(op.output for op in network.graph.ops)).apply(network, samples, context)
+    with pytest.raises(UnsupportedError, match="needs weights or activations of integers"):
+        FineTune(epochs=1).apply(in_float, samples, context)
+
+
 def test_numbers_of_words_are_not_taken_for_pixels():
     draw, graph = np.random.default_rng(2), of_tokens()
     words, labels = draw.integers(0, 20, (300, 5)).astype(np.int32), draw.integers(0, 3, 300)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from nets import images, mobile
 from remedy_nets import SIDE, planner
+from small_graphs import fully_connected
 
 import intact
 from intact.data import input_specs
@@ -313,6 +314,19 @@ def test_where_rounding_the_input_makes_the_noise_the_first_op_reads_it_in_float
     assert isinstance(integer[first.output].format, Float)
     assert "40 % of the noise" in next(c for c in found if c.name == name).why
     assert taken.name == name + " + finetune"  # what follows begins there
+
+
+def test_a_network_that_is_mostly_what_reads_the_input_stays_one_of_integers(monkeypatch):
+    monkeypatch.setattr("intact.search.ladder.input_share", lambda *_, **__: 0.4)
+    graph = fully_connected(signature=True, batch=None)
+    x = np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32)
+    samples = intact.data.arrays(x).bind(input_specs(graph), None)
+    plan = planner(Settings(), samples)
+    network = Quantized(graph, graph, plan(graph))
+    begin, asked = float_input(network, samples)
+    tried, _ = search(network, fake((network, samples, plan), {}), float_input=begin)
+    assert not asked
+    assert not [c.name for c in tried if "input" in c.name]
 
 
 def test_a_float_input_that_gains_nothing_is_left_again(planned, monkeypatch):

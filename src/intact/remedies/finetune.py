@@ -188,6 +188,11 @@ class _Run:
 
         def of_part(part: Part) -> tuple[float, Gradients]:
             loss = self.loss(part, given) * (part.count / len(index))
+            if not loss.requires_grad:
+                raise UnsupportedError(
+                    "fine-tuning needs weights or activations of integers on the way to an output of real numbers, "
+                    "and this network has none"
+                )
             return float(loss.detach()), torch.autograd.grad(loss, list(given.values()), allow_unused=True)
 
         parts = list(self._parts(index, augment=True))  # before any is computed: one that fails must not change what is drawn

@@ -17,6 +17,7 @@ from intact.errors import ResourceError, UnsupportedError
 from intact.formats import tflite
 from intact.measure.measurement import Measurement
 from intact.measure.packed import write_packed
+from intact.network.graph import Graph
 from intact.planning.quantized import Quantized
 from intact.remedies import apply
 from intact.remedies.base import Context, Remedy
@@ -223,16 +224,14 @@ class Ladder:
         best = self.best
         if self.float_input is None or not self.evaluator.mixes:
             return
+        if not _are_few(_readers(best.network.graph), best.network.graph):
+            return
         share = input_share(best.network, self.evaluator.learning, self.context.device)
         if share < _OF_INPUTS or self._over():
             return
         before, other = self.begun, self.float_input()
-        graph = other.network.graph
-        readers = tuple(op.output for op in graph.ops if not set(graph.inputs).isdisjoint(op.reads))
-        if len(readers) > _FEW:
-            return
         wide = (r.wide_weights for r in self.remedies[best.name] if isinstance(r, MixedPrecision))
-        mixed = MixedPrecision(readers, next(wide, ()))
+        mixed = MixedPrecision(_readers(other.network.graph), next(wide, ()))
         self._begin_with(other)
         rung = self._flat(
             f"rounding the input makes {100 * share:.0f} % of the noise",
@@ -408,3 +407,13 @@ class Ladder:
 
 def _without(remedies: Iterable[Remedy], *kinds: type[Remedy]) -> tuple[Remedy, ...]:
     return tuple(remedy for remedy in remedies if not isinstance(remedy, kinds))
+
+
+def _readers(graph: Graph) -> tuple[int, ...]:
+    """The first outputs of the ops that read an input of the graph."""
+    return tuple(op.output for op in graph.ops if not set(graph.inputs).isdisjoint(op.reads))
+
+
+def _are_few(ops: Sequence[int], graph: Graph) -> bool:
+    """Whether the network stays one of integers with these kept precise."""
+    return 0 < len(ops) <= _FEW and len(ops) < len(graph.ops) / _FEW
