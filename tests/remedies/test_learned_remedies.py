@@ -18,6 +18,7 @@ from intact.numbers.affine import Affine, affine_from_range, dequantize_array, f
 from intact.ops.activation import Softmax
 from intact.ops.convolution import Conv2D
 from intact.planning.plan import Entry
+from intact.planning.quantized import Quantized
 from intact.planning.steps import stored_as_integers
 from intact.remedies import apply, known
 from intact.remedies.absorb import Absorb
@@ -207,6 +208,23 @@ def test_the_ops_that_make_most_of_the_noise_stay_in_float():
     assert rows[0].output in kept
     assert len(kept) < len(network.graph.ops)
     assert noise(mixed, samples) < noise(network, samples)
+
+
+def test_clipping_begins_with_the_extremes_and_keeps_what_was_kept_precise():
+    network, samples, context = planned(scheme="w4a8")
+    asked = []
+
+    def by_extremes(graph, precise, wide):
+        asked.append((precise, wide))
+        return context.make_plan(graph, precise, wide)
+
+    first, last = network.graph.ops[0].output, network.graph.ops[-2].output
+    mixed = MixedPrecision((first,), (last,)).apply(network, samples, context)
+    found = Quantized.from_arrays(network, mixed.to_arrays())
+    clipped = Clip().apply(found, samples, replace(context, by_extremes=by_extremes))
+    assert asked == [((first,), (last,))]
+    assert not isinstance(clipped.plan.own(first), Affine)
+    assert isinstance(network.plan.own(first), Affine)
 
 
 def test_the_noise_of_weights_and_of_activations_is_told_apart():

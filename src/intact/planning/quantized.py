@@ -24,7 +24,8 @@ class Quantized:
 
     ``rescaled`` is ``reference`` where remedies only gave its channels other scales, None where they did not: what every
     activation of ``graph`` is to be like. ``log`` says what was done to it, one sentence each; ``remedies`` names those that
-    did it, in their order.
+    did it, in their order. ``precise`` and ``wide_weights`` are the ops, by first output, that a remedy kept out of 8 bits and
+    gave weights of 8 bits: a plan that is made anew keeps them so.
     """
 
     reference: Graph
@@ -33,6 +34,8 @@ class Quantized:
     log: tuple[str, ...] = ()
     rescaled: Graph | None = None
     remedies: tuple[str, ...] = ()
+    precise: tuple[int, ...] = ()
+    wide_weights: tuple[int, ...] = ()
 
     __repr__ = brief
 
@@ -46,8 +49,14 @@ class Quantized:
         arrays = {f"graph {name}": data for name, data in changes(self.reference, self.graph).items()}
         if self.rescaled is not None:
             arrays |= {f"rescaled {name}": data for name, data in changes(self.reference, self.rescaled).items()}
-        text = json.dumps({"plan": self.plan.to_json(), "log": self.log, "remedies": self.remedies})
-        return arrays | {"text": np.frombuffer(text.encode(), np.uint8)}
+        about = {
+            "plan": self.plan.to_json(),
+            "log": self.log,
+            "remedies": self.remedies,
+            "precise": self.precise,
+            "wide_weights": self.wide_weights,
+        }
+        return arrays | {"text": np.frombuffer(json.dumps(about).encode(), np.uint8)}
 
     @staticmethod
     def from_arrays(start: Quantized, arrays: Mapping[str, np.ndarray]) -> Quantized:
@@ -62,7 +71,8 @@ class Quantized:
                 raise ModelError(f"what its remedies made cannot be used: it {error}") from error
 
         graph, plan = made("graph ") or start.reference, Plan.from_json(about["plan"])
-        return Quantized(start.reference, graph, plan, tuple(about["log"]), made("rescaled "), tuple(about["remedies"]))
+        named = {name: tuple(about[name]) for name in ("log", "remedies", "precise", "wide_weights")}
+        return Quantized(start.reference, graph, plan, rescaled=made("rescaled "), **named)
 
     def integer(self) -> Graph:
         """The network as the device runs it."""

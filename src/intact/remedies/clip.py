@@ -39,8 +39,8 @@ class Clip(Remedy):
 
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
         graph, plan = network.graph, network.plan
-        if context.by_extremes is not None and "mixed" not in network.remedies:
-            plan = context.by_extremes(graph, (), ())
+        if context.by_extremes is not None:
+            plan = context.by_extremes(graph, network.precise, network.wide_weights)
         few = samples.spread(self.samples)
         seen = observe(graph, lambda: (b for b, _ in few.batches()), histogram=True, device=context.device)
         constants = {t.id: np.asarray(t.data) for t in graph.constants() if t.is_float}

@@ -46,7 +46,8 @@ class MixedPrecision(Remedy):
         plan = context.make_plan(graph, outputs, self.wide_weights)
         kinds = ((outputs, context.precise), (self.wide_weights, "with 8-bit weights"))
         said = (f"kept {counted(len(ops), 'op')} {how}: {_labels(graph, ops)}" for ops, how in kinds if ops)
-        return replace(network, plan=plan, log=(*network.log, *said))
+        chosen = replace(network, plan=plan, precise=tuple(outputs), wide_weights=self.wide_weights)
+        return replace(chosen, log=(*network.log, *said))
 
 
 @final
