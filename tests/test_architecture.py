@@ -42,19 +42,19 @@ WINGS = {
         "numbers", "ops", "network", "rewrite", "runtime", "formats", "data", "planning", "simulate", "measure",
     },
     "search": {"numbers", "network", "formats", "data", "planning", "simulate", "remedies", "measure"},
-    "deploy": {"numbers", "network", "runtime", "formats", "data", "planning"},
+    "deploy": {"numbers", "ops", "network", "runtime", "formats", "data", "planning"},
     "report": {"data", "measure", "diagnosis", "search"},
     "run": {
         "numbers", "ops", "network", "rewrite", "runtime", "formats", "data", "planning", "simulate", "remedies", "measure",
         "diagnosis", "search", "deploy", "report",
     },
     "": {"network", "rewrite", "formats", "data", "planning", "simulate", "diagnosis", "run"},  # intact/__init__.py
-    "cli": {"runtime", "formats", "data", "planning", "measure", "run", "report"},
+    "cli": {"runtime", "formats", "data", "planning", "measure", "deploy", "run", "report"},
     "__main__": {"cli"},
 }  # fmt: skip
 LINES = 430  # in a module: a few screens
 WORDS = 2_600  # names, operators and literals in a module: what there is to understand, however it is laid out
-BUDGET = 286_000  # words in all of src; raise it on purpose, or delete something
+BUDGET = 310_000  # words in all of src; raise it on purpose, or delete something
 
 MODULES = {
     ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix("__init__").removesuffix("."): path
@@ -108,7 +108,7 @@ def test_tests_lie_in_the_same_wings():
 
 
 #: Who may name the class of an op's kind: those who make ops, and the tables of the formats.
-MAKERS = ("ops.", "rewrite.", "formats.", "planning.integer_graph")
+MAKERS = ("ops.", "rewrite.", "formats.", "deploy.c.", "planning.integer_graph")
 #: Who asks for a kind by its class all the same, where others ask for a fact of OpKind.
 ASKING = {
     "network.weighted": "an op with a weight is told from others here, for all: weighted(graph, op).kind has the methods",

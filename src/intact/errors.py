@@ -64,6 +64,10 @@ class MissingExtraError(IntactError):
         self.extra = extra
 
 
+class MissingToolError(IntactError):
+    """A program that Intact calls is not installed; the message holds the line that installs it."""
+
+
 @contextmanager
 def located(where: str) -> Iterator[None]:
     """Prefix any :class:`IntactError` raised inside with ``where``, such as ``"model.tflite"`` or ``"op CONV_2D 'x'"``."""

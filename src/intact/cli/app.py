@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from intact.cli import diagnose, explore, export, look, quantize, signals, streams
+from intact.cli import deploy, diagnose, explore, export, look, quantize, signals, streams
 from intact.cli import report as reporting
 from intact.cli import study as studying
 
@@ -47,6 +47,7 @@ for command in (
     diagnose.diagnose,
     explore.explore,
     export.export,
+    deploy.deploy,
     look.benchmark,
     look.inspect,
     quantize.demo,

@@ -106,9 +106,14 @@ class Differences:
         """``scale * below``."""
         return high_product(below.clamp(min=-self.radius) << self.bits, self.multiplier.to(below.device))
 
+    @property
+    def per_raw(self) -> tuple[Ints[Tensor, ""], Ints[Tensor, ""]]:
+        """The multiplier and the shift that make differences of raws."""
+        return q31(2.0 ** (31 - self.bits) / float(self.multiplier))
+
     def back(self, raw: Ints[Tensor, "*s"]) -> Ints[Tensor, "*s"]:
         """``raw / scale``: whole differences."""
-        return rescale(raw, 2.0 ** (31 - self.bits) / float(self.multiplier))
+        return multiply(*self.per_raw, raw)
 
 
 def exp_of_negative(x: Ints[Tensor, "*s"]) -> Ints[Tensor, "*s"]:

@@ -50,39 +50,64 @@ class FixedPoint(Arithmetic):
         scaled = fixed.rescale(centered(q, source), _scales(source)[0] / out.scale)
         return self.finish(scaled + out.zero_point, out)
 
+    def of_product(self, x: Affine, weight: Affine, out: Output) -> Floats[np.ndarray, " c"]:
+        """What a convolution's sums are multiplied by."""
+        return np.asarray(_scales(x)[0] * _scales(weight) / out.scale)
+
     def product(self, acc: Stored, x: Affine, weight: Affine, out: Output, *, grouped: bool = False) -> Stored:
         del grouped
-        scaled = fixed.rescale(acc, _scales(x)[0] * _scales(weight) / out.scale)
+        scaled = fixed.rescale(acc, self.of_product(x, weight, out))
         return self.finish(scaled + out.zero_point, out)
 
     def depthwise(self, acc: Stored, x: Affine, weight: Affine, out: Output) -> Stored:
         return self.product(acc, x, weight, out)
 
+    def of_multiply(self, a: Affine, b: Affine, out: Output) -> Floats[np.ndarray, ""]:
+        """What a product of two activations is multiplied by."""
+        return float_ratio(a.scale[0], b.scale[0], over=out.scale)
+
     def multiply(self, acc: Stored, a: Affine, b: Affine, out: Output) -> Stored:
-        scaled = fixed.rescale(acc, float_ratio(a.scale[0], b.scale[0], over=out.scale))
+        scaled = fixed.rescale(acc, self.of_multiply(a, b, out))
         return self.finish(scaled + out.zero_point, out)
 
+    def of_matmul(self, a: Affine, b: Affine, out: Output) -> Floats[np.ndarray, ""]:
+        """What BATCH_MATMUL's sums are multiplied by."""
+        return np.asarray(float_ratio(a.scale[0], b.scale[0], over=1.0) / out.scale)
+
     def matmul(self, acc: Stored, a: Affine, b: Affine, out: Output) -> Stored:
-        scaled = fixed.rescale(acc, float_ratio(a.scale[0], b.scale[0], over=1.0) / out.scale)
+        scaled = fixed.rescale(acc, self.of_matmul(a, b, out))
         return self.finish(scaled + out.zero_point, out)
+
+    def of_sum(self, formats: tuple[Affine, Affine], out: Output, bits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What both addends are multiplied by to have a common unit, ``bits`` bits finer, and what their sum is."""
+        twice = 2 * max(fmt.scale[0] for fmt in formats)
+        a, b = (np.asarray(fmt.scale[0] / twice) for fmt in formats)
+        return a, b, np.asarray(twice / (2.0**bits * out.scale))
 
     def add(
         self, a: Ints[Tensor, "*#s"], b: Ints[Tensor, "*#s"], formats: tuple[Affine, Affine], out: Output, sign: int = 1
     ) -> Ints[Tensor, "..."]:
         x, y = (aligned(q, fmt, formats, 20) for q, fmt in zip((a, b), formats, strict=True))
-        real = 2 * max(fmt.scale[0] for fmt in formats) / (2.0**20 * out.scale)
-        scaled = fixed.rescale(x + sign * y, np.asarray(real))
+        scaled = fixed.rescale(x + sign * y, self.of_sum(formats, out, 20)[2])
         return self.finish(scaled + out.zero_point, out)
 
-    def mean(self, total: Stored, count: int, x: Affine, out: Output) -> Stored:
-        multiplier, shift = fixed.q31(_scales(x)[0] / out.scale)
+    def of_mean(self, count: int, x: Affine, out: Output) -> tuple[Ints[Tensor, ""], Ints[Tensor, ""]]:
+        """The multiplier and the shift of a sum of ``count`` numbers that makes their mean."""
+        multiplier, shift = fixed.q31(self.of_total(x, out))
         bits = min(count.bit_length() - 1, 32, 31 + int(shift))
-        scaled = fixed.multiply((multiplier << bits) // count, shift - bits, total)
+        return (multiplier << bits) // count, shift - bits
+
+    def mean(self, total: Stored, count: int, x: Affine, out: Output) -> Stored:
+        scaled = fixed.multiply(*self.of_mean(count, x, out), total)
         return self.finish(scaled + out.zero_point, out)
+
+    def of_total(self, x: Affine, out: Output) -> Floats[np.ndarray, ""]:
+        """What a sum of numbers is multiplied by."""
+        return np.asarray(_scales(x)[0] / out.scale)
 
     def total(self, total: Stored, count: int, x: Affine, out: Output) -> Stored:
         del count
-        return self.finish(fixed.rescale(total, _scales(x)[0] / out.scale) + out.zero_point, out)
+        return self.finish(fixed.rescale(total, self.of_total(x, out)) + out.zero_point, out)
 
     def average(self, total: Stored, count: Numbers[Tensor, "*#s"], x: Affine, out: Output) -> Stored:
         del x

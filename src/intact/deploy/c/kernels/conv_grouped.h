@@ -1,0 +1,38 @@
+/* CONV_2D in groups, and DEPTHWISE_CONV_2D that makes several channels of each: one output channel at a time.
+   w is [output channel][tap][input channel of the group]. */
+
+#include "channels.h"
+#include "window.h"
+
+typedef struct {
+    channels out;
+    window at;
+    int16_t in_zero;
+    int16_t group_in, group_out; /* channels of a group */
+} conv_grouped;
+
+static void run_conv_grouped(const conv_grouped *p, const int8_t *x, int8_t *y)
+{
+    const window *a = &p->at;
+    for (int32_t oy = 0; oy < a->out_h; oy++) {
+        for (int32_t ox = 0; ox < a->out_w; ox++) {
+            const int8_t *w = p->out.weight;
+            for (int32_t channel = 0; channel < a->out_c; channel++) {
+                const int32_t first = channel / p->group_out * p->group_in;
+                int32_t sum = p->out.bias[channel];
+                for (int32_t ky = 0; ky < a->kernel_h; ky++) {
+                    const int32_t iy = oy * a->stride_h - a->pad_top + ky * a->dilation_h;
+                    for (int32_t kx = 0; kx < a->kernel_w; kx++) {
+                        const int32_t ix = ox * a->stride_w - a->pad_left + kx * a->dilation_w;
+                        const bool there = iy >= 0 && iy < a->in_h && ix >= 0 && ix < a->in_w;
+                        const int32_t at = (iy * a->in_w + ix) * a->in_c + first;
+                        for (int32_t n = 0; n < p->group_in; n++) {
+                            sum += (there ? x[at + n] : p->in_zero) * *w++;
+                        }
+                    }
+                }
+                *y++ = requantize(&p->out, channel, sum);
+            }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+/* Where a window of taps lies on its input: padding is no numbers, but places that no tap reads. */
+
+typedef struct {
+    int16_t in_h, in_w, in_c;
+    int16_t out_h, out_w, out_c;
+    int16_t kernel_h, kernel_w;
+    int16_t stride_h, stride_w;
+    int16_t dilation_h, dilation_w;
+    int16_t pad_top, pad_left;
+} window;
+
+/* Of `taps` along one axis, the first and the one behind the last that lie within `size`. */
+typedef struct {
+    int32_t first;
+    int32_t end;
+} span;
+
+static inline span inside(int32_t start, int32_t size, int32_t taps, int32_t dilation)
+{
+    span s = {0, taps};
+    if (start < 0) {
+        s.first = (dilation - 1 - start) / dilation;
+    }
+    if (start + (taps - 1) * dilation >= size) {
+        s.end = size <= start ? 0 : (size - start + dilation - 1) / dilation;
+    }
+    if (s.first > s.end) {
+        s.first = s.end;
+    }
+    return s;
+}

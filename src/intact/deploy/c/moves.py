@@ -1,0 +1,158 @@
+"""Ops that only move numbers, in C: copies in loops, read off what the op does to positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import torch
+
+from intact.deploy.c.positions import LOOPS, Nest, runs
+from intact.deploy.c.site import Site, count, marks
+from intact.deploy.c.source import c_type
+from intact.network.graph import Tensor
+from intact.numbers.affine import Affine
+from intact.ops.base import OpKind
+from intact.ops.call import as_tuple
+from intact.ops.indexing import EmbeddingLookup, GatherNd
+from intact.ops.shaping import Gather
+
+#: Axes that a computed place has at most.
+_DEPTH: Final = 4
+
+
+def move(site: Site, kind: OpKind) -> None:
+    """Any op that only moves what it reads, or puts zeros between."""
+    firsts, given = _marked(site)
+    for n, made in enumerate(as_tuple(kind.unfused()[0].compute(*given))):
+        _made(site, n, made.reshape(-1).to(torch.int64).numpy(), firsts)
+
+
+def gather(site: Site, kind: Gather) -> None:
+    """GATHER; at places that are computed, row by row."""
+    if site.tensor(1).is_constant:
+        move(site, kind)
+        return
+    x = site.shape(0)
+    axis = kind.axis % len(x)
+    if kind.batch_dims:
+        raise site.refused("its places differ from batch to batch")
+    _rows(site, 0, 1, count(x[:axis]), x[axis], count(x[axis + 1 :]))
+
+
+def embedding_lookup(site: Site, kind: EmbeddingLookup) -> None:
+    """EMBEDDING_LOOKUP."""
+    del kind
+    table = site.shape(1)
+    _rows(site, 1, 0, 1, table[0], count(table[1:]))
+
+
+def gather_nd(site: Site, kind: GatherNd) -> None:
+    """GATHER_ND; at places that are computed, one by one."""
+    if site.tensor(1).is_constant:
+        move(site, kind)
+        return
+    x, index = site.shape(0), site.shape(1)
+    if index[-1] > _DEPTH:
+        raise site.refused(f"its places have {index[-1]} axes")
+    fields = {
+        "count": count(index[:-1]),
+        "depth": index[-1],
+        "bytes": count(x[index[-1] :]) * _itemsize(site.made()),
+        "size": "{" + ", ".join(str(n) for n in x[: index[-1]]) + "}",
+    }
+    site.call("gather_nd", fields, site.x(0, "uint8_t"), _index(site, 1))
+
+
+def _rows(site: Site, x: int, index: int, outer: int, size: int, inner: int) -> None:  # noqa: PLR0913, PLR0917  # sizes
+    """Input ``x`` [outer, size, inner] at the places in input ``index``."""
+    places = count(site.shape(index))
+    fields = {"outer": outer, "size": size, "count": places, "bytes": inner * _itemsize(site.made())}
+    site.call("gather", fields, site.x(x, "uint8_t"), _index(site, index))
+
+
+def _index(site: Site, n: int) -> str:
+    if site.tensor(n).format.dtype != "int32":
+        raise site.refused(f"its places are {site.tensor(n).format.dtype}")
+    return site.x(n)
+
+
+def _marked(site: Site) -> tuple[dict[int, int], list[torch.Tensor | None]]:
+    """Inputs with their positions for their numbers, which begin at the mark that is given by input; 0 is no position."""
+    firsts, given, first = dict[int, int](), list[torch.Tensor | None](), 1
+    for n, i in enumerate(site.op.inputs):
+        t = None if i is None else site.graph[i]
+        if t is None:
+            given.append(None)
+        elif t.is_float or isinstance(t.format, Affine) or t.data is None:
+            if not isinstance(t.format, Affine):
+                raise site.refused(f"{t.name!r} is {t.format.dtype}")
+            firsts[n] = first
+            given.append(marks(site.shape(n), first))
+            first += count(site.shape(n))
+        else:
+            given.append(torch.from_numpy(np.array(t.data)))
+    return firsts, given
+
+
+def _made(site: Site, n: int, source: np.ndarray, firsts: dict[int, int]) -> None:
+    """Copy what output ``n`` is made of: its elements' marks are ``source``."""
+    made = site.made(n)
+    if (source == 0).any():
+        site.source.need("fill")
+        size, zero = _itemsize(made), _affine(made).zero_point[0]
+        value = site.source.array(np.frombuffer(np.asarray(zero, made.format.dtype).tobytes(), np.uint8), "padding")
+        site.source.do(f"run_fill({value}, {size}, {len(source)}, {site.y(n, 'uint8_t')});")
+    for k, first in firsts.items():
+        places = np.flatnonzero((source >= first) & (source < first + count(site.shape(k))))
+        if len(places):
+            _copy(site, n, k, places, source[places] - first)
+
+
+def _copy(site: Site, n: int, k: int, to: np.ndarray, at: np.ndarray) -> None:
+    """Output ``n``'s elements ``to`` are input ``k``'s ``at``."""
+    size = _itemsize(site.made(n))
+    nest = Nest.of(np.stack([to, at]))
+    x, y = site.x(k, "uint8_t"), site.y(n, "uint8_t")
+    if nest is not None and len(nest.without_run()) <= LOOPS:
+        site.source.need("copy")
+        around = [(c, tuple(size * s for s in steps)) for c, steps in nest.without_run()]
+        fields = {
+            "loops": site.source.loops(around),
+            "to": size * nest.start[0],
+            "from": size * nest.start[1],
+            "bytes": size * nest.run,
+        }
+        site.source.do(f"run_copy({site.source.struct('copy', fields, site.about)}, {x}, {y});")
+        return
+    for begin, end in _stretches(to):
+        part = at[begin:end]
+        run = runs(part)
+        listed = site.source.array((part[::run] // run if _whole(part, run) else part).astype(np.int32), f"order {site.about}")
+        run = run if _whole(part, run) else 1
+        site.source.need("copy_listed")
+        where = f"{y} + {size * int(to[begin])}" if to[begin] else y
+        site.source.do(f"run_copy_listed({x}, {listed}, {len(part) // run}, {size * run}, {where});")
+
+
+def _whole(at: np.ndarray, run: int) -> bool:
+    """Whether every run begins at a whole multiple of its length."""
+    return not (at[::run] % run).any()
+
+
+def _stretches(to: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Where the places that are written lie side by side."""
+    breaks = [0, *(np.flatnonzero(np.diff(to) != 1) + 1).tolist(), len(to)]
+    yield from pairwise(breaks)
+
+
+def _affine(t: Tensor) -> Affine:
+    if not isinstance(t.format, Affine):
+        raise TypeError(t.name)
+    return t.format
+
+
+def _itemsize(t: Tensor) -> int:
+    return np.dtype(c_type(t.format.dtype).removesuffix("_t")).itemsize

@@ -1,0 +1,136 @@
+"""One op of a network where its C is written: what it reads and makes, by C expressions, shapes and formats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Final, final
+
+import numpy as np
+import torch
+
+from intact.deploy.c.source import Source, c_type
+from intact.errors import UnsupportedError
+from intact.network.graph import Graph, Op, Tensor
+from intact.numbers.affine import Affine
+from intact.numbers.arithmetic import Output
+from intact.numbers.reference_kernels import Micro
+from intact.ops.call import CLAMPS
+
+if TYPE_CHECKING:
+    from intact.ops.call import Activation, Shape
+
+#: The arithmetic that the C computes with.
+ARITHMETIC: Final = Micro()
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Site:
+    """``offsets``: where each activation lies in the arena, in bytes. ``shapes`` are those of one sample."""
+
+    graph: Graph
+    op: Op
+    source: Source
+    shapes: Mapping[int, Shape]
+    offsets: Mapping[int, int]
+
+    @property
+    def about(self) -> str:
+        """What the op is called."""
+        return self.graph.label(self.op)
+
+    def given(self, n: int) -> Tensor | None:
+        """Input ``n``; None where it is left out."""
+        i = self.op.inputs[n] if n < len(self.op.inputs) else None
+        return None if i is None else self.graph[i]
+
+    def tensor(self, n: int) -> Tensor:
+        """Input ``n``, which must be there."""
+        t = self.given(n)
+        if t is None:
+            raise self.refused(f"its input {n} is left out")
+        return t
+
+    def made(self, n: int = 0) -> Tensor:
+        return self.graph[self.op.outputs[n]]
+
+    def shape(self, n: int) -> Shape:
+        return self.shapes[self.tensor(n).id]
+
+    def made_shape(self, n: int = 0) -> Shape:
+        return self.shapes[self.made(n).id]
+
+    def affine(self, n: int) -> Affine:
+        return self._affine(self.tensor(n))
+
+    def output(self, activation: Activation = "none") -> Output:
+        """The first output; refused where the activation is more than a clamp."""
+        clamp = CLAMPS[activation]
+        if clamp is None:
+            raise self.refused(f"it has a fused {activation}")
+        return Output(self._affine(self.made()), clamp)
+
+    def ends(self, out: Output) -> dict[str, object]:
+        """The fields of the output's zero point and clamp."""
+        low, high = ARITHMETIC.limits(out)
+        return {"zero": out.zero_point, "low": low, "high": high}
+
+    def data(self, n: int) -> np.ndarray:
+        """The constant input ``n`` as it is stored; refused where it is computed."""
+        data = self.tensor(n).data
+        if data is None:
+            raise self.refused(f"its input {n} is computed at run time")
+        return data
+
+    def x(self, n: int, ctype: str = "") -> str:
+        """Input ``n`` in C: a pointer to its first number, to ``ctype`` where it is given."""
+        return self._pointer(self.tensor(n), ctype, const=True)
+
+    def y(self, n: int = 0, ctype: str = "") -> str:
+        """Output ``n`` in C."""
+        return self._pointer(self.made(n), ctype, const=False)
+
+    def call(self, kernel: str, fields: Mapping[str, object], *arguments: str) -> None:
+        """Call ``run_kernel`` with a struct of ``fields``, other arguments and the output, as bytes where they are."""
+        self.source.need(kernel)
+        address = self.source.struct(kernel, fields, self.about)
+        of_bytes = "uint8_t" if "bytes" in fields else ""
+        self.source.do(f"run_{kernel}({', '.join((address, *arguments, self.y(0, of_bytes)))});")
+
+    def require(self, *dtypes: str) -> None:
+        """Refuse an op that reads or makes activations of other types."""
+        for t in (*(self.graph[i] for i in self.op.reads), *(self.graph[i] for i in self.op.outputs)):
+            if not t.is_constant and t.format.dtype not in dtypes:
+                raise self.refused(f"its C kernel takes {' and '.join(dtypes)}, and {t.name!r} is {t.format.dtype}")
+
+    def refused(self, why: str) -> UnsupportedError:
+        return UnsupportedError(
+            f"{self.about} cannot be written as C: {why}; --runtime tflm writes a project for TensorFlow Lite Micro"
+        )
+
+    def _affine(self, t: Tensor) -> Affine:
+        if not isinstance(t.format, Affine):
+            raise self.refused(f"{t.name!r} is {t.format.dtype}, and the C computes on integers that stand for real numbers")
+        return t.format
+
+    def _pointer(self, t: Tensor, ctype: str, *, const: bool) -> str:
+        own = c_type("int8" if t.format.dtype == "int4" else t.format.dtype)
+        wanted = ctype or own
+        if t.data is not None:
+            name = self.source.array(np.asarray(t.data), t.origin)
+            return name if wanted == own else f"(const {wanted} *){name}"
+        at = f"arena + {self.offsets[t.id]}"
+        if wanted == "int8_t":
+            return at
+        return f"({'const ' if const else ''}{wanted} *)(void *)({at})"
+
+
+def count(shape: Shape) -> int:
+    return prod(shape)
+
+
+def marks(shape: Shape, first: int) -> torch.Tensor:
+    """The positions of a tensor's numbers, from ``first`` on, in a tensor of its shape: float64, which holds them exactly."""
+    return torch.arange(first, first + count(shape), dtype=torch.float64).reshape(shape)

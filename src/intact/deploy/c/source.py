@@ -1,0 +1,131 @@
+"""C being written: constants, kernels that are needed, and the statements of one call of the network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Final, final
+
+import numpy as np
+
+from intact.deploy.c.positions import LOOPS, PARTS, Nest
+
+_INCLUDE: Final = re.compile(r'^#include "(\w+)\.h"\n', re.MULTILINE)
+_C_TYPES: Final[Mapping[str, str]] = {
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+    "int16": "int16_t",
+    "uint16": "uint16_t",
+    "int32": "int32_t",
+    "int64": "int64_t",
+    "bool": "bool",
+}
+#: Characters of a line of numbers.
+_WIDTH: Final = 128
+
+
+@final
+@dataclass
+class Source:
+    """What a network's C file is made of, in the order in which it was asked for."""
+
+    constants: list[str] = field(default_factory=list)
+    statements: list[str] = field(default_factory=list)
+    kernels: list[str] = field(default_factory=list)
+    #: Bytes of the constants.
+    size: int = 0
+    _named: dict[tuple[str, bytes], str] = field(default_factory=dict)
+
+    def array(self, values: np.ndarray, about: str) -> str:
+        """The name of a constant array that holds ``values`` in their order; equal ones are one."""
+        ctype, key = c_type(str(values.dtype)), (str(values.dtype), values.tobytes())
+        if key not in self._named:
+            name = self._name()
+            self._named[key] = name
+            self.size += values.nbytes
+            comment = f" /* {commented(about)} */"
+            self.constants.append(f"static const {ctype} {name}[{values.size}] = {{{comment}\n{listed(values)}}};\n")
+        return self._named[key]
+
+    def struct(self, kind: str, fields: Mapping[str, object], about: str) -> str:
+        """The address of a constant struct."""
+        name = self._name()
+        lines = "".join(f"    .{key} = {value},\n" for key, value in fields.items())
+        self.constants.append(f"static const {kind} {name} = {{ /* {commented(about)} */\n{lines}}};\n")
+        return f"&{name}"
+
+    def loops(self, loops: Iterable[tuple[int, tuple[int, ...]]]) -> str:
+        """An initializer of the loops around a run; those that are missing are taken once."""
+        given = list(loops)
+        rows = [(count, (*steps, *(0,) * (PARTS - len(steps)))) for count, steps in given]
+        rows += [(1, (0,) * PARTS)] * (LOOPS - len(rows))
+        return "{" + ", ".join(f"{{{count}, {{{', '.join(map(str, steps))}}}}}" for count, steps in rows) + "}"
+
+    def loop_array(self, nest: Nest, about: str) -> str:
+        """The name of an array of a nest's loops."""
+        name = self._name()
+        text = self.loops(nest.loops)
+        self.constants.append(f"static const loop {name}[INTACT_LOOPS] = {text}; /* {commented(about)} */\n")
+        return name
+
+    def need(self, *kernels: str) -> None:
+        """That the file includes these kernels, and what they include."""
+        for kernel in kernels:
+            for other in _INCLUDE.findall(kernel_text(kernel)):
+                self.need(other)
+            if kernel not in self.kernels:
+                self.kernels.append(kernel)
+
+    def do(self, statement: str) -> None:
+        self.statements.append(statement)
+
+    @property
+    def kernel_texts(self) -> str:
+        """The kernels one after the other, each after those that it calls."""
+        return "\n".join(_INCLUDE.sub("", kernel_text(kernel)).replace("\n\n\n", "\n\n") for kernel in self.kernels)
+
+    def _name(self) -> str:
+        return f"c{len(self.constants)}"
+
+
+def kernel_text(name: str) -> str:
+    """The C of a kernel, as it is kept beside this module."""
+    return (files(__package__) / "kernels" / f"{name}.h").read_text()
+
+
+def c_type(dtype: str) -> str:
+    return _C_TYPES[dtype]
+
+
+def listed(values: np.ndarray) -> str:
+    """Numbers in lines of C."""
+    lines, line = [], ""
+    for text in map(literal, values.reshape(-1).tolist()):
+        if len(line) + len(text) + 1 > _WIDTH:
+            lines.append(line)
+            line = ""
+        line += text + ","
+    return "\n".join([*lines, line]) + "\n"
+
+
+def literal(value: int) -> str:
+    """A whole number in C: the lowest ones have no literal of their own."""
+    if value == -(1 << 31):
+        return "INT32_MIN"
+    if value == -(1 << 63):
+        return "INT64_MIN"
+    return f"INT64_C({value})" if abs(value) > 1 << 31 else str(int(value))
+
+
+def quoted(text: str) -> str:
+    """``text`` as a string of C, printable ASCII as it is and the rest as the bytes of UTF-8."""
+    made = "".join(chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in text.encode())
+    return f'"{made}"'
+
+
+def commented(text: str) -> str:
+    """``text`` as it may stand within a comment: printable, on one line, without the comment's end."""
+    plain = "".join(c if c.isprintable() and c.isascii() and c != "\\" else "?" for c in text)
+    return plain.replace("*/", "* /").replace("/*", "/ *")

@@ -1,0 +1,231 @@
+"""Convolutions, dense layers and matrix products in C."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeAlias, final
+
+import numpy as np
+import torch
+
+from intact.deploy.c.positions import LOOPS, Nest
+from intact.deploy.c.site import ARITHMETIC, Site, count
+from intact.network.weighted import weighted
+from intact.numbers import fixed_point as fixed
+from intact.numbers.affine import Affine, limits
+from intact.numbers.arithmetic import Output
+from intact.ops.base import Padding, same_padding
+from intact.ops.call import Activation, Shape
+from intact.ops.convolution import Conv2D, DepthwiseConv2D, TransposeConv
+from intact.ops.matmul import BatchMatMul, FullyConnected
+
+#: Brings a weight into the order in which a kernel reads it.
+Lay: TypeAlias = Callable[[np.ndarray], np.ndarray]
+
+#: Channels that the kernels compute at once.
+_AT_ONCE: Final = 4
+
+
+def dense(site: Site, kind: FullyConnected) -> None:
+    """FULLY_CONNECTED."""
+    layer = _Layer.of(site, kind.activation)
+    layer.run_dense(count(layer.shape) // layer.weight.shape[1])
+
+
+def conv(site: Site, kind: Conv2D) -> None:
+    """CONV_2D; of a kernel of 1 x 1 that skips nothing, a dense layer for each pixel."""
+    layer = _Layer.of(site, kind.activation)
+    x, w = layer.shape, layer.weight
+    groups = x[3] // w.shape[3]
+    at = window(x, site.made_shape(), w.shape[1:3], kind.stride, kind.padding, kind.dilation)
+    if groups != 1:
+        layer.run_grouped(at, w.shape[3], len(w) // groups)
+    elif w.shape[1:3] == (1, 1) and kind.stride == (1, 1):
+        layer.run_dense(count(x[:3]))
+    else:
+        layer.run_windows("conv", at, partial(interleaved, row=w.shape[2] * w.shape[3]))
+
+
+def depthwise(site: Site, kind: DepthwiseConv2D) -> None:
+    """DEPTHWISE_CONV_2D."""
+    layer = _Layer.of(site, kind.activation)
+    x, w = layer.shape, layer.weight
+    at = window(x, site.made_shape(), w.shape[1:3], kind.stride, kind.padding, kind.dilation)
+    if w.shape[3] == x[3]:
+        layer.run_windows("depthwise", at, np.ravel)
+    else:
+        layer.run_grouped(at, 1, w.shape[3] // x[3])
+
+
+def transposed(site: Site, kind: TransposeConv) -> None:
+    """TRANSPOSE_CONV."""
+    layer = _Layer.of(site, kind.activation)
+    at = window(layer.shape, site.made_shape(), layer.weight.shape[1:3], kind.stride, kind.padding, padded=site.made_shape())
+    # How many taps reach a pixel is not the same everywhere: the kernel subtracts the zero point by itself.
+    layer.run_windows("conv_transposed", at, np.ravel, folds=False)
+
+
+def matmul(site: Site, kind: BatchMatMul) -> None:
+    """BATCH_MATMUL of two activations."""
+    site.require("int8")
+    a, b, y, out = site.shape(0), site.shape(1), site.made_shape(), site.output()
+    starts = (torch.arange(0, count(s), s[-1] * s[-2]).reshape(s[:-2]).expand(y[:-2]).reshape(-1).numpy() for s in (a, b))
+    nest = Nest.of(np.stack(list(starts)))
+    if nest is None or len(nest.loops) > LOOPS:
+        raise site.refused("its batches broadcast in too many loops")
+    multiplier, shift = fixed.q31(ARITHMETIC.of_matmul(site.affine(0), site.affine(1), out))
+    a_row, a_step = (1, a[-1]) if kind.adj_x else (a[-1], 1)
+    b_column, b_step = (b[-1], 1) if kind.adj_y else (1, b[-1])
+    fields = {
+        "loops": site.source.loops(nest.loops),
+        "rows": y[-2],
+        "columns": y[-1],
+        "count": a[-2] if kind.adj_x else a[-1],
+        "a_row": a_row,
+        "a_step": a_step,
+        "b_column": b_column,
+        "b_step": b_step,
+        "zero_a": site.affine(0).zero_point[0],
+        "zero_b": site.affine(1).zero_point[0],
+        **site.ends(out),
+        "multiplier": int(multiplier),
+        "shift": int(shift),
+    }
+    site.call("matmul", fields, site.x(0), site.x(1))
+
+
+def window(  # noqa: PLR0913, PLR0917  # what a window is
+    x: Shape,
+    y: Shape,
+    kernel: tuple[int, ...],
+    stride: tuple[int, int],
+    padding: Padding,
+    dilation: tuple[int, int] = (1, 1),
+    *,
+    padded: Shape = (),
+) -> str:
+    """The initializer of a window that takes ``x`` to ``y``; ``padded`` is the one of the two that has the padding, else x."""
+    sizes = padded or x
+    ends = [same_padding(sizes[1 + a], kernel[a], stride[a], dilation[a])[0] if padding == "same" else 0 for a in (0, 1)]
+    return "{" + ", ".join(map(str, (*x[1:], *y[1:], *kernel, *stride, *dilation, *ends))) + "}"
+
+
+def interleaved(weight: np.ndarray, row: int) -> np.ndarray:
+    """Weights [outputs, ...inputs] as the kernels read them, [outputs * inputs].
+
+    Four outputs at a time, for every ``row`` inputs: four inputs of each output in turn, and of those that are left over four
+    one of each. Outputs that are left over lie one after the other.
+    """
+    rows, quads = weight.reshape(len(weight), -1), row // 4 * 4
+    made, whole = list[np.ndarray](), len(rows) // _AT_ONCE * _AT_ONCE
+    blocks = rows[:whole].reshape(-1, _AT_ONCE, rows.shape[1] // row, row).transpose(0, 2, 1, 3)
+    for block in blocks.reshape(-1, _AT_ONCE, row):
+        made.append(block[:, :quads].reshape(_AT_ONCE, quads // 4, 4).transpose(1, 0, 2).reshape(-1))
+        made.append(block[:, quads:].T.reshape(-1))
+    return np.ascontiguousarray(np.concatenate([*made, rows[whole:].reshape(-1)]))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """An op with a constant weight: where it reads its input, and ``axis``, along which its output channels lie."""
+
+    site: Site
+    weight: np.ndarray
+    axis: int
+    data: int
+    parameter: int
+    bias: np.ndarray | None
+    out: Output
+
+    @staticmethod
+    def of(site: Site, activation: Activation) -> _Layer:
+        found = weighted(site.graph, site.op)
+        if found is None or not found.is_constant:
+            raise site.refused("its weight is computed at run time")
+        site.require("int8")
+        data, parameter = (site.op.inputs.index(t.id) for t in (found.data, found.weight))
+        bias = None if found.bias is None else found.bias.data
+        return _Layer(site, np.asarray(found.values, np.int8), found.axis, data, parameter, bias, site.output(activation))
+
+    @property
+    def shape(self) -> Shape:
+        """Of the input."""
+        return self.site.shape(self.data)
+
+    @property
+    def x(self) -> Affine:
+        return self.site.affine(self.data)
+
+    def run_dense(self, rows: int) -> None:
+        outputs, inputs = len(self.weight), self.weight[0].size
+        fields = {
+            "out": self._channels(partial(interleaved, row=inputs)),
+            "rows": rows,
+            "inputs": inputs,
+            "outputs": outputs,
+        }
+        self.site.call("dense", fields, self.site.x(self.data))
+
+    def run_windows(self, kernel: str, at: str, lay: Lay, *, folds: bool = True) -> None:
+        fields = {"out": self._channels(lay, folds=folds), "at": at, "in_zero": self.x.zero_point[0]}
+        self.site.call(kernel, fields, self.site.x(self.data))
+
+    def run_grouped(self, at: str, group_in: int, group_out: int) -> None:
+        fields = {
+            "out": self._channels(lambda w: np.ascontiguousarray(np.moveaxis(w, self.axis, 0))),
+            "at": at,
+            "in_zero": self.x.zero_point[0],
+            "group_in": group_in,
+            "group_out": group_out,
+        }
+        self.site.call("conv_grouped", fields, self.site.x(self.data))
+
+    def _channels(self, lay: Lay, *, folds: bool = True) -> str:
+        """The initializer of what every channel ends with; ``lay`` brings the weight into the order that the kernel reads.
+
+        ``folds``: what the zero point of the input adds is taken off the bias, the same for every position.
+        """
+        site, x, out, of_weight = self.site, self.x, self.out, self.site.affine(self.parameter)
+        if any(of_weight.zero_point):
+            raise site.refused("its weight has a zero point")
+        weight, rows = self.weight, np.moveaxis(self.weight.astype(np.int64), self.axis, 0)
+        rows = rows.reshape(len(rows), -1)
+        bias = np.zeros(len(rows), np.int64) if self.bias is None else np.asarray(self.bias, np.int64).reshape(-1)
+        taken = x.zero_point[0] if folds else 0
+        bias = bias - taken * rows.sum(1)
+        real = ARITHMETIC.of_product(x, of_weight, out)
+        sums = _range_of_sums(rows, bias, *(end - x.zero_point[0] + taken for end in limits(x.dtype)))
+        far = _may_overflow(sums, fixed.q31(real)[1].numpy())
+        if far.any():
+            made = ARITHMETIC.product(torch.from_numpy(sums), x, of_weight, out).numpy().astype(np.int64)
+            if (made[0] != made[1])[far].any():
+                raise site.refused("its sums of products may leave 32 bits")
+            # Such a channel is constant, whatever the input: a weight of 0, and a bias that gives that number.
+            weight, bias = weight.copy(), np.where(far, 2 * (made[0] - out.zero_point), bias)
+            np.moveaxis(weight, self.axis, 0)[far] = 0
+            real = np.where(far, 0.5, real)
+        multiplier, shift = (v.numpy().reshape(-1) for v in fixed.q31(real))
+        about = f"of {site.about}"
+        fields: Mapping[str, object] = {
+            "weight": site.source.array(lay(weight).astype(np.int8), f"weights {about}"),
+            "bias": site.source.array(bias.astype(np.int32), f"biases {about}"),
+            "multiplier": site.source.array(multiplier.astype(np.int32), f"multipliers {about}"),
+            "right": site.source.array((-1 - shift).astype(np.int8), f"shifts {about}"),
+            "each": 0 if len(multiplier) == 1 else -1,
+            **site.ends(out),
+        }
+        return "{" + ", ".join(f".{key} = {value}" for key, value in fields.items()) + "}"
+
+
+def _range_of_sums(rows: np.ndarray, bias: np.ndarray, low: int, high: int) -> np.ndarray:
+    """The least and the most that each channel may sum to, [2, c], whatever numbers from ``low`` to ``high`` it reads."""
+    above, below = np.maximum(rows, 0).sum(1), np.minimum(rows, 0).sum(1)
+    return np.stack([bias + low * above + high * below, bias + high * above + low * below])
+
+
+def _may_overflow(sums: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """By channel, whether something on the way to 8 bits may leave int32: the kernels rely on it that nothing does."""
+    return np.asarray(np.ldexp(2.0 * np.abs(sums).max(0), np.maximum(shift, 0)) >= 2**31)

@@ -1,0 +1,127 @@
+"""Firmware compiled and run: on this computer, and for a core under QEMU, with what it takes there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, final
+
+import numpy as np
+
+from intact import files, scratch
+from intact.deploy.c.network import CNetwork
+from intact.deploy.cores import Core
+from intact.deploy.project import Budget, Vectors, measuring
+from intact.errors import ChildError, UnsupportedError
+from intact.runtime.tools import ARM_COMPILER, ARM_SIZE, EMULATOR
+
+_ARM: Final = (
+    *("-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-mthumb", "-ffreestanding", "-nostartfiles"),
+    *("-nostdlib", "-fno-tree-loop-distribute-patterns", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"),
+)
+_COMPILING: Final = 300.0
+#: Seconds that the emulator may take for one sample, and besides.
+_PER_SAMPLE: Final = 20.0
+_STARTING: Final = 60.0
+#: Ticks of SysTick before it begins anew.
+_TURN: Final = 1 << 24
+_OVERFLOW: Final = re.compile(r"region [`'\"]?(RAM|FLASH)[`'\"]? overflowed by (\d+) bytes")
+_SECTION: Final = re.compile(r"^\.(text|rodata|data|bss)\S*\s+(\d+)", re.MULTILINE)
+
+
+@final
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of a network compiled for a core: what is executed, what is read, and what is written (the arena)."""
+
+    code: int
+    constants: int
+    ram: int
+
+
+@final
+@dataclass(frozen=True)
+class Emulated:
+    """``same``: of ``count`` samples, those whose outputs are exact, every element. ``instructions`` of one run of the network.
+
+    ``stack``: bytes of the stack that were used at most, by what measures too.
+    """
+
+    core: str
+    count: int
+    same: int
+    instructions: int
+    stack: int
+
+
+def sizes(net: CNetwork, core: Core) -> Sizes:
+    """What the compiler makes of the network for ``core``. MissingToolError without one, ChildError where it fails."""
+    with scratch.folder() as folder:
+        _lay(folder, {f"{net.prefix}.h": net.header, f"{net.prefix}.c": net.body})
+        made = f"{net.prefix}.o"
+        ARM_COMPILER.run([*_arm(core), "-c", f"{net.prefix}.c", "-o", made], folder, timeout=_COMPILING)
+        printed = ARM_SIZE.run(["-A", made], folder, timeout=_COMPILING)
+    found = dict.fromkeys(("text", "rodata", "data", "bss"), 0)
+    for name, size in _SECTION.findall(printed):
+        found[name] += int(size)
+    return Sizes(found["text"], found["rodata"] + found["data"], found["data"] + found["bss"])
+
+
+def emulate(net: CNetwork, core: Core, budget: Budget, vectors: Vectors) -> Emulated:
+    """The network on every sample of ``vectors``, under QEMU. UnsupportedError says by how many bytes it is too large.
+
+    MissingToolError without compiler or emulator; ChildError where one fails or hangs.
+    """
+    if not core.machine:
+        raise UnsupportedError(f"QEMU has no machine with a {core.name} that a network fits in; type --cpu cortex-m4")
+    with scratch.folder() as folder:
+        _lay(folder, measuring(net, core, budget))
+        _link(net, core, folder)
+        (folder / "input.bin").write_bytes(_bytes(vectors.inputs))
+        EMULATOR.run(
+            [
+                *("-M", core.machine, "-nographic", "-monitor", "none", "-serial", "none", "-icount", "shift=5"),
+                *("-semihosting-config", "enable=on,target=native", "-kernel", "network.elf"),
+            ],
+            folder,
+            timeout=_STARTING + _PER_SAMPLE * len(vectors),
+        )
+        made, said = (folder / "output.bin").read_bytes(), (folder / "measured.bin").read_bytes()
+    ticks, turns, stack = (int(v) for v in np.frombuffer(said, np.uint32))
+    exact = _bytes(vectors.outputs)
+    if len(made) != len(exact):
+        raise ChildError(f"the emulated {core.name} gave {len(made):,} bytes, and {len(exact):,} are right")
+    rows = np.frombuffer(made, np.uint8).reshape(len(vectors), -1) == np.frombuffer(exact, np.uint8).reshape(len(vectors), -1)
+    instructions = round((turns * _TURN + ticks) * core.per_tick)
+    return Emulated(core.name, len(vectors), int(rows.all(1).sum()), instructions, stack)
+
+
+def _link(net: CNetwork, core: Core, folder: Path) -> None:
+    sources = (f"{net.prefix}.c", "main.c", "port/startup.c")
+    try:
+        ARM_COMPILER.run(
+            [*_arm(core), "-T", "port/link.ld", *sources, "-lgcc", "-o", "network.elf"], folder, timeout=_COMPILING
+        )
+    except ChildError as error:
+        over = dict(_OVERFLOW.findall("\n".join(error.__notes__)))
+        if not over:
+            raise
+        missing = " and ".join(f"{int(size):,} bytes of {region}" for region, size in sorted(over.items()))
+        raise UnsupportedError(f"the firmware does not fit: it lacks {missing}") from error
+
+
+def _arm(core: Core) -> list[str]:
+    return [*_ARM, *core.flags.split()]
+
+
+def _lay(folder: Path, texts: Mapping[str, str]) -> None:
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        files.write_text(folder / name, text)
+
+
+def _bytes(arrays: tuple[np.ndarray, ...]) -> bytes:
+    """Sample after sample, of each every array."""
+    return b"".join(x[n].tobytes() for n in range(len(arrays[0])) for x in arrays)

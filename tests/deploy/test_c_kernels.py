@@ -1,0 +1,66 @@
+"""The C of every op kind, bit for bit the arithmetic of TensorFlow Lite Micro as the simulator has it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from c_networks import outputs_in_c
+from compare import assert_same
+from integer_cases import every_kind, samples
+
+from intact.deploy.c.network import Text, write
+from intact.deploy.c.table import ROWS
+from intact.errors import UnsupportedError
+from intact.planning.targets import TARGETS
+from intact.simulate.exact import IntegerProgram
+
+#: Cases of ops that C lacks: of real numbers, or that TensorFlow Lite Micro has no kernel for.
+WITHOUT = {"QUANTIZE real", "DEQUANTIZE", "TOPK_V2"}
+#: Kinds whose exact arithmetic is not written down, and what shapes settle before anything runs.
+LACKING = {"UNIDIRECTIONAL_SEQUENCE_LSTM", "SHAPE"}
+
+
+def reads(graph, ops):
+    return tuple(dict.fromkeys(i for op in ops for i in op.reads if not graph[i].is_constant))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_every_kind_is_bit_exact(tmp_path, seed):
+    b = every_kind(seed)
+    graph, x = b.graph(), samples(b, 20)
+    ops = tuple(op for label, op in b.names.items() if label not in WITHOUT)
+    outputs = tuple(i for op in ops for i in op.outputs)
+    whole = replace(graph, ops=ops, inputs=reads(graph, ops), outputs=outputs)
+    given = {graph[i].name: x[graph[i].name] for i in whole.inputs}
+    made, exact = outputs_in_c(whole, given, tmp_path), IntegerProgram(whole, "tflm")(given)
+    for op in ops:
+        for i in op.outputs:
+            assert_same(made[graph[i].name], exact[graph[i].name])
+
+
+def test_every_kind_of_the_target_has_its_c():
+    assert TARGETS["mcu"].kinds("int8") - set(ROWS) == LACKING
+
+
+@pytest.mark.parametrize("label", sorted(WITHOUT))
+def test_what_c_lacks_is_refused_by_name(label):
+    b = every_kind(0)
+    graph, op = b.graph(), b.names[label]
+    with pytest.raises(UnsupportedError, match=rf"{op.kind.name} .* cannot be written as C"):
+        write(replace(graph, ops=(op,), inputs=reads(graph, [op]), outputs=op.outputs), Text("net", "a test"))
+
+
+def test_a_channel_that_is_constant_may_have_any_bias(tmp_path):
+    """Converters clip the biases of dead channels to 2**30: nothing may overflow on the way to what they always give."""
+    b = every_kind(3)
+    graph, op = b.graph(), b.names["CONV_2D same"]
+    bias, weight = graph[op.inputs[2]], graph[op.inputs[1]]
+    dead = np.array(weight.data)
+    dead[1], dead[2] = 0, 0
+    sums = np.array(bias.data)
+    sums[1], sums[2] = 2**30, -(2**30)
+    tensors = {**graph.tensors, bias.id: replace(bias, data=sums), weight.id: replace(weight, data=dead)}
+    changed = replace(graph, ops=(op,), inputs=(op.inputs[0],), outputs=op.outputs, tensors=tensors)
+    x = {graph[op.inputs[0]].name: samples(b, 5)[graph[op.inputs[0]].name]}
+    name = graph[op.output].name
+    assert_same(outputs_in_c(changed, x, tmp_path)[name], IntegerProgram(changed, "tflm")(x)[name])
