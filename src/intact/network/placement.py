@@ -6,9 +6,10 @@ plan can be below; of few buffers the least arena is proven. Nothing depends on 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle
+from itertools import accumulate, cycle
 from random import Random
 from typing import Final, TypeAlias, final
 
@@ -96,15 +97,22 @@ class Problem:
                 self.meets[i].append(j)
                 self.meets[j].append(i)
             alive[i] = None
+        #: The ops at which something begins to be, in order, and what is alive then: at no other is it more.
+        self.begins = sorted(set(first))
+        self.live = self._live()
         #: An end that no plan is below.
-        self.bound = max(self.live().values(), default=0)
+        self.bound = max(self.live, default=0)
 
-    def live(self) -> dict[int, int]:
-        """What is alive at each op at which something begins to be: nowhere is it more."""
-        return {
-            at: sum(size for size, a, b in zip(self.sizes, self.first, self.last, strict=True) if a <= at <= b)
-            for at in sorted(set(self.first))
-        }
+    def _live(self) -> list[int]:
+        changes = [0] * (len(self.begins) + 1)
+        for size, first, last in zip(self.sizes, self.first, self.last, strict=True):
+            changes[bisect_left(self.begins, first)] += size
+            changes[bisect_right(self.begins, last)] -= size
+        return list(accumulate(changes[:-1]))
+
+    def fullest(self, i: int) -> int:
+        """The most that is alive at once while ``i`` is."""
+        return max(self.live[bisect_left(self.begins, self.first[i]) : bisect_right(self.begins, self.last[i])])
 
     def top(self, offsets: Sequence[int]) -> int:
         return max((at + size for at, size in zip(offsets, self.sizes, strict=True)), default=0)
@@ -131,16 +139,11 @@ def _orders(p: Problem) -> Iterator[Order]:
     Source of those by size and by the fullest op: Pisarchyk and Lee (2020), Efficient Memory Management for Deep Neural Net
     Inference, greedy by size and by breadth.
     """
-    live = p.live()
-
-    def fullest(i: int) -> int:
-        return max(filled for at, filled in live.items() if p.first[i] <= at <= p.last[i])
-
     span = [last - first + 1 for first, last in zip(p.first, p.last, strict=True)]
     keys: tuple[Callable[[int], tuple[int, ...]], ...] = (
         lambda i: (-p.sizes[i], p.first[i]),
         lambda i: (-p.sizes[i] * span[i], p.first[i]),
-        lambda i: (-fullest(i), -p.sizes[i]),
+        lambda i: (-p.fullest(i), -p.sizes[i]),
         lambda i: (-span[i], -p.sizes[i]),
         lambda i: (p.first[i], -p.sizes[i]),
         lambda i: (p.first[i], -p.last[i]),
@@ -152,12 +155,16 @@ def _orders(p: Problem) -> Iterator[Order]:
 
 def _searched(p: Problem, draw: Random) -> list[int]:
     """The best offsets that were found: of each order in turn, again and again until the work is done."""
-    room = sum(p.sizes)
-    starts = [(order, offsets) for order in _orders(p) if (offsets := p.fit(order, room)) is not None]
+    room, starts = sum(p.sizes), list[tuple[Order, list[int]]]()
+    for order in _orders(p):
+        offsets = p.fit(order, room)
+        if offsets is not None:
+            starts.append((order, offsets))
+            if p.top(offsets) == p.bound:
+                return offsets
     starts.sort(key=lambda start: p.top(start[1]))
-    best = starts[0][1]
+    turns, best = cycle(starts), starts[0][1]
     tries = _COMPARISONS // max(sum(map(len, p.meets)), 1)
-    turns = cycle(starts)
     while p.top(best) > p.bound and tries > 0:
         found, made = _climbed(p, *next(turns), tries, draw)
         best, tries = min(best, found, key=p.top), tries - made
@@ -182,13 +189,12 @@ def _climbed(p: Problem, order: Order, offsets: list[int], most: int, draw: Rand
 
 
 def _promoted(p: Problem, order: Order, offsets: Sequence[int], top: int, draw: Random) -> Order:
-    """``order`` with one buffer earlier that ends at the top, or that lives with one that does."""
+    """``order`` with a buffer earlier that ends at the top, or with one that lives with it anywhere else."""
     highest = [i for i in order if offsets[i] + p.sizes[i] == top]
     chosen = highest[_below(draw, len(highest))]
     near = [chosen, *p.meets[chosen]]
     moved = chosen if draw.random() < 0.5 else near[_below(draw, len(near))]
-    place_of = order.index(moved)
-    to = _below(draw, place_of + 1) if moved == chosen else _below(draw, len(order))
+    to = _below(draw, order.index(moved) + 1 if moved == chosen else len(order))
     rest = [i for i in order if i != moved]
     return [*rest[:to], moved, *rest[to:]]
 

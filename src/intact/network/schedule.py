@@ -111,13 +111,17 @@ def _needs(graph: Graph, alignment: int) -> _Needs:
         if not op.kind.repeatable:
             before[n] |= unsteady
             unsteady |= 1 << n
+    after = [list[int]() for _ in range(count)]
+    for m in range(count):
+        for n in _members(before[m]):
+            after[n].append(m)
     flows = [[i for i in dict.fromkeys(op.reads) if i in size] for op in graph.ops]
     makes = [[i for i in op.outputs if i in size] for op in graph.ops]
     starts = [i for i in dict.fromkeys(graph.inputs) if i in size]
     unread = [i for i in starts if not readers[i] and i not in ends]
     return _Needs(
         tuple(before),
-        tuple(tuple(m for m in range(count) if before[m] >> n & 1) for n in range(count)),
+        tuple(map(tuple, after)),
         tuple(sum(size[i] for i in ids) for ids in makes),
         tuple(
             tuple((size[i], readers[i]) for i in (*flows[n], *makes[n]) if i not in ends and not (i in makes[n] and readers[i]))
