@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from drafts import draft
+from drafts import draft, normal
 from nets import images, mobile
 from plans import planned
 from small_graphs import residual, softmax
@@ -21,9 +21,12 @@ from intact.network.graph import ARENA_PLAN, Graph, Op, State, Tensor
 from intact.network.placement import placement
 from intact.numbers.affine import Affine, Float
 from intact.ops.activation import Relu, Softmax
+from intact.ops.matmul import FullyConnected
 from intact.ops.reduction import Mean
 from intact.ops.shaping import ExpandDims, Reshape
 from intact.planning.integer_graph import emit
+from intact.rewrite.clean import clean
+from intact.rewrite.fuse import fuse_cells
 from intact.runtime import litert, tflm
 
 needs_tflm = pytest.mark.skipif(
@@ -155,12 +158,52 @@ def test_real_networks_take_no_more_and_compute_the_same(shared, tmp_path, name,
     assert same(graph, plain, offline, tmp_path)
 
 
+def clustered():
+    """Two layers whose weights are indices and tables in the file, 4,096 bytes each when they are decoded."""
+
+    def build(d, x):
+        return d(FullyConnected(), d(FullyConnected("relu"), x, normal(64, 64), normal(64)), normal(64, 64), normal(64))
+
+    graph = draft((64,), build)
+    return emit(graph, planned(graph, normal(20, 64, seed=1), target="mcu", scheme="clusters4"))
+
+
+def test_weights_that_are_decoded_are_left_to_the_runtime():
+    """Their tensors come behind the graph's, and have an entry each."""
+    graph = clustered()
+    data = tflite.write_planned(graph, packed=True)
+    _, _, count, *offsets = plan_of(data)
+    tensors = schema.ModelT.InitFromPackedBuf(data, 0).subgraphs[0].tensors
+    assert len(graph.tensors) < len(tensors) == count == len(offsets)
+    assert set(offsets[len(graph.tensors) :]) == {-1}
+
+
+@pytest.fixture
+def fused():
+    """A layer called step by step, whose kernel keeps its states in two variable tensors of the graph."""
+    return fuse_cells(clean(tflite.read(NETWORKS / "lstm_streaming.tflite")))
+
+
+def test_variables_are_left_to_the_runtime(fused):
+    data = tflite.write_planned(fused)
+    _, _, count, *offsets = plan_of(data)
+    tensors = schema.ModelT.InitFromPackedBuf(data, 0).subgraphs[0].tensors
+    assert count == len(offsets) == len(tensors)
+    assert [n for n, t in enumerate(tensors) if t.isVariable and offsets[n] != -1] == []
+    assert sum(t.isVariable for t in tensors) == 2
+
+
+@needs_tflm
+def test_a_layer_called_step_by_step_goes_on_as_it_did(fused, tmp_path):
+    plain, offline = both(fused, tmp_path)
+    assert same(fused, plain, offline, tmp_path)
+
+
 @needs_tflm
 @pytest.mark.parametrize("packed", [False, True])
 def test_small_networks_compute_the_same(tmp_path, packed):
     """Packed weights are decoded into tensors that the runtime plans itself, around the plan."""
-    scheme = "clusters4" if packed else "int8"
-    graph = emit(mobile(), planned(mobile(), target="mcu", scheme=scheme))
+    graph = clustered() if packed else emit(mobile(), planned(mobile(), target="mcu"))
     plain, offline = both(graph, tmp_path, packed=packed)
     assert same(graph, plain, offline, tmp_path)
 
@@ -182,7 +225,7 @@ def test_reshapes_in_place_take_less_and_compute_the_same(tmp_path):
 
 
 @needs_tflm
-def test_a_recurrent_layer_keeps_its_variables_out_of_the_plan(tmp_path):
+def test_a_recurrent_network_computes_the_same(tmp_path):
     graph = tflite.read(NETWORKS / "lstm_sequence.tflite")
     plain, offline = both(graph, tmp_path)
     assert same(graph, plain, offline, tmp_path, count=5)

@@ -15,6 +15,7 @@ from intact.network.placement import placement
 from intact.ops.activation import Relu, Softmax
 from intact.ops.call import as_tuple
 from intact.ops.elementwise import Add, Maximum, Mul
+from intact.ops.logic import Greater
 from intact.ops.quantization import Cast
 from intact.ops.shaping import Concatenation, ExpandDims, Reshape, Transpose
 
@@ -133,6 +134,19 @@ def test_a_constant_has_no_buffer():
 def test_elements_of_other_sizes_share_nothing():
     assert homes(chain(Softmax(), Cast("int64"))) == {0: 0, 1: 1, 2: 2}
     assert homes(chain(Softmax(), Cast("int32"))) == {0: 0, 1: 1, 2: 1}
+
+
+def test_as_many_bytes_in_another_shape_are_not_written_over():
+    """Four numbers of four bytes are compared with each other: 16 bools, each of them made of two numbers."""
+
+    def build(d, x):
+        column, row = (d(ExpandDims(), d(Softmax(), x), np.int32(axis)) for axis in (2, 1))
+        return d(Greater(), column, row)
+
+    graph = draft((4,), build, open_batch=False)
+    (y,) = graph.outputs
+    assert {b.bytes for b in shared(graph).buffers} == {16}
+    assert homes(graph)[y] == y
 
 
 def test_what_is_kept_elsewhere_has_no_buffer():

@@ -89,9 +89,10 @@ def test_wide_tensors_do_not_wait_for_each_other():
     assert [op.output for op in reordered(graph).ops] != [op.output for op in graph.ops]
 
 
-@pytest.mark.parametrize("seed", range(25))
-def test_small_networks_have_the_least_peak_of_all_orders(seed):
-    graph = network(seed, 7)
+@pytest.mark.parametrize(("seed", "count"), [*((seed, 7) for seed in range(20)), (25, 8), (89, 8), (210, 8)])
+def test_small_networks_have_the_least_peak_of_all_orders(seed, count):
+    """In the last three an op that frees more than it takes must wait, as it takes too much meanwhile."""
+    graph = network(seed, count)
     assert peak(reordered(graph)) == min(peak(other) for other in every_order(graph))
 
 
