@@ -26,6 +26,8 @@ _PORTS: Final = 3
 
 #: The metadata entry of a network whose inputs have names, and an order that a converter made up.
 BY_NAME: Final = "intact_inputs_by_name"
+#: The metadata entry with a place in TensorFlow Lite Micro's arena for each tensor of one file, which holds for no other file.
+ARENA_PLAN: Final = "OfflineMemoryAllocation"
 
 #: None only on axis 0: a symbolic batch.
 Dim: TypeAlias = int | None

@@ -19,7 +19,7 @@ from intact.errors import ModelError
 from intact.numbers import fixed_point as fixed
 from intact.numbers.affine import Affine
 from intact.numbers.arithmetic import Output, float_ratio
-from intact.ops.base import Costless, Fixed, Function, Homogeneous, Maps, RangeRule
+from intact.ops.base import Costless, Fixed, Function, Homogeneous, InPlace, Maps, RangeRule
 from intact.ops.call import Activation, Call, present
 from intact.ops.scales import Passed, unscaled
 
@@ -35,6 +35,8 @@ def _clamped(call: Call, activation: Activation) -> Tensor:
 
 class _Tabled(Costless):
     """A function that kernels look up: what it makes of each of the 256 integers, rounded."""
+
+    in_place: ClassVar[InPlace | None] = "elements"
 
     @abc.abstractmethod
     def compute(self, *inputs: Tensor | None) -> Tensor: ...
@@ -63,6 +65,7 @@ class Relu6(Costless):
     """``min(max(x, 0), 6)``."""
 
     name: ClassVar[str] = "RELU6"
+    in_place: ClassVar[InPlace | None] = "elements"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x").clamp(0.0, 6.0)
@@ -77,6 +80,7 @@ class Relu0To1(Costless):
     """``min(max(x, 0), 1)``. Source of its integers: LiteRT ReluX in optimized_ops.h."""
 
     name: ClassVar[str] = "RELU_0_TO_1"
+    in_place: ClassVar[InPlace | None] = "elements"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x").clamp(0.0, 1.0)
@@ -91,6 +95,7 @@ class ReluN1To1(Costless):
     """``min(max(x, -1), 1)``. Source of its integers: LiteRT ReluX in optimized_ops.h."""
 
     name: ClassVar[str] = "RELU_N1_TO_1"
+    in_place: ClassVar[InPlace | None] = "elements"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x").clamp(-1.0, 1.0)
@@ -122,6 +127,7 @@ class PRelu(Costless):
     name: ClassVar[str] = "PRELU"
     takes: ClassVar[tuple[int, int]] = (2, 2)
     of_one_type: ClassVar[bool] = True
+    in_place: ClassVar[InPlace | None] = "elements"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         x, alpha = present(inputs[0], "x"), present(inputs[1], "alpha")
@@ -144,6 +150,7 @@ class HardSwish(Costless):
 
     name: ClassVar[str] = "HARD_SWISH"
     cheap: ClassVar[bool] = True
+    in_place: ClassVar[InPlace | None] = "elements"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return F.hardswish(present(inputs[0], "x"))
@@ -340,6 +347,7 @@ class Rsqrt(Costless):
     """``1 / sqrt(x)``."""
 
     name: ClassVar[str] = "RSQRT"
+    in_place: ClassVar[InPlace | None] = "elements"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.rsqrt(present(inputs[0], "x"))

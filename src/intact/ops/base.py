@@ -32,6 +32,9 @@ Padding: TypeAlias = Literal["same", "valid"]
 Function: TypeAlias = Callable[..., Tensor]
 #: ``extreme``: the larger or smaller operand; ``choice``: the operand that a condition names.
 Combination: TypeAlias = Literal["sum", "difference", "product", "quotient", "extreme", "choice"]
+#: ``renames``: the output's bytes are the first operand's. ``elements``: element n of an operand that has the output's shape
+#: is read for element n of the output alone.
+InPlace: TypeAlias = Literal["renames", "elements"]
 
 #: Operands of an op that takes any number.
 MANY: Final = 1 << 16
@@ -111,6 +114,8 @@ class OpKind(abc.ABC):
     probabilities: ClassVar[bool] = False
     #: How it makes each element of the same elements of its operands, where it is one step of arithmetic or a choice.
     combines: ClassVar[Combination | None] = None
+    #: Why the output can lie where an operand does that nothing needs any more; None: it cannot.
+    in_place: ClassVar[InPlace | None] = None
 
     @abc.abstractmethod
     def compute(self, *inputs: Tensor | None) -> Tensor | tuple[Tensor, ...]:
@@ -198,6 +203,7 @@ class Maps(FloatOnly):
     """An op that applies one function of torch to all that it reads, element by element."""
 
     function: ClassVar[Function]
+    in_place: ClassVar[InPlace | None] = "elements"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return self.function(*(present(x, f"{n}") for n, x in enumerate(inputs)))
@@ -205,6 +211,8 @@ class Maps(FloatOnly):
 
 class Homogeneous(OpKind):
     """An op with ``f(s x) = s f(x)`` for every positive s, element by element."""
+
+    in_place: ClassVar[InPlace | None] = "elements"
 
     def passes(self, *marks: Tensor | None) -> Passed:
         return (present(marks[0], "x"),)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from intact.numbers import fixed_point as fixed
 from intact.numbers.arithmetic import aligned
-from intact.ops.base import MANY, Activated, Combination, Costless, FloatOnly, Function, Maps, Picks
+from intact.ops.base import MANY, Activated, Combination, Costless, FloatOnly, Function, InPlace, Maps, Picks
 from intact.ops.call import Activation, Call, Shape, activate, present
 from intact.ops.scales import ONE, Passed, alike, times, unscaled
 
@@ -30,6 +30,7 @@ class _Addition(Activated):
 
     least_operand: ClassVar[float] = _LEAST_ADDEND
     cheap: ClassVar[bool] = True
+    in_place: ClassVar[InPlace | None] = "elements"
     sign: ClassVar[int]
 
     def passes(self, *marks: Tensor | None) -> Passed:
@@ -90,6 +91,7 @@ class Mul(Activated):
     of_one_type: ClassVar[bool] = True
     combines: ClassVar[Combination | None] = "product"
     cheap: ClassVar[bool] = True
+    in_place: ClassVar[InPlace | None] = "elements"
     activation: Activation = "none"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
@@ -119,6 +121,7 @@ class Div(Activated, FloatOnly):
     takes: ClassVar[tuple[int, int]] = (2, 2)
     of_one_type: ClassVar[bool] = True
     combines: ClassVar[Combination | None] = "quotient"
+    in_place: ClassVar[InPlace | None] = "elements"
     activation: Activation = "none"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
@@ -141,6 +144,7 @@ class AddN(FloatOnly):
     name: ClassVar[str] = "ADD_N"
     takes: ClassVar[tuple[int, int]] = (1, MANY)
     of_one_type: ClassVar[bool] = True
+    in_place: ClassVar[InPlace | None] = "elements"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         total = present(inputs[0], "value")
@@ -157,6 +161,7 @@ class SquaredDifference(Costless):
     name: ClassVar[str] = "SQUARED_DIFFERENCE"
     takes: ClassVar[tuple[int, int]] = (2, 2)
     of_one_type: ClassVar[bool] = True
+    in_place: ClassVar[InPlace | None] = "elements"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.square(present(inputs[0], "a") - present(inputs[1], "b"))
@@ -190,6 +195,7 @@ class Maximum(Picks):
     of_one_type: ClassVar[bool] = True
     combines: ClassVar[Combination | None] = "extreme"
     takes_infinity: ClassVar[bool] = True
+    in_place: ClassVar[InPlace | None] = "elements"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.maximum(present(inputs[0], "a"), present(inputs[1], "b"))
@@ -208,6 +214,7 @@ class Minimum(Picks):
     of_one_type: ClassVar[bool] = True
     combines: ClassVar[Combination | None] = "extreme"
     takes_infinity: ClassVar[bool] = True
+    in_place: ClassVar[InPlace | None] = "elements"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.minimum(present(inputs[0], "a"), present(inputs[1], "b"))

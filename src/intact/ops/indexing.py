@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from intact.errors import ModelError
-from intact.ops.base import Counts, FloatOnly, Moves, Rearranges
+from intact.ops.base import Counts, FloatOnly, InPlace, Moves, Rearranges
 from intact.ops.call import bounded, bounded_for, integer, integers, present
 from intact.ops.scales import ONE, Passed, picked
 
@@ -135,6 +135,7 @@ class ZerosLike(FloatOnly):
     """Zeros in the shape of x."""
 
     name: ClassVar[str] = "ZEROS_LIKE"
+    in_place: ClassVar[InPlace | None] = "elements"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.zeros_like(present(inputs[0], "x"))

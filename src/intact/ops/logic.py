@@ -8,7 +8,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from intact.ops.base import Combination, Function, Maps, Moves
+from intact.ops.base import Combination, Function, InPlace, Maps, Moves
 from intact.ops.call import present
 from intact.ops.scales import Passed, alike
 
@@ -116,6 +116,7 @@ class Select(Moves):
     name: ClassVar[str] = "SELECT"
     takes: ClassVar[tuple[int, int]] = (3, 3)
     combines: ClassVar[Combination | None] = "choice"
+    in_place: ClassVar[InPlace | None] = "elements"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         chosen, a, b = present(inputs[0], "condition"), present(inputs[1], "a"), present(inputs[2], "b")
@@ -135,6 +136,7 @@ class SelectV2(Moves):
     name: ClassVar[str] = "SELECT_V2"
     takes: ClassVar[tuple[int, int]] = (3, 3)
     combines: ClassVar[Combination | None] = "choice"
+    in_place: ClassVar[InPlace | None] = "elements"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.where(present(inputs[0], "condition"), present(inputs[1], "a"), present(inputs[2], "b"))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from intact.numbers.affine import Affine, Format, Index, dequantize
-from intact.ops.base import Costless, FloatOnly, Homogeneous, OpKind
+from intact.ops.base import Costless, FloatOnly, Homogeneous, InPlace, OpKind
 from intact.ops.call import Call, present
 
 
@@ -56,6 +56,7 @@ class Cast(FloatOnly):
 
     name: ClassVar[str] = "CAST"
     discerns: ClassVar[bool] = True
+    in_place: ClassVar[InPlace | None] = "elements"
     dtype: str = "float32"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from intact.errors import ModelError
-from intact.ops.base import MANY, Activated, Counts, Moves, Rearranges
+from intact.ops.base import MANY, Activated, Counts, InPlace, Moves, Rearranges
 from intact.ops.call import Activation, activate, bounded, bounded_for, integer, integers, present
 from intact.ops.scales import Passed, unscaled
 
@@ -29,6 +29,7 @@ class Reshape(Rearranges):
 
     name: ClassVar[str] = "RESHAPE"
     takes: ClassVar[tuple[int, int]] = (1, 2)
+    in_place: ClassVar[InPlace | None] = "renames"
     new_shape: tuple[int, ...] | None = None
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
@@ -57,6 +58,7 @@ class Squeeze(Rearranges):
     """Without axes of length 1: those named, or all."""
 
     name: ClassVar[str] = "SQUEEZE"
+    in_place: ClassVar[InPlace | None] = "renames"
     axes: tuple[int, ...] = ()
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
@@ -71,6 +73,7 @@ class ExpandDims(Rearranges):
 
     name: ClassVar[str] = "EXPAND_DIMS"
     takes: ClassVar[tuple[int, int]] = (2, 2)
+    in_place: ClassVar[InPlace | None] = "renames"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return present(inputs[0], "x").unsqueeze(integer(inputs[1], "axis"))

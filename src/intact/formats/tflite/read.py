@@ -28,7 +28,7 @@ from intact.formats.tflite.states import fused_states
 from intact.formats.tflite.stored import Stored
 from intact.formats.tflite.values import ints, number_format, text
 from intact.formats.tflite.write import write
-from intact.network.graph import Graph, Op, Signature, Tensor
+from intact.network.graph import ARENA_PLAN, Graph, Op, Signature, Tensor
 from intact.network.shapes import infer, open_batch
 from intact.network.verify import verify, well_formed
 from intact.numbers.affine import Index
@@ -209,9 +209,11 @@ class _Reader:
             yield Signature(text(s.SignatureKey()), *pairs)
 
     def _metadata(self) -> Iterator[tuple[str, bytes]]:
+        """All but a plan of the arena: it tells of the file's tensors in the file's order."""
         for i in range(self.model.MetadataLength()):
             entry = self.model.Metadata(i)
-            yield text(entry.Name()), self.stored.metadata(entry.Buffer())
+            if text(entry.Name()) != ARENA_PLAN:
+                yield text(entry.Name()), self.stored.metadata(entry.Buffer())
 
 
 def _kind(kind: type[OpKind], op: Any) -> OpKind:

@@ -37,6 +37,12 @@ def write(graph: Graph, *, kernels: bool = True, named: bool = False, packed: bo
     return archive.join(_Writer(graph, weights, named=named).model(), graph.archive)
 
 
+def file_order(graph: Graph) -> tuple[int, ...]:
+    """The ids of the tensors with which the main subgraph of the file begins, in its order; others may follow."""
+    unseen = unseen_outputs(graph)
+    return tuple(i for i in graph.tensors if i not in unseen)
+
+
 @final
 class _Writer(Tables):
     def __init__(self, graph: Graph, packed: Mapping[int, packing.Packed], *, named: bool = False) -> None:
@@ -46,8 +52,7 @@ class _Writer(Tables):
         self._vectors: dict[tuple[str, bytes, int], int] = {}
         self._buffers: dict[bytes, int] = {b"": 0}
         self._codes: dict[tuple[int, int, bytes], int] = {}
-        unseen = unseen_outputs(graph)
-        self.index = {i: n for n, i in enumerate(i for i in graph.tensors if i not in unseen)}
+        self.index = {i: n for n, i in enumerate(file_order(graph))}
         self._variable = variable_tensors(graph)
         self._more: list[int] = []
         self._unscaled = packing.unscaled_biases(graph) if packed else frozenset[int]()
