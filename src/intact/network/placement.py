@@ -66,16 +66,20 @@ def placement(
     return replace(made, offsets={i: made.offsets[home] for i, home in joined.of.items()})
 
 
-def place(buffers: Sequence[Buffer], alignment: int = ALIGNMENT, seed: int = 0) -> Placement:
+def place(buffers: Sequence[Buffer], alignment: int = ALIGNMENT, seed: int = 0, *, bottom: Collection[int] = ()) -> Placement:
     """Offsets, multiples of ``alignment``, at which no two ``buffers`` that live during one op overlap.
+
+    ``bottom``: tensors, never two of them at once, that lie at 0.
 
     The same buffers and ``seed`` give the same plan. Worked: of 16, 32 and 16 bytes during ops 0-1, 1-2 and 2-3, the second
     lies at 0 and the others at 32, in 48 bytes, which is the bound.
     """
     held = [b for b in buffers if b.bytes > 0]
-    problem = Problem(tuple(-(-b.bytes // alignment) for b in held), tuple(b.first for b in held), tuple(b.last for b in held))
+    lowest = frozenset(n for n, b in enumerate(held) if b.tensor in bottom)
+    sizes = tuple(-(-b.bytes // alignment) for b in held)
+    problem = Problem(sizes, tuple(b.first for b in held), tuple(b.last for b in held), lowest)
     offsets = _searched(problem, Random(seed))
-    proven, bound = len(held) <= PROVEN, problem.bound
+    proven, bound = len(held) <= PROVEN and not lowest, problem.bound
     if proven and (top := problem.top(offsets)) > bound:
         offsets = least_offsets(problem.sizes, problem.first, problem.last, bound, top) or offsets
     top = problem.top(offsets)
@@ -85,10 +89,15 @@ def place(buffers: Sequence[Buffer], alignment: int = ALIGNMENT, seed: int = 0) 
 
 @final
 class Problem:
-    """Sizes in units of the alignment, all positive, with the first and last op of each, and who lives together with whom."""
+    """Sizes in units of the alignment, all positive, with the first and last op of each, and who lives together with whom.
 
-    def __init__(self, sizes: tuple[int, ...], first: tuple[int, ...], last: tuple[int, ...]) -> None:
-        self.sizes, self.first, self.last = sizes, first, last
+    Those of ``bottom`` lie at 0.
+    """
+
+    def __init__(
+        self, sizes: tuple[int, ...], first: tuple[int, ...], last: tuple[int, ...], bottom: frozenset[int] = frozenset()
+    ) -> None:
+        self.sizes, self.first, self.last, self.bottom = sizes, first, last, bottom
         alive: dict[int, None] = {}
         self.meets: list[list[int]] = [[] for _ in sizes]
         for i in sorted(range(len(sizes)), key=lambda i: first[i]):
@@ -120,8 +129,10 @@ class Problem:
     def fit(self, order: Order, limit: int) -> list[int] | None:
         """Offsets where each, in ``order``, lies as low as those before it allow; None where one ends above ``limit``."""
         sizes, meets = self.sizes, self.meets
-        offsets = [-1] * len(sizes)
+        offsets = [0 if i in self.bottom else -1 for i in range(len(sizes))]
         for i in order:
+            if i in self.bottom:
+                continue
             at, size = 0, sizes[i]
             for low, j in sorted([(offsets[j], j) for j in meets[i] if offsets[j] >= 0]):
                 if at + size <= low:

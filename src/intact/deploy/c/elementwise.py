@@ -7,6 +7,7 @@ import torch
 
 from intact.deploy.c.positions import LOOPS, Nest
 from intact.deploy.c.site import ARITHMETIC, Site, count
+from intact.deploy.c.stripes import Reach
 from intact.numbers import fixed_point as fixed
 from intact.numbers.arithmetic import every_value, float_ratio
 from intact.ops.activation import PRelu
@@ -29,8 +30,15 @@ def look_up(site: Site, kind: OpKind) -> None:
     table = np.roll(made.numpy().view(np.uint8), 128 if fmt.dtype == "int8" else 0)
     site.source.need("look_up")
     name = site.source.array(table, f"{kind.name} {site.about}")
-    size = count(site.made_shape())
-    site.source.do(f"run_look_up({site.x(0, 'uint8_t')}, {name}, {size}, {site.y(0, 'uint8_t')});")
+    site.source.do(f"run_look_up({site.x_row(0, 'uint8_t')}, {name}, {site.count}, {site.y(0, 'uint8_t')});")
+
+
+def row_by_row(site: Site, kind: OpKind) -> Reach | None:
+    """That a row of the output is made of the same row of every input, all of one shape."""
+    del kind
+    shape = site.made_shape()
+    alike = all(site.shape(n) == shape and not site.tensor(n).is_constant for n in range(len(site.op.inputs)))
+    return Reach() if alike and len(shape) == 4 else None
 
 
 def add(site: Site, kind: Add | Sub) -> None:
@@ -90,7 +98,7 @@ def extreme(site: Site, kind: Maximum | Minimum) -> None:
 def _run(site: Site, kernel: str, first: str) -> None:
     site.require("int8")
     site.source.need(kernel)
-    site.source.do(f"run_{kernel}({first}, {site.x(0)}, {site.x(1)}, {site.y()});")
+    site.source.do(f"run_{kernel}({first}, {site.x_row(0)}, {site.x_row(1)}, {site.y()});")
 
 
 def _scaled(side: str, real: np.ndarray) -> dict[str, object]:
@@ -102,6 +110,7 @@ def _pairs(site: Site, numbers: dict[str, object]) -> str:
     """The address of the struct: loops over both inputs as they broadcast, zero points, and ``numbers``."""
     nest = _spread(site, 2)
     run, steps = nest.loops[0] if nest.loops else (1, (0, 0))
+    run = run if site.rings is None else site.count
     fields = {
         "loops": site.source.loops(nest.loops[1:]),
         "step_a": steps[0],

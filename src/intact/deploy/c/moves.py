@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from intact.deploy.c.positions import LOOPS, Nest, runs
-from intact.deploy.c.site import Site, count, marks
-from intact.deploy.c.source import c_type
+from intact.deploy.c.site import Site, count, itemsize, marks
 from intact.network.graph import Tensor
 from intact.numbers.affine import Affine
 from intact.ops.base import OpKind
@@ -60,7 +59,7 @@ def gather_nd(site: Site, kind: GatherNd) -> None:
     fields = {
         "count": count(index[:-1]),
         "depth": index[-1],
-        "bytes": count(x[index[-1] :]) * _itemsize(site.made()),
+        "bytes": count(x[index[-1] :]) * itemsize(site.made()),
         "size": "{" + ", ".join(str(n) for n in x[: index[-1]]) + "}",
     }
     site.call("gather_nd", fields, site.x(0, "uint8_t"), _index(site, 1))
@@ -69,7 +68,7 @@ def gather_nd(site: Site, kind: GatherNd) -> None:
 def _rows(site: Site, x: int, index: int, outer: int, size: int, inner: int) -> None:  # noqa: PLR0913, PLR0917  # sizes
     """Input ``x`` [outer, size, inner] at the places in input ``index``."""
     places = count(site.shape(index))
-    fields = {"outer": outer, "size": size, "count": places, "bytes": inner * _itemsize(site.made())}
+    fields = {"outer": outer, "size": size, "count": places, "bytes": inner * itemsize(site.made())}
     site.call("gather", fields, site.x(x, "uint8_t"), _index(site, index))
 
 
@@ -102,7 +101,7 @@ def _made(site: Site, n: int, source: np.ndarray, firsts: dict[int, int]) -> Non
     made = site.made(n)
     if (source == 0).any():
         site.source.need("fill")
-        size, zero = _itemsize(made), _affine(made).zero_point[0]
+        size, zero = itemsize(made), _affine(made).zero_point[0]
         value = site.source.array(np.frombuffer(np.asarray(zero, made.format.dtype).tobytes(), np.uint8), "padding")
         site.source.do(f"run_fill({value}, {size}, {len(source)}, {site.y(n, 'uint8_t')});")
     for k, first in firsts.items():
@@ -113,7 +112,9 @@ def _made(site: Site, n: int, source: np.ndarray, firsts: dict[int, int]) -> Non
 
 def _copy(site: Site, n: int, k: int, to: np.ndarray, at: np.ndarray) -> None:
     """Output ``n``'s elements ``to`` are input ``k``'s ``at``."""
-    size = _itemsize(site.made(n))
+    size = itemsize(site.made(n))
+    if site.is_same_place(k, n) and (to == at).all():
+        return
     nest = Nest.of(np.stack([to, at]))
     x, y = site.x(k, "uint8_t"), site.y(n, "uint8_t")
     if nest is not None and len(nest.without_run()) <= LOOPS:
@@ -152,7 +153,3 @@ def _affine(t: Tensor) -> Affine:
     if not isinstance(t.format, Affine):
         raise TypeError(t.name)
     return t.format
-
-
-def _itemsize(t: Tensor) -> int:
-    return np.dtype(c_type(t.format.dtype).removesuffix("_t")).itemsize

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Final, final
@@ -11,17 +12,21 @@ import numpy as np
 
 from intact.deploy.c.site import Site
 from intact.deploy.c.source import Source, c_type, commented, quoted
+from intact.deploy.c.stripes import Reach, Striped, striped
 from intact.deploy.c.table import ROWS
 from intact.deploy.templates import render
 from intact.errors import OptionError, UnsupportedError
 from intact.installed import __version__
-from intact.network.arena import activation_memory
 from intact.network.graph import Graph, Tensor
+from intact.network.in_place import IN_PLACE
+from intact.network.placement import placement
 from intact.network.shapes import infer
 from intact.numbers.affine import Affine
 
 #: What tensors are aligned to in the arena, in bytes: what the widest of their numbers needs.
 ALIGNMENT: Final = 8
+#: Activations that an op of a chain reads at most.
+_READS: Final = 2
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 #: Words of C and C++ that are no names, and the names that the project's own files have.
@@ -94,6 +99,8 @@ class CNetwork:
     ports: tuple[Port, ...]
     arena: int
     constants: int
+    #: The first and last ops of chains that run row by row.
+    by_row: tuple[tuple[str, str], ...] = ()
 
     @property
     def prefix(self) -> str:
@@ -114,26 +121,80 @@ def checked_prefix(prefix: str) -> str:
     return prefix
 
 
-def write(graph: Graph, text: Text) -> CNetwork:
-    """``graph``, an integer network, as C. UnsupportedError names an op that C lacks, and what to do."""
+def write(graph: Graph, text: Text, ram: int | None = None) -> CNetwork:
+    """``graph``, an integer network, as C, whose arena takes at most ``ram`` bytes where that can be.
+
+    Where it cannot hold the activations at once, the fewest ops run row by row; with 0 those that give the least arena.
+    UnsupportedError names an op that C lacks, and what to do.
+    """
     shapes, source = infer(graph), Source()
-    memory = activation_memory(graph, alignment=ALIGNMENT)
-    for op in graph.ops:
-        site = Site(graph, op, source, shapes, memory.offsets)
-        if op.kind.name not in ROWS:
+    sites = [Site(graph, op, source, shapes, {}) for op in graph.ops]
+    for site in sites:
+        if site.op.kind.name not in ROWS:
             raise site.refused("there is no kernel for it")
-        source.do(f"/* {commented(site.about)} */")
-        ROWS[op.kind.name](site, op.kind)
+    reaches = {site.op.output: reach(site, site.op.kind) for site in sites if (reach := ROWS[site.op.kind.name].by_rows)}
+    plain = placement(graph, ALIGNMENT, in_place=IN_PLACE, overwrite_inputs=True)
+    found = Striped((), plain)
+    if ram is not None and plain.arena_bytes > ram:
+        by_rows = striped(graph, shapes, lambda op: reaches.get(op.output), ALIGNMENT, ram)
+        found = by_rows if by_rows.plan.arena_bytes < plain.arena_bytes else found
+    chains, made = found.chains, found.plan
+    for n, site in enumerate(sites):
+        chain = next((c for c in chains if c.holds(n)), None)
+        if chain is None:
+            _state(replace(site, offsets=made.offsets))
+        elif chain.first == n:
+            parts = [replace(s, offsets=made.offsets, rings=chain.rings) for s in sites[chain.first : chain.end]]
+            _run_chain(source, parts, [r for s in parts if (r := reaches[s.op.output]) is not None])
     sides = (("input", graph.inputs, graph.input_names), ("output", graph.outputs, graph.output_names))
     ports = tuple(
-        _port(graph[i], Port(side, n, name, "", prod(shapes[i]), memory.offsets[i]))
+        _port(graph[i], Port(side, n, name, "", prod(shapes[i]), made.offsets[i]))
         for side, ids, names in sides
         for n, (i, name) in enumerate(zip(ids, names, strict=True))
     )
-    values = text.values | {"ports": ports, "arena": memory.arena_bytes}
+    values = text.values | {"ports": ports, "arena": made.arena_bytes}
     body = {"kernels": source.kernel_texts, "constants": "".join(source.constants), "statements": source.statements}
     header, whole = render("network.h", values), render("network.c", values | body)
-    return CNetwork(text, header, whole, ports, memory.arena_bytes, source.size)
+    by_row = tuple((graph.label(graph.ops[c.first]), graph.label(graph.ops[c.end - 1])) for c in chains)
+    return CNetwork(text, header, whole, ports, made.arena_bytes, source.size, by_row)
+
+
+def _state(site: Site) -> None:
+    """Write an op's statements, below a comment that says which op it is."""
+    site.source.do(f"/* {commented(site.about)} */")
+    ROWS[site.op.kind.name].write(site, site.op.kind)
+
+
+def _run_chain(source: Source, sites: Sequence[Site], reaches: Sequence[Reach]) -> None:
+    """Write the ops of a chain as cases of a loop that makes one row of one of them at a time."""
+    source.need("chain")
+    made, stages = {site.op.output: n for n, site in enumerate(sites)}, list[str]()
+    for site, r in zip(sites, reaches, strict=True):
+        reads = [made[i] for i in dict.fromkeys(site.op.reads) if i in made]
+        if len(reads) > _READS:
+            raise site.refused(f"it reads {len(reads)} activations row by row")
+        height = next(site.shapes[i][1] for i in site.op.reads if not site.graph[i].is_constant)
+        from_ = ", ".join(str(n) for n in (*reads, *(-1,) * (_READS - len(reads))))
+        stages.append(f"{{{site.made_shape()[1]}, {r.stride}, {r.taps - r.before}, {height}, {{{from_}}}}}")
+    name = source.table("stage", stages, f"by rows: {sites[0].about} to {sites[-1].about}")
+    source.do(f"{{ /* row by row: {commented(sites[0].about)} to {commented(sites[-1].about)} */")
+    source.do(f"    int16_t done[{len(sites)}] = {{0}};")
+    source.do(
+        f"    for (int32_t n = next_stage({name}, {len(sites)}, done); n >= 0; n = next_stage({name}, {len(sites)}, done)) {{"
+    )
+    source.do("        const int32_t row = done[n]++;")
+    source.do("        switch (n) {")
+    for n, site in enumerate(sites):
+        source.do(f"        case {n}:")
+        at = len(source.statements)
+        _state(site)
+        source.statements[at:] = [f"            {line}" for line in source.statements[at:]]
+        source.do("            break;")
+    source.do("        default:")
+    source.do("            break;")
+    source.do("        }")
+    source.do("    }")
+    source.do("}")
 
 
 def _port(t: Tensor, port: Port) -> Port:

@@ -9,7 +9,8 @@ import torch
 
 from intact.deploy.c.positions import LOOPS, Nest
 from intact.deploy.c.site import ARITHMETIC, Site, count
-from intact.deploy.c.weighted import window
+from intact.deploy.c.stripes import Reach
+from intact.deploy.c.weighted import reach, window
 from intact.numbers import fixed_point as fixed
 from intact.ops.activation import L2Normalization, LogSoftmax, Softmax
 from intact.ops.pooling import AveragePool2D, MaxPool2D
@@ -61,7 +62,12 @@ def pool(site: Site, kind: AveragePool2D | MaxPool2D) -> None:
     low, high = ARITHMETIC.limits(site.output(kind.activation))
     at = window(site.shape(0), site.made_shape(), kind.filter, kind.stride, kind.padding)
     which = "true" if kind.name == "MAX_POOL_2D" else "false"
-    site.call("pool", {"at": at, "low": low, "high": high}, which, site.x(0))
+    site.call("pool", {"at": at, "low": low, "high": high}, which, site.rows(0), site.x(0))
+
+
+def of_windows(site: Site, kind: AveragePool2D | MaxPool2D) -> Reach:
+    """The rows of the input that a row of the output is made of."""
+    return reach(site.shape(0)[1], kind.filter[0], kind.stride[0], kind.padding)
 
 
 def softmax(site: Site, kind: Softmax) -> None:

@@ -28,13 +28,18 @@ ARITHMETIC: Final = Micro()
 @final
 @dataclass(frozen=True, eq=False)
 class Site:
-    """``offsets``: where each activation lies in the arena, in bytes. ``shapes`` are those of one sample."""
+    """``offsets``: where each activation lies in the arena, in bytes. ``shapes`` are those of one sample.
+
+    ``rings``: None where the op is computed at once; else it is computed one row of its output after the other, number ``row``
+    in the C, and of each tensor here the arena holds so many rows: row n where row n % rows lies.
+    """
 
     graph: Graph
     op: Op
     source: Source
     shapes: Mapping[int, Shape]
     offsets: Mapping[int, int]
+    rings: Mapping[int, int] | None = None
 
     @property
     def about(self) -> str:
@@ -88,9 +93,30 @@ class Site:
         """Input ``n`` in C: a pointer to its first number, to ``ctype`` where it is given."""
         return self._pointer(self.tensor(n), ctype, const=True)
 
+    def x_row(self, n: int, ctype: str = "") -> str:
+        """A pointer to what an op reads that makes each row of the same row of its input."""
+        return self._pointer(self.tensor(n), ctype, const=True, at_row=True)
+
     def y(self, n: int = 0, ctype: str = "") -> str:
-        """Output ``n`` in C."""
-        return self._pointer(self.made(n), ctype, const=False)
+        """Output ``n`` in C, where the op begins to write."""
+        return self._pointer(self.made(n), ctype, const=False, at_row=True)
+
+    def is_same_place(self, n: int, made: int) -> bool:
+        """Whether input ``n`` and an output lie at one place, so that what is only renamed is there already."""
+        t = self.tensor(n)
+        return not t.is_constant and self.offsets[t.id] == self.offsets[self.made(made).id]
+
+    @property
+    def count(self) -> int:
+        """The numbers of the first output that are computed at once."""
+        whole = count(self.made_shape())
+        return whole if self.rings is None else whole // self.made_shape()[1]
+
+    def rows(self, n: int) -> str:
+        """The rows of the output that are computed at once, and the rows of input ``n`` that there are."""
+        if self.rings is None:
+            return f"(rows){{0, {self.made_shape()[1]}, {self.shape(n)[1]}}}"
+        return f"(rows){{row, row + 1, {self._ring(self.tensor(n))}}}"
 
     def call(self, kernel: str, fields: Mapping[str, object], *arguments: str) -> None:
         """Call ``run_kernel`` with a struct of ``fields``, other arguments and the output, as bytes where they are."""
@@ -115,16 +141,28 @@ class Site:
             raise self.refused(f"{t.name!r} is {t.format.dtype}, and the C computes on integers that stand for real numbers")
         return t.format
 
-    def _pointer(self, t: Tensor, ctype: str, *, const: bool) -> str:
+    def _ring(self, t: Tensor) -> int:
+        return (self.rings or {}).get(t.id, self.shapes[t.id][1])
+
+    def _pointer(self, t: Tensor, ctype: str, *, const: bool, at_row: bool = False) -> str:
         own = c_type("int8" if t.format.dtype == "int4" else t.format.dtype)
         wanted = ctype or own
         if t.data is not None:
             name = self.source.array(np.asarray(t.data), t.origin)
             return name if wanted == own else f"(const {wanted} *){name}"
         at = f"arena + {self.offsets[t.id]}"
+        if at_row and self.rings is not None:
+            shape = self.shapes[t.id]
+            width, ring = count(shape[2:]) * itemsize(t), self._ring(t)
+            at += f" + row * {width}" if ring == shape[1] else f" + row % {ring} * {width}"
         if wanted == "int8_t":
             return at
         return f"({'const ' if const else ''}{wanted} *)(void *)({at})"
+
+
+def itemsize(t: Tensor) -> int:
+    """Bytes of one of its numbers in C."""
+    return np.dtype(c_type("int8" if t.format.dtype == "int4" else t.format.dtype).removesuffix("_t")).itemsize
 
 
 def count(shape: Shape) -> int:

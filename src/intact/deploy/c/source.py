@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Final, final
@@ -68,6 +68,12 @@ class Source:
         name = self._name()
         text = self.loops(nest.loops)
         self.constants.append(f"static const loop {name}[INTACT_LOOPS] = {text}; /* {commented(about)} */\n")
+        return name
+
+    def table(self, kind: str, rows: Sequence[str], about: str) -> str:
+        """The name of a constant array of structs."""
+        name, lines = self._name(), "".join(f"    {row},\n" for row in rows)
+        self.constants.append(f"static const {kind} {name}[{len(rows)}] = {{ /* {commented(about)} */\n{lines}}};\n")
         return name
 
     def need(self, *kernels: str) -> None:

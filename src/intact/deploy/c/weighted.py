@@ -12,6 +12,7 @@ import torch
 
 from intact.deploy.c.positions import LOOPS, Nest
 from intact.deploy.c.site import ARITHMETIC, Site, count
+from intact.deploy.c.stripes import Reach
 from intact.network.weighted import weighted
 from intact.numbers import fixed_point as fixed
 from intact.numbers.affine import Affine, limits
@@ -43,7 +44,7 @@ def conv(site: Site, kind: Conv2D) -> None:
     if groups != 1:
         layer.run_grouped(at, w.shape[3], len(w) // groups)
     elif w.shape[1:3] == (1, 1) and kind.stride == (1, 1):
-        layer.run_dense(count(x[:3]))
+        layer.run_dense(site.count // len(w))
     else:
         layer.run_windows("conv", at, partial(interleaved, row=w.shape[2] * w.shape[3]))
 
@@ -57,6 +58,15 @@ def depthwise(site: Site, kind: DepthwiseConv2D) -> None:
         layer.run_windows("depthwise", at, np.ravel)
     else:
         layer.run_grouped(at, 1, w.shape[3] // x[3])
+
+
+def of_windows(site: Site, kind: Conv2D | DepthwiseConv2D) -> Reach | None:
+    """The rows of the input that a row of the output is made of."""
+    found = weighted(site.graph, site.op)
+    if found is None or not found.is_constant:
+        return None
+    taps = (site.shapes[found.weight.id][1] - 1) * kind.dilation[0] + 1
+    return reach(site.shapes[found.data.id][1], taps, kind.stride[0], kind.padding)
 
 
 def transposed(site: Site, kind: TransposeConv) -> None:
@@ -112,6 +122,11 @@ def window(  # noqa: PLR0913, PLR0917  # what a window is
     return "{" + ", ".join(map(str, (*x[1:], *y[1:], *kernel, *stride, *dilation, *ends))) + "}"
 
 
+def reach(height: int, taps: int, stride: int, padding: Padding) -> Reach:
+    """The rows that a window of ``taps`` rows reads of an input of ``height``."""
+    return Reach(stride, taps, same_padding(height, taps, stride, 1)[0] if padding == "same" else 0)
+
+
 def interleaved(weight: np.ndarray, row: int) -> np.ndarray:
     """Weights [outputs, ...inputs] as the kernels read them, [outputs * inputs].
 
@@ -163,15 +178,15 @@ class _Layer:
         outputs, inputs = len(self.weight), self.weight[0].size
         fields = {
             "out": self._channels(partial(interleaved, row=inputs)),
-            "rows": rows,
             "inputs": inputs,
             "outputs": outputs,
         }
-        self.site.call("dense", fields, self.site.x(self.data))
+        self.site.call("dense", fields, str(rows), self.site.x_row(self.data))
 
     def run_windows(self, kernel: str, at: str, lay: Lay, *, folds: bool = True) -> None:
         fields = {"out": self._channels(lay, folds=folds), "at": at, "in_zero": self.x.zero_point[0]}
-        self.site.call(kernel, fields, self.site.x(self.data))
+        part = (self.site.rows(self.data),) if folds else ()
+        self.site.call(kernel, fields, *part, self.site.x(self.data))
 
     def run_grouped(self, at: str, group_in: int, group_out: int) -> None:
         fields = {
@@ -181,7 +196,7 @@ class _Layer:
             "group_in": group_in,
             "group_out": group_out,
         }
-        self.site.call("conv_grouped", fields, self.site.x(self.data))
+        self.site.call("conv_grouped", fields, self.site.rows(self.data), self.site.x(self.data))
 
     def _channels(self, lay: Lay, *, folds: bool = True) -> str:
         """The initializer of what every channel ends with; ``lay`` brings the weight into the order that the kernel reads.

@@ -11,10 +11,10 @@ typedef struct {
     int16_t group_in, group_out; /* channels of a group */
 } conv_grouped;
 
-static void run_conv_grouped(const conv_grouped *p, const int8_t *x, int8_t *y)
+static void run_conv_grouped(const conv_grouped *p, rows part, const int8_t *x, int8_t *y)
 {
     const window *a = &p->at;
-    for (int32_t oy = 0; oy < a->out_h; oy++) {
+    for (int32_t oy = part.first; oy < part.end; oy++) {
         for (int32_t ox = 0; ox < a->out_w; ox++) {
             const int8_t *w = p->out.weight;
             for (int32_t channel = 0; channel < a->out_c; channel++) {
@@ -25,7 +25,7 @@ static void run_conv_grouped(const conv_grouped *p, const int8_t *x, int8_t *y)
                     for (int32_t kx = 0; kx < a->kernel_w; kx++) {
                         const int32_t ix = ox * a->stride_w - a->pad_left + kx * a->dilation_w;
                         const bool there = iy >= 0 && iy < a->in_h && ix >= 0 && ix < a->in_w;
-                        const int32_t at = (iy * a->in_w + ix) * a->in_c + first;
+                        const int32_t at = ((there ? iy % part.ring : 0) * a->in_w + ix) * a->in_c + first;
                         for (int32_t n = 0; n < p->group_in; n++) {
                             sum += (there ? x[at + n] : p->in_zero) * *w++;
                         }

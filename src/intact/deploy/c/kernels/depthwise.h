@@ -36,23 +36,25 @@ static inline sums add_same(int32_t value, const int8_t *w, sums s)
     return s;
 }
 
-/* Four channels of a window that lies within the input. */
-static inline sums whole(const window *a, const int8_t *x, const int8_t *w, sums s)
+/* Four channels of a window that lies within the input, from its first number on, which is in row `top` of the ring. */
+static inline sums whole(const window *a, const int8_t *x, int32_t top, int32_t ring, const int8_t *w, sums s)
 {
-    const int32_t step = a->dilation_w * a->in_c, down = a->dilation_h * a->in_w * a->in_c;
+    const int32_t step = a->dilation_w * a->in_c, width = a->in_w * a->in_c;
     for (int32_t ky = 0; ky < a->kernel_h; ky++) {
-        int32_t at = ky * down;
+        int32_t at = top * width;
         for (int32_t kx = a->kernel_w; kx > 0; kx--) {
             s = add_tap(x + at, w, s);
             at += step;
             w += a->in_c;
         }
+        top += a->dilation_h;
+        top -= top >= ring ? ring : 0;
     }
     return s;
 }
 
 /* The same of a window that reaches into the padding. */
-static sums partial(const depthwise *p, const int8_t *x, int32_t top, int32_t left, const int8_t *w, sums s)
+static sums partial(const depthwise *p, const int8_t *x, int32_t ring, int32_t top, int32_t left, const int8_t *w, sums s)
 {
     const window *a = &p->at;
     for (int32_t ky = 0; ky < a->kernel_h; ky++) {
@@ -60,7 +62,7 @@ static sums partial(const depthwise *p, const int8_t *x, int32_t top, int32_t le
         for (int32_t kx = 0; kx < a->kernel_w; kx++, w += a->in_c) {
             const int32_t ix = left + kx * a->dilation_w;
             if (iy >= 0 && iy < a->in_h && ix >= 0 && ix < a->in_w) {
-                s = add_tap(x + (iy * a->in_w + ix) * a->in_c, w, s);
+                s = add_tap(x + ((iy % ring) * a->in_w + ix) * a->in_c, w, s);
             } else {
                 s = add_same(p->in_zero, w, s);
             }
@@ -70,7 +72,7 @@ static sums partial(const depthwise *p, const int8_t *x, int32_t top, int32_t le
 }
 
 /* One channel alone. */
-static int32_t of_one(const depthwise *p, const int8_t *x, int32_t top, int32_t left, const int8_t *w, int32_t sum)
+static int32_t of_one(const depthwise *p, const int8_t *x, int32_t ring, int32_t top, int32_t left, const int8_t *w, int32_t sum)
 {
     const window *a = &p->at;
     for (int32_t ky = 0; ky < a->kernel_h; ky++) {
@@ -78,30 +80,31 @@ static int32_t of_one(const depthwise *p, const int8_t *x, int32_t top, int32_t 
         for (int32_t kx = 0; kx < a->kernel_w; kx++, w += a->in_c) {
             const int32_t ix = left + kx * a->dilation_w;
             const bool there = iy >= 0 && iy < a->in_h && ix >= 0 && ix < a->in_w;
-            sum += (there ? x[(iy * a->in_w + ix) * a->in_c] : p->in_zero) * *w;
+            sum += (there ? x[((iy % ring) * a->in_w + ix) * a->in_c] : p->in_zero) * *w;
         }
     }
     return sum;
 }
 
-static void run_depthwise(const depthwise *p, const int8_t *x, int8_t *y)
+static void run_depthwise(const depthwise *p, rows part, const int8_t *x, int8_t *y)
 {
     const window *a = &p->at;
     const int32_t down = (a->kernel_h - 1) * a->dilation_h, right = (a->kernel_w - 1) * a->dilation_w;
-    const int32_t fours = a->in_c & ~3;
-    for (int32_t oy = 0; oy < a->out_h; oy++) {
+    const int32_t fours = a->in_c & ~3, ring = part.ring;
+    for (int32_t oy = part.first; oy < part.end; oy++) {
+        const int32_t top = oy * a->stride_h - a->pad_top, begin = top >= 0 ? top % ring : 0;
         for (int32_t ox = 0; ox < a->out_w; ox++, y += a->out_c) {
-            const int32_t top = oy * a->stride_h - a->pad_top, left = ox * a->stride_w - a->pad_left;
+            const int32_t left = ox * a->stride_w - a->pad_left;
             const bool is_whole = top >= 0 && left >= 0 && top + down < a->in_h && left + right < a->in_w;
-            const int8_t *from = x + (is_whole ? (top * a->in_w + left) * a->in_c : 0);
+            const int8_t *from = x + (is_whole ? left * a->in_c : 0);
             for (int32_t c = 0; c < fours; c += 4) {
                 const int8_t *w = p->out.weight + c;
-                const sums begun = biases(&p->out, c);
-                const sums s = is_whole ? whole(a, from + c, w, begun) : partial(p, x + c, top, left, w, begun);
+                const sums biased = biases(&p->out, c);
+                const sums s = is_whole ? whole(a, from + c, begin, ring, w, biased) : partial(p, x + c, ring, top, left, w, biased);
                 give(&p->out, c, s, y + c);
             }
             for (int32_t c = fours; c < a->in_c; c++) {
-                const int32_t sum = of_one(p, x + c, top, left, p->out.weight + c, p->out.bias[c]);
+                const int32_t sum = of_one(p, x + c, ring, top, left, p->out.weight + c, p->out.bias[c]);
                 y[c] = requantize(&p->out, c, sum);
             }
         }

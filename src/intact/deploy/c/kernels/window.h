@@ -9,6 +9,11 @@ typedef struct {
     int16_t pad_top, pad_left;
 } window;
 
+/* The output rows to make, and how many rows of the input there are: row n lies where row n % ring does. */
+typedef struct {
+    int32_t first, end, ring;
+} rows;
+
 /* Of `taps` along one axis, the first and the one behind the last that lie within `size`. */
 typedef struct {
     int32_t first;
