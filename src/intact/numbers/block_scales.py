@@ -42,8 +42,9 @@ class BlockScales:
             raise ValueError(f"blocks of {self.size}")
         if not self.scales or len({len(row) for row in self.scales}) != 1 or not self.scales[0]:
             raise ValueError(f"scales of {len(self.scales)} channels that do not have as many blocks each")
-        held = np.clip(np.asarray(self.scales, np.float64), -np.inf, np.finfo(np.float16).max).astype(np.float16)
-        if not (held > 0).all():
+        with np.errstate(over="ignore"):
+            held = np.asarray(self.scales, np.float64).astype(np.float16)
+        if not ((held > 0) & np.isfinite(held)).all():
             raise ValueError("scales that are not positive numbers")
         object.__setattr__(self, "scales", tuple(map(tuple, held.tolist())))
 

@@ -80,10 +80,12 @@ def _study_only(rows: tuple[WeightRow, ...], scheme: Scheme) -> str:
 
 
 def _in_blocks(rows: tuple[WeightRow, ...], scheme: Scheme) -> str:
-    count = sum(row.in_blocks for row in rows)
-    others = f"; the others are no dense layers of 4 outputs or more with 2, 3, … times {scheme.block} inputs"
-    rest = "" if count == len(rows) else others
-    return f"{count} of {counted(len(rows), 'weight')} in fewer bits have a scale for each {scheme.block} inputs{rest}"
+    count, block = sum(row.in_blocks for row in rows), scheme.block
+    takes = f"a dense layer of 4 outputs or more with 2, 3, … times {block} inputs"
+    if not count:
+        return f"no weight has a scale for each {block} inputs, which {takes} can have; --scheme dynamic-w4 gives the same file"
+    others = "" if count == len(rows) else f"; the others are not of {takes}"
+    return f"{count} of {counted(len(rows), 'weight')} in fewer bits have a scale for each {block} inputs{others}"
 
 
 def _expanded(rows: tuple[WeightRow, ...]) -> str:
