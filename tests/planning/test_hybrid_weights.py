@@ -1,4 +1,4 @@
-"""int4 weights beside real activations: which ops have them, in blocks or per channel, and that LiteRT computes what is planned.
+"""int4 weights beside real activations: which ops have them, per channel or in blocks, and what LiteRT computes of them.
 
 The bound. A kernel rounds what an op reads, x, to 8 bits as it runs. XNNPACK takes 255 steps from the lowest to the highest
 number of a row, with zero at a whole one, so that a number moves by one step at most; LiteRT's own takes 127 to the largest and
@@ -123,7 +123,8 @@ def assert_ops_are_right(graph, data, folder):
         (96, 4, 32, True),
         (256, 8, 128, True),
         (512, 8, 256, True),
-        (64, 8, 64, False),  # one block is a channel
+        (64, 8, 64, True),  # 2 bytes a channel, where a scale and a zero point are 12
+        (32, 8, 64, False),
         (80, 8, 32, False),  # not whole blocks
         (128, 3, 32, False),  # LiteRT's own kernel is wrong about so few outputs
         (63, 9, 32, False),
@@ -358,10 +359,10 @@ def test_the_reference_kernels_are_wrong_and_refused(tmp_path, outputs):
 
 
 def test_litert_itself_is_wrong_about_fewer_than_four_outputs_and_refused(tmp_path):
-    """XNNPACK leaves it a sign: -1 to 1. When it is right one day, this says so."""
+    """XNNPACK takes no fused hyperbolic tangent. When it is right one day, this says so."""
     x = normal(1, 64, seed=5)
     for outputs, activation in ((3, "tanh"), (4, "tanh")):
-        graph, data = dense_in_blocks(outputs, activation)
+        data = dense_in_blocks(outputs, activation)[1]
         linear = dense_in_blocks(outputs)[0]
         ((made,),) = run_files.outputs([data], [[x]], tmp_path, "default")
         # It leaves the hyperbolic tangent out too, so that its sums are what is compared.

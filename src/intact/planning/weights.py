@@ -58,11 +58,11 @@ def hybrid_weight(found: Weighted, request: Request) -> Entry:
 
 
 def _takes_blocks(weight: np.ndarray, block: int) -> bool:
-    """Whether the kernels take a scale for each ``block`` inputs of a weight: a dense layer's, of several whole blocks.
+    """Whether the kernels take a scale for each ``block`` inputs of a weight: a dense layer's, of whole blocks.
 
     LiteRT's kernel for what XNNPACK leaves to it gives wrong numbers for fewer than four outputs.
     """
-    if weight.ndim != 2 or weight.shape[0] < _LEAST_OUTPUTS or weight.shape[1] % block or weight.shape[1] == block:
+    if weight.ndim != 2 or weight.shape[0] < _LEAST_OUTPUTS or weight.shape[1] % block:
         return False
     return LEAST <= float(np.abs(weight).max()) / weight_limits("int4")[1] <= MOST_SCALE
 

@@ -81,7 +81,7 @@ def _study_only(rows: tuple[WeightRow, ...], scheme: Scheme) -> str:
 
 def _in_blocks(rows: tuple[WeightRow, ...], scheme: Scheme) -> str:
     count, block = sum(row.in_blocks for row in rows), scheme.block
-    takes = f"a dense layer of 4 outputs or more with 2, 3, … times {block} inputs"
+    takes = f"a dense layer of 4 outputs or more and a multiple of {block} inputs"
     if not count:
         return f"no weight has a scale for each {block} inputs, which {takes} can have; --scheme dynamic-w4 gives the same file"
     others = "" if count == len(rows) else f"; the others are not of {takes}"
