@@ -16,13 +16,14 @@ from drafts import draft, normal
 
 from intact.errors import ModelError, OptionError
 from intact.formats import tflite
-from intact.network.graph import Graph
+from intact.network.graph import Graph, Op, Tensor
 from intact.network.weighted import weighted
-from intact.numbers.affine import Affine, Float, dequantize_array, in_blocks, quantize_weight
+from intact.numbers.affine import Affine, Float, Index, dequantize_array, in_blocks, quantize_weight
 from intact.numbers.block_scales import scales_of
 from intact.ops.activation import Softmax
 from intact.ops.convolution import Conv2D, DepthwiseConv2D
 from intact.ops.elementwise import Add
+from intact.ops.indexing import EmbeddingLookup
 from intact.ops.matmul import BatchMatMul, FullyConnected
 from intact.ops.pooling import MaxPool2D
 from intact.ops.shaping import Reshape
@@ -379,3 +380,21 @@ def test_xnnpack_is_right_about_few_outputs(tmp_path, outputs):
     graph, data = dense_in_blocks(outputs, "relu")
     x = np.abs(normal(3, 64, seed=5)) * np.sign(graph[1].data[0])  # the first output is large
     assert error_of(graph, run(data, x, tmp_path), x) < 0.03
+
+
+@pytest.mark.parametrize("kernels", ["default", "reference"])
+def test_rows_of_an_embedding_in_blocks_are_right_in_all_kernels(tmp_path, kernels):
+    w = normal(8, 64)
+    fmt = in_blocks(scales_of(w, 7, 32))
+    tensors = [
+        Tensor(0, "ids", (3,), Index("int32")),
+        Tensor(1, "rows", (8, 64), fmt, quantize_weight(w, fmt)),
+        Tensor(2, "y", (3, 64)),
+    ]
+    graph = Graph({t.id: t for t in tensors}, (Op(EmbeddingLookup(), (0, 1), (2,)),), (0,), (2,))
+    again = tflite.read(tflite.write(graph))
+    ids = np.int32([5, 0, 7])
+    path = tmp_path / "net.tflite"
+    path.write_bytes(tflite.write(again))
+    (made,) = litert.run(path, {"ids": ids[None]}, kernels=kernels, batch=1).values()
+    assert_same(made.reshape(3, 64), dequantize_array(graph[1].data, fmt)[ids])

@@ -83,11 +83,12 @@ class Session:
 
 
 def _check_blocks(kernels: str, ops: list[dict[str, Any]], weights: Mapping[int, dict[str, Any]]) -> None:
-    """ModelRefusedError where an op reads ``weights`` in blocks and its kernel gives wrong numbers (seen in 2.3).
+    """ModelRefusedError where a FULLY_CONNECTED reads ``weights`` in blocks and its kernel gives wrong numbers (seen in 2.3).
 
-    XNNPACK's are right, and so is LiteRT's own among the default kernels from four outputs on.
+    XNNPACK's are right, and so is LiteRT's own among the default kernels from four outputs on; EMBEDDING_LOOKUP's are anywhere.
     """
-    read = [weights[i] for op in _sessions.outside(ops) for i in map(int, op["inputs"]) if i in weights] if weights else []
+    dense = [op for op in _sessions.outside(ops) if op["op_name"] == "FULLY_CONNECTED"] if weights else []
+    read = [weights[i] for op in dense for i in map(int, op["inputs"]) if i in weights]
     if read and (kernels == "reference" or min(d["shape"][0] for d in read) < _LEAST_OUTPUTS):
         which = "LiteRT's reference kernels give" if kernels == "reference" else "LiteRT's own kernel, outside XNNPACK, gives"
         advice = "run it in the default kernels (--target cpu)" if kernels == "reference" else "export it with one a channel"
