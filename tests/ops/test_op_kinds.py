@@ -253,7 +253,7 @@ def small_weights(name):
 def on_the_fly(case, graph):
     """What 8 bits for activations may cost an output: half a step of the largest times the sum of a channel's |weights|.
 
-    Nothing where the weights are not int8.
+    Nothing where the weights are not integers.
     """
     weight = graph.ops[-1].kind.weight
     w, axis = graph[graph.ops[-1].inputs[weight.input]], weight.axis
@@ -269,6 +269,7 @@ def on_the_fly(case, graph):
     ("name", "kinds"),
     [
         ("dynamic", {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}),
+        ("dynamic-w4", {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}),
         ("float16", {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}),
     ],
 )
@@ -279,4 +280,4 @@ def test_the_runtime_takes_small_weights_in_the_op_versions_written(tmp_path, na
     for case, graph, results in zip(cases, graphs, made, strict=True):
         assert not isinstance(results, str), results
         (expected,) = simulated(graph, case)
-        assert_same(results[0], expected, rtol=1e-5, atol=on_the_fly(case, graph) if name == "dynamic" else 0.0)
+        assert_same(results[0], expected, rtol=1e-5, atol=on_the_fly(case, graph) if name.startswith("dynamic") else 0.0)

@@ -7,6 +7,7 @@ from typing import Final
 
 from intact.errors import IntactError, UnsupportedError
 from intact.network.graph import Graph
+from intact.numbers.affine import Affine
 from intact.wording import counted
 
 #: Op kinds named in one sentence.
@@ -14,7 +15,7 @@ _NAMED: Final = 8
 
 
 def check(graph: Graph, rows: Container[str], name: str, others: Sequence[str] = ()) -> None:
-    """UnsupportedError where ``graph`` keeps states, has kinds of ops without one of ``rows``, or holds ``others``.
+    """UnsupportedError where ``graph`` keeps states, has ops without one of ``rows``, weights in blocks, or ``others``.
 
     ``name`` is the format's; ``others`` are words for what else it has no form of.
     """
@@ -25,7 +26,9 @@ def check(graph: Graph, rows: Container[str], name: str, others: Sequence[str] =
         )
     kinds = list(dict.fromkeys(op.kind.name for op in graph.ops if op.kind.name not in rows))
     named = ", ".join([*kinds[:_NAMED], *([f"{len(kinds) - _NAMED} more"] if len(kinds) > _NAMED else [])])
-    if said := [*([f"the ops {named}"] if kinds else []), *others]:
+    in_blocks = any(isinstance(t.format, Affine) and t.format.block_scales is not None for t in graph.constants())
+    blocks = ["weights with a scale for each block (--scheme dynamic-w4 has none)"] if in_blocks else []
+    if said := [*([f"the ops {named}"] if kinds else []), *blocks, *others]:
         raise UnsupportedError(f"{name} has no form of {' and '.join(said)}; the .tflite runs them in LiteRT")
 
 

@@ -11,6 +11,7 @@ from intact.measure.cost import is_parameter, parameter_bytes
 from intact.measure.measurement import Measurement
 from intact.network.graph import Graph, Tensor
 from intact.network.weighted import weighted
+from intact.numbers import block_scales
 from intact.numbers.affine import Affine
 from intact.planning.schemes import Scheme
 
@@ -20,7 +21,7 @@ from intact.planning.schemes import Scheme
 class FileSize:
     """Bytes of a file: ``parameters``, and what the rest goes to. The parts add up to ``file``.
 
-    ``scales``: distinct scale vectors, 4 bytes each entry, and zero points, 8 bytes each; ``names`` of tensors and
+    ``scales``: distinct scale vectors, 4 bytes each entry, 2 for blocks, and zero points, 8 each; ``names`` of tensors and
     signatures; ``shapes``: integer constants such as axes and paddings; ``metadata``; ``tables``: all that remains, the
     flatbuffer's own structure.
     """
@@ -44,14 +45,18 @@ class FileSize:
 
 def file_size(graph: Graph, file_bytes: int) -> FileSize:
     """Account for the bytes of the file that ``graph`` was read from: names and constants are counted as that file has them."""
-    formats = [t.format for t in graph.tensors.values() if isinstance(t.format, Affine)]
+    every = [t.format for t in graph.tensors.values() if isinstance(t.format, Affine)]
+    in_blocks = {f.block_scales for f in every if f.block_scales is not None}
+    formats = [f for f in every if f.block_scales is None]
     scales = {f.scale for f in formats}
     zero_points = {f.zero_point for f in formats}
     ports = [name for s in graph.signatures for name, _ in (*s.inputs, *s.outputs)]
     return FileSize(
         file=file_bytes,
         parameters=sum(parameter_bytes(t) for t in graph.constants() if is_parameter(t)),
-        scales=sum(4 * len(s) for s in scales) + sum(8 * len(z) for z in zero_points),
+        scales=sum(4 * len(s) for s in scales)
+        + sum(8 * len(z) for z in zero_points)
+        + sum(block_scales.BYTES * own.count for own in in_blocks),
         names=sum(len(t.name.encode()) for t in graph.tensors.values()) + sum(len(name.encode()) for name in ports),
         shapes=sum(parameter_bytes(t) for t in graph.constants() if not is_parameter(t)),
         metadata=sum(len(name.encode()) + len(data) for name, data in graph.metadata),

@@ -14,7 +14,8 @@ from intact.formats.tflite.values import encode
 from intact.measure.measurement import Measurement
 from intact.network.graph import Graph, Tensor
 from intact.network.weighted import weighted
-from intact.numbers.affine import Affine, Float, Format, Index, bits_of, dequantize_array
+from intact.numbers.affine import Affine, Float, Format, Index, bits_of, dequantize_array, steps
+from intact.numbers.block_scales import BYTES
 from intact.numbers.blocks import MULTIPLE_BITS
 from intact.planning.plan import Plan, describe
 
@@ -26,9 +27,10 @@ _FLOAT_BYTES: Final = 4
 class WeightRow:
     """One weight: ``stored`` says how, ``signal`` and ``noise`` are sums of squares of float's numbers and of the errors.
 
-    ``worst``: the largest error, in the weight's own unit; ``worst_steps``: in steps of the channel where it is, None where
-    there are no steps. ``file_bytes``: in the file that was measured; ``packed_bytes``: where a runtime decodes tables, as it
-    is otherwise; ``theory_bytes``: its bits and its tables, and nothing between.
+    ``worst``: the largest error, in the weight's own unit; ``worst_steps``: in steps of the channel, or the block, where it
+    is, None where there are no steps. ``file_bytes``: in the file that was measured, with the scales of blocks;
+    ``packed_bytes``: where a runtime decodes tables, as it is otherwise; ``theory_bytes``: its bits, its tables, its blocks'
+    scales or steps, and nothing between. ``in_blocks``: whether each block has a scale of its own.
     """
 
     op: str
@@ -41,6 +43,7 @@ class WeightRow:
     file_bytes: int
     packed_bytes: int
     theory_bytes: int
+    in_blocks: bool = False
 
     @property
     def mse(self) -> float:
@@ -93,8 +96,9 @@ def _row(op: str, real: np.ndarray, held: Tensor, fmt: Format) -> WeightRow:
     at = np.unravel_index(int(error.argmax()), error.shape)
     step = None
     if isinstance(held.format, Affine):
-        step = held.format.scale[0 if held.format.axis is None else int(at[held.format.axis])]
-    packed, total = pack(held), len(encode(held))
+        step = float(steps(held.format, data.shape)[at])
+    packed, own = pack(held), _block_scales(fmt)
+    total = len(encode(held)) + own
     table = None if isinstance(fmt, Index) else fmt.codebook
     item = _FLOAT_BYTES if isinstance(fmt, Float) else 1
     tables = 0 if table is None else len(table.values) * len(table.values[0]) * item
@@ -108,8 +112,15 @@ def _row(op: str, real: np.ndarray, held: Tensor, fmt: Format) -> WeightRow:
         worst_steps=None if step is None else float(error[at]) / step,
         file_bytes=total,
         packed_bytes=total if packed is None else min(packed.bytes, total),
-        theory_bytes=-(-data.size * bits_of(fmt) // 8) + tables + _multiples(fmt),
+        theory_bytes=-(-data.size * bits_of(fmt) // 8) + tables + own + _multiples(fmt),
+        in_blocks=own > 0,
     )
+
+
+def _block_scales(fmt: Format) -> int:
+    """Bytes of the scales of blocks, in the file as in theory."""
+    own = fmt.block_scales if isinstance(fmt, Affine) else None
+    return 0 if own is None else BYTES * own.count
 
 
 def _multiples(fmt: Format) -> int:
@@ -125,13 +136,13 @@ def over_all(rows: tuple[WeightRow, ...]) -> tuple[Measurement, ...]:
     count, n = sum(row.count for row in rows), len(rows)
     signal, noise = (sum(getattr(row, which) for row in rows) for which in ("signal", "noise"))
     worst = max(rows, key=lambda row: row.worst)
-    steps = "" if worst.worst_steps is None else f", {worst.worst_steps:.3g} steps of its channel"
+    where = "" if worst.worst_steps is None else f", {worst.worst_steps:.3g} steps of its channel"
     theory = sum(row.theory_bytes for row in rows)
     of = f"{count:,} weights beside float's, which remedies may have moved too"
     return (
         Measurement("weight SQNR", _decibels(signal, noise), "dB", None, None, f"power over that of errors of {of}", n),
         Measurement("weight MSE", noise / max(count, 1), "squared units of the weights", None, None, f"of {of}", n),
-        Measurement("worst weight error", worst.worst, "units of the weight", None, None, f"in {worst.op}{steps}", n),
+        Measurement("worst weight error", worst.worst, "units of the weight", None, None, f"in {worst.op}{where}", n),
         Measurement(
             "bytes of weights in theory",
             theory,

@@ -182,6 +182,9 @@ def _formats_are_valid(graph: Graph) -> Iterator[str]:
         axis = t.format.axis
         if axis is not None and (axis not in range(len(t.shape)) or t.shape[axis] != len(t.format.scale)):
             yield f"tensor {t.name!r} of shape {list(t.shape)} has {len(t.format.scale)} scales along axis {axis}"
+        own = t.format.block_scales
+        if own is not None and not (own.fits(t.shape) and t.is_constant):
+            yield f"tensor {t.name!r} of shape {list(t.shape)} has {own.count} scales, one for each {own.size} numbers"
 
 
 def _batch_is_axis_0(graph: Graph) -> Iterator[str]:

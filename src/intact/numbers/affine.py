@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from intact.annotations import Floats, Ints, Numbers
+from intact.numbers.block_scales import BlockScales
 from intact.numbers.blocks import Blocks
 from intact.numbers.codebook import Codebook
 
@@ -79,7 +80,8 @@ class Affine:
 
     ``scale`` and ``zero_point`` have one entry when ``axis`` is None (per-tensor), else one per channel. Scales are held
     as the nearest float32, which is what a file stores. Where a weight has a ``codebook``, q is one of its whole numbers;
-    where it has ``blocks``, a multiple of its block's.
+    where it has ``blocks``, a multiple of its block's. Where it has ``block_scales``, each block counts in its own, and
+    ``scale`` is the largest of each channel (:func:`in_blocks`).
     """
 
     scale: tuple[float, ...]
@@ -88,6 +90,7 @@ class Affine:
     axis: int | None = None
     codebook: Codebook | None = None
     blocks: Blocks | None = None
+    block_scales: BlockScales | None = None
 
     def __post_init__(self) -> None:
         if len(self.scale) != len(self.zero_point) or not self.scale:
@@ -96,6 +99,9 @@ class Affine:
             raise ValueError(f"{len(self.scale)} scales without an axis")
         object.__setattr__(self, "scale", tuple(np.asarray(self.scale, np.float32).tolist()))
         object.__setattr__(self, "zero_point", tuple(int(z) for z in self.zero_point))
+        own = self.block_scales
+        if own is not None and (self.axis != 0 or self.scale != own.largest or any(self.zero_point)):
+            raise ValueError("scales of blocks beside others than the largest of each channel, or zero points")
 
     @property
     def range(self) -> tuple[float, float]:
@@ -194,6 +200,11 @@ def symmetric_from_absmax(absmax: Floats[np.ndarray, "*c"], dtype: str = "int8",
     return Affine(tuple(scale.tolist()), (0,) * scale.size, dtype, axis)
 
 
+def in_blocks(scales: BlockScales) -> Affine:
+    """The symmetric format of an int4 weight [c, n] with a scale for each block of a channel."""
+    return Affine(scales.largest, (0,) * len(scales.scales), "int4", 0, block_scales=scales)
+
+
 def bias_format(activation: Affine, weight: Affine) -> Affine:
     """int32 with ``scale[c] = scale_in * scale_weight[c]`` and zero point 0, the accumulator's own unit; int64 beside int16."""
     scale = np.float64(activation.scale[0]) * np.asarray(weight.scale, np.float64)
@@ -209,6 +220,18 @@ def _per_channel(values: tuple[float, ...], axis: int | None, like: Tensor, dtyp
     return vector.reshape(shape)
 
 
+def _scale(fmt: Affine, like: Tensor, dtype: torch.dtype) -> Numbers[Tensor, "*ones"]:
+    """The scale of each number of ``like``: broadcasts against it."""
+    if fmt.block_scales is not None:
+        return torch.from_numpy(fmt.block_scales.steps()).to(like.device, dtype)
+    return _per_channel(fmt.scale, fmt.axis, like, dtype)
+
+
+def steps(fmt: Affine, shape: tuple[int, ...]) -> Floats[np.ndarray, "*s"]:
+    """The scale of each number of a constant of ``shape``, float32."""
+    return np.broadcast_to(_scale(fmt, torch.empty(shape, device="cpu"), torch.float32).numpy(), shape)
+
+
 def quantize(real: Floats[Tensor, "*s"], fmt: Affine) -> Ints[Tensor, "*s"]:
     """``clamp(round_half_even(real / scale) + zero_point)`` as integers of ``fmt.dtype`` (int4 in int8), same shape.
 
@@ -217,7 +240,7 @@ def quantize(real: Floats[Tensor, "*s"], fmt: Affine) -> Ints[Tensor, "*s"]:
     """
     exact = fmt.dtype in ("int32", "int64")
     work = real.to(torch.float64) if exact else real
-    scale = _per_channel(fmt.scale, fmt.axis, work, work.dtype)
+    scale = _scale(fmt, work, work.dtype)
     zero_point = _per_channel(fmt.zero_point, fmt.axis, work, work.dtype)
     low, high = limits(fmt.dtype)
     q = torch.round(work / scale) + zero_point
@@ -226,14 +249,14 @@ def quantize(real: Floats[Tensor, "*s"], fmt: Affine) -> Ints[Tensor, "*s"]:
 
 def dequantize(q: Ints[Tensor, "*s"], fmt: Affine) -> Floats[Tensor, "*s"]:
     """``scale * (q - zero_point)`` in float32, same shape."""
-    scale = _per_channel(fmt.scale, fmt.axis, q, torch.float64 if q.dtype in (torch.int32, torch.int64) else torch.float32)
+    scale = _scale(fmt, q, torch.float64 if q.dtype in (torch.int32, torch.int64) else torch.float32)
     zero_point = _per_channel(fmt.zero_point, fmt.axis, q, scale.dtype)
     return ((q.to(scale.dtype) - zero_point) * scale).to(torch.float32)
 
 
 def fake_quantize(real: Floats[Tensor, "*s"], fmt: Affine) -> Floats[Tensor, "*s"]:
     """``dequantize(quantize(real))`` in float32 without leaving floating point, so that it is fast on any device."""
-    scale = _per_channel(fmt.scale, fmt.axis, real, torch.float32)
+    scale = _scale(fmt, real, torch.float32)
     zero_point = _per_channel(fmt.zero_point, fmt.axis, real, torch.float32)
     low, high = limits(fmt.dtype)
     return ((torch.round(real / scale) + zero_point).clamp(low, high) - zero_point) * scale
@@ -251,7 +274,7 @@ def quantize_weight(real: Floats[np.ndarray, "*s"], fmt: Affine) -> Ints[np.ndar
     """
     if (few := fmt.codebook or fmt.blocks) is not None:
         weight = torch.from_numpy(np.array(real))
-        ratio = weight / _per_channel(fmt.scale, fmt.axis, weight, weight.dtype)
+        ratio = weight / _scale(fmt, weight, weight.dtype)
         return few.snapped(ratio.numpy()).astype(np.int8)
     return np.asarray(np.maximum(quantize_array(real, fmt), weight_limits(fmt.dtype)[0]))
 

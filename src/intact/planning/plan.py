@@ -13,6 +13,7 @@ from intact import choices, files
 from intact.errors import OptionError
 from intact.network.graph import Graph
 from intact.numbers.affine import Affine, Float, Format, Index, limits
+from intact.numbers.block_scales import BlockScales
 from intact.numbers.blocks import Blocks
 from intact.numbers.codebook import Codebook
 from intact.planning import schemes, targets
@@ -232,6 +233,10 @@ class Plan:
                     )
             if isinstance(fmt, Affine) and fmt.blocks is not None and not fmt.blocks.fits(shape):
                 raise OptionError(f"the plan is for another model: its blocks are not those of {graph[i].origin!r} {shape}")
+            if isinstance(fmt, Affine) and fmt.block_scales is not None and not fmt.block_scales.fits(shape):
+                raise OptionError(
+                    f"the plan is for another model: its scales of blocks are not those of {graph[i].origin!r} {shape}"
+                )
         return self
 
 
@@ -242,6 +247,9 @@ def describe(fmt: Format) -> str:
         return f"{fmt.dtype}{coded}"
     if fmt.blocks is not None:
         coded = f" in {fmt.blocks.bits}-bit multiples for each {fmt.blocks.size}"
+    if (own := fmt.block_scales) is not None:
+        smallest = min(min(row) for row in own.scales)
+        return f"{fmt.dtype} {own.count} scales {smallest:.3g}..{max(fmt.scale):.3g}, one for each {own.size} along axis 1"
     if fmt.axis is None:
         return f"{fmt.dtype} scale {fmt.scale[0]:.6g} zero point {fmt.zero_point[0]}{coded}"
     return f"{fmt.dtype} {len(fmt.scale)} scales {min(fmt.scale):.3g}..{max(fmt.scale):.3g} along axis {fmt.axis}{coded}"
@@ -283,6 +291,8 @@ def _entry_to_json(entry: Entry) -> dict[str, Any]:
             "axis": blocks.axis,
             "multiples": [list(m) for m in blocks.multiples],
         }
+    if isinstance(entry.format, Affine) and (own := entry.format.block_scales) is not None:
+        row["block_scales"] = {"size": own.size, "scales": [list(scales) for scales in own.scales]}
     if not isinstance(entry.format, Index) and (table := entry.format.codebook) is not None:
         row["codebook"] = {"bits": table.bits, "axis": table.axis, "values": [list(v) for v in table.values]}
     return row | {"range": None if entry.range is None else list(entry.range), "why": entry.why}
@@ -301,9 +311,16 @@ def _blocks_from_json(row: Mapping[str, Any]) -> Blocks:
     return Blocks(tuple(tuple(m) for m in row["multiples"]), row["bits"], row["size"], row["axis"])
 
 
+def _block_scales_from_json(row: Mapping[str, Any]) -> BlockScales:
+    if type(row["size"]) is not int:
+        raise ValueError(f"scales of blocks: size {row['size']!r}")
+    return BlockScales(tuple(tuple(float(s) for s in scales) for scales in row["scales"]), row["size"])
+
+
 def _entry_from_json(row: Mapping[str, Any]) -> Entry:
     dtype, coded = str(row["dtype"]), _codebook_from_json(row["codebook"]) if "codebook" in row else None
     blocks = _blocks_from_json(row["blocks"]) if "blocks" in row else None
+    own = _block_scales_from_json(row["block_scales"]) if "block_scales" in row else None
     fmt: Format
     if "scale" in row:
         limits(dtype)  # KeyError for a type that there is not
@@ -311,7 +328,8 @@ def _entry_from_json(row: Mapping[str, Any]) -> Entry:
             raise ValueError(f"axis: {row['axis']!r}")
         scale = tuple(float(s) for s in row["scale"])
         zero = row["zero_point"]
-        fmt = Affine(scale, (0,) * len(scale) if zero == 0 else tuple(int(z) for z in zero), dtype, row["axis"], coded, blocks)
+        zeros = (0,) * len(scale) if zero == 0 else tuple(int(z) for z in zero)
+        fmt = Affine(scale, zeros, dtype, row["axis"], coded, blocks, own)
     else:
         fmt = Float(dtype, coded) if dtype.startswith("float") else Index(dtype)
     seen = row["range"]

@@ -33,7 +33,7 @@ from intact.planning.request import Request
 from intact.planning.shared_scales import Groups, share_scales
 from intact.planning.weights import LARGEST_MULTIPLIER, hybrid_weight, integer_weight
 
-#: Weights and constants with fewer elements stay float32 in ``float16`` and ``dynamic``: the extra op would cost more bytes.
+#: Weights and constants with fewer elements stay float32 in ``float16`` and ``dynamic…``: the extra op would cost more bytes.
 _WORTH_IT: Final = 256
 
 _FLOAT: Final = Entry(Float(), "stays float32")
@@ -99,7 +99,7 @@ class _Draft:
     masks: Mapping[int, Range] = field(default_factory=dict)
 
     def plan_weights_only(self) -> None:
-        """float32, float16 and dynamic: activations stay float32; large constants are stored smaller."""
+        """float32, float16, dynamic and the like: activations stay float32; large constants are stored smaller."""
         for op in self.graph.ops:
             if op.output in self.kept or op.kind.unknown:
                 continue
@@ -117,7 +117,7 @@ class _Draft:
         if self.request.scheme.clusters:
             fmt = float_codebook(found.values, self.request.scheme.clusters)
             self.tensors[i] = Entry(fmt, "k-means of its numbers")
-        elif self.request.scheme.weights != "int8":
+        elif self.request.scheme.weights not in {"int8", "int4"}:
             return
         elif op.kind.name in self.request.target.hybrid:
             self._require(i, op, hybrid_weight(found, self.request))

@@ -41,3 +41,8 @@ class Request:
             if wanted is not None and wanted not in self.scheme.io:
                 raise OptionError(f"{option} {wanted} cannot be had with --scheme {self.scheme.name}; type one of: {takes}")
         choices.granularity(self.weights)
+        if self.scheme.block and not self.scheme.is_integer and self.weights == "per-tensor":
+            raise OptionError(
+                f"--weights per-tensor has one scale for a weight, and --scheme {self.scheme.name} one for each "
+                f"{self.scheme.block} inputs; leave out --weights, or type --scheme dynamic-w4"
+            )

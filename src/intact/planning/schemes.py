@@ -16,9 +16,10 @@ from intact.errors import OptionError
 class Scheme:
     """How a model's weights and activations are stored; ``io`` are the types its inputs and outputs may have, default first.
 
-    ``weights`` come of a table with indices of ``clusters`` bits where that is not 0, and have ``steps`` bits and a step for
-    each ``block`` of so many where that is not 0. ``usual``: a study that names no schemes has it. ``packs``: there are fewer
-    bits to a weight than a .tflite has types for, so that a file is smaller where its runtime decodes it as it runs.
+    ``weights`` come of a table with indices of ``clusters`` bits where that is not 0. Where ``block`` is not 0, there is a step
+    for each so many: of weights of ``steps`` bits, or, where that is 0, a float16 scale for so many inputs. ``usual``: a study
+    that names no schemes has it. ``packs``: there are fewer bits to a weight than a .tflite has types for, so that a file is
+    smaller where its runtime decodes it as it runs.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Scheme:
     @property
     def study_only(self) -> bool:
         """Whether no runtime computes on the weights as they are stored in theory, nor decodes them."""
-        return self.block > 0 or self.weights in WIDE
+        return self.steps > 0 or self.weights in WIDE
 
     @property
     def is_integer(self) -> bool:
@@ -60,6 +61,8 @@ WIDE: Final = {f"int{bits}": bits for bits in range(9, 17)}
 #: Bits of weights with a step for each of so many.
 _IN_BLOCKS: Final = (2, 3, 4)
 _BLOCKS: Final = (16, 32, 64, 128)
+#: Inputs that a scale may be for beside real activations: what XNNPACK and the converter of LiteRT's own tools take.
+_SCALED: Final = (32, 64, 128, 256)
 _IO: Final = ("int8", "uint8", "float32")
 
 SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
@@ -72,6 +75,21 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
             Scheme("int8", "int8", "int8", ("int8", "uint8", "float32"), "int8 weights and activations, int32 biases"),
             Scheme("w4a8", "int4", "int8", ("int8", "uint8", "float32"), "int8, with int4 weights where there are kernels"),
             Scheme("int16x8", "int8", "int16", ("int16", "float32"), "int8 weights, int16 activations, int64 biases"),
+            Scheme(
+                "dynamic-w4", "int4", "float32", ("float32",), "dynamic, with int4 weights where there are kernels", usual=False
+            ),
+            *(
+                Scheme(
+                    f"dynamic-w4-g{block}",
+                    "int4",
+                    "float32",
+                    ("float32",),
+                    f"dynamic-w4, with a scale for each {block} inputs of a dense layer",
+                    usual=False,
+                    block=block,
+                )
+                for block in _SCALED
+            ),
             *(
                 Scheme(f"w{bits}a8", dtype, "int8", _IO, f"int8, with weights of {bits} bits", usual=False)
                 for dtype, bits in _NARROW.items()
@@ -118,13 +136,19 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
 def _named(*, integer: bool) -> str:
     usual = ", ".join(name for name, made in SCHEMES.items() if made.usual and (made.is_integer or not integer))
     others = "w2a8 to w16a8, w2a8-g32 to w4a8-g128, clusters1 to clusters8"
-    return f"{usual}, {others}" if integer else f"{usual}, {others}, clusters1-float to clusters8-float"
+    real = f"clusters1-float to clusters8-float, dynamic-w4, {_in_blocks()}"
+    return f"{usual}, {others}" if integer else f"{usual}, {others}, {real}"
+
+
+def _in_blocks() -> str:
+    return ", ".join(f"dynamic-w4-g{block}" for block in _SCALED)
 
 
 #: The schemes whose activations are integers, and all of them, in words.
 INTEGERS: Final = _named(integer=True)
 NAMED: Final = _named(integer=False)
 _WIDTHS: Final = re.compile(r"w(\d+)a(\d+)")
+_DYNAMIC: Final = re.compile(r"dynamic-w(\d+)(-g\d+)?")
 
 
 def scheme(name: str) -> Scheme:
@@ -141,4 +165,18 @@ def scheme(name: str) -> Scheme:
             f"{name} is study only: no runtime has kernels for {weights}-bit weights beside {activations}-bit activations; "
             f"type --scheme with one of: {NAMED}"
         )
+    dynamic = _DYNAMIC.fullmatch(name)
+    if dynamic:
+        raise OptionError(_no_such_dynamic(name, int(dynamic[1]), dynamic[2] or ""))
     raise OptionError(f"no scheme is called {name!r}; type --scheme with one of: {NAMED}")
+
+
+def _no_such_dynamic(name: str, bits: int, block: str) -> str:
+    if bits == 8 and not block:
+        return f"{name} is called dynamic; type --scheme dynamic"
+    if bits != 4:
+        return f"{name}: kernels take weights of 4 or 8 bits beside real activations; type --scheme dynamic-w4 or dynamic"
+    sizes = ", ".join(str(size) for size in _SCALED)
+    return (
+        f"{name}: kernels take a scale for {sizes} inputs, and not for {block[2:]}; type --scheme with one of: {_in_blocks()}"
+    )

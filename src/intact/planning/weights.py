@@ -17,7 +17,9 @@ import numpy as np
 
 from intact.network.graph import Tensor
 from intact.network.weighted import Weighted
-from intact.numbers.affine import Affine, has_kernels, symmetric_from_absmax, weight_limits
+from intact.numbers.affine import Affine, has_kernels, in_blocks, symmetric_from_absmax, weight_limits
+from intact.numbers.block_scales import LEAST, scales_of
+from intact.numbers.block_scales import MOST as MOST_SCALE
 from intact.numbers.blocks import MOST, highest
 from intact.planning.codebooks import with_blocks, with_codebook
 from intact.planning.plan import Entry
@@ -30,14 +32,39 @@ _LEAST_MULTIPLIER: Final = 2.0**-30
 LARGEST_MULTIPLIER: Final = 2.0**6
 _LARGEST_BIAS: Final[Mapping[str, int]] = {"int8": 2**30, "int16": 2**46}
 
+#: Outputs of a dense layer whose weights may lie in blocks.
+_LEAST_OUTPUTS: Final = 4
+
 #: By weight, and then by type and axis: an answer follows from the weight's numbers, and goes when the weight does.
 _CLIPPED: Final[WeakKeyDictionary[Tensor, dict[tuple[str, int | None], np.ndarray]]] = WeakKeyDictionary()
 
 
 def hybrid_weight(found: Weighted, request: Request) -> Entry:
-    """The int8 weight of an op that reads and makes float32: nothing but its own numbers has to fit."""
+    """The weight of an op that reads and makes float32: nothing but its own numbers has to fit.
+
+    int4 where the scheme asks for it and there is a kernel, in blocks where these fit the weight; else int8.
+    """
     absmax, axis, why = _largest(found, request)
-    return Entry(symmetric_from_absmax(absmax, "int8", axis), why)
+    if request.scheme.weights != "int4":
+        return Entry(symmetric_from_absmax(absmax, "int8", axis), why)
+    kind, target, block = found.op.kind.name, request.target, request.scheme.block
+    if kind not in target.hybrid4 or (kind in target.hybrid4_biased and found.bias is None):
+        return Entry(symmetric_from_absmax(absmax, "int8", axis), f"{why}; no kernel takes int4 here")
+    if block and _takes_blocks(found.values, block):
+        scales = scales_of(found.values, weight_limits("int4")[1], block)
+        return Entry(in_blocks(scales), f"least squared error of each {block} inputs")
+    fmt = symmetric_from_absmax(_clipped(found, absmax, "int4", axis), "int4", axis)
+    return Entry(fmt, "least squared error of the weights")
+
+
+def _takes_blocks(weight: np.ndarray, block: int) -> bool:
+    """Whether the kernels take a scale for each ``block`` inputs of a weight: a dense layer's, of whole blocks.
+
+    LiteRT's kernel for what XNNPACK leaves to it gives wrong numbers for fewer than four outputs.
+    """
+    if weight.ndim != 2 or weight.shape[0] < _LEAST_OUTPUTS or weight.shape[1] % block:
+        return False
+    return LEAST <= float(np.abs(weight).max()) / weight_limits("int4")[1] <= MOST_SCALE
 
 
 def integer_weight(found: Weighted, activation: Affine, output: Affine, request: Request) -> Entry:

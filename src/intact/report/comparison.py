@@ -212,6 +212,8 @@ def _plan(a: Side, b: Side) -> Iterator[Change]:
 
 
 def _format(tensor: Document) -> str:
+    if own := tensor.get("block_scales"):
+        return f"{tensor['dtype']} per block of {own['size']}"
     return f"{tensor['dtype']}{'' if tensor.get('axis') is None else ' per channel'}"
 
 

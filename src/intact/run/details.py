@@ -30,7 +30,7 @@ from intact.measure.split import split
 from intact.network.arena import alive, lifetimes
 from intact.network.graph import Graph, Op, Tensor
 from intact.network.weighted import weighted
-from intact.numbers.affine import Affine, Format, bits_of, dequantize_array, limits
+from intact.numbers.affine import Affine, Format, bits_of, dequantize_array, limits, steps
 from intact.planning.quantized import Quantized
 from intact.planning.targets import Target
 from intact.progress import Progress
@@ -254,8 +254,8 @@ def _clipped(fmt: Format, reference: np.ndarray) -> float:
         return 0.0
     first, last = limits(fmt.dtype)
     wide = [1] if fmt.axis is None else [-1 if axis == fmt.axis else 1 for axis in range(reference.ndim)]
-    scale, zero = (np.asarray(x, np.float64).reshape(wide) for x in (fmt.scale, fmt.zero_point))
-    q = reference / scale + zero
+    zero = np.asarray(fmt.zero_point, np.float64).reshape(wide)
+    q = reference / steps(fmt, reference.shape).astype(np.float64) + zero
     return float(((q < first - 0.5) | (q > last + 0.5)).mean())
 
 

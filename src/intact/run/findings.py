@@ -18,6 +18,7 @@ from intact.measure.outputs import Channel, OutputFidelity, Outputs
 from intact.measure.task import maker
 from intact.network.graph import Graph
 from intact.planning.integer_ops import kept_float
+from intact.planning.schemes import SCHEMES
 from intact.planning.schemes import scheme as scheme_named
 from intact.progress import Progress
 from intact.run.recover import Recovery
@@ -38,7 +39,13 @@ FEW_LEVELS_FIT: Final = 30.0
 #: What float has more values of than this, it takes from a continuum.
 CONTINUOUS: Final = 32
 #: The scheme that rounds less, where nothing else can be asked for.
-WIDER: Final = MappingProxyType({"dynamic": "float16", "float16": "float32"})
+WIDER: Final = MappingProxyType(
+    {
+        "dynamic": "float16",
+        "float16": "float32",
+        **{name: "dynamic" for name, made in SCHEMES.items() if made.weights == "int4" and not made.is_integer},
+    }
+)
 #: Ops that a sentence names.
 _SHOWN: Final = 3
 #: What moves by less than this is no answer of a LOGISTIC or SOFTMAX, whose step is 1/256.

@@ -20,6 +20,7 @@ from intact.planning.schemes import scheme as scheme_named
 from intact.planning.targets import target as target_named
 from intact.run.folder import RunFolder
 from intact.run.settings import Settings
+from intact.wording import counted
 
 #: How the file is called that lies beside model.tflite.
 FILE: Final = "packed.tflite"
@@ -65,6 +66,7 @@ def stored(  # noqa: PLR0913, PLR0917  # a run's own parts
     else:
         findings = [Finding("stored expanded", _expanded(rows))] if scheme.packs and rows else []
         findings += [Finding("study only", _study_only(rows, scheme))] if scheme.study_only and rows else []
+        findings += [Finding("weights in blocks", _in_blocks(rows, scheme))] if scheme.block and not scheme.is_integer else []
     return Stored(tuple(Reading("quantized", m) for m in measured), tuple(findings), details)
 
 
@@ -75,6 +77,15 @@ def _study_only(rows: tuple[WeightRow, ...], scheme: Scheme) -> str:
         f"{scheme.name} is study only: no runtime has kernels for such weights beside 8-bit activations; this file computes "
         f"the same {how}, and holds {held:,} bytes of weights that would be {theory:,}"
     )
+
+
+def _in_blocks(rows: tuple[WeightRow, ...], scheme: Scheme) -> str:
+    count, block = sum(row.in_blocks for row in rows), scheme.block
+    takes = f"a dense layer of 4 outputs or more and a multiple of {block} inputs"
+    if not count:
+        return f"no weight has a scale for each {block} inputs, which {takes} can have; --scheme dynamic-w4 gives the same file"
+    others = "" if count == len(rows) else f"; the others are not of {takes}"
+    return f"{count} of {counted(len(rows), 'weight')} in fewer bits have a scale for each {block} inputs{others}"
 
 
 def _expanded(rows: tuple[WeightRow, ...]) -> str:

@@ -12,7 +12,7 @@ from intact.errors import IntactError, ModelError, ResourceError
 from intact.formats.tflite import archive, flatbuffer
 from intact.formats.tflite.op_rows import NAMES
 from intact.formats.tflite.packing import DECODE
-from intact.formats.tflite.values import ints
+from intact.formats.tflite.values import ints, of_blocks
 from intact.ops import KINDS
 from intact.ops.recurrent import BIASES
 
@@ -83,7 +83,7 @@ class _File:
         yield Piece("metadata", tail, len(self._data))
 
     def _subgraph(self, subgraph: Any) -> Iterator[Piece]:
-        known = self._by_place(subgraph)
+        known = self._by_place(subgraph) | self._of_blocks(subgraph)
         for i in range(subgraph.TensorsLength()):
             t = subgraph.Tensors(i)
             yield from self._quantization(t.Quantization())
@@ -103,6 +103,12 @@ class _File:
                 places = {2 * n + part: found[made] for n, made in enumerate(makes) if made in found for part in (0, 1)}
             found |= {i: places[place] for place, i in enumerate(reads) if place in places}
         return found
+
+    @staticmethod
+    def _of_blocks(subgraph: Any) -> dict[int, Part]:
+        """The tensors that hold scales of blocks."""
+        tables = (of_blocks(subgraph.Tensors(i).Quantization()) for i in range(subgraph.TensorsLength()))
+        return {table.Scales(): "quantization" for table in tables if table is not None}
 
     def _name(self, op: Any) -> str:
         if op.OpcodeIndex() >= self._model.OperatorCodesLength():

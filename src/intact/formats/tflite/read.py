@@ -26,12 +26,12 @@ from intact.formats.tflite.op_rows import (
 )
 from intact.formats.tflite.states import fused_states
 from intact.formats.tflite.stored import Stored
-from intact.formats.tflite.values import ints, number_format, text
+from intact.formats.tflite.values import block_format, ints, number_format, of_blocks, text
 from intact.formats.tflite.write import write
 from intact.network.graph import ARENA_PLAN, Graph, Op, Signature, Tensor
 from intact.network.shapes import infer, open_batch
 from intact.network.verify import verify, well_formed
-from intact.numbers.affine import Index
+from intact.numbers.affine import Format, Index
 from intact.ops import KINDS
 from intact.ops.base import OpKind
 from intact.ops.blocks import SpaceToBatchNd
@@ -179,7 +179,18 @@ class _Reader:
                 self.settled &= all(n >= 0 for n in signature[1:])
             dtype = DTYPES[t.Type()]
             data = None if computed else self.stored.values(t, dtype, shape)
-            return Tensor(i, name, shape, number_format(t.Quantization(), dtype, shape), data)
+            return Tensor(i, name, shape, self._format(t.Quantization(), dtype, shape), data)
+
+    def _format(self, q: Any, dtype: str, shape: tuple[int, ...]) -> Format:
+        table = of_blocks(q)
+        if table is None:
+            return number_format(q, dtype, shape)
+        if not 0 <= table.Scales() < self.subgraph.TensorsLength():
+            raise ModelError(f"has its scales in tensor {table.Scales()} of {self.subgraph.TensorsLength()}")
+        held = self.subgraph.Tensors(table.Scales())
+        known = DTYPES.get(held.Type(), "")
+        scales = self.stored.values(held, known, tuple(ints(held.ShapeAsNumpy()))) if known == "float16" else None
+        return block_format(table, scales, dtype, shape)
 
     def _op(self, op: Any, tensors: Mapping[int, Tensor]) -> Op:
         if op.OpcodeIndex() >= self.model.OperatorCodesLength():

@@ -9,7 +9,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 from intact.errors import ModelError, UnsupportedError
 from intact.network.graph import Tensor
-from intact.numbers.affine import QUANTIZED, Affine, Float, Format, Index
+from intact.numbers.affine import QUANTIZED, Affine, Float, Format, Index, in_blocks
+from intact.numbers.block_scales import BlockScales
 
 _FLOATS: Final = ("float32", "float16", "float64")
 _IN_BLOCKS: Final = schema.QuantizationDetails.BlockwiseQuantization
@@ -29,10 +30,6 @@ def number_format(q: Any, dtype: str, shape: tuple[int, ...]) -> Format:
     """The format that a tensor of ``dtype`` with the quantization table ``q`` has."""
     if dtype in _FLOATS:
         return Float(dtype)
-    if q is not None and q.DetailsType() == _IN_BLOCKS:
-        raise UnsupportedError(
-            "has a scale for each block of its numbers, which Intact does not read; export it with one a channel"
-        )
     if q is None or q.ScaleLength() == 0:
         if dtype == "int4":
             raise UnsupportedError("is stored in 4 bits without a scale; export it with one for each channel, or in 8 bits")
@@ -49,6 +46,35 @@ def number_format(q: Any, dtype: str, shape: tuple[int, ...]) -> Format:
     if axis is None and len(shape) > 0 and len(scale) == 1:
         return Affine((float(scale[0]),), (int(zero[0]),), dtype)
     return Affine(tuple(map(float, scale)), tuple(map(int, zero)), dtype, axis)
+
+
+def of_blocks(q: Any) -> Any:
+    """The table that names the scales of blocks; None where the quantization table ``q`` has none."""
+    details = None if q is None or q.DetailsType() != _IN_BLOCKS else q.Details()
+    if details is None:
+        return None
+    table = schema.BlockwiseQuantization()
+    table.Init(details.Bytes, details.Pos)
+    return table
+
+
+def block_format(table: Any, scales: np.ndarray | None, dtype: str, shape: tuple[int, ...]) -> Affine:
+    """The format of a weight of ``dtype`` and ``shape`` with the ``scales`` of blocks that ``table`` names."""
+    size = table.BlockSize()
+    if dtype != "int4" or len(shape) != 2:
+        raise UnsupportedError(
+            f"is {dtype} {list(shape)} with a scale for each block of its numbers, for which no kernel is right; export "
+            "it with one a channel, or as int4 with two axes"
+        )
+    if table.ZeroPoints() > 0:
+        raise UnsupportedError("has a zero point for each block of its numbers, which no kernel takes; export it without")
+    if scales is None or scales.dtype != np.float16:
+        raise ModelError("has scales of blocks that are no constants of float16")
+    if size < 2 or shape[1] % size or scales.size * size != shape[0] * shape[1]:
+        raise ModelError(f"has {scales.size} scales for {list(shape)} in blocks of {size}, which do not fit")
+    if not (np.isfinite(scales).all() and (scales > 0).all()):
+        raise ModelError("has a scale that is not a positive number")
+    return in_blocks(BlockScales(tuple(map(tuple, scales.reshape(shape[0], -1).tolist())), size))
 
 
 def decode(payload: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -19,6 +19,7 @@ from intact.network.shapes import concrete
 from intact.network.verify import verify
 from intact.network.weighted import weighted
 from intact.numbers.affine import Affine
+from intact.numbers.block_scales import BlockScales
 from intact.ops.base import OpKind
 from intact.ops.opaque import Opaque
 
@@ -55,18 +56,20 @@ class _Writer(Tables):
         self.index = {i: n for n, i in enumerate(file_order(graph))}
         self._variable = variable_tensors(graph)
         self._more: list[int] = []
+        self._block_scales: dict[int, int] = {}
         self._unscaled = packing.unscaled_biases(graph) if packed else frozenset[int]()
 
     def model(self) -> bytes:
         b = self.builder
         constants = {t.id: self.buffer(t) for t in self.graph.constants() if t.id not in self.packed}
+        self._block_scales = {t.id: self._buffer_index(table.tobytes()) for t, table in _in_blocks(self.graph)}
         unpacked = Unpacking(self, self.packed)
         metadata = [(name, self._buffer_index(payload)) for name, payload in self.graph.metadata]
         kept = Variables(self)
         buffers = self.tables([self._write_buffer(payload) for payload in self._buffers])
         own = [unpacked.held(i) if i in self.packed else self.tensor(self.graph[i], constants.get(i, 0)) for i in self.index]
         # Ops that keep something add tensors; without one the list is complete here, and files are laid out as ever.
-        keeps = bool(self.graph.states or self.packed) or any(row(op.kind.name).kept for op in self.graph.ops)
+        keeps = bool(self.graph.states or self.packed or self._more) or any(row(op.kind.name).kept for op in self.graph.ops)
         complete = 0 if keeps else self.tables(own)
         ops = self.tables(
             [*kept.before(), *(table for op in self.graph.ops for table in self._ops(op, unpacked)), *kept.after()]
@@ -145,7 +148,9 @@ class _Writer(Tables):
             signature = self.vector(np.asarray([-1 if n is None else n for n in t.shape], np.int32))
         name = self.string(f"t{self.index[t.id]}" if t.id in self.index and not (outside or self._named) else t.name)
         quantization = 0
-        if isinstance(t.format, Affine) and t.id not in self._unscaled:
+        if isinstance(t.format, Affine) and t.format.block_scales is not None:
+            quantization = self._in_blocks(t.id, t.format.block_scales)
+        elif isinstance(t.format, Affine) and t.id not in self._unscaled:
             scale = self.vector(np.asarray(t.format.scale, np.float32))
             zero_point = self.vector(np.asarray(self._zero_points(t.format), np.int64))
             quantization = self.table(
@@ -162,6 +167,14 @@ class _Writer(Tables):
             HasRank=True,
             IsVariable=variable or t.id in self._variable,
         )
+
+    def _in_blocks(self, i: int, own: BlockScales) -> int:
+        """The quantization table of the weight ``i``; its scales are a tensor of their own, which no op reads."""
+        shape, code = self.vector(np.asarray(own.table().shape, np.int32)), _TYPES["float16"]
+        scales = self.more(self.table("Tensor", Shape=shape, Type=code, Buffer=self._block_scales[i], HasRank=True))
+        details = self.table("BlockwiseQuantization", Scales=scales, ZeroPoints=-1, BlockSize=own.size)
+        kind = schema.QuantizationDetails.BlockwiseQuantization
+        return self.table("QuantizationParameters", DetailsType=kind, Details=details)
 
     def _zero_points(self, fmt: Affine) -> tuple[int, ...]:
         """One for all channels where they are alike and TensorFlow Lite Micro reads the file; LiteRT wants them all."""
@@ -278,6 +291,13 @@ class Unpacking:
         if held not in self._tables:
             self._tables[held] = self.out.more(self.out.bytes_tensor(held, self._buffers[i][1]))
         return self._tables[held]
+
+
+def _in_blocks(graph: Graph) -> Iterator[tuple[Tensor, np.ndarray]]:
+    """The weights with a scale for each block, and these scales."""
+    for t in graph.constants():
+        if isinstance(t.format, Affine) and t.format.block_scales is not None:
+            yield t, t.format.block_scales.table()
 
 
 def _formats(graph: Graph, op: Op) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -55,30 +55,13 @@ def describe(*, model: str, kernels: str, progress: Progress) -> dict[str, Any]:
     del progress
     session = _sessions.opened(model, kernels)
     listed = session.ops()
-    partitions = [op for op in listed if op["op_name"] == "DELEGATE"]
-    own = [op for op in listed if op["op_name"] != "DELEGATE"]
-    inside = set().union(*(_covered(partition, own) for partition in partitions))
     return {
         "inputs": [port.to_json() for port in session.inputs],
         "outputs": [port.to_json() for port in session.outputs],
-        "partitions": len(partitions),
-        "outside": [op["op_name"] for op in own if op["index"] not in inside],
+        "partitions": sum(op["op_name"] == "DELEGATE" for op in listed),
+        "outside": [op["op_name"] for op in _sessions.outside(listed)],
         "about": session.about,
     }
-
-
-def _covered(partition: Mapping[str, Any], ops: list[dict[str, Any]]) -> set[int]:
-    """Indices of the ops that a partition replaces: all that lead to its outputs, back to its inputs."""
-    producer = {int(out): op for op in ops for out in op["outputs"]}
-    given = {int(i) for i in partition["inputs"]}
-    covered: set[int] = set()
-    pending = [int(out) for out in partition["outputs"]]
-    while pending:
-        op = producer.get(pending.pop())
-        if op is not None and op["index"] not in covered:
-            covered.add(op["index"])
-            pending += [int(i) for i in op["inputs"] if int(i) not in given]
-    return covered
 
 
 def latency(  # noqa: PLR0913  # one request, spelled out

@@ -19,6 +19,8 @@ Port: TypeAlias = Any
 _RESOLVERS = {"default": OpResolverType.AUTO, "reference": OpResolverType.BUILTIN_REF}
 #: Recurrent layers that keep their states in variable tensors, and take x [B, T, in] or [T, B, in] first.
 _LAYERS = {"UNIDIRECTIONAL_SEQUENCE_LSTM"}
+#: Output channels from which on LiteRT's own kernel is right about weights in blocks.
+_LEAST_OUTPUTS = 4
 
 
 def check(_kernels: str) -> None:
@@ -41,7 +43,9 @@ class Session:
         names: dict[str, dict[str, int]] = next(iter(signatures.values()), {"inputs": {}, "outputs": {}})
         ops = self._litert._get_ops_details()
         layers = [op["inputs"][0] for op in ops if op["op_name"] in _LAYERS]
-        shapes = {d["index"]: tuple(d["shape"]) for d in self._litert.get_tensor_details()}
+        details = self._litert.get_tensor_details()
+        shapes = {d["index"]: tuple(d["shape"]) for d in details}
+        _check_blocks(kernels, ops, {d["index"]: d for d in details if d["quantization_parameters"].get("block_size")})
         self.about: dict[str, Any] = {}
         #: Whether a sample is a sequence of its own, though the kernels would go on from the one before.
         self.begins_anew = any(math.prod(shapes[i][:2]) > 1 for i in layers)
@@ -76,6 +80,21 @@ class Session:
         """The ops as LiteRT lists them: the file's, then one DELEGATE per partition."""
         listed: list[dict[str, Any]] = self._litert._get_ops_details()
         return listed
+
+
+def _check_blocks(kernels: str, ops: list[dict[str, Any]], weights: Mapping[int, dict[str, Any]]) -> None:
+    """ModelRefusedError where a FULLY_CONNECTED reads ``weights`` in blocks and its kernel gives wrong numbers (seen in 2.3).
+
+    XNNPACK's are right, and so is LiteRT's own among the default kernels from four outputs on; EMBEDDING_LOOKUP's are anywhere.
+    """
+    dense = [op for op in _sessions.outside(ops) if op["op_name"] == "FULLY_CONNECTED"] if weights else []
+    read = [weights[i] for op in dense for i in map(int, op["inputs"]) if i in weights]
+    if read and (kernels == "reference" or min(d["shape"][0] for d in read) < _LEAST_OUTPUTS):
+        which = "LiteRT's reference kernels give" if kernels == "reference" else "LiteRT's own kernel, outside XNNPACK, gives"
+        advice = "run it in the default kernels (--target cpu)" if kernels == "reference" else "export it with one a channel"
+        raise _sessions.ModelRefusedError(
+            f"{which} wrong numbers for {read[0]['name']!r}, which has a scale for each block of its weights; {advice}"
+        )
 
 
 def _ports(details: list[dict[str, Any]], names: Mapping[str, int]) -> list[Port]:

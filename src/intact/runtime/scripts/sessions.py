@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, final
 
@@ -59,6 +60,27 @@ def _module(kernels: str) -> Any:
         return importlib.import_module(_SESSIONS[kernels])
     except ModuleNotFoundError as error:
         raise MissingPackageError(error.name) from error
+
+
+def outside(listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of the ops as LiteRT lists them, those of the file that no partition runs."""
+    own = [op for op in listed if op["op_name"] != "DELEGATE"]
+    inside = set().union(*(_covered(op, own) for op in listed if op["op_name"] == "DELEGATE"))
+    return [op for op in own if op["index"] not in inside]
+
+
+def _covered(partition: Mapping[str, Any], ops: list[dict[str, Any]]) -> set[int]:
+    """Indices of the ops that a partition replaces: all that lead to its outputs, back to its inputs."""
+    producer = {int(out): op for op in ops for out in op["outputs"]}
+    given = {int(i) for i in partition["inputs"]}
+    covered: set[int] = set()
+    pending = [int(out) for out in partition["outputs"]]
+    while pending:
+        op = producer.get(pending.pop())
+        if op is not None and op["index"] not in covered:
+            covered.add(op["index"])
+            pending += [int(i) for i in op["inputs"] if int(i) not in given]
+    return covered
 
 
 def one_line(error: Exception) -> str:
