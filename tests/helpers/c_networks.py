@@ -26,13 +26,14 @@ def compiler() -> str:
     return found
 
 
-def outputs_in_c(graph: Graph, samples: dict[str, np.ndarray], folder: Path) -> dict[str, np.ndarray]:
+def outputs_in_c(graph: Graph, samples: dict[str, np.ndarray], folder: Path, ram: int | None = None) -> dict[str, np.ndarray]:
     """What the C of ``graph`` makes of ``samples``, by tensor name as they are: every output by name, [n, ...]."""
-    net, shapes = write(graph, Text("net", "a test")), infer(graph)
+    net, shapes = write(graph, Text("net", "a test"), ram), infer(graph)
     lines = ['#include "net.h"', "#include <stdio.h>", "int main(void) {", "for (;;) {"]
     for n, i in enumerate(graph.inputs):
         size = prod(shapes[i])
         lines.append(f"if (fread(net_input_{n}(), sizeof *net_input_{n}(), {size}, stdin) != {size}) return 0;")
+    lines.insert(3, "net_init();")
     lines.append("net_run();")
     lines += [
         f"fwrite(net_output_{n}(), sizeof *net_output_{n}(), {prod(shapes[i])}, stdout);" for n, i in enumerate(graph.outputs)

@@ -22,7 +22,9 @@ def deploy(
         Path | None, typer.Option("--data", help="Samples to prove it on: see intact quantize --help. Default: random ones.")
     ] = None,
     cpu: Annotated[str, typer.Option(help="cortex-m0plus, -m3, -m4, -m7, -m33 or -m55.")] = "cortex-m4",
-    ram: Annotated[str | None, typer.Option(help="What the firmware may take: 256K. Default: what QEMU's machine has.")] = None,
+    ram: Annotated[
+        str | None, typer.Option(help="What the firmware may take: 256K; least: as little as can be. Default: QEMU's machine.")
+    ] = None,
     flash: Annotated[str | None, typer.Option(help="The same of flash: 1M.")] = None,
     name: Annotated[str, typer.Option(help="What every name in the C begins with.")] = "network",
     verify: Annotated[

@@ -63,7 +63,9 @@ class Deployed:
         d = self.document
         made, ran = d["compiled"], d["emulated"]
         lines = [
-            f"RAM: {d['arena']:,} bytes of activations, {d['stack_reserved']:,} of stack; the peak is at {d['peak']['op']}",
+            f"RAM: {d['arena']:,} bytes of activations, {d['stack_reserved']:,} of stack; at once activations take "
+            f"{d['peak']['live_bytes']:,}, most at {d['peak']['op']}",
+            *(f"row by row: {c['first']} to {c['last']}" for c in d["by_row"]),
             f"flash: {(made or d)['constants']:,} bytes of constants"
             + ("" if made is None else f" and {made['code']:,} of code for {d['core']}"),
         ]
@@ -92,9 +94,10 @@ def deploy(  # noqa: PLR0913  # all by keyword, with defaults
     """Write the C project of an integer .tflite into the folder ``out``, and say what it takes.
 
     ``data``: samples, of which the project brings a few along with what must come of them, and of which ``verify`` takes
-    ``samples``; without, they are drawn from what the inputs can hold. ``ram`` and ``flash``: bytes that the linker gives it,
-    by default those of the machine that QEMU emulates for ``cpu``. ``name`` begins every name that the C shows. ``verify``
-    compiles it, runs it under QEMU, and compares every output with TensorFlow Lite Micro's arithmetic, bit for bit.
+    ``samples``; without, they are drawn from what the inputs can hold. ``name`` begins every name that the C shows.
+    ``ram`` and ``flash``: bytes that the linker gives it, by default those of the machine that QEMU emulates for ``cpu``. Where
+    ``ram`` cannot hold all activations at once, the fewest ops run row by row; 0 stands for the least that can be.
+    ``verify`` compiles it, runs it under QEMU, and compares every output with TensorFlow Lite Micro's arithmetic, bit for bit.
 
     UnsupportedError names an op that C lacks, and says by how many bytes it does not fit; OptionError for options that cannot
     be. Without a compiler everything is written, and the notes say what to install; ``verify`` raises MissingToolError then.
@@ -110,7 +113,8 @@ def deploy(  # noqa: PLR0913  # all by keyword, with defaults
             raise ModelError(
                 "it is a float network; type intact quantize with --target mcu, and deploy the model.tflite it writes"
             )
-        net = write(graph, Text(name, Path(model).name, hashlib.sha256(content).hexdigest(), _labels(Path(model), graph)))
+        text = Text(name, Path(model).name, hashlib.sha256(content).hexdigest(), _labels(Path(model), graph))
+        net = write(graph, text, None if ram is None else max(ram - STACK, 0))
         _check_fit(graph, net, budget)
     taken = sum(port.count for port in net.ports)
     brought = min(max(_BROUGHT_BYTES // taken, 1), _BROUGHT)
@@ -130,9 +134,9 @@ def deploy(  # noqa: PLR0913  # all by keyword, with defaults
         progress("emulate", 0, 0)
         ran = emulate(net, core, budget, vectors.first(samples))
     document = _document(graph, net, core, budget, content, made, ran)
-    for path, text in files_of(net, core, budget, vectors.first(brought)).items():
+    for path, written in files_of(net, core, budget, vectors.first(brought)).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(folder / path, text)
+        files.write_text(folder / path, written)
     files.write_text(folder / "README.md", render("README.md", net.values | {"document": document, "core": core}))
     files.write_text(folder / RECORD, json.dumps(document, indent=1, sort_keys=True) + "\n")
     return Deployed(folder, document, notes)
@@ -157,13 +161,19 @@ def _check_fit(graph: Graph, net: CNetwork, budget: Budget) -> None:
         memory = activation_memory(graph)
         raise UnsupportedError(
             f"it needs {spelled(needed)} of RAM, {spelled(needed - budget.ram)} more than there are: {net.arena:,} for "
-            f"activations, whose peak is at {memory.at}, and {STACK:,} of stack; give a smaller input, or more --ram"
+            f"activations{_with(net)}, and {STACK:,} of stack; at once they take {memory.live_bytes:,}, most at {memory.at}. "
+            "Give a smaller input, or more --ram"
         )
     if net.constants > budget.flash:
         raise UnsupportedError(
             f"its constants alone take {spelled(net.constants)} of flash, {spelled(net.constants - budget.flash)} more than "
             "there are; fewer bits help: intact quantize --scheme w4a8 or clusters4, and --minimize size"
         )
+
+
+def _with(net: CNetwork) -> str:
+    """How the least arena comes about, in words."""
+    return " with " + " and ".join(f"{first} to {last} row by row" for first, last in net.by_row) if net.by_row else ""
 
 
 def _check_sizes(made: Sizes, budget: Budget) -> None:
@@ -225,6 +235,7 @@ def _document(  # noqa: PLR0913, PLR0917  # the parts of one record
         "budget": {"ram": budget.ram, "flash": budget.flash},
         "macs": macs(graph),
         "arena": net.arena,
+        "by_row": [{"first": first, "last": last} for first, last in net.by_row],
         "peak": {"live_bytes": memory.live_bytes, "op": memory.at},
         "stack_reserved": STACK,
         "constants": net.constants,

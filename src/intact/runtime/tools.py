@@ -40,20 +40,21 @@ class Tool:
         path = self.path
         if path is None:
             raise MissingToolError(f"{self.name} is not installed; type: {self.installs}")
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [path, *arguments],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             **ending.APART,
-        )
-        try:
-            printed = str(process.communicate(timeout=timeout)[0], errors="replace")
-        except subprocess.TimeoutExpired as error:
-            raise ChildError(f"{self.name} was not done after {timeout:g} seconds, and was ended") from error
-        finally:
-            ending.end(process)
+        ) as process:
+            try:
+                printed = str(process.communicate(timeout=timeout)[0], errors="replace")
+            except BaseException as error:
+                ending.end(process)
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise ChildError(f"{self.name} was not done after {timeout:g} seconds, and was ended") from error
+                raise
         if process.returncode:
             failed = ChildError(f"{self.name} failed: {_first_error(printed) or f'exit code {process.returncode}'}")
             failed.add_note(printed)

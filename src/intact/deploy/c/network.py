@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Final, final
@@ -17,11 +17,11 @@ from intact.deploy.c.table import ROWS
 from intact.deploy.templates import render
 from intact.errors import OptionError, UnsupportedError
 from intact.installed import __version__
-from intact.network.graph import Graph, Tensor
+from intact.network.graph import Graph, State, Tensor
 from intact.network.in_place import IN_PLACE
 from intact.network.placement import placement
 from intact.network.shapes import infer
-from intact.numbers.affine import Affine
+from intact.numbers.affine import Affine, quantize_array
 
 #: What tensors are aligned to in the arena, in bytes: what the widest of their numbers needs.
 ALIGNMENT: Final = 8
@@ -142,7 +142,7 @@ def write(graph: Graph, text: Text, ram: int | None = None) -> CNetwork:
     for n, site in enumerate(sites):
         chain = next((c for c in chains if c.holds(n)), None)
         if chain is None:
-            _state(replace(site, offsets=made.offsets))
+            _written(replace(site, offsets=made.offsets))
         elif chain.first == n:
             parts = [replace(s, offsets=made.offsets, rings=chain.rings) for s in sites[chain.first : chain.end]]
             _run_chain(source, parts, [r for s in parts if (r := reaches[s.op.output]) is not None])
@@ -152,14 +152,34 @@ def write(graph: Graph, text: Text, ram: int | None = None) -> CNetwork:
         for side, ids, names in sides
         for n, (i, name) in enumerate(zip(ids, names, strict=True))
     )
-    values = text.values | {"ports": ports, "arena": made.arena_bytes}
+    states = [_held(graph, state, source, made.offsets) for state in graph.states]
+    values = text.values | {"ports": ports, "arena": made.arena_bytes, "states": states}
     body = {"kernels": source.kernel_texts, "constants": "".join(source.constants), "statements": source.statements}
     header, whole = render("network.h", values), render("network.c", values | body)
     by_row = tuple((graph.label(graph.ops[c.first]), graph.label(graph.ops[c.end - 1])) for c in chains)
     return CNetwork(text, header, whole, ports, made.arena_bytes, source.size, by_row)
 
 
-def _state(site: Site) -> None:
+def _held(graph: Graph, state: State, source: Source, offsets: Mapping[int, int]) -> dict[str, object]:
+    """A state from call to call: its C type, how many numbers, what it begins as, and where a call reads and writes it."""
+    t = graph[state.read]
+    if isinstance(t.format, Affine):
+        first = quantize_array(np.asarray(state.initial, np.float32), t.format)
+    elif t.is_float:
+        raise UnsupportedError(f"state {state.name!r} is {t.format.dtype}, and the C computes on integers")
+    else:
+        first = np.asarray(state.initial, t.format.dtype)
+    about = f"what {state.name} begins as"
+    return {
+        "type": c_type(t.format.dtype),
+        "count": first.size,
+        "initial": source.array(first, about),
+        "read": offsets[state.read],
+        "write": offsets[state.write],
+    }
+
+
+def _written(site: Site) -> None:
     """Write an op's statements, below a comment that says which op it is."""
     site.source.do(f"/* {commented(site.about)} */")
     ROWS[site.op.kind.name].write(site, site.op.kind)
@@ -187,7 +207,7 @@ def _run_chain(source: Source, sites: Sequence[Site], reaches: Sequence[Reach]) 
     for n, site in enumerate(sites):
         source.do(f"        case {n}:")
         at = len(source.statements)
-        _state(site)
+        _written(site)
         source.statements[at:] = [f"            {line}" for line in source.statements[at:]]
         source.do("            break;")
     source.do("        default:")

@@ -1,0 +1,180 @@
+"""intact deploy: a project that builds with make alone, what it takes, and what is refused in words."""
+
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from integer_cases import Builder
+from typer.testing import CliRunner
+
+from intact.cli.app import app
+from intact.deploy.bytes import parsed
+from intact.errors import ChildError, MissingToolError, OptionError, UnsupportedError
+from intact.formats import tflite
+from intact.network.graph import Graph
+from intact.ops import KINDS
+from intact.run import deploy as deploying
+from intact.run.deploy import deploy
+from intact.runtime.tools import ARM_COMPILER, EMULATOR, Tool
+
+no_arm = pytest.mark.skipif(
+    ARM_COMPILER.path is None or EMULATOR.path is None, reason="no gcc-arm-none-eabi and qemu-system-arm here"
+)
+no_make = pytest.mark.skipif(shutil.which("make") is None or shutil.which("cc") is None, reason="no make and C compiler here")
+
+
+def typed(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Two convolutions, a mean, a dense layer and a softmax over 12 x 12 x 3 pixels."""
+    b = Builder(np.random.default_rng(0))
+    x = first = b.flow(12, 12, 3)
+    for name in ("first", "second"):
+        made = KINDS["CONV_2D"](padding="same", activation="relu")
+        b.op(made, x, *b.weights(x, (8, 3, 3, b.tensors[x].shape[3]), 0), out=b.format(0.1, 0.3), name=name)
+        x = b.ops[-1].output
+    b.op(KINDS["MEAN"](), x, b.ints(1, 2))
+    x = b.ops[-1].output
+    b.op(KINDS["FULLY_CONNECTED"](), x, *b.weights(x, (5, 8), 0), out=b.format(0.05, 0.1))
+    b.op(KINDS["SOFTMAX"](), b.ops[-1].output)
+    graph = b.graph()
+    path = tmp_path_factory.mktemp("a model") / "a net.tflite"
+    path.write_bytes(tflite.write(Graph(graph.tensors, graph.ops, (first,), (graph.ops[-1].output,))))
+    return path
+
+
+@no_make
+def test_the_project_builds_and_proves_itself_without_python(model, tmp_path):
+    folder = tmp_path / "firm ware"
+    made = deploy(model, folder)
+    ran = subprocess.run(["make"], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.endswith("5 of 5 exact\n")
+    assert made.document == json.loads((folder / "deploy.json").read_text())
+    assert made.document["arena"] == 2304  # both activations of 12 x 12 x 8 bytes, and nothing else at that time
+    spoilt = (
+        (folder / "vectors.h")
+        .read_text()
+        .replace("vector_output_0[VECTORS][5] = {\n{\n", "vector_output_0[VECTORS][5] = {\n{\n1")
+    )
+    (folder / "vectors.h").write_text(spoilt)
+    again = subprocess.run(["make"], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert again.returncode != 0
+    assert "4 of 5 exact" in again.stdout
+
+
+@no_make
+def test_cplusplus_takes_the_header_and_two_networks_stand_side_by_side(model, tmp_path):
+    for name in ("one", "two"):
+        deploy(model, tmp_path / name, name=name)
+    (tmp_path / "main.cc").write_text(
+        '#include "one/one.h"\n#include "two/two.h"\nint main() { one_init(); two_init(); one_run(); two_run();\n'
+        "return one_output_0()[0] != two_output_0()[0]; }\n"
+    )
+    for command in (["cc", "-c", "one/one.c", "two/two.c"], ["g++", "main.cc", "one.o", "two.o", "-o", "both"], ["./both"]):
+        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        assert ran.returncode == 0, ran.stderr
+
+
+@no_arm
+@pytest.mark.parametrize("cpu", ["cortex-m3", "m4", "cortex-m7", "m55"])
+def test_an_emulated_core_gives_every_bit(model, tmp_path, cpu):
+    made = deploy(model, tmp_path / "out", cpu=cpu, ram=16 << 10, flash=64 << 10, verify=True, samples=3)
+    ran = made.document["emulated"]
+    assert (ran["exact"], ran["samples"]) == (3, 3)
+    assert 1 < ran["instructions_per_mac"] < 20
+    assert 0 < ran["stack"] < 2048
+    assert made.is_exact
+
+
+@no_arm
+def test_a_wrong_number_is_seen_on_the_core(model, tmp_path, monkeypatch):
+    vectors = deploying._vectors
+
+    def spoilt(*arguments):
+        made = vectors(*arguments)
+        made.outputs[0][1, 2] ^= 1
+        return made
+
+    monkeypatch.setattr(deploying, "_vectors", spoilt)
+    made = deploy(model, tmp_path / "out", verify=True, samples=3)
+    assert made.document["emulated"]["exact"] == 2
+    assert not made.is_exact
+
+
+@no_arm
+def test_what_does_not_fit_the_flash_says_by_how_much(model, tmp_path):
+    with pytest.raises(UnsupportedError, match=r"of flash, [\d,]+ bytes more than there are"):
+        deploy(model, tmp_path / "out", flash=2000)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_does_not_fit_the_memory_says_what_makes_the_peak(model, tmp_path):
+    with pytest.raises(UnsupportedError, match=r"needs [\d,]+ bytes of RAM, [\d,]+ bytes more .* most at CONV_2D"):
+        deploy(model, tmp_path / "out", ram=2100)
+
+
+def test_without_a_compiler_all_is_written_and_said(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    made = deploy(model, tmp_path / "out")
+    assert "apt-get install gcc-arm-none-eabi" in made.notes[0]
+    assert made.document["compiled"] is None
+    assert (tmp_path / "out" / "network.c").is_file()
+    with pytest.raises(MissingToolError, match="apt-get install gcc-arm-none-eabi"):
+        deploy(model, tmp_path / "other", verify=True)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_tool_that_hangs_is_ended_and_one_that_fails_is_quoted(tmp_path):
+    with pytest.raises(ChildError, match=r"sleep was not done after 0\.2 seconds"):
+        Tool("sleep", "").run(["60"], tmp_path, timeout=0.2)
+    with pytest.raises(ChildError, match=r"sh failed: x\.c:1: error: no"):
+        Tool("sh", "").run(["-c", "echo fine; echo x.c:1: error: no; exit 1"], tmp_path, timeout=20)
+
+
+def test_a_folder_of_others_is_not_written_into(model, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(OptionError, match=r"holds 'thesis\.txt' and no firmware"):
+        deploy(model, tmp_path, overwrite=True)
+    deploy(model, tmp_path / "out")
+    with pytest.raises(OptionError, match="add --overwrite"):
+        deploy(model, tmp_path / "out")
+    deploy(model, tmp_path / "out", overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["int", "9lives", "a-b", "class", "", "vectors", "naïve"])
+def test_a_name_must_be_one_in_c(model, tmp_path, name):
+    with pytest.raises(OptionError, match="is no name in C"):
+        deploy(model, tmp_path / "out", name=name)
+
+
+@pytest.mark.parametrize(("text", "size"), [("256K", 262144), ("1M", 1048576), ("1.5 MiB", 1572864), ("20480", 20480)])
+def test_sizes_as_people_type_them(text, size):
+    assert parsed(text, "--flash") == size
+
+
+@pytest.mark.parametrize("text", ["", "K", "-1K", "12Q", "3G", "0", "1e9"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(OptionError, match="type --ram 256K"):
+        parsed(text, "--ram")
+
+
+def test_least_is_as_little_as_can_be(model, tmp_path):
+    assert parsed("least", "--ram") == 0
+    made = deploy(model, tmp_path / "out", ram=0)
+    assert made.document["arena"] < 2304
+    assert made.document["by_row"]
+
+
+def test_the_command_says_what_it_takes(model, tmp_path):
+    done = typed("deploy", model, "--out", tmp_path / "out", "--ram", "16K", "--flash", "64K")
+    assert done.exit_code == 0, done.output
+    assert "RAM: 2,304 bytes of activations" in done.output
+    other = typed("deploy", model, "--out", tmp_path / "other", "--cpu", "cortex-m99")
+    assert other.exit_code == 2
+    assert "type --cpu with one of: cortex-m0plus" in other.output
