@@ -69,8 +69,10 @@ def sizes(net: CNetwork, core: Core) -> Sizes:
     return Sizes(found["text"], found["rodata"] + found["data"], found["data"] + found["bss"])
 
 
-def emulate(net: CNetwork, core: Core, budget: Budget, vectors: Vectors) -> Emulated:
-    """The network on every sample of ``vectors``, under QEMU. UnsupportedError says by how many bytes it is too large.
+def emulate(net: CNetwork, core: Core, budget: Budget, vectors: Vectors, *, portable: bool = False) -> Emulated:
+    """The network on every sample of ``vectors``, under QEMU; ``portable`` without the core's own instructions for products.
+
+    UnsupportedError says by how many bytes it is too large.
 
     MissingToolError without compiler or emulator; ChildError where one fails or hangs.
     """
@@ -78,7 +80,7 @@ def emulate(net: CNetwork, core: Core, budget: Budget, vectors: Vectors) -> Emul
         raise UnsupportedError(f"QEMU has no machine with a {core.name} that a network fits in; type --cpu cortex-m4")
     with scratch.folder() as folder:
         _lay(folder, measuring(net, core, budget))
-        _link(net, core, folder)
+        _link(net, core, folder, ["-DINTACT_PORTABLE"] if portable else [])
         (folder / "input.bin").write_bytes(_bytes(vectors.inputs))
         EMULATOR.run(
             [
@@ -98,11 +100,11 @@ def emulate(net: CNetwork, core: Core, budget: Budget, vectors: Vectors) -> Emul
     return Emulated(core.name, len(vectors), int(rows.all(1).sum()), instructions, stack)
 
 
-def _link(net: CNetwork, core: Core, folder: Path) -> None:
+def _link(net: CNetwork, core: Core, folder: Path, more: list[str]) -> None:
     sources = (f"{net.prefix}.c", "main.c", "port/startup.c")
     try:
         ARM_COMPILER.run(
-            [*_arm(core), "-T", "port/link.ld", *sources, "-lgcc", "-o", "network.elf"], folder, timeout=_COMPILING
+            [*_arm(core), *more, "-T", "port/link.ld", *sources, "-lgcc", "-o", "network.elf"], folder, timeout=_COMPILING
         )
     except ChildError as error:
         over = dict(_OVERFLOW.findall("\n".join(error.__notes__)))

@@ -115,8 +115,8 @@ class Site:
     def rows(self, n: int) -> str:
         """The rows of the output that are computed at once, and the rows of input ``n`` that there are."""
         if self.rings is None:
-            return f"(rows){{0, {self.made_shape()[1]}, {self.shape(n)[1]}}}"
-        return f"(rows){{row, row + 1, {self._ring(self.tensor(n))}}}"
+            return f"(row_range){{0, {self.made_shape()[1]}, {self.shape(n)[1]}}}"
+        return f"(row_range){{row, row + 1, {self._ring(self.tensor(n))}}}"
 
     def call(self, kernel: str, fields: Mapping[str, object], *arguments: str) -> None:
         """Call ``run_kernel`` with a struct of ``fields``, other arguments and the output, as bytes where they are."""

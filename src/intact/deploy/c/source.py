@@ -34,19 +34,23 @@ class Source:
     constants: list[str] = field(default_factory=list)
     statements: list[str] = field(default_factory=list)
     kernels: list[str] = field(default_factory=list)
+    #: Sizes of what kernels keep for themselves, by the name that they have in C.
+    sizes: dict[str, int] = field(default_factory=dict)
     #: Bytes of the constants.
     size: int = 0
     _named: dict[tuple[str, bytes], str] = field(default_factory=dict)
 
     def array(self, values: np.ndarray, about: str) -> str:
-        """The name of a constant array that holds ``values`` in their order; equal ones are one."""
+        """The name of a constant array that holds ``values`` in their order; equal ones are one. All are aligned to words."""
         ctype, key = c_type(str(values.dtype)), (str(values.dtype), values.tobytes())
         if key not in self._named:
             name = self._name()
             self._named[key] = name
             self.size += values.nbytes
             comment = f" /* {commented(about)} */"
-            self.constants.append(f"static const {ctype} {name}[{values.size}] = {{{comment}\n{listed(values)}}};\n")
+            self.constants.append(
+                f"INTACT_ALIGNED static const {ctype} {name}[{values.size}] = {{{comment}\n{listed(values)}}};\n"
+            )
         return self._named[key]
 
     def struct(self, kind: str, fields: Mapping[str, object], about: str) -> str:
@@ -84,13 +88,20 @@ class Source:
             if kernel not in self.kernels:
                 self.kernels.append(kernel)
 
+    def at_least(self, name: str, value: int) -> None:
+        """Define ``name`` for the kernels, as large as any op asks for."""
+        self.sizes[name] = max(value, self.sizes.get(name, 0))
+
     def do(self, statement: str) -> None:
         self.statements.append(statement)
 
     @property
     def kernel_texts(self) -> str:
         """The kernels one after the other, each after those that it calls."""
-        return "\n".join(_INCLUDE.sub("", kernel_text(kernel)).replace("\n\n\n", "\n\n") for kernel in self.kernels)
+        defines = "".join(f"#define {name} {value}\n" for name, value in sorted(self.sizes.items()))
+        return f"{defines}\n" + "\n".join(
+            _INCLUDE.sub("", kernel_text(kernel)).replace("\n\n\n", "\n\n") for kernel in self.kernels
+        )
 
     def _name(self) -> str:
         return f"c{len(self.constants)}"

@@ -41,12 +41,18 @@ def conv(site: Site, kind: Conv2D) -> None:
     x, w = layer.shape, layer.weight
     groups = x[3] // w.shape[3]
     at = window(x, site.made_shape(), w.shape[1:3], kind.stride, kind.padding, kind.dilation)
-    if groups != 1:
+    if groups != 1 or len(w) < _AT_ONCE:
         layer.run_grouped(at, w.shape[3], len(w) // groups)
     elif w.shape[1:3] == (1, 1) and kind.stride == (1, 1):
         layer.run_dense(site.count // len(w))
     else:
-        layer.run_windows("conv", at, partial(interleaved, row=w.shape[2] * w.shape[3]))
+        gathers = w.shape[3] % 4 != 0 or kind.dilation[1] != 1
+        if gathers:
+            site.source.at_least("INTACT_GATHERED", w[0].size)
+        elif kind.padding == "same":
+            site.source.at_least("INTACT_PADDING", w.shape[3])
+        row = w[0].size if gathers else w.shape[2] * w.shape[3]
+        layer.run_windows("conv", at, partial(interleaved, row=row, overlaps=True))
 
 
 def depthwise(site: Site, kind: DepthwiseConv2D) -> None:
@@ -127,14 +133,17 @@ def reach(height: int, taps: int, stride: int, padding: Padding) -> Reach:
     return Reach(stride, taps, same_padding(height, taps, stride, 1)[0] if padding == "same" else 0)
 
 
-def interleaved(weight: np.ndarray, row: int) -> np.ndarray:
-    """Weights [outputs, ...inputs] as the kernels read them, [outputs * inputs].
+def interleaved(weight: np.ndarray, row: int, *, overlaps: bool = False) -> np.ndarray:
+    """Weights [outputs, ...inputs] as the kernels read them.
 
     Four outputs at a time, for every ``row`` inputs: four inputs of each output in turn, and of those that are left over four
-    one of each. Outputs that are left over lie one after the other.
+    one of each. Outputs that are left over lie one after the other; or the last four are there once more (``overlaps``).
     """
     rows, quads = weight.reshape(len(weight), -1), row // 4 * 4
     made, whole = list[np.ndarray](), len(rows) // _AT_ONCE * _AT_ONCE
+    if overlaps and whole < len(rows):
+        rows = np.concatenate([rows[:whole], rows[-_AT_ONCE:]])
+        whole = len(rows)
     blocks = rows[:whole].reshape(-1, _AT_ONCE, rows.shape[1] // row, row).transpose(0, 2, 1, 3)
     for block in blocks.reshape(-1, _AT_ONCE, row):
         made.append(block[:, :quads].reshape(_AT_ONCE, quads // 4, 4).transpose(1, 0, 2).reshape(-1))

@@ -18,15 +18,10 @@ typedef struct {
 static inline int32_t in_steps(const channels *c, int32_t channel, int32_t sum)
 {
     const int32_t multiplier = c->multiplier[channel & c->each], right = c->right[channel & c->each];
-    int32_t x;
     if (right < 0) {
         return high_product(sum * ((int32_t)1 << (-1 - right)), multiplier);
     }
-#ifdef INTACT_DSP
-    __asm__("smmulr %0, %1, %2" : "=r"(x) : "r"(2 * sum), "r"(multiplier));
-#else
-    x = high_product(sum, multiplier);
-#endif
+    const int32_t x = small_product(sum, multiplier);
     /* x / 2^(right + 1), halves away from zero */
     return floor_shift(floor_shift(x + floor_shift(x, 31), right) + 1, 1);
 }

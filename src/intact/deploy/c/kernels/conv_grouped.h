@@ -11,7 +11,7 @@ typedef struct {
     int16_t group_in, group_out; /* channels of a group */
 } conv_grouped;
 
-static void run_conv_grouped(const conv_grouped *p, rows part, const int8_t *x, int8_t *y)
+static void run_conv_grouped(const conv_grouped *p, row_range part, const int8_t *x, int8_t *y)
 {
     const window *a = &p->at;
     for (int32_t oy = part.first; oy < part.end; oy++) {

@@ -86,7 +86,7 @@ static int32_t of_one(const depthwise *p, const int8_t *x, int32_t ring, int32_t
     return sum;
 }
 
-static void run_depthwise(const depthwise *p, rows part, const int8_t *x, int8_t *y)
+static void run_depthwise(const depthwise *p, row_range part, const int8_t *x, int8_t *y)
 {
     const window *a = &p->at;
     const int32_t down = (a->kernel_h - 1) * a->dilation_h, right = (a->kernel_w - 1) * a->dilation_w;

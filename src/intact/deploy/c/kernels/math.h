@@ -18,12 +18,14 @@ static inline int32_t high_product(int32_t a, int32_t b)
     return (int32_t)floor_shift_64((int64_t)a * b + ((int64_t)1 << 30), 31);
 }
 
-/* x / 2^n, halves away from zero. */
+/* x / 2^n, halves away from zero, for x above INT32_MIN. */
 static inline int32_t shift_right(int32_t x, int32_t n)
 {
-    const int32_t mask = (int32_t)(((uint32_t)1 << n) - 1u);
-    const int32_t rest = x & mask;
-    return floor_shift(x, n) + (rest > (mask >> 1) + (x < 0 ? 1 : 0) ? 1 : 0);
+    if (n == 0) {
+        return x;
+    }
+    const int32_t twice = floor_shift(x + floor_shift(x, 31), n - 1);
+    return floor_shift(twice, 1) + (twice & 1);
 }
 
 /* x * multiplier * 2^(shift - 31) with its two roundings. */

@@ -1,4 +1,7 @@
 /* Four products at once where the core has them (Cortex-M4, M7, M33 and their kin); -DINTACT_PORTABLE does without. */
+
+#include "math.h"
+
 #if defined(__ARM_FEATURE_DSP) && defined(__GNUC__) && !defined(INTACT_PORTABLE)
 #define INTACT_DSP 1
 
@@ -45,3 +48,15 @@ static inline int32_t add_high(uint32_t a, uint32_t b, int32_t sum)
     return y;
 }
 #endif
+
+/* high_product(a, b) for a of at most 30 bits. */
+static inline int32_t small_product(int32_t a, int32_t b)
+{
+#ifdef INTACT_DSP
+    int32_t y;
+    __asm__("smmulr %0, %1, %2" : "=r"(y) : "r"(2 * a), "r"(b));
+    return y;
+#else
+    return high_product(a, b);
+#endif
+}

@@ -12,7 +12,7 @@ typedef struct {
 /* The output rows to make, and how many rows of the input there are: row n lies where row n % ring does. */
 typedef struct {
     int32_t first, end, ring;
-} rows;
+} row_range;
 
 /* Of `taps` along one axis, the first and the one behind the last that lie within `size`. */
 typedef struct {

@@ -1,0 +1,146 @@
+"""Networks as C on microcontrollers: memory, code, instructions, and whether every bit is right.
+
+    python bench/firmware.py [--samples 2000] [--emulated 50] [--only ResNet8,VWW]
+
+Needs gcc-arm-none-eabi and qemu-system-arm; the tflite-micro wheel for the comparison with TensorFlow Lite Micro itself. Each
+network is compiled for this machine too and run on --samples (CIFAR-10 where it fits, else numbers over the input's range), and
+compared element by element with the simulator's arithmetic; under QEMU on --emulated, on Cortex-M3, M4, M7 and M55.
+Instructions are those a multiply-accumulate. Exit code 1: an element differs, or an aim is missed: VWW in 36,864 bytes by rows; at most 2, 4 and 4 instructions a
+multiply-accumulate on M4 for ResNet8, VWW and KWS, and 5, 8 and 8 in portable C; 82,000 bytes of flash for ResNet8.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import intact
+from common import cifar10, model
+from intact.data import input_specs
+from intact.deploy.c.network import CNetwork, Text, write
+from intact.deploy.cores import core
+from intact.deploy.emulate import Sizes, emulate, sizes
+from intact.deploy.project import Budget, Vectors, files_of
+from intact.errors import UnsupportedError
+from intact.formats import tflite
+from intact.network.graph import Graph
+from intact.network.shapes import macs
+from intact.simulate.exact import IntegerProgram
+
+#: Instructions a multiply-accumulate on M4 and in portable C, at most.
+AIMS = {"ResNet8": (2.0, 5.0), "VWW": (4.0, 8.0), "KWS": (4.0, 8.0)}
+STRIPED = {"VWW": 36_864}
+FLASH = {"ResNet8": 82_000}
+CORES = ("cortex-m3", "cortex-m4", "cortex-m7", "cortex-m55")
+GIVEN = {"ResNet8": "resnet8_cifar10_int8", "VWW": "vww_96_int8", "KWS": "kws_int8", "AD": "ad01_int8"}
+MADE = {"MobileNetV2": "mobilenet_v2_cifar10.tflite", "MobileNetV3-Small": "mobilenet_v3_small_cifar10.tflite"}
+
+
+@dataclass(frozen=True)
+class Network:
+    """An integer network and what its pixels are, where it takes CIFAR-10."""
+
+    name: str
+    graph: Graph
+    pixels: tuple[float, float] | None
+
+
+def networks() -> Iterator[Network]:
+    for name, stem in GIVEN.items():
+        yield Network(name, tflite.read(model(f"{stem}.tflite").read_bytes()), (0, 255) if name == "ResNet8" else None)
+    for name, file in MADE.items():
+        data = intact.data.folder(cifar10("train"), pixels=(-1, 1))
+        made = intact.quantize(model(file), data, target="mcu", remedies=(), calibration_samples=100, measure=False)
+        yield Network(name, tflite.read(made.model), (-1, 1))
+
+
+def vectors(network: Network, count: int) -> Vectors:
+    program, graph = IntegerProgram(network.graph, "tflm"), network.graph
+    if network.pixels is None:
+        draw = np.random.default_rng(0)
+        given = [draw.integers(-128, 128, (count, *graph[i].shape[1:]), np.int8) for i in graph.inputs]
+    else:
+        samples = intact.data.folder(cifar10("test"), pixels=network.pixels).bind(input_specs(graph), None).spread(count)
+        given = [program.stored(graph.inputs[0], samples.batch(np.arange(len(samples)))[0][graph.input_names[0]]).numpy()]
+    made = [program(dict(zip(graph.input_names, [x[n : n + 100] for x in given], strict=True))) for n in range(0, count, 100)]
+    outputs = tuple(np.concatenate([np.asarray(part[name]) for part in made]) for name in graph.output_names)
+    return Vectors(tuple(given), outputs, "")
+
+
+def on_this_machine(net: CNetwork, given: Vectors) -> int:
+    """Samples whose every element is right, of the C compiled here."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for path, text in files_of(net, core("m4"), Budget(1 << 22, 1 << 22), given.first(1)).items():
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).write_text(text)
+        body = f'#include "{net.prefix}.h"\n#include <stdio.h>\nint main(void) {{ {net.prefix}_init(); for (;;) {{\n'
+        for port in net.ports:
+            call = "fread" if port.side == "input" else "fwrite"
+            stream = "stdin" if port.side == "input" else "stdout"
+            if port.side == "output" and port.n == 0:
+                body += f"{net.prefix}_run();\n"
+            moved = f"{call}({net.prefix}_{port.side}_{port.n}(), sizeof({port.type}), {port.count}, {stream}) != {port.count}"
+            body += f"if ({moved}) return 0;\n"
+        (folder / "main.c").write_text(body + "} }\n")
+        subprocess.run(["cc", "-O2", "-std=c99", f"{net.prefix}.c", "main.c", "-o", "run"], cwd=folder, check=True)
+        blob = b"".join(x[n].tobytes() for n in range(len(given)) for x in given.inputs)
+        made = subprocess.run([str(folder / "run")], input=blob, capture_output=True, check=True).stdout
+    exact = b"".join(y[n].tobytes() for n in range(len(given)) for y in given.outputs)
+    shape = (len(given), -1)
+    return int((np.frombuffer(made, np.uint8).reshape(shape) == np.frombuffer(exact, np.uint8).reshape(shape)).all(1).sum())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--emulated", type=int, default=50)
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    missed = list[str]()
+    print("| network | arena, bytes | least, by rows | code, constants on M4 | instructions: M4, portable, by rows | exact |")
+    print("|---|---|---|---|---|---|", flush=True)
+    for network in networks():
+        if options.only and network.name not in options.only.split(","):
+            continue
+        given, title = vectors(network, options.samples), Text("net", network.name)
+        at_once, least = write(network.graph, title), write(network.graph, title, 0)
+        made: Sizes = sizes(at_once, core("m4"))
+        exact = [on_this_machine(net, given) for net in (at_once, least)]
+        missed += [f"{network.name}: {n} of {options.samples} here" for n in exact if n != options.samples]
+        prices, few = dict[str, float](), given.first(options.emulated)
+        ways = [(name, at_once, name, False) for name in CORES]
+        for way, net, on, portable in (*ways, ("portable", at_once, "m4", True), ("by rows", least, "m4", False)):
+            try:
+                ran = emulate(net, core(on), Budget(core(on).ram, core(on).flash), few, portable=portable)
+            except UnsupportedError as error:
+                missed += [] if "does not fit" in str(error) else [f"{network.name}: {error}"]
+                continue
+            prices[way] = ran.instructions / macs(network.graph)
+            missed += [] if ran.same == ran.count else [f"{network.name} {way}: {ran.same} of {ran.count} exact"]
+        for way, most in zip(("cortex-m4", "portable"), AIMS.get(network.name, ()), strict=False):
+            missed += [] if prices[way] <= most else [f"{network.name} {way}: {prices[way]:.2f} instructions, aim {most}"]
+        flash = made.code + made.constants
+        missed += [] if flash <= FLASH.get(network.name, flash) else [f"{network.name}: {flash:,} bytes of flash"]
+        missed += [] if least.arena <= STRIPED.get(network.name, least.arena) else [f"{network.name}: {least.arena:,} by rows"]
+        shown = ", ".join(f"{prices[way]:.2f}" if way in prices else "-" for way in ("cortex-m4", "portable", "by rows"))
+        on = ", ".join(f"{name.removeprefix('cortex-').upper()} {prices[name]:.2f}" for name in CORES if name in prices)
+        print(
+            f"| {network.name} | {at_once.arena:,} | {least.arena:,} | {made.code:,}, {made.constants:,} | {shown} | "
+            f"{min(exact)} of {options.samples} here; {options.emulated} each on {on} |",
+            flush=True,
+        )
+    sys.exit("\n".join(["missed:", *missed]) if missed else 0)
+
+
+if __name__ == "__main__":
+    main()
