@@ -2,11 +2,11 @@
 
     python bench/firmware.py [--samples 2000] [--emulated 50] [--only ResNet8,VWW]
 
-Needs gcc-arm-none-eabi and qemu-system-arm; the tflite-micro wheel for the comparison with TensorFlow Lite Micro itself. Each
-network is compiled for this machine too and run on --samples (CIFAR-10 where it fits, else numbers over the input's range), and
-compared element by element with the simulator's arithmetic; under QEMU on --emulated, on Cortex-M3, M4, M7 and M55.
-Instructions are those a multiply-accumulate. Exit code 1: an element differs, or an aim is missed: VWW in 36,864 bytes by rows; at most 2, 4 and 4 instructions a
-multiply-accumulate on M4 for ResNet8, VWW and KWS, and 5, 8 and 8 in portable C; 82,000 bytes of flash for ResNet8.
+Needs gcc-arm-none-eabi and qemu-system-arm. Each network is compiled for this machine too, run on --samples (CIFAR-10 where it
+fits, else numbers over the input's range), and compared element by element with the simulator's arithmetic of TensorFlow Lite
+Micro; under QEMU on --emulated, on Cortex-M3, M4, M7 and M55. Instructions are those a multiply-accumulate.
+Exit code 1: an element differs, or an aim is missed: VWW in 36,864 bytes by rows; at most 2, 4 and 4 instructions on M4 for
+ResNet8, VWW and KWS, and 5, 8 and 8 in portable C; 82,000 bytes of flash for ResNet8.
 """
 
 from __future__ import annotations
