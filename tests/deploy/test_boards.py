@@ -1,5 +1,7 @@
 """Boards are rows that can be trusted: named apart, with memory, a core that is known, and a source."""
 
+from pathlib import Path
+
 import pytest
 
 from intact.deploy.boards import BOARDS, board, chosen
@@ -16,6 +18,15 @@ def test_a_row_is_whole(row):
     assert 16 <= row.mhz <= 1000
     assert all(text.strip() for text in (row.name, row.maker, row.chip, row.source))
     assert board(row.key) == board(row.name) == board(f"{row.maker} {row.name}") == board(row.chip) == row
+
+
+def test_the_page_lists_them_as_they_are():
+    page = (Path(__file__).parents[2] / "docs" / "fit.md").read_text()
+    told = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in page.splitlines() if line.startswith("| `")]
+    assert told == [
+        [f"`{b.key}`", f"{b.maker} {b.name}", b.chip, b.core, str(b.mhz), f"{b.ram:,}", f"{b.flash:,}", b.source, b.note]
+        for b in BOARDS.values()
+    ]
 
 
 def test_no_two_boards_are_called_alike():

@@ -11,7 +11,8 @@ from intact import data as samples_of
 from intact.cli import shared
 from intact.data import paths
 from intact.deploy import boards
-from intact.errors import OptionError
+from intact.errors import OptionError, located
+from intact.formats import recognize
 from intact.run import options
 
 
@@ -40,6 +41,8 @@ def fit(
     with shared.reported(debug):
         if board is not None:
             boards.board(board)
+        with located(str(model)):
+            recognize.check_tflite(model)
         if data is not None and not instructions:
             raise OptionError("samples serve to count instructions; add --instructions, or leave --data out")
         preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
