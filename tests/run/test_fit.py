@@ -18,6 +18,7 @@ from intact.errors import MissingToolError, ModelError, OptionError, Unsupported
 from intact.formats import tflite
 from intact.numbers.affine import Index
 from intact.ops import KINDS
+from intact.run import fit as fitting
 from intact.run.deploy import deploy
 from intact.run.fit import fit
 from intact.runtime.tools import ARM_COMPILER, EMULATOR
@@ -136,6 +137,18 @@ def test_instructions_are_those_of_one_emulated_sample(model):
     assert made.document["ways"]["at once"]["code"] > 200
 
 
+@no_arm
+def test_instructions_are_those_of_the_way_that_the_board_needs(tmp_path, monkeypatch):
+    ran = []
+    emulate = fitting.emulate
+    monkeypatch.setattr(fitting, "emulate", lambda net, *given: ran.append(net) or emulate(net, *given))
+    path = tmp_path / "net.tflite"
+    path.write_bytes(tflite.write(two_convolutions(40)))
+    for name in ("bluepill", "pico"):
+        assert fit(path, board=name, instructions=True).document["emulated"]["exact"]
+    assert [bool(net.by_row) for net in ran] == [True, False]
+
+
 def test_an_op_that_c_lacks_is_named_and_the_rest_is_said(lacking):
     made = fit(lacking, board="pico")
     d = made.document
@@ -231,3 +244,5 @@ def test_a_core_that_is_no_cortex_m_gets_the_project_and_its_makers_compiler_is_
 def test_a_board_is_emulated_within_the_machine(model, tmp_path, name):
     made = deploy(model, tmp_path / "out", board=name, verify=True, samples=1)
     assert made.document["emulated"]["exact"] == 1
+    for page in ("Makefile", "README.md"):  # make emulate links what the board has, and the machine must have that
+        assert ("make emulate" in (tmp_path / "out" / page).read_text()) == (name == "bluepill")

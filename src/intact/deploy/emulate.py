@@ -114,7 +114,7 @@ def _link(net: CNetwork, core: Core, folder: Path) -> None:
 
 def _arm(core: Core) -> list[str]:
     if core.compiler:
-        raise MissingToolError(f"a {core.name} is compiled for by {core.compiler}, which Intact does not call, nor emulates it")
+        raise MissingToolError(f"{core.name} is compiled for by {core.compiler}, which Intact does not call, nor emulates it")
     return [*_ARM, *core.flags.split()]
 
 
