@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from intact.run.explore import Explored as Explored
     from intact.run.explore import explore as explore
     from intact.run.export import export as export
+    from intact.run.fit import Fit as Fit
+    from intact.run.fit import fit as fit
     from intact.run.quantize import quantize as quantize
     from intact.run.report import report as report
     from intact.run.result import Result as Result
@@ -42,6 +44,7 @@ else:
             "Diagnosis": "diagnosis.diagnose",
             "Evaluation": "run.evaluate",
             "Explored": "run.explore",
+            "Fit": "run.fit",
             "Graph": "network.graph",
             "IntactError": "errors",
             "Plan": "planning.plan",
@@ -57,6 +60,7 @@ else:
             "evaluate": "run.evaluate",
             "explore": "run.explore",
             "export": "run.export",
+            "fit": "run.fit",
             "load": "formats.load",
             "quantize": "run.quantize",
             "read_tflite": "formats.tflite.read:read",
@@ -71,6 +75,7 @@ __all__ = [
     "Diagnosis",
     "Evaluation",
     "Explored",
+    "Fit",
     "Graph",
     "IntactError",
     "Plan",
@@ -86,6 +91,7 @@ __all__ = [
     "evaluate",
     "explore",
     "export",
+    "fit",
     "load",
     "quantize",
     "read_tflite",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from intact.cli import deploy, diagnose, explore, export, look, quantize, signals, streams
+from intact.cli import deploy, diagnose, explore, export, fit, look, quantize, signals, streams
 from intact.cli import report as reporting
 from intact.cli import study as studying
 
@@ -48,6 +48,7 @@ for command in (
     explore.explore,
     export.export,
     deploy.deploy,
+    fit.fit,
     look.benchmark,
     look.inspect,
     quantize.demo,

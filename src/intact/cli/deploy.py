@@ -10,8 +10,8 @@ import typer
 from intact import data as samples_of
 from intact.cli import shared
 from intact.data import paths
+from intact.deploy import boards
 from intact.deploy import bytes as sizes
-from intact.deploy.cores import core
 from intact.run import options
 
 
@@ -21,7 +21,10 @@ def deploy(
     data: Annotated[
         Path | None, typer.Option("--data", help="Samples to prove it on: see intact quantize --help. Default: random ones.")
     ] = None,
-    cpu: Annotated[str, typer.Option(help="cortex-m0plus, -m3, -m4, -m7, -m33 or -m55.")] = "cortex-m4",
+    board: Annotated[
+        str | None, typer.Option(help="nano33ble, pico2, …: what it has of core, RAM and flash. intact fit lists all.")
+    ] = None,
+    cpu: Annotated[str | None, typer.Option(help="cortex-m0plus, -m3, -m4 (default), -m7, -m33 or -m55.")] = None,
     ram: Annotated[
         str | None, typer.Option(help="What the firmware may take: 256K; least: as little as can be. Default: QEMU's machine.")
     ] = None,
@@ -44,8 +47,8 @@ def deploy(
 ) -> None:
     """Write an integer network as C that needs no library, and prove on an emulated core that it computes the same."""
     with shared.reported(debug):
-        core(cpu)
         ram_bytes, flash_bytes = sizes.parsed(ram, "--ram"), sizes.parsed(flash, "--flash")
+        boards.chosen(board, cpu, ram_bytes, flash_bytes)
         preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
         if data is not None:
             paths.check(data)
@@ -60,6 +63,7 @@ def deploy(
                 model,
                 out,
                 data=given,
+                board=board,
                 cpu=cpu,
                 name=name,
                 verify=verify,

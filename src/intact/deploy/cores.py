@@ -29,6 +29,8 @@ class Core:
     flash_origin: int = 0
     ram_origin: int = 0x20000000
     per_tick: float = 40 / 32
+    #: The compiler of a core that is no Cortex-M, which Intact does not call; else empty.
+    compiler: str = ""
 
 
 _KIB: Final = 1 << 10
@@ -46,6 +48,11 @@ CORES: Final[Mapping[str, Core]] = MappingProxyType(
             Core("cortex-m55", _M55, "mps3-an547", 512 * _KIB, 512 * _KIB, per_tick=31.25 / 32),
         )
     }
+)
+
+#: Cores of boards that are no Cortex-M: the C is for them too, and is compiled by what their maker gives.
+FOREIGN: Final[Mapping[str, Core]] = MappingProxyType(
+    {"xtensa-lx7": Core("xtensa-lx7", "", compiler="ESP-IDF's xtensa-esp32s3-elf-gcc")}
 )
 
 

@@ -14,7 +14,7 @@ from intact import files, scratch
 from intact.deploy.c.network import CNetwork
 from intact.deploy.cores import Core
 from intact.deploy.project import Budget, Vectors, measuring
-from intact.errors import ChildError, UnsupportedError
+from intact.errors import ChildError, MissingToolError, UnsupportedError
 from intact.runtime.tools import ARM_COMPILER, ARM_SIZE, EMULATOR
 
 _ARM: Final = (
@@ -76,10 +76,10 @@ def emulate(net: CNetwork, core: Core, budget: Budget, vectors: Vectors, *, port
 
     MissingToolError without compiler or emulator; ChildError where one fails or hangs.
     """
-    if not core.machine:
+    if not core.machine and not core.compiler:
         raise UnsupportedError(f"QEMU has no machine with a {core.name} that a network fits in; type --cpu cortex-m4")
     with scratch.folder() as folder:
-        _lay(folder, measuring(net, core, budget))
+        _lay(folder, measuring(net, core, Budget(min(budget.ram, core.ram), min(budget.flash, core.flash))))
         _link(net, core, folder, ["-DINTACT_PORTABLE"] if portable else [])
         (folder / "input.bin").write_bytes(_bytes(vectors.inputs))
         EMULATOR.run(
@@ -115,6 +115,8 @@ def _link(net: CNetwork, core: Core, folder: Path, more: list[str]) -> None:
 
 
 def _arm(core: Core) -> list[str]:
+    if core.compiler:
+        raise MissingToolError(f"{core.name} is compiled for by {core.compiler}, which Intact does not call, nor emulates it")
     return [*_ARM, *core.flags.split()]
 
 

@@ -51,7 +51,7 @@ def files_of(net: CNetwork, core: Core, budget: Budget, vectors: Vectors) -> dic
         "main.c": render("main.c", values),
         "vectors.h": render("vectors.h", {"about": vectors.about, "count": len(vectors), "ports": _rows(net, vectors)}),
         "Makefile": render("Makefile", values),
-        **_port(core, budget),
+        **({} if core.compiler else _port(core, budget)),
     }
 
 

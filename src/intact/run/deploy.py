@@ -12,24 +12,22 @@ from typing import Any, Final, final
 import numpy as np
 
 from intact import files
-from intact.data import Samples, input_specs, samples_from
+from intact.deploy import boards
 from intact.deploy.bytes import spelled
 from intact.deploy.c.network import CNetwork, Text, checked_prefix, write
 from intact.deploy.cores import Core
-from intact.deploy.cores import core as core_named
 from intact.deploy.emulate import Emulated, Sizes, emulate, sizes
-from intact.deploy.project import STACK, Budget, Vectors, files_of
+from intact.deploy.project import STACK, Budget, files_of
 from intact.deploy.templates import render
 from intact.errors import MissingToolError, ModelError, OptionError, OutputError, UnsupportedError, located
 from intact.formats import recognize, tflite
 from intact.installed import __version__
 from intact.network.arena import activation_memory
 from intact.network.graph import Graph
-from intact.network.shapes import infer, macs
-from intact.numbers.affine import Affine, limits
+from intact.network.shapes import macs
 from intact.progress import Progress, silent
 from intact.run.documents import read
-from intact.simulate.exact import IntegerProgram
+from intact.run.vectors import vectors as _vectors
 from intact.wording import brief
 
 SCHEMA: Final = "intact-deploy/1"
@@ -82,7 +80,8 @@ def deploy(  # noqa: PLR0913  # all by keyword, with defaults
     out: str | Path = "firmware",
     *,
     data: object = None,
-    cpu: str = "cortex-m4",
+    board: str | None = None,
+    cpu: str | None = None,
     ram: int | None = None,
     flash: int | None = None,
     name: str = "network",
@@ -97,15 +96,16 @@ def deploy(  # noqa: PLR0913  # all by keyword, with defaults
     ``samples``; without, they are drawn from what the inputs can hold. ``name`` begins every name that the C shows.
     ``ram`` and ``flash``: bytes that the linker gives it, by default those of the machine that QEMU emulates for ``cpu``. Where
     ``ram`` cannot hold all activations at once, the fewest ops run row by row; 0 stands for the least that can be.
+    ``board``: one of :data:`~intact.deploy.boards.BOARDS`, which stands for its core, RAM and flash where these are not given.
     ``verify`` compiles it, runs it under QEMU, and compares every output with TensorFlow Lite Micro's arithmetic, bit for bit.
 
     UnsupportedError names an op that C lacks, and says by how many bytes it does not fit; OptionError for options that cannot
     be. Without a compiler everything is written, and the notes say what to install; ``verify`` raises MissingToolError then.
     """
-    core, folder = core_named(cpu), Path(out)
+    chosen, folder = boards.chosen(board, cpu, ram, flash), Path(out)
+    core, budget = chosen.core, Budget(chosen.ram, chosen.flash)
     checked_prefix(name)
     _check_out(folder, overwrite)
-    budget = Budget(ram or core.ram, flash or core.flash)
     with located(str(model)):
         content = recognize.check_tflite(Path(model)).read_bytes()
         graph = tflite.read(content)
@@ -114,12 +114,12 @@ def deploy(  # noqa: PLR0913  # all by keyword, with defaults
                 "it is a float network; type intact quantize with --target mcu, and deploy the model.tflite it writes"
             )
         text = Text(name, Path(model).name, hashlib.sha256(content).hexdigest(), _labels(Path(model), graph))
-        net = write(graph, text, None if ram is None else max(ram - STACK, 0))
+        net = write(graph, text, None if chosen.limit is None else max(chosen.limit - STACK, 0))
         _check_fit(graph, net, budget)
     taken = sum(port.count for port in net.ports)
     brought = min(max(_BROUGHT_BYTES // taken, 1), _BROUGHT)
     vectors = _vectors(graph, data, max(samples, brought) if verify else brought)
-    notes: tuple[str, ...] = ()
+    notes = chosen.notes
     made: Sizes | None = None
     try:
         progress("compile", 0, 0)
@@ -128,12 +128,12 @@ def deploy(  # noqa: PLR0913  # all by keyword, with defaults
     except MissingToolError as error:
         if verify:
             raise
-        notes = (f"not compiled here: {error.message}",)
+        notes = (*notes, f"not compiled here: {error.message}")
     ran = None
     if verify:
         progress("emulate", 0, 0)
         ran = emulate(net, core, budget, vectors.first(samples))
-    document = _document(graph, net, core, budget, content, made, ran)
+    document = _document(graph, net, core, budget, content, made, ran) | {"board": chosen.board}
     for path, written in files_of(net, core, budget, vectors.first(brought)).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         files.write_text(folder / path, written)
@@ -167,7 +167,7 @@ def _check_fit(graph: Graph, net: CNetwork, budget: Budget) -> None:
     if net.constants > budget.flash:
         raise UnsupportedError(
             f"its constants alone take {spelled(net.constants)} of flash, {spelled(net.constants - budget.flash)} more than "
-            "there are; fewer bits help: intact quantize --scheme w4a8 or clusters4, and --minimize size"
+            "there are; the C holds each weight in a byte at least, so that only a network with fewer weights takes less"
         )
 
 
@@ -197,30 +197,6 @@ def _labels(model: Path, graph: Graph) -> tuple[str, ...]:
     names = tuple(str(name) for name in held.get("names", ()))
     outputs = int(np.prod([n or 1 for n in graph[graph.outputs[0]].shape])) if graph.outputs else 0
     return names if len(names) == outputs else ()
-
-
-def _vectors(graph: Graph, data: object, count: int) -> Vectors:
-    """Samples as the network stores them, and what TensorFlow Lite Micro's arithmetic makes of them."""
-    program = IntegerProgram(graph, "tflm")
-    if data is None:
-        draw, shapes = np.random.default_rng(0), infer(graph, count)
-        given = [_drawn(graph, i, shapes[i], draw) for i in graph.inputs]
-        about = "Drawn at random from what the inputs can hold."
-    else:
-        samples: Samples = samples_from(data).bind(input_specs(graph), None).spread(count)
-        batch, _ = samples.batch(np.arange(len(samples)))
-        given = [program.stored(i, batch[n]).numpy() for i, n in zip(graph.inputs, graph.input_names, strict=True)]
-        about = "From the samples that were given."
-    made = program(dict(zip(graph.input_names, given, strict=True)))
-    return Vectors(tuple(given), tuple(np.asarray(made[n]) for n in graph.output_names), about)
-
-
-def _drawn(graph: Graph, i: int, shape: tuple[int, ...], draw: np.random.Generator) -> np.ndarray:
-    dtype = graph[i].format.dtype
-    if not isinstance(graph[i].format, Affine):
-        return np.zeros(shape, dtype)
-    low, high = limits(dtype)
-    return draw.integers(low, high + 1, shape, dtype)
 
 
 def _document(  # noqa: PLR0913, PLR0917  # the parts of one record

@@ -1,0 +1,113 @@
+"""What ``intact fit`` prints, made of its document alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from intact.wording import counted, shown
+
+#: Characters of the bar of the op with most bytes.
+_BAR: Final = 32
+_FULL: Final = "█"
+#: Characters of a tensor's name.
+_NAME: Final = 48
+#: Columns of the boards that end at the right: clock, RAM and flash.
+_RIGHT: Final = frozenset({4, 5, 6})
+
+
+def lines(document: Mapping[str, Any]) -> Iterator[str]:
+    """Memory, the tensors at the peak, the timeline, the boards, advice for the one that was named, and an Edge TPU."""
+    yield from _memory(document)
+    yield from _peak(document)
+    yield from _timeline(document)
+    yield from _boards(document)
+    yield from _advice(document)
+    yield from _edge_tpu(document["edge_tpu"])
+
+
+def _memory(d: Mapping[str, Any]) -> Iterator[str]:
+    ways, reserved = d["ways"], d["stack_reserved"]
+    yield f"RAM: {d['activations']:,} bytes of activations at once" + (f", and {reserved:,} of stack" if ways else "")
+    if (rows := ways.get("row by row")) is not None:
+        chains = " and ".join(f"{c['first']} to {c['last']}" for c in rows["by_row"])
+        yield f"row by row: {rows['arena']:,} bytes of activations at least, with {chains}"
+    for sentence in d["lacking"]:
+        yield f"C lacks: {sentence}"
+    for how, way in ways.items():
+        code = "code not compiled here" if way["code"] is None else f"{way['code']:,} of code for {d['compiled_for']}"
+        yield f"flash, {how}: {way['constants']:,} bytes of constants, {code}"
+    yield f"{d['macs']:,} multiply-accumulates"
+    if (ran := d["emulated"]) is not None:
+        exact = "exact" if ran["exact"] else "NOT exact"
+        yield (
+            f"emulated {ran['core']}: one sample, {exact}; {ran['instructions']:,} instructions, "
+            f"{ran['instructions_per_mac']:.2f} a multiply-accumulate; {ran['stack']:,} bytes of stack"
+        )
+
+
+def _peak(d: Mapping[str, Any]) -> Iterator[str]:
+    peak = d["peak"]
+    yield ""
+    yield f"most exists during {peak['op']}: {peak['bytes']:,} bytes"
+    for t in peak["tensors"]:
+        made = t["origin"] if t["origin"] in {"input", "kept from call to call"} else f"made by {t['origin']}"
+        yield f"  {t['bytes']:>12,}  {shown(t['name'], _NAME)}, {made}"
+
+
+def _timeline(d: Mapping[str, Any]) -> Iterator[str]:
+    peak = d["peak"]
+    yield ""
+    yield "bytes that exist during each op, all computed at once"
+    for n, row in enumerate(d["timeline"]):
+        bar = _FULL * -(-row["bytes"] * _BAR // max(peak["bytes"], 1))
+        yield f"  {row['bytes']:>12,}  {bar:<{_BAR}}  {row['op']}" + ("  <- peak" if n == peak["at"] else "")
+
+
+def _boards(d: Mapping[str, Any]) -> Iterator[str]:
+    yield ""
+    yield "boards, and whether they hold it" + ("" if d["compiled_for"] or not d["ways"] else " (its code not counted)")
+    rows = [
+        (b["board"], b["name"], b["chip"], b["core"], f"{b['mhz']} MHz", f"{b['ram']:,}", f"{b['flash']:,}", b["said"])
+        for b in d["boards"]
+    ]
+    rows.insert(0, ("--board", "", "chip", "core", "clock", "RAM", "flash", ""))
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    for row in rows:
+        cells = [f"{row[n]:>{w}}" if n in _RIGHT else f"{row[n]:<{w}}" for n, w in enumerate(widths)]
+        yield ("  " + "  ".join(cells)).rstrip()
+
+
+def _advice(d: Mapping[str, Any]) -> Iterator[str]:
+    """What makes a named board too small, and what would fit."""
+    named = next((b for b in d["boards"] if b["board"] == d["board"]), None)
+    if named is None:
+        return
+    yield ""
+    yield f"{named['name']}: {named['said']}"
+    if named["fits"] == "row by row":
+        yield f"  type intact deploy with --board {named['board']}, which runs row by row what must"
+    if named["missing"]["ram"]:
+        first = d["peak"]["tensors"][0]
+        most = f"the most of it {shown(first['name'], _NAME)} of {first['bytes']:,} bytes"
+        by_rows = "row by row" in d["ways"]
+        least = "the row by row figure is the least that was found" if by_rows else "running its ops row by row saves nothing"
+        yield f"  RAM: {d['peak']['op']} makes the peak, {most}; {least}"
+        yield "  a smaller input takes less, and a network with fewer channels where it is largest"
+    if named["missing"]["flash"]:
+        if (largest := d["largest_constant"]) is not None:
+            yield f"  flash: the largest constant is of {largest['op']}, {largest['bytes']:,} bytes"
+        yield "  the C holds each weight in a byte at least: fewer weights take less, and w4a8 or clusters4 do not"
+    others = [b["board"] for b in d["boards"] if b["fits"] in {"at once", "row by row"}]
+    if named["fits"] == "no":
+        yield f"  boards that hold it: {', '.join(others)}" if others else "  none of the boards above holds it"
+
+
+def _edge_tpu(d: Mapping[str, Any]) -> Iterator[str]:
+    count = len(d["runs"]) + len(d["cpu"])
+    yield ""
+    yield f"Edge TPU, by its documentation, nothing measured: {len(d['runs'])} of {counted(count, 'op')} would run there"
+    for fallback in d["cpu"]:
+        yield f"  on the CPU: {fallback['op']}: {fallback['why']}"
+    for kind, limit in d["limits"].items():
+        yield f"  {kind}: {limit} (not checked here)"
