@@ -11,6 +11,9 @@ from integer_cases import every_kind, samples
 from intact.deploy.c.network import Text, write
 from intact.deploy.c.table import ROWS
 from intact.errors import UnsupportedError
+from intact.network.graph import Graph, Op, State, Tensor
+from intact.numbers.affine import Affine
+from intact.ops import KINDS
 from intact.planning.targets import TARGETS
 from intact.simulate.exact import IntegerProgram
 
@@ -64,3 +67,19 @@ def test_a_channel_that_is_constant_may_have_any_bias(tmp_path):
     x = {graph[op.inputs[0]].name: samples(b, 5)[graph[op.inputs[0]].name]}
     name = graph[op.output].name
     assert_same(outputs_in_c(changed, x, tmp_path)[name], IntegerProgram(changed, "tflm")(x)[name])
+
+
+def test_a_state_is_kept_from_run_to_run(tmp_path):
+    """A running sum that begins at 1.5: each run adds its input to what the run before left."""
+    b = every_kind(4)
+    fmt = Affine((0.1,), (3,))
+    tensors = [Tensor(n, f"t{n}", (None, 6), fmt) for n in range(3)]
+    start = np.full((1, 6), 1.5, np.float32)
+    graph = Graph(
+        {t.id: t for t in tensors}, (Op(KINDS["ADD"](), (0, 1), (2,)),), (0,), (2,), states=(State("sum", 1, 2, start),)
+    )
+    x = {"t0": b.draw.integers(-10, 12, (9, 6), np.int8)}
+    made = outputs_in_c(graph, x, tmp_path)["t2"]
+    assert_same(made, IntegerProgram(graph, "tflm")(x)["t2"])
+    assert_same(made[0], np.clip(x["t0"][0].astype(int) + 15, -128, 127).astype(np.int8))
+    assert (made[1] - made[0] == x["t0"][1] - 3).all()

@@ -101,6 +101,8 @@ class CNetwork:
     constants: int
     #: The first and last ops of chains that run row by row.
     by_row: tuple[tuple[str, str], ...] = ()
+    #: Bytes besides the arena into which packed weights are unpacked.
+    scratch: int = 0
 
     @property
     def prefix(self) -> str:
@@ -153,11 +155,11 @@ def write(graph: Graph, text: Text, ram: int | None = None) -> CNetwork:
         for n, (i, name) in enumerate(zip(ids, names, strict=True))
     )
     states = [_held(graph, state, source, made.offsets) for state in graph.states]
-    values = text.values | {"ports": ports, "arena": made.arena_bytes, "states": states}
+    values = text.values | {"ports": ports, "arena": made.arena_bytes, "states": states, "scratch": source.scratch_bytes}
     body = {"kernels": source.kernel_texts, "constants": "".join(source.constants), "statements": source.statements}
     header, whole = render("network.h", values), render("network.c", values | body)
     by_row = tuple((graph.label(graph.ops[c.first]), graph.label(graph.ops[c.end - 1])) for c in chains)
-    return CNetwork(text, header, whole, ports, made.arena_bytes, source.size, by_row)
+    return CNetwork(text, header, whole, ports, made.arena_bytes, source.size, by_row, source.scratch_bytes)
 
 
 def _held(graph: Graph, state: State, source: Source, offsets: Mapping[int, int]) -> dict[str, object]:

@@ -36,8 +36,9 @@ class Source:
     kernels: list[str] = field(default_factory=list)
     #: Sizes of what kernels keep for themselves, by the name that they have in C.
     sizes: dict[str, int] = field(default_factory=dict)
-    #: Bytes of the constants.
+    #: Bytes of the constants, and of what an op may use while it runs.
     size: int = 0
+    scratch_bytes: int = 0
     _named: dict[tuple[str, bytes], str] = field(default_factory=dict)
 
     def array(self, values: np.ndarray, about: str) -> str:
@@ -91,6 +92,10 @@ class Source:
     def at_least(self, name: str, value: int) -> None:
         """Define ``name`` for the kernels, as large as any op asks for."""
         self.sizes[name] = max(value, self.sizes.get(name, 0))
+
+    def scratch(self, size: int) -> None:
+        """Have ``size`` bytes at least that an op may use while it runs."""
+        self.scratch_bytes = max(self.scratch_bytes, size)
 
     def do(self, statement: str) -> None:
         self.statements.append(statement)

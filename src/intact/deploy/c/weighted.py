@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias, final
@@ -10,6 +10,7 @@ from typing import Final, TypeAlias, final
 import numpy as np
 import torch
 
+from intact.deploy.c.packing import AT_ONCE, Packing, interleaved, packing
 from intact.deploy.c.positions import LOOPS, Nest
 from intact.deploy.c.site import ARITHMETIC, Site, count
 from intact.deploy.c.stripes import Reach
@@ -25,8 +26,8 @@ from intact.ops.matmul import BatchMatMul, FullyConnected
 #: Brings a weight into the order in which a kernel reads it.
 Lay: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
-#: Channels that the kernels compute at once.
-_AT_ONCE: Final = 4
+#: Where a window's output channels stand among its numbers.
+_OUT_C: Final = 5
 
 
 def dense(site: Site, kind: FullyConnected) -> None:
@@ -41,7 +42,7 @@ def conv(site: Site, kind: Conv2D) -> None:
     x, w = layer.shape, layer.weight
     groups = x[3] // w.shape[3]
     at = window(x, site.made_shape(), w.shape[1:3], kind.stride, kind.padding, kind.dilation)
-    if groups != 1 or len(w) < _AT_ONCE:
+    if groups != 1 or len(w) < AT_ONCE:
         layer.run_grouped(at, w.shape[3], len(w) // groups)
     elif w.shape[1:3] == (1, 1) and kind.stride == (1, 1):
         layer.run_dense(site.count // len(w))
@@ -51,8 +52,7 @@ def conv(site: Site, kind: Conv2D) -> None:
             site.source.at_least("INTACT_GATHERED", w[0].size)
         elif kind.padding == "same":
             site.source.at_least("INTACT_PADDING", w.shape[3])
-        row = w[0].size if gathers else w.shape[2] * w.shape[3]
-        layer.run_windows("conv", at, partial(interleaved, row=row, overlaps=True))
+        layer.run_conv(at, w[0].size if gathers else w.shape[2] * w.shape[3])
 
 
 def depthwise(site: Site, kind: DepthwiseConv2D) -> None:
@@ -121,34 +121,21 @@ def window(  # noqa: PLR0913, PLR0917  # what a window is
     dilation: tuple[int, int] = (1, 1),
     *,
     padded: Shape = (),
-) -> str:
-    """The initializer of a window that takes ``x`` to ``y``; ``padded`` is the one of the two that has the padding, else x."""
+) -> tuple[int, ...]:
+    """The numbers of a window that takes ``x`` to ``y``; ``padded`` is the one of the two that has the padding, else x."""
     sizes = padded or x
     ends = [same_padding(sizes[1 + a], kernel[a], stride[a], dilation[a])[0] if padding == "same" else 0 for a in (0, 1)]
-    return "{" + ", ".join(map(str, (*x[1:], *y[1:], *kernel, *stride, *dilation, *ends))) + "}"
+    return (*x[1:], *y[1:], *kernel, *stride, *dilation, *ends)
+
+
+def braced(numbers: Iterable[int]) -> str:
+    """Numbers as an initializer."""
+    return "{" + ", ".join(map(str, numbers)) + "}"
 
 
 def reach(height: int, taps: int, stride: int, padding: Padding) -> Reach:
     """The rows that a window of ``taps`` rows reads of an input of ``height``."""
     return Reach(stride, taps, same_padding(height, taps, stride, 1)[0] if padding == "same" else 0)
-
-
-def interleaved(weight: np.ndarray, row: int, *, overlaps: bool = False) -> np.ndarray:
-    """Weights [outputs, ...inputs] as the kernels read them.
-
-    Four outputs at a time, for every ``row`` inputs: four inputs of each output in turn, and of those that are left over four
-    one of each. Outputs that are left over lie one after the other; or the last four are there once more (``overlaps``).
-    """
-    rows, quads = weight.reshape(len(weight), -1), row // 4 * 4
-    made, whole = list[np.ndarray](), len(rows) // _AT_ONCE * _AT_ONCE
-    if overlaps and whole < len(rows):
-        rows = np.concatenate([rows[:whole], rows[-_AT_ONCE:]])
-        whole = len(rows)
-    blocks = rows[:whole].reshape(-1, _AT_ONCE, rows.shape[1] // row, row).transpose(0, 2, 1, 3)
-    for block in blocks.reshape(-1, _AT_ONCE, row):
-        made.append(block[:, :quads].reshape(_AT_ONCE, quads // 4, 4).transpose(1, 0, 2).reshape(-1))
-        made.append(block[:, quads:].T.reshape(-1))
-    return np.ascontiguousarray(np.concatenate([*made, rows[whole:].reshape(-1)]))
 
 
 @final
@@ -185,30 +172,70 @@ class _Layer:
 
     def run_dense(self, rows: int) -> None:
         outputs, inputs = len(self.weight), self.weight[0].size
-        fields = {
-            "out": self._channels(partial(interleaved, row=inputs)),
-            "inputs": inputs,
-            "outputs": outputs,
-        }
-        self.site.call("dense", fields, str(rows), self.site.x_row(self.data))
+        fields: dict[str, object] = {"inputs": inputs, "outputs": outputs, "step": outputs}
+        small = packing(self.weight, inputs) if outputs >= AT_ONCE else None
+        if small is None:
+            fields["out"] = self._channels(partial(interleaved, row=inputs))
+            self.site.call("dense", fields, str(rows), self.site.x_row(self.data))
+            return
+        fields |= {"out": self._channels(None), "outputs": AT_ONCE}
+        self._run_packed("dense", fields, small, (str(rows), self.site.x_row(self.data)))
 
-    def run_windows(self, kernel: str, at: str, lay: Lay, *, folds: bool = True) -> None:
-        fields = {"out": self._channels(lay, folds=folds), "at": at, "in_zero": self.x.zero_point[0]}
+    def run_conv(self, at: Sequence[int], row: int) -> None:
+        """CONV_2D by windows whose numbers come in rows of ``row``."""
+        fields: dict[str, object] = {"at": braced(at), "step": len(self.weight), "in_zero": self.x.zero_point[0]}
+        arguments = (self.site.rows(self.data), self.site.x(self.data))
+        small = packing(self.weight, row)
+        if small is None:
+            fields["out"] = self._channels(partial(interleaved, row=row, overlaps=True))
+            self.site.call("conv", fields, *arguments)
+            return
+        # A block at a time: a network of four output channels, one after the other.
+        fields |= {"out": self._channels(None), "at": braced((*at[:_OUT_C], AT_ONCE, *at[_OUT_C + 1 :]))}
+        self._run_packed("conv", fields, small, arguments)
+
+    def _run_packed(self, kernel: str, fields: Mapping[str, object], small: Packing, arguments: Sequence[str]) -> None:
+        """Call the kernel on four channels after the other, whose weights are unpacked before."""
+        site, source, outputs = self.site, self.site.source, len(self.weight)
+        source.need(kernel, "packed")
+        numbers = self.weight[0].size
+        source.scratch(AT_ONCE * numbers)
+        held = {
+            "indices": source.array(small.indices, f"packed weights of {site.about}"),
+            "tables": source.array(small.tables, f"their numbers, of {site.about}"),
+            "per_channel": small.tables.shape[1] if len(small.tables) > 1 else 0,
+            "row": small.row,
+            "rows": numbers // small.row,
+            "bits": small.bits,
+        }
+        address, of_weights = source.struct(kernel, fields, site.about), source.struct("packed", held, site.about)
+        source.do(f"for (int32_t c = 0; c < {outputs}; c += {AT_ONCE}) {{")
+        source.do(f"    const int32_t channel = c + {AT_ONCE} <= {outputs} ? c : {outputs - AT_ONCE};")
+        source.do(f"    {kernel} four = *{address};")
+        source.do(f"    unpack({of_weights}, c / {AT_ONCE}, channel, scratch);")
+        source.do("    go_on(&four.out, scratch, channel);")
+        source.do(f"    run_{kernel}(&four, {', '.join((*arguments, site.y()))} + channel);")
+        source.do("}")
+
+    def run_windows(self, kernel: str, at: Sequence[int], lay: Lay, *, folds: bool = True) -> None:
+        fields = {"out": self._channels(lay, folds=folds), "at": braced(at), "in_zero": self.x.zero_point[0]}
         part = (self.site.rows(self.data),) if folds else ()
         self.site.call(kernel, fields, *part, self.site.x(self.data))
 
-    def run_grouped(self, at: str, group_in: int, group_out: int) -> None:
+    def run_grouped(self, at: Sequence[int], group_in: int, group_out: int) -> None:
         fields = {
             "out": self._channels(lambda w: np.ascontiguousarray(np.moveaxis(w, self.axis, 0))),
-            "at": at,
+            "at": braced(at),
             "in_zero": self.x.zero_point[0],
             "group_in": group_in,
             "group_out": group_out,
         }
         self.site.call("conv_grouped", fields, self.site.rows(self.data), self.site.x(self.data))
 
-    def _channels(self, lay: Lay, *, folds: bool = True) -> str:
+    def _channels(self, lay: Lay | None, *, folds: bool = True) -> str:
         """The initializer of what every channel ends with; ``lay`` brings the weight into the order that the kernel reads.
+
+        None where the weight is unpacked as it is needed.
 
         ``folds``: what the zero point of the input adds is taken off the bias, the same for every position.
         """
@@ -234,7 +261,7 @@ class _Layer:
         multiplier, shift = (v.numpy().reshape(-1) for v in fixed.q31(real))
         about = f"of {site.about}"
         fields: Mapping[str, object] = {
-            "weight": site.source.array(lay(weight).astype(np.int8), f"weights {about}"),
+            "weight": "0" if lay is None else site.source.array(lay(weight).astype(np.int8), f"weights {about}"),
             "bias": site.source.array(bias.astype(np.int32), f"biases {about}"),
             "multiplier": site.source.array(multiplier.astype(np.int32), f"multipliers {about}"),
             "right": site.source.array((-1 - shift).astype(np.int8), f"shifts {about}"),

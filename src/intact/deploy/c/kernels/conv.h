@@ -6,6 +6,7 @@
 typedef struct {
     channels out;
     window at;
+    int32_t step;    /* numbers from one output pixel to the next */
     int16_t in_zero; /* zero point of the input: what padding counts as */
 } conv;
 
@@ -90,7 +91,7 @@ static void run_conv(const conv *p, row_range part, const int8_t *x, int8_t *y)
         const int32_t top = oy * a->stride_h - a->pad_top;
         taps there = {inside(top, a->in_h, a->kernel_h, a->dilation_h), {0, 0}};
         const int32_t begin = (top + there.down.first * a->dilation_h) % ring;
-        for (int32_t ox = 0; ox < a->out_w; ox++, y += a->out_c) {
+        for (int32_t ox = 0; ox < a->out_w; ox++, y += p->step) {
             const int32_t left = ox * a->stride_w - a->pad_left;
             const int8_t *w = p->out.weight;
             there.across = inside(left, a->in_w, a->kernel_w, a->dilation_w);

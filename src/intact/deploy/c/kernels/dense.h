@@ -6,6 +6,7 @@ typedef struct {
     channels out;
     int32_t inputs;
     int32_t outputs;
+    int32_t step; /* numbers from one row of y to the next */
 } dense;
 
 static void run_dense(const dense *p, int32_t count, const int8_t *x, int8_t *y)
@@ -16,14 +17,14 @@ static void run_dense(const dense *p, int32_t count, const int8_t *x, int8_t *y)
         const sums begun = biases(&p->out, channel);
         for (int32_t row = 0; row < count; row++) {
             const sums s = dot(x + row * p->inputs, w, p->inputs & ~3, p->inputs & 3, begun);
-            give(&p->out, channel, s, y + row * p->outputs + channel);
+            give(&p->out, channel, s, y + row * p->step + channel);
         }
         w += 4 * p->inputs;
     }
     for (int32_t channel = fours; channel < p->outputs; channel++) {
         for (int32_t row = 0; row < count; row++) {
             const int32_t sum = dot_of_one(x + row * p->inputs, w, p->inputs, p->out.bias[channel]);
-            y[row * p->outputs + channel] = requantize(&p->out, channel, sum);
+            y[row * p->step + channel] = requantize(&p->out, channel, sum);
         }
         w += p->inputs;
     }
