@@ -19,23 +19,17 @@ from intact.deploy.tflm.project import Arena, Project, files_of, ports
 from intact.deploy.tflm.resolver import check_softmax, resolved
 from intact.errors import MissingToolError, UnsupportedError
 from intact.formats.tflite.op_codes import resource_variables
-from intact.measure.arena import persistent
-from intact.network.arena import ALIGNMENT, activation_memory
 from intact.network.graph import Graph, Tensor
 from intact.network.lanes import Lanes
 from intact.network.shapes import infer
 from intact.numbers.affine import Affine, limits
 from intact.progress import Progress
+from intact.run.tflm_arena import estimated, least
 from intact.runtime import tflm
 from intact.simulate.exact import IntegerProgram
 from intact.wording import counted
 
 _INSTALL: Final = "type: pip install tflite-micro (Linux)"
-#: What TFLM may take beyond our plan of activations and what we count of its own: 14 and 16 % were seen, and for a moment
-#: 1,000 bytes while it allocates. Kernels of these kinds keep copies of what they read or make in the arena, in up to 32 bits.
-_MARGIN: Final = 1.25
-_MOMENT: Final = 2048
-_COPYING: Final = frozenset({"BATCH_MATMUL", "TRANSPOSE_CONV", "UNIDIRECTIONAL_SEQUENCE_LSTM", "SOFTMAX", "SVDF"})
 #: Kinds that turn integers into real numbers or back, and compute nothing else.
 _BRIDGES: Final = frozenset({"QUANTIZE", "DEQUANTIZE"})
 #: What deploy.json calls the arithmetic that TFLM was compared with.
@@ -73,7 +67,8 @@ def project(  # noqa: PLR0913  # all by keyword but what the network is
     UnsupportedError names what TensorFlow Lite Micro does not run, and by how many bytes it does not fit; MissingToolError
     where it takes the runtime, and that is not installed.
     """
-    given_ports, ops = ports(graph), resolved(graph, content)
+    given_ports = ports(graph)
+    resolved(graph, content)
     if len(content) > budget.flash:
         over = spelled(len(content) - budget.flash)
         raise UnsupportedError(
@@ -88,27 +83,25 @@ def project(  # noqa: PLR0913  # all by keyword but what the network is
     floats = [graph.label(op) for op in graph.ops if op.kind.name not in _BRIDGES and _is_real(graph, op.reads + op.outputs)]
     inputs, about = _calls(graph, data, max(brought, verified))
     with scratch.folder() as folder:
-        path = folder / "model.tflite"
-        path.write_bytes(content)
         known = _simulated(graph, inputs) if not floats else None
         if answer.asked:
-            found = tflm.arena(path, activation_memory(graph).arena_bytes + persistent(graph))
-            arena, record = _measured(found), _parts(found)
-            outputs = tflm.run(path, inputs, len(graph.outputs), arena.bytes)
+            tried = least(content, graph, inputs, folder)
+            model, arena, record, outputs = tried.data, tried.arena, tried.record, tried.outputs
         else:
-            arena, record = _estimated(graph), {"found": "estimate"}
-            outputs = _without_runtime(known)
+            model, arena, record, outputs = content, estimated(graph), {"found": "estimate"}, _without_runtime(known)
         _check_fit(arena, budget)
+        path = folder / "written.tflite"
+        path.write_bytes(model)
         compared = _compared(path, inputs, outputs, known, arena, verified) if verified else None
     notes = _float_notes(floats)
     made = Project(
         text,
-        content,
+        model,
         given_ports,
-        ops,
+        resolved(graph, model),
         arena,
         Vectors(inputs, outputs, about).first(brought),
-        variables=resource_variables(content),
+        variables=resource_variables(model),
         tolerance=1 if floats else 0,
         notes=notes,
         check=_checked(compared, answer.asked),
@@ -116,8 +109,8 @@ def project(  # noqa: PLR0913  # all by keyword but what the network is
     record = {
         "arena": arena.bytes,
         **record,
-        "ops": list(ops),
-        "model": len(content),
+        "ops": list(made.ops),
+        "model": len(model),
         "code": None,
         "float_ops": len(floats),
         "verified": compared,
@@ -175,40 +168,6 @@ def _without_runtime(known: tuple[np.ndarray, ...] | None) -> tuple[np.ndarray, 
             f"installed here; {_INSTALL}"
         )
     return known
-
-
-def _measured(found: tflm.Arena) -> Arena:
-    parts = ""
-    if found.activations is not None and found.persistent is not None:
-        parts = f": {found.activations:,} of activations and {found.persistent:,} that it keeps"
-    return Arena(
-        found.bytes,
-        f"The least arena, by bisection: TensorFlow Lite Micro {found.version} allocates in it, and not in {ALIGNMENT} bytes "
-        f"less{parts}. What it keeps was counted with this machine's 64-bit pointers; with 32 bits it is less",
-    )
-
-
-def _parts(found: tflm.Arena) -> dict[str, Any]:
-    parts = {"activations": found.activations, "persistent": found.persistent}
-    return {"found": "bisection", "runtime": found.version, **parts}
-
-
-def _estimated(graph: Graph) -> Arena:
-    """More than TensorFlow Lite Micro was seen to take of any network here."""
-    shapes = infer(graph)
-
-    def copies(ids: tuple[int, ...]) -> int:
-        return sum(4 * int(np.prod(shapes[i])) for i in ids)
-
-    scratch_bytes = max((copies((*op.reads, *op.outputs)) for op in graph.ops if op.kind.name in _COPYING), default=0)
-    kept = persistent(graph) + sum(ALIGNMENT + state.initial.nbytes for state in graph.states)
-    whole = int(_MARGIN * (activation_memory(graph).arena_bytes + kept)) + scratch_bytes + _MOMENT
-    return Arena(
-        -(-whole // ALIGNMENT) * ALIGNMENT,
-        "An upper estimate of the arena and no measurement, since tflite-micro is not installed here: a quarter more than the "
-        "plan of the activations and what TensorFlow Lite Micro keeps with 64-bit pointers, and what kernels may copy. With "
-        "tflite-micro, intact deploy finds the least",
-    )
 
 
 def _check_fit(arena: Arena, budget: Budget) -> None:

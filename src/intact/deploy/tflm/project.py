@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from math import isfinite, isnan, prod
 from typing import Final, final
 
@@ -55,7 +56,8 @@ class Port:
 @final
 @dataclass(frozen=True, eq=False)
 class Project:
-    """What is written: the file ``data`` itself, ``ops`` as :func:`~intact.deploy.tflm.resolver.resolved` names them.
+    """What is written: the file ``data`` itself, which ``text`` may know by another spelling; ``ops`` as
+    :func:`~intact.deploy.tflm.resolver.resolved` names them.
 
     ``tolerance``: steps by which stored integers may differ on another core, 0 where no op computes in float. ``notes`` and
     ``check`` are what its README says besides, a sentence each without its full stop.
@@ -77,6 +79,7 @@ class Project:
         """What templates are filled with."""
         return self.text.values | {
             "bytes": len(self.data),
+            "data_sha256": sha256(self.data).hexdigest(),
             "ports": self.ports,
             "methods": [METHODS[name] for name in self.ops],
             "arena": self.arena,
