@@ -5,6 +5,7 @@ import importlib.util
 import json
 import re
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from drafts import draft
 from nets import images, mobile
 from plans import planned
 from small_graphs import graph, requantize, softmax
-from tflm_stubs import check_syntax
+from tflm_stubs import assert_compiles
 
 from intact.deploy import micro
 from intact.deploy.c.network import Text
@@ -334,7 +335,7 @@ def test_both_runtimes_lie_beside_each_other(made, tmp_path):
 @needs_tflm
 def test_the_sources_compile(made, tmp_path):
     _, out, _ = made
-    check_syntax(out, SOURCES, tmp_path, DOCUMENTED)
+    assert_compiles(out, SOURCES, tmp_path, DOCUMENTED)
 
 
 @needs_tflm
@@ -342,7 +343,7 @@ def test_states_become_resource_variables(tmp_path):
     deployed = deploy(saved(accumulator(), tmp_path), tmp_path / "out", runtime="tflm", name="kws", verify=True, samples=6)
     assert deployed.document["tflm"]["verified"]["exact"] == 6
     assert "MicroResourceVariables::Create(allocator, 1)" in (tmp_path / "out" / "model_runner.cc").read_text()
-    check_syntax(tmp_path / "out", SOURCES, tmp_path / "stubs", DOCUMENTED)
+    assert_compiles(tmp_path / "out", SOURCES, tmp_path / "stubs", DOCUMENTED)
 
 
 HOSTILE = 'a */ // b\\\n"%s" ??/ é'
@@ -358,7 +359,7 @@ def test_names_and_labels_may_be_anything(tmp_path):
         assert path == "README.md" or written.isascii()
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(written)
-    check_syntax(tmp_path, SOURCES, tmp_path / "stubs", DOCUMENTED)
+    assert_compiles(tmp_path, SOURCES, tmp_path / "stubs", DOCUMENTED)
 
 
 @pytest.mark.parametrize(
@@ -387,7 +388,7 @@ def test_ops_in_float_are_told_and_given_some_room(tmp_path):
     assert deployed.notes == ("1 op in float32, on TensorFlow Lite Micro's float kernels, EXP 't2' first",)
     assert deployed.notes[0] in (tmp_path / "out" / "README.md").read_text()
     assert "apart >= -1 && apart <= 1" in (tmp_path / "out" / "model_runner.cc").read_text()
-    check_syntax(tmp_path / "out", SOURCES, tmp_path / "stubs", DOCUMENTED)
+    assert_compiles(tmp_path / "out", SOURCES, tmp_path / "stubs", DOCUMENTED)
 
 
 # ---- without the runtime -------------------------------------------------------------------------------------------------
@@ -480,6 +481,14 @@ def test_more_than_a_file_can_hold_is_refused(tmp_path):
         file.truncate((2 << 30) + 1)
     with pytest.raises(ModelError, match=r"huge\.tflite: is 2,147,483,649 bytes, and a model has at most"):
         deploy(path, tmp_path / "out", runtime="tflm")
+
+
+@needs_tflm
+def test_what_the_runtime_does_not_take_is_refused_with_its_reason(tmp_path):
+    net = requantize(Affine((0.5,), (1,)), Affine((0.25,), (0,), "uint8"))
+    net = graph((replace(net[0], format=Affine((0.5,), (1,), "uint8")), net[1]), net.ops, (0,), (1,))
+    with pytest.raises(UnsupportedError, match=r"QUANTIZE '\w+' does not run in TensorFlow Lite Micro \(.*type --runtime c$"):
+        deploy(saved(net, tmp_path), tmp_path / "out", runtime="tflm")
 
 
 def test_an_unknown_runtime_is_refused(tmp_path):

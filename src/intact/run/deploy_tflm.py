@@ -77,13 +77,13 @@ def project(  # noqa: PLR0913  # all by keyword but what the network is
         )
     check_softmax(graph)
     progress("try TensorFlow Lite Micro", 0, 0)
-    answer = require(graph, content)
+    answer = require(graph, content, "--runtime c")
     if verified and not answer.asked:
         raise MissingToolError(f"TensorFlow Lite Micro is not installed here, and --verify runs it; {_INSTALL}")
     floats = [graph.label(op) for op in graph.ops if op.kind.name not in _BRIDGES and _is_real(graph, op.reads + op.outputs)]
     inputs, about = _calls(graph, data, max(brought, verified))
     with scratch.folder() as folder:
-        known = _simulated(graph, inputs) if not floats else None
+        known = None if floats or (answer.asked and not verified) else _simulated(graph, inputs)
         if answer.asked:
             tried = least(content, graph, inputs, folder)
             model, arena, record, outputs = tried.data, tried.arena, tried.record, tried.outputs
