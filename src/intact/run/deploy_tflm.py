@@ -69,12 +69,6 @@ def project(  # noqa: PLR0913  # all by keyword but what the network is
     """
     given_ports = ports(graph)
     resolved(graph, content)
-    if len(content) > budget.flash:
-        over = spelled(len(content) - budget.flash)
-        raise UnsupportedError(
-            f"the model alone takes {spelled(len(content))} of flash, {over} more than there are; fewer bits help: intact "
-            "quantize --scheme w4a8 or clusters4, and --minimize size"
-        )
     check_softmax(graph)
     progress("try TensorFlow Lite Micro", 0, 0)
     answer = require(graph, content, "--runtime c")
@@ -89,7 +83,7 @@ def project(  # noqa: PLR0913  # all by keyword but what the network is
             model, arena, record, outputs = tried.data, tried.arena, tried.record, tried.outputs
         else:
             model, arena, record, outputs = content, estimated(graph), {"found": "estimate"}, _without_runtime(known)
-        _check_fit(arena, budget)
+        _check_fit(len(model), arena, budget)
         path = folder / "written.tflite"
         path.write_bytes(model)
         compared = _compared(path, inputs, outputs, known, arena, verified) if verified else None
@@ -170,7 +164,12 @@ def _without_runtime(known: tuple[np.ndarray, ...] | None) -> tuple[np.ndarray, 
     return known
 
 
-def _check_fit(arena: Arena, budget: Budget) -> None:
+def _check_fit(model: int, arena: Arena, budget: Budget) -> None:
+    if model > budget.flash:
+        raise UnsupportedError(
+            f"the model alone takes {spelled(model)} of flash, {spelled(model - budget.flash)} more than there are; fewer bits "
+            "help: intact quantize --scheme w4a8 or clusters4, and --minimize size"
+        )
     if arena.bytes > budget.ram:
         raise UnsupportedError(
             f"its arena takes {spelled(arena.bytes)} of RAM in TensorFlow Lite Micro, {spelled(arena.bytes - budget.ram)} more "
