@@ -31,6 +31,7 @@ from intact.network.graph import Graph, Op, State, Tensor
 from intact.numbers.affine import Affine, Float, Index
 from intact.ops.activation import Exp, Gelu
 from intact.ops.elementwise import Add
+from intact.ops.matmul import FullyConnected
 from intact.ops.quantization import Dequantize, Quantize
 from intact.ops.reduction import Mean
 from intact.ops.shaping import ExpandDims, Reshape
@@ -391,14 +392,38 @@ def test_ops_in_float_are_told_and_given_some_room(tmp_path):
     assert_compiles(tmp_path / "out", SOURCES, tmp_path / "stubs", DOCUMENTED)
 
 
+def packed():
+    """The file of 32 x 64 weights of four values: two bits each."""
+    draw, fmt = np.random.default_rng(0), Affine((0.5,), (0,))
+    weights = draw.choice(np.int8([-90, -20, 35, 100]), (32, 64))
+    tensors = (
+        *(Tensor(0, "x", (1, 64), fmt), Tensor(1, "w", (32, 64), Affine((0.01,), (0,)), weights)),
+        Tensor(2, "y", (1, 32), Affine((1.0,), (0,))),
+    )
+    net = graph(tensors, [Op(FullyConnected(), (0, 1, None), (2,))], (0,), (2,))
+    return tflite.write(net, packed=True)
+
+
+@needs_tflm
+def test_packed_weights_are_decoded(tmp_path):
+    path = tmp_path / "net.tflite"
+    path.write_bytes(packed())
+    record = deploy(path, tmp_path / "out", runtime="tflm", verify=True, samples=5).document["tflm"]
+    assert record["ops"] == ["TFLM_DECODE", "FULLY_CONNECTED"]
+    assert record["verified"] == {"samples": 5, "exact": 5, "against": "exact simulator"}
+    assert "resolver.AddDecode()" in (tmp_path / "out" / "model_ops.h").read_text()
+    assert written(tmp_path / "out") == path.read_bytes()
+
+
 # ---- without the runtime -------------------------------------------------------------------------------------------------
 
 
 @needs_tflm
 @pytest.mark.usefixtures("without_runtime")
-@pytest.mark.parametrize("net", [integers, accumulator])
-def test_the_estimate_is_named_one_and_is_enough(tmp_path, net, monkeypatch):
-    path = saved(net(), tmp_path)
+@pytest.mark.parametrize("content", [lambda: tflite.write(integers()), lambda: tflite.write(accumulator()), packed])
+def test_the_estimate_is_named_one_and_is_enough(tmp_path, content, monkeypatch):
+    path = tmp_path / "net.tflite"
+    path.write_bytes(content())
     deployed = deploy(path, tmp_path / "out", runtime="tflm")
     record = deployed.document["tflm"]
     monkeypatch.undo()

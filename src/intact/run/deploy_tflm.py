@@ -82,7 +82,7 @@ def project(  # noqa: PLR0913  # all by keyword but what the network is
             tried = least(content, graph, inputs, folder)
             model, arena, record, outputs = tried.data, tried.arena, tried.record, tried.outputs
         else:
-            model, arena, record, outputs = content, estimated(graph), {"found": "estimate"}, _without_runtime(known)
+            model, arena, record, outputs = content, estimated(content, graph), {"found": "estimate"}, _without_runtime(known)
         _check_fit(len(model), arena, budget)
         path = folder / "written.tflite"
         path.write_bytes(model)

@@ -19,6 +19,7 @@ from intact.network.arena import ALIGNMENT, activation_memory
 from intact.network.graph import Graph
 from intact.network.schedule import reordered
 from intact.network.shapes import infer
+from intact.network.weighted import weighted
 from intact.runtime import tflm
 
 #: What TFLM may take beyond a plan of activations and what we count of its own: 14 and 16 % were seen, and some for a moment
@@ -82,7 +83,7 @@ def _tried(data: bytes, graph: Graph, inputs: tuple[np.ndarray, ...], path: Path
 
 def _planned(own: Tried, graph: Graph, inputs: tuple[np.ndarray, ...], path: Path) -> Tried | None:
     """None where it would take more, or cannot be."""
-    if DECODE.decode() in operators(own.data):
+    if _is_packed(own.data):
         return None  # the graph has its weights unpacked
     try:
         found = _tried(tflite.write_planned(reordered(graph)), graph, inputs, path)
@@ -94,11 +95,18 @@ def _planned(own: Tried, graph: Graph, inputs: tuple[np.ndarray, ...], path: Pat
     return Tried(found.data, found.found, found.outputs, own.found.bytes) if same and better else None
 
 
-def estimated(graph: Graph) -> Arena:
-    """More than TensorFlow Lite Micro was seen to take of any network here."""
+def _is_packed(data: bytes) -> bool:
+    return DECODE.decode() in operators(data)
+
+
+def estimated(content: bytes, graph: Graph) -> Arena:
+    """More than TensorFlow Lite Micro was seen to take of any file ``content`` here, which ``graph`` was read from."""
     shapes = infer(graph)
     copied = (sum(4 * prod(shapes[i]) for i in (*op.reads, *op.outputs)) for op in graph.ops if op.kind.name in _COPYING)
     kept = persistent(graph) + sum(ALIGNMENT + state.initial.nbytes for state in graph.states)
+    if _is_packed(content):  # a weight lies in the arena while its op runs
+        weights = (found.weight for op in graph.ops if (found := weighted(graph, op)) is not None)
+        kept += max((t.data.nbytes for t in weights if t.data is not None), default=0)
     whole = int(_MARGIN * (activation_memory(graph).arena_bytes + kept)) + max(copied, default=0) + _MOMENT
     return Arena(
         -(-whole // ALIGNMENT) * ALIGNMENT,
