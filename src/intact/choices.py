@@ -30,6 +30,8 @@ RANGES: Final = ("auto", "minmax", "moving", "percentile", "mse")
 REMEDIES: Final = ("equalize", "absorb", "mixed", "clip", "ranges", "compensate", "bias", "bias-analytic", "round", "finetune")
 #: What outputs and targets are compared by, :data:`intact.measure.metrics.METRICS`.
 METRICS: Final = ("mse", "mae", "auc", "iou")
+#: What runs a network on a microcontroller: C of its own, TensorFlow Lite Micro, or a project for each.
+FIRMWARE: Final = ("c", "tflm", "both")
 #: Where remedies learn.
 DEVICES: Final = ("auto", "cpu", "cuda")
 
@@ -53,6 +55,11 @@ def remedies(names: Iterable[str]) -> tuple[str, ...]:
 def device(name: str) -> str:
     """``name``, when it is one of :data:`DEVICES`; whether the machine has it is another matter."""
     return _known(name, DEVICES, "device", f"--device with one of: {', '.join(DEVICES)}")
+
+
+def firmware(name: str) -> str:
+    """``name``, when it is one of :data:`FIRMWARE`."""
+    return _known(name, FIRMWARE, "runtime", f"--runtime with one of: {', '.join(FIRMWARE)}")
 
 
 def metric(name: str) -> str:

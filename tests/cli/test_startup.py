@@ -70,6 +70,7 @@ def folder(tmp_path_factory):
         (["quantize", "net.tflite", "--data", "val.npz", "--weights", "per-row"], 2, "no weight granularity is called"),
         (["quantize", "net.tflite", "--data", "val.npz", "--remedies", "magic"], 2, "no remedy is called 'magic'"),
         (["quantize", "net.tflite", "--data", "val.npz", "--device", "tpu"], 2, "no device is called 'tpu'"),
+        (["deploy", "net.tflite", "--runtime", "tflite"], 2, "no runtime is called 'tflite'"),
         (["quantize", "net.tflite", "--data", "val.npz", "--pixels=1,0"], 2, "is not a range"),
         (["quantize", "net.tflite", "--data", "val.npz", "--max-drop", "500"], 2, "must be percentage points"),
         (["quantize", "net.tflite", "--data", "val.npz", "--time-budget", "soon"], 2, "is no time"),

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from intact import choices
 from intact import data as samples_of
 from intact.cli import shared
 from intact.data import paths
@@ -30,8 +31,15 @@ def deploy(
     ] = None,
     flash: Annotated[str | None, typer.Option(help="The same of flash: 1M.")] = None,
     name: Annotated[str, typer.Option(help="What every name in the C begins with.")] = "network",
+    runtime: Annotated[
+        str, typer.Option(help="c (needs no library), tflm (TensorFlow Lite Micro) or both (the latter in tflm/).")
+    ] = "c",
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compile it, run it under QEMU on samples, and compare bit for bit.")
+        bool,
+        typer.Option(
+            "--verify",
+            help="Run it on samples and compare bit for bit: the C under QEMU, the other in the real TensorFlow Lite Micro.",
+        ),
     ] = False,
     samples: Annotated[int, typer.Option(help="How many samples --verify runs.")] = 50,
     label: shared.Label = None,
@@ -45,8 +53,9 @@ def deploy(
     as_json: shared.AsJson = False,
     debug: shared.Debug = False,
 ) -> None:
-    """Write an integer network as C that needs no library, and prove on an emulated core that it computes the same."""
+    """Write an integer network as firmware, in plain C or for TensorFlow Lite Micro, and prove that it computes the same."""
     with shared.reported(debug):
+        choices.firmware(runtime)
         ram_bytes, flash_bytes = sizes.parsed(ram, "--ram"), sizes.parsed(flash, "--flash")
         boards.chosen(board, cpu, ram_bytes, flash_bytes)
         preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
@@ -66,6 +75,7 @@ def deploy(
                 board=board,
                 cpu=cpu,
                 name=name,
+                runtime=runtime,
                 verify=verify,
                 samples=samples,
                 overwrite=overwrite,

@@ -101,15 +101,16 @@ def check(graph: Graph, target: str) -> tuple[Finding, ...]:
     return (Finding("not run on device", advice),) if advice else ()
 
 
-def require(graph: Graph, data: bytes) -> Answer:
+def require(graph: Graph, data: bytes, instead: str = "--target cpu") -> Answer:
     """That TensorFlow Lite Micro runs the file ``data``, which was written from ``graph``.
 
-    UnsupportedError names the op, its output tensor, the runtime's own reason and what to do.
+    UnsupportedError names the op, its output tensor, the runtime's own reason and what to do, or to type ``instead``.
     """
-    answer = _ask(graph, data)
+    advice = f"change the model, or type {instead}"
+    answer = _ask(graph, data, advice)
     if answer is None:
         for op, why in refusals(graph):
-            raise _refused(graph.label(op), why)
+            raise _refused(graph.label(op), why, advice)
     return Answer(answer is not None)
 
 
@@ -142,7 +143,7 @@ def types(graph: Graph, op: Op) -> str:
     return given if given == made else f"{given}>{made}"
 
 
-def _ask(graph: Graph, data: bytes) -> bool | None:
+def _ask(graph: Graph, data: bytes, advice: str) -> bool | None:
     """True: it ran. None: there is no runtime to ask. UnsupportedError: it was refused, or a kernel died of it."""
     with scratch.folder() as folder:
         model, log = folder / "model.tflite", folder / "log.txt"
@@ -163,22 +164,19 @@ def _ask(graph: Graph, data: bytes) -> bool | None:
         except ChildError as error:
             said = log.read_text(errors="replace")
             with located(_named(graph, said) or "the model"):
-                raise UnsupportedError(f"{error.message}{_in_brackets(said)}; {_ADVICE}") from error
+                raise UnsupportedError(f"{error.message}{_in_brackets(said)}; {advice}") from error
         said = log.read_text(errors="replace")
     if "missing" in stage:
         return None
     if stage["stage"] == "ran":
         return True
     if stage["stage"] == "arena":
-        raise UnsupportedError(f"TensorFlow Lite Micro finds no room for it{_in_brackets(said)}; {_ADVICE}")
-    raise _refused(_named(graph, said) or "the model", _reason(said))
+        raise UnsupportedError(f"TensorFlow Lite Micro finds no room for it{_in_brackets(said)}; {advice}")
+    raise _refused(_named(graph, said) or "the model", _reason(said), advice)
 
 
-_ADVICE: Final = "change the model, or type --target cpu"
-
-
-def _refused(where: str, why: str) -> UnsupportedError:
-    return UnsupportedError(f"{where} does not run in TensorFlow Lite Micro ({why}); {_ADVICE}")
+def _refused(where: str, why: str, advice: str) -> UnsupportedError:
+    return UnsupportedError(f"{where} does not run in TensorFlow Lite Micro ({why}); {advice}")
 
 
 def _named(graph: Graph, said: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from intact import files
+from intact import choices, files
 from intact.deploy import boards
 from intact.deploy.bytes import spelled
 from intact.deploy.c.network import CNetwork, Text, checked_prefix, write
@@ -24,8 +24,9 @@ from intact.formats import recognize, tflite
 from intact.installed import __version__
 from intact.network.arena import activation_memory
 from intact.network.graph import Graph
-from intact.network.shapes import macs
+from intact.network.shapes import infer, macs
 from intact.progress import Progress, silent
+from intact.run.deploy_tflm import project
 from intact.run.documents import read
 from intact.run.vectors import vectors as _vectors
 from intact.wording import brief
@@ -51,15 +52,36 @@ class Deployed:
 
     @property
     def is_exact(self) -> bool:
-        """Whether every sample that was emulated came out exactly; True where none was."""
-        ran = self.document["emulated"]
-        return ran is None or ran["exact"] == ran["samples"]
+        """Whether every sample that was emulated, or run in TensorFlow Lite Micro, came out exactly; True where none was."""
+        micro = self.document["tflm"] or {}
+        runs = (self.document["emulated"], micro.get("verified"))
+        return all(ran is None or ran["exact"] == ran["samples"] for ran in runs)
 
     @property
     def lines(self) -> tuple[str, ...]:
         """What it takes and how it went, a line each."""
+        lines = (*self._c_lines, *self._micro_lines)
+        return (*lines, f"{self.folder / 'README.md'} says how to build it")
+
+    @property
+    def _micro_lines(self) -> tuple[str, ...]:
+        d = self.document["tflm"]
+        if d is None:
+            return ()
+        how = "the least, by bisection" if d["found"] == "bisection" else "an upper estimate, not measured"
+        lines = [f"TensorFlow Lite Micro: {d['arena']:,} bytes of arena ({how}), {d['model']:,} of model; its code is unknown"]
+        if (ran := d["verified"]) is not None:
+            lines.append(
+                f"TensorFlow Lite Micro in that arena: {ran['exact']} of {ran['samples']} samples as in the {ran['against']}"
+            )
+        return tuple(lines)
+
+    @property
+    def _c_lines(self) -> tuple[str, ...]:
         d = self.document
         made, ran = d["compiled"], d["emulated"]
+        if d["arena"] is None:
+            return ()
         lines = [
             f"RAM: {d['arena']:,} bytes of activations, {d['stack_reserved']:,} of stack; at once activations take "
             f"{d['peak']['live_bytes']:,}, most at {d['peak']['op']}",
@@ -72,7 +94,7 @@ class Deployed:
                 f"emulated {d['core']}: {ran['exact']} of {ran['samples']} samples exact; {ran['instructions']:,} instructions "
                 f"a run, {ran['instructions_per_mac']:.2f} a multiply-accumulate; {ran['stack']:,} bytes of stack"
             )
-        return (*lines, f"{self.folder / 'README.md'} says how to build it")
+        return tuple(lines)
 
 
 def deploy(  # noqa: PLR0913  # all by keyword, with defaults
@@ -85,25 +107,30 @@ def deploy(  # noqa: PLR0913  # all by keyword, with defaults
     ram: int | None = None,
     flash: int | None = None,
     name: str = "network",
+    runtime: str = "c",
     verify: bool = False,
     samples: int = SAMPLES,
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Deployed:
-    """Write the C project of an integer .tflite into the folder ``out``, and say what it takes.
+    """Write the project of an integer .tflite into the folder ``out``, and say what it takes.
 
+    ``runtime``: "c" for C that needs no library, "tflm" for TensorFlow Lite Micro, "both" for C and the other in ``out``/tflm.
     ``data``: samples, of which the project brings a few along with what must come of them, and of which ``verify`` takes
-    ``samples``; without, they are drawn from what the inputs can hold. ``name`` begins every name that the C shows.
+    ``samples``; without, they are drawn from what the inputs can hold. ``name`` begins every name that the code shows.
     ``ram`` and ``flash``: bytes that the linker gives it, by default those of the machine that QEMU emulates for ``cpu``. Where
-    ``ram`` cannot hold all activations at once, the fewest ops run row by row; 0 stands for the least that can be.
+    ``ram`` cannot hold all activations at once, the fewest ops run row by row in C; 0 stands for the least that can be.
     ``board``: one of :data:`~intact.deploy.boards.BOARDS`, which stands for its core, RAM and flash where these are not given.
-    ``verify`` compiles it, runs it under QEMU, and compares every output with TensorFlow Lite Micro's arithmetic, bit for bit.
+    ``verify`` compiles the C, runs it under QEMU, and compares every output with TensorFlow Lite Micro's arithmetic, bit for
+    bit; the other project's arena it proves by running the samples in the real TensorFlow Lite Micro.
 
-    UnsupportedError names an op that C lacks, and says by how many bytes it does not fit; OptionError for options that cannot
-    be. Without a compiler everything is written, and the notes say what to install; ``verify`` raises MissingToolError then.
+    UnsupportedError names an op that C or TensorFlow Lite Micro lacks, and says by how many bytes it does not fit; OptionError
+    for options that cannot be. Without a compiler everything is written, and the notes say what to install; ``verify`` raises
+    MissingToolError then.
     """
     chosen, folder = boards.chosen(board, cpu, ram, flash), Path(out)
     core, budget = chosen.core, Budget(chosen.ram, chosen.flash)
+    choices.firmware(runtime)
     checked_prefix(name)
     _check_out(folder, overwrite)
     with located(str(model)):
@@ -114,32 +141,61 @@ def deploy(  # noqa: PLR0913  # all by keyword, with defaults
                 "it is a float network; type intact quantize with --target mcu, and deploy the model.tflite it writes"
             )
         text = Text(name, Path(model).name, hashlib.sha256(content).hexdigest(), _labels(Path(model), graph))
-        net = write(graph, text, None if chosen.limit is None else max(chosen.limit - STACK, 0))
-        _check_fit(graph, net, budget)
-    taken = sum(port.count for port in net.ports)
-    brought = min(max(_BROUGHT_BYTES // taken, 1), _BROUGHT)
-    vectors = _vectors(graph, data, max(samples, brought) if verify else brought)
-    notes = chosen.notes
-    made: Sizes | None = None
+        limit = None if chosen.limit is None else max(chosen.limit - STACK, 0)
+        net = None if runtime == "tflm" else write(graph, text, limit)
+        if net is not None:
+            _check_fit(graph, net, budget)
+        brought = _brought(graph)
+        verified = samples if verify else 0
+        micro = None
+        if runtime != "c":
+            micro = project(
+                content, graph, text, budget=budget, data=data, brought=brought, verified=verified, progress=progress
+            )
+    document = _document(graph, text, core, budget, content)
+    document |= {"board": chosen.board, "tflm": None if micro is None else micro.record}
+    written, notes = dict[str, str](), chosen.notes if micro is None else (*chosen.notes, *micro.notes)
+    if net is not None:
+        vectors = _vectors(graph, data, max(verified, brought))
+        made, missing = _compiled(net, core, budget, verify, progress)
+        ran = None
+        if verify:
+            progress("emulate", 0, 0)
+            ran = emulate(net, core, budget, vectors.first(samples))
+        document |= _c_document(graph, net, made, ran)
+        written = files_of(net, core, budget, vectors.first(brought))
+        written["README.md"] = render("README.md", net.values | {"document": document, "core": core})
+        notes = (*missing, *notes)
+    if micro is not None:
+        below = "tflm/" if runtime == "both" else ""
+        written |= {below + path: held for path, held in micro.files.items()}
+    for path, held in written.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        files.write_text(folder / path, held)
+    files.write_text(folder / RECORD, json.dumps(document, indent=1, sort_keys=True) + "\n")
+    return Deployed(folder, document, notes)
+
+
+def _brought(graph: Graph) -> int:
+    """How many samples the project brings along."""
+    shapes = infer(graph)
+    taken = sum(int(np.prod(shapes[i])) for i in (*graph.inputs, *graph.outputs))
+    return min(max(_BROUGHT_BYTES // taken, 1), _BROUGHT)
+
+
+def _compiled(
+    net: CNetwork, core: Core, budget: Budget, verify: bool, progress: Progress
+) -> tuple[Sizes | None, tuple[str, ...]]:
+    """What the compiler makes of it; without one None and what to install, which is an error where it is to be verified."""
+    progress("compile", 0, 0)
     try:
-        progress("compile", 0, 0)
         made = sizes(net, core)
-        _check_sizes(made, budget)
     except MissingToolError as error:
         if verify:
             raise
-        notes = (*notes, f"not compiled here: {error.message}")
-    ran = None
-    if verify:
-        progress("emulate", 0, 0)
-        ran = emulate(net, core, budget, vectors.first(samples))
-    document = _document(graph, net, core, budget, content, made, ran) | {"board": chosen.board}
-    for path, written in files_of(net, core, budget, vectors.first(brought)).items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(folder / path, written)
-    files.write_text(folder / "README.md", render("README.md", net.values | {"document": document, "core": core}))
-    files.write_text(folder / RECORD, json.dumps(document, indent=1, sort_keys=True) + "\n")
-    return Deployed(folder, document, notes)
+        return None, (f"not compiled here: {error.message}",)
+    _check_sizes(made, budget)
+    return made, ()
 
 
 def _check_out(folder: Path, overwrite: bool) -> None:
@@ -199,20 +255,25 @@ def _labels(model: Path, graph: Graph) -> tuple[str, ...]:
     return names if len(names) == outputs else ()
 
 
-def _document(  # noqa: PLR0913, PLR0917  # the parts of one record
-    graph: Graph, net: CNetwork, core: Core, budget: Budget, content: bytes, made: Sizes | None, ran: Emulated | None
-) -> dict[str, Any]:
+def _document(graph: Graph, text: Text, core: Core, budget: Budget, content: bytes) -> dict[str, Any]:
+    """What is the same for every project; what is said of the C is None where none is written."""
     memory = activation_memory(graph)
     return {
         "schema": SCHEMA,
         "version": __version__,
-        "model": {"name": net.text.title, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)},
+        "model": {"name": text.title, "sha256": text.sha256, "bytes": len(content)},
         "core": core.name,
         "budget": {"ram": budget.ram, "flash": budget.flash},
         "macs": macs(graph),
+        "peak": {"live_bytes": memory.live_bytes, "op": memory.at},
+        **dict.fromkeys(("arena", "by_row", "stack_reserved", "constants", "compiled", "emulated")),
+    }
+
+
+def _c_document(graph: Graph, net: CNetwork, made: Sizes | None, ran: Emulated | None) -> dict[str, Any]:
+    return {
         "arena": net.arena,
         "by_row": [{"first": first, "last": last} for first, last in net.by_row],
-        "peak": {"live_bytes": memory.live_bytes, "op": memory.at},
         "stack_reserved": STACK,
         "constants": net.constants,
         "compiled": None if made is None else {"code": made.code, "constants": made.constants, "ram": made.ram},

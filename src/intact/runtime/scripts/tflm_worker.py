@@ -31,7 +31,7 @@ _MORE = 1 << 20
 def main(request: dict[str, Any], progress: Callable[[int, int], None]) -> dict[str, Any]:
     """Do one task; see the functions of the same names."""
     del progress
-    tasks: dict[str, Callable[..., dict[str, Any]]] = {"allocate": allocate, "arena": arena, "compare": compare}
+    tasks: dict[str, Callable[..., dict[str, Any]]] = {"allocate": allocate, "arena": arena, "compare": compare, "run": run}
     return tasks[request.pop("task")](**request)
 
 
@@ -42,9 +42,10 @@ def allocate(*, model: str, size: int = LARGEST) -> dict[str, Any]:
 
 
 def arena(*, model: str, guess: int = 1 << 14) -> dict[str, Any]:
-    """The least arena that the file allocates in, by bisection, rounded up to the alignment; with its two parts as printed.
+    """The least arena that the file allocates in, by bisection, a multiple of the alignment; with its two parts as printed.
 
-    The total that is printed is not always enough: what is needed for a moment while allocating is not in it.
+    It was seen to allocate in that, and not to in one step less. The total that is printed is not always enough: what is needed
+    for a moment while allocating is not in it.
     """
     data = Path(model).read_bytes()
     low, high = 0, max(min(guess, LARGEST), ALIGNMENT)
@@ -56,6 +57,10 @@ def arena(*, model: str, guess: int = 1 << 14) -> dict[str, Any]:
         middle = (low + high) // 2
         low, high = (low, middle) if _attempt(data, middle)[0] else (middle, high)
     size = -(-high // ALIGNMENT) * ALIGNMENT
+    while not _attempt(data, size)[0]:
+        size += ALIGNMENT
+    while _attempt(data, size - ALIGNMENT)[0]:
+        size -= ALIGNMENT
     parts = dict(re.findall(r"Arena allocation (head|tail) (\d+) bytes", _attempt(data, size + _MORE)[1]))
     return {
         "allocates": True,
@@ -81,17 +86,33 @@ def compare(*, models: list[str], inputs: str, outputs: int, size: int) -> dict[
         columns = [fed[str(n)] for n in range(len(fed.files))]
     elements = equal = 0
     for call in zip(*columns, strict=True):
-        made = []
-        for net in nets:
-            for n, x in enumerate(call):
-                shape = net.get_input_details(n)["shape"]
-                net.set_input(x.reshape(shape), n)
-            net.invoke()
-            made.append([np.array(net.get_output(n)) for n in range(outputs)])
-        for one, other in zip(*made, strict=True):
+        for one, other in zip(*(_called(net, call, outputs) for net in nets), strict=True):
             elements += one.size
             equal += int((one == other).sum())
     return {"elements": elements, "equal": equal}
+
+
+def run(*, model: str, inputs: str, outputs: int, size: int, made: str) -> dict[str, Any]:
+    """What the file gives in an arena of ``size`` bytes, call by call, into the .npz ``made``: every output ``[n, ...]``.
+
+    ``inputs``: an .npz of ``[n, ...]`` as stored, in the order of the inputs. ``refused`` as in :func:`compare`.
+    """
+    try:
+        net = runtime.Interpreter.from_file(model, arena_size=size)
+    except RuntimeError:
+        return {"refused": Path(model).name}
+    with np.load(inputs) as fed:
+        columns = [fed[name] for name in fed.files]
+    calls = [_called(net, call, outputs) for call in zip(*columns, strict=True)]
+    np.savez(made, *(np.stack(y) for y in zip(*calls, strict=True)))
+    return {}
+
+
+def _called(net: Any, call: tuple[Any, ...], outputs: int) -> list[Any]:
+    for n, x in enumerate(call):
+        net.set_input(x.reshape(net.get_input_details(n)["shape"]), n)
+    net.invoke()
+    return [np.array(net.get_output(n)) for n in range(outputs)]
 
 
 def _attempt(data: bytes, size: int) -> tuple[bool, str]:
