@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from c_networks import outputs_in_c
 from compare import assert_same
-from integer_cases import every_kind, samples
+from integer_cases import Builder, every_kind, samples
 
 from intact.deploy.c.network import Text, write
 from intact.deploy.c.table import ROWS
@@ -83,3 +83,28 @@ def test_a_state_is_kept_from_run_to_run(tmp_path):
     assert_same(made, IntegerProgram(graph, "tflm")(x)["t2"])
     assert_same(made[0], np.clip(x["t0"][0].astype(int) + 15, -128, 127).astype(np.int8))
     assert (made[1] - made[0] == x["t0"][1] - 3).all()
+
+
+@pytest.mark.parametrize(("bits", "per_channel"), [(1, False), (2, True), (3, False), (4, True), (5, False)])
+@pytest.mark.parametrize("outputs", [4, 6, 9])
+def test_weights_of_few_numbers_are_packed_and_come_out_the_same(tmp_path, bits, per_channel, outputs):
+    b = Builder(np.random.default_rng(bits))
+    x = b.flow(7, 6, 16)
+    for name, shape in (("conv", (outputs, 3, 3, 16)), ("dense", (outputs, 1, 1, outputs))):
+        read = x if name == "conv" else b.ops[-1].output
+        padding = {"padding": "same"} if name == "conv" else {}
+        b.op(KINDS["CONV_2D"](**padding), read, *b.weights(read, shape, 0), out=b.format(0.05, 0.5), name=name)
+    graph = b.graph()
+    weight = graph[b.names["CONV_2D conv"].inputs[1]]
+    tables = b.draw.integers(-127, 128, (outputs if per_channel else 1, 1 << bits))
+    index = b.draw.integers(0, 1 << bits, weight.shape)
+    few = np.stack([tables[n % len(tables)][index[n]] for n in range(outputs)]).astype(np.int8)
+    changed = Graph({**graph.tensors, weight.id: replace(weight, data=few)}, graph.ops, (x,), (graph.ops[-1].output,))
+    net = write(changed, Text("net", "a test"))
+    assert net.scratch == 4 * 144
+    assert net.constants < write(Graph(graph.tensors, graph.ops, (x,), changed.outputs), Text("net", "a test")).constants
+    given = {graph[x].name: samples(b, 5)[graph[x].name]}
+    name = graph[graph.ops[-1].output].name
+    assert_same(outputs_in_c(changed, given, tmp_path)[name], IntegerProgram(changed, "tflm")(given)[name])
+    rows = outputs_in_c(changed, given, tmp_path, ram=0)[name]
+    assert_same(rows, IntegerProgram(changed, "tflm")(given)[name])

@@ -19,18 +19,19 @@ FITTING: Final = frozenset({"at once", "row by row"})
 class Taken:
     """Bytes that a network takes as C: of activations, of constants, and of code; None where it was not compiled.
 
-    ``chains``: the first and last ops of those that run row by row.
+    ``scratch``: bytes into which packed weights are unpacked. ``chains``: the first and last ops of those that run row by row.
     """
 
     arena: int
     constants: int
     code: int | None
     chains: tuple[tuple[str, str], ...] = ()
+    scratch: int = 0
 
     @property
     def ram(self) -> int:
         """With the stack that the linker keeps free."""
-        return self.arena + STACK
+        return self.arena + self.scratch + STACK
 
     @property
     def flash(self) -> int:

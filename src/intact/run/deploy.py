@@ -212,18 +212,19 @@ def _check_out(folder: Path, overwrite: bool) -> None:
 
 def _check_fit(graph: Graph, net: CNetwork, budget: Budget) -> None:
     """What no compiler can make fit is refused without one."""
-    needed = net.arena + STACK
+    needed = net.ram + STACK
     if needed > budget.ram:
         memory = activation_memory(graph)
         raise UnsupportedError(
             f"it needs {spelled(needed)} of RAM, {spelled(needed - budget.ram)} more than there are: {net.arena:,} for "
-            f"activations{_with(net)}, and {STACK:,} of stack; at once they take {memory.live_bytes:,}, most at {memory.at}. "
+            f"activations{_with(net)}, {net.scratch:,} for unpacked weights, and {STACK:,} of stack; at once activations take "
+            f"{memory.live_bytes:,}, most at {memory.at}. "
             "Give a smaller input, or more --ram"
         )
     if net.constants > budget.flash:
         raise UnsupportedError(
             f"its constants alone take {spelled(net.constants)} of flash, {spelled(net.constants - budget.flash)} more than "
-            "there are; the C holds each weight in a byte at least, so that only a network with fewer weights takes less"
+            "there are; fewer bits help: intact quantize --scheme w4a8 or clusters4, and --minimize size"
         )
 
 
@@ -266,13 +267,14 @@ def _document(graph: Graph, text: Text, core: Core, budget: Budget, content: byt
         "budget": {"ram": budget.ram, "flash": budget.flash},
         "macs": macs(graph),
         "peak": {"live_bytes": memory.live_bytes, "op": memory.at},
-        **dict.fromkeys(("arena", "by_row", "stack_reserved", "constants", "compiled", "emulated")),
+        **dict.fromkeys(("arena", "scratch", "by_row", "stack_reserved", "constants", "compiled", "emulated")),
     }
 
 
 def _c_document(graph: Graph, net: CNetwork, made: Sizes | None, ran: Emulated | None) -> dict[str, Any]:
     return {
         "arena": net.arena,
+        "scratch": net.scratch,
         "by_row": [{"first": first, "last": last} for first, last in net.by_row],
         "stack_reserved": STACK,
         "constants": net.constants,

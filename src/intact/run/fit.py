@@ -141,14 +141,15 @@ def _taken(nets: Mapping[str, CNetwork]) -> tuple[dict[str, Taken], tuple[str, .
     try:
         made = {how: sizes(net, _CORE) for how, net in nets.items()}
     except MissingToolError as error:
-        bare = {how: Taken(net.arena, net.constants, None, net.by_row) for how, net in nets.items()}
+        bare = {how: Taken(net.arena, net.constants, None, net.by_row, net.scratch) for how, net in nets.items()}
         return bare, (f"code is not counted, for it was not compiled here: {error.message}",)
-    return {how: Taken(net.arena, made[how].constants, made[how].code, net.by_row) for how, net in nets.items()}, ()
+    taken = {how: Taken(net.arena, made[how].constants, made[how].code, net.by_row, net.scratch) for how, net in nets.items()}
+    return taken, ()
 
 
 def _way(way: Taken) -> dict[str, Any]:
     chains = [{"first": first, "last": last} for first, last in way.chains]
-    return {"arena": way.arena, "constants": way.constants, "code": way.code, "by_row": chains}
+    return {"arena": way.arena, "scratch": way.scratch, "constants": way.constants, "code": way.code, "by_row": chains}
 
 
 def _timeline(held: Timeline) -> dict[str, Any]:

@@ -32,6 +32,8 @@ def _memory(d: Mapping[str, Any]) -> Iterator[str]:
     if (rows := ways.get("row by row")) is not None:
         chains = " and ".join(f"{c['first']} to {c['last']}" for c in rows["by_row"])
         yield f"row by row: {rows['arena']:,} bytes of activations at least, with {chains}"
+    if scratch := max((way["scratch"] for way in ways.values()), default=0):
+        yield f"besides {scratch:,} bytes of RAM, into which packed weights are unpacked, four channels at a time"
     for sentence in d["lacking"]:
         yield f"C lacks: {sentence}"
     for how, way in ways.items():
@@ -97,7 +99,7 @@ def _advice(d: Mapping[str, Any]) -> Iterator[str]:
     if named["missing"]["flash"]:
         if (largest := d["largest_constant"]) is not None:
             yield f"  flash: the largest constant is of {largest['op']}, {largest['bytes']:,} bytes"
-        yield "  the C holds each weight in a byte at least: fewer weights take less, and w4a8 or clusters4 do not"
+        yield "  fewer bits take less: intact quantize --scheme w4a8 or clusters4, and --minimize size"
     others = [b["board"] for b in d["boards"] if b["fits"] in {"at once", "row by row"}]
     if named["fits"] == "no":
         yield f"  boards that hold it: {', '.join(others)}" if others else "  none of the boards above holds it"

@@ -109,6 +109,11 @@ class CNetwork:
         return self.text.prefix
 
     @property
+    def ram(self) -> int:
+        """Bytes of arena and scratch."""
+        return self.arena + self.scratch
+
+    @property
     def values(self) -> dict[str, object]:
         """What templates of files around it are filled with."""
         return self.text.values | {"ports": self.ports, "arena": self.arena}
@@ -124,11 +129,19 @@ def checked_prefix(prefix: str) -> str:
 
 
 def write(graph: Graph, text: Text, ram: int | None = None) -> CNetwork:
-    """``graph``, an integer network, as C, whose arena takes at most ``ram`` bytes where that can be.
+    """``graph``, an integer network, as C, which takes at most ``ram`` bytes where that can be, its stack aside.
 
     Where it cannot hold the activations at once, the fewest ops run row by row; with 0 those that give the least arena.
     UnsupportedError names an op that C lacks, and what to do.
     """
+    made = _written(graph, text, ram)
+    if ram is not None and made.scratch and made.ram > ram:
+        return _written(graph, text, max(ram - made.scratch, 0))
+    return made
+
+
+def _written(graph: Graph, text: Text, ram: int | None) -> CNetwork:
+    """The same with an arena of at most ``ram`` bytes."""
     shapes, source = infer(graph), Source()
     sites = [Site(graph, op, source, shapes, {}) for op in graph.ops]
     for site in sites:
@@ -144,7 +157,7 @@ def write(graph: Graph, text: Text, ram: int | None = None) -> CNetwork:
     for n, site in enumerate(sites):
         chain = next((c for c in chains if c.holds(n)), None)
         if chain is None:
-            _written(replace(site, offsets=made.offsets))
+            _put(replace(site, offsets=made.offsets))
         elif chain.first == n:
             parts = [replace(s, offsets=made.offsets, rings=chain.rings) for s in sites[chain.first : chain.end]]
             _run_chain(source, parts, [r for s in parts if (r := reaches[s.op.output]) is not None])
@@ -181,7 +194,7 @@ def _held(graph: Graph, state: State, source: Source, offsets: Mapping[int, int]
     }
 
 
-def _written(site: Site) -> None:
+def _put(site: Site) -> None:
     """Write an op's statements, below a comment that says which op it is."""
     site.source.do(f"/* {commented(site.about)} */")
     ROWS[site.op.kind.name].write(site, site.op.kind)
@@ -209,7 +222,7 @@ def _run_chain(source: Source, sites: Sequence[Site], reaches: Sequence[Reach]) 
     for n, site in enumerate(sites):
         source.do(f"        case {n}:")
         at = len(source.statements)
-        _written(site)
+        _put(site)
         source.statements[at:] = [f"            {line}" for line in source.statements[at:]]
         source.do("            break;")
     source.do("        default:")
