@@ -10,7 +10,7 @@ import torch
 from intact.deploy.c.positions import LOOPS, Nest
 from intact.deploy.c.site import ARITHMETIC, Site, count
 from intact.deploy.c.stripes import Reach
-from intact.deploy.c.weighted import reach, window
+from intact.deploy.c.weighted import braced, reach, window
 from intact.numbers import fixed_point as fixed
 from intact.ops.activation import L2Normalization, LogSoftmax, Softmax
 from intact.ops.pooling import AveragePool2D, MaxPool2D
@@ -60,7 +60,7 @@ def pool(site: Site, kind: AveragePool2D | MaxPool2D) -> None:
     """AVERAGE_POOL_2D and MAX_POOL_2D."""
     site.require("int8")
     low, high = ARITHMETIC.limits(site.output(kind.activation))
-    at = window(site.shape(0), site.made_shape(), kind.filter, kind.stride, kind.padding)
+    at = braced(window(site.shape(0), site.made_shape(), kind.filter, kind.stride, kind.padding))
     which = "true" if kind.name == "MAX_POOL_2D" else "false"
     site.call("pool", {"at": at, "low": low, "high": high}, which, site.rows(0), site.x(0))
 
