@@ -36,6 +36,8 @@ RECORD: Final = "deploy.json"
 #: Samples that the project brings along at most, and their bytes; samples that the emulator runs.
 _BROUGHT: Final = 5
 _BROUGHT_BYTES: Final = 8192
+#: Bytes of flash that code hardly goes beyond: what is left is for constants.
+_CODE: Final = 8192
 SAMPLES: Final = 50
 
 
@@ -142,7 +144,7 @@ def deploy(  # noqa: PLR0913  # all by keyword, with defaults
             )
         text = Text(name, Path(model).name, hashlib.sha256(content).hexdigest(), _labels(Path(model), graph))
         limit = None if chosen.limit is None else max(chosen.limit - STACK, 0)
-        net = None if runtime == "tflm" else write(graph, text, limit)
+        net = None if runtime == "tflm" else write(graph, text, limit, max(budget.flash - _CODE, 0))
         if net is not None:
             _check_fit(graph, net, budget)
         brought = _brought(graph)

@@ -25,6 +25,8 @@ from intact.numbers.affine import Affine, quantize_array
 
 #: What tensors are aligned to in the arena, in bytes: what the widest of their numbers needs.
 ALIGNMENT: Final = 8
+#: The part of all constants that packed ones take at most.
+_SPARED: Final = 0.75
 #: Activations that an op of a chain reads at most.
 _READS: Final = 2
 
@@ -128,21 +130,32 @@ def checked_prefix(prefix: str) -> str:
     return prefix
 
 
-def write(graph: Graph, text: Text, ram: int | None = None) -> CNetwork:
+def write(graph: Graph, text: Text, ram: int | None = None, flash: int | None = None) -> CNetwork:
     """``graph``, an integer network, as C, which takes at most ``ram`` bytes where that can be, its stack aside.
 
-    Where it cannot hold the activations at once, the fewest ops run row by row; with 0 those that give the least arena.
-    UnsupportedError names an op that C lacks, and what to do.
+    Where it cannot hold the activations at once, the fewest ops run row by row; with 0 those that give the least arena. Weights
+    of few numbers are packed where that spares a quarter of all constants, or they would take more than ``flash``: unpacking
+    takes time, and a buffer. UnsupportedError names an op that C lacks, and what to do.
     """
-    made = _written(graph, text, ram)
+    packed = _within(graph, text, ram, packs=True)
+    if not packed.scratch:
+        return packed
+    plain = _within(graph, text, ram, packs=False)
+    spares = packed.constants <= _SPARED * plain.constants or (flash is not None and plain.constants > flash)
+    return packed if spares else plain
+
+
+def _within(graph: Graph, text: Text, ram: int | None, *, packs: bool) -> CNetwork:
+    """The network in at most ``ram`` bytes, a buffer for packed weights among them, where that can be."""
+    made = _written(graph, text, ram, packs=packs)
     if ram is not None and made.scratch and made.ram > ram:
-        return _written(graph, text, max(ram - made.scratch, 0))
+        return _written(graph, text, max(ram - made.scratch, 0), packs=packs)
     return made
 
 
-def _written(graph: Graph, text: Text, ram: int | None) -> CNetwork:
+def _written(graph: Graph, text: Text, ram: int | None, *, packs: bool) -> CNetwork:
     """The same with an arena of at most ``ram`` bytes."""
-    shapes, source = infer(graph), Source()
+    shapes, source = infer(graph), Source(packs)
     sites = [Site(graph, op, source, shapes, {}) for op in graph.ops]
     for site in sites:
         if site.op.kind.name not in ROWS:

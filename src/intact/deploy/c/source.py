@@ -29,8 +29,12 @@ _WIDTH: Final = 128
 @final
 @dataclass
 class Source:
-    """What a network's C file is made of, in the order in which it was asked for."""
+    """What a network's C file is made of, in the order in which it was asked for.
 
+    ``packs``: weights of few numbers are packed, to be unpacked each time that they are needed.
+    """
+
+    packs: bool = True
     constants: list[str] = field(default_factory=list)
     statements: list[str] = field(default_factory=list)
     kernels: list[str] = field(default_factory=list)

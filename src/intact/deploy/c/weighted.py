@@ -173,7 +173,7 @@ class _Layer:
     def run_dense(self, rows: int) -> None:
         outputs, inputs = len(self.weight), self.weight[0].size
         fields: dict[str, object] = {"inputs": inputs, "outputs": outputs, "step": outputs}
-        small = packing(self.weight, inputs) if outputs >= AT_ONCE else None
+        small = packing(self.weight, inputs) if self.site.source.packs else None
         if small is None:
             fields["out"] = self._channels(partial(interleaved, row=inputs))
             self.site.call("dense", fields, str(rows), self.site.x_row(self.data))
@@ -185,7 +185,7 @@ class _Layer:
         """CONV_2D by windows whose numbers come in rows of ``row``."""
         fields: dict[str, object] = {"at": braced(at), "step": len(self.weight), "in_zero": self.x.zero_point[0]}
         arguments = (self.site.rows(self.data), self.site.x(self.data))
-        small = packing(self.weight, row)
+        small = packing(self.weight, row) if self.site.source.packs else None
         if small is None:
             fields["out"] = self._channels(partial(interleaved, row=row, overlaps=True))
             self.site.call("conv", fields, *arguments)

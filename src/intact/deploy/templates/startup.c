@@ -1,11 +1,32 @@
 /* From reset to main on any Cortex-M: vectors, data, bss; the stack is painted so that its depth can be read afterwards. */
+#include <stddef.h>
 #include <stdint.h>
 
 extern uint32_t stack_top[], stack_limit[], data_start[], data_end[], data_load[], bss_start[], bss_end[];
 int main(void);
+void *memset(void *to, int value, size_t count);
+void *memcpy(void *to, const void *from, size_t count);
 void reset(void);
 void fault(void);
 void tick(void);
+
+/* Compilers may call these whatever is written, and there is no library here. */
+__attribute__((weak)) void *memset(void *to, int value, size_t count)
+{
+    for (char *at = to; count > 0; count--) {
+        *at++ = (char)value;
+    }
+    return to;
+}
+
+__attribute__((weak)) void *memcpy(void *to, const void *from, size_t count)
+{
+    const char *x = from;
+    for (char *at = to; count > 0; count--) {
+        *at++ = *x++;
+    }
+    return to;
+}
 
 /* SysTick has 24 bits: the turns that it has made. */
 volatile uint32_t turns;
