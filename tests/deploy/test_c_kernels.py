@@ -108,3 +108,35 @@ def test_weights_of_few_numbers_are_packed_and_come_out_the_same(tmp_path, bits,
     assert_same(outputs_in_c(changed, given, tmp_path)[name], IntegerProgram(changed, "tflm")(given)[name])
     rows = outputs_in_c(changed, given, tmp_path, ram=0)[name]
     assert_same(rows, IntegerProgram(changed, "tflm")(given)[name])
+
+
+def test_several_images_in_one_call_are_refused():
+    b = Builder(np.random.default_rng(0))
+    x = b.flow(6, 6, 4)
+    b.op(KINDS["CONV_2D"](padding="same"), x, *b.weights(x, (4, 3, 3, 4), 0))
+    graph = b.graph()
+    four = {i: replace(t, shape=(4, *t.shape[1:])) for i, t in graph.tensors.items() if t.shape[:1] == (None,)}
+    fixed = Graph({**graph.tensors, **four}, graph.ops, (x,), (graph.ops[-1].output,))
+    with pytest.raises(UnsupportedError, match="it computes 4 samples at once; export it with an open batch"):
+        write(fixed, Text("net", "a test"))
+
+
+@pytest.mark.parametrize("label", ["CONCATENATION", "PAD", "MAXIMUM", "MAX_POOL_2D same", "REDUCE_MAX", "GATHER"])
+def test_what_only_picks_numbers_keeps_their_scale_or_is_refused(label):
+    """Other runtimes' files may hold an output with a scale of its own, which a copy would not give it."""
+    b = every_kind(0)
+    graph, op = b.graph(), b.names[label]
+    other = replace(graph[op.output], format=Affine((0.123,), (5,)))
+    tensors = {**graph.tensors, op.output: other}
+    changed = replace(graph, ops=(op,), inputs=reads(graph, [op]), outputs=op.outputs, tensors=tensors)
+    with pytest.raises(UnsupportedError, match="have different scales"):
+        write(changed, Text("net", "a test"))
+
+
+def test_an_output_that_is_a_constant_is_refused():
+    b = every_kind(0)
+    graph, op = b.graph(), b.names["ADD constant"]
+    constant = next(i for i in op.reads if graph[i].is_constant)
+    changed = replace(graph, ops=(op,), inputs=reads(graph, [op]), outputs=(op.output, constant))
+    with pytest.raises(UnsupportedError, match="is a constant"):
+        write(changed, Text("net", "a test"))

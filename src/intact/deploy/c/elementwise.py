@@ -77,6 +77,7 @@ def prelu(site: Site, kind: PRelu) -> None:
 def select(site: Site, kind: SelectV2) -> None:
     """SELECT_V2."""
     del kind
+    site.require_alike(1, 2)
     nest = _spread(site, 3)
     run, steps = nest.loops[0] if nest.loops else (1, (0, 0, 0))
     fields = {
@@ -92,6 +93,7 @@ def select(site: Site, kind: SelectV2) -> None:
 
 def extreme(site: Site, kind: Maximum | Minimum) -> None:
     """MAXIMUM and MINIMUM."""
+    site.require_alike(0, 1)
     _run(site, "extreme", f"{_pairs(site, {})}, {'true' if kind.name == 'MAXIMUM' else 'false'}")
 
 

@@ -25,6 +25,7 @@ _DEPTH: Final = 4
 def move(site: Site, kind: OpKind) -> None:
     """Any op that only moves what it reads, or puts zeros between."""
     firsts, given = _marked(site)
+    site.require_alike(*firsts)
     for n, made in enumerate(as_tuple(kind.unfused()[0].compute(*given))):
         _made(site, n, made.reshape(-1).to(torch.int64).numpy(), firsts)
 
@@ -54,6 +55,7 @@ def gather_nd(site: Site, kind: GatherNd) -> None:
         move(site, kind)
         return
     x, index = site.shape(0), site.shape(1)
+    site.require_alike(0)
     if index[-1] > _DEPTH:
         raise site.refused(f"its places have {index[-1]} axes")
     fields = {
@@ -67,6 +69,7 @@ def gather_nd(site: Site, kind: GatherNd) -> None:
 
 def _rows(site: Site, x: int, index: int, outer: int, size: int, inner: int) -> None:  # noqa: PLR0913, PLR0917  # sizes
     """Input ``x`` [outer, size, inner] at the places in input ``index``."""
+    site.require_alike(x)
     places = count(site.shape(index))
     fields = {"outer": outer, "size": size, "count": places, "bytes": inner * itemsize(site.made())}
     site.call("gather", fields, site.x(x, "uint8_t"), _index(site, index))

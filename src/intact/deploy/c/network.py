@@ -175,6 +175,9 @@ def _written(graph: Graph, text: Text, ram: int | None, *, packs: bool) -> CNetw
             parts = [replace(s, offsets=made.offsets, rings=chain.rings) for s in sites[chain.first : chain.end]]
             _run_chain(source, parts, [r for s in parts if (r := reaches[s.op.output]) is not None])
     sides = (("input", graph.inputs, graph.input_names), ("output", graph.outputs, graph.output_names))
+    for i in (*graph.inputs, *graph.outputs):
+        if i not in made.offsets:
+            raise UnsupportedError(f"{graph[i].name!r} is a constant, and the C gives what it computes; leave that output out")
     ports = tuple(
         _port(graph[i], Port(side, n, name, "", prod(shapes[i]), made.offsets[i]))
         for side, ids, names in sides

@@ -38,6 +38,7 @@ def total(site: Site, kind: Sum) -> None:
 def extreme(site: Site, kind: ReduceMax | ReduceMin) -> None:
     """REDUCE_MAX and REDUCE_MIN."""
     site.require("int8")
+    site.require_alike(0)
     outer, inner, _ = _nests(site)
     site.source.need("reduce_extreme")
     loops = [site.source.loop_array(nest, site.about) for nest in (outer, inner)]
@@ -59,6 +60,7 @@ def arg(site: Site, kind: ArgMax | ArgMin) -> None:
 def pool(site: Site, kind: AveragePool2D | MaxPool2D) -> None:
     """AVERAGE_POOL_2D and MAX_POOL_2D."""
     site.require("int8")
+    site.require_alike(0)
     low, high = ARITHMETIC.limits(site.output(kind.activation))
     at = braced(window(site.shape(0), site.made_shape(), kind.filter, kind.stride, kind.padding))
     which = "true" if kind.name == "MAX_POOL_2D" else "false"
@@ -99,6 +101,8 @@ def l2_normalization(site: Site, kind: L2Normalization) -> None:
 def resize_bilinear(site: Site, kind: ResizeBilinear) -> None:
     """RESIZE_BILINEAR."""
     site.require("int8")
+    site.require_alike(0)
+    site.require_one_image()
     x, y = site.shape(0), site.made_shape()
     tables = dict[str, object]()
     for axis, of in ((1, "rows"), (2, "columns")):

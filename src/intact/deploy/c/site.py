@@ -112,8 +112,22 @@ class Site:
         whole = count(self.made_shape())
         return whole if self.rings is None else whole // self.made_shape()[1]
 
+    def require_one_image(self) -> None:
+        """Refuse an op on several images in one call: kernels of windows take one."""
+        if self.made_shape()[0] != 1:
+            raise self.refused(
+                f"it computes {self.made_shape()[0]} samples at once; export the model with an open batch or of 1"
+            )
+
+    def require_alike(self, *inputs: int) -> None:
+        """Refuse an op that picks numbers of ``inputs`` which do not stand for what they stand for in its outputs."""
+        formats = {self.affine(n) for n in inputs} | {self._affine(self.graph[i]) for i in self.op.outputs}
+        if len({(f.scale, f.zero_point, f.dtype) for f in formats}) > 1:
+            raise self.refused("what it reads and what it makes have different scales")
+
     def rows(self, n: int) -> str:
         """The rows of the output that are computed at once, and the rows of input ``n`` that there are."""
+        self.require_one_image()
         if self.rings is None:
             return f"(row_range){{0, {self.made_shape()[1]}, {self.shape(n)[1]}}}"
         return f"(row_range){{row, row + 1, {self._ring(self.tensor(n))}}}"

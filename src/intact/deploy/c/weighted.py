@@ -77,6 +77,7 @@ def of_windows(site: Site, kind: Conv2D | DepthwiseConv2D) -> Reach | None:
 
 def transposed(site: Site, kind: TransposeConv) -> None:
     """TRANSPOSE_CONV."""
+    site.require_one_image()
     layer = _Layer.of(site, kind.activation)
     at = window(layer.shape, site.made_shape(), layer.weight.shape[1:3], kind.stride, kind.padding, padded=site.made_shape())
     # How many taps reach a pixel is not the same everywhere: the kernel subtracts the zero point by itself.
