@@ -73,7 +73,9 @@ def test_table_of_options_is_complete_and_true(options):
 
 
 def test_make_targets_exist():
-    made = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    """In the repository, or in the folder of a firmware project."""
+    makefiles = (ROOT / "Makefile", ROOT / "src" / "intact" / "deploy" / "templates" / "Makefile.j2")
+    made = {name for path in makefiles for name in re.findall(r"^([a-z-]+):", path.read_text(), re.MULTILINE)}
     named = {name for text in PAGES.values() for name in re.findall(r"`make ([a-z-]+)`|^make ([a-z-]+)", text, re.MULTILINE)}
     assert {a or b for a, b in named} <= made
 

@@ -13,6 +13,8 @@ from intact.cli import shared
 from intact.data import paths
 from intact.deploy import boards
 from intact.deploy import bytes as sizes
+from intact.errors import located
+from intact.formats import recognize
 from intact.run import options
 
 
@@ -59,6 +61,8 @@ def deploy(
         ram_bytes, flash_bytes = sizes.parsed(ram, "--ram"), sizes.parsed(flash, "--flash")
         boards.chosen(board, cpu, ram_bytes, flash_bytes)
         preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
+        with located(str(model)):
+            recognize.check_tflite(model)
         if data is not None:
             paths.check(data)
         with shared.loading():
