@@ -56,8 +56,8 @@ def test_photos_and_an_onnx_file_become_integers(folder):
     graph = tflite.read((folder / "run" / "model.tflite").read_bytes())
     assert graph.is_quantized
     assert (graph.input_names, graph.output_names) == (("image",), ("scores",))
-    result = json.loads((folder / "run" / "result.json").read_text())
-    assert {"stem", "head"} <= set(str(result).replace("'", " ").split())
+    details = json.loads((folder / "run" / "details.json").read_text())
+    assert {"stem", "head"} <= set(str(details["ops"]).replace("'", " ").split())
 
 
 @pytest.mark.usefixtures("folder")
