@@ -115,9 +115,7 @@ class Site:
     def require_one_image(self) -> None:
         """Refuse an op on several images in one call: kernels of windows take one."""
         if self.made_shape()[0] != 1:
-            raise self.refused(
-                f"it computes {self.made_shape()[0]} samples at once; export the model with an open batch or of 1"
-            )
+            raise self.refused(f"it computes {self.made_shape()[0]} samples at once; export it with an open batch")
 
     def require_alike(self, *inputs: int) -> None:
         """Refuse an op that picks numbers of ``inputs`` which do not stand for what they stand for in its outputs."""
