@@ -22,7 +22,7 @@ def image_network(seed, ops=9):
     first, before = x, None
     for n in range(ops):
         shape = infer(b.graph(), 1)[x] if b.ops else (1, *b.tensors[x].shape[1:])
-        choice = draw.choice(("conv", "point", "depthwise", "pool", "sum", "function"))
+        choice = draw.choice(("conv", "point", "depthwise", "pool", "sum", "function", "pad"))
         kernel = int(draw.choice((1, 2, 3)))
         options = {"padding": str(draw.choice(("same", "valid"))), "activation": b.activation()}
         if min(shape[1:3]) < 6:
@@ -33,6 +33,9 @@ def image_network(seed, ops=9):
             b.op(KINDS["ADD"](), before, x, name=name)
         elif choice == "function":
             b.op(KINDS["HARD_SWISH"](), x, name=name)
+        elif choice == "pad":
+            sides = [0, 0, *(int(v) for v in draw.integers(0, 3, 4)), 0, 0]
+            b.op(KINDS["PAD"](), x, b.ints(*sides, shape=(4, 2)), name=name)
         elif choice == "pool":
             b.op(
                 KINDS["MAX_POOL_2D"]((kernel, kernel), stride, options["padding"], "none"),
@@ -55,7 +58,7 @@ def image_network(seed, ops=9):
     return Graph(graph.tensors, graph.ops, (first,), (graph.ops[-1].output,))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(8))
 def test_rows_give_the_same_numbers_in_no_more_memory(tmp_path, seed):
     graph = image_network(seed)
     at_once, least = write(graph, Text("net", "a test")), write(graph, Text("net", "a test"), 0)

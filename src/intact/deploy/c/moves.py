@@ -11,12 +11,13 @@ import torch
 
 from intact.deploy.c.positions import LOOPS, Nest, runs
 from intact.deploy.c.site import Site, count, itemsize, marks
+from intact.deploy.c.stripes import Reach
 from intact.network.graph import Tensor
 from intact.numbers.affine import Affine
 from intact.ops.base import OpKind
 from intact.ops.call import as_tuple
 from intact.ops.indexing import EmbeddingLookup, GatherNd
-from intact.ops.shaping import Gather
+from intact.ops.shaping import Gather, Pad
 
 #: Axes that a computed place has at most.
 _DEPTH: Final = 4
@@ -28,6 +29,35 @@ def move(site: Site, kind: OpKind) -> None:
     site.require_alike(*firsts)
     for n, made in enumerate(as_tuple(kind.unfused()[0].compute(*given))):
         _made(site, n, made.reshape(-1).to(torch.int64).numpy(), firsts)
+
+
+def pad(site: Site, kind: Pad) -> None:
+    """PAD; of images row by row where the op runs so."""
+    if site.rings is None:
+        move(site, kind)
+        return
+    site.require_alike(0)
+    (_, (top, _), (left, right), _) = _paddings(site)
+    x, out = site.shape(0), site.output()
+    zero = int(np.asarray(out.zero_point, out.format.dtype).view(np.uint8))
+    fields = {"in_h": x[1], "top": top, "before": left * x[3], "row": x[2] * x[3], "behind": right * x[3], "zero": zero}
+    site.source.need("pad")
+    address = site.source.struct("pad", fields, site.about)
+    site.source.do(f"run_pad({address}, {site.rows(0)}, {site.x(0, 'uint8_t')}, {site.y(0, 'uint8_t')});")
+
+
+def padded_rows(site: Site, kind: Pad) -> Reach | None:
+    """That a row of the output is a row of the input, or padding: of images of 8 bits that get rows and columns alone."""
+    del kind
+    if len(site.made_shape()) != 4 or itemsize(site.made()) != 1 or not site.tensor(1).is_constant:
+        return None
+    batch, (top, _), _, channels = _paddings(site)
+    return Reach(1, 1, top) if batch == channels == (0, 0) else None
+
+
+def _paddings(site: Site) -> list[tuple[int, int]]:
+    """Numbers before and behind along every axis."""
+    return [(int(before), int(behind)) for before, behind in np.asarray(site.data(1)).reshape(-1, 2)]
 
 
 def gather(site: Site, kind: Gather) -> None:

@@ -32,7 +32,7 @@ def _rows(write: Write, kinds: str, by_rows: ByRows | None = None) -> dict[str, 
 
 _TABLED: Final = "ABS ELU EXP GELU HARD_SWISH LEAKY_RELU LOG LOGISTIC QUANTIZE RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1 RSQRT TANH"
 _MOVING: Final = (
-    "BATCH_TO_SPACE_ND BROADCAST_TO CONCATENATION DEPTH_TO_SPACE EXPAND_DIMS MIRROR_PAD PACK PAD PADV2 RESHAPE "
+    "BATCH_TO_SPACE_ND BROADCAST_TO CONCATENATION DEPTH_TO_SPACE EXPAND_DIMS MIRROR_PAD PACK PADV2 RESHAPE "
     "RESIZE_NEAREST_NEIGHBOR REVERSE_V2 SLICE SPACE_TO_DEPTH SPLIT SPLIT_V SQUEEZE STRIDED_SLICE TILE TRANSPOSE UNPACK"
 )
 
@@ -47,6 +47,7 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
         "EMBEDDING_LOOKUP": Row(moves.embedding_lookup),
         "GATHER_ND": Row(moves.gather_nd),
         **_rows(moves.move, _MOVING),
+        "PAD": Row(moves.pad, moves.padded_rows),
         **_rows(elementwise.look_up, _TABLED, elementwise.row_by_row),
         **_rows(elementwise.add, "ADD SUB", elementwise.row_by_row),
         "MUL": Row(elementwise.mul, elementwise.row_by_row),
