@@ -178,3 +178,9 @@ def test_the_command_says_what_it_takes(model, tmp_path):
     other = typed("deploy", model, "--out", tmp_path / "other", "--cpu", "cortex-m99")
     assert other.exit_code == 2
     assert "type --cpu with one of: cortex-m0plus" in other.output
+
+
+@pytest.mark.parametrize("samples", [0, -3])
+def test_no_sample_proves_nothing(model, tmp_path, samples):
+    with pytest.raises(OptionError, match="proves nothing; type --samples 50"):
+        deploy(model, tmp_path / "out", verify=True, samples=samples)

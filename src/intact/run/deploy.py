@@ -134,6 +134,8 @@ def deploy(  # noqa: PLR0913  # all by keyword, with defaults
     core, budget = chosen.core, Budget(chosen.ram, chosen.flash)
     choices.firmware(runtime)
     checked_prefix(name)
+    if samples < 1:
+        raise OptionError(f"--samples {samples} proves nothing; type --samples 50, or leave --verify out")
     _check_out(folder, overwrite)
     with located(str(model)):
         content = recognize.check_tflite(Path(model)).read_bytes()
