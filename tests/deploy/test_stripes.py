@@ -1,5 +1,7 @@
 """Ops that run row by row: the same numbers in less memory, on networks that nobody tuned anything for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from c_networks import outputs_in_c
@@ -101,3 +103,22 @@ def test_the_last_op_that_can_run_makes_its_next_row():
 )
 def test_what_a_row_reads(reach, row, first, needed):
     assert (reach.first(row), reach.needed(row, 8)) == (first, needed)
+
+
+def test_several_images_in_one_call_do_not_run_by_rows(tmp_path):
+    """A row of a batch is no stretch of memory: layers of 1 x 1 take all images at once, and are right."""
+    b = Builder(np.random.default_rng(0))
+    x = first = b.flow(8, 8, 4)
+    for name, channels in (("wide", 16), ("narrow", 4)):
+        b.op(
+            KINDS["CONV_2D"](), x, *b.weights(x, (channels, 1, 1, b.tensors[x].shape[3]), 0), out=b.format(0.05, 0.5), name=name
+        )
+        x = b.ops[-1].output
+    graph = b.graph()
+    three = {i: replace(t, shape=(3, *t.shape[1:])) for i, t in graph.tensors.items() if t.shape[:1] == (None,)}
+    fixed = Graph({**graph.tensors, **three}, graph.ops, (first,), (x,))
+    given = np.random.default_rng(1).integers(-128, 128, (5, 3, 8, 8, 4), np.int8)
+    made = outputs_in_c(fixed, {"t0": given}, tmp_path, ram=0)[graph[x].name]
+    exact = IntegerProgram(fixed, "tflm")({"t0": given.reshape(15, 8, 8, 4)})[graph[x].name]
+    assert write(fixed, Text("net", "a test"), 0).by_row == ()
+    assert_same(made.reshape(-1), np.asarray(exact).reshape(-1))

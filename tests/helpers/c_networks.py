@@ -52,7 +52,8 @@ def outputs_in_c(graph: Graph, samples: dict[str, np.ndarray], folder: Path, ram
     given = b"".join(samples[graph[i].name][n].tobytes() for n in range(count) for i in graph.inputs)
     ran = subprocess.run([str(folder / "run")], input=given, capture_output=True, timeout=300, check=False)
     assert ran.returncode == 0, ran.stderr.decode()
-    types = [(graph[i].name, np.dtype(graph[i].format.dtype), shapes[i][1:]) for i in graph.outputs]
+    held = {i: shapes[i][1:] if shapes[i][0] == 1 else shapes[i] for i in graph.outputs}  # of one call
+    types = [(graph[i].name, np.dtype(graph[i].format.dtype), shape) for i, shape in held.items()]
     rows = np.frombuffer(ran.stdout, np.dtype([(name, dtype, shape) for name, dtype, shape in types]))
     assert len(rows) == count
     return {name: rows[name] for name, _, _ in types}

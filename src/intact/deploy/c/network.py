@@ -27,6 +27,8 @@ from intact.numbers.affine import Affine, quantize_array
 ALIGNMENT: Final = 8
 #: The part of all constants that packed ones take at most.
 _SPARED: Final = 0.75
+#: Axes of what may be computed row by row: one image.
+_IMAGE: Final = 4
 #: Activations that an op of a chain reads at most.
 _READS: Final = 2
 
@@ -160,7 +162,8 @@ def _written(graph: Graph, text: Text, ram: int | None, *, packs: bool) -> CNetw
     for site in sites:
         if site.op.kind.name not in ROWS:
             raise site.refused("there is no kernel for it")
-    reaches = {site.op.output: reach(site, site.op.kind) for site in sites if (reach := ROWS[site.op.kind.name].by_rows)}
+    images = (site for site in sites if len(site.made_shape()) == _IMAGE and site.made_shape()[0] == 1)
+    reaches = {site.op.output: by(site, site.op.kind) for site in images if (by := ROWS[site.op.kind.name].by_rows)}
     plain = placement(graph, ALIGNMENT, in_place=IN_PLACE, overwrite_inputs=True)
     found = Striped((), plain)
     if ram is not None and plain.arena_bytes > ram:
