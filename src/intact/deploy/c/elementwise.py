@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 import torch
 
 from intact.deploy.c.positions import LOOPS, Nest
-from intact.deploy.c.site import ARITHMETIC, Site, count
+from intact.deploy.c.site import ARITHMETIC, Site
 from intact.deploy.c.stripes import Reach
+from intact.network.arena import itemsize
 from intact.numbers import fixed_point as fixed
 from intact.numbers.arithmetic import every_value, float_ratio
 from intact.ops.activation import PRelu
@@ -38,7 +41,7 @@ def row_by_row(site: Site, kind: OpKind) -> Reach | None:
     del kind
     shape = site.made_shape()
     alike = all(site.shape(n) == shape and not site.tensor(n).is_constant for n in range(len(site.op.inputs)))
-    return Reach() if alike and len(shape) == 4 else None
+    return Reach() if alike else None
 
 
 def add(site: Site, kind: Add | Sub) -> None:
@@ -86,7 +89,7 @@ def select(site: Site, kind: SelectV2) -> None:
         "step_c": steps[0],
         "step_a": steps[1],
         "step_b": steps[2],
-        "bytes": np.dtype(site.made().format.dtype).itemsize,
+        "bytes": itemsize(site.made().format.dtype),
     }
     site.call("select", fields, site.x(0), *(site.x(n, "uint8_t") for n in (1, 2)))
 
@@ -128,7 +131,7 @@ def _pairs(site: Site, numbers: dict[str, object]) -> str:
 def _spread(site: Site, inputs: int) -> Nest:
     """Loops over the positions of the first ``inputs`` as they broadcast to the output."""
     shape = site.made_shape()
-    spread = (torch.arange(count(site.shape(n))).reshape(site.shape(n)).expand(shape) for n in range(inputs))
+    spread = (torch.arange(prod(site.shape(n))).reshape(site.shape(n)).expand(shape) for n in range(inputs))
     nest = Nest.of(np.stack([positions.reshape(-1).numpy() for positions in spread]))
     if nest is None or len(nest.loops) > LOOPS + 1:
         raise site.refused("its shapes broadcast in too many loops")

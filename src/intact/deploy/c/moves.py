@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from math import prod
 from typing import Final
 
 import numpy as np
 import torch
 
 from intact.deploy.c.positions import LOOPS, Nest, runs
-from intact.deploy.c.site import Site, count, itemsize, marks
+from intact.deploy.c.site import Site, marks
 from intact.deploy.c.stripes import Reach
-from intact.network.graph import Tensor
+from intact.network.arena import itemsize
 from intact.numbers.affine import Affine
 from intact.ops.base import OpKind
 from intact.ops.call import as_tuple
@@ -49,7 +50,7 @@ def pad(site: Site, kind: Pad) -> None:
 def padded_rows(site: Site, kind: Pad) -> Reach | None:
     """That a row of the output is a row of the input, or padding: of images of 8 bits that get rows and columns alone."""
     del kind
-    if len(site.made_shape()) != 4 or itemsize(site.made()) != 1 or not site.tensor(1).is_constant:
+    if itemsize(site.made().format.dtype) != 1 or not site.tensor(1).is_constant:
         return None
     batch, (top, _), _, channels = _paddings(site)
     return Reach(1, 1, top) if batch == channels == (0, 0) else None
@@ -69,14 +70,14 @@ def gather(site: Site, kind: Gather) -> None:
     axis = kind.axis % len(x)
     if kind.batch_dims:
         raise site.refused("its places differ from batch to batch")
-    _rows(site, 0, 1, count(x[:axis]), x[axis], count(x[axis + 1 :]))
+    _rows(site, 0, 1, prod(x[:axis]), x[axis], prod(x[axis + 1 :]))
 
 
 def embedding_lookup(site: Site, kind: EmbeddingLookup) -> None:
     """EMBEDDING_LOOKUP."""
     del kind
     table = site.shape(1)
-    _rows(site, 1, 0, 1, table[0], count(table[1:]))
+    _rows(site, 1, 0, 1, table[0], prod(table[1:]))
 
 
 def gather_nd(site: Site, kind: GatherNd) -> None:
@@ -89,9 +90,9 @@ def gather_nd(site: Site, kind: GatherNd) -> None:
     if index[-1] > _DEPTH:
         raise site.refused(f"its places have {index[-1]} axes")
     fields = {
-        "count": count(index[:-1]),
+        "count": prod(index[:-1]),
         "depth": index[-1],
-        "bytes": count(x[index[-1] :]) * itemsize(site.made()),
+        "bytes": prod(x[index[-1] :]) * itemsize(site.made().format.dtype),
         "size": "{" + ", ".join(str(n) for n in x[: index[-1]]) + "}",
     }
     site.call("gather_nd", fields, site.x(0, "uint8_t"), _index(site, 1))
@@ -100,8 +101,8 @@ def gather_nd(site: Site, kind: GatherNd) -> None:
 def _rows(site: Site, x: int, index: int, outer: int, size: int, inner: int) -> None:  # noqa: PLR0913, PLR0917  # sizes
     """Input ``x`` [outer, size, inner] at the places in input ``index``."""
     site.require_alike(x)
-    places = count(site.shape(index))
-    fields = {"outer": outer, "size": size, "count": places, "bytes": inner * itemsize(site.made())}
+    places = prod(site.shape(index))
+    fields = {"outer": outer, "size": size, "count": places, "bytes": inner * itemsize(site.made().format.dtype)}
     site.call("gather", fields, site.x(x, "uint8_t"), _index(site, index))
 
 
@@ -123,7 +124,7 @@ def _marked(site: Site) -> tuple[dict[int, int], list[torch.Tensor | None]]:
                 raise site.refused(f"{t.name!r} is {t.format.dtype}")
             firsts[n] = first
             given.append(marks(site.shape(n), first))
-            first += count(site.shape(n))
+            first += prod(site.shape(n))
         else:
             given.append(torch.from_numpy(np.array(t.data)))
     return firsts, given
@@ -134,18 +135,18 @@ def _made(site: Site, n: int, source: np.ndarray, firsts: dict[int, int]) -> Non
     made = site.made(n)
     if (source == 0).any():
         site.source.need("fill")
-        size, zero = itemsize(made), _affine(made).zero_point[0]
-        value = site.source.array(np.frombuffer(np.asarray(zero, made.format.dtype).tobytes(), np.uint8), "padding")
+        dtype, zero = made.format.dtype, site.output().zero_point
+        size, value = itemsize(dtype), site.source.array(np.frombuffer(np.asarray(zero, dtype).tobytes(), np.uint8), "padding")
         site.source.do(f"run_fill({value}, {size}, {len(source)}, {site.y(n, 'uint8_t')});")
     for k, first in firsts.items():
-        places = np.flatnonzero((source >= first) & (source < first + count(site.shape(k))))
+        places = np.flatnonzero((source >= first) & (source < first + prod(site.shape(k))))
         if len(places):
             _copy(site, n, k, places, source[places] - first)
 
 
 def _copy(site: Site, n: int, k: int, to: np.ndarray, at: np.ndarray) -> None:
     """Output ``n``'s elements ``to`` are input ``k``'s ``at``."""
-    size = itemsize(site.made(n))
+    size = itemsize(site.made(n).format.dtype)
     if site.is_same_place(k, n) and (to == at).all():
         return
     nest = Nest.of(np.stack([to, at]))
@@ -180,9 +181,3 @@ def _stretches(to: np.ndarray) -> Iterator[tuple[int, int]]:
     """Where the places that are written lie side by side."""
     breaks = [0, *(np.flatnonzero(np.diff(to) != 1) + 1).tolist(), len(to)]
     yield from pairwise(breaks)
-
-
-def _affine(t: Tensor) -> Affine:
-    if not isinstance(t.format, Affine):
-        raise TypeError(t.name)
-    return t.format

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Final
 
 import numpy as np
 import torch
 
 from intact.deploy.c.positions import LOOPS, Nest
-from intact.deploy.c.site import ARITHMETIC, Site, count
+from intact.deploy.c.site import ARITHMETIC, Site
 from intact.deploy.c.stripes import Reach
 from intact.deploy.c.weighted import braced, reach, window
 from intact.numbers import fixed_point as fixed
@@ -95,7 +96,7 @@ def l2_normalization(site: Site, kind: L2Normalization) -> None:
     if shape[-1] > _SQUARES:
         raise site.refused(f"the squares of {shape[-1]} numbers may leave 32 bits")
     site.source.need("l2_normalization")
-    site.source.do(f"run_l2_normalization({zero}, {count(shape[:-1])}, {shape[-1]}, {site.x(0)}, {site.y()});")
+    site.source.do(f"run_l2_normalization({zero}, {prod(shape[:-1])}, {shape[-1]}, {site.x(0)}, {site.y()});")
 
 
 def resize_bilinear(site: Site, kind: ResizeBilinear) -> None:
@@ -117,7 +118,7 @@ def _differences(site: Site, scale: fixed.Differences) -> dict[str, object]:
     site.require("int8")
     shape = site.shape(0)
     return {
-        "rows": count(shape[:-1]),
+        "rows": prod(shape[:-1]),
         "count": shape[-1],
         "multiplier": int(scale.multiplier),
         "shift": scale.bits,
@@ -130,8 +131,8 @@ def _nests(site: Site) -> tuple[Nest, Nest, int]:
     shape = site.shape(0)
     axes = {int(a) % len(shape) for a in np.asarray(site.data(1)).reshape(-1)}
     kept = [a for a in range(len(shape)) if a not in axes]
-    positions = torch.arange(count(shape)).reshape(shape).permute(*kept, *sorted(axes))
-    table = positions.reshape(count(tuple(shape[a] for a in kept)), -1).numpy()
+    positions = torch.arange(prod(shape)).reshape(shape).permute(*kept, *sorted(axes))
+    table = positions.reshape(prod(tuple(shape[a] for a in kept)), -1).numpy()
     outer = Nest.of(table[None, :, 0])
     inner = Nest.of(table[:1] - table[0, 0])
     if outer is None or inner is None:

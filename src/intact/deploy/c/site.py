@@ -12,6 +12,7 @@ import torch
 
 from intact.deploy.c.source import Source, c_type
 from intact.errors import UnsupportedError
+from intact.network.arena import itemsize
 from intact.network.graph import Graph, Op, Tensor
 from intact.numbers.affine import Affine
 from intact.numbers.arithmetic import Output
@@ -109,7 +110,7 @@ class Site:
     @property
     def count(self) -> int:
         """The numbers of the first output that are computed at once."""
-        whole = count(self.made_shape())
+        whole = prod(self.made_shape())
         return whole if self.rings is None else whole // self.made_shape()[1]
 
     def require_one_image(self) -> None:
@@ -165,22 +166,13 @@ class Site:
         at = f"arena + {self.offsets[t.id]}"
         if at_row and self.rings is not None:
             shape = self.shapes[t.id]
-            width, ring = count(shape[2:]) * itemsize(t), self._ring(t)
+            width, ring = prod(shape[2:]) * itemsize(t.format.dtype), self._ring(t)
             at += f" + row * {width}" if ring == shape[1] else f" + row % {ring} * {width}"
         if wanted == "int8_t":
             return at
         return f"({'const ' if const else ''}{wanted} *)(void *)({at})"
 
 
-def itemsize(t: Tensor) -> int:
-    """Bytes of one of its numbers in C."""
-    return np.dtype(c_type("int8" if t.format.dtype == "int4" else t.format.dtype).removesuffix("_t")).itemsize
-
-
-def count(shape: Shape) -> int:
-    return prod(shape)
-
-
 def marks(shape: Shape, first: int) -> torch.Tensor:
     """The positions of a tensor's numbers, from ``first`` on, in a tensor of its shape: float64, which holds them exactly."""
-    return torch.arange(first, first + count(shape), dtype=torch.float64).reshape(shape)
+    return torch.arange(first, first + prod(shape), dtype=torch.float64).reshape(shape)

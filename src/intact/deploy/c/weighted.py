@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Final, TypeAlias, final
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 
 from intact.deploy.c.packing import AT_ONCE, Packing, interleaved, packing
 from intact.deploy.c.positions import LOOPS, Nest
-from intact.deploy.c.site import ARITHMETIC, Site, count
+from intact.deploy.c.site import ARITHMETIC, Site
 from intact.deploy.c.stripes import Reach
 from intact.network.weighted import weighted
 from intact.numbers import fixed_point as fixed
@@ -33,7 +34,7 @@ _OUT_C: Final = 5
 def dense(site: Site, kind: FullyConnected) -> None:
     """FULLY_CONNECTED."""
     layer = _Layer.of(site, kind.activation)
-    layer.run_dense(count(layer.shape) // layer.weight.shape[1])
+    layer.run_dense(prod(layer.shape) // layer.weight.shape[1])
 
 
 def conv(site: Site, kind: Conv2D) -> None:
@@ -88,7 +89,7 @@ def matmul(site: Site, kind: BatchMatMul) -> None:
     """BATCH_MATMUL of two activations."""
     site.require("int8")
     a, b, y, out = site.shape(0), site.shape(1), site.made_shape(), site.output()
-    starts = (torch.arange(0, count(s), s[-1] * s[-2]).reshape(s[:-2]).expand(y[:-2]).reshape(-1).numpy() for s in (a, b))
+    starts = (torch.arange(0, prod(s), s[-1] * s[-2]).reshape(s[:-2]).expand(y[:-2]).reshape(-1).numpy() for s in (a, b))
     nest = Nest.of(np.stack(list(starts)))
     if nest is None or len(nest.loops) > LOOPS:
         raise site.refused("its batches broadcast in too many loops")
