@@ -460,14 +460,14 @@ def test_what_takes_the_runtime_says_what_to_install(tmp_path):
 
 @needs_tflm
 def test_samples_that_differ_are_no_success(tmp_path, monkeypatch):
-    simulated = deploy_tflm._simulated
+    simulated = deploy_tflm.simulated
 
     def other(net, inputs):
         (y,) = simulated(net, inputs)
         y[1] += 1
         return (y,)
 
-    monkeypatch.setattr(deploy_tflm, "_simulated", other)
+    monkeypatch.setattr(deploy_tflm, "simulated", other)
     deployed = deploy(saved(integers(), tmp_path), tmp_path / "out", runtime="tflm", verify=True, samples=3)
     assert deployed.document["tflm"]["verified"]["exact"] == 2
     assert not deployed.is_exact

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,7 +99,7 @@ def test_a_wrong_number_is_seen_on_the_core(model, tmp_path, monkeypatch):
 
     def spoilt(*arguments):
         made = vectors(*arguments)
-        made.outputs[0][1, 2] ^= 1
+        made.outputs[0][1].flat[2] ^= 1
         return made
 
     monkeypatch.setattr(deploying, "_vectors", spoilt)
@@ -184,3 +185,18 @@ def test_the_command_says_what_it_takes(model, tmp_path):
 def test_no_sample_proves_nothing(model, tmp_path, samples):
     with pytest.raises(OptionError, match="proves nothing; type --samples 50"):
         deploy(model, tmp_path / "out", verify=True, samples=samples)
+
+
+@no_make
+def test_samples_that_come_several_to_a_call_stay_together(tmp_path):
+    """A dense layer with a batch of 4 that is fixed: one call takes all four."""
+    b = Builder(np.random.default_rng(0))
+    x = b.flow(40)
+    b.op(KINDS["FULLY_CONNECTED"](), x, *b.weights(x, (7, 40), 0), out=b.format(0.05, 0.5))
+    graph = b.graph()
+    four = {i: replace(t, shape=(4, *t.shape[1:])) for i, t in graph.tensors.items() if t.shape[:1] == (None,)}
+    path = tmp_path / "net.tflite"
+    path.write_bytes(tflite.write(Graph({**graph.tensors, **four}, graph.ops, (x,), (graph.ops[-1].output,))))
+    deploy(path, tmp_path / "out")
+    ran = subprocess.run(["make"], cwd=tmp_path / "out", capture_output=True, text=True, timeout=120, check=False)
+    assert ran.stdout.endswith("5 of 5 exact\n"), ran.stdout + ran.stderr

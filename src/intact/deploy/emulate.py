@@ -55,6 +55,11 @@ class Emulated:
     instructions: int
     stack: int
 
+    def figures(self, macs: int) -> dict[str, float]:
+        """What records say of a run of ``macs`` multiply-accumulates."""
+        per_mac = self.instructions / max(macs, 1)
+        return {"instructions": self.instructions, "instructions_per_mac": per_mac, "stack": self.stack}
+
 
 def sizes(net: CNetwork, core: Core) -> Sizes:
     """What the compiler makes of the network for ``core``. MissingToolError without one, ChildError where it fails."""

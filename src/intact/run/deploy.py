@@ -20,7 +20,6 @@ from intact.deploy.emulate import Emulated, Sizes, emulate, sizes
 from intact.deploy.project import STACK, Budget, files_of
 from intact.deploy.templates import render
 from intact.errors import MissingToolError, ModelError, OptionError, OutputError, UnsupportedError, located
-from intact.formats import recognize, tflite
 from intact.installed import __version__
 from intact.network.arena import activation_memory
 from intact.network.graph import Graph
@@ -28,6 +27,7 @@ from intact.network.shapes import infer, macs
 from intact.progress import Progress, silent
 from intact.run.deploy_tflm import project
 from intact.run.documents import read
+from intact.run.vectors import integer_network
 from intact.run.vectors import vectors as _vectors
 from intact.wording import brief
 
@@ -138,12 +138,7 @@ def deploy(  # noqa: PLR0913  # all by keyword, with defaults
         raise OptionError(f"--samples {samples} proves nothing; type --samples 50, or leave --verify out")
     _check_out(folder, overwrite)
     with located(str(model)):
-        content = recognize.check_tflite(Path(model)).read_bytes()
-        graph = tflite.read(content)
-        if not graph.is_quantized:
-            raise ModelError(
-                "it is a float network; type intact quantize with --target mcu, and deploy the model.tflite it writes"
-            )
+        content, graph = integer_network(Path(model), "deploy")
         text = Text(name, Path(model).name, hashlib.sha256(content).hexdigest(), _labels(Path(model), graph))
         limit = None if chosen.limit is None else max(chosen.limit - STACK, 0)
         net = None if runtime == "tflm" else write(graph, text, limit, max(budget.flash - _CODE, 0))
@@ -283,13 +278,5 @@ def _c_document(graph: Graph, net: CNetwork, made: Sizes | None, ran: Emulated |
         "stack_reserved": STACK,
         "constants": net.constants,
         "compiled": None if made is None else {"code": made.code, "constants": made.constants, "ram": made.ram},
-        "emulated": None
-        if ran is None
-        else {
-            "samples": ran.count,
-            "exact": ran.same,
-            "instructions": ran.instructions,
-            "instructions_per_mac": ran.instructions / max(macs(graph), 1),
-            "stack": ran.stack,
-        },
+        "emulated": None if ran is None else {"samples": ran.count, "exact": ran.same, **ran.figures(macs(graph))},
     }

@@ -10,7 +10,6 @@ from typing import Any, Final, final
 import numpy as np
 
 from intact import scratch
-from intact.data import Samples, input_specs, samples_from
 from intact.deploy.bytes import spelled
 from intact.deploy.c.network import Text
 from intact.deploy.micro import require
@@ -19,14 +18,11 @@ from intact.deploy.tflm.project import Arena, Project, files_of, ports
 from intact.deploy.tflm.resolver import check_softmax, resolved
 from intact.errors import MissingToolError, UnsupportedError
 from intact.formats.tflite.op_codes import resource_variables
-from intact.network.graph import Graph, Tensor
-from intact.network.lanes import Lanes
-from intact.network.shapes import infer
-from intact.numbers.affine import Affine, limits
+from intact.network.graph import Graph
 from intact.progress import Progress
 from intact.run.tflm_arena import estimated, least
+from intact.run.vectors import calls, simulated
 from intact.runtime import tflm
-from intact.simulate.exact import IntegerProgram
 from intact.wording import counted
 
 _INSTALL: Final = "type: pip install tflite-micro (Linux)"
@@ -75,9 +71,9 @@ def project(  # noqa: PLR0913  # all by keyword but what the network is
     if verified and not answer.asked:
         raise MissingToolError(f"TensorFlow Lite Micro is not installed here, and --verify runs it; {_INSTALL}")
     floats = [graph.label(op) for op in graph.ops if op.kind.name not in _BRIDGES and _is_real(graph, op.reads + op.outputs)]
-    inputs, about = _calls(graph, data, max(brought, verified))
+    inputs, about = calls(graph, data, max(brought, verified))
     with scratch.folder() as folder:
-        known = None if floats or (answer.asked and not verified) else _simulated(graph, inputs)
+        known = None if floats or (answer.asked and not verified) else _known(graph, inputs)
         if answer.asked:
             tried = least(content, graph, inputs, folder)
             model, arena, record, outputs = tried.data, tried.arena, tried.record, tried.outputs
@@ -122,37 +118,12 @@ def _float_notes(floats: list[str]) -> tuple[str, ...]:
     return (f"{counted(len(floats), 'op')} in float32, on TensorFlow Lite Micro's float kernels, {floats[0]} first",)
 
 
-def _calls(graph: Graph, data: object, count: int) -> tuple[tuple[np.ndarray, ...], str]:
-    """What ``count`` calls at most are given, [n, *shape] as stored, by input; and where it is from."""
-    shapes = infer(graph)
-    if data is None:
-        draw = np.random.default_rng(0)
-        drawn = tuple(_drawn(graph[i], (count, *shapes[i]), draw) for i in graph.inputs)
-        return drawn, "Drawn at random from what the inputs can hold."
-    program = IntegerProgram(graph, "tflm")
-    samples: Samples = samples_from(data).bind(input_specs(graph), None).spread(count * Lanes(graph).size)
-    batch, _ = samples.batch(np.arange(len(samples)))
-    stored = (program.stored(i, batch[n]).numpy() for i, n in zip(graph.inputs, graph.input_names, strict=True))
-    given = tuple(x.reshape(-1, *shapes[i]) for i, x in zip(graph.inputs, stored, strict=True))
-    return given, "From the samples that were given."
-
-
-def _drawn(t: Tensor, shape: tuple[int, ...], draw: np.random.Generator) -> np.ndarray:
-    if isinstance(t.format, Affine):
-        low, high = limits(t.format.dtype)
-        return draw.integers(low, high + 1, shape, t.format.dtype)
-    return draw.normal(size=shape).astype(np.float32) if t.is_float else np.zeros(shape, t.format.dtype)
-
-
-def _simulated(graph: Graph, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...] | None:
-    """What the arithmetic of TensorFlow Lite Micro makes of ``inputs``; None where it is not known to the last bit."""
-    given = {n: x.reshape(-1, *x.shape[2:]) for n, x in zip(graph.input_names, inputs, strict=True)}  # samples, not calls
+def _known(graph: Graph, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...] | None:
+    """What the simulator makes of ``inputs``; None where it does not know the arithmetic to the last bit."""
     try:
-        made = IntegerProgram(graph, "tflm")(given)
+        return simulated(graph, inputs)
     except UnsupportedError:
         return None
-    shapes = infer(graph)
-    return tuple(np.asarray(made[n]).reshape(-1, *shapes[i]) for i, n in zip(graph.outputs, graph.output_names, strict=True))
 
 
 def _without_runtime(known: tuple[np.ndarray, ...] | None) -> tuple[np.ndarray, ...]:

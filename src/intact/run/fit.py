@@ -13,12 +13,11 @@ from intact.deploy.c.network import ALIGNMENT, CNetwork, Text, write
 from intact.deploy.c.table import ROWS
 from intact.deploy.cores import CORES
 from intact.deploy.edge_tpu import SOURCE, by_document
-from intact.deploy.emulate import Emulated, emulate, sizes
+from intact.deploy.emulate import emulate, sizes
 from intact.deploy.fitting import FITTING, Taken, Verdict, verdict
 from intact.deploy.project import STACK, Budget
 from intact.deploy.timeline import Timeline, timeline
-from intact.errors import MissingToolError, ModelError, OptionError, UnsupportedError, located
-from intact.formats import recognize, tflite
+from intact.errors import MissingToolError, OptionError, UnsupportedError, located
 from intact.installed import __version__
 from intact.network.graph import Graph
 from intact.network.in_place import IN_PLACE
@@ -26,7 +25,7 @@ from intact.network.placement import placement
 from intact.network.shapes import macs
 from intact.progress import Progress, silent
 from intact.run import fit_lines
-from intact.run.vectors import vectors
+from intact.run.vectors import integer_network, vectors
 from intact.wording import brief, shown
 
 SCHEMA: Final = "intact-fit/1"
@@ -80,12 +79,7 @@ def fit(
     if data is not None and not instructions:
         raise OptionError("samples serve to count instructions; add --instructions, or leave --data out")
     with located(str(model)):
-        content = recognize.check_tflite(Path(model)).read_bytes()
-        graph = tflite.read(content)
-        if not graph.is_quantized:
-            raise ModelError(
-                "it is a float network; type intact quantize with --target mcu, and fit the model.tflite it writes"
-            )
+        content, graph = integer_network(Path(model), "fit")
     text = Text("network", Path(model).name, hashlib.sha256(content).hexdigest())
     progress("plan", 0, 0)
     held, lacking = timeline(graph), _lacking(graph)
@@ -120,7 +114,7 @@ def fit(
         "board": None if named is None else named.key,
         "boards": [_row(v) for v in verdicts],
         "edge_tpu": _edge_tpu(graph),
-        "emulated": None if ran is None else _emulated(ran, macs(graph)),
+        "emulated": None if ran is None else {"core": ran.core, "exact": ran.same == ran.count, **ran.figures(macs(graph))},
     }
     return Fit(document, notes)
 
@@ -182,14 +176,3 @@ def _edge_tpu(graph: Graph) -> dict[str, Any]:
     found = by_document(graph)
     cpu: Sequence[Mapping[str, str]] = [asdict(fallback) for fallback in found.cpu]
     return {"source": SOURCE, "measured": False, "runs": list(found.runs), "cpu": cpu, "limits": dict(found.limits)}
-
-
-def _emulated(ran: Emulated, count: int) -> dict[str, Any]:
-    each = ran.instructions / max(count, 1)
-    return {
-        "core": ran.core,
-        "exact": ran.same == ran.count,
-        "instructions": ran.instructions,
-        "instructions_per_mac": each,
-        "stack": ran.stack,
-    }
