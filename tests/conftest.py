@@ -31,6 +31,15 @@ def verified_rewrites() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def make_of_its_own() -> Iterator[None]:
+    """A test that runs ``make`` runs it as a user does, not as a part of the ``make test`` that it may stand in."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+            patch.delenv(name, raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with real models and data that developers have; users' machines do not, so tests skip without it."""
