@@ -10,6 +10,7 @@ from intact import scratch
 from intact.data import Finding
 from intact.deploy import boards
 from intact.deploy.bytes import spelled
+from intact.deploy.c.packing import MOST_BITS
 from intact.deploy.cores import CORES, Core
 from intact.deploy.firmware import UNNAMED, within
 from intact.deploy.project import STACK
@@ -21,6 +22,7 @@ from intact.measure.measurement import Measurement
 from intact.network.graph import Graph
 from intact.planning.schemes import scheme as scheme_named
 from intact.planning.targets import target as target_named
+from intact.planning.widths import TABLES
 from intact.run import firmware_document
 from intact.run.settings import Settings
 from intact.run.tflm_arena import estimated
@@ -59,6 +61,11 @@ class Firmware:
     @property
     def is_limited(self) -> bool:
         return self.ram is not None or self.flash is not None
+
+    @property
+    def tables(self) -> int:
+        """The most bits of an index into numbers that weights are packed with."""
+        return min(MOST_BITS, TABLES) if self.runtime == "c" and self.is_limited else TABLES
 
     def need(self, graph: Graph, file: bytes) -> Need:
         """What ``graph``, an integer network, takes; ``file``: what a device with TensorFlow Lite Micro holds of it.
@@ -117,11 +124,13 @@ def firmware(settings: Settings) -> Firmware | None:
     return Firmware(settings.runtime, _CORE if core.compiler else core, ram, flash)
 
 
-def check(settings: Settings, graph: Graph) -> None:
-    """UnsupportedError where limits were asked for, and ``graph``, the network as planned, has an op that C lacks."""
+def shortage(settings: Settings, graph: Graph) -> tuple[int, int]:
+    """By how many bytes of RAM and flash ``graph``, an integer network as planned, is beyond the limits, if there are any.
+
+    UnsupportedError where its need cannot be known, as it has an op that C lacks.
+    """
     made = firmware(settings)
-    if made is not None and made.is_limited:
-        made.need(graph, tflite.write(graph))
+    return (0, 0) if made is None or not made.is_limited else made.lacks(made.need(graph, tflite.write(graph)))
 
 
 def _in_tflm(graph: Graph, file: bytes) -> Need:

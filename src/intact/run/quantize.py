@@ -273,7 +273,7 @@ class Job:
         # What is refused is better refused before an hour of remedies.
         integer = start.network.integer()
         micro.check(integer, self.settings.target)
-        firmware.check(self.settings, integer)
+        firmware.shortage(self.settings, integer)
         return source, start, parts
 
     def _prepared(self, source: Path, settings: Settings) -> Graph:
@@ -314,8 +314,11 @@ class Job:
         if self.plan is not None:
             return replayed_network(start, parts, self.plan, self.work)
         if goal is not None:
-            begun = partial(self._begun, parts=parts)
-            return recover(start, begun, parts, goal, source, self.metric, self.work)
+            ram, flash = firmware.shortage(self.settings, start.network.integer())
+            if not ram and (not flash or self.settings.may_narrow):
+                begun = partial(self._begun, parts=parts)
+                return recover(start, begun, parts, goal, source, self.metric, self.work, must_shrink=flash > 0)
+            return remedied(start, parts, None, self.work)  # no search among what fits no device
         if names == () or not scheme_named(self.settings.scheme).is_integer:
             return Recovery(start.network)
         return remedied(start, parts, names, self.work)
