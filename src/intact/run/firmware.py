@@ -10,6 +10,7 @@ from intact import scratch
 from intact.data import Finding
 from intact.deploy import boards
 from intact.deploy.bytes import spelled
+from intact.deploy.c.network import write
 from intact.deploy.c.packing import MOST_BITS
 from intact.deploy.cores import CORES, Core
 from intact.deploy.firmware import UNNAMED, within
@@ -74,6 +75,17 @@ class Firmware:
         """
         return self._as_c(graph) if self.runtime == "c" else _in_tflm(graph, file)
 
+    def ram_of(self, graph: Graph) -> int:
+        """Bytes of RAM alone, with no code compiled and nothing run; UnsupportedError as for :meth:`need`."""
+        if self.runtime == "c":
+            return write(graph, UNNAMED, self._activations).ram + STACK
+        return estimated(tflite.write(graph), graph).bytes + STACK
+
+    @property
+    def _activations(self) -> int | None:
+        """What the limit leaves besides the stack."""
+        return None if self.ram is None else max(self.ram - STACK, 0)
+
     def lacks(self, need: Need) -> tuple[int, int]:
         """By how many bytes of RAM and flash ``need`` is beyond the limits."""
         ram = 0 if self.ram is None else max(need.ram - self.ram, 0)
@@ -101,8 +113,7 @@ class Firmware:
         return {**limits, **firmware_document.document(graph, made, lacking, self.core)}
 
     def _as_c(self, graph: Graph) -> Need:
-        ram = None if self.ram is None else max(self.ram - STACK, 0)
-        taken, missing = within(graph, self.core, ram, self.flash)
+        taken, missing = within(graph, self.core, self._activations, self.flash)
         rows = "".join(f", {first} to {last} row by row" for first, last in taken.chains)
         unpacked = f", {taken.scratch:,} for weights unpacked" if taken.scratch else ""
         code = f"{taken.code:,} of code for {self.core.name}" if taken.code is not None else f"code not counted, {missing}"
@@ -124,13 +135,14 @@ def firmware(settings: Settings) -> Firmware | None:
     return Firmware(settings.runtime, _CORE if core.compiler else core, ram, flash)
 
 
-def shortage(settings: Settings, graph: Graph) -> tuple[int, int]:
-    """By how many bytes of RAM and flash ``graph``, an integer network as planned, is beyond the limits, if there are any.
+def shortage(settings: Settings, graph: Graph, file: bytes = b"") -> tuple[int, int]:
+    """By how many bytes of RAM and flash ``graph``, an integer network, is beyond the limits, if there are any; ``file``: what
+    a device with TensorFlow Lite Micro has of it, where that is not what ``graph`` is written as.
 
     UnsupportedError where its need cannot be known, as it has an op that C lacks.
     """
     made = firmware(settings)
-    return (0, 0) if made is None or not made.is_limited else made.lacks(made.need(graph, tflite.write(graph)))
+    return (0, 0) if made is None or not made.is_limited else made.lacks(made.need(graph, file or tflite.write(graph)))
 
 
 def _in_tflm(graph: Graph, file: bytes) -> Need:
