@@ -22,7 +22,7 @@ from typing import Any, Final, final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from intact.report import page_run, page_study
+from intact.report import page_firmware, page_run, page_study
 from intact.report.numbers import interval, number
 from intact.wording import quantity, shown
 
@@ -69,8 +69,17 @@ def html_of(
     """
     if document["schema"].startswith("intact-study/"):
         return _rendered("page_study.html.j2", page_study.view(document), page_study.charts(document), sections)
-    view, data = page_run.view(document, details, files), page_run.charts(document, details)
+    held = (details or {}).get("firmware")
+    view = {**page_run.view(document, details, files), "firmware": page_firmware.view(held)}
+    data = {**page_run.charts(document, details), "firmware": page_firmware.chart(held)}
     return _rendered("page_run.html.j2", view, data, sections)
+
+
+def html_of_fit(document: Mapping[str, Any], sentence: str) -> str:
+    """The page of what ``intact fit`` found, headed by ``sentence``."""
+    title = f"{document['model']['name']} as firmware"
+    view = {"title": title, "sentence": sentence, "document": document, "firmware": page_firmware.view(document)}
+    return _rendered("page_fit.html.j2", view, {"firmware": page_firmware.chart(document)}, ())
 
 
 def _rendered(template: str, view: Mapping[str, Any], data: Mapping[str, Any], sections: Sequence[Section]) -> str:
