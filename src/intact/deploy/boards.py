@@ -49,7 +49,7 @@ class Board:
     @property
     def spellings(self) -> tuple[str, ...]:
         """What it may be called, letters and digits alone."""
-        return tuple(_plain(text) for text in (self.key, self.name, f"{self.maker} {self.name}", self.chip))
+        return tuple(plain(text) for text in (self.key, self.name, f"{self.maker} {self.name}", self.chip))
 
 
 _BOARDS: Final = (
@@ -158,7 +158,7 @@ def board(name: str) -> Board:
 
     OptionError names the nearest.
     """
-    given = _plain(name)
+    given = plain(name)
     exact = [b for b in _BOARDS if given in b.spellings]
     begun = [b for b in _BOARDS if len(given) >= _BEGUN and any(text.startswith(given) for text in b.spellings)]
     found = exact or begun
@@ -190,5 +190,6 @@ def chosen(name: str | None, cpu: str | None, ram: int | None, flash: int | None
     return Chosen(core, ram or found.ram, flash or found.flash, limit, found.key, tuple(notes))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A name as it is compared with others: its letters and digits alone, in lower case."""
     return re.sub(r"[^a-z0-9]", "", text.lower())
