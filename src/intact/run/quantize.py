@@ -16,6 +16,7 @@ from intact import files, scratch
 from intact.choices import Granularity
 from intact.data import Data, Finding, Parts, Samples
 from intact.data.spec import classes_of
+from intact.deploy import bytes as sizes
 from intact.deploy import micro
 from intact.errors import OptionError, UnsupportedError, located
 from intact.formats import tflite
@@ -43,7 +44,7 @@ from intact.progress import Progress, silent
 from intact.rewrite.clean import clean
 from intact.rewrite.formerly import named_as, remembering
 from intact.rewrite.lowerings import lower
-from intact.run import acceptance, findings, limits, options, packing
+from intact.run import acceptance, findings, firmware, limits, options, packing
 from intact.run.about import about
 from intact.run.advice import what_helps
 from intact.run.as_planned import Start, mend_and_plan, ranges_taken, replayed
@@ -89,6 +90,10 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     metric: Metric | str | None = None,
     accept: Accept = (),
     minimize: str | None = None,
+    ram: int | str | None = None,
+    flash: int | str | None = None,
+    board: str | None = None,
+    runtime: str = "c",
     measure: bool = True,
     details: bool = True,
     progress: Progress | None = None,
@@ -106,6 +111,8 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     made before: a Plan, or the path of a plan.json with its plan.npz beside it. ``accept``: criteria that the result is judged
     by, such as ["drop <= 2", "size >= 4x"], or the path of an accept.toml; one on what is lost steers as a limit does.
     ``minimize="size"``: not the first network within the limit but the smallest, with a width for the weights of each op.
+    ``ram`` and ``flash`` (bytes, or "256K"), or those of ``board``, are what firmware may take with ``target="mcu"``, as C or
+    in TensorFlow Lite Micro (``runtime="tflm"``): what takes more is no candidate, and weights get fewer bits until they fit.
     ``measure=False`` leaves out all figures, ``details=False`` what lies under them: each op, tensor, class and changed sample,
     which a report shows.
     ``save`` of the result writes the model, ``save_run`` the folder that the command ``intact quantize`` writes.
@@ -132,6 +139,10 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
         metric=None if metric is None else metric if isinstance(metric, str) else accuracy.called(metric),
         accept=tuple(c.text for c in criteria_of(accept)),
         minimize=minimize,
+        ram=sizes.parsed(ram, "--ram") if isinstance(ram, str) else ram,
+        flash=sizes.parsed(flash, "--flash") if isinstance(flash, str) else flash,
+        board=board,
+        runtime=runtime,
     )
     acceptance.check_measured(settings.criteria, measure=measure)
     measured_by = metric_of(metric)
@@ -260,7 +271,9 @@ class Job:
         else:
             start = replayed(graph, self.plan, self.settings)
         # What is refused is better refused before an hour of remedies.
-        micro.check(start.network.integer(), self.settings.target)
+        integer = start.network.integer()
+        micro.check(integer, self.settings.target)
+        firmware.check(self.settings, integer)
         return source, start, parts
 
     def _prepared(self, source: Path, settings: Settings) -> Graph:
@@ -375,12 +388,14 @@ class Job:
         under, said = details_of(made, self.work.progress, self.work.alone) if details else ({}, ())
         packed = packing.packed_file(integer, network.plan, self.settings, self.work.folder)
         held = packing.stored(network, integer, written, packed, parts.report, self.settings)
+        on_device = (written if packed is None else packed).read_bytes()
+        built = firmware.told(integer, on_device, self.settings, details=details)
         return _Measured(
-            (*figures.readings, *held.readings),
-            (*figures.findings, *held.findings, *said, *findings.lost_classes(outputs, parts.report)),
+            (*figures.readings, *held.readings, *built.readings),
+            (*figures.findings, *held.findings, *built.findings, *said, *findings.lost_classes(outputs, parts.report)),
             tasks,
             outputs.fidelities,
-            {**under, **held.details} if details else under,
+            {**under, **held.details, **built.details} if details else under,
         )
 
     def _given_bytes(self) -> int | None:
