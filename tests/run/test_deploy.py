@@ -18,6 +18,7 @@ from intact.network.graph import Graph
 from intact.ops import KINDS
 from intact.run import deploy as deploying
 from intact.run.deploy import deploy
+from intact.run.fit import fit
 from intact.runtime.tools import ARM_COMPILER, EMULATOR, Tool
 
 no_arm = pytest.mark.skipif(
@@ -113,6 +114,25 @@ def test_what_does_not_fit_the_flash_says_by_how_much(model, tmp_path):
     with pytest.raises(UnsupportedError, match=r"of flash, [\d,]+ bytes more than there are"):
         deploy(model, tmp_path / "out", flash=2000)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_peak_counts_an_op_that_is_written_over_what_it_reads_once(tmp_path):
+    """A LOGISTIC of 400 bytes over its input, then one number: 400 exist and not 800, as the arena and intact fit have it."""
+    b = Builder(np.random.default_rng(0))
+    x = b.flow(400)
+    b.op(KINDS["LOGISTIC"](), x)
+    b.op(KINDS["REDUCE_MAX"](keep_dims=True), b.ops[-1].output, b.ints(1))
+    graph = b.graph()
+    path = tmp_path / "net.tflite"
+    path.write_bytes(tflite.write(Graph(graph.tensors, graph.ops, (x,), (graph.ops[-1].output,))))
+    made = deploy(path, tmp_path / "out")
+    found = fit(path).document["peak"]
+    assert made.document["peak"] == {"live_bytes": 401, "op": graph.label(graph.ops[1])}
+    assert (found["bytes"], found["op"]) == (401, graph.label(graph.ops[1]))
+    assert 401 <= made.document["arena"] < 416
+    assert f"at once activations take 401, most at {graph.label(graph.ops[1])}" in made.lines[0]
+    with pytest.raises(UnsupportedError, match=r"at once activations take 401, most at REDUCE_MAX"):
+        deploy(path, tmp_path / "other", ram=2100)
 
 
 def test_what_does_not_fit_the_memory_says_what_makes_the_peak(model, tmp_path):

@@ -18,9 +18,9 @@ from intact.deploy.cores import Core
 from intact.deploy.emulate import Emulated, Sizes, emulate, sizes
 from intact.deploy.project import STACK, Budget, files_of
 from intact.deploy.templates import render
+from intact.deploy.timeline import timeline
 from intact.errors import MissingToolError, ModelError, OptionError, UnsupportedError, located
 from intact.installed import __version__
-from intact.network.arena import activation_memory
 from intact.network.graph import Graph
 from intact.network.shapes import infer, macs
 from intact.progress import Progress, silent
@@ -197,11 +197,11 @@ def _check_fit(graph: Graph, net: CNetwork, budget: Budget) -> None:
     """What no compiler can make fit is refused without one."""
     needed = net.ram + STACK
     if needed > budget.ram:
-        memory = activation_memory(graph)
+        peak = _peak(graph)
         raise UnsupportedError(
             f"it needs {spelled(needed)} of RAM, {spelled(needed - budget.ram)} more than there are: {net.arena:,} for "
             f"activations{_with(net)}, {net.scratch:,} for unpacked weights, and {STACK:,} of stack; at once activations take "
-            f"{memory.live_bytes:,}, most at {memory.at}. "
+            f"{peak['live_bytes']:,}, most at {peak['op']}. "
             "Give a smaller input, or more --ram"
         )
     if net.constants > budget.flash:
@@ -241,7 +241,6 @@ def _labels(model: Path, graph: Graph) -> tuple[str, ...]:
 
 def _document(graph: Graph, text: Text, core: Core, budget: Budget, content: bytes) -> dict[str, Any]:
     """What is the same for every project; what is said of the C is None where none is written."""
-    memory = activation_memory(graph)
     return {
         "schema": SCHEMA,
         "version": __version__,
@@ -249,9 +248,15 @@ def _document(graph: Graph, text: Text, core: Core, budget: Budget, content: byt
         "core": core.name,
         "budget": {"ram": budget.ram, "flash": budget.flash},
         "macs": macs(graph),
-        "peak": {"live_bytes": memory.live_bytes, "op": memory.at},
+        "peak": _peak(graph),
         **dict.fromkeys(("arena", "scratch", "by_row", "stack_reserved", "constants", "compiled", "emulated")),
     }
+
+
+def _peak(graph: Graph) -> dict[str, Any]:
+    """The op during which most bytes exist where all is computed at once, as ``intact fit`` has it."""
+    held = timeline(graph)
+    return {"live_bytes": held.live[held.at], "op": held.ops[held.at] if held.ops else ""}
 
 
 def _c_document(graph: Graph, net: CNetwork, made: Sizes | None, ran: Emulated | None) -> dict[str, Any]:
