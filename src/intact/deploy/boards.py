@@ -109,8 +109,9 @@ _BOARDS: Final = (
         "STMicroelectronics, data sheet DS12023, embedded SRAM: SRAM1, SRAM2 by its second address and SRAM3 adjoin",
     ),
     Board(
-        *("pico", "Pico", "Raspberry Pi", "RP2040", "cortex-m0plus", 264 * _KIB, 2 * _MIB, 133),
-        "Raspberry Pi, RP2040 Datasheet, SRAM; Raspberry Pi Pico Datasheet, flash",
+        *("pico", "Pico", "Raspberry Pi", "RP2040", "cortex-m0plus", 264 * _KIB, 2 * _MIB, 200),
+        "Raspberry Pi, RP2040 Datasheet, SRAM; Raspberry Pi Pico Datasheet, flash; Pico SDK 2.1.1, release notes: clock",
+        "200 MHz with 1.15 V for the core, and 133 without",
     ),
     Board(
         *("pico2", "Pico 2", "Raspberry Pi", "RP2350", "cortex-m33", 520 * _KIB, 4 * _MIB, 150),
