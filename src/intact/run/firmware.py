@@ -10,6 +10,8 @@ from intact import scratch
 from intact.data import Finding
 from intact.deploy import boards
 from intact.deploy.bytes import spelled
+from intact.deploy.c.network import write
+from intact.deploy.c.packing import MOST_BITS
 from intact.deploy.cores import CORES, Core
 from intact.deploy.firmware import UNNAMED, within
 from intact.deploy.project import STACK
@@ -21,6 +23,7 @@ from intact.measure.measurement import Measurement
 from intact.network.graph import Graph
 from intact.planning.schemes import scheme as scheme_named
 from intact.planning.targets import target as target_named
+from intact.planning.widths import TABLES
 from intact.run import firmware_document
 from intact.run.settings import Settings
 from intact.run.tflm_arena import estimated
@@ -60,12 +63,28 @@ class Firmware:
     def is_limited(self) -> bool:
         return self.ram is not None or self.flash is not None
 
+    @property
+    def tables(self) -> int:
+        """The most bits of an index into numbers that weights are packed with."""
+        return min(MOST_BITS, TABLES) if self.runtime == "c" and self.is_limited else TABLES
+
     def need(self, graph: Graph, file: bytes) -> Need:
         """What ``graph``, an integer network, takes; ``file``: what a device with TensorFlow Lite Micro holds of it.
 
         UnsupportedError names an op that C lacks.
         """
         return self._as_c(graph) if self.runtime == "c" else _in_tflm(graph, file)
+
+    def ram_of(self, graph: Graph) -> int:
+        """Bytes of RAM alone, with no code compiled and nothing run; UnsupportedError as for :meth:`need`."""
+        if self.runtime == "c":
+            return write(graph, UNNAMED, self._activations).ram + STACK
+        return estimated(tflite.write(graph), graph).bytes + STACK
+
+    @property
+    def _activations(self) -> int | None:
+        """What the limit leaves besides the stack."""
+        return None if self.ram is None else max(self.ram - STACK, 0)
 
     def lacks(self, need: Need) -> tuple[int, int]:
         """By how many bytes of RAM and flash ``need`` is beyond the limits."""
@@ -94,8 +113,7 @@ class Firmware:
         return {**limits, **firmware_document.document(graph, made, lacking, self.core)}
 
     def _as_c(self, graph: Graph) -> Need:
-        ram = None if self.ram is None else max(self.ram - STACK, 0)
-        taken, missing = within(graph, self.core, ram, self.flash)
+        taken, missing = within(graph, self.core, self._activations, self.flash)
         rows = "".join(f", {first} to {last} row by row" for first, last in taken.chains)
         unpacked = f", {taken.scratch:,} for weights unpacked" if taken.scratch else ""
         code = f"{taken.code:,} of code for {self.core.name}" if taken.code is not None else f"code not counted, {missing}"
@@ -117,11 +135,14 @@ def firmware(settings: Settings) -> Firmware | None:
     return Firmware(settings.runtime, _CORE if core.compiler else core, ram, flash)
 
 
-def check(settings: Settings, graph: Graph) -> None:
-    """UnsupportedError where limits were asked for, and ``graph``, the network as planned, has an op that C lacks."""
+def shortage(settings: Settings, graph: Graph, file: bytes = b"") -> tuple[int, int]:
+    """By how many bytes of RAM and flash ``graph``, an integer network, is beyond the limits, if there are any; ``file``: what
+    a device with TensorFlow Lite Micro has of it, where that is not what ``graph`` is written as.
+
+    UnsupportedError where its need cannot be known, as it has an op that C lacks.
+    """
     made = firmware(settings)
-    if made is not None and made.is_limited:
-        made.need(graph, tflite.write(graph))
+    return (0, 0) if made is None or not made.is_limited else made.lacks(made.need(graph, file or tflite.write(graph)))
 
 
 def _in_tflm(graph: Graph, file: bytes) -> Need:

@@ -47,7 +47,7 @@ from intact.rewrite.lowerings import lower
 from intact.run import acceptance, findings, firmware, limits, options, packing
 from intact.run.about import about
 from intact.run.advice import what_helps
-from intact.run.as_planned import Start, mend_and_plan, ranges_taken, replayed
+from intact.run.as_planned import Start, context_of, mend_and_plan, ranges_taken, replayed
 from intact.run.details import Made
 from intact.run.details import details as details_of
 from intact.run.folder import RunFolder, Work, sha256_of
@@ -55,6 +55,7 @@ from intact.run.folder import job as described
 from intact.run.recover import Recovery, recover, remedied, replayed_network
 from intact.run.result import Result
 from intact.run.settings import Settings
+from intact.run.what_fits import Compared, Narrower, too_large
 from intact.runtime.scripts.keras_export import InputShape
 from intact.simulate import freed
 
@@ -237,6 +238,7 @@ class Job:
                 *(findings.kept_alone(integer, graph, self.settings) if self.plan is None else ()),
                 *measured.findings,
                 *findings.great_loss(measured.readings, self.settings),
+                *self._too_large(start, recovery, source, measured, parts),
                 *self._doubts(graph, measured.readings, parts),
                 *self._poor(source, recovery.network, measured.seen, parts),
                 *findings.missed(verdict, recovery, parts, self.work.progress),
@@ -273,7 +275,7 @@ class Job:
         # What is refused is better refused before an hour of remedies.
         integer = start.network.integer()
         micro.check(integer, self.settings.target)
-        firmware.check(self.settings, integer)
+        firmware.shortage(self.settings, integer)
         return source, start, parts
 
     def _prepared(self, source: Path, settings: Settings) -> Graph:
@@ -314,8 +316,11 @@ class Job:
         if self.plan is not None:
             return replayed_network(start, parts, self.plan, self.work)
         if goal is not None:
-            begun = partial(self._begun, parts=parts)
-            return recover(start, begun, parts, goal, source, self.metric, self.work)
+            ram, flash = firmware.shortage(self.settings, start.network.integer())
+            if not ram and (not flash or self.settings.may_narrow):
+                begun = partial(self._begun, parts=parts)
+                return recover(start, begun, parts, goal, source, self.metric, self.work, must_shrink=flash > 0)
+            return remedied(start, parts, None, self.work)  # no search among what fits no device
         if names == () or not scheme_named(self.settings.scheme).is_integer:
             return Recovery(start.network)
         return remedied(start, parts, names, self.work)
@@ -360,6 +365,27 @@ class Job:
             return said
         tried = replace(self.settings, minimize=None)
         return (*said, Finding("what helps", what_helps(network, tried, parts, poor, partial(self._prepared, source))))
+
+    def _too_large(
+        self, start: Start, recovery: Recovery, source: Path, measured: _Measured, parts: Parts
+    ) -> tuple[Finding, ...]:
+        """By how much the firmware is beyond its limits, and what would fit, in words."""
+        if not measured.readings:
+            return ()
+        network, narrower, work = recovery.network, None, self.work
+        if self.settings.may_narrow and self.plan is None and not recovery.candidates:
+            built, context = firmware.firmware(self.settings), context_of(start, parts.calibration, work.progress)
+            narrower = (
+                None
+                if built is None
+                else Narrower(network, replace(built, ram=None), start.request, parts.calibration, context)
+            )
+        exact, kernels = self.outputs("float", source, parts.report), target_named(self.settings.target).kernels
+        compared = Compared(parts.report, exact, measured.tasks, self.metric, kernels)
+        integer, folder = network.integer(), work.folder
+        packed = packing.packed_file(integer, recovery.plan, self.settings, folder)
+        said = too_large(integer, b"" if packed is None else packed.read_bytes(), self.settings, narrower, compared)
+        return (Finding("does not fit", said),) if said else ()
 
     def _measure(  # noqa: PLR0913  # what was made, and on what
         self, source: Path, written: Path, network: Quantized, integer: Graph, parts: Parts, *, details: bool

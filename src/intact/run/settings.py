@@ -274,7 +274,7 @@ class Settings:
                 f"--minimize size gives each layer a width of its own, and --scheme {self.scheme} gives one to all; "
                 "leave out --scheme"
             )
-        if not self._may_narrow:
+        if not self.may_narrow:
             raise OptionError(
                 f"--minimize size needs weights of fewer than 8 bits, and --target {self.target} runs none; "
                 "type --target cpu or --target mcu"
@@ -286,10 +286,10 @@ class Settings:
             )
 
     @property
-    def _may_narrow(self) -> bool:
-        """Whether the target runs weights of fewer than 8 bits."""
+    def may_narrow(self) -> bool:
+        """Whether weights may get fewer than 8 bits, for the target runs such."""
         target = target_named(self.target)
-        return bool(target.int4 or target.decoded) and "w4a8" not in target.refuses
+        return self.scheme == "int8" and bool(target.int4 or target.decoded) and "w4a8" not in target.refuses
 
     def _check_learning(self, limited: bool) -> None:
         if not 0 <= self.label_weight <= 1:

@@ -19,6 +19,7 @@ from intact.measure.measurement import Measurement
 from intact.measure.packed import write_packed
 from intact.network.graph import Graph
 from intact.planning.quantized import Quantized
+from intact.planning.widths import TABLES
 from intact.remedies import apply
 from intact.remedies.base import Context, Remedy
 from intact.remedies.bias import BiasCorrection
@@ -29,7 +30,7 @@ from intact.remedies.finetune import FineTune
 from intact.remedies.mixed import MixedPrecision, WiderWeights
 from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding
-from intact.search.candidate import Candidate
+from intact.search.candidate import Candidate, fitting
 from intact.search.goal import Goal
 from intact.simulate.noise import Sensitivity, input_share, narrow_weights, sensitivities, weight_share
 from intact.wording import counted
@@ -72,7 +73,7 @@ class Evaluator(abc.ABC):
     """What candidates are put through, and where the search keeps them: the run that it is a part of.
 
     ``learning`` are the samples that remedies learn from, ``mixes`` whether the target takes a mixture of precisions, ``packs``
-    whether it decodes packed weights.
+    whether it decodes packed weights, ``tables`` the most bits of an index into numbers that it packs.
     """
 
     goal: Goal
@@ -80,6 +81,12 @@ class Evaluator(abc.ABC):
     context: Context
     mixes: bool
     packs: bool = False
+    tables: int = TABLES
+
+    def misfit(self, integer: Graph, file: bytes) -> str:
+        """Why a device cannot hold the network, of which it has ``file``; empty where it can."""
+        del integer, file
+        return ""
 
     @abc.abstractmethod
     def judge(self, name: str, model: bytes) -> Loss:
@@ -137,12 +144,21 @@ def search(
 
 @final
 class Ladder:
-    """One search: what it may use, what was tried so far, and the rungs that it climbs."""
+    """One search: what it may use, what was tried so far, and the rungs that it climbs.
+
+    ``must_fit``: whether what a device cannot hold is no candidate, rather than one to make smaller.
+    """
 
     def __init__(
-        self, start: Quantized, evaluator: Evaluator, others: Sequence[Other] = (), float_input: FloatInput | None = None
+        self,
+        start: Quantized,
+        evaluator: Evaluator,
+        others: Sequence[Other] = (),
+        float_input: FloatInput | None = None,
+        *,
+        must_fit: bool = True,
     ) -> None:
-        self.evaluator, self.context = evaluator, evaluator.context
+        self.evaluator, self.context, self.must_fit = evaluator, evaluator.context, must_fit
         #: What the rungs begin with; as planned it has no name.
         self.begun = Other("", start, evaluator.context)
         self.others, self.float_input = others, float_input
@@ -161,11 +177,12 @@ class Ladder:
         Few samples cannot tell candidates apart that lose about as much: of those within the interval of the least that take no
         more bytes, the one whose probabilities are closest to float's.
         """
-        least = min(self.tried, key=lambda c: c.score)
+        tried = fitting(self.tried)
+        least = min(tried, key=lambda c: c.score)
         if least.divergence is None or least.loss.high is None:
             return least
         most = _AS_LARGE * least.bytes
-        rivals = (c for c in self.tried if c.score <= least.loss.high and c.bytes <= most)
+        rivals = (c for c in tried if c.score <= least.loss.high and c.bytes <= most)
         return min(rivals, key=lambda c: math.inf if c.divergence is None else c.divergence)
 
     def climb(self) -> None:
@@ -381,17 +398,17 @@ class Ladder:
             return False
         integer = network.integer()
         model, packed = tflite.write(integer), write_packed(integer) if evaluator.packs else b""
+        misfit = evaluator.misfit(integer, packed or model)
         lost = evaluator.judge(name, model)
         latency = evaluator.time(model)
         loss, seconds = lost.measured, earlier + time.monotonic() - began
-        candidate = Candidate(
-            name, why, network, model, loss, lost.expected, latency, seconds, packed=packed, divergence=lost.divergence
-        )
+        made_of = (name, why, network, model, loss, lost.expected, latency, seconds)
+        candidate = Candidate(*made_of, packed=packed, divergence=lost.divergence, misfit=misfit)
         self.context = replace(self.context, deadline=self.context.deadline - earlier)
         self.tried.append(candidate)
         self.remedies[name] = remedies
         evaluator.tell(f"{candidate}, before the interruption" if earlier else str(candidate))
-        met = evaluator.goal.is_met(loss, candidate.score)
+        met = evaluator.goal.is_met(loss, candidate.score) and not (misfit and self.must_fit)
         if met:
             self.met = candidate
         return met
