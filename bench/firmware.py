@@ -54,10 +54,12 @@ class Network:
     pixels: tuple[float, float] | None
 
 
-def networks() -> Iterator[Network]:
-    for name, stem in GIVEN.items():
+def networks(only: str = "") -> Iterator[Network]:
+    """Those of the names in ``only``, comma by comma; all where it is empty."""
+    wanted = only.split(",") if only else [*GIVEN, *MADE]
+    for name, stem in ((name, stem) for name, stem in GIVEN.items() if name in wanted):
         yield Network(name, tflite.read(model(f"{stem}.tflite").read_bytes()), (0, 255) if name == "ResNet8" else None)
-    for name, file in MADE.items():
+    for name, file in ((name, file) for name, file in MADE.items() if name in wanted):
         data = intact.data.folder(cifar10("train"), pixels=(-1, 1))
         made = intact.quantize(model(file), data, target="mcu", remedies=(), calibration_samples=100, measure=False)
         yield Network(name, tflite.read(made.model), (-1, 1))
@@ -109,9 +111,7 @@ def main() -> None:
     missed = list[str]()
     print("| network | arena, bytes | least, by rows | code, constants on M4 | instructions: M4, portable, by rows | exact |")
     print("|---|---|---|---|---|---|", flush=True)
-    for network in networks():
-        if options.only and network.name not in options.only.split(","):
-            continue
+    for network in networks(options.only):
         given, title = vectors(network, options.samples), Text("net", network.name)
         at_once, least = write(network.graph, title), write(network.graph, title, 0)
         made: Sizes = sizes(at_once, core("m4"))

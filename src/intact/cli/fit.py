@@ -10,7 +10,7 @@ import typer
 from intact import data as samples_of
 from intact.cli import shared
 from intact.data import paths
-from intact.deploy import boards
+from intact.deploy import boards, npus
 from intact.errors import OptionError, located
 from intact.formats import recognize
 from intact.run import options
@@ -27,6 +27,12 @@ def fit(
     data: Annotated[
         Path | None, typer.Option("--data", help="Samples for --instructions: see intact quantize --help. Default: random.")
     ] = None,
+    npu: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="ethos-u55-128, u85, all, …: Vela's estimate for Ethos-U, with pip install 'intact[npu]'. Repeatable."
+        ),
+    ] = None,
     label: shared.Label = None,
     pixels: shared.Pixels = "0,1",
     mean: shared.Mean = None,
@@ -41,6 +47,7 @@ def fit(
     with shared.reported(debug):
         if board is not None:
             boards.board(board)
+        npus.npus(npu or ())
         with located(str(model)):
             recognize.check_tflite(model)
         if data is not None and not instructions:
@@ -55,10 +62,10 @@ def fit(
         output = Output(quiet, as_json)
         given = None if data is None else samples_of.load(data, preprocessing, label=label)
         with output.progress() as progress:
-            found = fitted(model, board=board, instructions=instructions, data=given, progress=progress)
+            found = fitted(model, board=board, instructions=instructions, data=given, npu=npu or (), progress=progress)
         output.notes(found.notes)
         for line in found.lines:
             output.say(line)
         output.document(found.to_json())
-        if found.fits is False:
+        if found.fits is False or not found.is_estimated:
             raise typer.Exit(1)
