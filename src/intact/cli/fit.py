@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from intact import data as samples_of
+from intact import files
 from intact.cli import shared
 from intact.data import paths
 from intact.deploy import boards, npus
@@ -33,6 +34,7 @@ def fit(
             help="ethos-u55-128, u85, all, …: Vela's estimate for Ethos-U, with pip install 'intact[npu]'. Repeatable."
         ),
     ] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write it as a page, fit.html, which opens offline.")] = None,
     label: shared.Label = None,
     pixels: shared.Pixels = "0,1",
     mean: shared.Mean = None,
@@ -58,11 +60,14 @@ def fit(
         with shared.loading():
             from intact.report.terminal import Output
             from intact.run.fit import fit as fitted
+            from intact.run.report import documents_of, page_of
 
         output = Output(quiet, as_json)
         given = None if data is None else samples_of.load(data, preprocessing, label=label)
         with output.progress() as progress:
             found = fitted(model, board=board, instructions=instructions, data=given, npu=npu or (), progress=progress)
+        if out is not None:
+            files.write_text(out, page_of(documents_of(found)))
         output.notes(found.notes)
         for line in found.lines:
             output.say(line)

@@ -63,23 +63,20 @@ def html_of(
     files: Sequence[Mapping[str, Any]] = (),
     sections: Sequence[Section] = (),
 ) -> str:
-    """The page of a run's or a study's document, which :func:`intact.report.checked.parsed` has let through.
+    """The page of a run's or a study's document, which :func:`intact.report.checked.parsed` has let through, or of a fit's.
 
     ``details``: what a run's details.json holds; ``files``: name, bytes and SHA-256 of each file that is handed over.
     """
     if document["schema"].startswith("intact-study/"):
         return _rendered("page_study.html.j2", page_study.view(document), page_study.charts(document), sections)
+    if document["schema"].startswith("intact-fit/"):
+        return _rendered(
+            "page_fit.html.j2", page_firmware.page(document), {"firmware": page_firmware.chart(document)}, sections
+        )
     held = (details or {}).get("firmware")
     view = {**page_run.view(document, details, files), "firmware": page_firmware.view(held)}
     data = {**page_run.charts(document, details), "firmware": page_firmware.chart(held)}
     return _rendered("page_run.html.j2", view, data, sections)
-
-
-def html_of_fit(document: Mapping[str, Any], sentence: str) -> str:
-    """The page of what ``intact fit`` found, headed by ``sentence``."""
-    title = f"{document['model']['name']} as firmware"
-    view = {"title": title, "sentence": sentence, "document": document, "firmware": page_firmware.view(document)}
-    return _rendered("page_fit.html.j2", view, {"firmware": page_firmware.chart(document)}, ())
 
 
 def _rendered(template: str, view: Mapping[str, Any], data: Mapping[str, Any], sections: Sequence[Section]) -> str:

@@ -6,9 +6,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from intact.report.page_run import percent, short, width
+from intact.wording import counted
 
 #: What a limit is judged by, in words.
 _PROJECTS: Final = {"c": "C", "tflm": "TensorFlow Lite Micro"}
+
+
+def page(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page of ``intact fit`` shows."""
+    title = f"{document['model']['name']} as firmware"
+    return {"title": title, "sentence": _sentence(document), "document": document, "firmware": view(document)}
+
+
+def _sentence(document: Mapping[str, Any]) -> str:
+    """What one wants to know first."""
+    named = next((b for b in document["boards"] if b["board"] == document["board"]), None)
+    if named is not None:
+        return f"{named['name']}: {named['said']}."
+    if not document["ways"]:
+        return "There is no C of it, so that nobody can say which boards hold it."
+    holding = sum(b["said"].startswith("fits") for b in document["boards"])
+    least = min(_way(how, way, document["stack_reserved"])["ram"] for how, way in document["ways"].items())
+    return f"{holding} of {counted(len(document['boards']), 'board')} hold it; it takes {least:,} bytes of RAM at least."
 
 
 def view(held: Mapping[str, Any] | None) -> dict[str, Any] | None:
