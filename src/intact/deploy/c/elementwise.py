@@ -12,7 +12,7 @@ from intact.deploy.c.site import ARITHMETIC, Site
 from intact.deploy.c.stripes import Reach
 from intact.network.arena import itemsize
 from intact.numbers import fixed_point as fixed
-from intact.numbers.arithmetic import every_value, float_ratio
+from intact.numbers.arithmetic import every_value
 from intact.ops.activation import PRelu
 from intact.ops.base import OpKind
 from intact.ops.call import Call
@@ -55,7 +55,7 @@ def add(site: Site, kind: Add | Sub) -> None:
 def mul(site: Site, kind: Mul) -> None:
     """MUL."""
     out = site.output(kind.activation)
-    real = ARITHMETIC.of_multiply(site.affine(0), site.affine(1), out)
+    real = ARITHMETIC.ratio(site.affine(0).scale[0], site.affine(1).scale[0], over=out.scale)
     _run(site, "mul", _pairs(site, {**_scaled("", real), **site.ends(out)}))
 
 
@@ -73,7 +73,8 @@ def prelu(site: Site, kind: PRelu) -> None:
     """PRELU."""
     del kind
     x, alpha, out = site.affine(0), site.affine(1), site.output()
-    above, below = float_ratio(x.scale[0], over=out.scale), float_ratio(x.scale[0], alpha.scale[0], over=out.scale)
+    above = ARITHMETIC.ratio(x.scale[0], over=out.scale)
+    below = ARITHMETIC.ratio(x.scale[0], alpha.scale[0], over=out.scale)
     _run(site, "prelu", _pairs(site, {**_scaled("_a", above), **_scaled("", below), **site.ends(out)}))
 
 
