@@ -1,4 +1,4 @@
-"""One small graph of int16 activations and int8 weights that holds every op kind with an int16 kernel in TensorFlow Lite Micro."""
+"""One small graph of int16 activations and int8 weights that holds every op kind with a kernel in TensorFlow Lite Micro."""
 
 from __future__ import annotations
 

@@ -65,12 +65,12 @@ def sigmoid_table() -> Ints[np.ndarray, "256"]:
     n = np.arange(256)
 
     def s(at: np.ndarray) -> np.ndarray:
-        return 65536.0 / (1.0 + np.exp(-at / 24.0))
+        return np.asarray(65536.0 / (1.0 + np.exp(-at / 24.0)))
 
     short = s(n + 0.5) - (s(n) + s(n + 1)) / 2
     table = np.floor(s(n) + short / 2 + 0.5)
     table[-1] = 65535
-    return table.astype(np.uint16)
+    return np.asarray(table, np.uint16)
 
 
 def logistic(q: Ints[Tensor, "*s"], scale: float) -> Ints[Tensor, "*s"]:
@@ -165,4 +165,4 @@ def _table(width: float, zero_point: int, made: float, function: Callable[[np.nd
 
 def _rounded(x: np.ndarray) -> np.ndarray:
     """Halves away from zero."""
-    return np.copysign(np.floor(np.abs(x) + np.float32(0.5)), x)
+    return np.asarray(np.copysign(np.floor(np.abs(x) + np.float32(0.5)), x))
