@@ -1,6 +1,5 @@
 """The C of 16-bit activations, bit for bit the arithmetic of TensorFlow Lite Micro as the simulator has it."""
 
-from dataclasses import replace
 
 import numpy as np
 import pytest
