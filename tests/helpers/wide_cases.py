@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from integer_cases import Builder
+from integer_cases import Builder, samples
 
 from intact.numbers.affine import Affine
 from intact.ops import KINDS
@@ -109,6 +109,15 @@ def _weighted(b: Builder) -> None:
     x = b.flow(5, 6)
     w, bias = b.weights(x, (3, 6), 0, per_channel=False)
     b.op(kinds["FULLY_CONNECTED"](keep_dims=True), x, w, _short(b, bias), out=b.format(), name="with a bias of 32 bits")
+    for kind, shape, options in (
+        ("CONV_2D", (5, 3, 3, 4), {"padding": "same"}),
+        ("DEPTHWISE_CONV_2D", (1, 3, 3, 6), {"padding": "same"}),
+        ("FULLY_CONNECTED", (6, 9), {}),
+    ):
+        x = b.flow(*((9,) if kind == "FULLY_CONNECTED" else (6, 5, shape[3])))
+        w, bias = b.weights(x, shape, 3 if kind.startswith("DEPTH") else 0, per_channel=kind != "FULLY_CONNECTED")
+        b.tensors[bias] = replace(b.tensors[bias], data=b.tensors[bias].data + np.int64(2**34) * b.draw.choice((-1, 0, 1)))
+        b.op(kinds[kind](**options), x, w, bias, out=b.format(50.0, 60.0), name="with a bias beyond 32 bits")
     x = b.flow(1200)  # sums beyond 32 bits, which the fast kernel could not hold
     fmt = Affine((0.01,), (0,))
     w = b._add((4, 1200), fmt, np.full((4, 1200), 127, np.int8) * np.int8([[1], [-1], [1], [-1]]))
@@ -140,3 +149,13 @@ def _moves(b: Builder) -> None:
     b.op(kinds["STRIDED_SLICE"](begin_mask=1, end_mask=1), b.flow(5, 6), b.ints(0, 4, 0), b.ints(1, 0, 6), b.ints(1, -2, 2))
     b.op(kinds["TRANSPOSE"](), b.flow(5, 6), b.ints(0, 2, 1))
     b.op(kinds["UNPACK"](axis=1, count=3), b.flow(3, 6))
+
+
+def extreme(b: Builder, n: int) -> dict[str, np.ndarray]:
+    """Samples of which one is all lowest, one all highest and one both by turns."""
+    given = samples(b, n)
+    for x in given.values():
+        ends = np.iinfo(x.dtype)
+        x[0], x[1] = ends.min, ends.max
+        x[2] = np.resize([ends.min, ends.max], x[2].shape)
+    return given

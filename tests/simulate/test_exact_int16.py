@@ -3,12 +3,10 @@
 import functools
 import importlib.util
 
-import numpy as np
 import pytest
 import run_files
 from compare import assert_same
-from integer_cases import samples
-from wide_cases import every_wide_kind
+from wide_cases import every_wide_kind, extreme
 
 from intact.formats import tflite
 from intact.simulate.exact import INT16, IntegerProgram
@@ -19,16 +17,6 @@ no_tflm = pytest.mark.skipif(
 )
 SEEDS = (0, 1, 2)
 LABELS = tuple(every_wide_kind(0).names)
-
-
-def extreme(b, n):
-    """Samples of which one is all lowest, one all highest and one both by turns."""
-    given = samples(b, n)
-    for x in given.values():
-        ends = np.iinfo(x.dtype)
-        x[0], x[1] = ends.min, ends.max
-        x[2] = np.resize([ends.min, ends.max], x[2].shape)
-    return given
 
 
 @pytest.fixture(scope="module")

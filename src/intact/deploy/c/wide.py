@@ -30,6 +30,8 @@ _SHORT: Final = 65535
 #: Bits that a sum and its multiplier have together at most; powers of two that the multiplier stands for, from and to.
 _BITS: Final = 62
 _POWERS: Final = (-31, 7)
+#: How far to the right a product of 15 bits may go to be the upper half of one of 64 bits.
+_HIGHER: Final = (16, 32)
 #: Where the second and third of four weights change places: the kernels take apart bytes 0 and 2, and 1 and 3.
 _FOURS: Final = (0, 2, 1, 3)
 
@@ -268,11 +270,11 @@ class _Layer:
             whole = (1, rows, inputs, 1, rows, outputs, 1, 1, 1, 1, 1, 1, 0, 0)  # a convolution of so many pixels in a row
             self._grouped(whole, inputs, outputs, "(row_range){0, 1, 1}", self.site.x_row(self.data))
             return
-        fields = {"out": self.channels(_by_fours(self.weight, inputs)), "inputs": inputs, "outputs": outputs}
+        fields = {"out": self.channels(_by_fours(self.weight, inputs), sums_here=True), "inputs": inputs, "outputs": outputs}
         self.site.call("dense_16", fields, str(rows), self.site.x_row(self.data))
 
     def run_windows(self, kernel: str, at: Sequence[int], laid: np.ndarray) -> None:
-        fields = {"out": self.channels(laid), "at": braced(at)}
+        fields = {"out": self.channels(laid, sums_here=True), "at": braced(at)}
         self.site.call(kernel, fields, self.site.rows(self.data), self.site.x(self.data))
 
     def run_grouped(self, at: Sequence[int], group_in: int, group_out: int) -> None:
@@ -283,21 +285,26 @@ class _Layer:
         fields = {"out": self.channels(laid), "at": braced(at), "group_in": group_in, "group_out": group_out}
         self.site.call("conv_grouped_16", fields, *arguments)
 
-    def channels(self, laid: np.ndarray) -> str:
-        """The initializer of what every channel ends with, the weight ``laid`` as the kernel reads it."""
+    def channels(self, laid: np.ndarray, *, sums_here: bool = False) -> str:
+        """The initializer of what every channel ends with, the weight ``laid`` as the kernel reads it.
+
+        ``sums_here``: the kernel takes biases and sums of 32 bits, where these hold them.
+        """
         site, x, out, of_weight = self.site, self.site.affine(self.data), self.out, self.site.affine(self.parameter)
-        largest = (np.abs(self.rows).sum(1) << 15).astype(object) + np.abs(self.bias.astype(object))
+        largest = ((np.abs(self.rows).sum(1) << 15).astype(object) + np.abs(self.bias.astype(object))).astype(np.float64)
         real = ARITHMETIC.of_product(x, of_weight, out)
-        if self.is_wide:
-            multiplier, shift = _wide(site, real, largest.astype(np.float64))
-        else:
-            multiplier, shift = self._narrow(real, largest)
+        multiplier, shift = _wide(site, real, largest) if self.is_wide else self._narrow(real, largest)
         about = f"of {site.about}"
-        fields: Mapping[str, object] = {
-            "weight": site.source.array(np.ascontiguousarray(laid).reshape(-1), f"weights {about}"),
-            "bias": site.source.array(self.bias, f"biases {about}"),
+        is_one_product = bool((largest < 2.0**31).all() and (shift >= _HIGHER[0]).all() and (shift <= _HIGHER[1]).all())
+        fields: dict[str, object] = {"weight": site.source.array(np.ascontiguousarray(laid).reshape(-1), f"weights {about}")}
+        if sums_here and self.is_wide and is_one_product:
+            multiplier = multiplier << (32 - shift.astype(np.int32))
+            fields["bias"] = site.source.array(self.bias.astype(np.int32), f"biases {about}")
+        else:
+            fields["wide_bias"] = site.source.array(self.bias, f"biases {about}")
+            fields["shift"] = site.source.array(shift, f"shifts {about}")
+        fields |= {
             "multiplier": site.source.array(multiplier, f"multipliers {about}"),
-            "shift": site.source.array(shift, f"shifts {about}"),
             "each": 0 if len(multiplier) == 1 else -1,
             "is_narrow": "false" if self.is_wide else "true",
             **_ends(out),
@@ -307,6 +314,6 @@ class _Layer:
     def _narrow(self, real: np.ndarray, largest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Multipliers of 31 bits and their powers of two, of sums of 32 bits."""
         multiplier, shift = (v.numpy().reshape(-1) for v in fixed.q31(real))
-        if (np.ldexp(largest.astype(np.float64), np.maximum(shift, 0)) >= 2.0**31).any():
+        if (np.ldexp(largest, np.maximum(shift, 0)) >= 2.0**31).any():
             raise self.site.refused("its sums of products may leave 32 bits")
         return multiplier.astype(np.int32), shift.astype(np.int8)

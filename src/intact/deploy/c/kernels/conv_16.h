@@ -32,10 +32,9 @@ static void gather_16(const window *a, const int16_t *x, int32_t ring, int32_t t
 
 /* Four channels of a window, of which the taps of `down` and `across` are there; `iy` is the first of these rows. */
 static inline sums convolved_16(const window *a, const int16_t *x, int32_t iy, int32_t ring, int32_t left, span down, span across,
-                                const int8_t *w)
+                                const int8_t *w, sums s)
 {
     const int32_t row = a->kernel_w * a->in_c, first = across.first * a->in_c, count = (across.end - across.first) * a->in_c;
-    sums s = {{0, 0, 0, 0}};
     for (int32_t ky = down.first; ky < down.end; ky++) {
         s = dot_16(x + (iy * a->in_w + left) * a->in_c + first, w + 4 * (ky * row + first), count, 0, s);
         iy += a->dilation_h;
@@ -49,7 +48,6 @@ static void run_conv_16(const conv_16 *p, row_range part, const int16_t *x, int1
     const window *a = &p->at;
     const int32_t count = a->kernel_h * a->kernel_w * a->in_c, ring = part.ring;
     const bool gathers = (a->in_c & 3) != 0 || a->dilation_w != 1;
-    const sums none = {{0, 0, 0, 0}};
     int16_t gathered[INTACT_GATHERED_16];
     for (int32_t oy = part.first; oy < part.end; oy++) {
         const int32_t top = oy * a->stride_h - a->pad_top;
@@ -64,8 +62,9 @@ static void run_conv_16(const conv_16 *p, row_range part, const int16_t *x, int1
             }
             for (int32_t c = 0; c < a->out_c; c += 4, w += 4 * count) {
                 const int32_t channel = c + 4 <= a->out_c ? c : a->out_c - 4;
-                const sums s = gathers ? dot_16(gathered, w, count & ~3, count & 3, none)
-                                       : convolved_16(a, x, begin, ring, left, down, across, w);
+                const sums begun = begun_16(&p->out, channel);
+                const sums s = gathers ? dot_16(gathered, w, count & ~3, count & 3, begun)
+                                       : convolved_16(a, x, begin, ring, left, down, across, w, begun);
                 give_16(&p->out, channel, s, y + channel);
             }
         }

@@ -18,7 +18,7 @@ static void run_conv_grouped_16(const conv_grouped_16 *p, row_range part, const 
             const int8_t *w = p->out.weight;
             for (int32_t channel = 0; channel < a->out_c; channel++) {
                 const int32_t first = channel / p->group_out * p->group_in;
-                int64_t sum = p->out.bias[channel];
+                int64_t sum = p->out.wide_bias[channel];
                 for (int32_t ky = 0; ky < a->kernel_h; ky++) {
                     const int32_t iy = oy * a->stride_h - a->pad_top + ky * a->dilation_h;
                     for (int32_t kx = 0; kx < a->kernel_w; kx++, w += p->group_in) {
@@ -32,7 +32,7 @@ static void run_conv_grouped_16(const conv_grouped_16 *p, row_range part, const 
                         }
                     }
                 }
-                *y++ = requantize_16(&p->out, channel, sum);
+                *y++ = from_wide(&p->out, channel, sum);
             }
         }
     }

@@ -15,7 +15,7 @@ static void run_conv_transposed_16(const conv_transposed_16 *p, const int16_t *x
         for (int32_t ox = 0; ox < a->out_w; ox++) {
             const int8_t *w = p->out.weight;
             for (int32_t channel = 0; channel < a->out_c; channel++) {
-                int64_t sum = p->out.bias[channel];
+                int64_t sum = p->out.wide_bias[channel];
                 for (int32_t ky = 0; ky < a->kernel_h; ky++) {
                     const int32_t down = oy + a->pad_top - ky, iy = down / a->stride_h;
                     const bool in_row = down >= 0 && down % a->stride_h == 0 && iy < a->in_h;
@@ -30,7 +30,7 @@ static void run_conv_transposed_16(const conv_transposed_16 *p, const int16_t *x
                         }
                     }
                 }
-                *y++ = requantize_16(&p->out, channel, sum);
+                *y++ = from_wide(&p->out, channel, sum);
             }
         }
     }

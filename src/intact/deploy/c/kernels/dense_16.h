@@ -12,18 +12,19 @@ static void run_dense_16(const dense_16 *p, int32_t count, const int16_t *x, int
 {
     const int32_t fours = p->outputs & ~3;
     const int8_t *w = p->out.weight;
-    const sums none = {{0, 0, 0, 0}};
     for (int32_t channel = 0; channel < fours; channel += 4) {
+        const sums begun = begun_16(&p->out, channel);
         for (int32_t row = 0; row < count; row++) {
-            const sums s = dot_16(x + row * p->inputs, w, p->inputs & ~3, p->inputs & 3, none);
+            const sums s = dot_16(x + row * p->inputs, w, p->inputs & ~3, p->inputs & 3, begun);
             give_16(&p->out, channel, s, y + row * p->outputs + channel);
         }
         w += 4 * p->inputs;
     }
     for (int32_t channel = fours; channel < p->outputs; channel++) {
         for (int32_t row = 0; row < count; row++) {
-            const int32_t sum = dot_of_one_16(x + row * p->inputs, w, p->inputs);
-            y[row * p->outputs + channel] = requantize_16(&p->out, channel, p->out.bias[channel] + sum);
+            const int32_t begun = begun_of_one_16(&p->out, channel);
+            const int32_t sum = dot_of_one_16(x + row * p->inputs, w, p->inputs, begun);
+            y[row * p->outputs + channel] = requantize_16(&p->out, channel, sum);
         }
         w += p->inputs;
     }

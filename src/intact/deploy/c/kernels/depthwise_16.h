@@ -56,7 +56,10 @@ static void run_depthwise_16(const depthwise_16 *p, row_range part, const int16_
             const int32_t column = (left + across.first * a->dilation_w) * a->in_c;
             for (int32_t c = 0; c < a->in_c; c += c < fours ? 4 : 1) {
                 int32_t iy = begin;
-                sums s = {{0, 0, 0, 0}};
+                sums s = {{begun_of_one_16(&p->out, c), 0, 0, 0}};
+                if (c < fours) {
+                    s = begun_16(&p->out, c);
+                }
                 for (int32_t ky = down.first; ky < down.end; ky++) {
                     const int16_t *from = x + iy * a->in_w * a->in_c + column + c;
                     const int8_t *w = p->out.weight + (ky * a->kernel_w + across.first) * a->in_c + c;
@@ -73,7 +76,7 @@ static void run_depthwise_16(const depthwise_16 *p, row_range part, const int16_
                 if (c < fours) {
                     give_16(&p->out, c, s, y + c);
                 } else {
-                    y[c] = requantize_16(&p->out, c, p->out.bias[c] + s.of[0]);
+                    y[c] = requantize_16(&p->out, c, s.of[0]);
                 }
             }
         }

@@ -67,9 +67,9 @@ static inline sums dot_16(const int16_t *x, const int8_t *w, int32_t quads, int3
 }
 
 /* The same of one channel. */
-static inline int32_t dot_of_one_16(const int16_t *x, const int8_t *w, int32_t count)
+static inline int32_t dot_of_one_16(const int16_t *x, const int8_t *w, int32_t count, int32_t sum)
 {
-    int32_t n = count, sum = 0;
+    int32_t n = count;
     for (; n >= 4; n -= 4) {
 #ifdef INTACT_DSP
         const uint32_t of = four(w);
