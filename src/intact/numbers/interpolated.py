@@ -59,6 +59,10 @@ class Argument:
         return (q.to(torch.int64) * self.multiplier + self.half) >> self.right
 
 
+#: Of what an LSTM's gates sum, in 1/4096.
+GATE: Final = Argument(3, 0)
+
+
 @functools.cache
 def sigmoid_table() -> Ints[np.ndarray, "256"]:
     """``s(n / 24)`` of the logistic function s in 1/65536, each less half of what interpolation is short of at the middle."""
@@ -80,7 +84,7 @@ def logistic(q: Ints[Tensor, "*s"], scale: float) -> Ints[Tensor, "*s"]:
 
 def gate(q: Ints[Tensor, "*s"]) -> Ints[Tensor, "*s"]:
     """LOGISTIC of what an LSTM's gate sums, in 1/4096."""
-    return _logistic(Argument(3, 0).place(q))
+    return _logistic(GATE.place(q))
 
 
 def tanh(q: Ints[Tensor, "*s"], argument: Argument) -> Ints[Tensor, "*s"]:

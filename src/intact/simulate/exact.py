@@ -25,8 +25,8 @@ from intact.ops.call import Call
 from intact.planning.targets import TARGETS
 from intact.simulate.engine import Engine
 
-#: Kinds whose arithmetic of int16 activations is known.
-INT16: Final = TARGETS["mcu"].kinds("int16") | {"DEQUANTIZE", "QUANTIZE", "SUM"}
+#: Kinds whose arithmetic of int16 activations, or of an int16 cell state, is known.
+INT16: Final = TARGETS["mcu"].kinds("int16") | {"DEQUANTIZE", "QUANTIZE", "SUM", "UNIDIRECTIONAL_SEQUENCE_LSTM"}
 ARITHMETICS: Final[Mapping[str, Arithmetic]] = MappingProxyType({a.name: a for a in (Reference(), Micro(), Default())})
 
 

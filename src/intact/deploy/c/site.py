@@ -111,6 +111,10 @@ class Site:
         """Output ``n`` in C, where the op begins to write."""
         return self._pointer(self.made(n), ctype, const=False, at_row=True)
 
+    def is_wanted(self, n: int) -> bool:
+        """Whether output ``n`` has a place, because something reads it."""
+        return self.made(n).id in self.offsets
+
     def is_same_place(self, n: int, made: int) -> bool:
         """Whether input ``n`` and an output lie at one place, so that what is only renamed is there already."""
         t = self.tensor(n)

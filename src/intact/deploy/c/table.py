@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, final
 
-from intact.deploy.c import elementwise, moves, reductions, weighted, wide
+from intact.deploy.c import elementwise, moves, recurrent, reductions, weighted, wide
 from intact.deploy.c.site import Site
 from intact.deploy.c.stripes import Reach
 
@@ -20,10 +20,11 @@ ByRows: TypeAlias = Callable[[Site, Any], Reach | None]
 @final
 @dataclass(frozen=True)
 class Row:
-    """The C of one op kind."""
+    """The C of one op kind. ``spare``: outputs, by position, that need no place where nothing reads them."""
 
     write: Write
     by_rows: ByRows | None = None
+    spare: tuple[int, ...] = ()
 
 
 def _rows(write: Write, kinds: str, by_rows: ByRows | None = None) -> dict[str, Row]:
@@ -77,6 +78,7 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
         "SOFTMAX": Row(_by_width(reductions.softmax, wide.softmax)),
         "LOG_SOFTMAX": Row(reductions.log_softmax),
         "L2_NORMALIZATION": Row(reductions.l2_normalization),
+        "UNIDIRECTIONAL_SEQUENCE_LSTM": Row(recurrent.lstm, spare=recurrent.SPARE),
         "RESIZE_BILINEAR": Row(reductions.resize_bilinear),
     }
 )

@@ -57,7 +57,7 @@ def conv(site: Site, kind: Conv2D) -> None:
         gathers = w.shape[3] % 4 != 0 or kind.dilation[1] != 1
         if gathers:
             site.source.at_least("INTACT_GATHERED_16", w[0].size)
-        layer.run_windows("conv_16", at, _by_fours(w, w[0].size if gathers else w.shape[2] * w.shape[3], overlaps=True))
+        layer.run_windows("conv_16", at, by_fours(w, w[0].size if gathers else w.shape[2] * w.shape[3], overlaps=True))
 
 
 def depthwise(site: Site, kind: DepthwiseConv2D) -> None:
@@ -94,7 +94,7 @@ def matmul(site: Site, kind: BatchMatMul) -> None:
         raise site.refused("its batches broadcast in too many loops")
     count = a[-2] if kind.adj_x else a[-1]
     real = ARITHMETIC.of_matmul(site.affine(0), site.affine(1), out)
-    multiplier, right = _wide(site, real, np.asarray([count << 30]))
+    multiplier, right = of_15_bits(site, real, np.asarray([count << 30]))
     a_row, a_step = (1, a[-1]) if kind.adj_x else (a[-1], 1)
     b_column, b_step = (b[-1], 1) if kind.adj_y else (1, b[-1])
     fields = {
@@ -194,7 +194,7 @@ def _ends(out: Output) -> dict[str, object]:
     return {"low": low, "high": high}
 
 
-def _by_fours(weight: np.ndarray, row: int, *, overlaps: bool = False) -> np.ndarray:
+def by_fours(weight: np.ndarray, row: int, *, overlaps: bool = False) -> np.ndarray:
     """Weights [outputs, ...inputs] in the kernels' order: as those of 8-bit activations, fours of inputs by :data:`_FOURS`."""
     rows, quads = weight.reshape(len(weight), -1, row).copy(), row // 4 * 4
     fours = rows[:, :, :quads].reshape(*rows.shape[:2], -1, 4)
@@ -202,7 +202,7 @@ def _by_fours(weight: np.ndarray, row: int, *, overlaps: bool = False) -> np.nda
     return interleaved(rows.reshape(len(rows), -1), row, overlaps=overlaps)
 
 
-def _wide(site: Site, real: np.ndarray, largest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def of_15_bits(site: Site, real: np.ndarray, largest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Multipliers of 15 bits and how far to the right their products go, of sums of at most ``largest``."""
     multiplier, power = (v.numpy().reshape(-1) for v in fixed.q31(real))
     short = fixed.short(torch.from_numpy(multiplier)).numpy()
@@ -212,6 +212,50 @@ def _wide(site: Site, real: np.ndarray, largest: np.ndarray) -> tuple[np.ndarray
     if (np.frexp(largest.astype(np.float64) * short)[1] > _BITS).any() or (largest * np.ldexp(1.0, power) >= 2.0**31).any():
         raise site.refused("its sums of products may leave 64 bits, or their result 32")
     return short.astype(np.int32), (15 - power).astype(np.int8)
+
+
+def initializer(  # noqa: PLR0913  # what a channel ends with
+    site: Site,
+    laid: np.ndarray,
+    bias: np.ndarray,
+    scaled: tuple[np.ndarray, np.ndarray],
+    largest: np.ndarray | None,
+    *,
+    ends: tuple[int, int],
+    each: int = -1,
+    is_narrow: bool = False,
+) -> str:
+    """The initializer of what channels of 16-bit numbers end with, the weight ``laid`` as the kernel reads it.
+
+    ``largest``: their sums at most, where the kernel takes sums of 32 bits; None: of 64. ``each``: what of a channel's number
+    tells its multiplier.
+    """
+    (multiplier, shift), about = scaled, f"of {site.about}"
+    is_one_product = (
+        largest is not None
+        and bool((largest < 2.0**31).all())
+        and bool((shift >= _HIGHER[0]).all() and (shift <= _HIGHER[1]).all())
+    )
+    fields: dict[str, object] = {"weight": site.source.array(np.ascontiguousarray(laid).reshape(-1), f"weights {about}")}
+    if is_one_product:
+        multiplier = multiplier << (32 - shift.astype(np.int32))
+        fields["bias"] = site.source.array(bias.astype(np.int32), f"biases {about}")
+    else:
+        fields["wide_bias"] = site.source.array(bias, f"biases {about}")
+        fields["shift"] = site.source.array(shift, f"shifts {about}")
+    fields |= {
+        "multiplier": site.source.array(multiplier, f"multipliers {about}"),
+        "each": 0 if len(multiplier) == 1 else each,
+        "is_narrow": "true" if is_narrow else "false",
+        "low": ends[0],
+        "high": ends[1],
+    }
+    return "{" + ", ".join(f".{key} = {value}" for key, value in fields.items()) + "}"
+
+
+def summed(rows: np.ndarray) -> bool:
+    """Whether products of every row of weights with 16-bit numbers add up to 32 bits, whatever these are."""
+    return bool((np.abs(rows).sum(1) <= _SHORT).all())
 
 
 @final
@@ -262,7 +306,7 @@ class _Layer:
     @property
     def is_short(self) -> bool:
         """Whether all products of a channel add up to 32 bits, whatever it reads."""
-        return bool((np.abs(self.rows).sum(1) <= _SHORT).all())
+        return summed(self.rows)
 
     def run_dense(self, rows: int) -> None:
         outputs, inputs = len(self.weight), self.weight[0].size
@@ -270,7 +314,7 @@ class _Layer:
             whole = (1, rows, inputs, 1, rows, outputs, 1, 1, 1, 1, 1, 1, 0, 0)  # a convolution of so many pixels in a row
             self._grouped(whole, inputs, outputs, "(row_range){0, 1, 1}", self.site.x_row(self.data))
             return
-        fields = {"out": self.channels(_by_fours(self.weight, inputs), sums_here=True), "inputs": inputs, "outputs": outputs}
+        fields = {"out": self.channels(by_fours(self.weight, inputs), sums_here=True), "inputs": inputs, "outputs": outputs}
         self.site.call("dense_16", fields, str(rows), self.site.x_row(self.data))
 
     def run_windows(self, kernel: str, at: Sequence[int], laid: np.ndarray) -> None:
@@ -290,26 +334,14 @@ class _Layer:
 
         ``sums_here``: the kernel takes biases and sums of 32 bits, where these hold them.
         """
-        site, x, out, of_weight = self.site, self.site.affine(self.data), self.out, self.site.affine(self.parameter)
+        site, out = self.site, self.out
+        real = ARITHMETIC.of_product(site.affine(self.data), site.affine(self.parameter), out)
         largest = ((np.abs(self.rows).sum(1) << 15).astype(object) + np.abs(self.bias.astype(object))).astype(np.float64)
-        real = ARITHMETIC.of_product(x, of_weight, out)
-        multiplier, shift = _wide(site, real, largest) if self.is_wide else self._narrow(real, largest)
-        about = f"of {site.about}"
-        is_one_product = bool((largest < 2.0**31).all() and (shift >= _HIGHER[0]).all() and (shift <= _HIGHER[1]).all())
-        fields: dict[str, object] = {"weight": site.source.array(np.ascontiguousarray(laid).reshape(-1), f"weights {about}")}
-        if sums_here and self.is_wide and is_one_product:
-            multiplier = multiplier << (32 - shift.astype(np.int32))
-            fields["bias"] = site.source.array(self.bias.astype(np.int32), f"biases {about}")
-        else:
-            fields["wide_bias"] = site.source.array(self.bias, f"biases {about}")
-            fields["shift"] = site.source.array(shift, f"shifts {about}")
-        fields |= {
-            "multiplier": site.source.array(multiplier, f"multipliers {about}"),
-            "each": 0 if len(multiplier) == 1 else -1,
-            "is_narrow": "false" if self.is_wide else "true",
-            **_ends(out),
-        }
-        return "{" + ", ".join(f".{key} = {value}" for key, value in fields.items()) + "}"
+        if not self.is_wide:
+            scaled = self._narrow(real, largest)
+            return initializer(site, laid, self.bias, scaled, None, ends=ARITHMETIC.limits(out), is_narrow=True)
+        scaled, held = of_15_bits(site, real, largest), largest if sums_here else None
+        return initializer(site, laid, self.bias, scaled, held, ends=ARITHMETIC.limits(out))
 
     def _narrow(self, real: np.ndarray, largest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Multipliers of 31 bits and their powers of two, of sums of 32 bits."""
