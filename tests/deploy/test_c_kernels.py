@@ -20,8 +20,8 @@ from intact.simulate.exact import IntegerProgram
 
 #: Cases of ops that C lacks: of real numbers, or that TensorFlow Lite Micro has no kernel for.
 WITHOUT = {"QUANTIZE real", "DEQUANTIZE", "TOPK_V2"}
-#: Kinds whose exact arithmetic is not written down, and what shapes settle before anything runs.
-LACKING = {"UNIDIRECTIONAL_SEQUENCE_LSTM", "SHAPE"}
+#: What shapes settle before anything runs.
+LACKING = {"SHAPE"}
 
 
 def reads(graph, ops):

@@ -40,17 +40,22 @@ def pad(site: Site, kind: Pad) -> None:
     site.require_alike(0)
     (_, (top, _), (left, right), _) = _paddings(site)
     x, out = site.shape(0), site.output()
-    zero = int(np.asarray(out.zero_point, out.format.dtype).view(np.uint8))
-    fields = {"in_h": x[1], "top": top, "before": left * x[3], "row": x[2] * x[3], "behind": right * x[3], "zero": zero}
+    zero, pixel = out.zero_point % 256, x[3] * itemsize(out.format.dtype)
+    fields = {"in_h": x[1], "top": top, "before": left * pixel, "row": x[2] * pixel, "behind": right * pixel, "zero": zero}
     site.source.need("pad")
     address = site.source.struct("pad", fields, site.about)
     site.source.do(f"run_pad({address}, {site.rows(0)}, {site.x(0, 'uint8_t')}, {site.y(0, 'uint8_t')});")
 
 
 def padded_rows(site: Site, kind: Pad) -> Reach | None:
-    """That a row of the output is a row of the input, or padding: of images of 8 bits that get rows and columns alone."""
+    """That a row of the output is a row of the input, or padding: of images that get rows and columns alone.
+
+    Padding of more than 8 bits is zeros, whose bytes are.
+    """
     del kind
-    if itemsize(site.made().format.dtype) != 1 or not site.tensor(1).is_constant:
+    fmt = site.made().format
+    is_bytes = itemsize(fmt.dtype) == 1 or (isinstance(fmt, Affine) and not any(fmt.zero_point))
+    if not is_bytes or not site.tensor(1).is_constant:
         return None
     batch, (top, _), _, channels = _paddings(site)
     return Reach(1, 1, top) if batch == channels == (0, 0) else None
