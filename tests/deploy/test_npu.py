@@ -125,6 +125,8 @@ def test_the_figures_are_those_of_vela_for_the_file_itself(tmp_path, key):
     assert made.per_second == pytest.approx(float(said["inferences_per_second"]))
     assert made.clock == 500_000_000
     assert (made.ops, made.macs, made.cpu) == (5, macs(graph), ())
+    assert sum(made.by_op.values()) == made.cycles["total"]
+    assert made.by_op.keys() <= {graph.label(op) for op in graph.ops}
 
 
 @no_vela
@@ -234,7 +236,7 @@ out = Path(sys.argv[sys.argv.index("--output-dir") + 1])
 NAMES = "core_clock,cycles_total,cycles_npu,cycles_sram_access,cycles_dram_access,cycles_on_chip_flash_access,"
 NAMES += "cycles_off_chip_flash_access,sram_memory_used,dram_memory_used,on_chip_flash_memory_used,off_chip_flash_memory_used\n"
 GOOD = NAMES + "1e6,250,200,100,0,0,50,2,0,0,1.5\n"
-LAYERS = "Original Operator,Target,Name\n"
+LAYERS = "Original Operator,Target,Op Cycles,Name\n"
 
 
 @pytest.mark.parametrize(
@@ -244,11 +246,14 @@ LAYERS = "Original Operator,Target,Name\n"
         ("raise IndexError('Strides exceed storage')", r"^Vela ended with status 1 .*IndexError: Strides exceed storage"),
         ("print('no idea')", r"^Vela ended and wrote none of its tables"),
         (TABLES.format(summary="\xff,,\n1\n", layers="a\nb\n"), r"an op on None, which is neither CPU nor NPU"),
-        (TABLES.format(summary=GOOD, layers=LAYERS + "Add,TPU,#3#\n"), r"an op on 'TPU', which is neither CPU nor NPU"),
-        (TABLES.format(summary=GOOD.replace("250", "nan"), layers=LAYERS + "Add,NPU,#3#\n"), r"no number as 'cycles_total'"),
-        (TABLES.format(summary=GOOD.replace("core", "cor"), layers=LAYERS + "Add,NPU,#3#\n"), r"no number as 'core_clock'"),
+        (TABLES.format(summary=GOOD, layers=LAYERS + "Add,TPU,250,#3#\n"), r"an op on 'TPU', which is neither CPU nor NPU"),
         (
-            TABLES.format(summary=GOOD.replace("1.5", "-1"), layers=LAYERS + "Add,NPU,#3#\n"),
+            TABLES.format(summary=GOOD.replace("250", "nan"), layers=LAYERS + "Add,NPU,250,#3#\n"),
+            r"tables have no number as 'cycles_total'",
+        ),
+        (TABLES.format(summary=GOOD.replace("core", "cor"), layers=LAYERS + "Add,NPU,250,#3#\n"), r"no number as 'core_clock'"),
+        (
+            TABLES.format(summary=GOOD.replace("1.5", "-1"), layers=LAYERS + "Add,NPU,250,#3#\n"),
             r"no number as 'off_chip_flash_mem",
         ),
     ],
@@ -268,7 +273,12 @@ def test_one_that_hangs_is_ended(fake, monkeypatch):
 
 def test_its_tables_are_read_as_they_stand(fake):
     i = two_convolutions().ops[1].output
-    fake(TABLES.format(summary=GOOD, layers=LAYERS + f"Conv2D,CPU,#{i}#\nConv2D,CPU,#{i}#\nReadVariable,CPU,v\nAdd,NPU,?\n"))
+    last = two_convolutions().ops[-1].output
+    rows = (
+        *(f"Conv2D,CPU,0,#{i}#", f"Conv2D,CPU,0,#{i}#", "ReadVariable,CPU,0,v", "Add,NPU,50,?"),
+        *(f"Softmax,NPU,150,#{last}#_softmax_0", f"Softmax,NPU,50,#{last}#"),
+    )
+    fake(TABLES.format(summary=GOOD, layers=LAYERS + "\n".join(rows) + "\n"))
     graph = two_convolutions()
     made = estimate(graph, U55)
     assert [f.op for f in made.cpu] == [graph.label(graph.ops[1]), "ReadVariable 'v'"]
@@ -277,6 +287,7 @@ def test_its_tables_are_read_as_they_stand(fake):
     assert made.per_second == 4000
     assert made.cycles == {"total": 250, "npu": 200, "sram": 100, "dram": 0, "on_chip_flash": 0, "off_chip_flash": 50}
     assert made.used == {"sram": 2048, "dram": 0, "on_chip_flash": 0, "off_chip_flash": 1536}
+    assert made.by_op == {"?": 50, graph.label(graph.ops[-1]): 200}
 
 
 def test_what_else_was_found_stays_where_vela_fails(fake, tmp_path):
@@ -319,6 +330,8 @@ def test_the_command_says_it_is_an_estimate_and_what_was_assumed(tmp_path):
     (row,) = document["npu"]["estimates"]
     assert document["npu"]["measured"] is False
     assert (row["npu"], row["macs_a_cycle"], row["ops"]) == ("ethos-u55-128", 128, 2)
+    most = max(row["by_op"], key=row["by_op"].get)
+    assert f"  most cycles of ethos-u55-128: {row['by_op'][most]:,} {most}, " in said
     assert row["cpu"] == [{"op": document["timeline"][1]["op"], "why": "Unsupported opType"}]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, final
@@ -37,11 +38,13 @@ class Estimate:
     """``clock`` in Hz; ``cycles``: those of the part that runs on the NPU, ``total``, and what its parts would take of them by
     themselves, ``npu`` and :data:`MEMORIES`; ``used``: bytes by :data:`MEMORIES`.
 
-    ``ops`` and ``macs`` count what of the network runs there; ``cpu`` is what does not.
+    ``by_op``: the cycles of each op that takes any, by its name; they add up to ``total``. ``ops`` and ``macs`` count what of
+    the network runs there; ``cpu`` is what does not.
     """
 
     clock: int
     cycles: Mapping[str, int]
+    by_op: Mapping[str, int]
     used: Mapping[str, int]
     ops: int
     macs: int
@@ -71,9 +74,10 @@ def estimate(graph: Graph, npu: Npu) -> Estimate:
     counted = {output: n for output, n in macs_by_op(graph).items() if output not in cpu}
     cycles = {"total": "cycles_total", "npu": "cycles_npu"} | {name: f"cycles_{name}_access" for name in MEMORIES}
     return Estimate(
-        round(_figure(said, "core_clock")),
-        {name: round(_figure(said, column)) for name, column in cycles.items()},
-        {name: round(_figure(said, f"{name}_memory_used") * _KIB) for name in MEMORIES},
+        round(_figure(said.summary, "core_clock")),
+        {name: round(_figure(said.summary, column)) for name, column in cycles.items()},
+        _by_op(graph, said),
+        {name: round(_figure(said.summary, f"{name}_memory_used") * _KIB) for name in MEMORIES},
         len(counted),
         sum(counted.values()),
         tuple(cpu.values()),
@@ -102,13 +106,25 @@ def _reason(graph: Graph, why: str) -> str:
     return "; ".join(named.splitlines())
 
 
-def _figure(said: vela.Said, column: str) -> float:
+def _by_op(graph: Graph, said: vela.Said) -> dict[str, int]:
+    """Cycles by the name of the op whose work they are: Vela makes several of one, and calls them after what that makes."""
+    makers, found = graph.producers(), Counter[str]()
+    for row in said.layers:
+        name = row.get("Name", "")
+        op = makers.get(int(number[1])) if (number := _NAME.match(name)) else None
+        cycles = round(_figure(row, "Op Cycles"))
+        if cycles:
+            found[name if op is None else graph.label(op)] += cycles
+    return dict(found)
+
+
+def _figure(row: Mapping[str, str], column: str) -> float:
     try:
-        value = float(said.summary[column])
+        value = float(row[column])
     except (KeyError, ValueError):
         value = math.nan
     if not (math.isfinite(value) and value >= 0):
-        raise ChildError(f"Vela's summary has no number as {column!r}; type: pip install 'intact[npu]' for a version that has")
+        raise ChildError(f"Vela's tables have no number as {column!r}; type: pip install 'intact[npu]' for a version that has")
     return value
 
 

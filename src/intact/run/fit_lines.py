@@ -14,6 +14,8 @@ _FULL: Final = "█"
 _NAME: Final = 48
 #: Columns of the boards that end at the right: clock, RAM and flash.
 _RIGHT: Final = frozenset({4, 5, 6})
+#: Ops that are named, of those that take cycles.
+_MOST: Final = 3
 _NPU_COLUMNS: Final = (
     "--npu",
     "cycles",
@@ -150,6 +152,9 @@ def _npu(document: Mapping[str, Any]) -> Iterator[str]:
     for e in d["estimates"]:
         if e["failed"] is not None:
             yield f"  {e['npu']}: no estimate: {e['failed']}"
+        elif e["by_op"]:
+            most = sorted(e["by_op"].items(), key=lambda pair: -pair[1])[:_MOST]
+            yield f"  most cycles of {e['npu']}: {', '.join(f'{cycles:,} {op}' for op, cycles in most)}"
     said = dict[tuple[str, str], list[str]]()
     for e in made:
         for fallback in e["cpu"]:
