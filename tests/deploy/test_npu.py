@@ -244,6 +244,10 @@ LAYERS = "Original Operator,Target,Op Cycles,Name\n"
     [
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", r"^Vela died of SIGSEGV"),
         ("raise IndexError('Strides exceed storage')", r"^Vela ended with status 1 .*IndexError: Strides exceed storage"),
+        (
+            "raise RuntimeError(\"Compilation failed: Error: CONV_2D '#6#' is odd\\n - so and so\\nFailed to parse\")",
+            r"^Vela ended with status 1 .*RuntimeError: Compilation failed: Error: CONV_2D .*'t6'.* is odd",
+        ),
         ("print('no idea')", r"^Vela ended and wrote none of its tables"),
         (TABLES.format(summary="\xff,,\n1\n", layers="a\nb\n"), r"an op on None, which is neither CPU nor NPU"),
         (TABLES.format(summary=GOOD, layers=LAYERS + "Add,TPU,250,#3#\n"), r"an op on 'TPU', which is neither CPU nor NPU"),

@@ -15,7 +15,7 @@ from intact.deploy.npus import MEMORY, Npu
 from intact.errors import ChildError
 from intact.formats import tflite
 from intact.network.graph import Graph
-from intact.network.shapes import macs_by_op
+from intact.network.shapes import concrete, macs_by_op
 from intact.numbers.affine import Affine, limits
 from intact.runtime import vela
 
@@ -61,14 +61,14 @@ def estimate(graph: Graph, npu: Npu) -> Estimate:
 
     ChildError where it fails.
     """
-    numbered = {i: replace(t, name=f"#{i}#") for i, t in graph.tensors.items()}
+    numbered = {i: replace(t, name=f"#{i}#", shape=concrete(t)) for i, t in graph.tensors.items()}
     with scratch.folder() as folder:
         path = folder / "network.tflite"
         path.write_bytes(tflite.write(replace(graph, tensors=numbered, signatures=(), metadata=(), archive=b""), named=True))
         try:
             said = vela.compiled(path, accelerator=npu.key, system=npu.system, memory=MEMORY)
         except ChildError as error:
-            error.message += _known_cause(graph)
+            error.message = _named(graph, error.message) + _known_cause(graph)
             raise
     cpu = _on_cpu(graph, said)
     counted = {output: n for output, n in macs_by_op(graph).items() if output not in cpu}
@@ -96,14 +96,13 @@ def _on_cpu(graph: Graph, said: vela.Said) -> dict[int | str, Fallback]:
             kind, why = warned.get(name, (row.get("Original Operator", ""), "Vela gives no reason"))
             op = makers.get(int(number[1])) if (number := _NAME.fullmatch(name)) else None
             called = f"{kind} {name!r}" if op is None else graph.label(op)
-            found.setdefault(name if op is None else op.output, Fallback(called, _reason(graph, why)))
+            found.setdefault(name if op is None else op.output, Fallback(called, "; ".join(_named(graph, why).splitlines())))
     return found
 
 
-def _reason(graph: Graph, why: str) -> str:
-    """As one line, with the names that tensors have."""
-    named = _NAME.sub(lambda m: repr(graph[int(m[1])].name) if int(m[1]) in graph.tensors else m[0], why)
-    return "; ".join(named.splitlines())
+def _named(graph: Graph, text: str) -> str:
+    """``text`` with the names that tensors have for those that Vela was given."""
+    return _NAME.sub(lambda m: repr(graph[int(m[1])].name) if int(m[1]) in graph.tensors else m[0], text)
 
 
 def _by_op(graph: Graph, said: vela.Said) -> dict[str, int]:

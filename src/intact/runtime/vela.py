@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -13,6 +14,7 @@ from intact.runtime import child, ending
 from intact.runtime.confinement import Confinement
 
 _WHAT: Final = "Vela"
+_EXCEPTION: Final = re.compile(r"[\w.]*(?:Error|Exception): ")
 #: Seconds for one file, of which networks of 100 ops take a third.
 _SECONDS: Final = 300.0
 
@@ -40,12 +42,17 @@ def compiled(model: Path, *, accelerator: str, system: str, memory: str) -> Said
     request = {"model": str(model.resolve()), "accelerator": accelerator, "system": system, "memory": memory}
     answer = child.call("vela_worker.py", request, what=_WHAT, timeout=_SECONDS)
     printed, summary, layers = answer["printed"], answer["summary"], answer["layers"]
-    lines = [line.strip() for line in printed.splitlines() if line.strip()]
     if answer["status"]:
-        raise _failed(ending.died(answer["status"], Confinement(), lines[-1] if lines else ""), printed)
+        raise _failed(ending.died(answer["status"], Confinement(), _last_words(printed)), printed)
     if len(summary) != 1 or not layers:
         raise _failed("ended and wrote none of its tables", printed)
     return Said(printed, summary[0], tuple(layers))
+
+
+def _last_words(printed: str) -> str:
+    """The exception that Python tells last, else the last line."""
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if _EXCEPTION.match(line)), lines[-1] if lines else "")
 
 
 def _failed(how: str, printed: str) -> ChildError:
