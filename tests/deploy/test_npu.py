@@ -184,15 +184,26 @@ def test_a_tensor_in_a_reason_has_its_own_name():
 
 
 @no_vela
-def test_ops_that_keep_a_state_are_named_as_the_file_has_them():
-    """A running sum: the file reads and writes a variable beside the one op of the network."""
+def test_a_state_is_kept_by_the_cpu_and_hides_no_op():
+    """A running sum of what is normalized: ADD runs there, L2_NORMALIZATION and the state do not."""
     fmt = Affine((0.1,), (3,))
     tensors = {n: Tensor(n, f"t{n}", (None, 6), fmt) for n in range(3)}
+    tensors[3] = Tensor(3, "t3", (None, 6), Affine((1 / 128,), (0,)))
     kept = State("sum", 1, 2, np.zeros((1, 6), np.float32))
+    ops = (Op(KINDS["L2_NORMALIZATION"](), (0,), (3,)), Op(KINDS["ADD"](), (3, 1), (2,)))
+    made = estimate(Graph(tensors, ops, (0,), (2,), states=(kept,)), U55)
+    assert (made.ops, set(made.by_op)) == (1, {"ADD 't2'"})
+    assert [f.op for f in made.cpu] == ["L2_NORMALIZATION 't3'", "the state 'sum'"]
+    assert "READ_VARIABLE" in made.cpu[1].why
+
+
+@no_vela
+def test_a_state_that_holds_an_input_of_the_call_before_is_no_output():
+    fmt = Affine((0.1,), (3,))
+    tensors = {n: Tensor(n, f"t{n}", (None, 6), fmt) for n in range(3)}
+    kept = State("before", 1, 0, np.zeros((1, 6), np.float32))
     made = estimate(Graph(tensors, (Op(KINDS["ADD"](), (0, 1), (2,)),), (0,), (2,), states=(kept,)), U55)
-    assert made.ops == 1
-    assert {f.op.split()[0] for f in made.cpu} == {"VAR_HANDLE", "ASSIGN_VARIABLE"}
-    assert {f.why for f in made.cpu} == {"Unsupported opType"}
+    assert (made.ops, [f.op for f in made.cpu]) == (1, ["the state 'before'"])
 
 
 # ---- a Vela that fails --------------------------------------------------------------------------------------------------
@@ -230,9 +241,16 @@ TABLES = """
 import sys
 from pathlib import Path
 out = Path(sys.argv[sys.argv.index("--output-dir") + 1])
+print("CPU operators = {cpu} (1.0%)")
 (out / "n_summary_x.csv").write_text({summary!r})
 (out / "n_per-layer.csv").write_text({layers!r})
 """
+
+
+def tables(summary, layers, cpu=0):
+    return TABLES.format(summary=summary, layers=layers, cpu=cpu)
+
+
 NAMES = "core_clock,cycles_total,cycles_npu,cycles_sram_access,cycles_dram_access,cycles_on_chip_flash_access,"
 NAMES += "cycles_off_chip_flash_access,sram_memory_used,dram_memory_used,on_chip_flash_memory_used,off_chip_flash_memory_used\n"
 GOOD = NAMES + "1e6,250,200,100,0,0,50,2,0,0,1.5\n"
@@ -249,15 +267,17 @@ LAYERS = "Original Operator,Target,Op Cycles,Name\n"
             r"^Vela ended with status 1 .*RuntimeError: Compilation failed: Error: CONV_2D .*'t6'.* is odd",
         ),
         ("print('no idea')", r"^Vela ended and wrote none of its tables"),
-        (TABLES.format(summary="\xff,,\n1\n", layers="a\nb\n"), r"an op on None, which is neither CPU nor NPU"),
-        (TABLES.format(summary=GOOD, layers=LAYERS + "Add,TPU,250,#3#\n"), r"an op on 'TPU', which is neither CPU nor NPU"),
+        (tables(summary=GOOD, layers=LAYERS + "Add,NPU,250,#3#\n", cpu=2), r"has 0 ops on the CPU, and it counts 2$"),
+        (tables(summary=GOOD, layers=LAYERS + "Add,NPU,249,#3#\n"), r"has 249 cycles, and it counts 250$"),
+        (tables(summary="\xff,,\n1\n", layers="a\nb\n"), r"an op on None, which is neither CPU nor NPU"),
+        (tables(summary=GOOD, layers=LAYERS + "Add,TPU,250,#3#\n"), r"an op on 'TPU', which is neither CPU nor NPU"),
         (
-            TABLES.format(summary=GOOD.replace("250", "nan"), layers=LAYERS + "Add,NPU,250,#3#\n"),
+            tables(summary=GOOD.replace("250", "nan"), layers=LAYERS + "Add,NPU,250,#3#\n"),
             r"tables have no number as 'cycles_total'",
         ),
-        (TABLES.format(summary=GOOD.replace("core", "cor"), layers=LAYERS + "Add,NPU,250,#3#\n"), r"no number as 'core_clock'"),
+        (tables(summary=GOOD.replace("core", "cor"), layers=LAYERS + "Add,NPU,250,#3#\n"), r"no number as 'core_clock'"),
         (
-            TABLES.format(summary=GOOD.replace("1.5", "-1"), layers=LAYERS + "Add,NPU,250,#3#\n"),
+            tables(summary=GOOD.replace("1.5", "-1"), layers=LAYERS + "Add,NPU,250,#3#\n"),
             r"no number as 'off_chip_flash_mem",
         ),
     ],
@@ -282,7 +302,7 @@ def test_its_tables_are_read_as_they_stand(fake):
         *(f"Conv2D,CPU,0,#{i}#", f"Conv2D,CPU,0,#{i}#", "ReadVariable,CPU,0,v", "Add,NPU,50,?"),
         *(f"Softmax,NPU,150,#{last}#_softmax_0", f"Softmax,NPU,50,#{last}#"),
     )
-    fake(TABLES.format(summary=GOOD, layers=LAYERS + "\n".join(rows) + "\n"))
+    fake(tables(summary=GOOD, layers=LAYERS + "\n".join(rows) + "\n", cpu=3))
     graph = two_convolutions()
     made = estimate(graph, U55)
     assert [f.op for f in made.cpu] == [graph.label(graph.ops[1]), "ReadVariable 'v'"]

@@ -18,6 +18,7 @@ from intact.network.graph import Graph
 from intact.network.shapes import concrete, macs_by_op
 from intact.numbers.affine import Affine, limits
 from intact.runtime import vela
+from intact.wording import counted
 
 #: The kinds of memory, by Vela's names of them.
 MEMORIES: Final = ("sram", "dram", "on_chip_flash", "off_chip_flash")
@@ -28,6 +29,9 @@ _NAME: Final = re.compile(r"#(\d+)#")
 _WARNING: Final = re.compile(
     r"^Warning \(supported operators\) operator: (.*), ofm: '(.*)'\nReason: (.+(?:\n.+)*)", re.MULTILINE
 )
+#: How it tells how many those are.
+_COUNT: Final = re.compile(r"^CPU operators = (\d+)", re.MULTILINE)
+_VARIABLES: Final = "its READ_VARIABLE and ASSIGN_VARIABLE stay there, which Vela has no kernels for"
 #: The largest number of the narrowest weights that Vela takes.
 _LEAST: Final = limits("int8")[1]
 
@@ -61,33 +65,46 @@ def estimate(graph: Graph, npu: Npu) -> Estimate:
 
     ChildError where it fails.
     """
-    numbered = {i: replace(t, name=f"#{i}#", shape=concrete(t)) for i, t in graph.tensors.items()}
     with scratch.folder() as folder:
         path = folder / "network.tflite"
-        path.write_bytes(tflite.write(replace(graph, tensors=numbered, signatures=(), metadata=(), archive=b""), named=True))
+        path.write_bytes(tflite.write(_given(graph), named=True))
         try:
             said = vela.compiled(path, accelerator=npu.key, system=npu.system, memory=MEMORY)
         except ChildError as error:
             error.message = _named(graph, error.message) + _known_cause(graph)
             raise
     cpu = _on_cpu(graph, said)
-    counted = {output: n for output, n in macs_by_op(graph).items() if output not in cpu}
+    by_op = _by_op(graph, said)
+    there = {output: n for output, n in macs_by_op(graph).items() if output not in cpu}
     cycles = {"total": "cycles_total", "npu": "cycles_npu"} | {name: f"cycles_{name}_access" for name in MEMORIES}
     return Estimate(
         round(_figure(said.summary, "core_clock")),
         {name: round(_figure(said.summary, column)) for name, column in cycles.items()},
-        _by_op(graph, said),
+        by_op,
         {name: round(_figure(said.summary, f"{name}_memory_used") * _KIB) for name in MEMORIES},
-        len(counted),
-        sum(counted.values()),
-        tuple(cpu.values()),
+        len(there),
+        sum(there.values()),
+        (*cpu.values(), *(Fallback(f"the state {state.name!r}", _VARIABLES) for state in graph.states)),
     )
 
 
+def _given(graph: Graph) -> Graph:
+    """What Vela is asked about: one sample, tensors by number, and states as inputs and outputs.
+
+    A file spells states as variables and a subgraph that sets them; of two subgraphs Vela's table has the last alone.
+    """
+    numbered = {i: replace(t, name=f"#{i}#", shape=concrete(t)) for i, t in graph.tensors.items()}
+    ends = tuple(i for i in dict.fromkeys(graph.ends) if i not in graph.starts)
+    return Graph(numbered, graph.ops, graph.starts, ends)
+
+
 def _on_cpu(graph: Graph, said: vela.Said) -> dict[int | str, Fallback]:
-    """The ops that stay on the CPU, by their first output; ops that only the file has, such as those of states, by name."""
+    """The ops that stay on the CPU, by their first output; what is no op of the network by Vela's name of it."""
     if unknown := {row.get("Target") for row in said.layers} - {"CPU", "NPU"}:
         raise ChildError(f"Vela's table of layers has an op on {unknown.pop()!r}, which is neither CPU nor NPU")
+    told, listed = _COUNT.search(said.printed), sum(row["Target"] == "CPU" for row in said.layers)
+    if told is None or int(told[1]) != listed:
+        raise ChildError(f"Vela's table of layers has {counted(listed, 'op')} on the CPU, and it counts {told and told[1]}")
     makers, found = graph.producers(), dict[int | str, Fallback]()
     warned = {name: (kind, why) for kind, name, why in _WARNING.findall(said.printed)}
     for row in said.layers:
@@ -114,6 +131,8 @@ def _by_op(graph: Graph, said: vela.Said) -> dict[str, int]:
         cycles = round(_figure(row, "Op Cycles"))
         if cycles:
             found[name if op is None else graph.label(op)] += cycles
+    if (listed := found.total()) != (total := round(_figure(said.summary, "cycles_total"))):
+        raise ChildError(f"Vela's table of layers has {listed:,} cycles, and it counts {total:,}")
     return dict(found)
 
 
