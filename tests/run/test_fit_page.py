@@ -115,7 +115,8 @@ def test_vela_and_float_are_told_where_they_were_asked_for(browser, found, tmp_p
         "inferences_per_second": 2264.2,
         "clock": 5e8,
     }
-    estimate |= {"used": {"sram": 74_480}, "ops": 30, "macs": 7, "cpu": [{"op": "TOPK_V2 'top'", "why": "not there"}]}
+    estimate |= {"used": {"sram": 74_480, "on_chip_flash": 1_000, "off_chip_flash": 76_000}, "by_op": {"CONV_2D 'a'": 2_208}}
+    estimate |= {"ops": 30, "macs": 7, "cpu": [{"op": "TOPK_V2 'top'", "why": "not there"}]}
     d = {
         **found.document,
         "float": {"lacking": [], "cores": [{**core, "ratios": {"instructions": 60.0}}]},
@@ -125,9 +126,10 @@ def test_vela_and_float_are_told_where_they_were_asked_for(browser, found, tmp_p
     with opened(browser, tmp_path, intact.report(Fit(d))) as (page, _):
         assert rows(page, "Integers and float32")[1][2:] == ["600", "5", "6", "7", "60 x the instructions"]
         assert rows(page, "Ethos-U") == [
-            ["ethos-u55-128", "2,208", "2264", "500", "74,480", "30 of 31", "7"],
+            ["ethos-u55-128", "2,208", "2264", "500", "74,480", "77,000", "30 of 31", "7"],
             ["ethos-u65-256", "no estimate: it hung"],
         ]
+        assert rows(page, "Cycles on ethos-u55-128") == [["CONV_2D 'a'", "2,208"]]
         said = page.locator("#firmware").inner_text()
         assert "Estimate by Vela 5.2.0, nothing ran" in said
         assert "cortex-m3, floats in software, float: slow" in said
