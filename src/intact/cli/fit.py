@@ -24,6 +24,9 @@ def fit(
     instructions: Annotated[
         bool, typer.Option("--instructions", help="Count those of one sample, on an emulated Cortex-M4.")
     ] = False,
+    against_float: Annotated[
+        bool, typer.Option("--float/--no-float", help="With --instructions, those of the same network in float32 too.")
+    ] = True,
     data: Annotated[
         Path | None, typer.Option("--data", help="Samples for --instructions: see intact quantize --help. Default: random.")
     ] = None,
@@ -55,7 +58,9 @@ def fit(
         output = Output(quiet, as_json)
         given = None if data is None else samples_of.load(data, preprocessing, label=label)
         with output.progress() as progress:
-            found = fitted(model, board=board, instructions=instructions, data=given, progress=progress)
+            found = fitted(
+                model, board=board, instructions=instructions, against_float=against_float, data=given, progress=progress
+            )
         output.notes(found.notes)
         for line in found.lines:
             output.say(line)
