@@ -60,16 +60,12 @@ class Network:
     pixels: tuple[float, float] | None
 
 
-def networks(only: str) -> Iterator[Network]:
-    """Those that ``only`` names; all where it is empty."""
+def networks(only: str = "") -> Iterator[Network]:
+    """Those of the names in ``only``, comma by comma; all where it is empty."""
     wanted = only.split(",") if only else [*GIVEN, *MADE]
-    for name, stem in GIVEN.items():
-        if name not in wanted:
-            continue
+    for name, stem in ((name, stem) for name, stem in GIVEN.items() if name in wanted):
         yield Network(name, tflite.read(model(f"{stem}.tflite").read_bytes()), (0, 255) if name == "ResNet8" else None)
-    for name, file in MADE.items():
-        if name not in wanted:
-            continue
+    for name, file in ((name, file) for name, file in MADE.items() if name in wanted):
         data = intact.data.folder(cifar10("train"), pixels=(-1, 1))
         made = intact.quantize(model(file), data, target="mcu", remedies=(), calibration_samples=100, measure=False)
         yield Network(name, tflite.read(made.model), (-1, 1))

@@ -28,8 +28,8 @@ from intact.rewrite.lowerings import lower
 from intact.run.as_planned import plan_of
 from intact.run.settings import Settings
 from intact.search.candidate import front
+from intact.search.evaluator import Evaluator, Loss
 from intact.search.goal import Goal
-from intact.search.ladder import Evaluator, Loss
 from intact.search.prices import prices
 from intact.search.smallest import smallest
 from intact.simulate.engine import Program

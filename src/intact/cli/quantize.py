@@ -137,7 +137,7 @@ def quantize(
             from intact.report.terminal import Output
             from intact.run.folder import Work, open_run
             from intact.run.folder import job as described
-            from intact.run.quantize import Job
+            from intact.run.job import Job
 
         output, replayed = Output(quiet, as_json), None if plan is None else Plan.load(plan)
         if replayed is not None:

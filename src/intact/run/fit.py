@@ -20,7 +20,7 @@ from intact.installed import __version__
 from intact.network.graph import Graph
 from intact.network.shapes import macs
 from intact.progress import Progress, silent
-from intact.run import firmware_document, fit_lines
+from intact.run import firmware_document, fit_lines, fit_npu
 from intact.run.fit_float import comparison
 from intact.run.vectors import integer_network, vectors
 from intact.wording import brief, shown
@@ -47,6 +47,11 @@ class Fit:
         return None if named is None else any(b["board"] == named and b["fits"] in FITTING for b in self.document["boards"])
 
     @property
+    def is_estimated(self) -> bool:
+        """Whether Vela made each estimate that it was asked for; True where none was."""
+        return all(e["failed"] is None for e in (self.document["npu"] or {"estimates": ()})["estimates"])
+
+    @property
     def lines(self) -> tuple[str, ...]:
         """For people: what it takes, what exists during each op, the boards, and an Edge TPU."""
         return tuple(map(shown, fit_lines.lines(self.document)))
@@ -63,6 +68,7 @@ def fit(  # noqa: PLR0913  # all by keyword, with defaults
     instructions: bool = False,
     against_float: bool = True,
     data: object = None,
+    npu: str | Sequence[str] = (),
     progress: Progress = silent,
 ) -> Fit:
     """What an integer .tflite takes of RAM and flash as the C of :func:`~intact.run.deploy.deploy`, and which boards hold it.
@@ -70,13 +76,16 @@ def fit(  # noqa: PLR0913  # all by keyword, with defaults
     ``board``: the one that matters, by any of its names; ``fits`` of the result is then whether it holds the network, and the
     lines say what would help where it does not. ``instructions`` emulates one sample, of ``data`` or random, on a Cortex-M4.
     ``against_float``: and on a core without floating point, beside the same network in float32 (:mod:`intact.run.fit_float`).
+    ``npu``: names of :func:`~intact.deploy.npus.npus`, for each of which Vela makes an estimate.
 
     Where C lacks an op, that is said in the document, and what the network's tensors take is said all the same. ModelError for
-    a float network; OptionError for a board that there is not; MissingToolError where ``instructions`` lacks a tool.
+    a float network; OptionError for a board or an NPU that there is not; MissingToolError where ``instructions`` lacks a tool,
+    MissingExtraError where ``npu`` lacks Vela.
     """
     named = None if board is None else boards.board(board)
     if data is not None and not instructions:
         raise OptionError("samples serve to count instructions; add --instructions, or leave --data out")
+    asked = fit_npu.asked((npu,) if isinstance(npu, str) else npu)
     with located(str(model)):
         content, graph = integer_network(Path(model), "fit")
     text = Text("network", Path(model).name, hashlib.sha256(content).hexdigest())
@@ -101,6 +110,7 @@ def fit(  # noqa: PLR0913  # all by keyword, with defaults
         **firmware_document.document(graph, made, lacking, _CORE),
         "board": None if named is None else named.key,
         "edge_tpu": _edge_tpu(graph),
+        "npu": fit_npu.estimates(graph, asked, progress),
         "emulated": None if ran is None else {"core": ran.core, "exact": ran.same == ran.count, **ran.figures(macs(graph))},
         "float": compared,
     }

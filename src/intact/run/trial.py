@@ -25,8 +25,8 @@ from intact.remedies.base import Context
 from intact.run.firmware import Firmware
 from intact.run.folder import Work
 from intact.runtime import litert
+from intact.search.evaluator import Evaluator, Loss
 from intact.search.goal import Goal
-from intact.search.ladder import Evaluator, Loss
 
 #: For the latency of one candidate.
 _TIMED_SECONDS: Final = 1.5

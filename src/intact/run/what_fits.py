@@ -9,7 +9,7 @@ from typing import Final, final
 import numpy as np
 
 from intact import scratch
-from intact.data import Samples
+from intact.data import Finding, Samples
 from intact.deploy.bytes import spelled
 from intact.deploy.timeline import timeline
 from intact.errors import IntactError
@@ -30,8 +30,10 @@ from intact.remedies import apply
 from intact.remedies.base import Context
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.widths import ChosenWidths
+from intact.run.as_planned import Start, context_of
 from intact.run.firmware import Firmware, firmware, shortage
-from intact.run.settings import Settings
+from intact.run.folder import Work
+from intact.run.packing import packed_file
 from intact.runtime.runtimes import Kernels
 from intact.wording import counted, shown
 
@@ -75,25 +77,30 @@ class Compared:
         return f"{(*differences, *others)[0]} on {counted(len(self.report), 'sample')}"
 
 
-def too_large(integer: Graph, file: bytes, settings: Settings, narrower: Narrower | None, compared: Compared) -> str:
-    """What to do about the network ``integer``, of which a device has ``file``, in words; empty where it fits.
+def too_large(  # noqa: PLR0913  # what was made, and on what
+    network: Quantized, start: Start, calibration: Samples, compared: Compared, work: Work, *, searched: bool
+) -> tuple[Finding, ...]:
+    """What to do about ``network``, which was begun as ``start``, where the limits of the run do not hold it.
 
-    ``narrower``: its weights with fewer bits, None where the target runs none, or a search has tried them.
+    ``searched``: whether weights of fewer bits were looked for already, so that they are not again.
     """
-    ram, flash = lacking = shortage(settings, integer, file)
+    settings, integer = start.settings, network.integer()
+    packed = packed_file(integer, network.plan, settings, work.folder)
+    ram, flash = lacking = shortage(settings, integer, b"" if packed is None else packed.read_bytes())
     built = firmware(settings)
     if built is None or not (ram or flash):
-        return ""
+        return ()
     said = [f"the firmware {built.said(lacking)}"]
     if ram:
         said += [peak(integer), smaller_input(integer, built)]
-    if flash and narrower is not None:
-        said.append(narrower.told(compared))
+    if flash and settings.may_narrow and not searched:
+        context = context_of(start, calibration, work.progress)
+        said.append(Narrower(network, replace(built, ram=None), start.request, calibration, context).told(compared))
         if not ram:
             said.append("a limit, such as --max-drop 1 or --min-agreement 99, finds widths for each layer that fit")
     elif flash:
         said.append("fewer bits take less: --scheme w4a8 or clusters4, or --scheme int8 with a limit such as --max-drop 1")
-    return "; ".join(one for one in said if one)
+    return (Finding("does not fit", "; ".join(one for one in said if one)),)
 
 
 def smaller_input(graph: Graph, firmware: Firmware) -> str:

@@ -13,7 +13,7 @@ from intact.remedies import apply
 from intact.remedies.base import Context
 from intact.remedies.equalize import Equalize
 from intact.search.chain import Point, Price, chain
-from intact.search.ladder import Evaluator
+from intact.search.evaluator import Evaluator
 from intact.search.prices import prices
 
 #: The part of the time left that measuring noise may take.

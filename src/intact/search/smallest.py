@@ -19,7 +19,8 @@ from intact.remedies.finetune import FineTune
 from intact.remedies.widths import ChosenWidths, said
 from intact.search.candidate import Candidate
 from intact.search.chain import Point
-from intact.search.ladder import Evaluator, Ladder, Other
+from intact.search.evaluator import Evaluator
+from intact.search.ladder import Ladder, Other
 from intact.search.points import priced
 
 #: Fewer bytes than this part of the plain file are not worth another candidate.

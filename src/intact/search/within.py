@@ -16,7 +16,8 @@ from intact.remedies.finetune import FineTune
 from intact.remedies.widths import ChosenWidths, said
 from intact.search.candidate import Candidate, fitting
 from intact.search.chain import Point
-from intact.search.ladder import Evaluator, Ladder
+from intact.search.evaluator import Evaluator
+from intact.search.ladder import Ladder
 from intact.search.points import priced
 from intact.search.smallest import Found
 

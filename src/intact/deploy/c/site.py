@@ -14,10 +14,11 @@ from intact.deploy.c.source import Source, c_type
 from intact.errors import UnsupportedError
 from intact.network.arena import itemsize
 from intact.network.graph import Graph, Op, Tensor
+from intact.numbers import fixed_point as fixed
 from intact.numbers.affine import Affine, Float
 from intact.numbers.arithmetic import Output
 from intact.numbers.reference_kernels import Micro
-from intact.ops.call import CLAMPS
+from intact.ops.call import CLAMPS, sums_are_wide
 
 if TYPE_CHECKING:
     from intact.ops.call import Activation, Shape
@@ -73,7 +74,8 @@ class Site:
 
     def output(self, activation: Activation = "none") -> Output:
         """The first output; refused where the activation is more than a clamp."""
-        return Output(self._affine(self.made()), self.clamp(activation))
+        given = [self.graph[i].format for i in self.op.inputs if i is not None]
+        return Output(self._affine(self.made()), self.clamp(activation), sums_are_wide(given, self.made().format))
 
     def clamp(self, activation: Activation) -> tuple[float, float]:
         """The real numbers that an activation lies between; refused where it is more than a clamp."""
@@ -93,6 +95,13 @@ class Site:
         low, high = ARITHMETIC.limits(out)
         return {"zero": out.zero_point, "low": low, "high": high}
 
+    def rescaled(self, real: np.ndarray, largest: int, side: str = "") -> dict[str, object]:
+        """The fields of a multiplier of 31 bits and of its power of two, of numbers of at most ``largest``."""
+        multiplier, shift = (int(v) for v in fixed.q31(real))
+        if largest << max(shift, 0) >= 1 << 31:
+            raise self.refused("what it makes is so much finer than what it reads that it leaves 32 bits on the way")
+        return {f"multiplier{side}": multiplier, f"shift{side}": shift}
+
     def data(self, n: int) -> np.ndarray:
         """The constant input ``n`` as it is stored; refused where it is computed."""
         data = self.tensor(n).data
@@ -111,6 +120,10 @@ class Site:
     def y(self, n: int = 0, ctype: str = "") -> str:
         """Output ``n`` in C, where the op begins to write."""
         return self._pointer(self.made(n), ctype, const=False, at_row=True)
+
+    def is_wanted(self, n: int) -> bool:
+        """Whether output ``n`` has a place, because something reads it."""
+        return self.made(n).id in self.offsets
 
     def is_same_place(self, n: int, made: int) -> bool:
         """Whether input ``n`` and an output lie at one place, so that what is only renamed is there already."""
@@ -148,6 +161,12 @@ class Site:
         of_bytes = "uint8_t" if "bytes" in fields else ""
         self.source.do(f"run_{kernel}({', '.join((address, *arguments, self.y(0, of_bytes)))});")
 
+    def sized(self, kernel: str) -> str:
+        """The kernel for the type of all activations: int8, or int16, for which it is ``kernel``_16; others are refused."""
+        is_wide = self.made().format.dtype == "int16"
+        self.require("int16" if is_wide else "int8")
+        return f"{kernel}_16" if is_wide else kernel
+
     def require(self, *dtypes: str) -> None:
         """Refuse an op that reads or makes activations of other types."""
         for t in (*(self.graph[i] for i in self.op.reads), *(self.graph[i] for i in self.op.outputs)):
@@ -165,6 +184,8 @@ class Site:
     def _affine(self, t: Tensor) -> Affine:
         if not isinstance(t.format, Affine):
             raise self.refused(f"{t.name!r} is {t.format.dtype}, and the C computes on integers that stand for real numbers")
+        if t.format.dtype == "int16" and any(t.format.zero_point):
+            raise self.refused(f"{t.name!r} is int16 with a zero point, which kernels leave out")
         return t.format
 
     def _ring(self, t: Tensor) -> int:
