@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from firmware_nets import two_convolutions
 from integer_cases import Builder
+from lstm_nets import lstm
 from typer.testing import CliRunner
 
 from intact.cli.app import app
@@ -159,14 +160,17 @@ def test_what_is_not_right_is_said(fitted, monkeypatch):
 
 
 @no_arm
-def test_ops_that_float_c_lacks_are_named(fitted, monkeypatch):
-    monkeypatch.setattr(fit_float, "rows_for", lambda graph: {"CONV_2D": graph, "MEAN": graph, "FULLY_CONNECTED": graph})
-    found = compared(two_convolutions())
+def test_ops_that_float_c_lacks_are_named_and_the_integer_figures_stay(tmp_path):
+    path = tmp_path / "lstm.tflite"
+    path.write_bytes(tflite.write(lstm(0, 3, state=False)))
+    made = fit(path, instructions=True)
+    found = made.document["float"]
+    assert made.document["emulated"]["exact"] is True
     assert found["cores"] == []
     assert len(found["lacking"]) == 1
-    assert found["lacking"][0].startswith("SOFTMAX ")
+    assert found["lacking"][0].startswith("UNIDIRECTIONAL_SEQUENCE_LSTM ")
     assert found["lacking"][0].endswith(": there is no kernel for it")
-    assert f"  float C lacks: {found['lacking'][0]}" in fit_lines.lines(fitted.document | {"float": found})
+    assert f"  float C lacks: {found['lacking'][0]}" in made.lines
 
 
 @no_arm

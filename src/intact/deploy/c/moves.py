@@ -48,7 +48,10 @@ def pad(site: Site, kind: Pad) -> None:
 
 
 def padded_rows(site: Site, kind: Pad) -> Reach | None:
-    """That a row of the output is a row of the input, or padding of equal bytes: of images that get rows and columns alone."""
+    """That a row of the output is a row of the input, or padding: of images that get rows and columns alone.
+
+    Padding of more than 8 bits is zeros, whose bytes are.
+    """
     del kind
     if len(set(site.zero.tobytes())) > 1 or not site.tensor(1).is_constant:
         return None
