@@ -46,3 +46,9 @@ def test_the_arithmetic_of_other_kernels_is_not_known(kernels):
     graph = lstm(0, 4, state=False)
     with pytest.raises(UnsupportedError, match=r"UNIDIRECTIONAL_SEQUENCE_LSTM 'y'.* int16 activations is not known"):
         IntegerProgram(graph, kernels)({"x": calls(graph, 2)})
+
+
+def test_what_the_kernel_does_not_compute_is_not_known():
+    graph = lstm(0, 4, state=False, activation="relu")
+    with pytest.raises(UnsupportedError, match="the exact integer arithmetic of UNIDIRECTIONAL_SEQUENCE_LSTM is not known"):
+        IntegerProgram(graph, "tflm")({"x": calls(graph, 2)})
