@@ -8,6 +8,8 @@ import pytest
 from c_networks import outputs_in_c
 from compare import assert_same
 from integer_cases import Builder, every_kind
+from nets import NETS, images, varied
+from plans import planned
 from wide_cases import every_wide_kind, extreme
 
 import intact
@@ -18,7 +20,9 @@ from intact.formats import tflite
 from intact.network.graph import Graph, Op, State, Tensor
 from intact.numbers.affine import Affine, Index
 from intact.ops import KINDS
+from intact.planning.integer_graph import emit
 from intact.planning.targets import TARGETS
+from intact.rewrite.lowerings import lower
 from intact.run.deploy import deploy
 from intact.runtime.tools import ARM_COMPILER, EMULATOR
 from intact.simulate.exact import IntegerProgram
@@ -115,6 +119,16 @@ def test_a_choice_between_tensors(tmp_path):
     assert_same(outputs_in_c(graph, x, tmp_path)["t3"], np.where(x["t0"], x["t1"], x["t2"]))
 
 
+@pytest.mark.parametrize("name", NETS)
+def test_quantized_networks_are_bit_exact(tmp_path, name):
+    net = lower(NETS[name](), "mcu", "int16")
+    graph = emit(net, planned(net, scheme="int16x8", target="mcu"))
+    (i,) = graph.inputs
+    x = {graph[i].name: np.random.default_rng(1).integers(-32768, 32768, (6, *graph[i].shape[1:]), np.int16)}
+    for ram in (None, 0):
+        assert_exact(graph, x, tmp_path, ram)
+
+
 # ---- what is refused ----------------------------------------------------------------------------------------------------
 
 
@@ -186,8 +200,6 @@ def test_int4_weights_are_refused():
 
 @no_arm
 def test_what_intact_quantize_makes_runs_on_an_emulated_core(tmp_path):
-    from nets import images, varied  # noqa: PLC0415  # a float network that is quantized here alone
-
     data = intact.data.arrays(images(40))
     made = intact.quantize(varied(), data, scheme="int16x8", target="mcu", measure=False)
     path = made.save(tmp_path / "model.tflite")
