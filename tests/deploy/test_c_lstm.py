@@ -102,6 +102,7 @@ def changed(graph, i, **fields):
     [
         (32, Affine((0.003,), (0,), "int16"), "takes cell states of int16 in a power of two of at most 1/512"),
         (32, Affine((2.0**-8,), (0,), "int16"), "takes cell states of int16 in a power of two of at most 1/512"),
+        (0, Affine((0.001,), (0,), "int16"), "gives what it takes, and not int8 of int16"),
         (6, Affine((0.01,), (3,)), "takes weights with one scale each"),
         (6, Affine((0.01,) * 7, (0,) * 7, axis=0), "takes weights with one scale each"),
     ],
