@@ -44,9 +44,10 @@ STRIPED = {"VWW": 36_864}
 FLASH = {"ResNet8": 82_000}
 CORES = ("cortex-m3", "cortex-m4", "cortex-m7", "cortex-m55")
 GIVEN = {"ResNet8": "resnet8_cifar10_int8", "VWW": "vww_96_int8", "KWS": "kws_int8", "AD": "ad01_int8"}
-#: Float networks that --scheme makes integers of, the last ones on CIFAR-10.
+#: What networks are made of that are no int8 files, and the pixels of those that take CIFAR-10.
 FLOAT = {"VWW": "vww_96_float.tflite", "AD": "ad01_float.tflite", "ResNet8": "resnet8_cifar10.tflite"}
 MADE = {"MobileNetV2": "mobilenet_v2_cifar10.tflite", "MobileNetV3-Small": "mobilenet_v3_small_cifar10.tflite"}
+PIXELS = {"ResNet8": (0.0, 255.0), **dict.fromkeys(MADE, (-1.0, 1.0))}
 
 
 @dataclass(frozen=True)
@@ -58,31 +59,24 @@ class Network:
     pixels: tuple[float, float] | None
 
 
-def networks(scheme: str) -> Iterator[Network]:
-    if scheme != "int8":
-        draw = np.random.default_rng(0)
-        for name, file in (FLOAT | MADE).items():
-            pixels = {"ResNet8": (0.0, 255.0)}.get(name, (-1.0, 1.0) if name in MADE else None)
-            graph = tflite.read(model(file).read_bytes())
-            shape = (100, *graph[graph.inputs[0]].shape[1:])
-            data = (
-                intact.data.arrays(draw.normal(size=shape).astype(np.float32)) if pixels is None else pictures("train", pixels)
-            )
-            yield Network(name, quantized(file, data, scheme), pixels)
-        return
-    for name, stem in GIVEN.items():
-        yield Network(name, tflite.read(model(f"{stem}.tflite").read_bytes()), (0, 255) if name == "ResNet8" else None)
-    for name, file in MADE.items():
-        yield Network(name, quantized(file, pictures("train", (-1, 1)), scheme), (-1, 1))
+def networks(only: str = "", scheme: str = "int8") -> Iterator[Network]:
+    """Those of the names in ``only``, comma by comma; all where it is empty. In int8 some are files as they are given."""
+    wanted = only.split(",") if only else [*GIVEN, *FLOAT, *MADE]
+    given, made = (GIVEN, MADE) if scheme == "int8" else ({}, FLOAT | MADE)
+    for name, stem in ((name, stem) for name, stem in given.items() if name in wanted):
+        yield Network(name, tflite.read(model(f"{stem}.tflite").read_bytes()), PIXELS.get(name))
+    for name, file in ((name, file) for name, file in made.items() if name in wanted):
+        yield Network(name, quantized(file, PIXELS.get(name), scheme), PIXELS.get(name))
 
 
-def pictures(part: str, pixels: tuple[float, float]) -> object:
-    """CIFAR-10 in the range ``pixels``."""
-    return intact.data.folder(cifar10(part), pixels=pixels)
-
-
-def quantized(file: str, data: object, scheme: str) -> Graph:
-    """A float network as ``mcu`` runs it."""
+def quantized(file: str, pixels: tuple[float, float] | None, scheme: str) -> Graph:
+    """A float network as ``mcu`` runs it, on CIFAR-10 or on noise."""
+    graph = tflite.read(model(file).read_bytes())
+    if pixels is None:
+        noise = np.random.default_rng(0).normal(size=(100, *graph[graph.inputs[0]].shape[1:]))
+        data = intact.data.arrays(noise.astype(np.float32))
+    else:
+        data = intact.data.folder(cifar10("train"), pixels=pixels)
     options = {"target": "mcu", "scheme": scheme, "remedies": (), "calibration_samples": 100, "measure": False}
     return tflite.read(intact.quantize(model(file), data, **options).model)
 
@@ -135,9 +129,7 @@ def main() -> None:
     missed = list[str]()
     print("| network | arena, bytes | least, by rows | code, constants on M4 | instructions: M4, portable, by rows | exact |")
     print("|---|---|---|---|---|---|", flush=True)
-    for network in networks(options.scheme):
-        if options.only and network.name not in options.only.split(","):
-            continue
+    for network in networks(options.only, options.scheme):
         given, title = vectors(network, options.samples), Text("net", network.name)
         at_once, least = write(network.graph, title), write(network.graph, title, 0)
         made: Sizes = sizes(at_once, core("m4"))
