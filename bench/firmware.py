@@ -45,7 +45,7 @@ FLASH = {"ResNet8": 82_000}
 CORES = ("cortex-m3", "cortex-m4", "cortex-m7", "cortex-m55")
 GIVEN = {"ResNet8": "resnet8_cifar10_int8", "VWW": "vww_96_int8", "KWS": "kws_int8", "AD": "ad01_int8"}
 #: What networks are made of that are no int8 files, and the pixels of those that take CIFAR-10.
-FLOAT = {"VWW": "vww_96_float.tflite", "AD": "ad01_float.tflite", "ResNet8": "resnet8_cifar10.tflite"}
+FLOAT = {"ResNet8": "resnet8_cifar10.tflite", "VWW": "vww_96_float.tflite", "AD": "ad01_float.tflite"}
 MADE = {"MobileNetV2": "mobilenet_v2_cifar10.tflite", "MobileNetV3-Small": "mobilenet_v3_small_cifar10.tflite"}
 PIXELS = {"ResNet8": (0.0, 255.0), **dict.fromkeys(MADE, (-1.0, 1.0))}
 
