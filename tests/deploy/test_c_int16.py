@@ -3,8 +3,10 @@
 import re
 from dataclasses import replace
 
+import flatbuffers
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from c_networks import outputs_in_c
 from compare import assert_same
 from integer_cases import Builder, every_kind
@@ -193,6 +195,25 @@ def test_int4_weights_are_refused():
     narrow = replace(weight, format=replace(weight.format, dtype="int4"), data=weight.data // 19)
     with pytest.raises(UnsupportedError, match="its weight is int4 beside activations of 16 bits"):
         written(only(graph, op, tensors=[narrow]))
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("CONV_2D", (4, 3, 3, 4)), ("FULLY_CONNECTED", (4, 4))])
+@pytest.mark.parametrize("asked", [schema.TensorType.INT32, schema.TensorType.INT64])
+def test_a_layer_without_a_bias_that_asks_for_short_sums_is_refused(tmp_path, kind, shape, asked):
+    b = Builder(np.random.default_rng(0), "int16")
+    x = b.flow(*(6, 5, 4)[-len(shape) + 1 :])
+    b.op(KINDS[kind](), x, b.weights(x, shape, 0, per_channel=False)[0])
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(tflite.write(b.graph()), 0))
+    model.subgraphs[0].operators[0].builtinOptions.quantizedBiasType = asked
+    made = flatbuffers.Builder()
+    made.Finish(model.Pack(made), b"TFL3")
+    path = tmp_path / "model.tflite"
+    path.write_bytes(bytes(made.Output()))
+    if asked == schema.TensorType.INT64:
+        assert deploy(path, tmp_path / "out").document["arena"]
+        return
+    with pytest.raises(UnsupportedError, match="without a bias that asks for sums of 32 bits"):
+        deploy(path, tmp_path / "out")
 
 
 # ---- the whole way ------------------------------------------------------------------------------------------------------
