@@ -1,6 +1,7 @@
 """Networks as C on microcontrollers: memory, code, instructions, and whether every bit is right.
 
     python bench/firmware.py [--samples 2000] [--emulated 50] [--only ResNet8,VWW] [--scheme int16x8]
+    python bench/firmware.py --float [--only ResNet8,VWW]
 
 Needs gcc-arm-none-eabi and qemu-system-arm. Each network is compiled for this machine too, run on --samples (CIFAR-10 where it
 fits, else numbers over the input's range), and compared element by element with the simulator's arithmetic of TensorFlow Lite
@@ -8,6 +9,8 @@ Micro; under QEMU on --emulated, on Cortex-M3, M4, M7 and M55. Instructions are 
 Exit code 1: an element differs, or an aim is missed: VWW in 36,864 bytes by rows; at most 2, 4 and 4 instructions on M4 for
 ResNet8, VWW and KWS, and 5, 8 and 8 in portable C; 82,000 bytes of flash for ResNet8. These are of int8; with --scheme int16x8
 the float networks are quantized, and only exactness is asked for.
+With --float another table instead: int8 beside the same network in float32, one sample on Cortex-M3 and M4. Exit code 1: int8
+differs, or float32 is off by more than 1e-4 of the largest output.
 """
 
 from __future__ import annotations
@@ -36,6 +39,9 @@ from intact.formats import tflite
 from intact.network.graph import Graph
 from intact.network.shapes import macs
 from intact.numbers.affine import limits
+from intact.progress import silent
+from intact.run import fit_float
+from intact.run.vectors import vectors as calls
 from intact.simulate.exact import IntegerProgram
 
 #: Instructions a multiply-accumulate on M4 and in portable C, at most.
@@ -119,14 +125,40 @@ def on_this_machine(net: CNetwork, given: Vectors) -> int:
     return int((np.frombuffer(made, np.uint8).reshape(shape) == np.frombuffer(exact, np.uint8).reshape(shape)).all(1).sum())
 
 
+def against_float(network: Network) -> Iterator[str]:
+    """Prints a row for each core of what int8 and float32 take for one sample; says what is not right."""
+    data = None if network.pixels is None else intact.data.folder(cifar10("test"), pixels=network.pixels)
+    title, given = Text("net", network.name), calls(network.graph, data, 1)
+    found = fit_float.comparison(network.graph, title, write(network.graph, title), given, silent)
+    yield from (f"{network.name}: {sentence}" for sentence in found["lacking"])
+    for row in found["cores"]:
+        both, cells = (row["integer"], row["float"]), list[str]()
+        yield from (f"{network.name} {row['core']}: {one['lacking'] or 'not right'}" for one in both if not one["right"])
+        for key, spelled in (("code", ",d"), ("constants", ",d"), ("ram", ",d"), ("instructions_per_mac", ".2f")):
+            cells.append(", ".join("-" if one[key] is None else format(one[key], spelled) for one in both))
+        ratios = ", ".join("-" if ratio is None else f"{ratio:.2f}" for ratio in row["ratios"].values())
+        off = "-" if row["float"]["error"] is None else f"{row['float']['error']:.0e}"
+        core = row["core"].removeprefix("cortex-").upper()
+        print(f"| {network.name} | {core} | {' | '.join(cells)} | {ratios} | {off} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--emulated", type=int, default=50)
     parser.add_argument("--only", default="")
     parser.add_argument("--scheme", default="int8", choices=("int8", "int16x8"))
+    parser.add_argument("--float", action="store_true")
     options = parser.parse_args()
     missed = list[str]()
+    if options.float:
+        print(
+            "| network | core | code: int8, float | constants | RAM | instructions | float / int8 of the four | float off by |"
+        )
+        print("|---|---|---|---|---|---|---|---|", flush=True)
+        missed += [said for network in networks(options.only) for said in against_float(network)]
+        sys.exit("\n".join(["missed:", *missed]) if missed else 0)
+    aims, flash, by_rows = (AIMS, FLASH, STRIPED) if options.scheme == "int8" else ({}, {}, {})
     print("| network | arena, bytes | least, by rows | code, constants on M4 | instructions: M4, portable, by rows | exact |")
     print("|---|---|---|---|---|---|", flush=True)
     for network in networks(options.only, options.scheme):
@@ -145,18 +177,11 @@ def main() -> None:
                 continue
             prices[way] = ran.instructions / macs(network.graph)
             missed += [] if ran.same == ran.count else [f"{network.name} {way}: {ran.same} of {ran.count} exact"]
-        is_given = options.scheme == "int8"
-        for way, most in zip(("cortex-m4", "portable"), AIMS.get(network.name, ()) if is_given else (), strict=False):
+        for way, most in zip(("cortex-m4", "portable"), aims.get(network.name, ()), strict=False):
             missed += [] if prices[way] <= most else [f"{network.name} {way}: {prices[way]:.2f} instructions, aim {most}"]
-        flash = made.code + made.constants
-        missed += (
-            [] if not is_given or flash <= FLASH.get(network.name, flash) else [f"{network.name}: {flash:,} bytes of flash"]
-        )
-        missed += (
-            []
-            if not is_given or least.arena <= STRIPED.get(network.name, least.arena)
-            else [f"{network.name}: {least.arena:,} by rows"]
-        )
+        size = made.code + made.constants
+        missed += [] if size <= flash.get(network.name, size) else [f"{network.name}: {size:,} bytes of flash"]
+        missed += [] if least.arena <= by_rows.get(network.name, least.arena) else [f"{network.name}: {least.arena:,} by rows"]
         shown = ", ".join(f"{prices[way]:.2f}" if way in prices else "-" for way in ("cortex-m4", "portable", "by rows"))
         on = ", ".join(f"{name.removeprefix('cortex-').upper()} {prices[name]:.2f}" for name in CORES if name in prices)
         print(

@@ -83,7 +83,7 @@ def test_a_run_shows_the_same_part_with_its_limits(browser, found, tmp_path):
         page.wait_for_selector("[data-chart=firmware] svg")
         assert page.locator("nav a[href='#firmware']").count() == 1
         room = page.locator("[data-chart=firmware] svg text").all_text_contents()
-        assert f"room for activations {(40_000 - found.document['stack_reserved']) / 1000:.3g} KB" in " ".join(room)
+        assert f"room for activations {(40_000 - found.document['stack_reserved']) / 1000:.1f} KB" in " ".join(room)
     with opened(browser, tmp_path, html_of(result(), details())) as (page, _):
         assert page.locator("#firmware").count() == 0
 

@@ -25,6 +25,9 @@ def fit(
     instructions: Annotated[
         bool, typer.Option("--instructions", help="Count those of one sample, on an emulated Cortex-M4.")
     ] = False,
+    against_float: Annotated[
+        bool, typer.Option("--float/--no-float", help="With --instructions, those of the same network in float32 too.")
+    ] = True,
     data: Annotated[
         Path | None, typer.Option("--data", help="Samples for --instructions: see intact quantize --help. Default: random.")
     ] = None,
@@ -65,7 +68,15 @@ def fit(
         output = Output(quiet, as_json)
         given = None if data is None else samples_of.load(data, preprocessing, label=label)
         with output.progress() as progress:
-            found = fitted(model, board=board, instructions=instructions, data=given, npu=npu or (), progress=progress)
+            found = fitted(
+                model,
+                board=board,
+                instructions=instructions,
+                against_float=against_float,
+                data=given,
+                npu=npu or (),
+                progress=progress,
+            )
         if out is not None:
             files.write_text(out, page_of(documents_of(found)))
         output.notes(found.notes)

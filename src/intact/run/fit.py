@@ -21,6 +21,7 @@ from intact.network.graph import Graph
 from intact.network.shapes import macs
 from intact.progress import Progress, silent
 from intact.run import firmware_document, fit_lines, fit_npu
+from intact.run.fit_float import comparison
 from intact.run.vectors import integer_network, vectors
 from intact.wording import brief, shown
 
@@ -65,6 +66,7 @@ def fit(  # noqa: PLR0913  # all by keyword, with defaults
     *,
     board: str | None = None,
     instructions: bool = False,
+    against_float: bool = True,
     data: object = None,
     npu: str | Sequence[str] = (),
     progress: Progress = silent,
@@ -73,6 +75,7 @@ def fit(  # noqa: PLR0913  # all by keyword, with defaults
 
     ``board``: the one that matters, by any of its names; ``fits`` of the result is then whether it holds the network, and the
     lines say what would help where it does not. ``instructions`` emulates one sample, of ``data`` or random, on a Cortex-M4.
+    ``against_float``: and on a core without floating point, beside the same network in float32 (:mod:`intact.run.fit_float`).
     ``npu``: names of :func:`~intact.deploy.npus.npus`, for each of which Vela makes an estimate.
 
     Where C lacks an op, that is said in the document, and what the network's tensors take is said all the same. ModelError for
@@ -89,14 +92,17 @@ def fit(  # noqa: PLR0913  # all by keyword, with defaults
     progress("plan", 0, 0)
     made, lacking = firmware_document.written(graph, text, _CORE)
     notes = (f"code is not counted, for it was not compiled here: {made.missing}",) if made.missing else ()
-    ran = None
+    ran = compared = None
     if instructions:
         if not made.nets:
             raise UnsupportedError(f"there is no C of it to emulate: {lacking[0]}")
         progress("emulate", 0, 0)
+        given = vectors(graph, data, 1)
         fitting = next((v.how for v in firmware_document.verdicts(made) if v.board == named and v.how in made.nets), None)
         net = made.nets["at once" if fitting is None else fitting]
-        ran = emulate(net, _CORE, Budget(_CORE.ram, _CORE.flash), vectors(graph, data, 1))
+        ran = emulate(net, _CORE, Budget(_CORE.ram, _CORE.flash), given)
+        if against_float:
+            compared = comparison(graph, text, made.nets["at once"], given, progress)
     document = {
         "schema": SCHEMA,
         "version": __version__,
@@ -106,6 +112,7 @@ def fit(  # noqa: PLR0913  # all by keyword, with defaults
         "edge_tpu": _edge_tpu(graph),
         "npu": fit_npu.estimates(graph, asked, progress),
         "emulated": None if ran is None else {"core": ran.core, "exact": ran.same == ran.count, **ran.figures(macs(graph))},
+        "float": compared,
     }
     return Fit(document, notes)
 

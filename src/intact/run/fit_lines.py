@@ -12,6 +12,10 @@ _BAR: Final = 32
 _FULL: Final = "█"
 #: Characters of a tensor's name.
 _NAME: Final = 48
+#: Columns of what integers buy: what a core takes in integers and in float32.
+_FIGURES: Final = ("code", "constants", "ram", "instructions")
+_HEADS: Final = ("code", "constants", "RAM", "instructions")
+_WIDTHS: Final = (10, 12, 12, 16)
 #: Columns of the boards that end at the right: clock, RAM and flash.
 _RIGHT: Final = frozenset({4, 5, 6})
 _NPU_COLUMNS: Final = (
@@ -32,6 +36,8 @@ _NPU_COLUMNS: Final = (
 def lines(document: Mapping[str, Any]) -> Iterator[str]:
     """Memory, the tensors at the peak, the timeline, the boards, advice for the one that was named, an Edge TPU, and NPUs."""
     yield from _memory(document)
+    if document["float"] is not None:
+        yield from _against_float(document["float"])
     yield from _peak(document)
     yield from _timeline(document)
     yield from _boards(document)
@@ -60,6 +66,30 @@ def _memory(d: Mapping[str, Any]) -> Iterator[str]:
             f"emulated {ran['core']}: one sample, {exact}; {ran['instructions']:,} instructions, "
             f"{ran['instructions_per_mac']:.2f} a multiply-accumulate; {ran['stack']:,} bytes of stack"
         )
+
+
+def _against_float(d: Mapping[str, Any]) -> Iterator[str]:
+    """What integers buy, as a table: a core's two rows, and how many times as much float32 takes."""
+    yield ""
+    yield "integers against the same network in float32: one sample on emulated cores"
+    for sentence in d["lacking"]:
+        yield f"  float C lacks: {sentence}"
+    if d["cores"]:
+        yield "  " + f"{'':<38}" + "".join(f"{head:>{w}}" for head, w in zip(_HEADS, _WIDTHS, strict=True))
+    for row in d["cores"]:
+        about = f"{row['core']}, {'computes floats' if row['has_floats'] else 'floats by library'}"
+        for numbers in ("integer", "float"):
+            cells = [_cell(row[numbers][key]) for key in _FIGURES]
+            yield "  " + f"{about:<30}{numbers:<8}" + "".join(f"{cell:>{w}}" for cell, w in zip(cells, _WIDTHS, strict=True))
+            about = ""
+        cells = ["" if row["ratios"][key] is None else f"{row['ratios'][key]:.2f} x" for key in _FIGURES]
+        yield "  " + f"{'':<30}{'':<8}" + "".join(f"{cell:>{w}}" for cell, w in zip(cells, _WIDTHS, strict=True))
+        yield from (f"  {row['core']}, {n}: {row[n]['lacking']}" for n in ("integer", "float") if row[n]["lacking"])
+        yield from (f"  {row['core']}, {n}: NOT right" for n in ("integer", "float") if row[n]["right"] is False)
+
+
+def _cell(figure: int | None) -> str:
+    return "-" if figure is None else f"{figure:,}"
 
 
 def _peak(d: Mapping[str, Any]) -> Iterator[str]:

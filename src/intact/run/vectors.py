@@ -14,7 +14,8 @@ from intact.formats.tflite.op_codes import sums_in_32_bits
 from intact.network.graph import Graph, Tensor
 from intact.network.lanes import Lanes
 from intact.network.shapes import infer
-from intact.numbers.affine import Affine, limits
+from intact.numbers.affine import Affine, dequantize_array, limits
+from intact.simulate.engine import Engine, Program
 from intact.simulate.exact import IntegerProgram
 
 
@@ -64,8 +65,22 @@ def simulated(graph: Graph, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray,
 
     UnsupportedError where that is not known to the last bit.
     """
+    return _called(IntegerProgram(graph, "tflm"), inputs)
+
+
+def real_vectors(graph: Graph, floats: Graph, inputs: tuple[np.ndarray, ...]) -> Vectors:
+    """What stored ``inputs`` of ``graph`` stand for, and what the same network in float32, ``floats``, makes of that."""
+    formats = [graph[i].format for i in graph.inputs]
+    given = (dequantize_array(x, fmt) if isinstance(fmt, Affine) else x for x, fmt in zip(inputs, formats, strict=True))
+    real = tuple(given)
+    return Vectors(real, _called(Program(floats), real), "What stored integers stand for.")
+
+
+def _called(engine: Engine, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """Outputs call by call."""
+    graph = engine.graph
     given = {n: x.reshape(-1, *x.shape[2:]) for n, x in zip(graph.input_names, inputs, strict=True)}  # samples, not calls
-    made, shapes = IntegerProgram(graph, "tflm")(given), infer(graph)
+    made, shapes = engine(given), infer(graph)
     return tuple(np.asarray(made[n]).reshape(-1, *shapes[i]) for i, n in zip(graph.outputs, graph.output_names, strict=True))
 
 

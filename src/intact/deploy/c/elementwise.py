@@ -126,19 +126,21 @@ def _scaled(side: str, real: np.ndarray) -> dict[str, object]:
 
 def _pairs(site: Site, numbers: dict[str, object]) -> str:
     """The address of the struct: loops over both inputs as they broadcast, zero points, and ``numbers``."""
-    nest = _spread(site, 2)
-    run, steps = nest.loops[0] if nest.loops else (1, (0, 0))
-    run = run if site.rings is None else site.count
     fields = {
-        "loops": site.source.loops(nest.loops[1:]),
-        "step_a": steps[0],
-        "step_b": steps[1],
-        "count": run,
+        **walk(site),
         "zero_a": site.affine(0).zero_point[0],
         "zero_b": site.affine(1).zero_point[0],
         **numbers,
     }
     return site.source.struct("pairs", fields, site.about)
+
+
+def walk(site: Site) -> dict[str, object]:
+    """The loops over two inputs as they broadcast, and the run within them."""
+    nest = _spread(site, 2)
+    run, steps = nest.loops[0] if nest.loops else (1, (0, 0))
+    run = run if site.rings is None else site.count
+    return {"loops": site.source.loops(nest.loops[1:]), "step_a": steps[0], "step_b": steps[1], "count": run}
 
 
 def _spread(site: Site, inputs: int) -> Nest:

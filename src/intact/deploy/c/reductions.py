@@ -28,14 +28,14 @@ _WINDOW: Final = 2**16 - 2
 def mean(site: Site, kind: Mean) -> None:
     """MEAN."""
     del kind
-    outer, inner, summed = _nests(site)
+    outer, inner, summed = nests(site)
     _total(site, outer, inner, ARITHMETIC.of_mean(summed, site.affine(0), site.output()))
 
 
 def total(site: Site, kind: Sum) -> None:
     """SUM."""
     del kind
-    outer, inner, _ = _nests(site)
+    outer, inner, _ = nests(site)
     _total(site, outer, inner, fixed.q31(ARITHMETIC.of_total(site.affine(0), site.output())))
 
 
@@ -43,7 +43,7 @@ def extreme(site: Site, kind: ReduceMax | ReduceMin) -> None:
     """REDUCE_MAX and REDUCE_MIN."""
     site.require("int8")
     site.require_alike(0)
-    outer, inner, _ = _nests(site)
+    outer, inner, _ = nests(site)
     site.source.need("reduce_extreme")
     loops = [site.source.loop_array(nest, site.about) for nest in (outer, inner)]
     which = "true" if kind.name == "REDUCE_MAX" else "false"
@@ -53,7 +53,7 @@ def extreme(site: Site, kind: ReduceMax | ReduceMin) -> None:
 def arg(site: Site, kind: ArgMax | ArgMin) -> None:
     """ARG_MAX and ARG_MIN."""
     site.require("int8", "int32")
-    outer, inner, size = _nests(site)
+    outer, inner, size = nests(site)
     step = inner.loops[0][1][0] if inner.loops else 0
     site.source.need("arg")
     which = "true" if kind.name == "ARG_MAX" else "false"
@@ -131,7 +131,7 @@ def _differences(site: Site, scale: fixed.Differences) -> dict[str, object]:
     }
 
 
-def _nests(site: Site) -> tuple[Nest, Nest, int]:
+def nests(site: Site) -> tuple[Nest, Nest, int]:
     """Loops over outputs and where in the input each begins; loops over what one of them sums; how many that are."""
     shape = site.shape(0)
     axes = {int(a) % len(shape) for a in np.asarray(site.data(1)).reshape(-1)}

@@ -15,7 +15,7 @@ from intact.errors import UnsupportedError
 from intact.network.arena import itemsize
 from intact.network.graph import Graph, Op, Tensor
 from intact.numbers import fixed_point as fixed
-from intact.numbers.affine import Affine
+from intact.numbers.affine import Affine, Float
 from intact.numbers.arithmetic import Output
 from intact.numbers.reference_kernels import Micro
 from intact.ops.call import CLAMPS, sums_are_wide
@@ -74,11 +74,21 @@ class Site:
 
     def output(self, activation: Activation = "none") -> Output:
         """The first output; refused where the activation is more than a clamp."""
+        given = [self.graph[i].format for i in self.op.inputs if i is not None]
+        return Output(self._affine(self.made()), self.clamp(activation), sums_are_wide(given, self.made().format))
+
+    def clamp(self, activation: Activation) -> tuple[float, float]:
+        """The real numbers that an activation lies between; refused where it is more than a clamp."""
         clamp = CLAMPS[activation]
         if clamp is None:
             raise self.refused(f"it has a fused {activation}")
-        given = [self.graph[i].format for i in self.op.inputs if i is not None]
-        return Output(self._affine(self.made()), clamp, sums_are_wide(given, self.made().format))
+        return clamp
+
+    @property
+    def zero(self) -> np.ndarray:
+        """What the first output stores 0 as."""
+        fmt = self._real(self.made())
+        return np.asarray(fmt.zero_point[0] if isinstance(fmt, Affine) else 0, fmt.dtype)
 
     def ends(self, out: Output) -> dict[str, object]:
         """The fields of the output's zero point and clamp."""
@@ -133,8 +143,8 @@ class Site:
 
     def require_alike(self, *inputs: int) -> None:
         """Refuse an op that picks numbers of ``inputs`` which do not stand for what they stand for in its outputs."""
-        formats = {self.affine(n) for n in inputs} | {self._affine(self.graph[i]) for i in self.op.outputs}
-        if len({(f.scale, f.zero_point, f.dtype) for f in formats}) > 1:
+        formats = [self._real(t) for t in (*map(self.tensor, inputs), *(self.graph[i] for i in self.op.outputs))]
+        if len({(f.scale, f.zero_point, f.dtype) for f in formats if isinstance(f, Affine)}) > 1:
             raise self.refused("what it reads and what it makes have different scales")
 
     def rows(self, n: int) -> str:
@@ -164,9 +174,12 @@ class Site:
                 raise self.refused(f"its C kernel takes {' and '.join(dtypes)}, and {t.name!r} is {t.format.dtype}")
 
     def refused(self, why: str) -> UnsupportedError:
-        return UnsupportedError(
-            f"{self.about} cannot be written as C: {why}; --runtime tflm writes a project for TensorFlow Lite Micro"
-        )
+        also = "; --runtime tflm writes a project for TensorFlow Lite Micro" if self.graph.is_quantized else ""
+        return UnsupportedError(f"{self.about} cannot be written as C: {why}{also}")
+
+    def _real(self, t: Tensor) -> Affine | Float:
+        """The format of numbers that stand for real ones: of integers in an integer network, else float32."""
+        return t.format if not self.graph.is_quantized and t.format == Float() else self._affine(t)
 
     def _affine(self, t: Tensor) -> Affine:
         if not isinstance(t.format, Affine):

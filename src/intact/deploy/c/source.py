@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ _C_TYPES: Final[Mapping[str, str]] = {
     "int32": "int32_t",
     "int64": "int64_t",
     "bool": "bool",
+    "float32": "float",
 }
 #: Characters of a line of numbers.
 _WIDTH: Final = 128
@@ -128,12 +130,19 @@ def c_type(dtype: str) -> str:
 def listed(values: np.ndarray) -> str:
     """Numbers in lines of C."""
     lines, line = [], ""
-    for text in map(literal, values.reshape(-1).tolist()):
+    spelled = real_literal if values.dtype.kind == "f" else literal
+    for text in map(spelled, values.reshape(-1).tolist()):
         if len(line) + len(text) + 1 > _WIDTH:
             lines.append(line)
             line = ""
         line += text + ","
     return "\n".join([*lines, line]) + "\n"
+
+
+def real_literal(value: float) -> str:
+    """A finite real number in C, in float32."""
+    text = f"{value:.9g}"
+    return f"{text}f" if {".", "e"} & set(text) else f"{text}.0f"
 
 
 def literal(value: int) -> str:
@@ -143,6 +152,13 @@ def literal(value: int) -> str:
     if value == -(1 << 63):
         return "INT64_MIN"
     return f"INT64_C({value})" if abs(value) > 1 << 31 else str(int(value))
+
+
+def bounds(low: float, high: float) -> str:
+    """The ends of an activation as an initializer; infinite ones are left out."""
+    ends = [(math.isfinite(end), end if math.isfinite(end) else 0.0) for end in (low, high)]
+    there, numbers = zip(*ends, strict=True)
+    return "{" + ", ".join([*("true" if is_there else "false" for is_there in there), *map(real_literal, numbers)]) + "}"
 
 
 def quoted(text: str) -> str:
