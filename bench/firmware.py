@@ -1,13 +1,14 @@
 """Networks as C on microcontrollers: memory, code, instructions, and whether every bit is right.
 
-    python bench/firmware.py [--samples 2000] [--emulated 50] [--only ResNet8,VWW]
+    python bench/firmware.py [--samples 2000] [--emulated 50] [--only ResNet8,VWW] [--scheme int16x8]
     python bench/firmware.py --float [--only ResNet8,VWW]
 
 Needs gcc-arm-none-eabi and qemu-system-arm. Each network is compiled for this machine too, run on --samples (CIFAR-10 where it
 fits, else numbers over the input's range), and compared element by element with the simulator's arithmetic of TensorFlow Lite
 Micro; under QEMU on --emulated, on Cortex-M3, M4, M7 and M55. Instructions are those a multiply-accumulate.
 Exit code 1: an element differs, or an aim is missed: VWW in 36,864 bytes by rows; at most 2, 4 and 4 instructions on M4 for
-ResNet8, VWW and KWS, and 5, 8 and 8 in portable C; 82,000 bytes of flash for ResNet8.
+ResNet8, VWW and KWS, and 5, 8 and 8 in portable C; 82,000 bytes of flash for ResNet8. These are of int8; with --scheme int16x8
+the float networks are quantized, and only exactness is asked for.
 With --float another table instead: int8 beside the same network in float32, one sample on Cortex-M3 and M4. Exit code 1: int8
 differs, or float32 is off by more than 1e-4 of the largest output.
 """
@@ -37,6 +38,7 @@ from intact.errors import UnsupportedError
 from intact.formats import tflite
 from intact.network.graph import Graph
 from intact.network.shapes import macs
+from intact.numbers.affine import limits
 from intact.progress import silent
 from intact.run import fit_float
 from intact.run.vectors import vectors as calls
@@ -48,7 +50,10 @@ STRIPED = {"VWW": 36_864}
 FLASH = {"ResNet8": 82_000}
 CORES = ("cortex-m3", "cortex-m4", "cortex-m7", "cortex-m55")
 GIVEN = {"ResNet8": "resnet8_cifar10_int8", "VWW": "vww_96_int8", "KWS": "kws_int8", "AD": "ad01_int8"}
+#: What networks are made of that are no int8 files, and the pixels of those that take CIFAR-10.
+FLOAT = {"ResNet8": "resnet8_cifar10.tflite", "VWW": "vww_96_float.tflite", "AD": "ad01_float.tflite"}
 MADE = {"MobileNetV2": "mobilenet_v2_cifar10.tflite", "MobileNetV3-Small": "mobilenet_v3_small_cifar10.tflite"}
+PIXELS = {"ResNet8": (0.0, 255.0), **dict.fromkeys(MADE, (-1.0, 1.0))}
 
 
 @dataclass(frozen=True)
@@ -60,22 +65,34 @@ class Network:
     pixels: tuple[float, float] | None
 
 
-def networks(only: str = "") -> Iterator[Network]:
-    """Those of the names in ``only``, comma by comma; all where it is empty."""
-    wanted = only.split(",") if only else [*GIVEN, *MADE]
-    for name, stem in ((name, stem) for name, stem in GIVEN.items() if name in wanted):
-        yield Network(name, tflite.read(model(f"{stem}.tflite").read_bytes()), (0, 255) if name == "ResNet8" else None)
-    for name, file in ((name, file) for name, file in MADE.items() if name in wanted):
-        data = intact.data.folder(cifar10("train"), pixels=(-1, 1))
-        made = intact.quantize(model(file), data, target="mcu", remedies=(), calibration_samples=100, measure=False)
-        yield Network(name, tflite.read(made.model), (-1, 1))
+def networks(only: str = "", scheme: str = "int8") -> Iterator[Network]:
+    """Those of the names in ``only``, comma by comma; all where it is empty. In int8 some are files as they are given."""
+    wanted = only.split(",") if only else [*GIVEN, *FLOAT, *MADE]
+    given, made = (GIVEN, MADE) if scheme == "int8" else ({}, FLOAT | MADE)
+    for name, stem in ((name, stem) for name, stem in given.items() if name in wanted):
+        yield Network(name, tflite.read(model(f"{stem}.tflite").read_bytes()), PIXELS.get(name))
+    for name, file in ((name, file) for name, file in made.items() if name in wanted):
+        yield Network(name, quantized(file, PIXELS.get(name), scheme), PIXELS.get(name))
+
+
+def quantized(file: str, pixels: tuple[float, float] | None, scheme: str) -> Graph:
+    """A float network as ``mcu`` runs it, on CIFAR-10 or on noise."""
+    graph = tflite.read(model(file).read_bytes())
+    if pixels is None:
+        noise = np.random.default_rng(0).normal(size=(100, *graph[graph.inputs[0]].shape[1:]))
+        data = intact.data.arrays(noise.astype(np.float32))
+    else:
+        data = intact.data.folder(cifar10("train"), pixels=pixels)
+    options = {"target": "mcu", "scheme": scheme, "remedies": (), "calibration_samples": 100, "measure": False}
+    return tflite.read(intact.quantize(model(file), data, **options).model)
 
 
 def vectors(network: Network, count: int) -> Vectors:
     program, graph = IntegerProgram(network.graph, "tflm"), network.graph
     if network.pixels is None:
         draw = np.random.default_rng(0)
-        given = [draw.integers(-128, 128, (count, *graph[i].shape[1:]), np.int8) for i in graph.inputs]
+        ports = [(limits(graph[i].format.dtype), graph[i]) for i in graph.inputs]
+        given = [draw.integers(low, high + 1, (count, *t.shape[1:]), t.format.dtype) for (low, high), t in ports]
     else:
         samples = intact.data.folder(cifar10("test"), pixels=network.pixels).bind(input_specs(graph), None).spread(count)
         given = [program.stored(graph.inputs[0], samples.batch(np.arange(len(samples)))[0][graph.input_names[0]]).numpy()]
@@ -131,6 +148,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--emulated", type=int, default=50)
     parser.add_argument("--only", default="")
+    parser.add_argument("--scheme", default="int8", choices=("int8", "int16x8"))
     parser.add_argument("--float", action="store_true")
     options = parser.parse_args()
     missed = list[str]()
@@ -139,9 +157,10 @@ def main() -> None:
         print("|---|---|---|---|---|---|---|---|", flush=True)
         missed += [said for network in networks(options.only) for said in against_float(network)]
         sys.exit("\n".join(["missed:", *missed]) if missed else 0)
+    aims, flash, by_rows = (AIMS, FLASH, STRIPED) if options.scheme == "int8" else ({}, {}, {})
     print("| network | arena, bytes | least, by rows | code, constants on M4 | instructions: M4, portable, by rows | exact |")
     print("|---|---|---|---|---|---|", flush=True)
-    for network in networks(options.only):
+    for network in networks(options.only, options.scheme):
         given, title = vectors(network, options.samples), Text("net", network.name)
         at_once, least = write(network.graph, title), write(network.graph, title, 0)
         made: Sizes = sizes(at_once, core("m4"))
@@ -157,11 +176,11 @@ def main() -> None:
                 continue
             prices[way] = ran.instructions / macs(network.graph)
             missed += [] if ran.same == ran.count else [f"{network.name} {way}: {ran.same} of {ran.count} exact"]
-        for way, most in zip(("cortex-m4", "portable"), AIMS.get(network.name, ()), strict=False):
+        for way, most in zip(("cortex-m4", "portable"), aims.get(network.name, ()), strict=False):
             missed += [] if prices[way] <= most else [f"{network.name} {way}: {prices[way]:.2f} instructions, aim {most}"]
-        flash = made.code + made.constants
-        missed += [] if flash <= FLASH.get(network.name, flash) else [f"{network.name}: {flash:,} bytes of flash"]
-        missed += [] if least.arena <= STRIPED.get(network.name, least.arena) else [f"{network.name}: {least.arena:,} by rows"]
+        size = made.code + made.constants
+        missed += [] if size <= flash.get(network.name, size) else [f"{network.name}: {size:,} bytes of flash"]
+        missed += [] if least.arena <= by_rows.get(network.name, least.arena) else [f"{network.name}: {least.arena:,} by rows"]
         shown = ", ".join(f"{prices[way]:.2f}" if way in prices else "-" for way in ("cortex-m4", "portable", "by rows"))
         on = ", ".join(f"{name.removeprefix('cortex-').upper()} {prices[name]:.2f}" for name in CORES if name in prices)
         print(

@@ -3,11 +3,15 @@
 import re
 from dataclasses import replace
 
+import flatbuffers
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from c_networks import outputs_in_c
 from compare import assert_same
 from integer_cases import Builder, every_kind
+from nets import NETS, images, varied
+from plans import planned
 from wide_cases import every_wide_kind, extreme
 
 import intact
@@ -18,7 +22,9 @@ from intact.formats import tflite
 from intact.network.graph import Graph, Op, State, Tensor
 from intact.numbers.affine import Affine, Index
 from intact.ops import KINDS
+from intact.planning.integer_graph import emit
 from intact.planning.targets import TARGETS
+from intact.rewrite.lowerings import lower
 from intact.run.deploy import deploy
 from intact.runtime.tools import ARM_COMPILER, EMULATOR
 from intact.simulate.exact import IntegerProgram
@@ -115,6 +121,16 @@ def test_a_choice_between_tensors(tmp_path):
     assert_same(outputs_in_c(graph, x, tmp_path)["t3"], np.where(x["t0"], x["t1"], x["t2"]))
 
 
+@pytest.mark.parametrize("name", NETS)
+def test_quantized_networks_are_bit_exact(tmp_path, name):
+    net = lower(NETS[name](), "mcu", "int16")
+    graph = emit(net, planned(net, scheme="int16x8", target="mcu"))
+    (i,) = graph.inputs
+    x = {graph[i].name: np.random.default_rng(1).integers(-32768, 32768, (6, *graph[i].shape[1:]), np.int16)}
+    for ram in (None, 0):
+        assert_exact(graph, x, tmp_path, ram)
+
+
 # ---- what is refused ----------------------------------------------------------------------------------------------------
 
 
@@ -181,13 +197,30 @@ def test_int4_weights_are_refused():
         written(only(graph, op, tensors=[narrow]))
 
 
+@pytest.mark.parametrize(("kind", "shape"), [("CONV_2D", (4, 3, 3, 4)), ("FULLY_CONNECTED", (4, 4))])
+@pytest.mark.parametrize("asked", [schema.TensorType.INT32, schema.TensorType.INT64])
+def test_a_layer_without_a_bias_that_asks_for_short_sums_is_refused(tmp_path, kind, shape, asked):
+    b = Builder(np.random.default_rng(0), "int16")
+    x = b.flow(*(6, 5, 4)[-len(shape) + 1 :])
+    b.op(KINDS[kind](), x, b.weights(x, shape, 0, per_channel=False)[0])
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(tflite.write(b.graph()), 0))
+    model.subgraphs[0].operators[0].builtinOptions.quantizedBiasType = asked
+    made = flatbuffers.Builder()
+    made.Finish(model.Pack(made), b"TFL3")
+    path = tmp_path / "model.tflite"
+    path.write_bytes(bytes(made.Output()))
+    if asked == schema.TensorType.INT64:
+        assert deploy(path, tmp_path / "out").document["arena"]
+        return
+    with pytest.raises(UnsupportedError, match="without a bias that asks for sums of 32 bits"):
+        deploy(path, tmp_path / "out")
+
+
 # ---- the whole way ------------------------------------------------------------------------------------------------------
 
 
 @no_arm
 def test_what_intact_quantize_makes_runs_on_an_emulated_core(tmp_path):
-    from nets import images, varied  # noqa: PLC0415  # a float network that is quantized here alone
-
     data = intact.data.arrays(images(40))
     made = intact.quantize(varied(), data, scheme="int16x8", target="mcu", measure=False)
     path = made.save(tmp_path / "model.tflite")

@@ -12,6 +12,7 @@ from recurrent import signals
 
 import intact
 from intact.deploy.c.network import Text, write
+from intact.deploy.timeline import timeline
 from intact.errors import UnsupportedError
 from intact.numbers.affine import Affine
 from intact.run.deploy import deploy
@@ -55,7 +56,9 @@ def test_all_outputs_are_there_where_they_are_wanted(tmp_path, wide):
 
 def test_what_lies_between_takes_no_memory():
     """The arena: 11 steps of 5 numbers, 11 of 7, and one cell state of 7 numbers of 16 bits, each at a multiple of 8 bytes."""
-    assert written(lstm(0, 11, state=False)).arena == 56 + 80 + 16
+    graph = lstm(0, 11, state=False)
+    assert written(graph).arena == 56 + 80 + 16
+    assert [(held.name, held.bytes) for held in timeline(graph).held] == [("y", 77), ("x", 55), ("c", 14)]
 
 
 def test_a_sequence_begins_anew_with_every_call(tmp_path):
@@ -102,6 +105,7 @@ def changed(graph, i, **fields):
     [
         (32, Affine((0.003,), (0,), "int16"), "takes cell states of int16 in a power of two of at most 1/512"),
         (32, Affine((2.0**-8,), (0,), "int16"), "takes cell states of int16 in a power of two of at most 1/512"),
+        (0, Affine((0.001,), (0,), "int16"), "has no int16 kernel in TensorFlow Lite Micro"),
         (6, Affine((0.01,), (3,)), "takes weights with one scale each"),
         (6, Affine((0.01,) * 7, (0,) * 7, axis=0), "takes weights with one scale each"),
     ],

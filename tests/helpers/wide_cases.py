@@ -71,6 +71,7 @@ def _weighted(b: Builder) -> None:
         ("dilated", 4, (6, 3, 3, 4), {"dilation": (2, 2)}),
         ("dilated down", 4, (6, 3, 3, 4), {"dilation": (3, 1), "padding": "same"}),
         ("grouped", 4, (6, 1, 1, 2), {}),
+        ("of wide windows", 57, (4, 3, 3, 57), {"padding": "same"}),
         ("narrow", 3, (2, 3, 3, 3), {"padding": "same"}),
         ("of a pixel", 7, (9, 1, 1, 7), {}),
     ):

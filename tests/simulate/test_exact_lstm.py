@@ -1,5 +1,6 @@
 """The LSTM of TensorFlow Lite Micro to the last bit: the simulator against the real one."""
 
+import dataclasses
 import importlib.util
 
 import numpy as np
@@ -10,6 +11,7 @@ from lstm_nets import calls, lstm
 
 from intact.errors import UnsupportedError
 from intact.formats import tflite
+from intact.numbers.affine import Affine
 from intact.simulate.exact import IntegerProgram
 
 no_tflm = pytest.mark.skipif(
@@ -46,3 +48,17 @@ def test_the_arithmetic_of_other_kernels_is_not_known(kernels):
     graph = lstm(0, 4, state=False)
     with pytest.raises(UnsupportedError, match=r"UNIDIRECTIONAL_SEQUENCE_LSTM 'y'.* int16 activations is not known"):
         IntegerProgram(graph, kernels)({"x": calls(graph, 2)})
+
+
+def test_what_the_kernel_does_not_compute_is_not_known():
+    graph = lstm(0, 4, state=False, activation="relu")
+    with pytest.raises(UnsupportedError, match="the exact integer arithmetic of UNIDIRECTIONAL_SEQUENCE_LSTM is not known"):
+        IntegerProgram(graph, "tflm")({"x": calls(graph, 2)})
+
+
+def test_hidden_states_of_another_type_are_not_known():
+    graph = lstm(0, 4, state=False)
+    x = dataclasses.replace(graph[0], format=Affine((0.001,), (0,), "int16"))
+    mixed = dataclasses.replace(graph, tensors={**graph.tensors, 0: x})
+    with pytest.raises(UnsupportedError, match="gives what it takes, and not int8 of int16"):
+        IntegerProgram(mixed, "tflm")({"x": np.zeros((1, 4, 5), np.int16)})

@@ -191,6 +191,8 @@ class IntegerKernel:
             raise UnsupportedError(
                 "the kernel of the LSTM takes weights with one scale each, and one format for all hidden states"
             )
+        if x.dtype != hidden.dtype:
+            raise UnsupportedError(f"the kernel of the LSTM gives what it takes, and not {hidden.dtype} of {x.dtype}")
         if cell.dtype != "int16" or cell.scale[0] != 2.0**power or power > _CELL_STEPS[0]:
             raise UnsupportedError("the kernel of the LSTM takes cell states of int16 in a power of two of at most 1/512")
         return IntegerKernel(

@@ -8,7 +8,7 @@ from typing import Any
 
 from intact.deploy import boards
 from intact.deploy.c.network import ALIGNMENT, Text
-from intact.deploy.c.table import ROWS
+from intact.deploy.c.table import ROWS, unread
 from intact.deploy.cores import Core
 from intact.deploy.firmware import Ways, ways
 from intact.deploy.fitting import Taken, Verdict, verdict
@@ -42,7 +42,9 @@ def document(graph: Graph, made: Ways, lacking: Sequence[str], core: Core) -> di
     return {
         "macs": macs(graph),
         "lacking": list(lacking),
-        "activations": placement(graph, ALIGNMENT, in_place=IN_PLACE, overwrite_inputs=True).arena_bytes,
+        "activations": placement(
+            graph, ALIGNMENT, in_place=IN_PLACE, overwrite_inputs=True, elsewhere=unread(graph)
+        ).arena_bytes,
         "stack_reserved": STACK,
         "ways": {how: _way(way) for how, way in made.taken.items()},
         "compiled_for": core.name if any(way.code is not None for way in made.taken.values()) else None,

@@ -8,8 +8,9 @@ import numpy as np
 
 from intact.data import Samples, input_specs, samples_from
 from intact.deploy.project import Vectors
-from intact.errors import ModelError
+from intact.errors import ModelError, UnsupportedError
 from intact.formats import recognize, tflite
+from intact.formats.tflite.op_codes import sums_in_32_bits
 from intact.network.graph import Graph, Tensor
 from intact.network.lanes import Lanes
 from intact.network.shapes import infer
@@ -19,9 +20,17 @@ from intact.simulate.exact import IntegerProgram
 
 
 def integer_network(path: Path, use: str) -> tuple[bytes, Graph]:
-    """The bytes of an integer .tflite, and the network in them; ModelError for a float one says what to ``use`` instead."""
+    """The bytes of an integer .tflite, and the network in them; ModelError for a float one says what to ``use`` instead.
+
+    UnsupportedError for layers that sum otherwise than what is read of them says.
+    """
     content = recognize.check_tflite(path).read_bytes()
     graph = tflite.read(content)
+    if sums_in_32_bits(content):
+        raise UnsupportedError(
+            "it has a layer of 16-bit activations without a bias that asks for sums of 32 bits, which Intact does not read; "
+            "give the layer a bias, or export with biases of int64"
+        )
     if not graph.is_quantized:
         raise ModelError(f"it is a float network; type intact quantize with --target mcu, and {use} the model.tflite it writes")
     return content, graph

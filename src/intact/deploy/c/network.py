@@ -14,7 +14,7 @@ from intact.deploy.c.real_table import ROWS as REAL_ROWS
 from intact.deploy.c.site import Site
 from intact.deploy.c.source import Source, c_type, commented, quoted
 from intact.deploy.c.stripes import Reach, Striped, striped
-from intact.deploy.c.table import ROWS, Row
+from intact.deploy.c.table import ROWS, Row, unread
 from intact.deploy.micro import KERNELS, types
 from intact.deploy.templates import render
 from intact.errors import OptionError, UnsupportedError
@@ -173,7 +173,7 @@ def _written(graph: Graph, text: Text, ram: int | None, *, packs: bool) -> CNetw
         _check_width(site)
     images = (site for site in sites if len(site.made_shape()) == _IMAGE and site.made_shape()[0] == 1)
     reaches = {site.op.output: by(site, site.op.kind) for site in images if (by := rows_for(graph)[site.op.kind.name].by_rows)}
-    plain = placement(graph, ALIGNMENT, in_place=IN_PLACE, overwrite_inputs=True, elsewhere=_unread(graph))
+    plain = placement(graph, ALIGNMENT, in_place=IN_PLACE, overwrite_inputs=True, elsewhere=unread(graph))
     found = Striped((), plain)
     if ram is not None and plain.arena_bytes > ram:
         by_rows = striped(graph, shapes, lambda op: reaches.get(op.output), ALIGNMENT, ram)
@@ -202,12 +202,6 @@ def _written(graph: Graph, text: Text, ram: int | None, *, packs: bool) -> CNetw
     header, whole = render("network.h", values), render("network.c", values | body)
     by_row = tuple((graph.label(graph.ops[c.first]), graph.label(graph.ops[c.end - 1])) for c in chains)
     return CNetwork(text, header, whole, ports, made.arena_bytes, source.size, by_row, source.scratch_bytes)
-
-
-def _unread(graph: Graph) -> frozenset[int]:
-    """What ops make that nothing reads, and that their C does without."""
-    made = {op.outputs[n] for op in graph.ops for n in rows_for(graph)[op.kind.name].spare if n < len(op.outputs)}
-    return frozenset(made - {i for op in graph.ops for i in op.reads} - set(graph.ends))
 
 
 def _check_width(site: Site) -> None:

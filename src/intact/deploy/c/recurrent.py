@@ -29,10 +29,10 @@ SPARE: Final = (_LAST, _CELLS)
 def lstm(site: Site, kind: UnidirectionalSequenceLstm) -> None:
     """UNIDIRECTIONAL_SEQUENCE_LSTM."""
     site.require("int8", "int16")
-    x = site.shape(0)
-    if x[1 if kind.time_major else 0] != 1:
-        raise site.refused(f"it computes {x[1 if kind.time_major else 0]} samples at once; export it with a batch of 1")
-    given = tuple(None if (t := site.given(n)) is None else t for n in range(len(site.op.inputs)))
+    x, (time, batch) = site.shape(0), (0, 1) if kind.time_major else (1, 0)
+    if x[batch] != 1:
+        raise site.refused(f"it computes {x[batch]} samples at once; export it with a batch of 1")
+    given = tuple(site.given(n) for n in range(len(site.op.inputs)))
     if why := kind.why_not_integer([t is not None for t in given]):
         raise site.refused(f"it is {why}")
     formats = tuple(Float() if t is None else t.format for t in given)
@@ -42,13 +42,14 @@ def lstm(site: Site, kind: UnidirectionalSequenceLstm) -> None:
         kernel = IntegerKernel.of(Call(held, formats, outs, ARITHMETIC), kind.cell_clip)
     except UnsupportedError as error:
         raise site.refused(error.message) from error
-    is_wide, name = outs[0].dtype == "int16", "lstm_16" if outs[0].dtype == "int16" else "lstm"
-    ends = _wide_gates if is_wide else _gates
+    is_wide, name, ends = False, "lstm", _gates
+    if kernel.hidden.dtype == "int16":
+        is_wide, name, ends = True, "lstm_16", _wide_gates
     fields: dict[str, object] = {
         "of_x": ends(site, kernel.weights, kernel.biases, kernel.real_x, site.affine(0)),
         "of_h": ends(site, kernel.recurrent, (None,) * _GATES, kernel.real_h, kernel.hidden),
         "cell": _braced(_cell(site, kernel)),
-        "steps": x[0 if kind.time_major else 1],
+        "steps": x[time],
         "inputs": x[2],
         "units": kernel.units,
     }

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias, final
 from intact.deploy.c import elementwise, moves, recurrent, reductions, weighted, wide
 from intact.deploy.c.site import Site
 from intact.deploy.c.stripes import Reach
+from intact.network.graph import Graph
 
 #: Writes the C of one op into its site's source.
 Write: TypeAlias = Callable[[Site, Any], None]
@@ -82,3 +83,9 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
         "RESIZE_BILINEAR": Row(reductions.resize_bilinear),
     }
 )
+
+
+def unread(graph: Graph) -> frozenset[int]:
+    """What ops make that nothing reads, and that their C does without."""
+    spare = (op.outputs[n] for op in graph.ops if op.kind.name in ROWS for n in ROWS[op.kind.name].spare if n < len(op.outputs))
+    return frozenset(spare) - {i for op in graph.ops for i in op.reads} - set(graph.ends)

@@ -27,6 +27,10 @@ from intact.ops.quantization import Quantize
 
 #: The largest sum of a channel's weights, signs aside, whose products with 16-bit numbers add up to 32 bits at most.
 _SHORT: Final = 65535
+#: Numbers of a window that are brought together at most: two bytes each, on the stack.
+_GATHERED: Final = 512
+#: The largest size that the kernels of windows count to.
+_SIZE: Final = 2**15 - 1
 #: Bits that a sum and its multiplier have together at most; powers of two that the multiplier stands for, from and to.
 _BITS: Final = 62
 _POWERS: Final = (-31, 7)
@@ -48,13 +52,13 @@ def conv(site: Site, kind: Conv2D) -> None:
     x, w = layer.shape, layer.weight
     groups = x[3] // w.shape[3]
     at = window(x, site.made_shape(), w.shape[1:3], kind.stride, kind.padding, kind.dilation)
-    if groups != 1 or len(w) < AT_ONCE or not layer.is_short:
+    gathers = w.shape[3] % 4 != 0
+    if groups != 1 or len(w) < AT_ONCE or not layer.is_short or (gathers and w[0].size > _GATHERED):
         layer.run_grouped(at, w.shape[3], len(w) // groups)
     elif w.shape[1:3] == (1, 1) and kind.stride == (1, 1):
         site.require_one_image()
         layer.run_dense(site.count // len(w))
     else:
-        gathers = w.shape[3] % 4 != 0 or kind.dilation[1] != 1
         if gathers:
             site.source.at_least("INTACT_GATHERED_16", w[0].size)
         layer.run_windows("conv_16", at, by_fours(w, w[0].size if gathers else w.shape[2] * w.shape[3], overlaps=True))
@@ -325,6 +329,8 @@ class _Layer:
         self._grouped(at, group_in, group_out, self.site.rows(self.data), self.site.x(self.data))
 
     def _grouped(self, at: Sequence[int], group_in: int, group_out: int, *arguments: str) -> None:
+        if max(at) > _SIZE:
+            raise self.site.refused(f"a layer of {max(at)} numbers whose products leave 32 bits has no kernel")
         laid = np.moveaxis(self.weight, self.axis, 0)
         fields = {"out": self.channels(laid), "at": braced(at), "group_in": group_in, "group_out": group_out}
         self.site.call("conv_grouped_16", fields, *arguments)

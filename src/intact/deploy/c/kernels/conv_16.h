@@ -34,9 +34,12 @@ static void gather_16(const window *a, const int16_t *x, int32_t ring, int32_t t
 static inline sums convolved_16(const window *a, const int16_t *x, int32_t iy, int32_t ring, int32_t left, span down, span across,
                                 const int8_t *w, sums s)
 {
-    const int32_t row = a->kernel_w * a->in_c, first = across.first * a->in_c, count = (across.end - across.first) * a->in_c;
+    const int32_t taps = a->dilation_w == 1 ? across.end - across.first : 1; /* that lie side by side */
     for (int32_t ky = down.first; ky < down.end; ky++) {
-        s = dot_16(x + (iy * a->in_w + left) * a->in_c + first, w + 4 * (ky * row + first), count, 0, s);
+        for (int32_t kx = across.first; kx < across.end; kx += taps) {
+            const int16_t *from = x + (iy * a->in_w + left + kx * a->dilation_w) * a->in_c;
+            s = dot_16(from, w + 4 * (ky * a->kernel_w + kx) * a->in_c, taps * a->in_c, 0, s);
+        }
         iy += a->dilation_h;
         iy -= iy >= ring ? ring : 0;
     }
@@ -47,7 +50,7 @@ static void run_conv_16(const conv_16 *p, row_range part, const int16_t *x, int1
 {
     const window *a = &p->at;
     const int32_t count = a->kernel_h * a->kernel_w * a->in_c, ring = part.ring;
-    const bool gathers = (a->in_c & 3) != 0 || a->dilation_w != 1;
+    const bool gathers = (a->in_c & 3) != 0;
     int16_t gathered[INTACT_GATHERED_16];
     for (int32_t oy = part.first; oy < part.end; oy++) {
         const int32_t top = oy * a->stride_h - a->pad_top;
