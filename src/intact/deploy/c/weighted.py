@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
+from types import MappingProxyType
 from typing import Final, TypeAlias, final
 
 import numpy as np
@@ -48,12 +49,13 @@ def conv(site: Site, kind: Conv2D) -> None:
     elif w.shape[1:3] == (1, 1) and kind.stride == (1, 1):
         layer.run_dense(site.count // len(w))
     else:
-        gathers = w.shape[3] % 4 != 0 or kind.dilation[1] != 1
+        gathers, taps = w.shape[3] % 4 != 0, prod(w.shape[1:3])
+        site.source.at_least("INTACT_RUNS", taps)
         if gathers:
             site.source.at_least("INTACT_GATHERED", w[0].size)
-        elif kind.padding == "same":
+        if kind.padding == "same":
             site.source.at_least("INTACT_PADDING", w.shape[3])
-        layer.run_conv(at, w[0].size if gathers else w.shape[2] * w.shape[3])
+        layer.run_conv(at, w[0].size if gathers else w.shape[3])
 
 
 def depthwise(site: Site, kind: DepthwiseConv2D) -> None:
@@ -62,7 +64,7 @@ def depthwise(site: Site, kind: DepthwiseConv2D) -> None:
     x, w = layer.shape, layer.weight
     at = window(x, site.made_shape(), w.shape[1:3], kind.stride, kind.padding, kind.dilation)
     if w.shape[3] == x[3]:
-        layer.run_windows("depthwise", at, np.ravel)
+        layer.run_windows("depthwise", at, np.ravel, more={"count": x[3]})
     else:
         layer.run_grouped(at, 1, w.shape[3] // x[3])
 
@@ -219,8 +221,10 @@ class _Layer:
         source.do(f"    run_{kernel}(&four, {', '.join((*arguments, site.y()))} + channel);")
         source.do("}")
 
-    def run_windows(self, kernel: str, at: Sequence[int], lay: Lay, *, folds: bool = True) -> None:
-        fields = {"out": self._channels(lay, folds=folds), "at": braced(at), "in_zero": self.x.zero_point[0]}
+    def run_windows(
+        self, kernel: str, at: Sequence[int], lay: Lay, more: Mapping[str, object] = MappingProxyType({}), *, folds: bool = True
+    ) -> None:
+        fields = {"out": self._channels(lay, folds=folds), "at": braced(at), "in_zero": self.x.zero_point[0], **more}
         part = (self.site.rows(self.data),) if folds else ()
         self.site.call(kernel, fields, *part, self.site.x(self.data))
 

@@ -42,12 +42,28 @@ static inline sums biases(const channels *c, int32_t channel)
     return s;
 }
 
+#ifdef INTACT_MVE
+static inline int32x4_t requantized(const channels *c, int32x4_t sum, int32x4_t multiplier, int32x4_t right)
+{
+    return clamped(rescaled(sum, multiplier, vmvnq_s32(right)), c->zero, c->low, c->high);
+}
+#endif
+
 static inline void give(const channels *c, int32_t channel, sums s, int8_t *y)
 {
+#ifdef INTACT_MVE
+    const int32x4_t sum = together(s.of[0], s.of[1], s.of[2], s.of[3]);
+    if (c->each != 0) {
+        vstrbq_s32(y, requantized(c, sum, vldrwq_s32(c->multiplier + channel), vldrbq_s32(c->right + channel)));
+    } else {
+        vstrbq_s32(y, requantized(c, sum, vdupq_n_s32(c->multiplier[0]), vdupq_n_s32(c->right[0])));
+    }
+#else
     const int8_t y0 = requantize(c, channel, s.of[0]), y1 = requantize(c, channel + 1, s.of[1]);
     const int8_t y2 = requantize(c, channel + 2, s.of[2]), y3 = requantize(c, channel + 3, s.of[3]);
     y[0] = y0;
     y[1] = y1;
     y[2] = y2;
     y[3] = y3;
+#endif
 }
