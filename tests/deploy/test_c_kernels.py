@@ -110,6 +110,31 @@ def test_weights_of_few_numbers_are_packed_and_come_out_the_same(tmp_path, bits,
     assert_same(rows, IntegerProgram(changed, "tflm")(given)[name])
 
 
+@pytest.mark.parametrize(("bits", "per_channel"), [(1, True), (2, False), (3, True), (4, False)])
+@pytest.mark.parametrize("channels", [12, 16, 37])
+def test_depthwise_weights_of_few_numbers_are_packed_and_come_out_the_same(tmp_path, bits, per_channel, channels):
+    b = Builder(np.random.default_rng(bits))
+    x = b.flow(9, 8, channels)
+    kind = KINDS["DEPTHWISE_CONV_2D"](padding="same", stride=(2, 1))
+    b.op(kind, x, *b.weights(x, (1, 7, 7, channels), 3), out=b.format(0.05, 0.5))
+    graph, plain = b.graph(), write(b.graph(), Text("net", "a test"))
+    weight = graph[graph.ops[0].inputs[1]]
+    tables = b.draw.integers(-127, 128, (channels if per_channel else 1, 1 << bits))
+    index = b.draw.integers(0, 1 << bits, weight.shape)
+    few = np.stack([tables[n % len(tables)][index[..., n]] for n in range(channels)], -1).astype(np.int8)
+    changed = replace(graph, tensors={**graph.tensors, weight.id: replace(weight, data=few)})
+    net = write(changed, Text("net", "a test"))
+    block = min(channels, 16)
+    assert net.scratch == 49 * block
+    blocks = -(-channels // block)  # the last one is whole
+    assert plain.constants - net.constants == 49 * channels - -(-49 * block * blocks * bits // 8) - tables.size
+    given = {graph[x].name: samples(b, 5)[graph[x].name]}
+    exact = IntegerProgram(changed, "tflm")(given)[graph[graph.ops[0].output].name]
+    for ram in (None, 0):
+        made = outputs_in_c(changed, given, tmp_path, ram)[graph[graph.ops[0].output].name]
+        assert_same(made, exact)
+
+
 def test_several_images_in_one_call_are_refused():
     b = Builder(np.random.default_rng(0))
     x = b.flow(6, 6, 4)

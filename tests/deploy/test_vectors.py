@@ -43,7 +43,9 @@ def of_all_widths(kind, widths, draw):
         if kind == "depthwise":
             b.op(KINDS["DEPTHWISE_CONV_2D"](**options), x, *b.weights(x, (1, 3, 3, c), 3), out=out, name=f"{c}")
         elif kind == "dense":
-            b.op(KINDS["FULLY_CONNECTED"](), b.flow(c), *b.weights(x, (made, c), 0, per_channel=c % 2 == 0), out=out, name=f"{c}")
+            b.op(
+                KINDS["FULLY_CONNECTED"](), b.flow(c), *b.weights(x, (made, c), 0, per_channel=c % 2 == 0), out=out, name=f"{c}"
+            )
         else:
             size = 3 if kind == "conv" else 1
             b.op(KINDS["CONV_2D"](**options), x, *b.weights(x, (made, size, size, c), 0), out=out, name=f"{c}")
@@ -79,7 +81,9 @@ def test_the_lowest_numbers_times_the_lowest_weights_are_exact(cpu):
     b.op(KINDS["DEPTHWISE_CONV_2D"](), x, *b.weights(x, (1, 3, 3, 20), 3), out=b.format(0.5, 1))
     b.op(KINDS["CONV_2D"](), x, *b.weights(x, (9, 3, 3, 20), 0), out=b.format(0.5, 1))
     graph = b.graph()
-    lowest = {op.inputs[1]: replace(graph[op.inputs[1]], data=np.full(graph[op.inputs[1]].shape, -128, np.int8)) for op in graph.ops}
+    lowest = {
+        op.inputs[1]: replace(graph[op.inputs[1]], data=np.full(graph[op.inputs[1]].shape, -128, np.int8)) for op in graph.ops
+    }
     changed = Graph({**graph.tensors, **lowest}, graph.ops, graph.inputs, graph.outputs)
     given = {changed.input_names[0]: np.full((2, 6, 6, 20), -128, np.int8)}
     assert exact_samples(changed, given, cpu) == (2, 2)
@@ -101,3 +105,16 @@ def test_rows_are_exact(cpu):
     graph = Graph(graph.tensors, graph.ops, (first,), (x,))
     assert write(graph, Text("net", "a test"), 0).by_row
     assert exact_samples(graph, samples(b, 3), cpu, ram=0) == (3, 3)
+
+
+@pytest.mark.parametrize("cpu", ["m4", "m55"])
+def test_packed_weights_are_exact(cpu):
+    b = Builder(np.random.default_rng(3))
+    x = b.flow(7, 6, 21)
+    b.op(KINDS["DEPTHWISE_CONV_2D"](padding="same"), x, *b.weights(x, (1, 5, 5, 21), 3), out=b.format(0.05, 0.5))
+    b.op(KINDS["CONV_2D"](padding="same"), b.ops[-1].output, *b.weights(x, (10, 3, 3, 21), 0), out=b.format(0.05, 0.5))
+    graph = b.graph()
+    few = {i: replace(graph[i], data=np.asarray(graph[i].data) // 16 * 16) for i in (op.inputs[1] for op in graph.ops)}
+    packed = Graph({**graph.tensors, **few}, graph.ops, (x,), (graph.ops[-1].output,))
+    assert write(packed, Text("net", "a test")).scratch == max(16 * 25, 4 * 189)
+    assert exact_samples(packed, samples(b, 3), cpu) == (3, 3)

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from types import MappingProxyType
 from typing import Final, TypeAlias, final
 
 import numpy as np
 import torch
 
-from intact.deploy.c.packing import AT_ONCE, Packing, interleaved, packing
+from intact.deploy.c.packing import AT_ONCE, DEPTHWISE_AT_ONCE, Packing, interleaved, packing
 from intact.deploy.c.positions import LOOPS, Nest
 from intact.deploy.c.site import ARITHMETIC, Site
 from intact.deploy.c.stripes import Reach
@@ -64,7 +63,7 @@ def depthwise(site: Site, kind: DepthwiseConv2D) -> None:
     x, w = layer.shape, layer.weight
     at = window(x, site.made_shape(), w.shape[1:3], kind.stride, kind.padding, kind.dilation)
     if w.shape[3] == x[3]:
-        layer.run_windows("depthwise", at, np.ravel, more={"count": x[3]})
+        layer.run_depthwise(at)
     else:
         layer.run_grouped(at, 1, w.shape[3] // x[3])
 
@@ -198,12 +197,26 @@ class _Layer:
         fields |= {"out": self._channels(None), "at": braced((*at[:_OUT_C], AT_ONCE, *at[_OUT_C + 1 :]))}
         self._run_packed("conv", fields, small, arguments)
 
+    def run_depthwise(self, at: Sequence[int]) -> None:
+        """DEPTHWISE_CONV_2D of one output channel for each of the input."""
+        count = self.weight.shape[3]
+        fields: dict[str, object] = {"at": braced(at), "in_zero": self.x.zero_point[0], "count": count}
+        arguments = (self.site.rows(self.data), self.site.x(self.data))
+        by_channel, block = self.weight.reshape(-1, count).T, min(count, DEPTHWISE_AT_ONCE)
+        small = packing(by_channel, 1, block) if self.site.source.packs else None
+        if small is None:
+            fields["out"] = self._channels(np.ravel)
+            self.site.call("depthwise", fields, *arguments)
+            return
+        fields |= {"out": self._channels(None), "count": block}
+        self._run_packed("depthwise", fields, small, (arguments[0], f"{arguments[1]} + channel"))
+
     def _run_packed(self, kernel: str, fields: Mapping[str, object], small: Packing, arguments: Sequence[str]) -> None:
-        """Call the kernel on four channels after the other, whose weights are unpacked before."""
-        site, source, outputs = self.site, self.site.source, len(self.weight)
+        """Call the kernel on some channels after the other, whose weights are unpacked before."""
+        site, source, outputs, block = self.site, self.site.source, self.weight.shape[self.axis], small.block
         source.need(kernel, "packed")
-        numbers = self.weight[0].size
-        source.scratch(AT_ONCE * numbers)
+        numbers = self.weight.size // outputs
+        source.scratch(block * numbers)
         held = {
             "indices": source.array(small.indices, f"packed weights of {site.about}"),
             "tables": source.array(small.tables, f"their numbers, of {site.about}"),
@@ -211,20 +224,19 @@ class _Layer:
             "row": small.row,
             "rows": numbers // small.row,
             "bits": small.bits,
+            "at_once": block,
         }
         address, of_weights = source.struct(kernel, fields, site.about), source.struct("packed", held, site.about)
-        source.do(f"for (int32_t c = 0; c < {outputs}; c += {AT_ONCE}) {{")
-        source.do(f"    const int32_t channel = c + {AT_ONCE} <= {outputs} ? c : {outputs - AT_ONCE};")
-        source.do(f"    {kernel} four = *{address};")
-        source.do(f"    unpack({of_weights}, c / {AT_ONCE}, channel, scratch);")
-        source.do("    go_on(&four.out, scratch, channel);")
-        source.do(f"    run_{kernel}(&four, {', '.join((*arguments, site.y()))} + channel);")
+        source.do(f"for (int32_t c = 0; c < {outputs}; c += {block}) {{")
+        source.do(f"    const int32_t channel = c + {block} <= {outputs} ? c : {outputs - block};")
+        source.do(f"    {kernel} some = *{address};")
+        source.do(f"    unpack({of_weights}, c / {block}, channel, scratch);")
+        source.do("    go_on(&some.out, scratch, channel);")
+        source.do(f"    run_{kernel}(&some, {', '.join((*arguments, site.y()))} + channel);")
         source.do("}")
 
-    def run_windows(
-        self, kernel: str, at: Sequence[int], lay: Lay, more: Mapping[str, object] = MappingProxyType({}), *, folds: bool = True
-    ) -> None:
-        fields = {"out": self._channels(lay, folds=folds), "at": braced(at), "in_zero": self.x.zero_point[0], **more}
+    def run_windows(self, kernel: str, at: Sequence[int], lay: Lay, *, folds: bool = True) -> None:
+        fields = {"out": self._channels(lay, folds=folds), "at": braced(at), "in_zero": self.x.zero_point[0]}
         part = (self.site.rows(self.data),) if folds else ()
         self.site.call(kernel, fields, *part, self.site.x(self.data))
 

@@ -34,10 +34,11 @@ static int32_t runs_of(const window *a, const int8_t *x, int32_t ring, int32_t t
     for (int32_t ky = 0; ky < a->kernel_h; ky++) {
         const int32_t iy = top + ky * a->dilation_h;
         const bool in_row = iy >= 0 && iy < a->in_h;
+        const int32_t begin = in_row ? iy % ring * a->in_w + left : 0;
         for (int32_t kx = 0; kx < a->kernel_w; count++) {
             const bool pads = !in_row || kx < across.first || kx >= across.end;
             const int32_t taps = pads || a->dilation_w != 1 ? 1 : across.end - kx;
-            runs[count].x = pads ? padding : x + ((iy % ring) * a->in_w + left + kx * a->dilation_w) * a->in_c;
+            runs[count].x = pads ? padding : x + (begin + kx * a->dilation_w) * a->in_c;
             runs[count].count = taps * a->in_c;
             kx += taps;
         }
