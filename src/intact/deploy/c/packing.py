@@ -21,8 +21,8 @@ _MOST_BITS: Final = 5
 @final
 @dataclass(frozen=True, eq=False)
 class Packing:
-    """``indices``: of ``bits`` each, the lowest first, as :func:`interleaved` lays ``block`` outputs at a time, in rows of ``row``
-    inputs.
+    """``indices``: of ``bits`` each, the lowest first, as :func:`interleaved` lays weights, ``block`` outputs at a time, in
+    rows of ``row`` inputs.
 
     ``tables``: the numbers that they stand for, int8, [1, 2^bits] or [outputs, 2^bits].
     """

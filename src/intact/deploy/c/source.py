@@ -127,13 +127,10 @@ def c_type(dtype: str) -> str:
 
 def listed(values: np.ndarray) -> str:
     """Numbers in lines of C."""
-    lines, line = [], ""
-    for text in map(literal, values.reshape(-1).tolist()):
-        if len(line) + len(text) + 1 > _WIDTH:
-            lines.append(line)
-            line = ""
-        line += text + ","
-    return "\n".join([*lines, line]) + "\n"
+    spelled = str if values.dtype.kind in "iu" and values.itemsize < 4 else literal
+    texts = [f"{spelled(value)}," for value in values.reshape(-1).tolist()]
+    each = _WIDTH // max(map(len, texts), default=1)
+    return "\n".join("".join(texts[n : n + each]) for n in range(0, len(texts), each)) + "\n"
 
 
 def literal(value: int) -> str:
