@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ from intact.deploy.project import Budget, Vectors, files_of
 from intact.errors import UnsupportedError
 from intact.formats import tflite
 from intact.network.graph import Graph
-from intact.network.shapes import macs
+from intact.network.shapes import infer, macs
 from intact.simulate.exact import IntegerProgram
 
 #: Instructions a multiply-accumulate on M4 and in portable C, at most.
@@ -61,6 +61,31 @@ def networks() -> Iterator[Network]:
         data = intact.data.folder(cifar10("train"), pixels=(-1, 1))
         made = intact.quantize(model(file), data, target="mcu", remedies=(), calibration_samples=100, measure=False)
         yield Network(name, tflite.read(made.model), (-1, 1))
+
+
+    yield Network("MobileNetV2-96", tflite.read(_quantized(at_96(model(MADE["MobileNetV2"])))), (-1, 1))
+
+
+def _quantized(content: bytes) -> bytes:
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "float.tflite"
+        path.write_bytes(content)
+        data = intact.data.folder(cifar10("train"), pixels=(-1, 1))
+        return intact.quantize(path, data, target="mcu", remedies=(), calibration_samples=50, measure=False).model
+
+
+def at_96(path: Path) -> bytes:
+    """MobileNetV2 for CIFAR-10 on 96 x 96 pixels, with the strides of the paper: its first and fifth windows skip pixels too."""
+    graph = tflite.read(path.read_bytes())
+    windows = [n for n, op in enumerate(graph.ops) if op.kind.name in {"CONV_2D", "DEPTHWISE_CONV_2D"}]
+    skips = {windows[0], windows[4]}
+    ops = tuple(replace(op, kind=replace(op.kind, stride=(2, 2))) if n in skips else op for n, op in enumerate(graph.ops))
+    (first,) = graph.inputs
+    large = {**graph.tensors, first: replace(graph[first], shape=(None, 96, 96, 3))}
+    changed = replace(graph, ops=ops, tensors=large)
+    shapes = infer(changed, recorded=False)
+    made = {i: replace(large[i], shape=(None, *shapes[i][1:])) for op in ops for i in op.outputs}
+    return tflite.write(replace(changed, tensors={**large, **made}))
 
 
 def vectors(network: Network, count: int) -> Vectors:
