@@ -62,7 +62,6 @@ def networks() -> Iterator[Network]:
         made = intact.quantize(model(file), data, target="mcu", remedies=(), calibration_samples=100, measure=False)
         yield Network(name, tflite.read(made.model), (-1, 1))
 
-
     yield Network("MobileNetV2-96", tflite.read(_quantized(at_96(model(MADE["MobileNetV2"])))), (-1, 1))
 
 

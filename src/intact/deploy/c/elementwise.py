@@ -84,7 +84,7 @@ def select(site: Site, kind: SelectV2) -> None:
     nest = _spread(site, 3)
     run, steps = nest.loops[0] if nest.loops else (1, (0, 0, 0))
     fields = {
-        "loops": site.source.loops(nest.loops[1:]),
+        "loops": site.source.loops(nest.loops[1:], site.about),
         "count": run,
         "step_c": steps[0],
         "step_a": steps[1],
@@ -117,7 +117,7 @@ def _pairs(site: Site, numbers: dict[str, object]) -> str:
     run, steps = nest.loops[0] if nest.loops else (1, (0, 0))
     run = run if site.rings is None else site.count
     fields = {
-        "loops": site.source.loops(nest.loops[1:]),
+        "loops": site.source.loops(nest.loops[1:], site.about),
         "step_a": steps[0],
         "step_b": steps[1],
         "count": run,

@@ -11,7 +11,7 @@ import torch
 from intact.deploy.c.positions import LOOPS, Nest
 from intact.deploy.c.site import ARITHMETIC, Site
 from intact.deploy.c.stripes import Reach
-from intact.deploy.c.weighted import braced, reach, window
+from intact.deploy.c.weighted import reach, window
 from intact.numbers import fixed_point as fixed
 from intact.ops.activation import L2Normalization, LogSoftmax, Softmax
 from intact.ops.pooling import AveragePool2D, MaxPool2D
@@ -42,7 +42,7 @@ def extreme(site: Site, kind: ReduceMax | ReduceMin) -> None:
     site.require_alike(0)
     outer, inner, _ = _nests(site)
     site.source.need("reduce_extreme")
-    loops = [site.source.loop_array(nest, site.about) for nest in (outer, inner)]
+    loops = [site.source.loops(nest.loops, site.about) for nest in (outer, inner)]
     which = "true" if kind.name == "REDUCE_MAX" else "false"
     site.source.do(f"run_reduce_extreme({loops[0]}, {loops[1]}, {which}, {site.x(0)}, {site.y()});")
 
@@ -54,7 +54,7 @@ def arg(site: Site, kind: ArgMax | ArgMin) -> None:
     step = inner.loops[0][1][0] if inner.loops else 0
     site.source.need("arg")
     which = "true" if kind.name == "ARG_MAX" else "false"
-    loops = site.source.loop_array(outer, site.about)
+    loops = site.source.loops(outer.loops, site.about)
     site.source.do(f"run_arg({loops}, {size}, {step}, {which}, {site.x(0)}, {site.y()});")
 
 
@@ -63,7 +63,7 @@ def pool(site: Site, kind: AveragePool2D | MaxPool2D) -> None:
     site.require("int8")
     site.require_alike(0)
     low, high = ARITHMETIC.limits(site.output(kind.activation))
-    at = braced(window(site.shape(0), site.made_shape(), kind.filter, kind.stride, kind.padding))
+    at = site.source.window(window(site.shape(0), site.made_shape(), kind.filter, kind.stride, kind.padding))
     which = "true" if kind.name == "MAX_POOL_2D" else "false"
     site.call("pool", {"at": at, "low": low, "high": high}, which, site.rows(0), site.x(0))
 
@@ -145,8 +145,8 @@ def _nests(site: Site) -> tuple[Nest, Nest, int]:
 def _total(site: Site, outer: Nest, inner: Nest, scaled: tuple[torch.Tensor, torch.Tensor]) -> None:
     site.require("int8")
     fields = {
-        "outer": site.source.loops(outer.loops),
-        "inner": site.source.loops(inner.loops),
+        "outer": site.source.loops(outer.loops, site.about),
+        "inner": site.source.loops(inner.loops, site.about),
         "zero_x": site.affine(0).zero_point[0],
         **site.ends(site.output()),
         "multiplier": int(scaled[0]),

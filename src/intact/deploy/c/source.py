@@ -10,7 +10,7 @@ from typing import Final, final
 
 import numpy as np
 
-from intact.deploy.c.positions import LOOPS, PARTS, Nest
+from intact.deploy.c.positions import PARTS
 
 _INCLUDE: Final = re.compile(r'^#include "(\w+)\.h"\n', re.MULTILINE)
 _C_TYPES: Final[Mapping[str, str]] = {
@@ -65,19 +65,18 @@ class Source:
         self.constants.append(f"static const {kind} {name} = {{ /* {commented(about)} */\n{lines}}};\n")
         return f"&{name}"
 
-    def loops(self, loops: Iterable[tuple[int, tuple[int, ...]]]) -> str:
-        """An initializer of the loops around a run; those that are missing are taken once."""
-        given = list(loops)
-        rows = [(count, (*steps, *(0,) * (PARTS - len(steps)))) for count, steps in given]
-        rows += [(1, (0,) * PARTS)] * (LOOPS - len(rows))
-        return "{" + ", ".join(f"{{{count}, {{{', '.join(map(str, steps))}}}}}" for count, steps in rows) + "}"
+    def loops(self, loops: Iterable[tuple[int, tuple[int, ...]]], about: str) -> str:
+        """The name of an array of the loops around a run; equal ones are one."""
+        rows = [f"{{{count}, {braced((*steps, *(0,) * (PARTS - len(steps))))}}}" for count, steps in (*loops, (0, ()))]
+        key = ("loop", "".join(rows).encode())
+        if key not in self._named:
+            self._named[key] = self.table("loop", rows, about)
+        return self._named[key]
 
-    def loop_array(self, nest: Nest, about: str) -> str:
-        """The name of an array of a nest's loops."""
-        name = self._name()
-        text = self.loops(nest.loops)
-        self.constants.append(f"static const loop {name}[INTACT_LOOPS] = {text}; /* {commented(about)} */\n")
-        return name
+    def window(self, numbers: Sequence[int]) -> str:
+        """An initializer of a window."""
+        self.at_least("INTACT_EXTENT", max(numbers))
+        return braced(numbers)
 
     def table(self, kind: str, rows: Sequence[str], about: str) -> str:
         """The name of a constant array of structs."""
@@ -140,6 +139,11 @@ def literal(value: int) -> str:
     if value == -(1 << 63):
         return "INT64_MIN"
     return f"INT64_C({value})" if abs(value) > 1 << 31 else str(int(value))
+
+
+def braced(numbers: Iterable[int]) -> str:
+    """Numbers as an initializer."""
+    return "{" + ", ".join(map(str, numbers)) + "}"
 
 
 def quoted(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -29,12 +29,26 @@ Lay: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 #: Where a window's output channels stand among its numbers.
 _OUT_C: Final = 5
+#: Bytes that the code of dense layers takes at least, and sizes from which a window's numbers take two bytes.
+_DENSE_CODE: Final = 300
+_FEW: Final = 256
 
 
 def dense(site: Site, kind: FullyConnected) -> None:
     """FULLY_CONNECTED."""
     layer = _Layer.of(site, kind.activation)
-    layer.run_dense(prod(layer.shape) // layer.weight.shape[1])
+    (outputs, inputs), rows = layer.weight.shape, prod(layer.shape) // layer.weight.shape[1]
+    again = -outputs % AT_ONCE * inputs
+    if (
+        "conv" in site.source.kernels
+        and inputs % 4 == 0
+        and outputs >= AT_ONCE
+        and again < _DENSE_CODE
+        and max(inputs, rows) < _FEW
+    ):
+        layer.run_conv((rows, 1, inputs, rows, 1, outputs, 1, 1, 1, 1, 1, 1, 0, 0), inputs, f"(row_range){{0, {rows}, {rows}}}")
+    else:
+        layer.run_dense(rows)
 
 
 def conv(site: Site, kind: Conv2D) -> None:
@@ -54,7 +68,7 @@ def conv(site: Site, kind: Conv2D) -> None:
             site.source.at_least("INTACT_GATHERED", w[0].size)
         if kind.padding == "same":
             site.source.at_least("INTACT_PADDING", w.shape[3])
-        layer.run_conv(at, w[0].size if gathers else w.shape[3])
+        layer.run_conv(at, w[0].size if gathers else w.shape[3], site.rows(layer.data))
 
 
 def depthwise(site: Site, kind: DepthwiseConv2D) -> None:
@@ -98,7 +112,7 @@ def matmul(site: Site, kind: BatchMatMul) -> None:
     a_row, a_step = (1, a[-1]) if kind.adj_x else (a[-1], 1)
     b_column, b_step = (b[-1], 1) if kind.adj_y else (1, b[-1])
     fields = {
-        "loops": site.source.loops(nest.loops),
+        "loops": site.source.loops(nest.loops, site.about),
         "rows": y[-2],
         "columns": y[-1],
         "count": a[-2] if kind.adj_x else a[-1],
@@ -129,11 +143,6 @@ def window(  # noqa: PLR0913, PLR0917  # what a window is
     sizes = padded or x
     ends = [same_padding(sizes[1 + a], kernel[a], stride[a], dilation[a])[0] if padding == "same" else 0 for a in (0, 1)]
     return (*x[1:], *y[1:], *kernel, *stride, *dilation, *ends)
-
-
-def braced(numbers: Iterable[int]) -> str:
-    """Numbers as an initializer."""
-    return "{" + ", ".join(map(str, numbers)) + "}"
 
 
 def reach(height: int, taps: int, stride: int, padding: Padding) -> Reach:
@@ -184,23 +193,27 @@ class _Layer:
         fields |= {"out": self._channels(None), "outputs": AT_ONCE}
         self._run_packed("dense", fields, small, (str(rows), self.site.x_row(self.data)))
 
-    def run_conv(self, at: Sequence[int], row: int) -> None:
-        """CONV_2D by windows whose numbers come in rows of ``row``."""
-        fields: dict[str, object] = {"at": braced(at), "step": len(self.weight), "in_zero": self.x.zero_point[0]}
-        arguments = (self.site.rows(self.data), self.site.x(self.data))
+    def run_conv(self, at: Sequence[int], row: int, part: str) -> None:
+        """CONV_2D of the output rows ``part`` by windows whose numbers come in rows of ``row``."""
+        fields: dict[str, object] = {
+            "at": self.site.source.window(at),
+            "step": len(self.weight),
+            "in_zero": self.x.zero_point[0],
+        }
+        arguments = (part, self.site.x(self.data))
         small = packing(self.weight, row) if self.site.source.packs else None
         if small is None:
             fields["out"] = self._channels(partial(interleaved, row=row, overlaps=True))
             self.site.call("conv", fields, *arguments)
             return
         # A block at a time: a network of four output channels, one after the other.
-        fields |= {"out": self._channels(None), "at": braced((*at[:_OUT_C], AT_ONCE, *at[_OUT_C + 1 :]))}
+        fields |= {"out": self._channels(None), "at": self.site.source.window((*at[:_OUT_C], AT_ONCE, *at[_OUT_C + 1 :]))}
         self._run_packed("conv", fields, small, arguments)
 
     def run_depthwise(self, at: Sequence[int]) -> None:
         """DEPTHWISE_CONV_2D of one output channel for each of the input."""
         count = self.weight.shape[3]
-        fields: dict[str, object] = {"at": braced(at), "in_zero": self.x.zero_point[0], "count": count}
+        fields: dict[str, object] = {"at": self.site.source.window(at), "in_zero": self.x.zero_point[0], "count": count}
         arguments = (self.site.rows(self.data), self.site.x(self.data))
         by_channel, block = self.weight.reshape(-1, count).T, min(count, DEPTHWISE_AT_ONCE)
         small = packing(by_channel, 1, block) if self.site.source.packs else None
@@ -236,14 +249,14 @@ class _Layer:
         source.do("}")
 
     def run_windows(self, kernel: str, at: Sequence[int], lay: Lay, *, folds: bool = True) -> None:
-        fields = {"out": self._channels(lay, folds=folds), "at": braced(at), "in_zero": self.x.zero_point[0]}
+        fields = {"out": self._channels(lay, folds=folds), "at": self.site.source.window(at), "in_zero": self.x.zero_point[0]}
         part = (self.site.rows(self.data),) if folds else ()
         self.site.call(kernel, fields, *part, self.site.x(self.data))
 
     def run_grouped(self, at: Sequence[int], group_in: int, group_out: int) -> None:
         fields = {
             "out": self._channels(lambda w: np.ascontiguousarray(np.moveaxis(w, self.axis, 0))),
-            "at": braced(at),
+            "at": self.site.source.window(at),
             "in_zero": self.x.zero_point[0],
             "group_in": group_in,
             "group_out": group_out,
@@ -277,6 +290,8 @@ class _Layer:
             np.moveaxis(weight, self.axis, 0)[far] = 0
             real = np.where(far, 0.5, real)
         multiplier, shift = (v.numpy().reshape(-1) for v in fixed.q31(real))
+        if (shift >= 0).any():
+            site.source.at_least("INTACT_GROWS", 1)
         about = f"of {site.about}"
         fields: Mapping[str, object] = {
             "weight": "0" if lay is None else site.source.array(lay(weight).astype(np.int8), f"weights {about}"),

@@ -8,19 +8,21 @@ typedef struct {
     const int32_t *bias;       /* less what the input's zero point adds, per output channel */
     const int32_t *multiplier; /* per output channel: the sum is brought to the output's scale by multiplier / 2^(32 + right) */
     const int8_t *right;
-    int32_t each; /* -1: a multiplier for each channel; 0: one for all */
+    int16_t each; /* -1: a multiplier for each channel; 0: one for all */
     int16_t zero; /* zero point of the output */
     int16_t low;
     int16_t high;
 } channels;
 
-/* The generator has seen to it that twice a sum stays within int32. */
+/* The generator has seen to it that twice a sum stays within int32, and defines INTACT_GROWS where a `right` is below 0. */
 static inline int32_t in_steps(const channels *c, int32_t channel, int32_t sum)
 {
     const int32_t multiplier = c->multiplier[channel & c->each], right = c->right[channel & c->each];
+#ifdef INTACT_GROWS
     if (right < 0) {
         return high_product(sum * ((int32_t)1 << (-1 - right)), multiplier);
     }
+#endif
     const int32_t x = small_product(sum, multiplier);
     /* x / 2^(right + 1), halves away from zero */
     return floor_shift(floor_shift(x + floor_shift(x, 31), right) + 1, 1);

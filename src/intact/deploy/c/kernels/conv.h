@@ -6,7 +6,7 @@
 typedef struct {
     channels out;
     window at;
-    int32_t step;    /* numbers from one output pixel to the next */
+    int16_t step;    /* numbers from one output pixel to the next */
     int16_t in_zero; /* zero point of the input: what padding counts as */
 } conv;
 

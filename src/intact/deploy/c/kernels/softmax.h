@@ -10,10 +10,10 @@ typedef struct {
 
 static inline int32_t exp_of_difference(const softmax *p, int32_t difference)
 {
-    return exp_of_negative(high_product(difference * ((int32_t)1 << p->shift), p->multiplier));
+    return exp_of_negative(product(difference * ((int32_t)1 << p->shift), p->multiplier));
 }
 
-static void run_softmax(const softmax *p, const int8_t *x, int8_t *y)
+static INTACT_SMALL void run_softmax(const softmax *p, const int8_t *x, int8_t *y)
 {
     for (int32_t row = 0; row < p->rows; row++, x += p->count, y += p->count) {
         int32_t most = x[0], sum = 0;
@@ -30,7 +30,7 @@ static void run_softmax(const softmax *p, const int8_t *x, int8_t *y)
         for (int32_t n = 0; n < p->count; n++) {
             int32_t v = p->zero;
             if (x[n] - most >= -p->radius) {
-                v += shift_right(high_product(inverse, exp_of_difference(p, x[n] - most)), 12 - zeros + 31 - 8);
+                v += shift_right(product(inverse, exp_of_difference(p, x[n] - most)), 12 - zeros + 31 - 8);
             }
             y[n] = (int8_t)clamp(v, p->low, p->high);
         }
