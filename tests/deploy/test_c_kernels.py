@@ -135,6 +135,18 @@ def test_depthwise_weights_of_few_numbers_are_packed_and_come_out_the_same(tmp_p
         assert_same(made, exact)
 
 
+@pytest.mark.parametrize("channels", [143, 1300])
+def test_windows_too_large_for_the_stack_are_computed_without_buffers(tmp_path, channels):
+    """3 x 3 x 143 numbers would be brought together, and 1,300 of padding stand beside the input: the stack has 2,048 bytes."""
+    b = Builder(np.random.default_rng(0))
+    x = b.flow(3, 4, channels)
+    b.op(KINDS["CONV_2D"](padding="same"), x, *b.weights(x, (5, 3, 3, channels), 0), out=b.format(1, 2))
+    graph, given = b.graph(), samples(b, 3)
+    net, name = write(graph, Text("net", "a test")), graph[graph.ops[0].output].name
+    assert ("run_conv_grouped(&" in net.body, "run_conv(&" in net.body) == (True, False)
+    assert_same(outputs_in_c(graph, given, tmp_path)[name], IntegerProgram(graph, "tflm")(given)[name])
+
+
 def test_several_images_in_one_call_are_refused():
     b = Builder(np.random.default_rng(0))
     x = b.flow(6, 6, 4)

@@ -32,6 +32,9 @@ _OUT_C: Final = 5
 #: Bytes that the code of dense layers takes at least, and sizes from which a window's numbers take two bytes.
 _DENSE_CODE: Final = 300
 _FEW: Final = 256
+#: Bytes of a run on the core, and of stack that the kernel of windows may take for what it lists and brings together.
+_RUN: Final = 8
+_BUFFERS: Final = 1280
 
 
 def dense(site: Site, kind: FullyConnected) -> None:
@@ -57,18 +60,28 @@ def conv(site: Site, kind: Conv2D) -> None:
     x, w = layer.shape, layer.weight
     groups = x[3] // w.shape[3]
     at = window(x, site.made_shape(), w.shape[1:3], kind.stride, kind.padding, kind.dilation)
-    if groups != 1 or len(w) < AT_ONCE:
-        layer.run_grouped(at, w.shape[3], len(w) // groups)
-    elif w.shape[1:3] == (1, 1) and kind.stride == (1, 1):
+    if groups == 1 and len(w) >= AT_ONCE and w.shape[1:3] == (1, 1) and kind.stride == (1, 1):
         layer.run_dense(site.count // len(w))
+    elif groups == 1 and len(w) >= AT_ONCE and _has_buffers(site, kind, w):
+        layer.run_conv(at, w[0].size if w.shape[3] % 4 else w.shape[3], site.rows(layer.data))
     else:
-        gathers, taps = w.shape[3] % 4 != 0, prod(w.shape[1:3])
-        site.source.at_least("INTACT_RUNS", taps)
-        if gathers:
-            site.source.at_least("INTACT_GATHERED", w[0].size)
-        if kind.padding == "same":
-            site.source.at_least("INTACT_PADDING", w.shape[3])
-        layer.run_conv(at, w[0].size if gathers else w.shape[3], site.rows(layer.data))
+        layer.run_grouped(at, w.shape[3], len(w) // groups)
+
+
+def _has_buffers(site: Site, kind: Conv2D, w: np.ndarray) -> bool:
+    """Whether the stack holds what the kernel of windows lists and brings together for a weight; if so, it is made so large."""
+    of_row = w.shape[2] if kind.padding == "same" or kind.dilation[1] != 1 else 1
+    needed = {
+        "INTACT_RUNS": w.shape[1] * of_row,
+        "INTACT_GATHERED": w[0].size if w.shape[3] % 4 else 1,
+        "INTACT_PADDING": w.shape[3] if kind.padding == "same" else 1,
+    }
+    held = {name: max(size, site.source.sizes.get(name, 1)) for name, size in needed.items()}
+    if sum(size * (_RUN if name == "INTACT_RUNS" else 1) for name, size in held.items()) > _BUFFERS:
+        return False
+    for name, size in held.items():
+        site.source.at_least(name, size)
+    return True
 
 
 def depthwise(site: Site, kind: DepthwiseConv2D) -> None:
