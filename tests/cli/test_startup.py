@@ -150,6 +150,12 @@ def typed(package):
     return names, table
 
 
+def test_statistics_wait_until_they_are_asked_for():
+    script = "import sys, intact.measure.figures\nsys.exit('scipy.stats' in sys.modules or 'scipy.optimize' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
 @pytest.mark.parametrize("package", [Path(), Path("data"), Path("formats/tflite")])
 def test_checkers_and_python_see_the_same_names(package):
     names, table = typed(package)

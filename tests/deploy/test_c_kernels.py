@@ -124,6 +124,43 @@ def test_weights_of_few_numbers_are_packed_and_come_out_the_same(tmp_path, bits,
     assert_same(rows, IntegerProgram(changed, "tflm")(given)[name])
 
 
+@pytest.mark.parametrize(("bits", "per_channel"), [(1, True), (2, False), (3, True), (4, False)])
+@pytest.mark.parametrize("channels", [12, 16, 37])
+def test_depthwise_weights_of_few_numbers_are_packed_and_come_out_the_same(tmp_path, bits, per_channel, channels):
+    b = Builder(np.random.default_rng(bits))
+    x = b.flow(9, 8, channels)
+    kind = KINDS["DEPTHWISE_CONV_2D"](padding="same", stride=(2, 1))
+    b.op(kind, x, *b.weights(x, (1, 7, 7, channels), 3), out=b.format(0.05, 0.5))
+    graph, plain = b.graph(), write(b.graph(), Text("net", "a test"))
+    weight = graph[graph.ops[0].inputs[1]]
+    tables = b.draw.integers(-127, 128, (channels if per_channel else 1, 1 << bits))
+    index = b.draw.integers(0, 1 << bits, weight.shape)
+    few = np.stack([tables[n % len(tables)][index[..., n]] for n in range(channels)], -1).astype(np.int8)
+    changed = replace(graph, tensors={**graph.tensors, weight.id: replace(weight, data=few)})
+    net = write(changed, Text("net", "a test"))
+    block = min(channels, 16)
+    assert net.scratch == 49 * block
+    blocks = -(-channels // block)  # the last one is whole
+    assert plain.constants - net.constants == 49 * channels - -(-49 * block * blocks * bits // 8) - tables.size
+    given = {graph[x].name: samples(b, 5)[graph[x].name]}
+    exact = IntegerProgram(changed, "tflm")(given)[graph[graph.ops[0].output].name]
+    for ram in (None, 0):
+        made = outputs_in_c(changed, given, tmp_path, ram)[graph[graph.ops[0].output].name]
+        assert_same(made, exact)
+
+
+@pytest.mark.parametrize("channels", [143, 1300])
+def test_windows_too_large_for_the_stack_are_computed_without_buffers(tmp_path, channels):
+    """3 x 3 x 143 numbers would be brought together, and 1,300 of padding stand beside the input: the stack has 2,048 bytes."""
+    b = Builder(np.random.default_rng(0))
+    x = b.flow(3, 4, channels)
+    b.op(KINDS["CONV_2D"](padding="same"), x, *b.weights(x, (5, 3, 3, channels), 0), out=b.format(1, 2))
+    graph, given = b.graph(), samples(b, 3)
+    net, name = write(graph, Text("net", "a test")), graph[graph.ops[0].output].name
+    assert ("run_conv_grouped(&" in net.body, "run_conv(&" in net.body) == (True, False)
+    assert_same(outputs_in_c(graph, given, tmp_path)[name], IntegerProgram(graph, "tflm")(given)[name])
+
+
 def test_several_images_in_one_call_are_refused():
     b = Builder(np.random.default_rng(0))
     x = b.flow(6, 6, 4)

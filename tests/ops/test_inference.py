@@ -1,5 +1,8 @@
 """What an op makes of what is known: shapes first, values only where they are few, and every misfit in words."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -8,7 +11,7 @@ from intact.ops.convolution import TransposeConv
 from intact.ops.elementwise import Add
 from intact.ops.indexing import Fill, Range
 from intact.ops.inference import Allowance, infer_shapes, known_values
-from intact.ops.matmul import BatchMatMul
+from intact.ops.matmul import BatchMatMul, FullyConnected
 from intact.ops.pooling import MaxPool2D
 from intact.ops.recurrent import UnidirectionalSequenceLstm
 from intact.ops.shaping import MirrorPad, Reshape, StridedSlice, Tile, Unpack
@@ -67,6 +70,8 @@ def test_products_of_weights_are_left_unknown():
     ("kind", "inputs", "says"),
     [
         (Add(), (ints(1, 2), ints(1, 2, 3)), r"inputs of shape \[2\], \[3\] do not fit"),
+        (Add(), (bare(2, 3), None), "required input b is left out"),
+        (FullyConnected(), (bare(2, 3), bare(4, 3), bare(5)), r"inputs of shape \[2, 3\], \[4, 3\], \[5\] do not fit"),
         (Tile(), (bare(2, 2), ints(3)), r"multiples \[3\] do not fit rank 2"),
         (Tile(), (bare(2**14, 2**14), ints(2, 1)), r"a tensor of shape \[32768, 16384\]"),
         (Reshape(), (bare(4), ints(2, 2).reshape(1, 2)), r"shape is a constant of shape \[1, 2\], which is no list"),
@@ -104,3 +109,22 @@ def test_the_same_op_of_the_same_shapes_is_asked_once(monkeypatch):
     for _ in range(2):  # what does not fit is said every time
         with pytest.raises(ModelError, match="do not fit"):
             infer_shapes(Add(), [bare(2, 3), bare(2, 4)])
+
+
+def test_the_shapes_of_common_ops_do_not_load_a_compiler():
+    script = """
+import sys, torch
+from intact.ops import KINDS
+from intact.ops.inference import infer_shapes
+def bare(*shape):
+    return torch.empty(shape, device="meta")
+assert infer_shapes(KINDS["FULLY_CONNECTED"](), [bare(2, 3), bare(4, 3), bare(4)]) == ((2, 4),)
+assert infer_shapes(KINDS["ADD"](), [bare(2, 3), bare(2, 3)]) == ((2, 3),)
+assert infer_shapes(KINDS["SOFTMAX"](), [bare(2, 3)]) == ((2, 3),)
+assert infer_shapes(KINDS["MEAN"](), [bare(2, 5, 4, 3), torch.tensor([1, 2])]) == ((2, 3),)
+assert infer_shapes(KINDS["MEAN"](keep_dims=True), [bare(2, 5, 4, 3), torch.tensor([1, 2])]) == ((2, 1, 1, 3),)
+assert infer_shapes(KINDS["CONV_2D"](activation="relu"), [bare(1, 5, 4, 3), bare(7, 3, 3, 3), bare(7)]) == ((1, 3, 2, 7),)
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias, final
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import binomtest, norm
+import scipy
 
 from intact.annotations import Bools, Floats, Ints, Numbers, Values
 from intact.data import Samples, units
@@ -29,7 +28,8 @@ Metric: TypeAlias = Callable[[Any, Any], float]
 
 #: Numbers that are worked on at a time, in float64.
 _PIECE: Final = 1 << 22
-_Z: Final = float(norm.ppf(0.975))
+#: What a normal number stays below with probability 0.975.
+_Z: Final = 1.959963984540054
 #: The part of itself by which a metric must grow for that to be no chance.
 _CLEARLY: Final = 0.05
 #: Characters of what a metric gave that fit in a sentence.
@@ -140,7 +140,7 @@ def _labels(labels: Values[np.ndarray, "..."], count: int) -> Ints[np.ndarray, "
 def share(hits: Hits, name: str, what: str) -> Measurement:
     """The share of True in per cent with its Wilson score interval (Wilson 1927, JASA 22)."""
     n = _count(hits)
-    result = binomtest(int(hits.sum()), n)
+    result = scipy.stats.binomtest(int(hits.sum()), n)
     interval = result.proportion_ci(0.95, method="wilson")
     value = 100 * result.statistic
     return Measurement(name, value, "%", 100 * interval.low, 100 * interval.high, f"{what}, Wilson interval", n)
@@ -189,8 +189,8 @@ def tango(b: int, c: int, n: int) -> tuple[float, float]:
 
     estimate = (b - c) / n
     edge = 1 - 1e-12  # where the variance vanishes: T is infinite there, on the far side of the estimate
-    low = brentq(lambda d: min(statistic(d), 1e6) - _Z, -edge, estimate, xtol=1e-12) if estimate > -1 else -1.0
-    high = brentq(lambda d: max(statistic(d), -1e6) + _Z, estimate, edge, xtol=1e-12) if estimate < 1 else 1.0
+    low = scipy.optimize.brentq(lambda d: min(statistic(d), 1e6) - _Z, -edge, estimate, xtol=1e-12) if estimate > -1 else -1.0
+    high = scipy.optimize.brentq(lambda d: max(statistic(d), -1e6) + _Z, estimate, edge, xtol=1e-12) if estimate < 1 else 1.0
     return float(low), float(high)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 import numpy as np
-from scipy.stats import binomtest
+import scipy
 
 from intact.annotations import Bools, Floats, Ints, Numbers
 from intact.data import Samples
@@ -127,7 +127,7 @@ class ByClass:
         for c in np.unique(self.labels).tolist():
             exact, made = (hits[self.labels == c] for hits in right)
             gone, gained = int((exact & ~made).sum()), int((made & ~exact).sum())
-            if gone > gained and binomtest(gone, gone + gained, 0.5, "greater").pvalue * self.count < _BY_CHANCE:
+            if gone > gained and scipy.stats.binomtest(gone, gone + gained, 0.5, "greater").pvalue * self.count < _BY_CHANCE:
                 found[c] = len(exact), int(exact.sum()), int(made.sum())
         return found
 

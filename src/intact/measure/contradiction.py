@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+import scipy
 
 from intact.annotations import Values
 from intact.data import Samples, units
@@ -80,7 +80,7 @@ def _other_order(outputs: accuracy.Rows, samples: Samples, classes: int) -> tupl
         return 0.0, ""
     together = np.zeros((classes, classes), np.int64)
     np.add.at(together, (labels, made), 1)
-    order = linear_sum_assignment(together, maximize=True)[1]
+    order = scipy.optimize.linear_sum_assignment(together, maximize=True)[1]
     right = 100 * float(together[np.arange(classes), order].sum()) / len(labels)
     moved = [f"{label} is the model's {own}" for label, own in enumerate(order) if label != own and together[label].any()]
     return right, f"right on {right:.1f} % if label {', '.join(moved[:_SHOWN])}{', and so on' if len(moved) > _SHOWN else ''}"

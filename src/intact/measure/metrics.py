@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final, final
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy
 
 from intact import choices
 from intact.annotations import Bools, Floats
@@ -156,7 +156,7 @@ def _auc(outputs: Floats[np.ndarray, "n ..."], targets: Rows) -> float:
 def _area(scores: Floats[np.ndarray, "n"], positive: Bools[np.ndarray, "n"]) -> float:
     """The rank sum of the positive samples, from 0 to 1 (Mann and Whitney)."""
     p, n = int(positive.sum()), int((~positive).sum())
-    return float((rankdata(scores)[positive].sum() - p * (p + 1) / 2) / (p * n))
+    return float((scipy.stats.rankdata(scores)[positive].sum() - p * (p + 1) / 2) / (p * n))
 
 
 def _iou(outputs: Floats[np.ndarray, "n ..."], targets: Rows) -> float:

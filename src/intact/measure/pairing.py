@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias, final
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+import scipy
 
 from intact.errors import OptionError
 from intact.measure.accuracy import NamedOutputs
@@ -151,7 +151,7 @@ def _by_numbers(made: NamedOutputs, exact: NamedOutputs) -> Decide:
 
     def decide(theirs: Sequence[str], ours: Sequence[str]) -> Sequence[int] | None:
         errors = np.array([[_error(exact[t], made[o]) for o in ours] for t in theirs])
-        best = linear_sum_assignment(errors)[1]
+        best = scipy.optimize.linear_sum_assignment(errors)[1]
         in_order = float(np.trace(errors))
         clear = float(errors[np.arange(len(best)), best].sum()) < _CLEARLY * in_order
         return best.tolist() if clear else None

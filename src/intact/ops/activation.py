@@ -234,7 +234,8 @@ class Softmax(Costless):
     beta: float = 1.0
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
-        return torch.softmax(self.beta * present(inputs[0], "x"), -1)
+        x = present(inputs[0], "x")
+        return torch.softmax(x if self.beta == 1 else self.beta * x, -1)
 
     def softmax_factor(self) -> float | None:
         return self.beta

@@ -110,9 +110,13 @@ class _Like:
 _LONG: Final = _Like((), torch.bool)
 
 
+def _like(x: Tensor | None) -> _Like | None:
+    return None if x is None else _Like(tuple(x.shape), x.dtype)
+
+
 def _key(x: Tensor | None) -> _Like | None:
     if x is None or x.is_meta:
-        return None if x is None else _Like(tuple(x.shape), x.dtype)
+        return _like(x)
     if x.is_floating_point() or not 0 < x.numel() <= _FEW:
         return _LONG
     return _Like(tuple(x.shape), x.dtype, x.contiguous().numpy().tobytes())
@@ -124,6 +128,10 @@ def _remembered(kind: OpKind, inputs: tuple[_Like | None, ...]) -> tuple[Tensor,
 
 
 def _computed(kind: OpKind, inputs: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
+    if kind.combines not in {None, "choice"} and len(inputs) == 2 and _like(inputs[0]) == _like(inputs[1]):
+        first = inputs[0]
+        if first is not None and first.is_meta and first.is_floating_point():
+            return (first,)  # numbers of one shape make as many, and torch would load its compiler, seconds, to say so
     return as_tuple(kind.compute(*(None if x is None else x if x.is_meta else Stated.of(x) for x in inputs)))
 
 

@@ -35,8 +35,10 @@ class FullyConnected(WeightedKind):
         x, w = present(inputs[0], "x"), present(inputs[1], "weight")
         if not self.keep_dims:
             x = x.reshape(-1, w.shape[1])
-        bias = inputs[2] if len(inputs) > 2 else None
-        y = F.linear(x, w, None if bias is None else bias.reshape(-1))
+        bias = inputs[2].reshape(-1) if len(inputs) > 2 and inputs[2] is not None else None
+        y = F.linear(x, w, None if x.is_meta else bias)
+        if x.is_meta and bias is not None:
+            bias.expand_as(y)  # whether it fits; torch would load its compiler, seconds, to say what shape the sum has
         return activate(y, self.activation)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:

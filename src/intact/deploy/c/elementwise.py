@@ -90,7 +90,7 @@ def select(site: Site, kind: SelectV2) -> None:
     nest = _spread(site, 3)
     run, steps = nest.loops[0] if nest.loops else (1, (0, 0, 0))
     fields = {
-        "loops": site.source.loops(nest.loops[1:]),
+        "loops": site.source.loops(nest.loops[1:], site.about),
         "count": run,
         "step_c": steps[0],
         "step_a": steps[1],
@@ -140,7 +140,7 @@ def walk(site: Site) -> dict[str, object]:
     nest = _spread(site, 2)
     run, steps = nest.loops[0] if nest.loops else (1, (0, 0))
     run = run if site.rings is None else site.count
-    return {"loops": site.source.loops(nest.loops[1:]), "step_a": steps[0], "step_b": steps[1], "count": run}
+    return {"loops": site.source.loops(nest.loops[1:], site.about), "step_a": steps[0], "step_b": steps[1], "count": run}
 
 
 def _spread(site: Site, inputs: int) -> Nest:

@@ -157,7 +157,7 @@ def _copy(site: Site, n: int, k: int, to: np.ndarray, at: np.ndarray) -> None:
         site.source.need("copy")
         around = [(c, tuple(size * s for s in steps)) for c, steps in nest.without_run()]
         fields = {
-            "loops": site.source.loops(around),
+            "loops": site.source.loops(around, site.about),
             "to": size * nest.start[0],
             "from": size * nest.start[1],
             "bytes": size * nest.run,

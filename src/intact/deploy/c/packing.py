@@ -9,8 +9,9 @@ import numpy as np
 
 from intact.annotations import Ints
 
-#: Channels that the kernels compute at once.
+#: Channels that the kernels compute at once; of packed depthwise weights, those that are unpacked at once.
 AT_ONCE: Final = 4
+DEPTHWISE_AT_ONCE: Final = 16
 #: Weights, and the part of their bytes, that packing must spare to be worth the unpacking.
 _LEAST: Final = 512
 _WORTH_IT: Final = 0.75
@@ -21,7 +22,8 @@ MOST_BITS: Final = 5
 @final
 @dataclass(frozen=True, eq=False)
 class Packing:
-    """``indices``: of ``bits`` each, the lowest first, as :func:`interleaved` lays the weights, in rows of ``row`` inputs.
+    """``indices``: of ``bits`` each, the lowest first, as :func:`interleaved` lays weights, ``block`` outputs at a time, in
+    rows of ``row`` inputs.
 
     ``tables``: the numbers that they stand for, int8, [1, 2^bits] or [outputs, 2^bits].
     """
@@ -30,33 +32,34 @@ class Packing:
     tables: Ints[np.ndarray, "tables numbers"]
     bits: int
     row: int
+    block: int
 
 
-def interleaved(weight: np.ndarray, row: int, *, overlaps: bool = False) -> np.ndarray:
+def interleaved(weight: np.ndarray, row: int, block: int = AT_ONCE, *, overlaps: bool = False) -> np.ndarray:
     """Weights [outputs, ...inputs] as the kernels read them.
 
-    Four outputs at a time, for every ``row`` inputs: four inputs of each output in turn, and of those that are left over four
-    one of each. Outputs that are left over lie one after the other; or the last four are there once more (``overlaps``).
+    ``block`` outputs at a time, for every ``row`` inputs: four inputs of each output in turn, and of those that are left over
+    four one of each. Outputs that are left over lie one after the other; or the last block is whole (``overlaps``).
     """
     rows, quads = weight.reshape(len(weight), -1), row // 4 * 4
-    made, whole = list[np.ndarray](), len(rows) // AT_ONCE * AT_ONCE
+    made, whole = list[np.ndarray](), len(rows) // block * block
     if overlaps and whole < len(rows):
-        rows = np.concatenate([rows[:whole], rows[-AT_ONCE:]])
+        rows = np.concatenate([rows[:whole], rows[-block:]])
         whole = len(rows)
-    blocks = rows[:whole].reshape(-1, AT_ONCE, rows.shape[1] // row, row).transpose(0, 2, 1, 3)
-    for block in blocks.reshape(-1, AT_ONCE, row):
-        made.append(block[:, :quads].reshape(AT_ONCE, quads // 4, 4).transpose(1, 0, 2).reshape(-1))
-        made.append(block[:, quads:].T.reshape(-1))
+    blocks = rows[:whole].reshape(-1, block, rows.shape[1] // row, row).transpose(0, 2, 1, 3)
+    for part in blocks.reshape(-1, block, row):
+        made.append(part[:, :quads].reshape(block, quads // 4, 4).transpose(1, 0, 2).reshape(-1))
+        made.append(part[:, quads:].T.reshape(-1))
     return np.ascontiguousarray(np.concatenate([*made, rows[whole:].reshape(-1)]))
 
 
-def packing(weight: np.ndarray, row: int) -> Packing | None:
+def packing(weight: np.ndarray, row: int, block: int = AT_ONCE) -> Packing | None:
     """int8 weights [outputs, ...inputs] of few different numbers, all together or within each output; None for others.
 
     Nothing is lost: 4-bit weights, clusters and the like are found by their numbers alone.
     """
     rows = weight.reshape(len(weight), -1)
-    if len(rows) < AT_ONCE or rows.size < _LEAST:
+    if len(rows) < block or rows.size < _LEAST:
         return None
     ways = [_tables(rows.reshape(1, -1)), _tables(rows)]
     made = [(_bytes(rows, tables), tables) for tables in ways if tables is not None]
@@ -65,7 +68,7 @@ def packing(weight: np.ndarray, row: int) -> Packing | None:
     _, tables = min(made, key=lambda way: way[0])
     bits = int(tables.shape[1]).bit_length() - 1
     indices = np.stack([np.searchsorted(tables[n % len(tables)], channel) for n, channel in enumerate(rows)])
-    return Packing(_in_bits(interleaved(indices, row, overlaps=True), bits), tables, bits, row)
+    return Packing(_in_bits(interleaved(indices, row, block, overlaps=True), bits), tables, bits, row, block)
 
 
 def _tables(rows: np.ndarray) -> np.ndarray | None:

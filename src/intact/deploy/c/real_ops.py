@@ -11,7 +11,7 @@ from intact.deploy.c.elementwise import walk
 from intact.deploy.c.reductions import nests
 from intact.deploy.c.site import Site
 from intact.deploy.c.source import bounds, real_literal
-from intact.deploy.c.weighted import braced, window
+from intact.deploy.c.weighted import window
 from intact.ops.activation import Gelu, LeakyRelu, LogSoftmax, Relu, Relu0To1, Relu6, ReluN1To1, Softmax
 from intact.ops.base import OpKind
 from intact.ops.call import Activation
@@ -75,7 +75,7 @@ def extreme(site: Site, kind: ReduceMax | ReduceMin) -> None:
     """REDUCE_MAX and REDUCE_MIN."""
     outer, inner, _ = nests(site)
     site.source.need("float_reduce_extreme")
-    loops = [site.source.loop_array(nest, site.about) for nest in (outer, inner)]
+    loops = [site.source.loops(nest.loops, site.about) for nest in (outer, inner)]
     which = "true" if kind.name == "REDUCE_MAX" else "false"
     site.source.do(f"run_float_reduce_extreme({loops[0]}, {loops[1]}, {which}, {site.x(0)}, {site.y()});")
 
@@ -87,13 +87,13 @@ def arg(site: Site, kind: ArgMax | ArgMin) -> None:
     step = inner.loops[0][1][0] if inner.loops else 0
     site.source.need("float_arg")
     which = "true" if kind.name == "ARG_MAX" else "false"
-    loops = site.source.loop_array(outer, site.about)
+    loops = site.source.loops(outer.loops, site.about)
     site.source.do(f"run_float_arg({loops}, {size}, {step}, {which}, {site.x(0)}, {site.y()});")
 
 
 def pool(site: Site, kind: AveragePool2D | MaxPool2D) -> None:
     """AVERAGE_POOL_2D and MAX_POOL_2D."""
-    at = braced(window(site.shape(0), site.made_shape(), kind.filter, kind.stride, kind.padding))
+    at = site.source.window(window(site.shape(0), site.made_shape(), kind.filter, kind.stride, kind.padding))
     which = "true" if kind.name == "MAX_POOL_2D" else "false"
     fields = {"at": at, "ends": bounds(*site.clamp(kind.activation))}
     site.call("float_pool", fields, which, site.rows(0), site.x(0))
@@ -144,7 +144,7 @@ def _pairs(site: Site, name: str, activation: Activation) -> None:
 
 def _total(site: Site, factor: float) -> None:
     outer, inner, _ = nests(site)
-    loops = {"outer": site.source.loops(outer.loops), "inner": site.source.loops(inner.loops)}
+    loops = {name: site.source.loops(nest.loops, site.about) for name, nest in (("outer", outer), ("inner", inner))}
     site.call("float_total", {**loops, "factor": real_literal(factor)}, site.x(0))
 
 

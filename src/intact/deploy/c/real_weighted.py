@@ -13,7 +13,7 @@ from intact.annotations import Floats
 from intact.deploy.c.packing import AT_ONCE
 from intact.deploy.c.site import Site
 from intact.deploy.c.source import bounds
-from intact.deploy.c.weighted import braced, matrices, window
+from intact.deploy.c.weighted import matrices, window
 from intact.network.weighted import weighted
 from intact.ops.call import Activation, Shape
 from intact.ops.convolution import Conv2D, DepthwiseConv2D, TransposeConv
@@ -59,7 +59,7 @@ def transposed(site: Site, kind: TransposeConv) -> None:
     site.require_one_image()
     layer = _Layer.of(site, kind.activation)
     at = window(layer.shape, site.made_shape(), layer.weight.shape[1:3], kind.stride, kind.padding, padded=site.made_shape())
-    site.call("float_conv_transposed", {"out": layer.channels(np.ravel), "at": braced(at)}, site.x(layer.data))
+    site.call("float_conv_transposed", {"out": layer.channels(np.ravel), "at": site.source.window(at)}, site.x(layer.data))
 
 
 def matmul(site: Site, kind: BatchMatMul) -> None:
@@ -111,12 +111,12 @@ class _Layer:
         self.site.call("float_dense", fields, str(rows), self.site.x_row(self.data))
 
     def run_windows(self, kernel: str, at: tuple[int, ...], lay: Lay) -> None:
-        fields = {"out": self.channels(lay), "at": braced(at)}
+        fields = {"out": self.channels(lay), "at": self.site.source.window(at)}
         self.site.call(kernel, fields, self.site.rows(self.data), self.site.x(self.data))
 
     def run_grouped(self, at: tuple[int, ...], group_in: int, group_out: int) -> None:
         out = self.channels(lambda w: np.ascontiguousarray(np.moveaxis(w, self.axis, 0)))
-        fields = {"out": out, "at": braced(at), "group_in": group_in, "group_out": group_out}
+        fields = {"out": out, "at": self.site.source.window(at), "group_in": group_in, "group_out": group_out}
         self.site.call("float_conv_grouped", fields, self.site.rows(self.data), self.site.x(self.data))
 
     def channels(self, lay: Lay) -> str:

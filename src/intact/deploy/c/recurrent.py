@@ -85,6 +85,8 @@ def _gates(
     largest = np.abs(rows).sum(1) * span + np.abs(bias)
     if (np.ldexp(2.0 * largest, np.maximum(np.resize(shift, len(rows)), 0)) >= 2.0**31).any():
         raise site.refused("its sums of products may leave 32 bits")
+    if (shift >= 0).any():
+        site.source.at_least("INTACT_GROWS", 1)
     about = f"of {site.about}"
     laid = interleaved(rows.astype(np.int8), rows.shape[1])
     return _braced(

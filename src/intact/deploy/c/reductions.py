@@ -11,7 +11,7 @@ import torch
 from intact.deploy.c.positions import LOOPS, Nest
 from intact.deploy.c.site import ARITHMETIC, Site
 from intact.deploy.c.stripes import Reach
-from intact.deploy.c.weighted import braced, reach, window
+from intact.deploy.c.weighted import reach, window
 from intact.numbers import fixed_point as fixed
 from intact.numbers.affine import limits
 from intact.ops.activation import L2Normalization, LogSoftmax, Softmax
@@ -45,7 +45,7 @@ def extreme(site: Site, kind: ReduceMax | ReduceMin) -> None:
     site.require_alike(0)
     outer, inner, _ = nests(site)
     site.source.need("reduce_extreme")
-    loops = [site.source.loop_array(nest, site.about) for nest in (outer, inner)]
+    loops = [site.source.loops(nest.loops, site.about) for nest in (outer, inner)]
     which = "true" if kind.name == "REDUCE_MAX" else "false"
     site.source.do(f"run_reduce_extreme({loops[0]}, {loops[1]}, {which}, {site.x(0)}, {site.y()});")
 
@@ -57,7 +57,7 @@ def arg(site: Site, kind: ArgMax | ArgMin) -> None:
     step = inner.loops[0][1][0] if inner.loops else 0
     site.source.need("arg")
     which = "true" if kind.name == "ARG_MAX" else "false"
-    loops = site.source.loop_array(outer, site.about)
+    loops = site.source.loops(outer.loops, site.about)
     site.source.do(f"run_arg({loops}, {size}, {step}, {which}, {site.x(0)}, {site.y()});")
 
 
@@ -68,7 +68,7 @@ def pool(site: Site, kind: AveragePool2D | MaxPool2D) -> None:
     if prod(kind.filter) > _WINDOW:
         raise site.refused(f"the sum of {prod(kind.filter)} numbers may leave 32 bits")
     low, high = ARITHMETIC.limits(site.output(kind.activation))
-    at = braced(window(site.shape(0), site.made_shape(), kind.filter, kind.stride, kind.padding))
+    at = site.source.window(window(site.shape(0), site.made_shape(), kind.filter, kind.stride, kind.padding))
     which = "true" if kind.name == "MAX_POOL_2D" else "false"
     site.call(kernel, {"at": at, "low": low, "high": high}, which, site.rows(0), site.x(0))
 
@@ -154,8 +154,8 @@ def _total(site: Site, outer: Nest, inner: Nest, scaled: tuple[torch.Tensor, tor
     if most << max(shift, 0) >= 1 << 31:
         raise site.refused("its sums may leave 32 bits")
     fields = {
-        "outer": site.source.loops(outer.loops),
-        "inner": site.source.loops(inner.loops),
+        "outer": site.source.loops(outer.loops, site.about),
+        "inner": site.source.loops(inner.loops, site.about),
         **({"zero_x": zero, "zero": out.zero_point} if kernel == "total" else {}),
         **dict(zip(("low", "high"), ARITHMETIC.limits(out), strict=True)),
         "multiplier": multiplier,

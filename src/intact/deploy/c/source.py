@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 
-from intact.deploy.c.positions import LOOPS, PARTS, Nest
+from intact.deploy.c.positions import PARTS
 
 _INCLUDE: Final = re.compile(r'^#include "(\w+)\.h"\n', re.MULTILINE)
 _C_TYPES: Final[Mapping[str, str]] = {
@@ -67,19 +67,18 @@ class Source:
         self.constants.append(f"static const {kind} {name} = {{ /* {commented(about)} */\n{lines}}};\n")
         return f"&{name}"
 
-    def loops(self, loops: Iterable[tuple[int, tuple[int, ...]]]) -> str:
-        """An initializer of the loops around a run; those that are missing are taken once."""
-        given = list(loops)
-        rows = [(count, (*steps, *(0,) * (PARTS - len(steps)))) for count, steps in given]
-        rows += [(1, (0,) * PARTS)] * (LOOPS - len(rows))
-        return "{" + ", ".join(f"{{{count}, {{{', '.join(map(str, steps))}}}}}" for count, steps in rows) + "}"
+    def loops(self, loops: Iterable[tuple[int, tuple[int, ...]]], about: str) -> str:
+        """The name of an array of the loops around a run; equal ones are one."""
+        rows = [f"{{{count}, {braced((*steps, *(0,) * (PARTS - len(steps))))}}}" for count, steps in (*loops, (0, ()))]
+        key = ("loop", "".join(rows).encode())
+        if key not in self._named:
+            self._named[key] = self.table("loop", rows, about)
+        return self._named[key]
 
-    def loop_array(self, nest: Nest, about: str) -> str:
-        """The name of an array of a nest's loops."""
-        name = self._name()
-        text = self.loops(nest.loops)
-        self.constants.append(f"static const loop {name}[INTACT_LOOPS] = {text}; /* {commented(about)} */\n")
-        return name
+    def window(self, numbers: Sequence[int]) -> str:
+        """An initializer of a window."""
+        self.at_least("INTACT_EXTENT", max(numbers))
+        return braced(numbers)
 
     def table(self, kind: str, rows: Sequence[str], about: str) -> str:
         """The name of a constant array of structs."""
@@ -129,14 +128,13 @@ def c_type(dtype: str) -> str:
 
 def listed(values: np.ndarray) -> str:
     """Numbers in lines of C."""
-    lines, line = [], ""
-    spelled = real_literal if values.dtype.kind == "f" else literal
-    for text in map(spelled, values.reshape(-1).tolist()):
-        if len(line) + len(text) + 1 > _WIDTH:
-            lines.append(line)
-            line = ""
-        line += text + ","
-    return "\n".join([*lines, line]) + "\n"
+    if values.dtype.kind == "f":
+        spelled: Callable[[Any], str] = real_literal
+    else:
+        spelled = str if values.itemsize < 4 else literal
+    texts = [f"{spelled(value)}," for value in values.reshape(-1).tolist()]
+    each = _WIDTH // max(map(len, texts), default=1)
+    return "\n".join("".join(texts[n : n + each]) for n in range(0, len(texts), each)) + "\n"
 
 
 def real_literal(value: float) -> str:
@@ -159,6 +157,11 @@ def bounds(low: float, high: float) -> str:
     ends = [(math.isfinite(end), end if math.isfinite(end) else 0.0) for end in (low, high)]
     there, numbers = zip(*ends, strict=True)
     return "{" + ", ".join([*("true" if is_there else "false" for is_there in there), *map(real_literal, numbers)]) + "}"
+
+
+def braced(numbers: Iterable[int]) -> str:
+    """Numbers as an initializer."""
+    return "{" + ", ".join(map(str, numbers)) + "}"
 
 
 def quoted(text: str) -> str:

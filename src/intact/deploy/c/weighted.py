@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -11,7 +11,7 @@ from typing import Final, TypeAlias, final
 import numpy as np
 import torch
 
-from intact.deploy.c.packing import AT_ONCE, Packing, interleaved, packing
+from intact.deploy.c.packing import AT_ONCE, DEPTHWISE_AT_ONCE, Packing, interleaved, packing
 from intact.deploy.c.positions import LOOPS, Nest
 from intact.deploy.c.site import ARITHMETIC, Site
 from intact.deploy.c.stripes import Reach
@@ -29,12 +29,29 @@ Lay: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 #: Where a window's output channels stand among its numbers.
 _OUT_C: Final = 5
+#: Bytes that the code of dense layers takes at least, and sizes from which a window's numbers take two bytes.
+_DENSE_CODE: Final = 300
+_FEW: Final = 256
+#: Bytes of a run on the core, and of stack that the kernel of windows may take for what it lists and brings together.
+_RUN: Final = 8
+_BUFFERS: Final = 1280
 
 
 def dense(site: Site, kind: FullyConnected) -> None:
     """FULLY_CONNECTED."""
     layer = _Layer.of(site, kind.activation)
-    layer.run_dense(prod(layer.shape) // layer.weight.shape[1])
+    (outputs, inputs), rows = layer.weight.shape, prod(layer.shape) // layer.weight.shape[1]
+    again = -outputs % AT_ONCE * inputs
+    if (
+        "conv" in site.source.kernels
+        and inputs % 4 == 0
+        and outputs >= AT_ONCE
+        and again < _DENSE_CODE
+        and max(inputs, rows) < _FEW
+    ):
+        layer.run_conv((rows, 1, inputs, rows, 1, outputs, 1, 1, 1, 1, 1, 1, 0, 0), inputs, f"(row_range){{0, {rows}, {rows}}}")
+    else:
+        layer.run_dense(rows)
 
 
 def conv(site: Site, kind: Conv2D) -> None:
@@ -43,17 +60,28 @@ def conv(site: Site, kind: Conv2D) -> None:
     x, w = layer.shape, layer.weight
     groups = x[3] // w.shape[3]
     at = window(x, site.made_shape(), w.shape[1:3], kind.stride, kind.padding, kind.dilation)
-    if groups != 1 or len(w) < AT_ONCE:
-        layer.run_grouped(at, w.shape[3], len(w) // groups)
-    elif w.shape[1:3] == (1, 1) and kind.stride == (1, 1):
+    if groups == 1 and len(w) >= AT_ONCE and w.shape[1:3] == (1, 1) and kind.stride == (1, 1):
         layer.run_dense(site.count // len(w))
+    elif groups == 1 and len(w) >= AT_ONCE and _has_buffers(site, kind, w):
+        layer.run_conv(at, w[0].size if w.shape[3] % 4 else w.shape[3], site.rows(layer.data))
     else:
-        gathers = w.shape[3] % 4 != 0 or kind.dilation[1] != 1
-        if gathers:
-            site.source.at_least("INTACT_GATHERED", w[0].size)
-        elif kind.padding == "same":
-            site.source.at_least("INTACT_PADDING", w.shape[3])
-        layer.run_conv(at, w[0].size if gathers else w.shape[2] * w.shape[3])
+        layer.run_grouped(at, w.shape[3], len(w) // groups)
+
+
+def _has_buffers(site: Site, kind: Conv2D, w: np.ndarray) -> bool:
+    """Whether the stack holds what the kernel of windows lists and brings together for a weight; if so, it is made so large."""
+    of_row = w.shape[2] if kind.padding == "same" or kind.dilation[1] != 1 else 1
+    needed = {
+        "INTACT_RUNS": w.shape[1] * of_row,
+        "INTACT_GATHERED": w[0].size if w.shape[3] % 4 else 1,
+        "INTACT_PADDING": w.shape[3] if kind.padding == "same" else 1,
+    }
+    held = {name: max(size, site.source.sizes.get(name, 1)) for name, size in needed.items()}
+    if sum(size * (_RUN if name == "INTACT_RUNS" else 1) for name, size in held.items()) > _BUFFERS:
+        return False
+    for name, size in held.items():
+        site.source.at_least(name, size)
+    return True
 
 
 def depthwise(site: Site, kind: DepthwiseConv2D) -> None:
@@ -62,7 +90,7 @@ def depthwise(site: Site, kind: DepthwiseConv2D) -> None:
     x, w = layer.shape, layer.weight
     at = window(x, site.made_shape(), w.shape[1:3], kind.stride, kind.padding, kind.dilation)
     if w.shape[3] == x[3]:
-        layer.run_windows("depthwise", at, np.ravel)
+        layer.run_depthwise(at)
     else:
         layer.run_grouped(at, 1, w.shape[3] // x[3])
 
@@ -111,7 +139,7 @@ def matrices(site: Site, kind: BatchMatMul) -> dict[str, object]:
     a_row, a_step = (1, a[-1]) if kind.adj_x else (a[-1], 1)
     b_column, b_step = (b[-1], 1) if kind.adj_y else (1, b[-1])
     return {
-        "loops": site.source.loops(nest.loops),
+        "loops": site.source.loops(nest.loops, site.about),
         "rows": y[-2],
         "columns": y[-1],
         "count": a[-2] if kind.adj_x else a[-1],
@@ -136,11 +164,6 @@ def window(  # noqa: PLR0913, PLR0917  # what a window is
     sizes = padded or x
     ends = [same_padding(sizes[1 + a], kernel[a], stride[a], dilation[a])[0] if padding == "same" else 0 for a in (0, 1)]
     return (*x[1:], *y[1:], *kernel, *stride, *dilation, *ends)
-
-
-def braced(numbers: Iterable[int]) -> str:
-    """Numbers as an initializer."""
-    return "{" + ", ".join(map(str, numbers)) + "}"
 
 
 def reach(height: int, taps: int, stride: int, padding: Padding) -> Reach:
@@ -191,25 +214,43 @@ class _Layer:
         fields |= {"out": self._channels(None), "outputs": AT_ONCE}
         self._run_packed("dense", fields, small, (str(rows), self.site.x_row(self.data)))
 
-    def run_conv(self, at: Sequence[int], row: int) -> None:
-        """CONV_2D by windows whose numbers come in rows of ``row``."""
-        fields: dict[str, object] = {"at": braced(at), "step": len(self.weight), "in_zero": self.x.zero_point[0]}
-        arguments = (self.site.rows(self.data), self.site.x(self.data))
+    def run_conv(self, at: Sequence[int], row: int, part: str) -> None:
+        """CONV_2D of the output rows ``part`` by windows whose numbers come in rows of ``row``."""
+        fields: dict[str, object] = {
+            "at": self.site.source.window(at),
+            "step": len(self.weight),
+            "in_zero": self.x.zero_point[0],
+        }
+        arguments = (part, self.site.x(self.data))
         small = packing(self.weight, row) if self.site.source.packs else None
         if small is None:
             fields["out"] = self._channels(partial(interleaved, row=row, overlaps=True))
             self.site.call("conv", fields, *arguments)
             return
         # A block at a time: a network of four output channels, one after the other.
-        fields |= {"out": self._channels(None), "at": braced((*at[:_OUT_C], AT_ONCE, *at[_OUT_C + 1 :]))}
+        fields |= {"out": self._channels(None), "at": self.site.source.window((*at[:_OUT_C], AT_ONCE, *at[_OUT_C + 1 :]))}
         self._run_packed("conv", fields, small, arguments)
 
+    def run_depthwise(self, at: Sequence[int]) -> None:
+        """DEPTHWISE_CONV_2D of one output channel for each of the input."""
+        count = self.weight.shape[3]
+        fields: dict[str, object] = {"at": self.site.source.window(at), "in_zero": self.x.zero_point[0], "count": count}
+        arguments = (self.site.rows(self.data), self.site.x(self.data))
+        by_channel, block = self.weight.reshape(-1, count).T, min(count, DEPTHWISE_AT_ONCE)
+        small = packing(by_channel, 1, block) if self.site.source.packs else None
+        if small is None:
+            fields["out"] = self._channels(np.ravel)
+            self.site.call("depthwise", fields, *arguments)
+            return
+        fields |= {"out": self._channels(None), "count": block}
+        self._run_packed("depthwise", fields, small, (arguments[0], f"{arguments[1]} + channel"))
+
     def _run_packed(self, kernel: str, fields: Mapping[str, object], small: Packing, arguments: Sequence[str]) -> None:
-        """Call the kernel on four channels after the other, whose weights are unpacked before."""
-        site, source, outputs = self.site, self.site.source, len(self.weight)
+        """Call the kernel on some channels after the other, whose weights are unpacked before."""
+        site, source, outputs, block = self.site, self.site.source, self.weight.shape[self.axis], small.block
         source.need(kernel, "packed")
-        numbers = self.weight[0].size
-        source.scratch(AT_ONCE * numbers)
+        numbers = self.weight.size // outputs
+        source.scratch(block * numbers)
         held = {
             "indices": source.array(small.indices, f"packed weights of {site.about}"),
             "tables": source.array(small.tables, f"their numbers, of {site.about}"),
@@ -217,25 +258,26 @@ class _Layer:
             "row": small.row,
             "rows": numbers // small.row,
             "bits": small.bits,
+            "at_once": block,
         }
         address, of_weights = source.struct(kernel, fields, site.about), source.struct("packed", held, site.about)
-        source.do(f"for (int32_t c = 0; c < {outputs}; c += {AT_ONCE}) {{")
-        source.do(f"    const int32_t channel = c + {AT_ONCE} <= {outputs} ? c : {outputs - AT_ONCE};")
-        source.do(f"    {kernel} four = *{address};")
-        source.do(f"    unpack({of_weights}, c / {AT_ONCE}, channel, scratch);")
-        source.do("    go_on(&four.out, scratch, channel);")
-        source.do(f"    run_{kernel}(&four, {', '.join((*arguments, site.y()))} + channel);")
+        source.do(f"for (int32_t c = 0; c < {outputs}; c += {block}) {{")
+        source.do(f"    const int32_t channel = c + {block} <= {outputs} ? c : {outputs - block};")
+        source.do(f"    {kernel} some = *{address};")
+        source.do(f"    unpack({of_weights}, c / {block}, channel, scratch);")
+        source.do("    go_on(&some.out, scratch, channel);")
+        source.do(f"    run_{kernel}(&some, {', '.join((*arguments, site.y()))} + channel);")
         source.do("}")
 
     def run_windows(self, kernel: str, at: Sequence[int], lay: Lay, *, folds: bool = True) -> None:
-        fields = {"out": self._channels(lay, folds=folds), "at": braced(at), "in_zero": self.x.zero_point[0]}
+        fields = {"out": self._channels(lay, folds=folds), "at": self.site.source.window(at), "in_zero": self.x.zero_point[0]}
         part = (self.site.rows(self.data),) if folds else ()
         self.site.call(kernel, fields, *part, self.site.x(self.data))
 
     def run_grouped(self, at: Sequence[int], group_in: int, group_out: int) -> None:
         fields = {
             "out": self._channels(lambda w: np.ascontiguousarray(np.moveaxis(w, self.axis, 0))),
-            "at": braced(at),
+            "at": self.site.source.window(at),
             "in_zero": self.x.zero_point[0],
             "group_in": group_in,
             "group_out": group_out,
@@ -269,6 +311,8 @@ class _Layer:
             np.moveaxis(weight, self.axis, 0)[far] = 0
             real = np.where(far, 0.5, real)
         multiplier, shift = (v.numpy().reshape(-1) for v in fixed.q31(real))
+        if (shift >= 0).any():
+            site.source.at_least("INTACT_GROWS", 1)
         about = f"of {site.about}"
         fields: Mapping[str, object] = {
             "weight": "0" if lay is None else site.source.array(lay(weight).astype(np.int8), f"weights {about}"),

@@ -13,7 +13,7 @@ import torch
 from intact.deploy.c.packing import AT_ONCE, interleaved
 from intact.deploy.c.positions import LOOPS, Nest
 from intact.deploy.c.site import ARITHMETIC, Site
-from intact.deploy.c.weighted import braced, window
+from intact.deploy.c.weighted import window
 from intact.network.weighted import weighted
 from intact.numbers import fixed_point as fixed
 from intact.numbers import interpolated
@@ -84,7 +84,7 @@ def transposed(site: Site, kind: TransposeConv) -> None:
     if not layer.is_wide:
         raise site.refused("its bias is int32, which the kernel of 16-bit numbers reads as int64")
     at = window(layer.shape, site.made_shape(), layer.weight.shape[1:3], kind.stride, kind.padding, padded=site.made_shape())
-    fields = {"out": layer.channels(layer.weight), "at": braced(at)}
+    fields = {"out": layer.channels(layer.weight), "at": site.source.window(at)}
     site.call("conv_transposed_16", fields, site.x(layer.data))
 
 
@@ -102,7 +102,7 @@ def matmul(site: Site, kind: BatchMatMul) -> None:
     a_row, a_step = (1, a[-1]) if kind.adj_x else (a[-1], 1)
     b_column, b_step = (b[-1], 1) if kind.adj_y else (1, b[-1])
     fields = {
-        "loops": site.source.loops(nest.loops),
+        "loops": site.source.loops(nest.loops, site.about),
         "rows": y[-2],
         "columns": y[-1],
         "count": count,
@@ -322,7 +322,7 @@ class _Layer:
         self.site.call("dense_16", fields, str(rows), self.site.x_row(self.data))
 
     def run_windows(self, kernel: str, at: Sequence[int], laid: np.ndarray) -> None:
-        fields = {"out": self.channels(laid, sums_here=True), "at": braced(at)}
+        fields = {"out": self.channels(laid, sums_here=True), "at": self.site.source.window(at)}
         self.site.call(kernel, fields, self.site.rows(self.data), self.site.x(self.data))
 
     def run_grouped(self, at: Sequence[int], group_in: int, group_out: int) -> None:
@@ -332,7 +332,7 @@ class _Layer:
         if max(at) > _SIZE:
             raise self.site.refused(f"a layer of {max(at)} numbers whose products leave 32 bits has no kernel")
         laid = np.moveaxis(self.weight, self.axis, 0)
-        fields = {"out": self.channels(laid), "at": braced(at), "group_in": group_in, "group_out": group_out}
+        fields = {"out": self.channels(laid), "at": self.site.source.window(at), "group_in": group_in, "group_out": group_out}
         self.site.call("conv_grouped_16", fields, *arguments)
 
     def channels(self, laid: np.ndarray, *, sums_here: bool = False) -> str:

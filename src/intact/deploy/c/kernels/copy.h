@@ -3,7 +3,7 @@
 #include "loops.h"
 
 typedef struct {
-    loop loops[INTACT_LOOPS]; /* steps of the output and of the input, in bytes */
+    const loop *loops; /* steps of the output and of the input, in bytes */
     int32_t to, from, bytes;
 } copy;
 

@@ -16,7 +16,7 @@ static void run_dense(const dense *p, int32_t count, const int8_t *x, int8_t *y)
     for (int32_t channel = 0; channel < fours; channel += 4) {
         const sums begun = biases(&p->out, channel);
         for (int32_t row = 0; row < count; row++) {
-            const sums s = dot(x + row * p->inputs, w, p->inputs & ~3, p->inputs & 3, begun);
+            const sums s = dot_of_all(x + row * p->inputs, w, p->inputs, begun);
             give(&p->out, channel, s, y + row * p->step + channel);
         }
         w += 4 * p->inputs;

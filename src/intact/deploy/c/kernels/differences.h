@@ -14,7 +14,7 @@ static inline int32_t largest(const int8_t *x, int32_t count)
 /* x - most as a fixed-point number of 5 integer bits. */
 static inline int32_t scaled_difference(int32_t below, int32_t multiplier, int32_t shift)
 {
-    return high_product(below * ((int32_t)1 << shift), multiplier);
+    return product(below * ((int32_t)1 << shift), multiplier);
 }
 
 /* With 12 integer bits. Numbers further than radius below most count as 0. */

@@ -5,9 +5,47 @@
 
 #include "channels.h"
 
-static inline sums dot(const int8_t *x, const int8_t *w, int32_t quads, int32_t rest, sums s)
+static inline sums dot(const int8_t *x, const int8_t *w, int32_t quads, sums s)
 {
-#ifdef INTACT_DSP
+#ifdef INTACT_MVE
+    int32_t s0 = s.of[0], s1 = s.of[1], s2 = s.of[2], s3 = s.of[3];
+    const int32_t rows = quads >> 4, left = quads & 12;
+    __asm__("wls lr, %[n], 2f\n\t"
+            "1: vldrb.8 q0, [%[x]], #16\n\t"
+            "vld40.32 {q1, q2, q3, q4}, [%[w]]\n\t"
+            "vld41.32 {q1, q2, q3, q4}, [%[w]]\n\t"
+            "vld42.32 {q1, q2, q3, q4}, [%[w]]\n\t"
+            "vld43.32 {q1, q2, q3, q4}, [%[w]]!\n\t"
+            "vmladava.s8 %[s0], q0, q1\n\t"
+            "vmladava.s8 %[s1], q0, q2\n\t"
+            "vmladava.s8 %[s2], q0, q3\n\t"
+            "vmladava.s8 %[s3], q0, q4\n\t"
+            "le lr, 1b\n\t"
+            "2:"
+            : [x] "+r"(x), [w] "+r"(w), [s0] "+Te"(s0), [s1] "+Te"(s1), [s2] "+Te"(s2), [s3] "+Te"(s3)
+            : [n] "r"(rows)
+            : "q0", "q1", "q2", "q3", "q4", "lr", "cc", "memory");
+    if (left > 0) {
+        const uint32x4_t each = vmulq_n_u32(vidupq_n_u32(0, 4), 4), at = vaddq_n_u32(each, (uint32_t)w);
+        __asm__("wlstp.8 lr, %[n], 2f\n\t"
+                "1: vldrb.8 q0, [%[x]]\n\t"
+                "vldrw.u32 q1, [%q[at]]\n\t"
+                "vmladava.s8 %[s0], q0, q1\n\t"
+                "vldrw.u32 q2, [%q[at], #4]\n\t"
+                "vmladava.s8 %[s1], q0, q2\n\t"
+                "vldrw.u32 q3, [%q[at], #8]\n\t"
+                "vmladava.s8 %[s2], q0, q3\n\t"
+                "vldrw.u32 q4, [%q[at], #12]\n\t"
+                "vmladava.s8 %[s3], q0, q4\n\t"
+                "letp lr, 1b\n\t"
+                "2:"
+                : [s0] "+Te"(s0), [s1] "+Te"(s1), [s2] "+Te"(s2), [s3] "+Te"(s3)
+                : [n] "r"(left), [x] "r"(x), [at] "w"(at)
+                : "q0", "q1", "q2", "q3", "q4", "lr", "cc", "memory");
+    }
+    const sums made = {{s0, s1, s2, s3}};
+    s = made;
+#elif defined(INTACT_DSP)
     if (quads > 0) {
         int32_t s0 = s.of[0], s1 = s.of[1], s2 = s.of[2], s3 = s.of[3], n = quads;
         uint32_t even, odd, a, b, c;
@@ -53,6 +91,11 @@ static inline sums dot(const int8_t *x, const int8_t *w, int32_t quads, int32_t 
         w += 16;
     }
 #endif
+    return s;
+}
+
+static inline sums dot_of_rest(const int8_t *x, const int8_t *w, int32_t rest, sums s)
+{
     for (int32_t n = rest; n > 0; n--) {
         const int32_t x0 = *x++;
         s.of[0] += x0 * w[0];
@@ -64,10 +107,25 @@ static inline sums dot(const int8_t *x, const int8_t *w, int32_t quads, int32_t 
     return s;
 }
 
+/* Both, of `count` numbers. */
+static inline sums dot_of_all(const int8_t *x, const int8_t *w, int32_t count, sums s)
+{
+    const int32_t quads = count & ~3;
+    return dot_of_rest(x + quads, w + 4 * quads, count - quads, dot(x, w, quads, s));
+}
+
 /* The same of one channel, which is not interleaved. */
 static inline int32_t dot_of_one(const int8_t *x, const int8_t *w, int32_t count, int32_t sum)
 {
     int32_t n = count;
+#ifdef INTACT_MVE
+    for (; n > 3; n -= 16) {
+        const mve_pred16_t there = vctp8q((uint32_t)n);
+        sum = vmladavaq_s8(sum, vldrbq_z_s8(x, there), vldrbq_z_s8(w, there));
+        x += 16;
+        w += 16;
+    }
+#endif
     for (; n >= 4; n -= 4) {
 #ifdef INTACT_DSP
         const uint32_t given = four(x), of = four(w);

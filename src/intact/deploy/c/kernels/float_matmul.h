@@ -4,7 +4,7 @@
 #include "loops.h"
 
 typedef struct {
-    loop loops[INTACT_LOOPS]; /* over matrices */
+    const loop *loops; /* over matrices */
     int32_t rows, columns, count;
     int32_t a_row, a_step, b_column, b_step;
 } float_matmul;

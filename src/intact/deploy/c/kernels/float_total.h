@@ -3,8 +3,8 @@
 #include "loops.h"
 
 typedef struct {
-    loop outer[INTACT_LOOPS]; /* over outputs: steps of the input */
-    loop inner[INTACT_LOOPS]; /* over what one of them sums */
+    const loop *outer; /* over outputs: steps of the input */
+    const loop *inner; /* over what one of them sums */
     float factor;             /* of the sum */
 } float_total;
 

@@ -31,7 +31,7 @@ static int32_t inverse_sqrt(int32_t x, int32_t *shift)
     return y;
 }
 
-static void run_l2_normalization(int32_t zero, int32_t rows, int32_t count, const int8_t *x, int8_t *y)
+static INTACT_SMALL void run_l2_normalization(int32_t zero, int32_t rows, int32_t count, const int8_t *x, int8_t *y)
 {
     for (int32_t row = 0; row < rows; row++, x += count, y += count) {
         int32_t sum = 0, shift;

@@ -30,7 +30,7 @@ static int32_t log_of(uint32_t x)
     return shift_left_held(high_product(power, 1488522236) + fraction, 1);
 }
 
-static void run_log_softmax(const log_softmax *p, const int8_t *x, int8_t *y)
+static INTACT_SMALL void run_log_softmax(const log_softmax *p, const int8_t *x, int8_t *y)
 {
     for (int32_t row = 0; row < p->rows; row++, x += p->count, y += p->count) {
         const int32_t most = largest(x, p->count);

@@ -1,4 +1,4 @@
-/* Up to four loops around a run of numbers, and how far each steps in every tensor that takes part. */
+/* Up to four loops around a run of numbers, and how far each steps in every tensor that takes part; a count of 0 ends them. */
 
 #define INTACT_LOOPS 4
 #define INTACT_PARTS 3
@@ -16,7 +16,7 @@ typedef struct {
 /* Go on to the next run; false behind the last. The innermost loop is the first. */
 static inline bool next_run(const loop *loops, place *p)
 {
-    for (int32_t n = 0; n < INTACT_LOOPS; n++) {
+    for (int32_t n = 0; loops[n].count != 0; n++) {
         for (int32_t part = 0; part < INTACT_PARTS; part++) {
             p->at[part] += loops[n].step[part];
         }

@@ -19,12 +19,12 @@ static void run_lstm(const lstm *p, const int8_t *x, const int8_t *h, const int1
         for (int32_t u = 0; u < p->units; u++) {
             int32_t gates[4];
             const int8_t *w = p->of_x.weight + 4 * u * p->inputs;
-            sums s = dot(x, w, p->inputs & ~3, p->inputs & 3, biases(&p->of_x, 4 * u));
+            sums s = dot_of_all(x, w, p->inputs, biases(&p->of_x, 4 * u));
             for (int32_t n = 0; n < 4; n++) {
                 gates[n] = held_16(in_steps(&p->of_x, 4 * u + n, s.of[n]));
             }
             if (h != 0) {
-                s = dot(h, p->of_h.weight + 4 * u * p->units, p->units & ~3, p->units & 3, biases(&p->of_h, 4 * u));
+                s = dot_of_all(h, p->of_h.weight + 4 * u * p->units, p->units, biases(&p->of_h, 4 * u));
                 for (int32_t n = 0; n < 4; n++) {
                     gates[n] = held_16(gates[n] + held_16(in_steps(&p->of_h, 4 * u + n, s.of[n])));
                 }

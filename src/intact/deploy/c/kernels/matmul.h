@@ -4,7 +4,7 @@
 #include "math.h"
 
 typedef struct {
-    loop loops[INTACT_LOOPS]; /* over batches: steps of both inputs */
+    const loop *loops; /* over batches: steps of both inputs */
     int32_t rows, columns, count;
     int32_t a_row, a_step, b_column, b_step; /* from row to row and within one; from column to column and within one */
     int16_t zero_a, zero_b, zero, low, high;

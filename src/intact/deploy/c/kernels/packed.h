@@ -8,6 +8,7 @@ typedef struct {
     int32_t per_channel;  /* numbers from a channel's table to the next one's; 0: one for all */
     int32_t row, rows;    /* of one channel: numbers of a row, which are laid by fours, and rows */
     int32_t bits;
+    int32_t at_once; /* channels of a block */
 } packed;
 
 static inline int8_t unpacked(const packed *p, uint32_t at, int32_t channel)
@@ -21,14 +22,14 @@ static inline int8_t unpacked(const packed *p, uint32_t at, int32_t channel)
     return p->tables[channel * p->per_channel + (int32_t)index];
 }
 
-/* Block `block` of four channels, the first of which is `channel`, as kernels read it. */
+/* Block `block` of channels, the first of which is `channel`, as kernels read it. */
 static void unpack(const packed *p, int32_t block, int32_t channel, int8_t *to)
 {
-    uint32_t at = (uint32_t)(4 * block * p->rows * p->row);
+    uint32_t at = (uint32_t)(p->at_once * block * p->rows * p->row);
     for (int32_t row = 0; row < p->rows; row++) {
         for (int32_t n = p->row; n > 0;) {
             const int32_t each = n >= 4 ? 4 : 1;
-            for (int32_t c = 0; c < 4; c++) {
+            for (int32_t c = 0; c < p->at_once; c++) {
                 for (int32_t k = 0; k < each; k++) {
                     *to++ = unpacked(p, at++, channel + c);
                 }

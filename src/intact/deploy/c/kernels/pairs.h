@@ -4,7 +4,7 @@
 #include "loops.h"
 
 typedef struct {
-    loop loops[INTACT_LOOPS]; /* steps of both inputs */
+    const loop *loops; /* steps of both inputs */
     int32_t step_a, step_b;   /* within a run */
     int32_t count;            /* of a run */
     int16_t zero_a, zero_b, zero, low, high;

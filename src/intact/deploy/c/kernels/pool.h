@@ -14,7 +14,7 @@ static inline int32_t average(int32_t sum, int32_t count)
     return sum > 0 ? (sum + count / 2) / count : (sum - count / 2) / count;
 }
 
-static void run_pool(const pool *p, bool largest, row_range part, const int8_t *x, int8_t *y)
+static INTACT_SMALL void run_pool(const pool *p, bool largest, row_range part, const int8_t *x, int8_t *y)
 {
     const window *a = &p->at;
     for (int32_t oy = part.first; oy < part.end; oy++) {

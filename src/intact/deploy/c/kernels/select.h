@@ -3,7 +3,7 @@
 #include "loops.h"
 
 typedef struct {
-    loop loops[INTACT_LOOPS]; /* steps of the condition and of both tensors */
+    const loop *loops; /* steps of the condition and of both tensors */
     int32_t count;            /* of a run */
     int32_t step_c, step_a, step_b;
     int32_t bytes;

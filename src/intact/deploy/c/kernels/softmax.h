@@ -8,7 +8,7 @@ typedef struct {
     int16_t zero, low, high;
 } softmax;
 
-static void run_softmax(const softmax *p, const int8_t *x, int8_t *y)
+static INTACT_SMALL void run_softmax(const softmax *p, const int8_t *x, int8_t *y)
 {
     for (int32_t row = 0; row < p->rows; row++, x += p->count, y += p->count) {
         const int32_t most = largest(x, p->count);
@@ -19,7 +19,7 @@ static void run_softmax(const softmax *p, const int8_t *x, int8_t *y)
             int32_t v = p->zero;
             if (x[n] - most >= -p->radius) {
                 const int32_t part = exp_of_negative(scaled_difference(x[n] - most, p->multiplier, p->shift));
-                v += shift_right(high_product(inverse, part), 12 - zeros + 31 - 8);
+                v += shift_right(product(inverse, part), 12 - zeros + 31 - 8);
             }
             y[n] = (int8_t)clamp(v, p->low, p->high);
         }

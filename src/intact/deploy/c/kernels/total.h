@@ -4,14 +4,14 @@
 #include "loops.h"
 
 typedef struct {
-    loop outer[INTACT_LOOPS]; /* over outputs: steps of the input */
-    loop inner[INTACT_LOOPS]; /* over what one of them sums */
+    const loop *outer; /* over outputs: steps of the input */
+    const loop *inner; /* over what one of them sums */
     int16_t zero_x, zero, low, high;
     int32_t multiplier;
     int8_t shift;
 } total;
 
-static void run_total(const total *p, const int8_t *x, int8_t *y)
+static INTACT_SMALL void run_total(const total *p, const int8_t *x, int8_t *y)
 {
     place to = {{0, 0, 0}, {0, 0, 0, 0}};
     do {

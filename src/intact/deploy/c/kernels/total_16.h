@@ -4,8 +4,8 @@
 #include "loops.h"
 
 typedef struct {
-    loop outer[INTACT_LOOPS]; /* over outputs: steps of the input */
-    loop inner[INTACT_LOOPS]; /* over what one of them sums */
+    const loop *outer; /* over outputs: steps of the input */
+    const loop *inner; /* over what one of them sums */
     int16_t low, high;
     int32_t multiplier;
     int8_t shift;

@@ -1,12 +1,19 @@
 /* Where a window of taps lies on its input: padding is no numbers, but places that no tap reads. */
 
+/* INTACT_EXTENT: the largest number in any window. */
+#if INTACT_EXTENT < 256
+typedef uint8_t extent;
+#else
+typedef int16_t extent;
+#endif
+
 typedef struct {
-    int16_t in_h, in_w, in_c;
-    int16_t out_h, out_w, out_c;
-    int16_t kernel_h, kernel_w;
-    int16_t stride_h, stride_w;
-    int16_t dilation_h, dilation_w;
-    int16_t pad_top, pad_left;
+    extent in_h, in_w, in_c;
+    extent out_h, out_w, out_c;
+    extent kernel_h, kernel_w;
+    extent stride_h, stride_w;
+    extent dilation_h, dilation_w;
+    extent pad_top, pad_left;
 } window;
 
 /* The output rows to make, and how many rows of the input there are: row n lies where row n % ring does. */
