@@ -65,8 +65,8 @@ def arena(*, model: str, guess: int = 1 << 14) -> dict[str, Any]:
 
 
 def _least(data: bytes, low: int, high: int, near: int) -> int:
-    """Of the multiples of the alignment above ``low``, in which the file does not allocate, and up to ``high``, in which it does,
-    the least in which it does: in steps that double away from ``near``, and by bisection of the last one."""
+    """The least multiple of the alignment in which the file allocates, which it does in ``high`` and not in ``low``: in steps
+    that double away from ``near``, and by bisection of the last one."""
     step = ALIGNMENT
     while low < near < high:
         if _attempt(data, near)[0]:
