@@ -29,7 +29,7 @@ from pathlib import Path
 from intact.planning.integer_graph import emit
 from intact.formats import tflite
 from intact.planning.planner import make_plan
-from intact.run.quantize import prepare
+from intact.run.prepared import prepare
 from intact.run.settings import Settings
 loaded = time.perf_counter()
 settings = Settings()

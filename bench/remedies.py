@@ -27,7 +27,7 @@ from intact.planning.quantized import Quantized
 from intact.remedies import apply, known
 from intact.remedies.base import Context
 from intact.run.as_planned import plan_of
-from intact.run.quantize import prepare
+from intact.run.prepared import prepare
 from intact.run.settings import Settings
 from intact.runtime import litert
 

@@ -35,7 +35,7 @@ def spent():
 
 from intact import data as samples_of
 from intact.run.folder import Work, open_run
-from intact.run.quantize import Job
+from intact.run.job import Job
 from intact.run.settings import Settings
 
 model, data, evaluation, scheme, out = sys.argv[1:]

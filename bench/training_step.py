@@ -34,7 +34,7 @@ from intact.remedies.finetune import FineTune
 from intact.remedies.straight_through import KEPT, Made
 from intact.remedies.student import NOTHING, Given, Student
 from intact.run.as_planned import plan_of
-from intact.run.quantize import prepare
+from intact.run.prepared import prepare
 from intact.run.settings import Settings
 
 NETWORKS = {network.file: network for network in (MOBILENET_V2, MOBILENET_V3, RESNET8)}

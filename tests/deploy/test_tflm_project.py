@@ -13,6 +13,7 @@ import pytest
 import run_files
 from compare import assert_same
 from drafts import draft
+from lstm_nets import lstm
 from nets import images, mobile
 from plans import planned
 from small_graphs import graph, requantize, softmax
@@ -376,10 +377,18 @@ def test_real_numbers_in_cpp(value, text):
 
 
 @needs_tflm
-def test_int16_is_compared_with_an_ample_arena(tmp_path):
+def test_int16_is_compared_with_the_simulator(tmp_path):
     deployed = deploy(saved(integers("int16x8"), tmp_path), tmp_path / "out", runtime="tflm", verify=True, samples=4)
-    assert deployed.document["tflm"]["verified"] == {"samples": 4, "exact": 4, "against": "ample arena"}
+    assert deployed.document["tflm"]["verified"] == {"samples": 4, "exact": 4, "against": "exact simulator"}
     assert "using Input0 = int16_t;" in (tmp_path / "out" / "model_settings.h").read_text()
+
+
+@needs_tflm
+@pytest.mark.parametrize(("steps", "against"), [(1, "exact simulator"), (5, "ample arena")])
+def test_a_layer_that_goes_on_from_call_to_call_is_compared_with_itself(tmp_path, steps, against):
+    net = lstm(1, steps, state=steps == 1)
+    deployed = deploy(saved(net, tmp_path), tmp_path / "out", runtime="tflm", verify=True, samples=4)
+    assert deployed.document["tflm"]["verified"] == {"samples": 4, "exact": 4, "against": against}
 
 
 @needs_tflm
@@ -447,11 +456,11 @@ def test_samples_come_from_the_simulator_then(tmp_path):
 
 @pytest.mark.usefixtures("without_runtime")
 def test_what_takes_the_runtime_says_what_to_install(tmp_path):
-    path, wide = saved(integers(), tmp_path), saved(integers("int16x8"), tmp_path, "wide.tflite")
+    path, real = saved(integers(), tmp_path), saved(island(), tmp_path, "real.tflite")
     with pytest.raises(MissingToolError, match=r"--verify runs it; type: pip install tflite-micro"):
         deploy(path, tmp_path / "out", runtime="tflm", verify=True)
-    with pytest.raises(MissingToolError, match=r"wide\.tflite: it is not int8 throughout.*type: pip install tflite-micro"):
-        deploy(wide, tmp_path / "out", runtime="tflm")
+    with pytest.raises(MissingToolError, match=r"real\.tflite: TensorFlow Lite Micro alone knows .*type: pip install"):
+        deploy(real, tmp_path / "out", runtime="tflm")
     assert not (tmp_path / "out").exists()
 
 

@@ -14,7 +14,10 @@ from intact.deploy.c.network import Text, write
 from intact.network.graph import Graph
 from intact.network.shapes import infer
 
-WARNINGS = ("all", "extra", "conversion", "sign-conversion", "shadow", "strict-prototypes", "error")
+WARNINGS = (
+    *("all", "extra", "conversion", "sign-conversion", "shadow", "strict-prototypes"),
+    *("double-promotion", "float-equal", "error"),
+)
 STRICT = ("-std=c99", "-pedantic", *(f"-W{warning}" for warning in WARNINGS))
 SANITIZED = ("-O1", "-g", "-fsanitize=undefined,address", "-fno-sanitize-recover=all")
 

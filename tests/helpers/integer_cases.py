@@ -17,9 +17,10 @@ from intact.ops.inference import infer_shapes
 
 @dataclass
 class Builder:
-    """Ops beside each other; :meth:`op` adds one with random inputs."""
+    """Ops beside each other on activations of ``dtype``; :meth:`op` adds one with random inputs."""
 
     draw: np.random.Generator
+    dtype: str = "int8"
     tensors: list[Tensor] = field(default_factory=list)
     inputs: list[int] = field(default_factory=list)
     ops: list[Op] = field(default_factory=list)
@@ -27,6 +28,8 @@ class Builder:
 
     def format(self, low: float = 0.01, high: float = 0.3) -> Affine:
         scale = float(np.exp(self.draw.uniform(np.log(low), np.log(high))))
+        if self.dtype == "int16":
+            return Affine((scale / 256,), (0,), "int16")
         return Affine((scale,), (int(self.draw.integers(-128, 128)),))
 
     def activation(self) -> str:
@@ -43,7 +46,9 @@ class Builder:
         return self._add(data.shape, Index(), data)
 
     def constant(self, *shape: int, fmt: Affine | None = None) -> int:
-        return self._add(shape, fmt or self.format(), self.draw.integers(-128, 128, shape, np.int8))
+        own = fmt or self.format()
+        low, high = limits(own.dtype)
+        return self._add(shape, own, self.draw.integers(low, high + 1, shape, own.dtype))
 
     def weights(
         self, x: int, shape: tuple[int, ...], axis: int, *, per_channel: bool = True, dtype: str = "int8"
@@ -54,8 +59,9 @@ class Builder:
         fmt = Affine(scale, (0,) * count, dtype, axis if per_channel else None)
         most = limits(dtype)[1]
         w = self._add(shape, fmt, self.draw.integers(-most, most + 1, shape, np.int8))
-        bias = self.draw.integers(-3000, 3000, shape[axis]).astype(np.int32)
-        return w, self._add(bias.shape, bias_format(self.tensors[x].format, fmt), bias)
+        of_bias, wide = bias_format(self.tensors[x].format, fmt), self.dtype == "int16"
+        bias = self.draw.integers(-3000, 3000, shape[axis]).astype(of_bias.dtype) * (256 if wide else 1)
+        return w, self._add(bias.shape, of_bias, bias)
 
     def op(
         self, kind: OpKind, *reads: int | None, out: Format | None = None, second: Format | None = None, name: str = ""
@@ -66,8 +72,8 @@ class Builder:
         if isinstance(kind.range_rule, SameAsInput):
             fmt = first
         if isinstance(kind.range_rule, Fixed):
-            scale, zero_point = kind.range_rule.by_dtype["int8"]
-            fmt = Affine((scale,), (zero_point,))
+            scale, zero_point = kind.range_rule.by_dtype[self.dtype]
+            fmt = Affine((scale,), (zero_point,), self.dtype)
         shapes = infer_shapes(kind, given)
         made = tuple(self._add((None, *s[1:]), (second or fmt) if n else fmt) for n, s in enumerate(shapes))
         self.ops.append(Op(kind, reads, made))

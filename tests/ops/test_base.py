@@ -115,7 +115,7 @@ def test_what_moves_numbers_shares_their_scale():
 
 
 def test_a_kind_without_known_integers_says_so():
-    for name in ("SIN", "CONV_3D", "UNIDIRECTIONAL_SEQUENCE_LSTM"):
+    for name in ("SIN", "CONV_3D"):
         with pytest.raises(UnsupportedError, match=f"the exact integer arithmetic of {name} is not known"):
             KINDS[name]().compute_integers(None)
     with pytest.raises(UnsupportedError, match="integer kernels of CONCATENATION take no fused activation"):

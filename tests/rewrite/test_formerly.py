@@ -13,7 +13,7 @@ from intact.ops.convolution import Conv2D
 from intact.ops.elementwise import Add, Mul, Sub
 from intact.ops.reduction import Mean
 from intact.planning.integer_ops import kept_float
-from intact.run.quantize import prepare
+from intact.run.prepared import prepare
 from intact.run.settings import Settings
 
 

@@ -167,7 +167,7 @@ def test_what_a_run_cannot_have_is_said_before_any_work(monkeypatch, labels, acc
     def never(*_, **__):
         raise AssertionError("work has begun")
 
-    monkeypatch.setattr("intact.run.quantize.mend_and_plan", never)
+    monkeypatch.setattr("intact.run.job.mend_and_plan", never)
     x = images(80)
     with pytest.raises(OptionError, match=said):
         intact.quantize(mobile(), (x, np.arange(80) % 4) if labels else x, accept=accept)
@@ -301,11 +301,22 @@ def test_json_and_quiet_say_no_more_than_they_did(ran, files, monkeypatch):
 def test_strict_takes_no_open_criterion(files, monkeypatch):
     monkeypatch.setattr("intact.measure.figures._LATENCY_SECONDS", 0.3)
     args = ("quantize", files / "net.tflite", "--data", files / "bare.npy", "--accept", "arena <= 1 GiB", "--target", "mcu")
-    args = (*args, "--accept", "flash <= 1 GiB", "--remedies", "none", "--overwrite", "--out", files / "mcu")
+    args = (
+        *args,
+        "--accept",
+        "flash <= 1 GiB",
+        "--runtime",
+        "tflm",
+        "--remedies",
+        "none",
+        "--overwrite",
+        "--out",
+        files / "mcu",
+    )
     done = call(*args)
     assert done.exit_code == 0, done.stderr
     assert "Accepted with limitation" in done.stdout
-    assert "flash <= 1 GiB: the file takes" in done.stdout
+    assert "without code (the model; TensorFlow Lite Micro's own code besides is not known)" in done.stdout
     assert call(*args, "--strict").exit_code == 1
 
 

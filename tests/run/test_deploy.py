@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from firmware_nets import two_convolutions
 from integer_cases import Builder
 from typer.testing import CliRunner
 
@@ -18,6 +19,8 @@ from intact.network.graph import Graph
 from intact.ops import KINDS
 from intact.run import deploy as deploying
 from intact.run.deploy import deploy
+from intact.run.fit import fit
+from intact.run.vectors import integer_network, vectors
 from intact.runtime.tools import ARM_COMPILER, EMULATOR, Tool
 
 no_arm = pytest.mark.skipif(
@@ -70,14 +73,29 @@ def test_the_project_builds_and_proves_itself_without_python(model, tmp_path):
 
 
 @no_make
-def test_cplusplus_takes_the_header_and_two_networks_stand_side_by_side(model, tmp_path):
-    for name in ("one", "two"):
-        deploy(model, tmp_path / name, name=name)
-    (tmp_path / "main.cc").write_text(
-        '#include "one/one.h"\n#include "two/two.h"\nint main() { one_init(); two_init(); one_run(); two_run();\n'
-        "return one_output_0()[0] != two_output_0()[0]; }\n"
-    )
-    for command in (["cc", "-c", "one/one.c", "two/two.c"], ["g++", "main.cc", "one.o", "two.o", "-o", "both"], ["./both"]):
+@pytest.mark.parametrize(("compiler", "main"), [(["cc", "-std=c99", "-pedantic"], "main.c"), (["g++"], "main.cc")])
+def test_two_networks_are_exact_in_one_program_of_c_or_cplusplus(model, tmp_path, compiler, main):
+    """Two networks of the same kinds of ops and other sizes, called in turn: neither disturbs the other."""
+    other = tmp_path / "other.tflite"
+    other.write_bytes(tflite.write(two_convolutions(9)))
+    lines = ['#include "one/one.h"', '#include "two/two.h"', "#include <string.h>", "int main(void) {", "int wrong = 0;"]
+    checks = ["one_init(); two_init();"]
+    for name, path in (("one", model), ("two", other)):
+        deploy(path, tmp_path / name, name=name)
+        given = vectors(integer_network(path, "deploy")[1], None, 3)
+        for what, numbers in (("x", given.inputs[0]), ("y", given.outputs[0])):
+            rows = ",\n".join("{" + ", ".join(map(str, row)) + "}" for row in numbers.reshape(3, -1).tolist())
+            lines.append(f"static const signed char {name}_{what}[3][{numbers[0].size}] = {{{rows}}};")
+    for n in range(3):
+        checks += [f"memcpy({net}_input_0(), {net}_x[{n}], sizeof {net}_x[{n}]);" for net in ("one", "two")]
+        checks += ["one_run(); two_run();"]
+        checks += [f"wrong += memcmp({net}_output_0(), {net}_y[{n}], sizeof {net}_y[{n}]) != 0;" for net in ("one", "two")]
+    (tmp_path / main).write_text("\n".join([*lines, *checks, "return wrong; }", ""]))
+    for command in (
+        ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-c", "one/one.c", "two/two.c"],
+        [*compiler, "-Wall", "-Wextra", "-Werror", main, "one.o", "two.o", "-o", "both"],
+        ["./both"],
+    ):
         ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
         assert ran.returncode == 0, ran.stderr
 
@@ -113,6 +131,25 @@ def test_what_does_not_fit_the_flash_says_by_how_much(model, tmp_path):
     with pytest.raises(UnsupportedError, match=r"of flash, [\d,]+ bytes more than there are"):
         deploy(model, tmp_path / "out", flash=2000)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_peak_counts_an_op_that_is_written_over_what_it_reads_once(tmp_path):
+    """A LOGISTIC of 400 bytes over its input, then one number: 400 exist and not 800, as the arena and intact fit have it."""
+    b = Builder(np.random.default_rng(0))
+    x = b.flow(400)
+    b.op(KINDS["LOGISTIC"](), x)
+    b.op(KINDS["REDUCE_MAX"](keep_dims=True), b.ops[-1].output, b.ints(1))
+    graph = b.graph()
+    path = tmp_path / "net.tflite"
+    path.write_bytes(tflite.write(Graph(graph.tensors, graph.ops, (x,), (graph.ops[-1].output,))))
+    made = deploy(path, tmp_path / "out")
+    found = fit(path).document["peak"]
+    assert made.document["peak"] == {"live_bytes": 401, "op": graph.label(graph.ops[1])}
+    assert (found["bytes"], found["op"]) == (401, graph.label(graph.ops[1]))
+    assert 401 <= made.document["arena"] < 416
+    assert f"at once activations take 401, most at {graph.label(graph.ops[1])}" in made.lines[0]
+    with pytest.raises(UnsupportedError, match=r"at once activations take 401, most at REDUCE_MAX"):
+        deploy(path, tmp_path / "other", ram=2100)
 
 
 def test_what_does_not_fit_the_memory_says_what_makes_the_peak(model, tmp_path):

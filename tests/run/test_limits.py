@@ -19,7 +19,7 @@ from intact.ops.matmul import FullyConnected
 from intact.ops.shaping import Reshape
 from intact.progress import silent
 from intact.run.folder import RunFolder, Work
-from intact.run.quantize import Job
+from intact.run.job import Job
 from intact.run.settings import Settings
 
 N = 80
@@ -134,7 +134,7 @@ def test_nothing_is_calibrated_before_it_is_said(monkeypatch):
     def never(*_, **__):
         raise AssertionError("work has begun")
 
-    monkeypatch.setattr("intact.run.quantize.mend_and_plan", never)
+    monkeypatch.setattr("intact.run.job.mend_and_plan", never)
     with pytest.raises(OptionError, match="an autoencoder's targets are its inputs"):
         intact.quantize(head(8), ROWS, max_drop=1.0)
     with pytest.raises(DataError, match="larger ones have to be better"):

@@ -92,13 +92,13 @@ METRICS = {
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
 @pytest.mark.parametrize("limit", [{}, {"max_drop": 0.5}], ids=["measured", "limit"])
 def test_a_metric_that_gives_no_number_is_refused_before_the_remedies(metric, limit, monkeypatch):
-    monkeypatch.setattr("intact.run.quantize.Job._recover", never)
+    monkeypatch.setattr("intact.run.job.Job._recover", never)
     with pytest.raises(DataError, match=r"metric <lambda> (gives|fails)"):
         intact.quantize(mobile(), intact.data.arrays(images(64), np.arange(64) % 4), metric=metric, **limit)
 
 
 def test_a_named_metric_that_has_no_value_is_refused_before_the_remedies(monkeypatch):
-    monkeypatch.setattr("intact.run.quantize.Job._recover", never)
+    monkeypatch.setattr("intact.run.job.Job._recover", never)
     with pytest.raises(OptionError, match=r"--metric auc needs samples that are positive .* --max-drop 1 without --metric"):
         intact.quantize(mobile(), intact.data.arrays(images(64), np.zeros(64, np.int64)), metric="auc")
 

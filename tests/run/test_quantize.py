@@ -189,14 +189,14 @@ def test_an_interrupted_run_goes_on(folder, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("intact.run.quantize.compare", stop)
+        patch.setattr("intact.run.job.compare", stop)
         assert call(*args, "--out", out).exit_code == 130
     assert not (out / "model.tflite").exists()
     stages = {p.name: p.stat().st_mtime_ns for p in (out / ".stages").iterdir()}
     assert "calibration.npz" in stages
     with monkeypatch.context() as patch:
         patch.setattr("intact.run.as_planned.observe", stop)  # what is finished is not done again
-        patch.setattr("intact.run.quantize.Job._poor", lambda *_: ())  # which calibrates for every option that it tries
+        patch.setattr("intact.run.job.Job._poor", lambda *_: ())  # which calibrates for every option that it tries
         assert call(*args, "--out", out).exit_code == 0
     assert not (out / ".stages").exists()
 

@@ -15,8 +15,8 @@ from intact.cli.app import app
 from intact.errors import OptionError
 from intact.formats import tflite
 from intact.measure.measurement import Measurement
+from intact.search.evaluator import Loss
 from intact.search.goal import Goal
-from intact.search.ladder import Loss
 
 pytestmark = pytest.mark.usefixtures("hasty")
 

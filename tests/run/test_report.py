@@ -50,7 +50,7 @@ def test_the_explorer_is_left_out_where_a_page_would_be_too_large(tmp_path, monk
 
 @pytest.mark.parametrize("what", [3, None, b"run"])
 def test_what_is_no_result_is_refused(what):
-    with pytest.raises(OptionError, match="a report is of a Result, a Study or the path of a run's folder, and not of"):
+    with pytest.raises(OptionError, match="a report is of a Result, a Study, a Fit or the path of a run's folder, and not of"):
         intact.report(what)
 
 

@@ -25,8 +25,9 @@ from intact.rewrite.lowerings import lower
 from intact.run.as_planned import context_of, mend_and_plan
 from intact.run.settings import Settings
 from intact.search.candidate import Candidate, front
+from intact.search.evaluator import Evaluator, Loss
 from intact.search.goal import Goal
-from intact.search.ladder import Evaluator, Loss, Other, search
+from intact.search.ladder import Other, search
 from intact.simulate.noise import Sensitivity, input_share, sensitivities, weight_share
 
 

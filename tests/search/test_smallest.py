@@ -28,8 +28,8 @@ from intact.rewrite.lowerings import lower
 from intact.run.as_planned import plan_of
 from intact.run.settings import Settings
 from intact.search.candidate import front
+from intact.search.evaluator import Evaluator, Loss
 from intact.search.goal import Goal
-from intact.search.ladder import Evaluator, Loss
 from intact.search.prices import prices
 from intact.search.smallest import smallest
 from intact.simulate.engine import Program
@@ -277,7 +277,7 @@ def test_networks_whose_biases_cannot_be_corrected_get_their_widths_all_the_same
 
 def test_noise_and_bytes_of_each_width_are_what_they_are():
     network, bound, make, request = planned("mcu")
-    found = prices(network, request, bound, Context(make), lambda *_: None)
+    found = prices(network, request, bound, Context(make))
     coarse, fine, other = (found[output] for output in choosable(network.graph, network.plan))
     for each in (coarse, fine, other):
         by_width = {price.width: price for price in each}
@@ -303,9 +303,9 @@ def test_what_there_is_no_time_to_measure_is_told_from_what_was():
             return len(asked) > 3
 
     asked = []
-    found = prices(network, request, bound, Times(make), lambda *_: None)
+    found = prices(network, request, bound, Times(make))
     asked.clear()
-    exact = prices(network, request, bound, Context(make), lambda *_: None)
+    exact = prices(network, request, bound, Context(make))
     assert found.keys() == exact.keys()
     output = list(found)[1]
     told, measured = ({p.width: p.noise for p in each[output]} for each in (found, exact))
@@ -314,14 +314,14 @@ def test_what_there_is_no_time_to_measure_is_told_from_what_was():
     for width in (Width(clusters=3), Width(clusters=5)):
         assert told[width] == pytest.approx(measured[width], rel=0.5)
     asked[:] = [1] * 9
-    assert prices(network, request, bound, Times(make), lambda *_: None) == {}
+    assert prices(network, request, bound, Times(make)) == {}
 
 
 def test_where_looking_for_tables_takes_too_long_the_smallest_weights_are_left_out(monkeypatch):
     network, bound, make, request = planned("mcu")
     clock = iter([0.0, 0.0, 1.0, 2.0, *[2.0] * 99])
     monkeypatch.setattr("intact.search.prices.time.monotonic", lambda: next(clock))
-    found = prices(network, request, bound, Context(make, deadline=3.0), lambda *_: None)
+    found = prices(network, request, bound, Context(make, deadline=3.0))
     ops = choosable(network.graph, network.plan)
     assert list(found) == sorted(ops, key=lambda output: -ops[output].values.size)[:2]
 

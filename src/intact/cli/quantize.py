@@ -12,6 +12,7 @@ from intact import choices
 from intact import data as samples_of
 from intact.cli import shared
 from intact.cli.report import report as page
+from intact.deploy import bytes as sizes
 from intact.errors import OptionError, located
 from intact.run import options
 from intact.run.settings import Settings
@@ -52,6 +53,14 @@ def quantize(
     minimize: Annotated[
         str | None, typer.Option(help="size: the smallest network within the limit, each layer's weights in bits of their own.")
     ] = None,
+    ram: Annotated[
+        str | None, typer.Option(help="With --target mcu, what the firmware may take: 256K. What takes more is no candidate.")
+    ] = None,
+    flash: Annotated[
+        str | None, typer.Option(help="The same of flash: 1M. Weights get fewer bits under a limit until they fit.")
+    ] = None,
+    board: Annotated[str | None, typer.Option(help="The RAM and flash that it has: nano33ble, pico2, …")] = None,
+    runtime: Annotated[str, typer.Option(help="Whose memory that is: c (of intact deploy) or tflm.")] = "c",
     accept: shared.Accept = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit code 1 when a limit is met by the estimate only, or a criterion is open.")
@@ -113,6 +122,10 @@ def quantize(
             metric=None if metric is None else choices.metric(metric),
             accept=tuple(accept or ()),
             minimize=minimize,
+            ram=_size(ram, "--ram"),
+            flash=_size(flash, "--flash"),
+            board=board,
+            runtime=runtime,
         )
         preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
         if plan is not None:
@@ -124,7 +137,7 @@ def quantize(
             from intact.report.terminal import Output
             from intact.run.folder import Work, open_run
             from intact.run.folder import job as described
-            from intact.run.quantize import Job
+            from intact.run.job import Job
 
         output, replayed = Output(quiet, as_json), None if plan is None else Plan.load(plan)
         if replayed is not None:
@@ -153,6 +166,13 @@ def quantize(
         statuses = {j.status for j in result.criteria} | ({result.verdict.status} if result.verdict is not None else set())
         if "fail" in statuses or (strict and statuses - {"pass"}):
             raise typer.Exit(1)
+
+
+def _size(text: str | None, option: str) -> int | None:
+    """The bytes of a memory; ``least``, which ``deploy`` takes, is no limit that a network could meet or miss."""
+    if text == sizes.LEAST:
+        raise OptionError(f"{option} least is for intact deploy; type {option} 256K")
+    return sizes.parsed(text, option)
 
 
 def _say(result: Result, output: Output, folder: Path, model: str, verbose: bool) -> None:

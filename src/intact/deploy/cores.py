@@ -32,6 +32,11 @@ class Core:
     #: The compiler of a core that is no Cortex-M, which Intact does not call; else empty.
     compiler: str = ""
 
+    @property
+    def has_floats(self) -> bool:
+        """Whether real numbers of 32 bits are computed by the core, rather than by a library."""
+        return "-mfloat-abi=hard" in self.flags
+
 
 _KIB: Final = 1 << 10
 _M55: Final = "-mcpu=cortex-m55 -mfloat-abi=hard"

@@ -11,6 +11,7 @@ from typing import Final, final
 import numpy as np
 
 from intact import files, scratch
+from intact.annotations import Ints
 from intact.deploy.c.network import CNetwork
 from intact.deploy.cores import Core
 from intact.deploy.project import Budget, Vectors, measuring
@@ -42,6 +43,19 @@ class Sizes:
 
 
 @final
+@dataclass(frozen=True, eq=False)
+class Ran:
+    """What came out of a network on a core: the bytes of every output in order; ``instructions`` of the last run.
+
+    ``stack``: bytes of it that were used at most, by what measures too.
+    """
+
+    outputs: Ints[np.ndarray, "samples bytes"]
+    instructions: int
+    stack: int
+
+
+@final
 @dataclass(frozen=True)
 class Emulated:
     """``same``: of ``count`` samples, those whose outputs are exact, every element. ``instructions`` of one run of the network.
@@ -62,11 +76,15 @@ class Emulated:
 
 
 def sizes(net: CNetwork, core: Core) -> Sizes:
-    """What the compiler makes of the network for ``core``. MissingToolError without one, ChildError where it fails."""
+    """What the compiler makes of the network for ``core``, with what it takes of the compiler's own library.
+
+    MissingToolError without a compiler, ChildError where it fails.
+    """
     with scratch.folder() as folder:
         _lay(folder, {f"{net.prefix}.h": net.header, f"{net.prefix}.c": net.body})
         made = f"{net.prefix}.o"
-        ARM_COMPILER.run([*_arm(core), "-c", f"{net.prefix}.c", "-o", made], folder, timeout=_COMPILING)
+        joined = ("-r", "-Wl,--no-gc-sections", f"{net.prefix}.c", "-lgcc", "-o", made)
+        ARM_COMPILER.run([*_arm(core), *joined], folder, timeout=_COMPILING)
         printed = ARM_SIZE.run(["-A", made], folder, timeout=_COMPILING)
     found = dict.fromkeys(("text", "rodata", "data", "bss"), 0)
     for name, size in _SECTION.findall(printed):
@@ -75,10 +93,26 @@ def sizes(net: CNetwork, core: Core) -> Sizes:
 
 
 def emulate(net: CNetwork, core: Core, budget: Budget, vectors: Vectors, *, portable: bool = False) -> Emulated:
-    """The network on every sample of ``vectors``, under QEMU; ``portable`` without the core's own instructions for products.
+    """The network on every sample of ``vectors``, as :func:`run` does it, and how many come out right to the last bit."""
+    ran, exact = run(net, core, budget, vectors.inputs, portable=portable), _bytes(vectors.outputs)
+    if ran.outputs.size != len(exact):
+        raise ChildError(f"the emulated {core.name} gave {ran.outputs.size:,} bytes, and {len(exact):,} are right")
+    same = ran.outputs == np.frombuffer(exact, np.uint8).reshape(len(vectors), -1)
+    return Emulated(core.name, len(vectors), int(same.all(1).sum()), ran.instructions, ran.stack)
 
-    UnsupportedError says by how many bytes it is too large.
 
+def run(  # noqa: PLR0913  # what a run is, with defaults
+    net: CNetwork,
+    core: Core,
+    budget: Budget,
+    inputs: tuple[np.ndarray, ...],
+    *,
+    portable: bool = False,
+    seconds: float = _PER_SAMPLE,
+) -> Ran:
+    """The network on all samples of ``inputs``, [n, ...] each, under QEMU, which may take ``seconds`` for each.
+
+    ``portable`` without the core's own instructions for products. UnsupportedError says by how many bytes it is too large;
     MissingToolError without compiler or emulator; ChildError where one fails or hangs.
     """
     if not core.machine and not core.compiler:
@@ -86,23 +120,21 @@ def emulate(net: CNetwork, core: Core, budget: Budget, vectors: Vectors, *, port
     with scratch.folder() as folder:
         _lay(folder, measuring(net, core, Budget(min(budget.ram, core.ram), min(budget.flash, core.flash))))
         _link(net, core, folder, ["-DINTACT_PORTABLE"] if portable else [])
-        (folder / "input.bin").write_bytes(_bytes(vectors.inputs))
+        (folder / "input.bin").write_bytes(_bytes(inputs))
         EMULATOR.run(
             [
                 *("-M", core.machine, "-nographic", "-monitor", "none", "-serial", "none", "-icount", "shift=5"),
                 *("-semihosting-config", "enable=on,target=native", "-kernel", "network.elf"),
             ],
             folder,
-            timeout=_STARTING + _PER_SAMPLE * len(vectors),
+            timeout=_STARTING + seconds * len(inputs[0]),
         )
         made, said = (folder / "output.bin").read_bytes(), (folder / "measured.bin").read_bytes()
     ticks, turns, stack = (int(v) for v in np.frombuffer(said, np.uint32))
-    exact = _bytes(vectors.outputs)
-    if len(made) != len(exact):
-        raise ChildError(f"the emulated {core.name} gave {len(made):,} bytes, and {len(exact):,} are right")
-    rows = np.frombuffer(made, np.uint8).reshape(len(vectors), -1) == np.frombuffer(exact, np.uint8).reshape(len(vectors), -1)
-    instructions = round((turns * _TURN + ticks) * core.per_tick)
-    return Emulated(core.name, len(vectors), int(rows.all(1).sum()), instructions, stack)
+    if not made or len(made) % len(inputs[0]):
+        raise ChildError(f"the emulated {core.name} gave {len(made):,} bytes for {len(inputs[0]):,} samples")
+    outputs = np.frombuffer(made, np.uint8).reshape(len(inputs[0]), -1)
+    return Ran(outputs, round((turns * _TURN + ticks) * core.per_tick), stack)
 
 
 def _link(net: CNetwork, core: Core, folder: Path, more: list[str]) -> None:

@@ -40,10 +40,10 @@ def _rows(types: str, kinds: str, rank: int = 8) -> dict[str, Kernel]:
 KERNELS: Final[Mapping[str, Kernel]] = {
     **_rows("float32 int8 int16", "ABS AVERAGE_POOL_2D CONV_2D DEPTHWISE_CONV_2D EXPAND_DIMS FULLY_CONNECTED"),
     **_rows("float32 int8 int16", "LEAKY_RELU LOGISTIC MAX_POOL_2D MEAN RELU RESIZE_NEAREST_NEIGHBOR RSQRT SELECT_V2"),
-    **_rows("float32 int8 int16", "SOFTMAX SUM TANH TRANSPOSE_CONV"),
+    **_rows("float32 int8 int16", "SOFTMAX SUM TANH TRANSPOSE_CONV UNIDIRECTIONAL_SEQUENCE_LSTM"),
     **_rows("float32 int8 int16", "BATCH_MATMUL TRANSPOSE", rank=5),
     **_rows("float32 int8", "DEPTH_TO_SPACE ELU GATHER HARD_SWISH LOG_SOFTMAX MIRROR_PAD REDUCE_MAX REDUCE_MIN"),
-    **_rows("float32 int8", "EMBEDDING_LOOKUP GATHER_ND RESIZE_BILINEAR SPACE_TO_DEPTH UNIDIRECTIONAL_SEQUENCE_LSTM"),
+    **_rows("float32 int8", "EMBEDDING_LOOKUP GATHER_ND RESIZE_BILINEAR SPACE_TO_DEPTH"),
     **_rows("float32 int8", "BATCH_TO_SPACE_ND L2_NORMALIZATION PRELU", rank=4),
     **_rows("int8>int32 float32>int32", "ARG_MAX ARG_MIN"),
     **_rows("float32 int8 int16 int32", "ADD MUL SPLIT SPLIT_V SUB UNPACK"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
+from intact.deploy.c.table import unread
 from intact.network.arena import alive, lifetimes
 from intact.network.graph import Graph
 from intact.network.in_place import IN_PLACE, shared
@@ -39,7 +40,7 @@ def timeline(graph: Graph) -> Timeline:
 
     Worked: a RELU of 100 bytes is written over what it reads, and 100 bytes exist during it.
     """
-    joined = shared(graph, kinds=IN_PLACE, overwrite_inputs=True)
+    joined = shared(graph, kinds=IN_PLACE, overwrite_inputs=True, elsewhere=unread(graph))
     live = alive(graph, joined.buffers)
     at = int(live.argmax())
     makers = graph.producers()

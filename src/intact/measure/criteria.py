@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, final
 
 from intact.measure.accuracy import to_settle
 from intact.measure.criterion import Criterion, base, criteria, load, parse
-from intact.measure.criterion_figures import ARENA, FLASH, PEAK_RATIO
+from intact.measure.criterion_figures import ARENA, FLASH, FLASH_WITHOUT_CODE, PEAK_RATIO, RAM, RAM_ESTIMATE
 from intact.measure.measurement import Measurement
 from intact.wording import counted, quantity
 from intact.wording import span as between
@@ -145,14 +145,17 @@ def _how_sure(criterion: Criterion, m: Measurement) -> str:
 def _unmeasured(criterion: Criterion, readings: tuple[Reading, ...]) -> Judged:
     """What a figure that no reading has comes to."""
     by_name = {(r.of, r.measurement.name): r.measurement for r in readings}
-    file = by_name.get(("quantized", "file size"))
-    if criterion.figure == FLASH and file is not None:
-        alone = quantity(file.value, "bytes")
-        if criterion.is_upper and not criterion.holds(file.value):
+    least = by_name.get(("quantized", FLASH_WITHOUT_CODE)) or by_name.get(("quantized", "file size"))
+    if criterion.figure == FLASH and least is not None:
+        alone = quantity(least.value, "bytes")
+        what = "the file" if least.name != FLASH_WITHOUT_CODE else least.how
+        if criterion.is_upper and not criterion.holds(least.value):
             limit = quantity(criterion.limit, criterion.unit)
-            return Judged(criterion, "fail", f"the file alone takes {alone}, {_against(criterion, limit)}", file.value)
-        why = f"the file takes {alone} of it; what the runtime's code takes besides is not measured here"
-        return Judged(criterion, "inconclusive", why)
+            return Judged(criterion, "fail", f"{alone} without code ({what}), {_against(criterion, limit)}", least.value)
+        return Judged(criterion, "inconclusive", f"{alone} without code ({what}); what the code takes was not measured")
+    estimate = by_name.get(("quantized", RAM_ESTIMATE))
+    if criterion.figure == RAM and estimate is not None:
+        return Judged(criterion, "inconclusive", f"not measured, about {quantity(estimate.value, 'bytes')} ({estimate.how})")
     parts = [by_name.get(("quantized", f"{part} (estimate)")) for part in ("activations", "persistent part")]
     known = [m for m in parts if m is not None]
     if criterion.figure == ARENA and known:

@@ -83,6 +83,9 @@ _GAP: Final[tuple[Of, ...]] = ("difference",)
 #: No reading, but two of them: the float file's over the quantized one's.
 PEAK_RATIO: Final = "peak memory ratio"
 FLASH: Final = "flash"
+FLASH_WITHOUT_CODE: Final = "flash without code"
+RAM: Final = "RAM"
+RAM_ESTIMATE: Final = "RAM (estimate)"
 ARENA: Final = "TFLM arena"
 DROP: Final = "accuracy drop"
 ACCURACY: Final = "top-1 accuracy"
@@ -120,7 +123,7 @@ FIGURES: Final = (
     Figure("speed-up", _GAP, "x", "time", _TIMES),
     Figure("peak live activations", _BOTH, "bytes", "file", _SOME, ("peak memory", "memory"), times=PEAK_RATIO),
     Figure(PEAK_RATIO, _GAP, "x", "file", _TIMES),
-    Figure(FLASH, _MADE, "bytes", "device", _SOME),
+    *(Figure(name, _MADE, "bytes", "device", _SOME) for name in (RAM, RAM_ESTIMATE, FLASH, FLASH_WITHOUT_CODE)),
     Figure(ARENA, _MADE, "bytes", "device", _SOME, ("arena",)),
     Figure("activations (estimate)", _MADE, "bytes", "device", _ERROR),
     Figure("persistent part (estimate)", _MADE, "bytes", "device", _ERROR),

@@ -31,8 +31,13 @@ def infer(graph: Graph, batch: int = 1, *, recorded: bool = True) -> dict[int, S
 
 def macs(graph: Graph) -> int:
     """Multiply-accumulates of one sample."""
+    return sum(macs_by_op(graph).values())
+
+
+def macs_by_op(graph: Graph) -> dict[int, int]:
+    """Those of each op, by its first output."""
     shapes = infer(graph)
-    return sum(op.kind.macs([() if i is None else shapes[i] for i in op.inputs], shapes[op.output]) for op in graph.ops)
+    return {op.output: op.kind.macs([() if i is None else shapes[i] for i in op.inputs], shapes[op.output]) for op in graph.ops}
 
 
 def infer_values(graph: Graph, batch: int = 1, *, recorded: bool = True) -> dict[int, torch.Tensor]:

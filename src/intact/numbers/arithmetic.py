@@ -78,10 +78,11 @@ def aligned(q: Stored, fmt: Affine, formats: tuple[Affine, Affine], bits: int) -
 @final
 @dataclass(frozen=True)
 class Output:
-    """The format to give, and what a fused activation lets through, in real numbers."""
+    """The format to give, and what a fused activation lets through, in real numbers. ``wide``: of sums that have 64 bits."""
 
     format: Affine
     clamp: Clamp = EVERYTHING
+    wide: bool = False
 
     @property
     def scale(self) -> float:
@@ -96,6 +97,8 @@ class Arithmetic(abc.ABC):
     """The rounding rules of one kernel set."""
 
     name: ClassVar[str]
+    #: Whether it is known of int16 activations too.
+    knows_int16: ClassVar[bool] = False
 
     @abc.abstractmethod
     def quantize(self, real: Floats[Tensor, "*s"], out: Output) -> Stored:
@@ -151,6 +154,14 @@ class Arithmetic(abc.ABC):
         """A function of one number, by a table of all 256."""
 
     @abc.abstractmethod
+    def logistic(self, q: Stored, x: Affine, out: Output) -> Stored:
+        """LOGISTIC."""
+
+    @abc.abstractmethod
+    def tanh(self, q: Stored, x: Affine, out: Output) -> Stored:
+        """TANH."""
+
+    @abc.abstractmethod
     def softmax(self, q: Stored, x: Affine, out: Output, beta: float) -> Stored:
         """SOFTMAX along the last axis."""
 
@@ -178,12 +189,16 @@ class Arithmetic(abc.ABC):
         """``real / out.scale``, rounded as the kernels round the ends of a clamp."""
 
     @abc.abstractmethod
+    def ratio(self, *factors: float, over: float) -> np.ndarray:
+        """``a * b / over`` of scales, as element-wise kernels work it out."""
+
+    @abc.abstractmethod
     def relu6(self, q: Stored, x: Affine, out: Output) -> Stored:
         """RELU6 by itself; ``out`` has its clamp."""
 
     def clamped(self, q: Stored, x: Affine, out: Output) -> Stored:
         """The same numbers in the output's format, clamped: RELU and its kin. Source: LiteRT ReluX in optimized_ops.h."""
-        scaled = fixed.rescale(centered(q, x), float_ratio(x.scale[0], over=out.scale))
+        scaled = fixed.rescale(centered(q, x), self.ratio(x.scale[0], over=out.scale))
         return self.finish(scaled + out.zero_point, out)
 
     def limits(self, out: Output) -> tuple[int, int]:

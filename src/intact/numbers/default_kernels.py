@@ -127,6 +127,15 @@ class Default(Arithmetic):
         table = torch.round(y * (1 / float32(out.scale)) + out.zero_point)
         return look_up(q, self.finish(table.clamp(-(2.0**20), 2.0**20), out), x)
 
+    def logistic(self, q: Stored, x: Affine, out: Output) -> Stored:
+        return self.unary(torch.sigmoid, q, x, out)
+
+    def tanh(self, q: Stored, x: Affine, out: Output) -> Stored:
+        return self.unary(torch.tanh, q, x, out)
+
+    def ratio(self, *factors: float, over: float) -> np.ndarray:
+        return float_ratio(*factors, over=over)
+
     def softmax(self, q: Ints[Tensor, "*s c"], x: Affine, out: Output, beta: float) -> Ints[Tensor, "*s c"]:
         part = self._exp(x.scale[0], beta).to(q.device)[-below_largest(q)]
         y = part * (1 / (self._sum(part) * float32(out.scale)))

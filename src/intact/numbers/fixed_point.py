@@ -37,7 +37,7 @@ def q31(real: float | Floats[np.ndarray, "*s"]) -> tuple[Ints[Tensor, "*s"], Int
 def q15(real: float) -> tuple[int, int]:
     """``real = multiplier * 2**-15 * 2**shift``, rounded from the Q31 one."""
     multiplier, shift = q31(real)
-    return min((int(multiplier) + 2**15) >> 16, 2**15 - 1), int(shift)
+    return int(short(multiplier)), int(shift)
 
 
 def high_product(a: Ints[Tensor, "*#s"], b: Ints[Tensor, "*#s"] | int, width: int = 32) -> Ints[Tensor, "*#s"]:
@@ -69,6 +69,18 @@ def multiply(multiplier: Ints[Tensor, "*#s"], shift: Ints[Tensor, "*#s"], x: Int
     if bool((shift > 0).any()):
         x = wrap(x << shift.clamp(min=0))
     return shift_right(high_product(x, multiplier), (-shift).clamp(min=0))
+
+
+def short(multiplier: Ints[Tensor, "*s"]) -> Ints[Tensor, "*s"]:
+    """A Q31 multiplier rounded to Q15."""
+    return ((multiplier + 2**15) >> 16).clamp(max=2**15 - 1)
+
+
+def rescale_wide(x: Ints[Tensor, "*s"], real: float | Floats[np.ndarray, "*#s"]) -> Ints[Tensor, "*s"]:
+    """``x * real`` for sums of 64 bits: MultiplyByQuantizedMultiplier with a Q15 multiplier and one rounding, halves up."""
+    multiplier, shift = (v.to(x.device) for v in q31(real))
+    down = 15 - shift
+    return (x * short(multiplier) + (1 << (down - 1))) >> down
 
 
 def rescale(x: Ints[Tensor, "*s"], real: float | Floats[np.ndarray, "*#s"]) -> Ints[Tensor, "*s"]:

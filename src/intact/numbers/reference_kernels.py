@@ -4,7 +4,10 @@ and a shift; FULLY_CONNECTED of the reference kernels rounds once.
 
 from __future__ import annotations
 
-from typing import ClassVar, final
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar, Final, final
 
 import numpy as np
 import torch
@@ -12,6 +15,7 @@ from torch import Tensor
 
 from intact.annotations import Floats, Ints, Numbers
 from intact.numbers import fixed_point as fixed
+from intact.numbers import interpolated
 from intact.numbers.affine import Affine, limits
 from intact.numbers.arithmetic import (
     Arithmetic,
@@ -28,6 +32,9 @@ from intact.numbers.arithmetic import (
     look_up,
     round_away,
 )
+
+#: Bits that addends get below their common unit, by the type that their sum is stored in.
+ADDEND_BITS: Final[Mapping[str, int]] = MappingProxyType({"int8": 20, "uint8": 20, "int16": 15})
 
 
 def _scales(fmt: Affine) -> np.ndarray:
@@ -56,18 +63,13 @@ class FixedPoint(Arithmetic):
 
     def product(self, acc: Stored, x: Affine, weight: Affine, out: Output, *, grouped: bool = False) -> Stored:
         del grouped
-        scaled = fixed.rescale(acc, self.of_product(x, weight, out))
-        return self.finish(scaled + out.zero_point, out)
+        return self._summed(acc, self.of_product(x, weight, out), out)
 
     def depthwise(self, acc: Stored, x: Affine, weight: Affine, out: Output) -> Stored:
         return self.product(acc, x, weight, out)
 
-    def of_multiply(self, a: Affine, b: Affine, out: Output) -> Floats[np.ndarray, ""]:
-        """What a product of two activations is multiplied by."""
-        return float_ratio(a.scale[0], b.scale[0], over=out.scale)
-
     def multiply(self, acc: Stored, a: Affine, b: Affine, out: Output) -> Stored:
-        scaled = fixed.rescale(acc, self.of_multiply(a, b, out))
+        scaled = fixed.rescale(acc, self.ratio(a.scale[0], b.scale[0], over=out.scale))
         return self.finish(scaled + out.zero_point, out)
 
     def of_matmul(self, a: Affine, b: Affine, out: Output) -> Floats[np.ndarray, ""]:
@@ -75,7 +77,10 @@ class FixedPoint(Arithmetic):
         return np.asarray(float_ratio(a.scale[0], b.scale[0], over=1.0) / out.scale)
 
     def matmul(self, acc: Stored, a: Affine, b: Affine, out: Output) -> Stored:
-        scaled = fixed.rescale(acc, self.of_matmul(a, b, out))
+        return self._summed(acc, self.of_matmul(a, b, out), out)
+
+    def _summed(self, acc: Stored, real: Floats[np.ndarray, "*#s"], out: Output) -> Stored:
+        scaled = fixed.rescale_wide(acc, real) if out.wide else fixed.rescale(acc, real)
         return self.finish(scaled + out.zero_point, out)
 
     def of_sum(self, formats: tuple[Affine, Affine], out: Output, bits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -87,8 +92,9 @@ class FixedPoint(Arithmetic):
     def add(
         self, a: Ints[Tensor, "*#s"], b: Ints[Tensor, "*#s"], formats: tuple[Affine, Affine], out: Output, sign: int = 1
     ) -> Ints[Tensor, "..."]:
-        x, y = (aligned(q, fmt, formats, 20) for q, fmt in zip((a, b), formats, strict=True))
-        scaled = fixed.rescale(x + sign * y, self.of_sum(formats, out, 20)[2])
+        bits = ADDEND_BITS[out.format.dtype]
+        x, y = (aligned(q, fmt, formats, bits) for q, fmt in zip((a, b), formats, strict=True))
+        scaled = fixed.rescale(x + sign * y, self.of_sum(formats, out, bits)[2])
         return self.finish(scaled + out.zero_point, out)
 
     def of_mean(self, count: int, x: Affine, out: Output) -> tuple[Ints[Tensor, ""], Ints[Tensor, ""]]:
@@ -120,7 +126,20 @@ class FixedPoint(Arithmetic):
         y = function(real.to(torch.float64)).to(torch.float32) * (1 / float32(out.scale))
         return look_up(q, self.finish(round_away(y).to(torch.float64) + out.zero_point, out), x)
 
+    def logistic(self, q: Stored, x: Affine, out: Output) -> Stored:
+        if x.dtype == "int16":
+            return self.finish(interpolated.logistic(q, x.scale[0]), out)
+        return self.unary(torch.sigmoid, q, x, out)
+
+    def tanh(self, q: Stored, x: Affine, out: Output) -> Stored:
+        if x.dtype == "int16":
+            argument = interpolated.Argument.of(x.scale[0], interpolated.TANH_POWERS)
+            return self.finish(interpolated.tanh(q, argument), out)
+        return self.unary(torch.tanh, q, x, out)
+
     def softmax(self, q: Stored, x: Affine, out: Output, beta: float) -> Stored:
+        if x.dtype == "int16":
+            return self.finish(interpolated.softmax(q, x.scale[0], beta), out)
         scale, below = fixed.Differences.of(beta * x.scale[0]), below_largest(q)
         part = fixed.exp_of_negative(scale.raw(below))
         total = torch.where(scale.counts(below), fixed.shift_right(part, 12), 0).sum(-1, keepdim=True)
@@ -141,8 +160,8 @@ class FixedPoint(Arithmetic):
 
     def leaky_relu(self, q: Stored, x: Affine, out: Output, alpha: float) -> Stored:
         c = centered(q, x)
-        above = fixed.rescale(c, float_ratio(x.scale[0], over=out.scale))
-        below = fixed.rescale(c, float_ratio(x.scale[0], abs(alpha), over=out.scale))
+        above = fixed.rescale(c, self.ratio(x.scale[0], over=out.scale))
+        below = fixed.rescale(c, self.ratio(x.scale[0], abs(float(np.float32(alpha))), over=out.scale))
         return self.finish(torch.where(c >= 0, above, below if alpha >= 0 else -below) + out.zero_point, out)
 
     def positions(self, size: int, new: int, align_corners: bool, half_pixel: bool) -> tuple[Row, Row, Row, int]:
@@ -163,6 +182,9 @@ class Reference(FixedPoint):
 
     name: ClassVar[str] = "reference"
 
+    def ratio(self, *factors: float, over: float) -> np.ndarray:
+        return float_ratio(*factors, over=over)
+
     def dense(self, acc: Stored, x: Affine, weight: Affine, out: Output, *, count: int) -> Stored:
         del count
         real = torch.from_numpy(_scales(x)[0] * _scales(weight) / out.scale).to(acc.device)
@@ -175,12 +197,17 @@ class Reference(FixedPoint):
 
 @final
 class Micro(FixedPoint):
-    """TensorFlow Lite Micro: FULLY_CONNECTED rounds twice, as convolutions do, and RELU6 leaves the numbers in their format.
+    """TensorFlow Lite Micro: FULLY_CONNECTED rounds twice, as convolutions do, RELU6 leaves the numbers in their format, and
+    ratios of scales are float64.
 
     Source: its kernels/fully_connected_common.cc and activations.cc.
     """
 
     name: ClassVar[str] = "tflm"
+    knows_int16: ClassVar[bool] = True
+
+    def ratio(self, *factors: float, over: float) -> np.ndarray:
+        return np.asarray(math.prod(factors) / over)
 
     def dense(self, acc: Stored, x: Affine, weight: Affine, out: Output, *, count: int) -> Stored:
         del count

@@ -19,8 +19,8 @@ KINDS: Final[Mapping[str, type[OpKind]]] = MappingProxyType(
         if inspect.isclass(kind) and issubclass(kind, OpKind) and "name" in vars(kind)
     }
 )
-#: Kinds that some runtime computes in integers as they write it down (UNIDIRECTIONAL_SEQUENCE_LSTM only runs; CONV_3D every
-#: target lacks). Not DIV, whose kernels fail where a divisor is a stored zero; nor comparisons, which requantize to steps of
-#: 1/256 whatever the scale (LiteRT comparisons.cc); nor CAST, which takes the stored integers for numbers. The kernels of SQRT
-#: and REDUCE_PROD are right, and not written down.
+#: Kinds that some runtime computes in integers as they write it down (UNIDIRECTIONAL_SEQUENCE_LSTM as TensorFlow Lite Micro
+#: does; CONV_3D every target lacks). Not DIV, whose kernels fail where a divisor is a stored zero; nor comparisons, which
+#: requantize to steps of 1/256 whatever the scale (LiteRT comparisons.cc); nor CAST, which takes the stored integers for
+#: numbers. The kernels of SQRT and REDUCE_PROD are right, and not written down.
 INTEGER: Final[frozenset[str]] = frozenset(name for name, kind in KINDS.items() if not issubclass(kind, FloatOnly))

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from intact.errors import ModelError
 from intact.numbers import fixed_point as fixed
 from intact.numbers.affine import Affine
-from intact.numbers.arithmetic import Output, float_ratio
+from intact.numbers.arithmetic import Output
 from intact.ops.base import Costless, Fixed, Function, Homogeneous, InPlace, Maps, RangeRule
 from intact.ops.call import Activation, Call, present
 from intact.ops.scales import Passed, unscaled
@@ -137,9 +137,9 @@ class PRelu(Costless):
         return (present(marks[0], "x"),) if unscaled(marks[1]) else None
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        x, alpha, out = call.centered(0), call.centered(1), call.output()
-        above = fixed.rescale(x, float_ratio(call.format(0).scale[0], over=out.scale))
-        below = fixed.rescale(x * alpha, float_ratio(call.format(0).scale[0], call.format(1).scale[0], over=out.scale))
+        x, alpha, out, ratio = call.centered(0), call.centered(1), call.output(), call.arithmetic.ratio
+        above = fixed.rescale(x, ratio(call.format(0).scale[0], over=out.scale))
+        below = fixed.rescale(x * alpha, ratio(call.format(0).scale[0], call.format(1).scale[0], over=out.scale))
         return (call.arithmetic.finish(torch.where(x >= 0, above, below) + out.zero_point, out),)
 
 
@@ -192,27 +192,35 @@ class Elu(_Tabled):
 
 @final
 @dataclass(frozen=True)
-class Logistic(_Tabled):
+class Logistic(Costless):
     """``1 / (1 + exp(-x))``."""
 
     name: ClassVar[str] = "LOGISTIC"
     probabilities: ClassVar[bool] = True
     range_rule: ClassVar[RangeRule] = _UNIT
+    in_place: ClassVar[InPlace | None] = "elements"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.sigmoid(present(inputs[0], "x"))
 
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (call.arithmetic.logistic(call.tensor(0), call.format(0), call.output()),)
+
 
 @final
 @dataclass(frozen=True)
-class Tanh(_Tabled):
+class Tanh(Costless):
     """Hyperbolic tangent."""
 
     name: ClassVar[str] = "TANH"
     range_rule: ClassVar[RangeRule] = _SIGNED_UNIT
+    in_place: ClassVar[InPlace | None] = "elements"
 
     def compute(self, *inputs: Tensor | None) -> Tensor:
         return torch.tanh(present(inputs[0], "x"))
+
+    def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        return (call.arithmetic.tanh(call.tensor(0), call.format(0), call.output()),)
 
 
 @final
@@ -302,7 +310,7 @@ class Abs(Homogeneous, Costless):
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         x, out = call.centered(0).abs(), call.output()
-        scaled = fixed.rescale(x, float_ratio(call.format(0).scale[0], over=out.scale))
+        scaled = fixed.rescale(x, call.arithmetic.ratio(call.format(0).scale[0], over=out.scale))
         return (call.arithmetic.finish(scaled + out.zero_point, out),)
 
 

@@ -318,7 +318,7 @@ def move(kind: OpKind, call: Call) -> tuple[Tensor, ...]:
 
 
 def accumulate(kind: WeightedKind, call: Call) -> tuple[Tensor, Affine, Affine]:
-    """The int32 sums of a weighted op, bias included, with the formats of its input and weight.
+    """The sums of a weighted op, bias included, as int32 or int64 holds them, with the formats of its input and weight.
 
     Without its activation, its float meaning on ``q - zero_point`` gives the sums, exactly.
     """
@@ -335,7 +335,8 @@ def accumulate(kind: WeightedKind, call: Call) -> tuple[Tensor, Affine, Affine]:
     given[weight.input], given[at] = kernel.to(dtype), x.to(dtype)
     acc = as_tuple(kind.plain.compute(*given))[0].to(torch.int64)
     bias = call.inputs[weight.bias] if weight.bias < len(call.inputs) else None
-    return wrap(acc if bias is None else acc + bias.reshape(-1).to(torch.int64)), call.format(at), fw
+    total = acc if bias is None else acc + bias.reshape(-1).to(torch.int64)
+    return total if call.is_wide else wrap(total), call.format(at), fw
 
 
 def _along(values: tuple[int, ...], axis: int | None, like: Tensor) -> Tensor:

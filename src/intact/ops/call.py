@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Final, Literal, TypeAlias, final
@@ -58,11 +58,27 @@ class Call:
         clamp = CLAMPS[activation]
         if clamp is None:
             raise UnsupportedError(f"the exact integer arithmetic of a fused {activation} is not known")
-        return Output(affine(self.outs[0]), clamp)
+        return Output(affine(self.outs[0]), clamp, self.is_wide)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether sums have 64 bits: those of int16 activations, unless their bias has 32."""
+        return sums_are_wide(self.formats, self.outs[0])
+
+    def require_wide(self, kind: str) -> None:
+        """Refuse an int32 bias where kernels of int16 activations read one of 64 bits."""
+        if self.outs[0].dtype == "int16" and not self.is_wide:
+            raise UnsupportedError(f"{kind} of int16 activations takes a bias of int64, and has one of int32")
 
     def centered(self, i: int) -> Ints[Tensor, "..."]:
         """``q - zero_point`` of one input in int64."""
         return centered(self.tensor(i), self.format(i))
+
+
+def sums_are_wide(given: Sequence[Format], made: Format) -> bool:
+    """Whether an op that reads ``given`` and makes ``made`` sums in 64 bits."""
+    narrow = any(isinstance(fmt, Affine) and fmt.dtype == "int32" for fmt in given)
+    return made.dtype == "int16" and not narrow
 
 
 def affine(fmt: Format) -> Affine:

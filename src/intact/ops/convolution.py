@@ -118,6 +118,7 @@ class DepthwiseConv2D(_Sliding):
         return activate(to_nhwc(y), self.activation)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        call.require_wide(self.name)
         acc, x, w = accumulate(self, call)
         return (call.arithmetic.depthwise(acc, x, w, call.output(self.activation)),)
 
@@ -164,6 +165,7 @@ class TransposeConv(WeightedKind):
         return activate(to_nhwc(y if bias is None else y + bias.reshape(1, -1, 1, 1)), self.activation)
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
+        call.require_wide(self.name)
         acc, x, w = accumulate(self, call)
         return (call.arithmetic.product(acc, x, w, call.output(self.activation)),)
 

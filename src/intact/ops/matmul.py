@@ -78,7 +78,8 @@ class BatchMatMul(OpKind):
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
         a, b = call.centered(0), call.centered(1)
         dtype = exact_float(float(a.abs().max()) * float(b.abs().max()) * a.shape[-2 if self.adj_x else -1])
-        acc = wrap(self.compute(a.to(dtype), b.to(dtype)).to(torch.int64))
+        total = self.compute(a.to(dtype), b.to(dtype)).to(torch.int64)
+        acc = total if call.is_wide else wrap(total)
         return (call.arithmetic.matmul(acc, call.format(0), call.format(1), call.output()),)
 
     def unit(self, scales: Sequence[float]) -> float:

@@ -12,10 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from intact.annotations import Ints
 from intact.errors import ModelError, UnsupportedError
-from intact.numbers.affine import Affine, symmetric_from_absmax
+from intact.numbers import fixed_point as fixed
+from intact.numbers import interpolated
+from intact.numbers.affine import Affine, limits, storage, symmetric_from_absmax
 from intact.ops.base import OpKind, no_integers
-from intact.ops.call import Activation, Call, Shape, activate, present
+from intact.ops.call import Activation, Call, Shape, activate, affine, present
 
 #: Where the gates' operands are, in LiteRT's order of gates: input, forget, cell, output. Source: kernels/lstm_shared.h.
 INPUT_WEIGHTS: Final = (1, 2, 3, 4)
@@ -28,6 +31,9 @@ HIDDEN, CELL = 18, 19
 _LAYER_NORM: Final = (20, 21, 22, 23)
 #: The coarsest step of a cell state that kernels take, and the finest that is of use (a range of 1).
 _CELL_STEPS: Final = (-9, -15)
+#: The step of what a gate sums, and that of a gate.
+_GATE_STEP: Final = 2.0**-12
+_GATE_UNIT: Final = 2.0**-15
 #: Steps of the longest sequence.
 _MOST_STEPS: Final = 1 << 16
 
@@ -103,8 +109,22 @@ class UnidirectionalSequenceLstm(OpKind):
         return present(inputs[RECURRENT_WEIGHTS[3]], "recurrent weights").shape[1]
 
     def compute_integers(self, call: Call) -> tuple[Tensor, ...]:
-        del call
-        raise no_integers(self)
+        if self.why_not_integer([x is not None for x in call.inputs]):
+            raise no_integers(self)
+        kernel, axis = IntegerKernel.of(call, self.cell_clip), 0 if self.time_major else 1
+        steps = call.centered(0).unbind(axis)
+        h, c = (call.inputs[i] for i in (HIDDEN, CELL))
+        shape = (len(steps[0]), kernel.units)
+        h = steps[0].new_full(shape, kernel.hidden.zero_point[0]) if h is None else h.reshape(shape).to(torch.int64)
+        c = steps[0].new_zeros(shape) if c is None else c.reshape(shape).to(torch.int64)
+        hidden, cells = [], []
+        for step in steps:
+            h, c = kernel.step(step, h, c)
+            hidden.append(h)
+            cells.append(c)
+        of_hidden = storage(kernel.hidden.dtype)
+        made = torch.stack(hidden, axis).to(of_hidden), h.to(of_hidden)
+        return *made, c.to(torch.int16), torch.stack(cells, axis).to(torch.int16)
 
     def unit(self, scales: Sequence[float]) -> float:
         del scales
@@ -139,6 +159,100 @@ class UnidirectionalSequenceLstm(OpKind):
         power = ceil(log2(max(largest, 1e-9) / 2**15))
         cell = Affine((2.0 ** min(max(power, _CELL_STEPS[1]), _CELL_STEPS[0]),), (0,), "int16")
         return {1: first, 2: cell, 3: cell}
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class IntegerKernel:
+    """One step of TensorFlow Lite Micro's LSTM on stored integers, gates in the order input, forget, cell, output.
+
+    ``real_x`` and ``real_h``: what each gate's sums are multiplied by to be in 1/4096; ``wide``: sums have 64 bits.
+    ``power``: the cell state is in steps of ``2**power``; ``clip``: its largest integer, 0 for none.
+    Source: micro/kernels/lstm_eval.h and lstm_eval_common.cc.
+    """
+
+    weights: tuple[Ints[Tensor, "units in"], ...]
+    recurrent: tuple[Ints[Tensor, "units units"], ...]
+    biases: tuple[Ints[Tensor, " units"] | None, ...]
+    real_x: tuple[float, ...]
+    real_h: tuple[float, ...]
+    hidden: Affine
+    power: int
+    clip: int
+    wide: bool
+
+    @staticmethod
+    def of(call: Call, cell_clip: float) -> IntegerKernel:
+        """UnsupportedError where the formats are not such as the kernel takes."""
+        x, hidden, cell = call.format(0), affine(call.outs[1]), affine(call.outs[2])
+        formats = {i: call.format(i) for i in (*INPUT_WEIGHTS, *RECURRENT_WEIGHTS)}
+        power = round(log2(cell.scale[0]))
+        if any(len(f.scale) > 1 or any(f.zero_point) for f in formats.values()) or hidden != affine(call.outs[0]):
+            raise UnsupportedError(
+                "the kernel of the LSTM takes weights with one scale each, and one format for all hidden states"
+            )
+        if x.dtype != hidden.dtype:
+            raise UnsupportedError(f"the kernel of the LSTM gives what it takes, and not {hidden.dtype} of {x.dtype}")
+        if cell.dtype != "int16" or cell.scale[0] != 2.0**power or power > _CELL_STEPS[0]:
+            raise UnsupportedError("the kernel of the LSTM takes cell states of int16 in a power of two of at most 1/512")
+        return IntegerKernel(
+            tuple(call.tensor(i).to(torch.int64) for i in INPUT_WEIGHTS),
+            tuple(call.tensor(i).to(torch.int64) for i in RECURRENT_WEIGHTS),
+            tuple(b if (b := call.inputs[i]) is None else b.to(torch.int64) for i in BIASES),
+            tuple(x.scale[0] * formats[i].scale[0] / _GATE_STEP for i in INPUT_WEIGHTS),
+            tuple(hidden.scale[0] * formats[i].scale[0] / _GATE_STEP for i in RECURRENT_WEIGHTS),
+            hidden,
+            power,
+            int(min(float(np.float32(cell_clip)) / cell.scale[0], 2.0**15 - 1)),
+            call.is_wide,
+        )
+
+    @property
+    def units(self) -> int:
+        return self.weights[0].shape[0]
+
+    @property
+    def entering(self) -> float:
+        """What the product of the input gate and the cell gate is multiplied by to be in steps of the cell state."""
+        return _GATE_UNIT**2 / 2.0**self.power
+
+    @property
+    def leaving(self) -> float:
+        """What the product of the output gate and TANH is multiplied by to be in steps of the hidden state."""
+        return _GATE_UNIT**2 / self.hidden.scale[0]
+
+    @property
+    def cell_argument(self) -> interpolated.Argument:
+        """How cell states are looked up by TANH."""
+        return interpolated.Argument.of_power(self.power)
+
+    def step(
+        self, x: Ints[Tensor, "b in"], h: Ints[Tensor, "b units"], c: Ints[Tensor, "b units"]
+    ) -> tuple[Ints[Tensor, "b units"], Ints[Tensor, "b units"]]:
+        """The new h and c, as stored; ``x`` less its zero point."""
+        enter, forget, new, leave = (self._gate(n, x, h - self.hidden.zero_point[0]) for n in range(4))
+        kept = _clamped(fixed.rescale(interpolated.gate(forget) * c, _GATE_UNIT))
+        added = interpolated.gate(enter) * interpolated.tanh(new, interpolated.GATE)
+        c = _clamped(kept + _clamped(fixed.rescale(added, self.entering)))
+        if self.clip > 0:
+            c = c.clamp(-self.clip, self.clip)
+        given = interpolated.tanh(c, self.cell_argument) * interpolated.gate(leave)
+        h = fixed.rescale(given, self.leaving) + self.hidden.zero_point[0]
+        return h.clamp(*limits(self.hidden.dtype)), c
+
+    def _gate(self, n: int, x: Tensor, h: Tensor) -> Tensor:
+        """What gate ``n`` sums, in 1/4096 and 16 bits."""
+        of_x = self._scaled(x, self.weights[n], self.biases[n], self.real_x[n])
+        return _clamped(of_x + self._scaled(h, self.recurrent[n], None, self.real_h[n]))
+
+    def _scaled(self, x: Tensor, w: Tensor, bias: Tensor | None, real: float) -> Tensor:
+        total = F.linear(x.to(torch.float64), w.to(torch.float64)).to(torch.int64)
+        total = total if bias is None else total + bias
+        return _clamped(fixed.rescale_wide(total, real) if self.wide else fixed.rescale(fixed.wrap(total), real))
+
+
+def _clamped(q: Tensor) -> Tensor:
+    return q.clamp(*limits("int16"))
 
 
 def _state(inputs: Sequence[Tensor | None], i: int, shape: tuple[int, int], like: Tensor) -> Tensor:

@@ -130,7 +130,7 @@ class Target:
 
     def kinds(self, activations: str) -> frozenset[str]:
         """The op kinds that compute on activations stored as ``activations``: those whose exact arithmetic is written down,
-        which it is of kernels that are right (of the LSTM it is not), less those that the runtime lacks.
+        which it is of kernels that are right (of the LSTM in TensorFlow Lite Micro alone), less those that the runtime lacks.
         """
         from intact.ops import INTEGER  # noqa: PLC0415  # loads torch, which options are understood without
 

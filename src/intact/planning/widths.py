@@ -20,6 +20,8 @@ from intact.planning.weights import integer_weight
 
 #: Bits of an index: fewer than a byte less than what a wider table adds in numbers.
 _TABLES: Final = (6, 5, 4, 3, 2, 1)
+#: The most of them.
+TABLES: Final = max(_TABLES)
 
 
 @final

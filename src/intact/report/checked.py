@@ -65,6 +65,17 @@ RESULT: Final[Shape] = {
                     "deliverables": [{"file": "text", "sha256": "text", "bytes": "count"}]},
     "machine?": _MACHINE,
 }  # fmt: skip
+_TENSOR: Final[dict[str, Shape]] = {"name": "text", "bytes": "count", "origin": "text"}
+_FIRMWARE: Final[dict[str, Shape]] = {
+    "runtime?": "text", "limits?": {"ram?": "count", "flash?": "count"}, "macs": "count", "lacking": ["text"],
+    "activations": "count", "stack_reserved": "count", "compiled_for?": "text",
+    "ways": {"*": {"arena": "count", "scratch": "count", "constants": "count", "code?": "count",
+                   "by_row": [{"first": "text", "last": "text"}]}},
+    "timeline": [{"op": "text", "bytes": "count"}],
+    "peak": {"op": "text", "at": "count", "bytes": "count", "tensors": [_TENSOR]},
+    "boards": [{"board": "text", "name": "text", "chip": "text", "core": "text", "mhz": "count", "ram": "count",
+                "flash": "count", "said": "text"}],
+}  # fmt: skip
 DETAILS: Final[Shape] = {
     "schema": "text",
     "ops": [
@@ -87,6 +98,7 @@ DETAILS: Final[Shape] = {
         {"sample": "text", "label?": "count", "float": "count", "quantized": "count", "float_score?": "number",
          "quantized_score?": "number", "thumbnail?": "text"}]},
     "sizes?": {"*": "count"},
+    "firmware?": _FIRMWARE,
 }  # fmt: skip
 _FIGURE: Final[dict[str, Shape]] = {**_INTERVAL, "mean?": "number", "std?": "number", "n": "count"}
 _DECISION: Final[dict[str, Shape]] = {"taken?": "text", "why": "text", "others": [{"name": "text", "why": "text"}]}

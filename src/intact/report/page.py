@@ -22,7 +22,7 @@ from typing import Any, Final, final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from intact.report import page_run, page_study
+from intact.report import page_firmware, page_run, page_study
 from intact.report.numbers import interval, number
 from intact.wording import quantity, shown
 
@@ -63,13 +63,19 @@ def html_of(
     files: Sequence[Mapping[str, Any]] = (),
     sections: Sequence[Section] = (),
 ) -> str:
-    """The page of a run's or a study's document, which :func:`intact.report.checked.parsed` has let through.
+    """The page of a run's or a study's document, which :func:`intact.report.checked.parsed` has let through, or of a fit's.
 
     ``details``: what a run's details.json holds; ``files``: name, bytes and SHA-256 of each file that is handed over.
     """
     if document["schema"].startswith("intact-study/"):
         return _rendered("page_study.html.j2", page_study.view(document), page_study.charts(document), sections)
-    view, data = page_run.view(document, details, files), page_run.charts(document, details)
+    if document["schema"].startswith("intact-fit/"):
+        return _rendered(
+            "page_fit.html.j2", page_firmware.page(document), {"firmware": page_firmware.chart(document)}, sections
+        )
+    held = (details or {}).get("firmware")
+    view = {**page_run.view(document, details, files), "firmware": page_firmware.view(held)}
+    data = {**page_run.charts(document, details), "firmware": page_firmware.chart(held)}
     return _rendered("page_run.html.j2", view, data, sections)
 
 

@@ -28,7 +28,7 @@ from intact.report.study import files_of
 from intact.report.study_rows import study_document
 from intact.run.folder import RunFolder, Work, open_run
 from intact.run.folder import job as described
-from intact.run.quantize import Job
+from intact.run.job import Job
 from intact.run.settings import Settings
 from intact.run.study_cells import Axes, Variant, names_of, variants
 from intact.run.study_folder import StudyFolder, of_models

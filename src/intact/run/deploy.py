@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from intact import choices, files
+from intact import choices
 from intact.deploy import boards
 from intact.deploy.bytes import spelled
 from intact.deploy.c.network import CNetwork, Text, checked_prefix, write
@@ -19,12 +18,13 @@ from intact.deploy.cores import Core
 from intact.deploy.emulate import Emulated, Sizes, emulate, sizes
 from intact.deploy.project import STACK, Budget, files_of
 from intact.deploy.templates import render
-from intact.errors import MissingToolError, ModelError, OptionError, OutputError, UnsupportedError, located
+from intact.deploy.timeline import timeline
+from intact.errors import MissingToolError, ModelError, OptionError, UnsupportedError, located
 from intact.installed import __version__
-from intact.network.arena import activation_memory
 from intact.network.graph import Graph
 from intact.network.shapes import infer, macs
 from intact.progress import Progress, silent
+from intact.run import firmware_folder
 from intact.run.deploy_tflm import project
 from intact.run.documents import read
 from intact.run.vectors import integer_network
@@ -32,7 +32,6 @@ from intact.run.vectors import vectors as _vectors
 from intact.wording import brief
 
 SCHEMA: Final = "intact-deploy/1"
-RECORD: Final = "deploy.json"
 #: Samples that the project brings along at most, and their bytes; samples that the emulator runs.
 _BROUGHT: Final = 5
 _BROUGHT_BYTES: Final = 8192
@@ -136,7 +135,7 @@ def deploy(  # noqa: PLR0913  # all by keyword, with defaults
     checked_prefix(name)
     if samples < 1:
         raise OptionError(f"--samples {samples} proves nothing; type --samples 50, or leave --verify out")
-    _check_out(folder, overwrite)
+    firmware_folder.check(folder, overwrite)
     with located(str(model)):
         content, graph = integer_network(Path(model), "deploy")
         text = Text(name, Path(model).name, hashlib.sha256(content).hexdigest(), _labels(Path(model), graph))
@@ -168,11 +167,8 @@ def deploy(  # noqa: PLR0913  # all by keyword, with defaults
     if micro is not None:
         below = "tflm/" if runtime == "both" else ""
         written |= {below + path: held for path, held in micro.files.items()}
-    for path, held in written.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(folder / path, held)
-    files.write_text(folder / RECORD, json.dumps(document, indent=1, sort_keys=True) + "\n")
-    return Deployed(folder, document, notes)
+    changed = firmware_folder.fill(folder, written, document)
+    return Deployed(folder, document, (*notes, *changed))
 
 
 def _brought(graph: Graph) -> int:
@@ -197,27 +193,15 @@ def _compiled(
     return made, ()
 
 
-def _check_out(folder: Path, overwrite: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file; type --out with a folder")
-    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if not held:
-        return
-    if RECORD not in held:
-        raise OptionError(f"{folder} holds {held[0]!r} and no firmware of Intact's; type --out with another folder")
-    if not overwrite:
-        raise OptionError(f"{folder} holds firmware already; add --overwrite, or type --out with another folder")
-
-
 def _check_fit(graph: Graph, net: CNetwork, budget: Budget) -> None:
     """What no compiler can make fit is refused without one."""
     needed = net.ram + STACK
     if needed > budget.ram:
-        memory = activation_memory(graph)
+        peak = _peak(graph)
         raise UnsupportedError(
             f"it needs {spelled(needed)} of RAM, {spelled(needed - budget.ram)} more than there are: {net.arena:,} for "
             f"activations{_with(net)}, {net.scratch:,} for unpacked weights, and {STACK:,} of stack; at once activations take "
-            f"{memory.live_bytes:,}, most at {memory.at}. "
+            f"{peak['live_bytes']:,}, most at {peak['op']}. "
             "Give a smaller input, or more --ram"
         )
     if net.constants > budget.flash:
@@ -257,7 +241,6 @@ def _labels(model: Path, graph: Graph) -> tuple[str, ...]:
 
 def _document(graph: Graph, text: Text, core: Core, budget: Budget, content: bytes) -> dict[str, Any]:
     """What is the same for every project; what is said of the C is None where none is written."""
-    memory = activation_memory(graph)
     return {
         "schema": SCHEMA,
         "version": __version__,
@@ -265,9 +248,15 @@ def _document(graph: Graph, text: Text, core: Core, budget: Budget, content: byt
         "core": core.name,
         "budget": {"ram": budget.ram, "flash": budget.flash},
         "macs": macs(graph),
-        "peak": {"live_bytes": memory.live_bytes, "op": memory.at},
+        "peak": _peak(graph),
         **dict.fromkeys(("arena", "scratch", "by_row", "stack_reserved", "constants", "compiled", "emulated")),
     }
+
+
+def _peak(graph: Graph) -> dict[str, Any]:
+    """The op during which most bytes exist where all is computed at once, as ``intact fit`` has it."""
+    held = timeline(graph)
+    return {"live_bytes": held.live[held.at], "op": held.ops[held.at] if held.ops else ""}
 
 
 def _c_document(graph: Graph, net: CNetwork, made: Sizes | None, ran: Emulated | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from intact.deploy.tflm.project import Arena, Project, files_of, ports
 from intact.deploy.tflm.resolver import check_softmax, resolved
 from intact.errors import MissingToolError, UnsupportedError
 from intact.formats.tflite.op_codes import resource_variables
+from intact.formats.tflite.states import goes_on
 from intact.network.graph import Graph
 from intact.progress import Progress
 from intact.run.tflm_arena import estimated, least
@@ -119,7 +120,11 @@ def _float_notes(floats: list[str]) -> tuple[str, ...]:
 
 
 def _known(graph: Graph, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...] | None:
-    """What the simulator makes of ``inputs``; None where it does not know the arithmetic to the last bit."""
+    """What the simulator makes of ``inputs``; None where it does not know the arithmetic to the last bit, or begins layers
+    anew that go on from call to call in the runtime.
+    """
+    if goes_on(graph):
+        return None
     try:
         return simulated(graph, inputs)
     except UnsupportedError:
@@ -129,8 +134,8 @@ def _known(graph: Graph, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ..
 def _without_runtime(known: tuple[np.ndarray, ...] | None) -> tuple[np.ndarray, ...]:
     if known is None:
         raise MissingToolError(
-            "it is not int8 throughout, so that TensorFlow Lite Micro alone knows what must come of samples, and that is not "
-            f"installed here; {_INSTALL}"
+            "TensorFlow Lite Micro alone knows what must come of samples where ops are in float or a layer goes on from call "
+            f"to call, and that is not installed here; {_INSTALL}"
         )
     return known
 

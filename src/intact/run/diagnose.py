@@ -9,7 +9,7 @@ from intact.diagnosis.diagnose import Diagnosis, diagnose_file
 from intact.diagnosis.diagnose import diagnose as diagnosis_of
 from intact.progress import Progress, silent
 from intact.run.folder import RunFolder, Work
-from intact.run.quantize import Job
+from intact.run.job import Job
 from intact.run.result import Result
 from intact.run.settings import Settings
 from intact.runtime.scripts.keras_export import InputShape

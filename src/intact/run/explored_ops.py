@@ -18,8 +18,8 @@ from intact.network.graph import Graph
 from intact.planning.targets import Target
 from intact.progress import Progress
 from intact.run.folder import RunFolder, Work
+from intact.run.job import Job
 from intact.run.opened import Opened
-from intact.run.quantize import Job
 from intact.run.settings import Settings
 from intact.simulate.calibrate import observe
 

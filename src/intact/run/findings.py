@@ -133,6 +133,13 @@ def great_loss(readings: tuple[Reading, ...], settings: Settings) -> tuple[Findi
     return (Finding("great-loss", said),)
 
 
+def decided_by(settings: Settings) -> tuple[Finding, ...]:
+    """Options that were given and that a plan decides."""
+    given = settings.decided_by_a_plan
+    said = f"--plan holds what {', '.join(given)} would decide, which changed nothing"
+    return (Finding("plan decides", said),) if given else ()
+
+
 def lost_classes(outputs: Outputs, report: Samples) -> tuple[Finding, ...]:
     """Classes that surely lost, which the accuracy over all of them hides."""
     name, exact = next(iter(outputs.exact.items()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from intact.wording import counted, shown
@@ -12,18 +12,40 @@ _BAR: Final = 32
 _FULL: Final = "█"
 #: Characters of a tensor's name.
 _NAME: Final = 48
+#: Columns of what integers buy: what a core takes in integers and in float32.
+_FIGURES: Final = ("code", "constants", "ram", "instructions")
+_HEADS: Final = ("code", "constants", "RAM", "instructions")
+_WIDTHS: Final = (10, 12, 12, 16)
 #: Columns of the boards that end at the right: clock, RAM and flash.
 _RIGHT: Final = frozenset({4, 5, 6})
+#: Ops that are named, of those that take cycles.
+_MOST: Final = 3
+_NPU_COLUMNS: Final = (
+    "--npu",
+    "cycles",
+    "NPU",
+    "SRAM",
+    "flash",
+    "inferences/s",
+    "bytes of SRAM",
+    "of flash",
+    "ops",
+    "MACs",
+    "system",
+)
 
 
 def lines(document: Mapping[str, Any]) -> Iterator[str]:
-    """Memory, the tensors at the peak, the timeline, the boards, advice for the one that was named, and an Edge TPU."""
+    """Memory, the tensors at the peak, the timeline, the boards, advice for the one that was named, an Edge TPU, and NPUs."""
     yield from _memory(document)
+    if document["float"] is not None:
+        yield from _against_float(document["float"])
     yield from _peak(document)
     yield from _timeline(document)
     yield from _boards(document)
     yield from _advice(document)
     yield from _edge_tpu(document["edge_tpu"])
+    yield from _npu(document)
 
 
 def _memory(d: Mapping[str, Any]) -> Iterator[str]:
@@ -46,6 +68,30 @@ def _memory(d: Mapping[str, Any]) -> Iterator[str]:
             f"emulated {ran['core']}: one sample, {exact}; {ran['instructions']:,} instructions, "
             f"{ran['instructions_per_mac']:.2f} a multiply-accumulate; {ran['stack']:,} bytes of stack"
         )
+
+
+def _against_float(d: Mapping[str, Any]) -> Iterator[str]:
+    """What integers buy, as a table: a core's two rows, and how many times as much float32 takes."""
+    yield ""
+    yield "integers against the same network in float32: one sample on emulated cores"
+    for sentence in d["lacking"]:
+        yield f"  float C lacks: {sentence}"
+    if d["cores"]:
+        yield "  " + f"{'':<38}" + "".join(f"{head:>{w}}" for head, w in zip(_HEADS, _WIDTHS, strict=True))
+    for row in d["cores"]:
+        about = f"{row['core']}, {'computes floats' if row['has_floats'] else 'floats by library'}"
+        for numbers in ("integer", "float"):
+            cells = [_cell(row[numbers][key]) for key in _FIGURES]
+            yield "  " + f"{about:<30}{numbers:<8}" + "".join(f"{cell:>{w}}" for cell, w in zip(cells, _WIDTHS, strict=True))
+            about = ""
+        cells = ["" if row["ratios"][key] is None else f"{row['ratios'][key]:.2f} x" for key in _FIGURES]
+        yield "  " + f"{'':<30}{'':<8}" + "".join(f"{cell:>{w}}" for cell, w in zip(cells, _WIDTHS, strict=True))
+        yield from (f"  {row['core']}, {n}: {row[n]['lacking']}" for n in ("integer", "float") if row[n]["lacking"])
+        yield from (f"  {row['core']}, {n}: NOT right" for n in ("integer", "float") if row[n]["right"] is False)
+
+
+def _cell(figure: int | None) -> str:
+    return "-" if figure is None else f"{figure:,}"
 
 
 def _peak(d: Mapping[str, Any]) -> Iterator[str]:
@@ -74,9 +120,14 @@ def _boards(d: Mapping[str, Any]) -> Iterator[str]:
         for b in d["boards"]
     ]
     rows.insert(0, ("--board", "", "chip", "core", "clock", "RAM", "flash", ""))
+    yield from _table(rows, _RIGHT)
+
+
+def _table(rows: Sequence[Sequence[str]], right: Collection[int]) -> Iterator[str]:
+    """Rows of cells, in columns that are as wide as they must be; those in ``right`` end at the right."""
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     for row in rows:
-        cells = [f"{row[n]:>{w}}" if n in _RIGHT else f"{row[n]:<{w}}" for n, w in enumerate(widths)]
+        cells = [f"{row[n]:>{w}}" if n in right else f"{row[n]:<{w}}" for n, w in enumerate(widths)]
         yield ("  " + "  ".join(cells)).rstrip()
 
 
@@ -113,3 +164,40 @@ def _edge_tpu(d: Mapping[str, Any]) -> Iterator[str]:
         yield f"  on the CPU: {fallback['op']}: {fallback['why']}"
     for kind, limit in d["limits"].items():
         yield f"  {kind}: {limit} (not checked here)"
+
+
+def _npu(document: Mapping[str, Any]) -> Iterator[str]:
+    """A row for each NPU, what was assumed around it, and what stays on the CPU: once, where several say the same."""
+    d = document["npu"]
+    if d is None:
+        return
+    yield ""
+    yield f"Ethos-U, {d['source']}: memory mode {d['memory_mode']}, one sample"
+    made = [e for e in d["estimates"] if e["failed"] is None]
+    if made:
+        yield from _table([_NPU_COLUMNS, *(_npu_row(e, d["ops"], document["macs"]) for e in made)], range(1, 9))
+        yield "  NPU, SRAM, flash: the cycles that computing, and access to each, take by themselves; they overlap"
+        if any(e["cpu"] for e in made):
+            yield "  the time of what stays on the CPU is in none of them"
+    for e in d["estimates"]:
+        if e["failed"] is not None:
+            yield f"  {e['npu']}: no estimate: {e['failed']}"
+        elif e["by_op"]:
+            most = sorted(e["by_op"].items(), key=lambda pair: -pair[1])[:_MOST]
+            yield f"  most cycles of {e['npu']}: {', '.join(f'{cycles:,} {op}' for op, cycles in most)}"
+    said = dict[tuple[str, str], list[str]]()
+    for e in made:
+        for fallback in e["cpu"]:
+            said.setdefault((fallback["op"], fallback["why"]), []).append(e["npu"])
+    for (op, why), npus in said.items():
+        beside = "" if len(npus) == len(made) else f" beside {', '.join(npus)}"
+        yield f"  on the CPU{beside}: {op}: {why}"
+
+
+def _npu_row(e: Mapping[str, Any], ops: int, macs: int) -> tuple[str, ...]:
+    flash = [e[kind]["on_chip_flash"] + e[kind]["off_chip_flash"] for kind in ("cycles", "used")]
+    cycles = f"{e['cycles']['total']:,}", f"{e['cycles']['npu']:,}", f"{e['cycles']['sram']:,}", f"{flash[0]:,}"
+    rate = e["inferences_per_second"]
+    there = f"{e['ops']} of {ops}", f"{100 * e['macs'] / macs:.4g} %" if macs else "-"
+    speed = f"{rate:,.0f} at {e['clock'] / 1e6:g} MHz" if rate is not None else "-"
+    return (e["npu"], *cycles, speed, f"{e['used']['sram']:,}", f"{flash[1]:,}", *there, e["system"])

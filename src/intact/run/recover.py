@@ -25,10 +25,12 @@ from intact.planning.plan import Plan, Remedied
 from intact.planning.quantized import Quantized
 from intact.planning.schemes import scheme as scheme_named
 from intact.planning.targets import target as target_named
+from intact.planning.widths import TABLES
 from intact.remedies import apply, known
 from intact.remedies.base import Context
 from intact.run.as_planned import Start, context_of
 from intact.run.defaults import Taken, choose, samples_for
+from intact.run.firmware import firmware
 from intact.run.folder import RunFolder, Work
 from intact.run.settings import Settings
 from intact.run.trial import Trial
@@ -36,6 +38,7 @@ from intact.search.candidate import Candidate
 from intact.search.goal import Goal
 from intact.search.ladder import Other, search
 from intact.search.smallest import smallest
+from intact.search.within import within
 from intact.simulate.engine import device_named
 from intact.wording import counted
 
@@ -156,14 +159,16 @@ def recover(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
     source: Path,
     metric: Metric | None,
     work: Work,
+    *,
+    must_shrink: bool = False,
 ) -> Recovery:
-    """The network that a search from ``begun`` found for the limit ``goal``.
+    """The network that a search from ``begun`` found for the limit ``goal``; ``must_shrink``: no flash holds it at 8 bits.
 
     ``otherwise`` begins with other types of inputs and outputs, where these were left open. ``source`` is the float file.
     Finished candidates are taken over from the folder of ``work``.
     """
     start, settings = begun.network, begun.settings
-    target, context = target_named(settings.target), _context(begun, parts, work)
+    target, context, built = target_named(settings.target), _context(begun, parts, work), firmware(settings)
     learning, choosing, findings = for_search(parts, settings.learning_samples)
     goal.check(choosing, metric)
     if goal.kind == "drop" and metric is None:
@@ -175,7 +180,9 @@ def recover(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
         learning=learning,
         context=context,
         mixes=target.float_islands or start.plan.scheme != "int16x8",
-        packs=target.micro and (settings.minimize is not None or scheme_named(settings.scheme).packs),
+        packs=target.micro and (settings.minimize is not None or must_shrink or scheme_named(settings.scheme).packs),
+        tables=TABLES if built is None else built.tables,
+        firmware=built,
         source=source,
         reference=start.reference,
         choosing=choosing,
@@ -192,11 +199,14 @@ def recover(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
     others = () if mends is None else (other(mends),)
     is_open = settings.input_type is None and target.float_islands
     float_input = partial(other, replace(settings, input_type="float32")) if is_open else None
-    if settings.minimize is None:
-        candidates, best = search(start, trial, others, float_input)
-    else:
+    if settings.minimize is not None:
         candidates, best, said = smallest(start, trial, begun.request, others)
         findings += (Finding("minimized", said),)
+    elif must_shrink:
+        candidates, best, said = within(start, trial, begun.request)
+        findings += (Finding("made to fit", said),)
+    else:
+        candidates, best = search(start, trial, others, float_input)
     return Recovery(best.network, candidates, findings, best.name, _noted(best.network, learning, len(choosing)))
 
 

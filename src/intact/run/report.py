@@ -13,6 +13,7 @@ from intact.report import explorer
 from intact.report.page import html_of
 from intact.report.record import compact, record
 from intact.run.documents import Documents, read
+from intact.run.fit import Fit
 from intact.run.result import Result
 from intact.run.study import Study
 
@@ -30,8 +31,9 @@ class Page(str):
         return notebook.frame(self)
 
 
-def report(result: Result | Study | str | Path, out: str | Path | None = None) -> Page | Path:
-    """The page of a :class:`Result`, a :class:`Study`, or the folder of a run or a study: one HTML file that stands alone.
+def report(result: Result | Study | Fit | str | Path, out: str | Path | None = None) -> Page | Path:
+    """The page of a :class:`Result`, a :class:`Study`, a :class:`Fit`, or the folder of a run or a study: one HTML file that
+    stands alone.
 
     Written to ``out`` if given, whose path comes back; else the HTML itself, which a notebook shows.
     Raises OptionError with one sentence for a folder that holds neither, and for a document that is broken or another's.
@@ -62,6 +64,10 @@ def documents_of(result: Any) -> Documents:
         return Documents(Path(), record(result), details, tuple(hashes))
     if isinstance(result, Study):
         return Documents(result.folder, result.document)
+    if isinstance(result, Fit):
+        return Documents(Path(), json.loads(json.dumps(result.to_json())))
     if isinstance(result, (str, Path)):
         return read(Path(result))
-    raise OptionError(f"a report is of a Result, a Study or the path of a run's folder, and not of {type(result).__name__}")
+    raise OptionError(
+        f"a report is of a Result, a Study, a Fit or the path of a run's folder, and not of {type(result).__name__}"
+    )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, final
 
 from intact import choices
 from intact.choices import Granularity
+from intact.deploy import boards
 from intact.errors import OptionError
 from intact.measure import criterion
 from intact.measure.criterion import Criterion
-from intact.measure.criterion_figures import ACCURACY, AGREEMENT, DROP, LOSSES
+from intact.measure.criterion_figures import ACCURACY, AGREEMENT, DROP, FLASH, LOSSES, RAM
 from intact.planning.request import Request
 from intact.planning.schemes import INTEGERS
 from intact.planning.schemes import scheme as scheme_named
@@ -36,7 +38,8 @@ class Settings:
     ``remedies``: None for the cheap ones by which the output clearly gains; they learn from ``learning_samples`` at most, and
     ``finetune`` from their labels by ``label_weight``, from 0 to 1. ``max_drop`` is in percentage points, or in the unit of
     ``metric`` where one is named; ``min_agreement`` in per cent, ``time_budget`` in seconds. ``accept``: criteria as
-    texts, such as "drop <= 2", and files of them. ``minimize``: "size" for the smallest network within the limit.
+    texts, such as "drop <= 2", and files of them. ``minimize``: "size" for the smallest network within the limit. ``ram`` and
+    ``flash``: bytes of a microcontroller, or those of ``board``, that the project for ``runtime`` may take, "c" or "tflm".
     """
 
     scheme: str = "int8"
@@ -59,9 +62,14 @@ class Settings:
     label_weight: float = 0.1
     accept: tuple[str, ...] = ()
     minimize: str | None = None
+    ram: int | None = None
+    flash: int | None = None
+    board: str | None = None
+    runtime: str = "c"
 
     def __post_init__(self) -> None:
         self._check_numbers()
+        self._check_firmware()
         object.__setattr__(self, "accept", tuple(c.text for c in criterion.criteria(self.accept)))
         self.request()
         self._check_criteria()
@@ -143,7 +151,44 @@ class Settings:
     @property
     def criteria(self) -> tuple[Criterion, ...]:
         """What the result is judged by; a ``drop`` beside a metric is in that one's unit."""
-        return tuple(criterion.parse(text).under(self.metric) for text in self.accept)
+        limits = zip((RAM, FLASH), self._limits, strict=True)
+        texts = (*(f"{figure} <= {size:,} bytes" for figure, size in limits if size is not None), *self.accept)
+        return tuple(criterion.parse(text).under(self.metric) for text in dict.fromkeys(texts))
+
+    @property
+    def memory(self) -> tuple[int | None, int | None]:
+        """The bytes of RAM and of flash that criteria leave, of which a network that takes more is no candidate."""
+        most: dict[str, list[int]] = {RAM: [], FLASH: []}
+        for one in self.criteria:
+            if one.figure in most and one.is_upper:
+                most[one.figure].append(math.ceil(one.limit) - 1 if one.comparison == "<" else math.floor(one.limit))
+        return min(most[RAM], default=None), min(most[FLASH], default=None)
+
+    @property
+    def board_notes(self) -> tuple[str, ...]:
+        """What contradicts the board that was named, a sentence each."""
+        return () if self.board is None else boards.chosen(self.board, None, self.ram, self.flash).notes
+
+    @property
+    def _limits(self) -> tuple[int | None, int | None]:
+        """Bytes of RAM and flash as they were asked for: what was typed wins over what the board has."""
+        named = None if self.board is None else boards.board(self.board)
+        has = (None, None) if named is None else (named.ram, named.flash)
+        return has[0] if self.ram is None else self.ram, has[1] if self.flash is None else self.flash
+
+    def _check_firmware(self) -> None:
+        choices.firmware(self.runtime)
+        if self.runtime == "both":
+            raise OptionError("--runtime both is two projects with a need each; type --runtime c or --runtime tflm")
+        for option in ("ram", "flash", "board"):
+            if getattr(self, option) is not None and not target_named(self.target).micro:
+                raise OptionError(f"--{option} is for a microcontroller; type --target mcu as well")
+        if self.runtime != Settings.runtime and not target_named(self.target).micro:
+            raise OptionError(f"--runtime {self.runtime} is for a microcontroller; type --target mcu as well")
+        for option in ("ram", "flash"):
+            size = getattr(self, option)
+            object.__setattr__(self, option, None if size is None else choices.whole(f"--{option}", size, 1))
+        object.__setattr__(self, "board", None if self.board is None else boards.board(self.board).key)
 
     @property
     def may_search(self) -> bool:
@@ -229,7 +274,7 @@ class Settings:
                 f"--minimize size gives each layer a width of its own, and --scheme {self.scheme} gives one to all; "
                 "leave out --scheme"
             )
-        if not self._may_narrow:
+        if not self.may_narrow:
             raise OptionError(
                 f"--minimize size needs weights of fewer than 8 bits, and --target {self.target} runs none; "
                 "type --target cpu or --target mcu"
@@ -241,10 +286,10 @@ class Settings:
             )
 
     @property
-    def _may_narrow(self) -> bool:
-        """Whether the target runs weights of fewer than 8 bits."""
+    def may_narrow(self) -> bool:
+        """Whether weights may get fewer than 8 bits, for the target runs such."""
         target = target_named(self.target)
-        return bool(target.int4 or target.decoded) and "w4a8" not in target.refuses
+        return self.scheme == "int8" and bool(target.int4 or target.decoded) and "w4a8" not in target.refuses
 
     def _check_learning(self, limited: bool) -> None:
         if not 0 <= self.label_weight <= 1:

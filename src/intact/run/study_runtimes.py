@@ -24,7 +24,8 @@ from intact.planning.targets import target as target_named
 from intact.run import packing
 from intact.run.export import export, file_of, of_float
 from intact.run.folder import sha256_of
-from intact.run.quantize import Job, prepare
+from intact.run.job import Job
+from intact.run.prepared import prepare
 from intact.run.settings import Settings
 from intact.runtime.runtimes import Kernels, Runtime, named
 

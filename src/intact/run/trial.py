@@ -20,11 +20,13 @@ from intact.measure.task import tasks as tasks_of
 from intact.network.graph import Graph
 from intact.planning.quantized import Quantized
 from intact.planning.targets import Target
+from intact.planning.widths import TABLES
 from intact.remedies.base import Context
+from intact.run.firmware import Firmware
 from intact.run.folder import Work
 from intact.runtime import litert
+from intact.search.evaluator import Evaluator, Loss
 from intact.search.goal import Goal
-from intact.search.ladder import Evaluator, Loss
 
 #: For the latency of one candidate.
 _TIMED_SECONDS: Final = 1.5
@@ -35,7 +37,7 @@ _TIMED_SECONDS: Final = 1.5
 class Trial(Evaluator):
     """Candidates against the float file ``source``, whose network is ``reference``, on the samples ``choosing``.
 
-    What is finished is kept in the folder of ``work`` and not done again.
+    What is finished is kept in the folder of ``work`` and not done again. ``firmware``: what a device must hold them as.
     """
 
     goal: Goal
@@ -49,6 +51,11 @@ class Trial(Evaluator):
     metric: Metric | None
     work: Work
     packs: bool = False
+    tables: int = TABLES
+    firmware: Firmware | None = None
+
+    def misfit(self, integer: Graph, file: bytes) -> str:
+        return "" if self.firmware is None else self.firmware.misfit(integer, file)
 
     def judge(self, name: str, model: bytes) -> Loss:
         exact = self._outputs("float", self.source)

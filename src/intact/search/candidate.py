@@ -25,7 +25,7 @@ class Candidate:
 
     ``expected`` is :meth:`Goal.expected`. The search goes by ``score``, which weighs the two, and where that cannot tell two
     apart by ``divergence``, :meth:`Goal.divergence`. ``packed``: the file for a device that decodes tables of weights, empty
-    where there is none.
+    where there is none. ``misfit``: why it is larger than a device, empty where it is not.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Candidate:
     seconds: float
     packed: bytes = b""
     divergence: float | None = None
+    misfit: str = ""
 
     __repr__ = brief
 
@@ -74,14 +75,19 @@ class Candidate:
             "bytes": self.bytes,
             "latency_ms": self.latency_ms,
             "seconds": round(self.seconds, 1),
+            "misfit": self.misfit,
         }
 
     def __str__(self) -> str:
         expected = "" if self.expected is None else f" ({self.expected:.2f} expected, {self.score:.2f} together)"
         apart = "" if self.divergence is None else f" ({self.divergence:.3g} nats apart)"
-        return (
-            f"{self.name}: {self.loss}{expected}{apart}, {self.bytes:,} bytes, {self.latency_ms:.3g} ms, {self.seconds:.0f} s"
-        )
+        costs = f"{self.bytes:,} bytes, {self.latency_ms:.3g} ms, {self.seconds:.0f} s"
+        return f"{self.name}: {self.loss}{expected}{apart}, {costs}" + (f"; it {self.misfit}" if self.misfit else "")
+
+
+def fitting(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+    """Those that a device holds; all of them where it holds none."""
+    return [c for c in candidates if not c.misfit] or candidates
 
 
 def front(candidates: Sequence[Candidate], *, timed: bool = True) -> tuple[str, ...]:

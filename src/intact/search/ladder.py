@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,10 +11,8 @@ from typing import Final, TypeAlias, final
 
 import numpy as np
 
-from intact.data import Samples
 from intact.errors import ResourceError, UnsupportedError
 from intact.formats import tflite
-from intact.measure.measurement import Measurement
 from intact.measure.packed import write_packed
 from intact.network.graph import Graph
 from intact.planning.quantized import Quantized
@@ -29,8 +26,8 @@ from intact.remedies.finetune import FineTune
 from intact.remedies.mixed import MixedPrecision, WiderWeights
 from intact.remedies.ranges import RangeRefinement
 from intact.remedies.rounding import LearnedRounding
-from intact.search.candidate import Candidate
-from intact.search.goal import Goal
+from intact.search.candidate import Candidate, fitting
+from intact.search.evaluator import Evaluator
 from intact.simulate.noise import Sensitivity, input_share, narrow_weights, sensitivities, weight_share
 from intact.wording import counted
 
@@ -56,50 +53,6 @@ _NOISY: Final = 0.01
 
 #: Name, reason, network to start from and what to do to it.
 Rung: TypeAlias = tuple[str, str, Quantized, tuple[Remedy, ...]]
-
-
-@final
-@dataclass(frozen=True)
-class Loss:
-    """What a file loses: as measured, :meth:`Goal.expected` and :meth:`Goal.divergence`."""
-
-    measured: Measurement
-    expected: float | None = None
-    divergence: float | None = None
-
-
-class Evaluator(abc.ABC):
-    """What candidates are put through, and where the search keeps them: the run that it is a part of.
-
-    ``learning`` are the samples that remedies learn from, ``mixes`` whether the target takes a mixture of precisions, ``packs``
-    whether it decodes packed weights.
-    """
-
-    goal: Goal
-    learning: Samples
-    context: Context
-    mixes: bool
-    packs: bool = False
-
-    @abc.abstractmethod
-    def judge(self, name: str, model: bytes) -> Loss:
-        """What the file loses on the selection samples."""
-
-    @abc.abstractmethod
-    def time(self, model: bytes) -> float:
-        """The file's latency in milliseconds."""
-
-    @abc.abstractmethod
-    def remember(self, name: str, base: Quantized, make: Callable[[], Quantized]) -> tuple[Quantized, float]:
-        """What ``make`` makes of ``base``, and 0; or what it made before an interruption, and the seconds that it took then."""
-
-    @abc.abstractmethod
-    def keep(self, model: bytes, about: str) -> None:
-        """Have ``model`` at hand should the run be interrupted; ``about`` says how good it is."""
-
-    @abc.abstractmethod
-    def tell(self, line: str) -> None:
-        """Say a line to whoever waits."""
 
 
 _WIDE: Final = "with 8-bit weights"
@@ -137,12 +90,21 @@ def search(
 
 @final
 class Ladder:
-    """One search: what it may use, what was tried so far, and the rungs that it climbs."""
+    """One search: what it may use, what was tried so far, and the rungs that it climbs.
+
+    ``must_fit``: whether what a device cannot hold is no candidate, rather than one to make smaller.
+    """
 
     def __init__(
-        self, start: Quantized, evaluator: Evaluator, others: Sequence[Other] = (), float_input: FloatInput | None = None
+        self,
+        start: Quantized,
+        evaluator: Evaluator,
+        others: Sequence[Other] = (),
+        float_input: FloatInput | None = None,
+        *,
+        must_fit: bool = True,
     ) -> None:
-        self.evaluator, self.context = evaluator, evaluator.context
+        self.evaluator, self.context, self.must_fit = evaluator, evaluator.context, must_fit
         #: What the rungs begin with; as planned it has no name.
         self.begun = Other("", start, evaluator.context)
         self.others, self.float_input = others, float_input
@@ -161,11 +123,12 @@ class Ladder:
         Few samples cannot tell candidates apart that lose about as much: of those within the interval of the least that take no
         more bytes, the one whose probabilities are closest to float's.
         """
-        least = min(self.tried, key=lambda c: c.score)
+        tried = fitting(self.tried)
+        least = min(tried, key=lambda c: c.score)
         if least.divergence is None or least.loss.high is None:
             return least
         most = _AS_LARGE * least.bytes
-        rivals = (c for c in self.tried if c.score <= least.loss.high and c.bytes <= most)
+        rivals = (c for c in tried if c.score <= least.loss.high and c.bytes <= most)
         return min(rivals, key=lambda c: math.inf if c.divergence is None else c.divergence)
 
     def climb(self) -> None:
@@ -381,17 +344,17 @@ class Ladder:
             return False
         integer = network.integer()
         model, packed = tflite.write(integer), write_packed(integer) if evaluator.packs else b""
+        misfit = evaluator.misfit(integer, packed or model)
         lost = evaluator.judge(name, model)
         latency = evaluator.time(model)
         loss, seconds = lost.measured, earlier + time.monotonic() - began
-        candidate = Candidate(
-            name, why, network, model, loss, lost.expected, latency, seconds, packed=packed, divergence=lost.divergence
-        )
+        made_of = (name, why, network, model, loss, lost.expected, latency, seconds)
+        candidate = Candidate(*made_of, packed=packed, divergence=lost.divergence, misfit=misfit)
         self.context = replace(self.context, deadline=self.context.deadline - earlier)
         self.tried.append(candidate)
         self.remedies[name] = remedies
         evaluator.tell(f"{candidate}, before the interruption" if earlier else str(candidate))
-        met = evaluator.goal.is_met(loss, candidate.score)
+        met = evaluator.goal.is_met(loss, candidate.score) and not (misfit and self.must_fit)
         if met:
             self.met = candidate
         return met

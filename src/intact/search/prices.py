@@ -14,8 +14,7 @@ from intact.numbers.affine import Affine, bits_of
 from intact.planning.integer_graph import stored
 from intact.planning.quantized import Quantized
 from intact.planning.request import Request
-from intact.planning.widths import INT8, Width, choosable, entry_for, widths_of
-from intact.progress import Progress
+from intact.planning.widths import INT8, TABLES, Width, choosable, entry_for, widths_of
 from intact.remedies.base import Context
 from intact.search.chain import Price
 from intact.simulate.weight_noise import WeightNoise, squared_error
@@ -46,16 +45,18 @@ class _Row:
 
 
 def prices(
-    network: Quantized, request: Request, samples: Samples, context: Context, progress: Progress
+    network: Quantized, request: Request, samples: Samples, context: Context, tables: int = TABLES
 ) -> dict[int, tuple[Price, ...]]:
     """By first output, the widths that the target runs and that are smaller than int8, and int8.
+
+    ``tables``: the most bits of an index into numbers.
 
     Every op is measured at one width, those with the largest weights first, then at the others. What there was no time for is
     told from the op's measured width by the squared errors of the weight; ops of which none was measured are left out, and so
     are the smallest where looking for tables takes too long.
     """
     began = time.monotonic()
-    rows = list(_rows(network, request, began + _TO_STORE * (context.deadline - began)))
+    rows = list(_rows(network, request, tables, began + _TO_STORE * (context.deadline - began)))
     if not rows:
         return {}
     began = time.monotonic()
@@ -69,7 +70,7 @@ def prices(
     for n, row in enumerate(order):
         if context.out_of_time():
             break
-        progress("measure widths", n, len(order))
+        context.progress("measure widths", n, len(order))
         row.noise = noise.of({row.one.weight.id: row.fmt})
     return _told(rows, nearest)
 
@@ -100,12 +101,13 @@ def _prepared(network: Quantized, samples: Samples, context: Context, began: flo
     return few if fitting == _FEWEST else WeightNoise(network.graph, samples, fitting, context.device)
 
 
-def _rows(network: Quantized, request: Request, deadline: float) -> Iterator[_Row]:
+def _rows(network: Quantized, request: Request, tables: int, deadline: float) -> Iterator[_Row]:
     ops = choosable(network.graph, network.plan)
     for output, one in sorted(ops.items(), key=lambda item: -item[1].values.size):
         if time.monotonic() >= deadline:
             break
-        made = [_row(output, one, width, network, request) for width in widths_of(request.target, one.op.kind.name)]
+        widths = (width for width in widths_of(request.target, one.op.kind.name) if width.clusters <= tables)
+        made = [_row(output, one, width, network, request) for width in widths]
         narrower = [row for row in made if row is made[0] or row.bytes < made[0].bytes]
         if len(narrower) > 1:
             yield from narrower

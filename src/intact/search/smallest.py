@@ -8,27 +8,21 @@ trained is tried; each such network begins as one that was trained before it, so
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Final, final
 
 from intact.planning.quantized import Quantized
 from intact.planning.request import Request
-from intact.remedies import apply
 from intact.remedies.base import Remedy
 from intact.remedies.bias import BiasCorrection
-from intact.remedies.equalize import Equalize
 from intact.remedies.finetune import FineTune
 from intact.remedies.widths import ChosenWidths, said
 from intact.search.candidate import Candidate
-from intact.search.chain import Point, Price, chain
-from intact.search.ladder import Evaluator, Ladder, Other
-from intact.search.prices import prices
+from intact.search.chain import Point
+from intact.search.evaluator import Evaluator
+from intact.search.ladder import Ladder, Other
+from intact.search.points import priced
 
-#: The part of the time left that measuring noise may take.
-_TO_MEASURE: Final = 0.2
-#: The part within which it has to be done, for another network to be measured too.
-_TO_COMPARE: Final = 0.1
 #: Fewer bytes than this part of the plain file are not worth another candidate.
 _WORTH_IT: Final = 0.01
 #: How many times the noise that the limit allows without training, training is first asked to take back.
@@ -49,7 +43,7 @@ def smallest(start: Quantized, evaluator: Evaluator, request: Request, others: S
     search = _Smallest(start, evaluator, request, others)
     search.run()
     tried = tuple(search.ladder.tried)
-    met = [c for c in tried if evaluator.goal.is_met(c.loss, c.score)]
+    met = [c for c in tried if evaluator.goal.is_met(c.loss, c.score) and not c.misfit]
     taken = min(met, key=lambda c: (c.bytes, c.score)) if met else search.ladder.best
     return tried, taken, search.summary(taken, bool(met))
 
@@ -58,7 +52,7 @@ def smallest(start: Quantized, evaluator: Evaluator, request: Request, others: S
 class _Smallest:
     def __init__(self, start: Quantized, evaluator: Evaluator, request: Request, others: Sequence[Other]) -> None:
         self.evaluator, self.request = evaluator, request
-        self.ladder = Ladder(start, evaluator, others)
+        self.ladder = Ladder(start, evaluator, others, must_fit=False)
         self.points: tuple[Point, ...] = ()
         self.plain = 0
         self.last: tuple[Remedy, ...] = (BiasCorrection(),)
@@ -72,8 +66,7 @@ class _Smallest:
         self.plain, self.ladder.kept = dear.bytes, dear
         if self._over():
             return
-        base, table = self._base(dear)
-        self.points = chain(table) if table else ()
+        base, self.points = priced(dear.network, self.evaluator, self.ladder.context, self.request)
         if len(self.points) < 2:
             return
         found = self._halve(base)
@@ -91,26 +84,6 @@ class _Smallest:
             why = "time was up before any width was measured" if self._over() else "no weight is smaller at another width"
             return f"nothing narrower than 8 bits was tried: {why}"
         return "nothing narrower than 8 bits met the limit"
-
-    def _base(self, dear: Candidate) -> tuple[Quantized, dict[int, tuple[Price, ...]]]:
-        """The network whose weights get widths, and their prices: equalized too where that leaves less noise."""
-        began = time.monotonic()
-        found = self._priced(dear.network)
-        now, deadline = time.monotonic(), self.ladder.context.deadline
-        slow = now - began > _TO_COMPARE * (deadline - began)
-        if {"equalize", "mixed", "round", "finetune"} & set(dear.network.remedies) or not found or slow:
-            return dear.network, found
-        equalized = apply((Equalize(),), dear.network, self.evaluator.learning, self.ladder.context)
-        other = self._priced(equalized) if equalized.rescaled is not None else {}
-        middle = sum(end.bytes for end in (chain(found)[0], chain(found)[-1])) / 2
-        if other.keys() == found.keys() and _noise_within(other, middle) < _noise_within(found, middle):
-            return equalized, other
-        return dear.network, found
-
-    def _priced(self, network: Quantized) -> dict[int, tuple[Price, ...]]:
-        now, context = time.monotonic(), self.ladder.context
-        context = replace(context, deadline=now + _TO_MEASURE * (context.deadline - now))
-        return prices(network, self.request, self.evaluator.learning, context, self.evaluator.context.progress)
 
     def _halve(self, base: Quantized) -> int:
         """The last point of the chain that meets the goal without training, found by halving the bytes between."""
@@ -197,8 +170,3 @@ class _Smallest:
 
     def _over(self) -> bool:
         return self.ladder.context.out_of_time()
-
-
-def _noise_within(table: Mapping[int, Sequence[Price]], most: float) -> float:
-    """The least noise of widths that take at most so many bytes; infinite where none do."""
-    return min((point.noise for point in chain(table) if point.bytes <= most), default=float("inf"))

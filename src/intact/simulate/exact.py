@@ -22,8 +22,11 @@ from intact.numbers.arithmetic import Arithmetic
 from intact.numbers.default_kernels import Default
 from intact.numbers.reference_kernels import Micro, Reference
 from intact.ops.call import Call
+from intact.planning.targets import TARGETS
 from intact.simulate.engine import Engine
 
+#: Kinds whose arithmetic of int16 activations, or of an int16 cell state, is known.
+INT16: Final = TARGETS["mcu"].kinds("int16") | {"DEQUANTIZE", "QUANTIZE", "SUM", "UNIDIRECTIONAL_SEQUENCE_LSTM"}
 ARITHMETICS: Final[Mapping[str, Arithmetic]] = MappingProxyType({a.name: a for a in (Reference(), Micro(), Default())})
 
 
@@ -77,9 +80,16 @@ class IntegerProgram(Engine):
 
     def _check(self, op: Op) -> None:
         """Only what was compared with the runtime is called exact."""
+        known = {"int8", "uint8"}
+        if self.arithmetic.knows_int16 and op.kind.name in INT16:
+            known.add("int16")
         for t in (self.graph[i] for i in (*op.reads, *op.outputs)):
-            if isinstance(t.format, Affine) and not t.is_constant and t.format.dtype not in {"int8", "uint8"}:
+            if not isinstance(t.format, Affine) or t.is_constant:
+                continue
+            if t.format.dtype not in known:
                 raise UnsupportedError(f"the exact arithmetic of {t.format.dtype} activations is not known")
+            if t.format.dtype == "int16" and any(t.format.zero_point):
+                raise UnsupportedError(f"the exact arithmetic of int16 activations with a zero point ({t.name!r}) is not known")
 
     def _seen(self, t: Tensor, y: torch.Tensor) -> bool:
         del y

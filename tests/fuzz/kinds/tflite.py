@@ -32,7 +32,7 @@ from intact.planning.plan import describe
 from intact.progress import silent
 from intact.run.as_planned import mend_and_plan
 from intact.run.folder import RunFolder
-from intact.run.quantize import prepare
+from intact.run.prepared import prepare
 from intact.run.settings import Settings
 
 TESTS: Final = Path(__file__).parents[2]

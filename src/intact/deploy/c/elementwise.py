@@ -12,15 +12,16 @@ from intact.deploy.c.site import ARITHMETIC, Site
 from intact.deploy.c.stripes import Reach
 from intact.network.arena import itemsize
 from intact.numbers import fixed_point as fixed
-from intact.numbers.arithmetic import every_value, float_ratio
+from intact.numbers.affine import limits
+from intact.numbers.arithmetic import every_value
+from intact.numbers.reference_kernels import ADDEND_BITS
 from intact.ops.activation import PRelu
 from intact.ops.base import OpKind
 from intact.ops.call import Call
 from intact.ops.elementwise import Add, Maximum, Minimum, Mul, SquaredDifference, Sub
 from intact.ops.logic import SelectV2
 
-#: Bits that addends, and numbers whose difference is squared, get below their common unit.
-_ADDENDS = 20
+#: Bits that numbers whose difference is squared get below their common unit.
 _DIFFERENCES = 7
 
 
@@ -47,7 +48,9 @@ def row_by_row(site: Site, kind: OpKind) -> Reach | None:
 def add(site: Site, kind: Add | Sub) -> None:
     """ADD and SUB."""
     formats, out = (site.affine(0), site.affine(1)), site.output(kind.activation)
-    a, b, both = ARITHMETIC.of_sum(formats, out, _ADDENDS)
+    a, b, both = ARITHMETIC.of_sum(formats, out, ADDEND_BITS[out.format.dtype])
+    if out.format.dtype == "int16" and both >= 1:
+        raise site.refused("its output is so much finer than what it adds that TensorFlow Lite Micro stops at it")
     address = _pairs(site, {**_scaled("_a", a), **_scaled("_b", b), **_scaled("", both), **site.ends(out)})
     _run(site, "add", f"{address}, {kind.sign}")
 
@@ -55,13 +58,14 @@ def add(site: Site, kind: Add | Sub) -> None:
 def mul(site: Site, kind: Mul) -> None:
     """MUL."""
     out = site.output(kind.activation)
-    real = ARITHMETIC.of_multiply(site.affine(0), site.affine(1), out)
-    _run(site, "mul", _pairs(site, {**_scaled("", real), **site.ends(out)}))
+    real = ARITHMETIC.ratio(site.affine(0).scale[0], site.affine(1).scale[0], over=out.scale)
+    _run(site, "mul", _pairs(site, {**site.rescaled(real, prod(_largest(site, n) for n in (0, 1))), **site.ends(out)}))
 
 
 def squared_difference(site: Site, kind: SquaredDifference) -> None:
     """SQUARED_DIFFERENCE."""
     del kind
+    site.require("int8")
     formats, out = (site.affine(0), site.affine(1)), site.output()
     a, b, _ = ARITHMETIC.of_sum(formats, out, _DIFFERENCES)
     unit = 2 * max(f.scale[0] for f in formats) / 2**_DIFFERENCES
@@ -72,8 +76,10 @@ def squared_difference(site: Site, kind: SquaredDifference) -> None:
 def prelu(site: Site, kind: PRelu) -> None:
     """PRELU."""
     del kind
+    site.require("int8")
     x, alpha, out = site.affine(0), site.affine(1), site.output()
-    above, below = float_ratio(x.scale[0], over=out.scale), float_ratio(x.scale[0], alpha.scale[0], over=out.scale)
+    above = ARITHMETIC.ratio(x.scale[0], over=out.scale)
+    below = ARITHMETIC.ratio(x.scale[0], alpha.scale[0], over=out.scale)
     _run(site, "prelu", _pairs(site, {**_scaled("_a", above), **_scaled("", below), **site.ends(out)}))
 
 
@@ -100,10 +106,17 @@ def extreme(site: Site, kind: Maximum | Minimum) -> None:
     _run(site, "extreme", f"{_pairs(site, {})}, {'true' if kind.name == 'MAXIMUM' else 'false'}")
 
 
+def _largest(site: Site, n: int) -> int:
+    """The largest number, less its zero point and without its sign, that input ``n`` may hold."""
+    fmt, data = site.affine(n), site.tensor(n).data
+    held = limits(fmt.dtype) if data is None else (int(data.min()), int(data.max()))
+    return max(abs(end - fmt.zero_point[0]) for end in held)
+
+
 def _run(site: Site, kernel: str, first: str) -> None:
-    site.require("int8")
-    site.source.need(kernel)
-    site.source.do(f"run_{kernel}({first}, {site.x_row(0)}, {site.x_row(1)}, {site.y()});")
+    sized = site.sized(kernel)
+    site.source.need(sized)
+    site.source.do(f"run_{sized}({first}, {site.x_row(0)}, {site.x_row(1)}, {site.y()});")
 
 
 def _scaled(side: str, real: np.ndarray) -> dict[str, object]:
@@ -113,19 +126,21 @@ def _scaled(side: str, real: np.ndarray) -> dict[str, object]:
 
 def _pairs(site: Site, numbers: dict[str, object]) -> str:
     """The address of the struct: loops over both inputs as they broadcast, zero points, and ``numbers``."""
-    nest = _spread(site, 2)
-    run, steps = nest.loops[0] if nest.loops else (1, (0, 0))
-    run = run if site.rings is None else site.count
     fields = {
-        "loops": site.source.loops(nest.loops[1:], site.about),
-        "step_a": steps[0],
-        "step_b": steps[1],
-        "count": run,
+        **walk(site),
         "zero_a": site.affine(0).zero_point[0],
         "zero_b": site.affine(1).zero_point[0],
         **numbers,
     }
     return site.source.struct("pairs", fields, site.about)
+
+
+def walk(site: Site) -> dict[str, object]:
+    """The loops over two inputs as they broadcast, and the run within them."""
+    nest = _spread(site, 2)
+    run, steps = nest.loops[0] if nest.loops else (1, (0, 0))
+    run = run if site.rings is None else site.count
+    return {"loops": site.source.loops(nest.loops[1:], site.about), "step_a": steps[0], "step_b": steps[1], "count": run}
 
 
 def _spread(site: Site, inputs: int) -> Nest:

@@ -14,7 +14,7 @@ from intact.deploy.c.positions import LOOPS, Nest, runs
 from intact.deploy.c.site import Site, marks
 from intact.deploy.c.stripes import Reach
 from intact.network.arena import itemsize
-from intact.numbers.affine import Affine
+from intact.numbers.affine import Affine, Index
 from intact.ops.base import OpKind
 from intact.ops.call import as_tuple
 from intact.ops.indexing import EmbeddingLookup, GatherNd
@@ -39,18 +39,21 @@ def pad(site: Site, kind: Pad) -> None:
         return
     site.require_alike(0)
     (_, (top, _), (left, right), _) = _paddings(site)
-    x, out = site.shape(0), site.output()
-    zero = int(np.asarray(out.zero_point, out.format.dtype).view(np.uint8))
-    fields = {"in_h": x[1], "top": top, "before": left * x[3], "row": x[2] * x[3], "behind": right * x[3], "zero": zero}
+    x = site.shape(0)
+    pixel, zero = x[3] * itemsize(site.made().format.dtype), site.zero.tobytes()[0]  # of more bytes than one all are 0
+    fields = {"in_h": x[1], "top": top, "before": left * pixel, "row": x[2] * pixel, "behind": right * pixel, "zero": zero}
     site.source.need("pad")
     address = site.source.struct("pad", fields, site.about)
     site.source.do(f"run_pad({address}, {site.rows(0)}, {site.x(0, 'uint8_t')}, {site.y(0, 'uint8_t')});")
 
 
 def padded_rows(site: Site, kind: Pad) -> Reach | None:
-    """That a row of the output is a row of the input, or padding: of images of 8 bits that get rows and columns alone."""
+    """That a row of the output is a row of the input, or padding: of images that get rows and columns alone.
+
+    Padding of more than 8 bits is zeros, whose bytes are.
+    """
     del kind
-    if itemsize(site.made().format.dtype) != 1 or not site.tensor(1).is_constant:
+    if len(set(site.zero.tobytes())) > 1 or not site.tensor(1).is_constant:
         return None
     batch, (top, _), _, channels = _paddings(site)
     return Reach(1, 1, top) if batch == channels == (0, 0) else None
@@ -120,7 +123,7 @@ def _marked(site: Site) -> tuple[dict[int, int], list[torch.Tensor | None]]:
         if t is None:
             given.append(None)
         elif t.is_float or isinstance(t.format, Affine) or t.data is None:
-            if not isinstance(t.format, Affine):
+            if isinstance(t.format, Index):
                 raise site.refused(f"{t.name!r} is {t.format.dtype}")
             firsts[n] = first
             given.append(marks(site.shape(n), first))
@@ -135,8 +138,7 @@ def _made(site: Site, n: int, source: np.ndarray, firsts: dict[int, int]) -> Non
     made = site.made(n)
     if (source == 0).any():
         site.source.need("fill")
-        dtype, zero = made.format.dtype, site.output().zero_point
-        size, value = itemsize(dtype), site.source.array(np.frombuffer(np.asarray(zero, dtype).tobytes(), np.uint8), "padding")
+        size, value = itemsize(made.format.dtype), site.source.array(np.frombuffer(site.zero.tobytes(), np.uint8), "padding")
         site.source.do(f"run_fill({value}, {size}, {len(source)}, {site.y(n, 'uint8_t')});")
     for k, first in firsts.items():
         places = np.flatnonzero((source >= first) & (source < first + prod(site.shape(k))))

@@ -10,10 +10,12 @@ from typing import Final, final
 
 import numpy as np
 
+from intact.deploy.c.real_table import ROWS as REAL_ROWS
 from intact.deploy.c.site import Site
 from intact.deploy.c.source import Source, c_type, commented, quoted
 from intact.deploy.c.stripes import Reach, Striped, striped
-from intact.deploy.c.table import ROWS
+from intact.deploy.c.table import ROWS, Row, unread
+from intact.deploy.micro import KERNELS, types
 from intact.deploy.templates import render
 from intact.errors import OptionError, UnsupportedError
 from intact.installed import __version__
@@ -132,8 +134,14 @@ def checked_prefix(prefix: str) -> str:
     return prefix
 
 
+def rows_for(graph: Graph) -> Mapping[str, Row]:
+    """The C of op kinds in a network: of integers, or in float32."""
+    return ROWS if graph.is_quantized else REAL_ROWS
+
+
 def write(graph: Graph, text: Text, ram: int | None = None, flash: int | None = None) -> CNetwork:
-    """``graph``, an integer network, as C, which takes at most ``ram`` bytes where that can be, its stack aside.
+    """``graph`` as C, which takes at most ``ram`` bytes where that can be, its stack aside: an integer network in whole numbers
+    alone, one without any integers that stand for real numbers in float32.
 
     Where it cannot hold the activations at once, the fewest ops run row by row; with 0 those that give the least arena. Weights
     of few numbers are packed where that spares a quarter of all constants, or they would take more than ``flash``: unpacking
@@ -160,11 +168,12 @@ def _written(graph: Graph, text: Text, ram: int | None, *, packs: bool) -> CNetw
     shapes, source = infer(graph), Source(packs)
     sites = [Site(graph, op, source, shapes, {}) for op in graph.ops]
     for site in sites:
-        if site.op.kind.name not in ROWS:
+        if site.op.kind.name not in rows_for(graph):
             raise site.refused("there is no kernel for it")
+        _check_width(site)
     images = (site for site in sites if len(site.made_shape()) == _IMAGE and site.made_shape()[0] == 1)
-    reaches = {site.op.output: by(site, site.op.kind) for site in images if (by := ROWS[site.op.kind.name].by_rows)}
-    plain = placement(graph, ALIGNMENT, in_place=IN_PLACE, overwrite_inputs=True)
+    reaches = {site.op.output: by(site, site.op.kind) for site in images if (by := rows_for(graph)[site.op.kind.name].by_rows)}
+    plain = placement(graph, ALIGNMENT, in_place=IN_PLACE, overwrite_inputs=True, elsewhere=unread(graph))
     found = Striped((), plain)
     if ram is not None and plain.arena_bytes > ram:
         by_rows = striped(graph, shapes, lambda op: reaches.get(op.output), ALIGNMENT, ram)
@@ -182,16 +191,28 @@ def _written(graph: Graph, text: Text, ram: int | None, *, packs: bool) -> CNetw
         if i not in made.offsets:
             raise UnsupportedError(f"{graph[i].name!r} is a constant, and the C gives what it computes; leave that output out")
     ports = tuple(
-        _port(graph[i], Port(side, n, name, "", prod(shapes[i]), made.offsets[i]))
+        _port(graph, graph[i], Port(side, n, name, "", prod(shapes[i]), made.offsets[i]))
         for side, ids, names in sides
         for n, (i, name) in enumerate(zip(ids, names, strict=True))
     )
     states = [_held(graph, state, source, made.offsets) for state in graph.states]
     values = text.values | {"ports": ports, "arena": made.arena_bytes, "states": states, "scratch": source.scratch_bytes}
+    values |= {"numbers": "an integer network" if graph.is_quantized else "a network in float32"}
     body = {"kernels": source.kernel_texts, "constants": "".join(source.constants), "statements": source.statements}
     header, whole = render("network.h", values), render("network.c", values | body)
     by_row = tuple((graph.label(graph.ops[c.first]), graph.label(graph.ops[c.end - 1])) for c in chains)
     return CNetwork(text, header, whole, ports, made.arena_bytes, source.size, by_row, source.scratch_bytes)
+
+
+def _check_width(site: Site) -> None:
+    """Refuse an op of 16-bit activations that TensorFlow Lite Micro has no kernel for, whose arithmetic there would be."""
+    flows = (site.graph[i] for i in (*site.op.reads, *site.op.outputs))
+    is_wide = any(t.format.dtype == "int16" and not t.is_constant for t in flows)
+    if is_wide and types(site.graph, site.op) not in KERNELS[site.op.kind.name].types:
+        raise UnsupportedError(
+            f"{site.about} has no int16 kernel in TensorFlow Lite Micro, whose arithmetic the C has; change the model, or type "
+            "--scheme int8 to intact quantize"
+        )
 
 
 def _held(graph: Graph, state: State, source: Source, offsets: Mapping[int, int]) -> dict[str, object]:
@@ -199,7 +220,7 @@ def _held(graph: Graph, state: State, source: Source, offsets: Mapping[int, int]
     t = graph[state.read]
     if isinstance(t.format, Affine):
         first = quantize_array(np.asarray(state.initial, np.float32), t.format)
-    elif t.is_float:
+    elif t.is_float and graph.is_quantized:
         raise UnsupportedError(f"state {state.name!r} is {t.format.dtype}, and the C computes on integers")
     else:
         first = np.asarray(state.initial, t.format.dtype)
@@ -216,7 +237,7 @@ def _held(graph: Graph, state: State, source: Source, offsets: Mapping[int, int]
 def _put(site: Site) -> None:
     """Write an op's statements, below a comment that says which op it is."""
     site.source.do(f"/* {commented(site.about)} */")
-    ROWS[site.op.kind.name].write(site, site.op.kind)
+    rows_for(site.graph)[site.op.kind.name].write(site, site.op.kind)
 
 
 def _run_chain(source: Source, sites: Sequence[Site], reaches: Sequence[Reach]) -> None:
@@ -251,9 +272,9 @@ def _run_chain(source: Source, sites: Sequence[Site], reaches: Sequence[Reach]) 
     source.do("}")
 
 
-def _port(t: Tensor, port: Port) -> Port:
+def _port(graph: Graph, t: Tensor, port: Port) -> Port:
     """The port of ``t`` with its type and scale."""
-    if t.is_float:
+    if t.is_float and graph.is_quantized:
         raise UnsupportedError(
             f"{port.side} {port.about!r} is {t.format.dtype}, and the C takes and gives integers; type --{port.side}-type int8 "
             "to intact quantize"

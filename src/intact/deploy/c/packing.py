@@ -15,7 +15,8 @@ DEPTHWISE_AT_ONCE: Final = 16
 #: Weights, and the part of their bytes, that packing must spare to be worth the unpacking.
 _LEAST: Final = 512
 _WORTH_IT: Final = 0.75
-_MOST_BITS: Final = 5
+#: Of an index.
+MOST_BITS: Final = 5
 
 
 @final
@@ -74,7 +75,7 @@ def _tables(rows: np.ndarray) -> np.ndarray | None:
     """The numbers of each row, lowest first, the last one again until there are a power of two; None for too many."""
     found = [np.unique(row) for row in rows]
     bits = max(1, (max(map(len, found)) - 1).bit_length())
-    if bits > _MOST_BITS:
+    if bits > MOST_BITS:
         return None
     return np.stack([np.append(u, np.full((1 << bits) - len(u), u[-1])) for u in found]).astype(np.int8)
 

@@ -13,6 +13,7 @@ from intact.deploy.c.site import ARITHMETIC, Site
 from intact.deploy.c.stripes import Reach
 from intact.deploy.c.weighted import reach, window
 from intact.numbers import fixed_point as fixed
+from intact.numbers.affine import limits
 from intact.ops.activation import L2Normalization, LogSoftmax, Softmax
 from intact.ops.pooling import AveragePool2D, MaxPool2D
 from intact.ops.reduction import ArgMax, ArgMin, Mean, ReduceMax, ReduceMin, Sum
@@ -20,19 +21,21 @@ from intact.ops.resize import ResizeBilinear
 
 #: Numbers along an axis whose squares, of 255 at most, stay within 32 bits.
 _SQUARES: Final = (2**31 - 1) // 255**2
+#: Numbers of 16 bits whose sum, and half as many more, stay within 32 bits.
+_WINDOW: Final = 2**16 - 2
 
 
 def mean(site: Site, kind: Mean) -> None:
     """MEAN."""
     del kind
-    outer, inner, summed = _nests(site)
+    outer, inner, summed = nests(site)
     _total(site, outer, inner, ARITHMETIC.of_mean(summed, site.affine(0), site.output()))
 
 
 def total(site: Site, kind: Sum) -> None:
     """SUM."""
     del kind
-    outer, inner, _ = _nests(site)
+    outer, inner, _ = nests(site)
     _total(site, outer, inner, fixed.q31(ARITHMETIC.of_total(site.affine(0), site.output())))
 
 
@@ -40,7 +43,7 @@ def extreme(site: Site, kind: ReduceMax | ReduceMin) -> None:
     """REDUCE_MAX and REDUCE_MIN."""
     site.require("int8")
     site.require_alike(0)
-    outer, inner, _ = _nests(site)
+    outer, inner, _ = nests(site)
     site.source.need("reduce_extreme")
     loops = [site.source.loops(nest.loops, site.about) for nest in (outer, inner)]
     which = "true" if kind.name == "REDUCE_MAX" else "false"
@@ -50,7 +53,7 @@ def extreme(site: Site, kind: ReduceMax | ReduceMin) -> None:
 def arg(site: Site, kind: ArgMax | ArgMin) -> None:
     """ARG_MAX and ARG_MIN."""
     site.require("int8", "int32")
-    outer, inner, size = _nests(site)
+    outer, inner, size = nests(site)
     step = inner.loops[0][1][0] if inner.loops else 0
     site.source.need("arg")
     which = "true" if kind.name == "ARG_MAX" else "false"
@@ -60,12 +63,14 @@ def arg(site: Site, kind: ArgMax | ArgMin) -> None:
 
 def pool(site: Site, kind: AveragePool2D | MaxPool2D) -> None:
     """AVERAGE_POOL_2D and MAX_POOL_2D."""
-    site.require("int8")
+    kernel = site.sized("pool")
     site.require_alike(0)
+    if prod(kind.filter) > _WINDOW:
+        raise site.refused(f"the sum of {prod(kind.filter)} numbers may leave 32 bits")
     low, high = ARITHMETIC.limits(site.output(kind.activation))
     at = site.source.window(window(site.shape(0), site.made_shape(), kind.filter, kind.stride, kind.padding))
     which = "true" if kind.name == "MAX_POOL_2D" else "false"
-    site.call("pool", {"at": at, "low": low, "high": high}, which, site.rows(0), site.x(0))
+    site.call(kernel, {"at": at, "low": low, "high": high}, which, site.rows(0), site.x(0))
 
 
 def of_windows(site: Site, kind: AveragePool2D | MaxPool2D) -> Reach:
@@ -126,7 +131,7 @@ def _differences(site: Site, scale: fixed.Differences) -> dict[str, object]:
     }
 
 
-def _nests(site: Site) -> tuple[Nest, Nest, int]:
+def nests(site: Site) -> tuple[Nest, Nest, int]:
     """Loops over outputs and where in the input each begins; loops over what one of them sums; how many that are."""
     shape = site.shape(0)
     axes = {int(a) % len(shape) for a in np.asarray(site.data(1)).reshape(-1)}
@@ -143,13 +148,17 @@ def _nests(site: Site) -> tuple[Nest, Nest, int]:
 
 
 def _total(site: Site, outer: Nest, inner: Nest, scaled: tuple[torch.Tensor, torch.Tensor]) -> None:
-    site.require("int8")
+    kernel, zero, out = site.sized("total"), site.affine(0).zero_point[0], site.output()
+    multiplier, shift = (int(v) for v in scaled)
+    most = prod(count for count, _ in inner.loops) * max(abs(end - zero) for end in limits(site.affine(0).dtype))
+    if most << max(shift, 0) >= 1 << 31:
+        raise site.refused("its sums may leave 32 bits")
     fields = {
         "outer": site.source.loops(outer.loops, site.about),
         "inner": site.source.loops(inner.loops, site.about),
-        "zero_x": site.affine(0).zero_point[0],
-        **site.ends(site.output()),
-        "multiplier": int(scaled[0]),
-        "shift": int(scaled[1]),
+        **({"zero_x": zero, "zero": out.zero_point} if kernel == "total" else {}),
+        **dict(zip(("low", "high"), ARITHMETIC.limits(out), strict=True)),
+        "multiplier": multiplier,
+        "shift": shift,
     }
-    site.call("total", fields, site.x(0))
+    site.call(kernel, fields, site.x(0))

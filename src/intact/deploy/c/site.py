@@ -14,10 +14,11 @@ from intact.deploy.c.source import Source, c_type
 from intact.errors import UnsupportedError
 from intact.network.arena import itemsize
 from intact.network.graph import Graph, Op, Tensor
-from intact.numbers.affine import Affine
+from intact.numbers import fixed_point as fixed
+from intact.numbers.affine import Affine, Float
 from intact.numbers.arithmetic import Output
 from intact.numbers.reference_kernels import Micro
-from intact.ops.call import CLAMPS
+from intact.ops.call import CLAMPS, sums_are_wide
 
 if TYPE_CHECKING:
     from intact.ops.call import Activation, Shape
@@ -73,15 +74,33 @@ class Site:
 
     def output(self, activation: Activation = "none") -> Output:
         """The first output; refused where the activation is more than a clamp."""
+        given = [self.graph[i].format for i in self.op.inputs if i is not None]
+        return Output(self._affine(self.made()), self.clamp(activation), sums_are_wide(given, self.made().format))
+
+    def clamp(self, activation: Activation) -> tuple[float, float]:
+        """The real numbers that an activation lies between; refused where it is more than a clamp."""
         clamp = CLAMPS[activation]
         if clamp is None:
             raise self.refused(f"it has a fused {activation}")
-        return Output(self._affine(self.made()), clamp)
+        return clamp
+
+    @property
+    def zero(self) -> np.ndarray:
+        """What the first output stores 0 as."""
+        fmt = self._real(self.made())
+        return np.asarray(fmt.zero_point[0] if isinstance(fmt, Affine) else 0, fmt.dtype)
 
     def ends(self, out: Output) -> dict[str, object]:
         """The fields of the output's zero point and clamp."""
         low, high = ARITHMETIC.limits(out)
         return {"zero": out.zero_point, "low": low, "high": high}
+
+    def rescaled(self, real: np.ndarray, largest: int, side: str = "") -> dict[str, object]:
+        """The fields of a multiplier of 31 bits and of its power of two, of numbers of at most ``largest``."""
+        multiplier, shift = (int(v) for v in fixed.q31(real))
+        if largest << max(shift, 0) >= 1 << 31:
+            raise self.refused("what it makes is so much finer than what it reads that it leaves 32 bits on the way")
+        return {f"multiplier{side}": multiplier, f"shift{side}": shift}
 
     def data(self, n: int) -> np.ndarray:
         """The constant input ``n`` as it is stored; refused where it is computed."""
@@ -102,6 +121,10 @@ class Site:
         """Output ``n`` in C, where the op begins to write."""
         return self._pointer(self.made(n), ctype, const=False, at_row=True)
 
+    def is_wanted(self, n: int) -> bool:
+        """Whether output ``n`` has a place, because something reads it."""
+        return self.made(n).id in self.offsets
+
     def is_same_place(self, n: int, made: int) -> bool:
         """Whether input ``n`` and an output lie at one place, so that what is only renamed is there already."""
         t = self.tensor(n)
@@ -120,8 +143,8 @@ class Site:
 
     def require_alike(self, *inputs: int) -> None:
         """Refuse an op that picks numbers of ``inputs`` which do not stand for what they stand for in its outputs."""
-        formats = {self.affine(n) for n in inputs} | {self._affine(self.graph[i]) for i in self.op.outputs}
-        if len({(f.scale, f.zero_point, f.dtype) for f in formats}) > 1:
+        formats = [self._real(t) for t in (*map(self.tensor, inputs), *(self.graph[i] for i in self.op.outputs))]
+        if len({(f.scale, f.zero_point, f.dtype) for f in formats if isinstance(f, Affine)}) > 1:
             raise self.refused("what it reads and what it makes have different scales")
 
     def rows(self, n: int) -> str:
@@ -138,6 +161,12 @@ class Site:
         of_bytes = "uint8_t" if "bytes" in fields else ""
         self.source.do(f"run_{kernel}({', '.join((address, *arguments, self.y(0, of_bytes)))});")
 
+    def sized(self, kernel: str) -> str:
+        """The kernel for the type of all activations: int8, or int16, for which it is ``kernel``_16; others are refused."""
+        is_wide = self.made().format.dtype == "int16"
+        self.require("int16" if is_wide else "int8")
+        return f"{kernel}_16" if is_wide else kernel
+
     def require(self, *dtypes: str) -> None:
         """Refuse an op that reads or makes activations of other types."""
         for t in (*(self.graph[i] for i in self.op.reads), *(self.graph[i] for i in self.op.outputs)):
@@ -145,13 +174,18 @@ class Site:
                 raise self.refused(f"its C kernel takes {' and '.join(dtypes)}, and {t.name!r} is {t.format.dtype}")
 
     def refused(self, why: str) -> UnsupportedError:
-        return UnsupportedError(
-            f"{self.about} cannot be written as C: {why}; --runtime tflm writes a project for TensorFlow Lite Micro"
-        )
+        also = "; --runtime tflm writes a project for TensorFlow Lite Micro" if self.graph.is_quantized else ""
+        return UnsupportedError(f"{self.about} cannot be written as C: {why}{also}")
+
+    def _real(self, t: Tensor) -> Affine | Float:
+        """The format of numbers that stand for real ones: of integers in an integer network, else float32."""
+        return t.format if not self.graph.is_quantized and t.format == Float() else self._affine(t)
 
     def _affine(self, t: Tensor) -> Affine:
         if not isinstance(t.format, Affine):
             raise self.refused(f"{t.name!r} is {t.format.dtype}, and the C computes on integers that stand for real numbers")
+        if t.format.dtype == "int16" and any(t.format.zero_point):
+            raise self.refused(f"{t.name!r} is int16 with a zero point, which kernels leave out")
         return t.format
 
     def _ring(self, t: Tensor) -> int:

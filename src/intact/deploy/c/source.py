@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ _C_TYPES: Final[Mapping[str, str]] = {
     "int32": "int32_t",
     "int64": "int64_t",
     "bool": "bool",
+    "float32": "float",
 }
 #: Characters of a line of numbers.
 _WIDTH: Final = 128
@@ -126,10 +128,17 @@ def c_type(dtype: str) -> str:
 
 def listed(values: np.ndarray) -> str:
     """Numbers in lines of C."""
-    spelled = str if values.dtype.kind in "iu" and values.itemsize < 4 else literal
+    is_short = values.dtype.kind in "iu" and values.itemsize < 4
+    spelled = real_literal if values.dtype.kind == "f" else str if is_short else literal
     texts = [f"{spelled(value)}," for value in values.reshape(-1).tolist()]
     each = _WIDTH // max(map(len, texts), default=1)
     return "\n".join("".join(texts[n : n + each]) for n in range(0, len(texts), each)) + "\n"
+
+
+def real_literal(value: float) -> str:
+    """A finite real number in C, in float32."""
+    text = f"{value:.9g}"
+    return f"{text}f" if {".", "e"} & set(text) else f"{text}.0f"
 
 
 def literal(value: int) -> str:
@@ -144,6 +153,13 @@ def literal(value: int) -> str:
 def braced(numbers: Iterable[int]) -> str:
     """Numbers as an initializer."""
     return "{" + ", ".join(map(str, numbers)) + "}"
+
+
+def bounds(low: float, high: float) -> str:
+    """The ends of an activation as an initializer; infinite ones are left out."""
+    ends = [(math.isfinite(end), end if math.isfinite(end) else 0.0) for end in (low, high)]
+    there, numbers = zip(*ends, strict=True)
+    return "{" + ", ".join([*("true" if is_there else "false" for is_there in there), *map(real_literal, numbers)]) + "}"
 
 
 def quoted(text: str) -> str:

@@ -116,15 +116,29 @@ def transposed(site: Site, kind: TransposeConv) -> None:
 def matmul(site: Site, kind: BatchMatMul) -> None:
     """BATCH_MATMUL of two activations."""
     site.require("int8")
-    a, b, y, out = site.shape(0), site.shape(1), site.made_shape(), site.output()
+    out = site.output()
+    multiplier, shift = fixed.q31(ARITHMETIC.of_matmul(site.affine(0), site.affine(1), out))
+    fields = {
+        **matrices(site, kind),
+        "zero_a": site.affine(0).zero_point[0],
+        "zero_b": site.affine(1).zero_point[0],
+        **site.ends(out),
+        "multiplier": int(multiplier),
+        "shift": int(shift),
+    }
+    site.call("matmul", fields, site.x(0), site.x(1))
+
+
+def matrices(site: Site, kind: BatchMatMul) -> dict[str, object]:
+    """The loops over products of matrices, and how each is walked."""
+    a, b, y = site.shape(0), site.shape(1), site.made_shape()
     starts = (torch.arange(0, prod(s), s[-1] * s[-2]).reshape(s[:-2]).expand(y[:-2]).reshape(-1).numpy() for s in (a, b))
     nest = Nest.of(np.stack(list(starts)))
     if nest is None or len(nest.loops) > LOOPS:
         raise site.refused("its batches broadcast in too many loops")
-    multiplier, shift = fixed.q31(ARITHMETIC.of_matmul(site.affine(0), site.affine(1), out))
     a_row, a_step = (1, a[-1]) if kind.adj_x else (a[-1], 1)
     b_column, b_step = (b[-1], 1) if kind.adj_y else (1, b[-1])
-    fields = {
+    return {
         "loops": site.source.loops(nest.loops, site.about),
         "rows": y[-2],
         "columns": y[-1],
@@ -133,13 +147,7 @@ def matmul(site: Site, kind: BatchMatMul) -> None:
         "a_step": a_step,
         "b_column": b_column,
         "b_step": b_step,
-        "zero_a": site.affine(0).zero_point[0],
-        "zero_b": site.affine(1).zero_point[0],
-        **site.ends(out),
-        "multiplier": int(multiplier),
-        "shift": int(shift),
     }
-    site.call("matmul", fields, site.x(0), site.x(1))
 
 
 def window(  # noqa: PLR0913, PLR0917  # what a window is

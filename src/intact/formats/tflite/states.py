@@ -147,6 +147,12 @@ def unseen_outputs(graph: Graph) -> frozenset[int]:
     return frozenset(i for op in graph.ops if row(op.kind.name).kept for i in op.outputs[1:])
 
 
+def goes_on(graph: Graph) -> bool:
+    """Whether a layer begins anew with every call here, and goes on from the call before where nobody resets the runtime."""
+    kept = ((op, n) for op in graph.ops for n in row(op.kind.name).kept)
+    return any(n >= len(op.inputs) or op.inputs[n] is None for op, n in kept)
+
+
 def variable_tensors(graph: Graph) -> frozenset[int]:
     """What states are read from that the kernel which reads it overwrites."""
     states = {(state.read, state.write) for state in graph.states}

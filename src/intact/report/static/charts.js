@@ -198,6 +198,22 @@ const charts = (() => {
     }));
   }
 
+  function firmware(data, width) {
+    const held = data.firmware;
+    if (!held || !held.ops.length) return null;
+    const rows = held.ops.map((r, op) => ({ ...r, n: op }));
+    const lines = [{ y: held.peak, text: `peak ${bytes(held.peak)}` }, ...(isNumber(held.limit) ? [{ y: held.limit, text: `room for activations ${bytes(held.limit)}` }] : [])];
+    return Plot.plot(base(width, "Bytes of activations during each op, written in place", {
+      height: 280, marginLeft: 62, x: { label: "op, in the order in which they run →", tickFormat: (n) => String(n + 1), ticks: counted(rows.length, width) }, y: { label: "↑ bytes", grid: true, tickFormat: (x) => onAxis(bytes(x)), ticks: 5 },
+      marks: [
+        Plot.rectY(rows, { x1: (r) => r.n - 0.5, x2: (r) => r.n + 0.5, y: "bytes", fill: INTEGER, fillOpacity: 0.8, insetLeft: 0.5, insetRight: 0.5, title: (r) => `${cut(r.op, 60)}\n${number(r.bytes)} bytes`, tip: true }),
+        Plot.ruleY(lines, { y: "y", stroke: SOFT, strokeDasharray: "4 3" }),
+        Plot.text(lines, { y: "y", frameAnchor: "right", text: "text", lineAnchor: "bottom", dy: -4, textAnchor: "end" }),
+        Plot.ruleY([0], { stroke: SOFT }),
+      ],
+    }));
+  }
+
   function latency(data, width) {
     const held = data.latency, rows = held ? ["float", "quantized"].flatMap((side) => (held[side] || []).map((ms) => ({ side: side === "float" ? "float" : "integer", ms }))) : [];
     if (!rows.length) return null;
@@ -221,7 +237,7 @@ const charts = (() => {
       "confusion-float": (data, width) => confusion(data, width, "float"),
       "confusion-integer": (data, width) => confusion(data, width, "integer"),
       "confusion-change": (data, width) => confusion(data, width, "change"),
-      ops, histogram, ranges, classes, sizes, memory, latency,
+      ops, histogram, ranges, classes, sizes, memory, firmware, latency,
     },
     /** Charts in which both colours stand. */
     keyed: new Set(["histogram", "ranges", "classes", "latency"]),

@@ -11,13 +11,12 @@ typedef struct {
 
 static void run_dense(const dense *p, int32_t count, const int8_t *x, int8_t *y)
 {
-    const int32_t fours = p->outputs & ~3, quads = p->inputs & ~3;
+    const int32_t fours = p->outputs & ~3;
     const int8_t *w = p->out.weight;
     for (int32_t channel = 0; channel < fours; channel += 4) {
         const sums begun = biases(&p->out, channel);
         for (int32_t row = 0; row < count; row++) {
-            sums s = dot(x + row * p->inputs, w, quads, begun);
-            s = dot_of_rest(x + row * p->inputs + quads, w + 4 * quads, p->inputs - quads, s);
+            const sums s = dot_of_all(x + row * p->inputs, w, p->inputs, begun);
             give(&p->out, channel, s, y + row * p->step + channel);
         }
         w += 4 * p->inputs;

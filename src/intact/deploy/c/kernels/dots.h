@@ -107,6 +107,12 @@ static inline sums dot_of_rest(const int8_t *x, const int8_t *w, int32_t rest, s
     return s;
 }
 
+static inline sums dot_of_all(const int8_t *x, const int8_t *w, int32_t count, sums s)
+{
+    const int32_t quads = count & ~3;
+    return dot_of_rest(x + quads, w + 4 * quads, count & 3, dot(x, w, quads, s));
+}
+
 /* The same of one channel, which is not interleaved. */
 static inline int32_t dot_of_one(const int8_t *x, const int8_t *w, int32_t count, int32_t sum)
 {

@@ -23,15 +23,6 @@ static INTACT_SMALL int32_t exp_of_negative(int32_t x)
     return x == 0 ? INT32_MAX : y;
 }
 
-static inline int32_t leading_zeros(uint32_t x)
-{
-    int32_t n = 0;
-    for (uint32_t bit = (uint32_t)1 << 31; bit != 0 && (x & bit) == 0; bit >>= 1) {
-        n++;
-    }
-    return n;
-}
-
 /* 1 / (1 + x) for x in [0, 1): three Newton steps, with 2 integer bits inside. */
 static INTACT_SMALL int32_t one_over_one_plus(int32_t x)
 {

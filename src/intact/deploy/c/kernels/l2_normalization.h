@@ -1,6 +1,6 @@
 /* L2_NORMALIZATION along the last axis. */
 
-#include "exponential.h"
+#include "math.h"
 
 /* 1 / sqrt(x) of a whole number as a multiplier and a shift: five Newton steps. 0 and 1 both give 1. */
 static int32_t inverse_sqrt(int32_t x, int32_t *shift)

@@ -1,6 +1,6 @@
 /* LOG_SOFTMAX along the last axis. */
 
-#include "exponential.h"
+#include "differences.h"
 
 typedef struct {
     int32_t rows, count;
@@ -33,17 +33,8 @@ static int32_t log_of(uint32_t x)
 static INTACT_SMALL void run_log_softmax(const log_softmax *p, const int8_t *x, int8_t *y)
 {
     for (int32_t row = 0; row < p->rows; row++, x += p->count, y += p->count) {
-        int32_t most = x[0], sum = 0;
-        for (int32_t n = 1; n < p->count; n++) {
-            most = x[n] > most ? x[n] : most;
-        }
-        for (int32_t n = 0; n < p->count; n++) {
-            if (x[n] - most >= -p->radius) {
-                const int32_t raw = high_product((x[n] - most) * ((int32_t)1 << p->shift), p->multiplier);
-                sum += shift_right(exp_of_negative(raw), 12);
-            }
-        }
-        const int32_t log = log_of((uint32_t)sum);
+        const int32_t most = largest(x, p->count);
+        const int32_t log = log_of((uint32_t)sum_of_exp(x, p->count, most, p->multiplier, p->shift, p->radius));
         int32_t lowest = rescale(log - INT32_MAX - 1, p->back_multiplier, p->back_shift);
         lowest = lowest < -p->radius - 1 ? -p->radius - 1 : lowest;
         for (int32_t n = 0; n < p->count; n++) {
@@ -51,8 +42,7 @@ static INTACT_SMALL void run_log_softmax(const log_softmax *p, const int8_t *x, 
             int32_t z = -128;
             if (below > lowest) {
                 const int32_t held = below < -p->radius ? -p->radius : below;
-                const int32_t raw = high_product(held * ((int32_t)1 << p->shift), p->multiplier);
-                z = clamp(shift_right(raw - log, 22) + 127, -128, 127);
+                z = clamp(shift_right(scaled_difference(held, p->multiplier, p->shift) - log, 22) + 127, -128, 127);
             }
             y[n] = (int8_t)z;
         }

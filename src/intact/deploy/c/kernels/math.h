@@ -38,3 +38,12 @@ static inline int32_t rescale(int32_t x, int32_t multiplier, int32_t shift)
 }
 
 static inline int32_t clamp(int32_t x, int32_t low, int32_t high) { return x < low ? low : x > high ? high : x; }
+
+static inline int32_t leading_zeros(uint32_t x)
+{
+    int32_t n = 0;
+    for (uint32_t bit = (uint32_t)1 << 31; bit != 0 && (x & bit) == 0; bit >>= 1) {
+        n++;
+    }
+    return n;
+}

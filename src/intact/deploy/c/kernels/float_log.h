@@ -1,0 +1,10 @@
+/* LOG. */
+
+#include "float_exponential.h"
+
+static void run_float_log(const float *x, int32_t count, float *y)
+{
+    for (int32_t n = 0; n < count; n++) {
+        y[n] = log_of(x[n]);
+    }
+}

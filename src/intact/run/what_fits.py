@@ -1,0 +1,192 @@
+"""What to do about a network that a device does not hold: what is too large, and what would fit, tried before it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, final
+
+import numpy as np
+
+from intact import scratch
+from intact.data import Finding, Samples
+from intact.deploy.bytes import spelled
+from intact.deploy.timeline import timeline
+from intact.errors import IntactError
+from intact.formats import tflite
+from intact.measure.accuracy import Metric, NamedOutputs
+from intact.measure.criterion_figures import AGREEMENT
+from intact.measure.figures import fidelity
+from intact.measure.outputs import look
+from intact.measure.packed import write_packed
+from intact.measure.run_outputs import outputs_of
+from intact.measure.task import Task
+from intact.network.graph import Graph
+from intact.network.resized import image_size, resized
+from intact.planning.quantized import Quantized
+from intact.planning.request import Request
+from intact.planning.widths import INT4, Width, choosable, widths_of
+from intact.remedies import apply
+from intact.remedies.base import Context
+from intact.remedies.bias import BiasCorrection
+from intact.remedies.widths import ChosenWidths
+from intact.run.as_planned import Start, context_of
+from intact.run.firmware import Firmware, firmware, shortage
+from intact.run.folder import Work
+from intact.run.packing import packed_file
+from intact.runtime.runtimes import Kernels
+from intact.wording import counted, shown
+
+#: Widths that are tried, with what they are called.
+_WIDTHS: Final[Mapping[Width, str]] = {INT4: "int4", Width(clusters=4): "4-bit tables", Width(clusters=2): "2-bit tables"}
+#: Samples on which their loss is measured, and those from which biases are corrected.
+_SAMPLES: Final = 500
+_LEARNED: Final = 64
+#: What sides of a smaller image are multiples of.
+_SIDE: Final = 8
+#: Characters of a tensor's name.
+_NAME: Final = 48
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """``report`` with the float network's outputs ``exact`` [n, ...] for it, by name, and how their loss is measured."""
+
+    report: Samples
+    exact: NamedOutputs
+    tasks: Mapping[str, Task]
+    metric: Metric | None
+    kernels: Kernels
+
+    def few(self) -> Compared:
+        """So many of the samples as narrower weights are measured on."""
+        count = len(self.report)
+        chosen = np.linspace(0, count - 1, min(_SAMPLES, count)).round().astype(np.int64)
+        return replace(self, report=self.report.take(chosen), exact={name: y[chosen] for name, y in self.exact.items()})
+
+    def lost(self, integer: Graph) -> str:
+        """What the network of integers loses, in words."""
+        with scratch.folder() as folder:
+            path = folder / "narrower.tflite"
+            path.write_bytes(tflite.write(integer))
+            made = outputs_of(path, self.report, self.kernels, lambda *_: None)
+        readings = fidelity(look(self.exact, made, self.tasks), self.report, self.metric)
+        differences = [r.measurement for r in readings if r.of == "difference"]
+        others = [r.measurement for r in readings if r.measurement.name.startswith((AGREEMENT, "SQNR"))]
+        return f"{(*differences, *others)[0]} on {counted(len(self.report), 'sample')}"
+
+
+def too_large(  # noqa: PLR0913  # what was made, and on what
+    network: Quantized, start: Start, calibration: Samples, compared: Compared, work: Work, *, searched: bool
+) -> tuple[Finding, ...]:
+    """What to do about ``network``, which was begun as ``start``, where the limits of the run do not hold it.
+
+    ``searched``: whether weights of fewer bits were looked for already, so that they are not again.
+    """
+    settings, integer = start.settings, network.integer()
+    packed = packed_file(integer, network.plan, settings, work.folder)
+    ram, flash = lacking = shortage(settings, integer, b"" if packed is None else packed.read_bytes())
+    built = firmware(settings)
+    if built is None or not (ram or flash):
+        return ()
+    said = [f"the firmware {built.said(lacking)}"]
+    if ram:
+        said += [peak(integer), smaller_input(integer, built)]
+    if flash and settings.may_narrow and not searched:
+        context = context_of(start, calibration, work.progress)
+        said.append(Narrower(network, replace(built, ram=None), start.request, calibration, context).told(compared))
+        if not ram:
+            said.append("a limit, such as --max-drop 1 or --min-agreement 99, finds widths for each layer that fit")
+    elif flash:
+        said.append("fewer bits take less: --scheme w4a8 or clusters4, or --scheme int8 with a limit such as --max-drop 1")
+    return (Finding("does not fit", "; ".join(one for one in said if one)),)
+
+
+def smaller_input(graph: Graph, firmware: Firmware) -> str:
+    """The largest smaller image with which ``graph`` fits in RAM, in a sentence; or that there is none."""
+    size = image_size(graph)
+    if size is None:
+        return "fewer channels where it is largest take less"
+    longer = max(size)
+
+    def need(side: int) -> int:
+        height, width = (max(round(n * side / longer), 1) for n in size)
+        return firmware.ram_of(resized(graph, (height, width)))
+
+    low, high, found = 1, (longer - 1) // _SIDE, 0
+    try:
+        while low <= high:
+            middle = (low + high) // 2
+            taken = need(middle * _SIDE)
+            low, high, found = (middle + 1, high, taken) if taken <= (firmware.ram or 0) else (low, middle - 1, found)
+    except IntactError:
+        return f"the network is for {size[0]} x {size[1]} alone: one of a smaller input, or of fewer channels, takes less"
+    if not found:
+        return "no smaller input fits: fewer channels where it is largest take less"
+    height, width = (max(round(n * high * _SIDE / longer), 1) for n in size)
+    return f"with an input of {height} x {width} it would take {spelled(found)} of RAM (worked out, not trained)"
+
+
+def peak(graph: Graph) -> str:
+    """Where most exists at once, and of what it is made most, in words."""
+    held = timeline(graph)
+    if not held.held:
+        return ""
+    first, at = held.held[0], held.ops[held.at] if held.ops else "the call"
+    return (
+        f"all computed at once, most exists during {at}, {spelled(held.live[held.at])}, {first.bytes:,} of them "
+        f"{shown(first.name, _NAME)}"
+    )
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Narrower:
+    """The largest layers of ``network`` with weights of fewer bits, as few of them as make it fit the flash of ``firmware``.
+
+    ``learning``: from which biases are corrected.
+    """
+
+    network: Quantized
+    firmware: Firmware
+    request: Request
+    learning: Samples
+    context: Context
+
+    def told(self, compared: Compared) -> str:
+        """For each width whether it fits and what is lost, in words."""
+        few = compared.few()
+        return "; ".join(one for width, called in _WIDTHS.items() if (one := self._told(width, called, few)))
+
+    def _told(self, width: Width, called: str, few: Compared) -> str:
+        ops = choosable(self.network.graph, self.network.plan)
+        able = [output for output, one in ops.items() if width in widths_of(self.request.target, one.op.kind.name)]
+        able.sort(key=lambda output: -ops[output].values.size)
+        if not able:
+            return ""
+        count = self._fewest(width, able)
+        integer = self._made(width, able[:count]).integer()
+        need = self.firmware.need(integer, _file(integer))
+        layers = "the largest layer" if count == 1 else f"the {count} largest layers"
+        taken = f"{called} for {layers} take {spelled(need.flash)} of flash"
+        lacking = self.firmware.said(self.firmware.lacks(need))
+        return f"{taken}, and the firmware {lacking} still" if lacking else f"{taken} and lose: {few.lost(integer)}"
+
+    def _fewest(self, width: Width, able: Sequence[int]) -> int:
+        """How many of the ops ``able``, in order, make it fit; all of them where none do."""
+        low, high = 1, len(able)
+        while low < high:
+            middle = (low + high) // 2
+            integer = self._made(width, able[:middle]).integer()
+            low, high = (low, middle) if not self.firmware.misfit(integer, _file(integer)) else (middle + 1, high)
+        return low
+
+    def _made(self, width: Width, outputs: Sequence[int]) -> Quantized:
+        chosen = ChosenWidths(dict.fromkeys(outputs, width), self.request)
+        return apply((chosen, BiasCorrection()), self.network, self.learning.spread(_LEARNED), self.context)
+
+
+def _file(integer: Graph) -> bytes:
+    """What a device with TensorFlow Lite Micro holds of it."""
+    return write_packed(integer) or tflite.write(integer)
