@@ -161,6 +161,18 @@ def test_windows_too_large_for_the_stack_are_computed_without_buffers(tmp_path, 
     assert_same(outputs_in_c(graph, given, tmp_path)[name], IntegerProgram(graph, "tflm")(given)[name])
 
 
+@pytest.mark.parametrize("width", [255, 256, 40_000])
+def test_windows_slide_over_rows_of_any_length(tmp_path, width):
+    b = Builder(np.random.default_rng(0))
+    x = b.flow(1, width, 4)
+    b.op(KINDS["CONV_2D"](padding="same"), x, *b.weights(x, (5, 1, 3, 4), 0), out=b.format(0.1, 0.2))
+    b.op(KINDS["DEPTHWISE_CONV_2D"](stride=(2, 2)), x, *b.weights(x, (1, 1, 5, 4), 3), out=b.format(0.1, 0.2))
+    graph, given = b.graph(), samples(b, 2)
+    made, exact = outputs_in_c(graph, given, tmp_path), IntegerProgram(graph, "tflm")(given)
+    for op in graph.ops:
+        assert_same(made[graph[op.output].name], exact[graph[op.output].name])
+
+
 def test_several_images_in_one_call_are_refused():
     b = Builder(np.random.default_rng(0))
     x = b.flow(6, 6, 4)

@@ -48,20 +48,13 @@ def arena(*, model: str, guess: int = 1 << 14) -> dict[str, Any]:
     for a moment while allocating is not in it.
     """
     data = Path(model).read_bytes()
-    low, high = 0, max(min(guess, LARGEST), ALIGNMENT)
+    low, high = 0, _aligned(min(guess, LARGEST))
     while not _attempt(data, high)[0]:
         if high >= LARGEST:
             return {"allocates": False, "said": _last(_attempt(data, high)[1])}
         low, high = high, min(2 * high, LARGEST)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _attempt(data, middle)[0] else (middle, high)
-    size = -(-high // ALIGNMENT) * ALIGNMENT
-    while not _attempt(data, size)[0]:
-        size += ALIGNMENT
-    while _attempt(data, size - ALIGNMENT)[0]:
-        size -= ALIGNMENT
-    parts = dict(re.findall(r"Arena allocation (head|tail) (\d+) bytes", _attempt(data, size + _MORE)[1]))
+    parts = dict(re.findall(r"Arena allocation (head|tail) (\d+) bytes", _attempt(data, high + _MORE)[1]))
+    size = _least(data, low, high, near=_aligned(sum(map(int, parts.values()))))
     return {
         "allocates": True,
         "bytes": size,
@@ -69,6 +62,26 @@ def arena(*, model: str, guess: int = 1 << 14) -> dict[str, Any]:
         "persistent": int(parts["tail"]) if "tail" in parts else None,
         "version": version("tflite-micro"),
     }
+
+
+def _least(data: bytes, low: int, high: int, near: int) -> int:
+    """The least multiple of the alignment in which the file allocates, which it does in ``high`` and not in ``low``: in steps
+    that double away from ``near``, and by bisection of the last one."""
+    step = ALIGNMENT
+    while low < near < high:
+        if _attempt(data, near)[0]:
+            high, near = near, near - step
+        else:
+            low, near = near, near + step
+        step *= 2
+    while high - low > ALIGNMENT:
+        middle = low + _aligned((high - low) // 2)
+        low, high = (low, middle) if _attempt(data, middle)[0] else (middle, high)
+    return high
+
+
+def _aligned(size: int) -> int:
+    return max(-(-size // ALIGNMENT), 1) * ALIGNMENT
 
 
 def compare(*, models: list[str], inputs: str, outputs: int, size: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-/* Four products at once where the core has them (Cortex-M4, M7, M33 and their kin), sixteen where it has vectors (Cortex-M55, M85);
+/* Four products at once where the core has them (Cortex-M4, M7, M33 and their kin), sixteen where it has vectors (Cortex-M55 and its kin);
    -DINTACT_PORTABLE does without. */
 
 #include "math.h"

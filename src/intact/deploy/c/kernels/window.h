@@ -3,8 +3,10 @@
 /* INTACT_EXTENT: the largest number in any window. */
 #if INTACT_EXTENT < 256
 typedef uint8_t extent;
-#else
+#elif INTACT_EXTENT < 32768
 typedef int16_t extent;
+#else
+typedef int32_t extent;
 #endif
 
 typedef struct {
