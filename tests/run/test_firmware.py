@@ -15,10 +15,12 @@ from intact.cli.app import app
 from intact.deploy import boards
 from intact.deploy.c import network as c_network
 from intact.deploy.project import STACK
-from intact.errors import OptionError, UnsupportedError
+from intact.errors import ChildError, OptionError, UnsupportedError
 from intact.formats import tflite
 from intact.ops.convolution import Conv2D
+from intact.ops.matmul import FullyConnected
 from intact.ops.reduction import Mean
+from intact.ops.shaping import Reshape
 from intact.run import firmware_document
 from intact.run.deploy import deploy
 from intact.run.firmware import firmware
@@ -198,6 +200,17 @@ def test_without_a_compiler_flash_is_not_judged_by_what_is_not_known(model, samp
     assert [j.status for j in small.criteria] == ["fail"]
 
 
+def test_c_that_does_not_compile_here_is_said_and_nothing_is_lost(model, samples, monkeypatch):
+    def fails(*_):
+        raise ChildError("arm-none-eabi-gcc failed: an internal compiler error")
+
+    monkeypatch.setattr("intact.deploy.firmware.sizes", fails)
+    result = run(model, samples, flash="64K")
+    assert [j.status for j in result.criteria] == ["inconclusive"]
+    assert "an internal compiler error" in result.criteria[0].why
+    assert result.details["firmware"]["compiled_for"] is None
+
+
 def test_an_op_that_c_lacks_is_refused_before_any_work_where_memory_is_limited(model, samples, monkeypatch):
     rows = {kind: row for kind, row in c_network.ROWS.items() if kind != "MEAN"}
     monkeypatch.setattr(c_network, "ROWS", rows)
@@ -262,8 +275,32 @@ def test_the_command_takes_sizes_as_deploy_does_and_fails_where_it_does_not_fit(
     assert "--flash 'a lot' is no size of a memory" in done.output
 
 
-def test_a_network_for_one_size_alone_is_not_offered_another(three):
-    built = firmware(Settings(target="mcu", ram=1))
-    graph = run(three, eight_channels(), measure=False).graph
-    assert smaller_input(graph, built) == "no smaller input fits: fewer channels where it is largest take less"
-    assert peak(graph).startswith("all computed at once, most exists during CONV_2D")
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: net(8), "no smaller input fits: fewer channels where it is largest take less"),
+        (lambda: dense(16), "fewer channels where it is largest take less"),
+        (lambda: flat(16), "the network is for 16 x 16 alone: one of a smaller input, or of fewer channels, takes less"),
+    ],
+    ids=["small", "no image", "one size"],
+)
+def test_where_no_smaller_input_helps_that_is_said(make, said):
+    graph = make()
+    shape = graph[graph.inputs[0]].shape[1:]
+    data = intact.data.arrays(np.random.default_rng(0).normal(0, 1, (12, *shape)).astype(np.float32))
+    integer = intact.quantize(graph, data, target="mcu", remedies="none", measure=False).graph
+    assert smaller_input(integer, firmware(Settings(target="mcu", ram=1))) == said
+    assert peak(integer).startswith("all computed at once, most exists during ")
+
+
+def dense(inputs):
+    return draft((inputs,), lambda d, x: d(FullyConnected(), x, normal(5, inputs), np.zeros(5)))
+
+
+def flat(side):
+    """Of a dense layer on all pixels."""
+    size = side * side * 3
+    return draft(
+        (side, side, 3),
+        lambda d, x: d(FullyConnected(), d(Reshape(), x, np.int32([-1, size])), normal(5, size), np.zeros(5)),
+    )

@@ -10,7 +10,7 @@ from intact.deploy.c.network import CNetwork, Text, write
 from intact.deploy.cores import Core
 from intact.deploy.emulate import sizes
 from intact.deploy.fitting import How, Taken
-from intact.errors import MissingToolError
+from intact.errors import ChildError, MissingToolError
 from intact.network.graph import Graph
 
 #: Of which network no more is known than its graph.
@@ -22,7 +22,7 @@ UNNAMED: Final = Text("network", "network")
 class Ways:
     """The C of a network and what it takes, by how it runs: ``"at once"``, and ``"row by row"`` where that saves RAM.
 
-    ``missing``: why its code was not compiled, and what to install; empty where it was.
+    ``missing``: why its code was not compiled, such as what to install; empty where it was.
     """
 
     nets: Mapping[How, CNetwork] = field(default_factory=dict)
@@ -56,6 +56,6 @@ def within(graph: Graph, core: Core, ram: int | None, flash: int | None) -> tupl
 def _taken(net: CNetwork, core: Core) -> tuple[Taken, str]:
     try:
         made = sizes(net, core)
-    except MissingToolError as error:
+    except (MissingToolError, ChildError) as error:
         return Taken(net.arena, net.constants, None, net.by_row, net.scratch), error.message
     return Taken(net.arena, made.constants, made.code, net.by_row, net.scratch), ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, final
 
@@ -13,7 +13,8 @@ from intact.deploy.bytes import spelled
 from intact.deploy.c.network import write
 from intact.deploy.c.packing import MOST_BITS
 from intact.deploy.cores import CORES, Core
-from intact.deploy.firmware import UNNAMED, within
+from intact.deploy.firmware import UNNAMED, Ways, within
+from intact.deploy.fitting import Taken
 from intact.deploy.project import STACK
 from intact.errors import ChildError, ModelError, UnsupportedError
 from intact.formats import tflite
@@ -106,14 +107,16 @@ class Firmware:
         missing = " and ".join(f"{spelled(size)} of {memory}" for size, memory in both if size)
         return f"lacks {missing}" if missing else ""
 
-    def document(self, graph: Graph) -> dict[str, Any]:
-        """What a report shows: of the C, whatever the limits are judged by."""
-        made, lacking = firmware_document.written(graph, UNNAMED, self.core)
+    def document(self, graph: Graph, made: Ways, lacking: Sequence[str]) -> dict[str, Any]:
+        """What a report shows: of the C ``made``, whatever the limits are judged by."""
         limits = {"runtime": self.runtime, "limits": {"ram": self.ram, "flash": self.flash}}
         return {**limits, **firmware_document.document(graph, made, lacking, self.core)}
 
     def _as_c(self, graph: Graph) -> Need:
-        taken, missing = within(graph, self.core, self._activations, self.flash)
+        return self.need_of(*within(graph, self.core, self._activations, self.flash))
+
+    def need_of(self, taken: Taken, missing: str) -> Need:
+        """What C that takes so much needs; ``missing``: why its code is not known."""
         rows = "".join(f", {first} to {last} row by row" for first, last in taken.chains)
         unpacked = f", {taken.scratch:,} for weights unpacked" if taken.scratch else ""
         code = f"{taken.code:,} of code for {self.core.name}" if taken.code is not None else f"code not counted, {missing}"
@@ -183,10 +186,14 @@ def told(graph: Graph, file: bytes, settings: Settings, *, details: bool) -> Tol
     made = firmware(settings)
     if made is None:
         return Told()
-    under = {"firmware": made.document(graph)} if details else {}
+    under, whole = dict[str, Any](), Ways()
+    if details:
+        whole, lacking = firmware_document.written(graph, UNNAMED, made.core)
+        under = {"firmware": made.document(graph, whole, lacking)}
     notes = tuple(Finding("board", note) for note in settings.board_notes)
+    known = whole.taken.get("at once") if made.runtime == "c" and not made.is_limited else None
     try:
-        need = made.need(graph, file)
+        need = made.need(graph, file) if known is None else made.need_of(known, whole.missing)
     except UnsupportedError as error:
         return Told((), (*notes, Finding("no firmware", str(error))), under)
     return Told(tuple(readings(need, graph)), notes, under)

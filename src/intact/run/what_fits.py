@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, final
@@ -12,7 +13,7 @@ from intact import scratch
 from intact.data import Finding, Samples
 from intact.deploy.bytes import spelled
 from intact.deploy.timeline import timeline
-from intact.errors import IntactError
+from intact.errors import ModelError
 from intact.formats import tflite
 from intact.measure.accuracy import Metric, NamedOutputs
 from intact.measure.criterion_figures import AGREEMENT
@@ -108,24 +109,24 @@ def smaller_input(graph: Graph, firmware: Firmware) -> str:
     size = image_size(graph)
     if size is None:
         return "fewer channels where it is largest take less"
-    longer = max(size)
-
-    def need(side: int) -> int:
+    longer, built = max(size), list[tuple[tuple[int, int], Graph]]()
+    for side in range(_SIDE, longer, _SIDE):
         height, width = (max(round(n * side / longer), 1) for n in size)
-        return firmware.ram_of(resized(graph, (height, width)))
-
-    low, high, found = 1, (longer - 1) // _SIDE, 0
-    try:
-        while low <= high:
-            middle = (low + high) // 2
-            taken = need(middle * _SIDE)
-            low, high, found = (middle + 1, high, taken) if taken <= (firmware.ram or 0) else (low, middle - 1, found)
-    except IntactError:
+        with contextlib.suppress(ModelError):
+            built.append(((height, width), resized(graph, (height, width))))
+    if not built and longer > _SIDE:
         return f"the network is for {size[0]} x {size[1]} alone: one of a smaller input, or of fewer channels, takes less"
-    if not found:
-        return "no smaller input fits: fewer channels where it is largest take less"
-    height, width = (max(round(n * high * _SIDE / longer), 1) for n in size)
-    return f"with an input of {height} x {width} it would take {spelled(found)} of RAM (worked out, not trained)"
+    low, high, found = 0, len(built) - 1, ""
+    while low <= high:
+        middle = (low + high) // 2
+        (height, width), other = built[middle]
+        taken = firmware.ram_of(other)
+        if taken <= (firmware.ram or 0):
+            found = f"with an input of {height} x {width} it would take {spelled(taken)} of RAM (worked out, not trained)"
+            low = middle + 1
+        else:
+            high = middle - 1
+    return found or "no smaller input fits: fewer channels where it is largest take less"
 
 
 def peak(graph: Graph) -> str:
