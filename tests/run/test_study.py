@@ -21,7 +21,7 @@ from intact.measure.measurement import Measurement
 from intact.measure.resident import resident
 from intact.measure.throughput import throughput
 from intact.planning.adjusted_constants import digest
-from intact.run import as_planned, quantize
+from intact.run import as_planned, job
 from intact.run.study_cells import Axes, names_of, variants
 
 TIMED = {"latency", "speed-up", "throughput at batch 1", "throughput at batch 32", "resident memory"}
@@ -60,9 +60,9 @@ def made(folder):
         patch.setattr("intact.run.conduct.throughput", throughput)
         patch.setattr("intact.run.conduct.resident", resident)
         patch.setattr(as_planned, "observe", calibrates)
-        patch.setattr(quantize, "outputs_of", counted("run a file", quantize.outputs_of))
-        patch.setattr(quantize, "to_float_tflite", counted("convert", quantize.to_float_tflite))
-        patch.setattr(quantize, "what_helps", lambda *_: "")  # which calibrates on fewer samples
+        patch.setattr(job, "outputs_of", counted("run a file", job.outputs_of))
+        patch.setattr(job, "to_float_tflite", counted("convert", job.to_float_tflite))
+        patch.setattr(job, "what_helps", lambda *_: "")  # which calibrates on fewer samples
         found = study(folder, out=folder / "out", schemes=SCHEMES)
     return found, done
 
@@ -241,14 +241,14 @@ def test_seeds_give_a_mean_and_its_deviation(folder):
 
 @pytest.mark.usefixtures("hurried")
 def test_a_cell_that_fails_is_a_row_with_its_reason_and_the_others_go_on(folder, monkeypatch):
-    real = quantize.Job.run
+    real = job.Job.run
 
     def run(self, **options):
         if self.settings.scheme == "int8":
             raise ModelError("broken today")
         return real(self, **options)
 
-    monkeypatch.setattr(quantize.Job, "run", run)
+    monkeypatch.setattr(job.Job, "run", run)
     asked = {"schemes": "int8,float16,float32", "targets": "mcu", "remedies": "plain", "out": folder / "failing"}
     found = study(folder, **asked)
     assert [(row["scheme"], row["status"]) for row in found.rows] == [
@@ -271,7 +271,7 @@ def test_a_cell_that_fails_is_a_row_with_its_reason_and_the_others_go_on(folder,
 def test_a_finished_study_is_read_again_and_not_done_again(made, folder, monkeypatch):
     found, _ = made
     before = {p: p.stat().st_mtime_ns for p in (found.folder / "runs").rglob("*")}
-    monkeypatch.setattr(quantize.Job, "run", None)
+    monkeypatch.setattr(job.Job, "run", None)
     monkeypatch.setattr("intact.run.conduct.speed", None)
     again = study(folder, out=folder / "out", schemes=SCHEMES, accept="file size <= 1 MiB")
     assert before == {p: p.stat().st_mtime_ns for p in (found.folder / "runs").rglob("*")}
@@ -342,14 +342,14 @@ def test_killed_at_any_time_the_same_study_goes_on_where_it_was(folder):
 @pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_interruption_ends_all_and_notes_what_is_there(folder, tmp_path, monkeypatch, jobs):
-    real = quantize.Job.run
+    real = job.Job.run
 
     def run(self, **options):
         if self.settings.scheme == "float16":
             raise KeyboardInterrupt
         return real(self, **options)
 
-    monkeypatch.setattr(quantize.Job, "run", run)
+    monkeypatch.setattr(job.Job, "run", run)
     with pytest.raises(KeyboardInterrupt):
         study(folder, schemes="float32,float16,int8", out=tmp_path / "out", jobs=jobs)
     document = json.loads((tmp_path / "out" / "study.json").read_bytes())

@@ -14,7 +14,7 @@ from intact.errors import MissingExtraError, ModelError, OptionError
 from intact.formats import tflite
 from intact.measure.measurement import Measurement
 from intact.report.study import to_csv, to_markdown, to_table
-from intact.run import quantize, study_runtimes
+from intact.run import job, study_runtimes
 from intact.run.study_cells import Axes, variants
 from intact.run.study_file import study_file
 from intact.runtime import litert
@@ -62,7 +62,7 @@ def lacking(package):
 def made(folder):
     """A study in two runtimes that one run is measured in, in one that is missing and in one that refuses a scheme."""
     runs = Counter()
-    real = quantize.Job.run
+    real = job.Job.run
 
     def run(self, **options):
         runs[self.settings.scheme, self.settings.target] += 1
@@ -70,7 +70,7 @@ def made(folder):
 
     with pytest.MonkeyPatch.context() as patch:
         quick(patch)
-        patch.setattr(quantize.Job, "run", run)
+        patch.setattr(job.Job, "run", run)
         patch.setattr(litert, "check", lacking("tflm"))
         found = study(
             folder, out=folder / "out", schemes="int8,int16x8", runtimes="litert,onnxruntime,tflm,openvino", accept="drop <= 99"
@@ -227,7 +227,7 @@ def test_what_is_finished_is_not_done_again(made, folder, monkeypatch):
     monkeypatch.setattr(litert, "check", lacking("tflm"))
     for name in ("outputs_of", "speed", "export"):
         monkeypatch.setattr(study_runtimes, name, None)
-    monkeypatch.setattr(quantize.Job, "run", None)
+    monkeypatch.setattr(job.Job, "run", None)
     again = study(
         folder, out=folder / "out", schemes="int8,int16x8", runtimes="litert,onnxruntime,tflm,openvino", accept="drop <= 99"
     )
@@ -247,7 +247,7 @@ def test_interrupted_it_goes_on_with_the_runtimes_that_are_left(folder, tmp_path
             study(folder, **asked)
     document = json.loads((tmp_path / "out" / "study.json").read_bytes())
     assert [row["status"] for row in document["rows"]] == ["done", "pending"]
-    monkeypatch.setattr(quantize.Job, "run", None)
+    monkeypatch.setattr(job.Job, "run", None)
     assert [row["status"] for row in study(folder, **asked).rows] == ["done", "done"]
 
 
@@ -261,7 +261,7 @@ def test_a_run_that_fails_fails_once_for_all_runtimes_and_is_tried_again(folder,
 
     asked = {"schemes": "float32", "runtimes": "litert,onnxruntime", "out": tmp_path / "out"}
     with monkeypatch.context() as patch:
-        patch.setattr(quantize.Job, "run", run)
+        patch.setattr(job.Job, "run", run)
         found = study(folder, **asked)
     assert calls == ["float32"]
     assert [row["why"] for row in found.rows] == ["broken today"] * 2
