@@ -21,6 +21,8 @@ from intact.ops.convolution import Conv2D
 from intact.ops.matmul import FullyConnected
 from intact.ops.reduction import Mean
 from intact.ops.shaping import Reshape
+from intact.report.advice import next_steps
+from intact.report.record import record
 from intact.run import firmware_document
 from intact.run.deploy import deploy
 from intact.run.firmware import firmware
@@ -348,3 +350,11 @@ def flat(side):
         (side, side, 3),
         lambda d, x: d(FullyConnected(), d(Reshape(), x, np.int32([-1, size])), normal(5, size), np.zeros(5)),
     )
+
+
+@no_compiler
+def test_a_page_says_next_what_would_fit(model, samples):
+    result = run(model, samples, ram=7000)
+    assert [f"the firmware lacks {value(result, 'RAM') - 7000:,.0f} bytes of RAM"] == [
+        step.partition(";")[0] for step in next_steps(record(result), result.details)
+    ]
