@@ -235,6 +235,15 @@ def test_tensorflow_lite_micro_is_judged_by_its_own_arena_and_model(model, sampl
     assert [j.status for j in beyond.criteria] == ["fail"]
 
 
+def test_without_tensorflow_lite_micro_what_is_lacking_is_called_an_estimate(model, samples, monkeypatch):
+    monkeypatch.setattr("intact.runtime.tflm.available", lambda: False)
+    result = run(model, samples, runtime="tflm", ram=AT_ONCE)
+    assert [j.status for j in result.criteria] == ["inconclusive"]
+    said = finding(result, "does not fit")
+    assert re.search(r"lacks [\d,]+ bytes of RAM, by an upper estimate: pip install 'intact\[mcu\]' for what it takes;", said)
+    assert "bytes of RAM (an upper estimate, not trained)" in said
+
+
 def test_without_a_compiler_flash_is_not_judged_by_what_is_not_known(model, samples, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     result = run(model, samples, flash="64K")

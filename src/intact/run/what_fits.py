@@ -113,7 +113,8 @@ def too_large(  # noqa: PLR0913  # what was made, and on what
     ram, flash = lacking = built.lacks(need)
     if not (ram or flash):
         return ()
-    said, has_room = [f"the firmware {built.said(lacking)}"], built.ram is None or built.ram > STACK
+    sure = ", by an upper estimate: pip install 'intact[mcu]' for what it takes" if need.is_estimate and ram else ""
+    said, has_room = [f"the firmware {built.said(lacking)}{sure}"], built.ram is None or built.ram > STACK
     if not has_room:
         said.append(f"{spelled(STACK)} of RAM are for the stack alone, so that nothing fits")
     elif ram:
