@@ -204,6 +204,16 @@ def test_under_a_limit_weights_get_fewer_bits_until_the_flash_holds_them(three):
 
 
 @no_compiler
+def test_what_no_search_makes_fit_takes_fewer_channels(three):
+    result = run(three, eight_channels(), flash=100, min_agreement=60, time_budget=60, remedies="auto")
+    assert finding(result, "made to fit").endswith(" with the fewest bits that there are")
+    assert re.fullmatch(
+        r"the firmware lacks [\d,]+ bytes of flash; no fewer bits make it fit: fewer channels take less",
+        finding(result, "does not fit"),
+    )
+
+
+@no_compiler
 def test_criteria_on_memory_are_limits_of_the_search_as_well():
     settings = Settings(target="mcu", accept=("RAM <= 64 KiB", "flash < 1 KiB"), ram=1000, scheme="int8")
     assert settings.memory == (1000, 1023)

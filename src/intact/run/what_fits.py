@@ -127,8 +127,9 @@ def too_large(  # noqa: PLR0913  # what was made, and on what
         said += [told for told, _ in tried]
         if not ram and any(fits for _, fits in tried):
             said.append("a limit, such as --max-drop 1 or --min-agreement 99, finds widths for each layer that fit")
-    elif flash and has_room and not (searched and settings.may_narrow):
-        said.append(fewer_bits(settings))
+    elif flash and has_room:
+        of_all = searched and settings.may_narrow
+        said.append("no fewer bits make it fit: fewer channels take less" if of_all else fewer_bits(settings))
     return (Finding("does not fit", "; ".join(one for one in said if one)),)
 
 
