@@ -204,6 +204,15 @@ def test_under_a_limit_weights_get_fewer_bits_until_the_flash_holds_them(three):
 
 
 @no_compiler
+def test_a_study_is_judged_by_networks_written_for_its_limits(model, samples):
+    ram = AT_ONCE // 2
+    made = intact.study(model, samples, schemes="int8", targets="mcu", remedies="plain", accept=f"RAM <= {ram} B", repeats=1)
+    assert made.decision["targets"]["mcu"]["taken"] is not None
+    (row,) = made.rows
+    assert [c["status"] for c in row["criteria"]] == ["pass"]
+
+
+@no_compiler
 def test_what_no_search_makes_fit_takes_fewer_channels(three):
     result = run(three, eight_channels(), flash=100, min_agreement=60, time_budget=60, remedies="auto")
     assert finding(result, "made to fit").endswith(" with the fewest bits that there are")
