@@ -8,13 +8,17 @@ from firmware_nets import two_convolutions
 from integer_cases import Builder
 
 from intact.deploy.boards import BOARDS
+from intact.deploy.c.network import write
+from intact.deploy.cores import CORES
 from intact.deploy.edge_tpu import OPS, Fallback, by_document
+from intact.deploy.firmware import UNNAMED, fitted, ways
 from intact.deploy.fitting import Taken, verdict
 from intact.deploy.project import STACK
 from intact.deploy.timeline import Held, timeline
 from intact.network.graph import Graph
 from intact.numbers.affine import Affine
 from intact.ops import KINDS
+from intact.runtime.tools import ARM_COMPILER
 
 PILL = BOARDS["bluepill"]  # 20,480 bytes of RAM and 65,536 of flash
 
@@ -37,6 +41,61 @@ def test_a_board_holds_it_or_lacks_so_many_bytes(at_once, by_row, how, ram, flas
     assert STACK == 2_048
     found = verdict(PILL, at_once, by_row)
     assert (found.how, found.ram, found.flash) == (how, ram, flash)
+
+
+def test_a_board_holds_what_can_be_packed_or_not():
+    packed, plain = Taken(2_000, 4_000, 700, scratch=40_000), Taken(2_000, 16_000, 400)
+    rows = Taken(1_000, 16_100, 500, (("a", "b"),))
+    assert verdict(PILL, packed, None, (plain,)).how == "at once"
+    assert verdict(PILL, packed, None, (replace(plain, arena=30_000), rows)).how == "row by row"
+    found = verdict(PILL, packed, None, (replace(plain, constants=70_000),))  # RAM unpacked alone, flash packed alone
+    assert (found.how, found.ram, found.flash) == ("no", 0, 70_400 - PILL.flash)
+
+
+def few_weights(many=0):
+    """[2000] -> FULLY_CONNECTED to 8, in int8, of four different weights; and another to ``many`` of any.
+
+    Unpacked 16,000 bytes of weights, packed 4,000 and four numbers; four rows of 2,000 are unpacked at once.
+    """
+    b = Builder(np.random.default_rng(0))
+    x = b.flow(2000)
+    w, bias = b.weights(x, (8, 2000), 0)
+    b.tensors[w] = replace(b.tensors[w], data=b.draw.choice(np.int8([-3, 0, 1, 5]), (8, 2000)))
+    b.op(KINDS["FULLY_CONNECTED"](), x, w, bias)
+    if many:
+        b.op(KINDS["FULLY_CONNECTED"](), x, *b.weights(x, (many, 2000), 0), name="many")
+    return b.graph()
+
+
+@pytest.mark.parametrize(
+    ("ram", "flash", "scratch"),
+    [
+        (None, None, 8_000),
+        (10_008, None, 8_000),
+        (10_007, None, 0),  # packed it would take more than that
+        (0, None, 0),  # the least there is
+        (10_007, 20_000, 0),
+        (10_007, 16_000, 8_000),  # neither way fits: the flash asks for it
+    ],
+)
+def test_weights_are_packed_where_the_ram_has_room_for_that(ram, flash, scratch):
+    assert write(few_weights(), UNNAMED, ram, flash).scratch == scratch
+
+
+def test_weights_are_packed_where_code_has_no_room_beside_them():
+    core, graph = CORES["cortex-m4"], few_weights(many=32)  # so many others that packing spares little of all
+    plain = write(graph, UNNAMED)
+    assert (plain.scratch, write(graph, UNNAMED, flash=0).scratch) == (0, 8_000)
+    assert fitted(graph, UNNAMED, core, None, plain.constants + 8_192).scratch == 0
+    assert fitted(graph, UNNAMED, core, None, plain.constants).scratch == 8_000
+
+
+@pytest.mark.skipif(ARM_COMPILER.path is None, reason="no gcc-arm-none-eabi here")
+def test_what_can_be_packed_is_known_in_every_way():
+    made = ways(few_weights(), UNNAMED, CORES["cortex-m4"])
+    assert made.taken["at once"].ram == 2_008 + 8_000 + STACK
+    assert {taken.ram for taken in made.others} == {2_008 + 8_000 + STACK, 2_008 + STACK}
+    assert ways(two_convolutions(), UNNAMED, CORES["cortex-m4"]).others == ()
 
 
 def test_verdicts_in_words():

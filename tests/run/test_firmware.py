@@ -21,12 +21,14 @@ from intact.ops.convolution import Conv2D
 from intact.ops.matmul import FullyConnected
 from intact.ops.reduction import Mean
 from intact.ops.shaping import Reshape
+from intact.report.advice import next_steps
+from intact.report.record import record
 from intact.run import firmware_document
 from intact.run.deploy import deploy
 from intact.run.firmware import firmware
 from intact.run.fit import fit
 from intact.run.settings import Settings
-from intact.run.what_fits import peak, smaller_input
+from intact.run.what_fits import fewer_bits, peak, smaller_input
 from intact.runtime import tflm
 from intact.runtime.tools import ARM_COMPILER
 
@@ -136,12 +138,56 @@ def test_what_lacks_flash_names_widths_that_would_fit_and_what_they_lose(model, 
     result = run(model, samples, flash=flash)
     said = finding(result, "does not fit")
     assert f"the firmware lacks {plain - flash:,.0f} bytes of flash" in said
-    for width in ("int4", "4-bit tables", "2-bit tables"):
+    for width in ("int4 weights", "4-bit tables", "2-bit tables"):
         told = rf"{width} for the (?:2 largest layers|largest layer) take ([\d,]+) bytes of flash and lose: SQNR (\S+) dB"
         taken, true = re.search(told, said).groups()
         assert int(taken.replace(",", "")) <= flash
         assert float(true) > 0
     assert "a limit, such as --max-drop 1 or --min-agreement 99, finds widths for each layer that fit" in said
+
+
+@no_compiler
+def test_where_no_width_fits_no_limit_is_said_to_find_any(model, samples):
+    said = finding(run(model, samples, flash=100), "does not fit")
+    assert said.count("of flash still") == 3
+    assert "finds widths" not in said
+
+
+@no_compiler
+def test_ram_that_the_stack_alone_takes_holds_no_network(model, samples):
+    said = finding(run(model, samples, ram=STACK, flash=100), "does not fit")
+    assert re.fullmatch(r"the firmware lacks [\d,]+ bytes of RAM and [\d,]+ bytes of flash; "
+                        r"2,048 bytes of RAM are for the stack alone, so that nothing fits", said)  # fmt: skip
+
+
+@no_compiler
+def test_ram_for_weights_unpacked_is_said_and_counts_for_those_that_would_fit():
+    rows = 4000  # of which four are unpacked at once
+    graph = dense(rows)
+    data = intact.data.arrays(np.random.default_rng(0).normal(0, 1, (40, rows)).astype(np.float32))
+    plain = run(graph, data)
+    ram, flash = int(value(plain, "RAM")), int(value(plain, "flash")) - 3 * rows // 4
+    said = finding(run(graph, data, ram=ram, flash=flash), "does not fit")
+    assert f"the firmware lacks {4 * rows:,} bytes of RAM still" in said
+    assert " and lose: " not in said
+    wide = finding(run(graph, data, scheme="w4a8", ram=ram, flash=flash), "does not fit")
+    assert f"the firmware lacks {4 * rows:,} bytes of RAM; {4 * rows:,} bytes of RAM are for weights unpacked" in wide
+    fits = run(graph, data, scheme="w4a8", ram=ram)
+    assert value(fits, "RAM") == ram
+    assert [j.status for j in fits.criteria] == ["pass"]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "said"),
+    [
+        ("int16x8", "--scheme w4a8 or clusters4, or --scheme int8 with a limit such as --max-drop 1"),
+        ("w4a8", "--scheme clusters3 or clusters2, or --scheme int8 with a limit such as --max-drop 1"),
+        ("clusters2", "--scheme clusters1, or --scheme int8 with a limit such as --max-drop 1"),
+        ("clusters1", "--scheme int8 with a limit such as --max-drop 1"),
+    ],
+)
+def test_schemes_of_fewer_bits_than_the_run_had_are_named(scheme, said):
+    assert fewer_bits(Settings(target="mcu", scheme=scheme)) == f"fewer bits take less: {said}"
 
 
 @no_compiler
@@ -155,6 +201,25 @@ def test_under_a_limit_weights_get_fewer_bits_until_the_flash_holds_them(three):
     taken = next(c for c in result.candidates if c.name == result.taken)
     assert taken.misfit == ""
     assert "does not fit" not in {f.kind for f in result.findings}
+
+
+@no_compiler
+def test_a_study_is_judged_by_networks_written_for_its_limits(model, samples):
+    ram = AT_ONCE // 2
+    made = intact.study(model, samples, schemes="int8", targets="mcu", remedies="plain", accept=f"RAM <= {ram} B", repeats=1)
+    assert made.decision["targets"]["mcu"]["taken"] is not None
+    (row,) = made.rows
+    assert [c["status"] for c in row["criteria"]] == ["pass"]
+
+
+@no_compiler
+def test_what_no_search_makes_fit_takes_fewer_channels(three):
+    result = run(three, eight_channels(), flash=100, min_agreement=60, time_budget=60, remedies="auto")
+    assert finding(result, "made to fit").endswith(" with the fewest bits that there are")
+    assert re.fullmatch(
+        r"the firmware lacks [\d,]+ bytes of flash; no fewer bits make it fit: fewer channels take less",
+        finding(result, "does not fit"),
+    )
 
 
 @no_compiler
@@ -187,6 +252,15 @@ def test_tensorflow_lite_micro_is_judged_by_its_own_arena_and_model(model, sampl
     assert "what the code takes was not measured" in flash.why
     beyond = run(model, samples, runtime="tflm", flash=len(result.model) - 1)
     assert [j.status for j in beyond.criteria] == ["fail"]
+
+
+def test_without_tensorflow_lite_micro_what_is_lacking_is_called_an_estimate(model, samples, monkeypatch):
+    monkeypatch.setattr("intact.runtime.tflm.available", lambda: False)
+    result = run(model, samples, runtime="tflm", ram=AT_ONCE)
+    assert [j.status for j in result.criteria] == ["inconclusive"]
+    said = finding(result, "does not fit")
+    assert re.search(r"lacks [\d,]+ bytes of RAM, by an upper estimate: pip install 'intact\[mcu\]' for what it takes;", said)
+    assert "bytes of RAM (an upper estimate, not trained)" in said
 
 
 def test_without_a_compiler_flash_is_not_judged_by_what_is_not_known(model, samples, monkeypatch, tmp_path):
@@ -304,3 +378,11 @@ def flat(side):
         (side, side, 3),
         lambda d, x: d(FullyConnected(), d(Reshape(), x, np.int32([-1, size])), normal(5, size), np.zeros(5)),
     )
+
+
+@no_compiler
+def test_a_page_says_next_what_would_fit(model, samples):
+    result = run(model, samples, ram=7000)
+    assert [f"the firmware lacks {value(result, 'RAM') - 7000:,.0f} bytes of RAM"] == [
+        step.partition(";")[0] for step in next_steps(record(result), result.details)
+    ]

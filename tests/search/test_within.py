@@ -20,13 +20,19 @@ from intact.search.within import within
 
 @dataclass
 class Device(Judge):
-    """Holds files of so many ``bytes``."""
+    """Holds files of so many ``bytes``, and unpacks no weights for them."""
 
     bytes: int = 0
+    unpacks: bool = True
 
     def misfit(self, integer, file):
+        if self.is_beyond_flash(integer, file):
+            return f"lacks {len(file) - self.bytes:,} bytes"
+        return "" if self.unpacks else "lacks 9 bytes of RAM"
+
+    def is_beyond_flash(self, integer, file):
         del integer
-        return f"lacks {len(file) - self.bytes:,} bytes" if len(file) > self.bytes else ""
+        return len(file) > self.bytes
 
 
 @pytest.fixture
@@ -85,7 +91,17 @@ def test_what_no_width_makes_fit_says_so():
     assert all(c.misfit for c in tried)
     assert said == f"the network {taken.misfit} with the fewest bits that there are"
     assert set(widths(taken)) == {1}
-    assert taken is min(tried, key=lambda c: c.score)
+    assert tried == (taken,)  # no remedy takes less
+
+
+def test_weights_that_the_flash_holds_and_the_ram_does_not_end_the_search():
+    network, judge, request = device(plain_size() - 4000)
+    _, fits, _ = within(network, judge, request)
+    judge.unpacks = False
+    tried, taken, said = within(network, judge, request)
+    assert tried == (taken,)
+    assert widths(taken) == widths(fits)
+    assert said.startswith("the network lacks 9 bytes of RAM with the widest weights that the flash holds: 1 op ")
 
 
 def test_without_time_the_plain_network_is_given_and_said_to_be_too_large():
@@ -97,7 +113,7 @@ def test_without_time_the_plain_network_is_given_and_said_to_be_too_large():
 
 
 def test_what_loses_too_much_is_learned_from_where_there_is_more_to_try():
-    network, judge, request = device(plain_size() - 8000, limit=0.0)
+    network, judge, request = device(plain_size() - 5000, limit=0.0)
     tried, taken, _ = within(network, judge, request)
     assert [c.name.removeprefix("weights that fit + ") for c in tried][:2] == [
         BiasCorrection().name,

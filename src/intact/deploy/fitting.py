@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, final
 
@@ -59,8 +60,9 @@ class Verdict:
         return f"lacks {lacks}" if lacks else "unknown: there is no C of it"
 
 
-def verdict(board: Board, at_once: Taken | None, by_row: Taken | None) -> Verdict:
-    """Whether ``board`` holds a network, of which ``by_row`` is the least in RAM where rows save anything.
+def verdict(board: Board, at_once: Taken | None, by_row: Taken | None, others: Sequence[Taken] = ()) -> Verdict:
+    """Whether ``board`` holds a network, of which ``by_row`` is the least in RAM where rows save anything; ``others``: with its
+    weights packed or not.
 
     What is missing is counted from the least of each memory, whichever way that is reached.
     """
@@ -69,11 +71,12 @@ def verdict(board: Board, at_once: Taken | None, by_row: Taken | None) -> Verdic
     ways: list[tuple[How, Taken]] = [("at once", at_once)]
     if by_row is not None:
         ways.append(("row by row", by_row))
+    ways += [("row by row" if taken.chains else "at once", taken) for taken in others]
     for how, taken in ways:
         if taken.ram <= board.ram and taken.flash <= board.flash:
             return Verdict(board, how)
     ram = min(taken.ram for _, taken in ways) - board.ram
     flash = min(taken.flash for _, taken in ways) - board.flash
     if max(ram, flash) <= 0:  # each memory holds one way, and none holds both
-        flash = ways[-1][1].flash - board.flash
+        flash = min(taken.flash for _, taken in ways if taken.ram <= board.ram) - board.flash
     return Verdict(board, "no", max(ram, 0), max(flash, 0))

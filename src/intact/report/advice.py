@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from intact.measure.criterion_figures import FLASH, RAM
+
 #: Questions from the first to ask to the last, with the kinds of findings that answer each badly.
 _QUESTIONS: Final = (
     (
@@ -32,7 +34,7 @@ _QUESTIONS: Final = (
     (
         "Is it as fast and small as it could be?",
         "What a runtime leaves to slower kernels costs time.",
-        frozenset({"slower than float", "float ops", "kept alone", "not run on device"}),
+        frozenset({"slower than float", "float ops", "kept alone", "not run on device", "does not fit", "made to fit"}),
     ),
 )  # fmt: skip
 #: What is said of a question of which nothing was found, where it is not that nothing was noticed.
@@ -41,6 +43,8 @@ _NONE: Final = {"What would mend it?": "nothing had to be tried"}
 _WORST: Final = 3
 _MUCH: Final = 0.1
 
+#: Figures of which a finding says what would fit.
+_FIRMWARE: Final = frozenset({RAM, FLASH})
 #: What a candidate has of a criterion's figure, and which of an op's figures makes it up.
 _COLUMNS: Final[Mapping[str, Callable[[Mapping[str, Any]], float]]] = {
     "latency": lambda c: float(c["latency_ms"]),
@@ -99,7 +103,9 @@ def worst(details: Mapping[str, Any] | None) -> tuple[Mapping[str, Any], ...]:
 def next_steps(document: Mapping[str, Any], details: Mapping[str, Any] | None) -> tuple[str, ...]:
     """What to try next, a sentence each: first for what failed, then for what is open."""
     criteria = document.get("criteria") or ()
-    steps = [_instead(c, document, details) for c in criteria if c["status"] == "fail"]
+    fits = [f["message"] for f in document["findings"] if f["kind"] == "does not fit"]
+    failed = [c for c in criteria if c["status"] == "fail" and not (fits and c["figure"] in _FIRMWARE)]
+    steps = fits + [_instead(c, document, details) for c in failed]
     steps += [f["message"] for f in document["findings"] if f["kind"] == "what helps"]
     for op in worst(details)[:1]:
         spared = op["spared"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias, final
 
@@ -78,7 +78,8 @@ class Asked:
     """What a study is of: models, samples, and what it goes through.
 
     ``given``: data and evaluation as they were given, ``preprocessing`` and ``label``: for the job of each run. ``options``:
-    the settings that all runs have. ``accept`` and ``references`` have no part in what is computed.
+    the settings that all runs have. ``references`` have no part in what is computed, nor has ``accept`` but for limits on RAM
+    and flash: a network is written for what there is.
     """
 
     models: tuple[object, ...]
@@ -102,6 +103,24 @@ class Asked:
         made = variants(self.names, self.axes, self.options, evaluated=self.evaluation is not None)
         object.__setattr__(self, "variants", made)
 
+    def within(self, settings: Settings) -> Settings:
+        """The same with the limits on RAM and flash, where they are for a microcontroller and have none of their own."""
+        if not target_named(settings.target).micro:
+            return settings
+        ram, flash = (self._memory.get(name) for name in ("ram", "flash"))
+        return replace(
+            settings,
+            ram=ram if settings.ram is None else settings.ram,
+            flash=flash if settings.flash is None else settings.flash,
+        )
+
+    @property
+    def _memory(self) -> dict[str, int]:
+        """The bytes of RAM and flash that criteria leave, where they do."""
+        device = tuple(c.text for c in self.accept if c.group == "device")
+        sizes = zip(("ram", "flash"), Settings(target="mcu", accept=device).memory, strict=True)
+        return {name: size for name, size in sizes if size is not None}
+
     def job(self) -> dict[str, Any]:
         """All that decides what comes out, as JSON has it."""
         places = [str(Path(one).resolve()) if isinstance(one, (str, Path)) else None for one in self.given]
@@ -115,6 +134,7 @@ class Asked:
             "settings": {name: list(v) if isinstance(v, tuple) else v for name, v in self.options.items()},
             "preprocessing": self.preprocessing,
             "label": self.label,
+            **self._memory,
         }
 
 
@@ -185,7 +205,7 @@ class Conductor:
 
     def _do(self, variant: Variant, held: Path) -> None:
         """The run where it is not finished, and what is not measured yet; ``held``: a folder for the steps of all runtimes."""
-        settings, asked = variant.settings(), self.asked
+        settings, asked = self.asked.within(variant.settings()), self.asked
         self._check_runtime(variant.runtime)
         model, common = asked.models[variant.number], self.folder.common(variant.number)
 

@@ -13,9 +13,10 @@ import numpy as np
 from intact import choices
 from intact.deploy import boards
 from intact.deploy.bytes import spelled
-from intact.deploy.c.network import CNetwork, Text, checked_prefix, write
+from intact.deploy.c.network import CNetwork, Text, checked_prefix
 from intact.deploy.cores import Core
 from intact.deploy.emulate import Emulated, Sizes, emulate, sizes
+from intact.deploy.firmware import fitted
 from intact.deploy.project import STACK, Budget, files_of
 from intact.deploy.templates import render
 from intact.deploy.timeline import timeline
@@ -35,8 +36,6 @@ SCHEMA: Final = "intact-deploy/1"
 #: Samples that the project brings along at most, and their bytes; samples that the emulator runs.
 _BROUGHT: Final = 5
 _BROUGHT_BYTES: Final = 8192
-#: Bytes of flash that code hardly goes beyond: what is left is for constants.
-_CODE: Final = 8192
 SAMPLES: Final = 50
 
 
@@ -140,7 +139,7 @@ def deploy(  # noqa: PLR0913  # all by keyword, with defaults
         content, graph = integer_network(Path(model), "deploy")
         text = Text(name, Path(model).name, hashlib.sha256(content).hexdigest(), _labels(Path(model), graph))
         limit = None if chosen.limit is None else max(chosen.limit - STACK, 0)
-        net = None if runtime == "tflm" else write(graph, text, limit, max(budget.flash - _CODE, 0))
+        net = None if runtime == "tflm" else fitted(graph, text, core, limit, budget.flash)
         if net is not None:
             _check_fit(graph, net, budget)
         brought = _brought(graph)

@@ -39,7 +39,8 @@ _CORE: Final = CORES["cortex-m4"]
 class Need:
     """Bytes that a network takes as firmware, each with what it is the sum of, in words.
 
-    ``flash`` counts code where ``counts_code``; ``ram`` is no more than an estimate where ``is_estimate``.
+    ``flash`` counts code where ``counts_code``; ``ram`` is no more than an estimate where ``is_estimate``; ``unpacked`` of it
+    are for packed weights.
     """
 
     ram: int
@@ -48,6 +49,7 @@ class Need:
     of_flash: str
     counts_code: bool = True
     is_estimate: bool = False
+    unpacked: int = 0
 
 
 @final
@@ -79,7 +81,7 @@ class Firmware:
     def ram_of(self, graph: Graph) -> int:
         """Bytes of RAM alone, with no code compiled and nothing run; UnsupportedError as for :meth:`need`."""
         if self.runtime == "c":
-            return write(graph, UNNAMED, self._activations).ram + STACK
+            return write(graph, UNNAMED, self._activations, self.flash).ram + STACK
         return estimated(tflite.write(graph), graph).bytes + STACK
 
     @property
@@ -126,6 +128,7 @@ class Firmware:
             of_ram=f"the C of intact deploy: {taken.arena:,} of activations{rows}{unpacked}, {STACK:,} reserved for the stack",
             of_flash=f"the C of intact deploy: {taken.constants:,} of constants, {code}",
             counts_code=taken.code is not None,
+            unpacked=taken.scratch,
         )
 
 

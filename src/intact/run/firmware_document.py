@@ -34,7 +34,9 @@ def written(graph: Graph, text: Text, core: Core) -> tuple[Ways, tuple[str, ...]
 
 def verdicts(made: Ways) -> tuple[Verdict, ...]:
     """Every board, and how it holds the network."""
-    return tuple(verdict(b, made.taken.get("at once"), made.taken.get("row by row")) for b in boards.BOARDS.values())
+    return tuple(
+        verdict(b, made.taken.get("at once"), made.taken.get("row by row"), made.others) for b in boards.BOARDS.values()
+    )
 
 
 def document(graph: Graph, made: Ways, lacking: Sequence[str], core: Core) -> dict[str, Any]:

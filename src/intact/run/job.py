@@ -253,8 +253,8 @@ class Job:
         kernels = target_named(self.settings.target).kernels
         exact = self.outputs("float", source, parts.report)
         compared = Compared(parts.report, exact, measured.tasks, self.metric, kernels)
-        searched = bool(recovery.candidates) or self.plan is not None
-        return too_large(recovery.network, start, parts.calibration, compared, self.work, searched=searched)
+        searched, planned = bool(recovery.candidates), self.plan is not None
+        return too_large(recovery.network, start, parts.calibration, compared, self.work, searched=searched, planned=planned)
 
     def _measure(  # noqa: PLR0913  # what was made, and on what
         self, source: Path, written: Path, network: Quantized, integer: Graph, parts: Parts, *, details: bool

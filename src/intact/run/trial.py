@@ -57,6 +57,9 @@ class Trial(Evaluator):
     def misfit(self, integer: Graph, file: bytes) -> str:
         return "" if self.firmware is None else self.firmware.misfit(integer, file)
 
+    def is_beyond_flash(self, integer: Graph, file: bytes) -> bool:
+        return self.firmware is not None and self.firmware.lacks(self.firmware.need(integer, file))[1] > 0
+
     def judge(self, name: str, model: bytes) -> Loss:
         exact = self._outputs("float", self.source)
         with _written(model) as path:

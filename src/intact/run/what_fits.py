@@ -12,8 +12,9 @@ import numpy as np
 from intact import scratch
 from intact.data import Finding, Samples
 from intact.deploy.bytes import spelled
+from intact.deploy.project import STACK
 from intact.deploy.timeline import timeline
-from intact.errors import ModelError
+from intact.errors import ModelError, UnsupportedError
 from intact.formats import tflite
 from intact.measure.accuracy import Metric, NamedOutputs
 from intact.measure.criterion_figures import AGREEMENT
@@ -26,20 +27,28 @@ from intact.network.graph import Graph
 from intact.network.resized import image_size, resized
 from intact.planning.quantized import Quantized
 from intact.planning.request import Request
+from intact.planning.schemes import scheme as scheme_named
 from intact.planning.widths import INT4, Width, choosable, widths_of
 from intact.remedies import apply
 from intact.remedies.base import Context
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.widths import ChosenWidths
 from intact.run.as_planned import Start, context_of
-from intact.run.firmware import Firmware, firmware, shortage
+from intact.run.firmware import Firmware, firmware
 from intact.run.folder import Work
 from intact.run.packing import packed_file
+from intact.run.settings import Settings
 from intact.runtime.runtimes import Kernels
 from intact.wording import counted, shown
 
 #: Widths that are tried, with what they are called.
-_WIDTHS: Final[Mapping[Width, str]] = {INT4: "int4", Width(clusters=4): "4-bit tables", Width(clusters=2): "2-bit tables"}
+_WIDTHS: Final[Mapping[Width, str]] = {
+    INT4: "int4 weights",
+    Width(clusters=4): "4-bit tables",
+    Width(clusters=2): "2-bit tables",
+}
+#: Schemes whose weights take less flash than 8 bits do, the widest first.
+_FEWER: Final = ("w4a8", "clusters4", "clusters3", "clusters2", "clusters1")
 #: Samples on which their loss is measured, and those from which biases are corrected.
 _SAMPLES: Final = 500
 _LEARNED: Final = 64
@@ -79,29 +88,57 @@ class Compared:
 
 
 def too_large(  # noqa: PLR0913  # what was made, and on what
-    network: Quantized, start: Start, calibration: Samples, compared: Compared, work: Work, *, searched: bool
+    network: Quantized,
+    start: Start,
+    calibration: Samples,
+    compared: Compared,
+    work: Work,
+    *,
+    searched: bool,
+    planned: bool,
 ) -> tuple[Finding, ...]:
     """What to do about ``network``, which was begun as ``start``, where the limits of the run do not hold it.
 
-    ``searched``: whether weights of fewer bits were looked for already, so that they are not again.
+    ``searched``: whether weights of fewer bits were looked for already; ``planned``: whether a plan says which, so that they
+    are not looked for.
     """
-    settings, integer = start.settings, network.integer()
-    packed = packed_file(integer, network.plan, settings, work.folder)
-    ram, flash = lacking = shortage(settings, integer, b"" if packed is None else packed.read_bytes())
-    built = firmware(settings)
-    if built is None or not (ram or flash):
+    settings, integer, built = start.settings, network.integer(), firmware(start.settings)
+    if built is None or not built.is_limited:
         return ()
-    said = [f"the firmware {built.said(lacking)}"]
-    if ram:
-        said += [peak(integer), smaller_input(integer, built)]
-    if flash and settings.may_narrow and not searched:
+    packed = packed_file(integer, network.plan, settings, work.folder)
+    try:
+        need = built.need(integer, tflite.write(integer) if packed is None else packed.read_bytes())
+    except UnsupportedError:
+        return ()
+    ram, flash = lacking = built.lacks(need)
+    if not (ram or flash):
+        return ()
+    sure = ", by an upper estimate: pip install 'intact[mcu]' for what it takes" if need.is_estimate and ram else ""
+    said, has_room = [f"the firmware {built.said(lacking)}{sure}"], built.ram is None or built.ram > STACK
+    if not has_room:
+        said.append(f"{spelled(STACK)} of RAM are for the stack alone, so that nothing fits")
+    elif ram:
+        unpacked = f"{spelled(need.unpacked)} of RAM are for weights unpacked, which those of 8 bits need not be"
+        said += [unpacked if need.unpacked else "", peak(integer), smaller_input(integer, built)]
+    if flash and settings.may_narrow and has_room and not (searched or planned):
         context = context_of(start, calibration, work.progress)
-        said.append(Narrower(network, replace(built, ram=None), start.request, calibration, context).told(compared))
-        if not ram:
+        narrower = Narrower(network, replace(built, ram=None) if ram else built, start.request, calibration, context)
+        tried = narrower.tried(compared)
+        said += [told for told, _ in tried]
+        if not ram and any(fits for _, fits in tried):
             said.append("a limit, such as --max-drop 1 or --min-agreement 99, finds widths for each layer that fit")
-    elif flash:
-        said.append("fewer bits take less: --scheme w4a8 or clusters4, or --scheme int8 with a limit such as --max-drop 1")
+    elif flash and has_room:
+        of_all = searched and settings.may_narrow
+        said.append("no fewer bits make it fit: fewer channels take less" if of_all else fewer_bits(settings))
     return (Finding("does not fit", "; ".join(one for one in said if one)),)
+
+
+def fewer_bits(settings: Settings) -> str:
+    """What takes less flash than the scheme of a run, in words."""
+    bits = scheme_named(settings.scheme).bits
+    schemes = [name for name in _FEWER if scheme_named(name).bits < bits][:2]
+    ways = [f"--scheme {' or '.join(schemes)}"] if schemes else []
+    return f"fewer bits take less: {', or '.join((*ways, '--scheme int8 with a limit such as --max-drop 1'))}"
 
 
 def smaller_input(graph: Graph, firmware: Firmware) -> str:
@@ -122,7 +159,8 @@ def smaller_input(graph: Graph, firmware: Firmware) -> str:
         (height, width), other = built[middle]
         taken = firmware.ram_of(other)
         if taken <= (firmware.ram or 0):
-            found = f"with an input of {height} x {width} it would take {spelled(taken)} of RAM (worked out, not trained)"
+            how = "worked out" if firmware.runtime == "c" else "an upper estimate"
+            found = f"with an input of {height} x {width} it would take {spelled(taken)} of RAM ({how}, not trained)"
             low = middle + 1
         else:
             high = middle - 1
@@ -155,24 +193,26 @@ class Narrower:
     learning: Samples
     context: Context
 
-    def told(self, compared: Compared) -> str:
-        """For each width whether it fits and what is lost, in words."""
+    def tried(self, compared: Compared) -> tuple[tuple[str, bool], ...]:
+        """For each width what is lost, in words, and whether it fits."""
         few = compared.few()
-        return "; ".join(one for width, called in _WIDTHS.items() if (one := self._told(width, called, few)))
+        return tuple(one for width, called in _WIDTHS.items() if (one := self._tried(width, called, few)) is not None)
 
-    def _told(self, width: Width, called: str, few: Compared) -> str:
+    def _tried(self, width: Width, called: str, few: Compared) -> tuple[str, bool] | None:
         ops = choosable(self.network.graph, self.network.plan)
         able = [output for output, one in ops.items() if width in widths_of(self.request.target, one.op.kind.name)]
         able.sort(key=lambda output: -ops[output].values.size)
         if not able:
-            return ""
+            return None
         count = self._fewest(width, able)
         integer = self._made(width, able[:count]).integer()
         need = self.firmware.need(integer, _file(integer))
         layers = "the largest layer" if count == 1 else f"the {count} largest layers"
         taken = f"{called} for {layers} take {spelled(need.flash)} of flash"
         lacking = self.firmware.said(self.firmware.lacks(need))
-        return f"{taken}, and the firmware {lacking} still" if lacking else f"{taken} and lose: {few.lost(integer)}"
+        if lacking:
+            return f"{taken}, and the firmware {lacking} still", False
+        return f"{taken} and lose: {few.lost(integer)}", True
 
     def _fewest(self, width: Width, able: Sequence[int]) -> int:
         """How many of the ops ``able``, in order, make it fit; all of them where none do."""

@@ -45,6 +45,11 @@ class Evaluator(abc.ABC):
         del integer, file
         return ""
 
+    def is_beyond_flash(self, integer: Graph, file: bytes) -> bool:
+        """Whether that is for its flash, of which fewer bits take less; of RAM they take more where they are unpacked."""
+        del integer, file
+        return False
+
     @abc.abstractmethod
     def judge(self, name: str, model: bytes) -> Loss:
         """What the file loses on the selection samples."""

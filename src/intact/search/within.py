@@ -29,7 +29,8 @@ def within(start: Quantized, evaluator: Evaluator, request: Request) -> Found:
     """Everything tried, in order; the one that meets the goal, else the one that loses least, of those that a device holds; and
     what came of it. ``start`` is beyond its flash.
 
-    Where no widths make it small enough, the narrowest is tried, and none fits.
+    Where no widths make it small enough, the narrowest is tried, and none fits. Nor does any where those that the flash holds
+    are unpacked into more RAM than there is.
     """
     search = _Within(start, evaluator, request)
     search.run()
@@ -44,6 +45,7 @@ class _Within:
         self.start, self.evaluator, self.request = start, evaluator, request
         self.ladder = Ladder(start, evaluator)
         self.points: tuple[Point, ...] = ()
+        self.at = 0
 
     def run(self) -> None:
         """From what costs nothing to what takes learning, until the goal is met or time is up."""
@@ -51,13 +53,14 @@ class _Within:
         if not self.points:
             self.ladder.attempt("as planned", "there was no time to look for widths", self.start, ())
             return
-        point = self.points[self._first_that_fits(base)]
+        self.at = self._first_that_fits(base)
+        point = self.points[self.at]
         widths, why = ChosenWidths(point.widths, self.request), f"{said(point.widths)}: the least noise that fits"
         ways: tuple[tuple[Remedy, ...], ...] = ((widths, BiasCorrection()), (widths, CompensatedRounding()))
         for remedies in ways:
             name = f"weights that fit + {remedies[-1].name}"
-            if self.ladder.attempt(name, why, base, remedies):
-                return
+            if self.ladder.attempt(name, why, base, remedies) or any(tried.misfit for tried in self.ladder.tried):
+                return  # no remedy takes less
         if not self.ladder.tried:  # neither could be had of it
             self.ladder.attempt("weights that fit", why, base, (widths,))
         if self.ladder.tried and not self.ladder.context.out_of_time():
@@ -69,12 +72,16 @@ class _Within:
         """What came of it, in words."""
         if not self.points:
             return f"the network {taken.misfit}, and time was up before any width was measured"
-        if taken.misfit:
+        if taken.misfit and self.at == len(self.points) - 1:
             return f"the network {taken.misfit} with the fewest bits that there are"
+        if taken.misfit:
+            return (
+                f"the network {taken.misfit} with the widest weights that the flash holds: {said(self.points[self.at].widths)}"
+            )
         return f"at 8 bits the network does not fit: {taken.why}"
 
     def _first_that_fits(self, base: Quantized) -> int:
-        """The widest point that a device holds; the last where it holds none."""
+        """The widest point that the flash holds; the last where it holds none."""
         low, high = 0, len(self.points) - 1
         while low < high:
             middle = (low + high) // 2
@@ -85,4 +92,4 @@ class _Within:
         made = apply((ChosenWidths(point.widths, self.request),), base, self.evaluator.learning, self.ladder.context)
         integer = made.integer()
         file = write_packed(integer) if self.evaluator.packs else b""
-        return not self.evaluator.misfit(integer, file or tflite.write(integer))
+        return not self.evaluator.is_beyond_flash(integer, file or tflite.write(integer))

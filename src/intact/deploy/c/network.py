@@ -144,15 +144,17 @@ def write(graph: Graph, text: Text, ram: int | None = None, flash: int | None = 
     alone, one without any integers that stand for real numbers in float32.
 
     Where it cannot hold the activations at once, the fewest ops run row by row; with 0 those that give the least arena. Weights
-    of few numbers are packed where that spares a quarter of all constants, or they would take more than ``flash``: unpacking
-    takes time, and a buffer. UnsupportedError names an op that C lacks, and what to do.
+    of few numbers are packed where they would take more than ``flash``, or that spares a quarter of all constants and ``ram``
+    has the room: unpacking takes time, and a buffer. UnsupportedError names an op that C lacks, and what to do.
     """
     packed = _within(graph, text, ram, packs=True)
     if not packed.scratch:
         return packed
     plain = _within(graph, text, ram, packs=False)
-    spares = packed.constants <= _SPARED * plain.constants or (flash is not None and plain.constants > flash)
-    return packed if spares else plain
+    if flash is not None and plain.constants > flash:
+        return packed
+    has_room = ram is None or packed.ram <= ram
+    return packed if has_room and packed.constants <= _SPARED * plain.constants else plain
 
 
 def _within(graph: Graph, text: Text, ram: int | None, *, packs: bool) -> CNetwork:
