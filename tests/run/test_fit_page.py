@@ -65,7 +65,9 @@ def test_the_page_has_every_number_of_the_document(browser, found, tmp_path):
         assert [b["said"] for b in d["boards"]] == [row[-1] for row in rows(page, "Boards")]
         assert page.locator("[data-chart=firmware] svg rect").count() == len(d["timeline"])
         holding = sum(b["said"].startswith("fits") for b in d["boards"])
-        assert page.locator("h1").inner_text().startswith(f"{holding} of {len(d['boards'])} boards hold it; it takes ")
+        least = min(way["arena"] + way["scratch"] for way in d["ways"].values()) + d["stack_reserved"]
+        said = f"{holding} of {len(d['boards'])} boards hold it; it takes {least:,} bytes of RAM at least."
+        assert page.locator("h1").inner_text() == said
 
 
 def test_a_board_that_was_named_heads_the_page(browser, model, tmp_path):

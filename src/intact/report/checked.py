@@ -68,7 +68,7 @@ RESULT: Final[Shape] = {
 _TENSOR: Final[dict[str, Shape]] = {"name": "text", "bytes": "count", "origin": "text"}
 _FIRMWARE: Final[dict[str, Shape]] = {
     "runtime?": "text", "limits?": {"ram?": "count", "flash?": "count"}, "macs": "count", "lacking": ["text"],
-    "activations": "count", "stack_reserved": "count", "compiled_for?": "text",
+    "activations": "count", "stack_reserved": "count", "least_ram?": "count", "compiled_for?": "text",
     "ways": {"*": {"arena": "count", "scratch": "count", "constants": "count", "code?": "count",
                    "by_row": [{"first": "text", "last": "text"}]}},
     "timeline": [{"op": "text", "bytes": "count"}],

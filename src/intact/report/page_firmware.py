@@ -26,8 +26,8 @@ def _sentence(document: Mapping[str, Any]) -> str:
     if not document["ways"]:
         return "There is no C of it, so that nobody can say which boards hold it."
     holding = sum(b["said"].startswith("fits") for b in document["boards"])
-    least = min(_way(how, way, document["stack_reserved"])["ram"] for how, way in document["ways"].items())
-    return f"{holding} of {counted(len(document['boards']), 'board')} hold it; it takes {least:,} bytes of RAM at least."
+    least = f"it takes {document['least_ram']:,} bytes of RAM at least"
+    return f"{holding} of {counted(len(document['boards']), 'board')} hold it; {least}."
 
 
 def view(held: Mapping[str, Any] | None) -> dict[str, Any] | None:

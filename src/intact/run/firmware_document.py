@@ -49,6 +49,7 @@ def document(graph: Graph, made: Ways, lacking: Sequence[str], core: Core) -> di
         ).arena_bytes,
         "stack_reserved": STACK,
         "ways": {how: _way(way) for how, way in made.taken.items()},
+        "least_ram": min((taken.ram for taken in (*made.taken.values(), *made.others)), default=None),
         "compiled_for": core.name if any(way.code is not None for way in made.taken.values()) else None,
         "largest_constant": _largest(graph),
         **_timeline(graph),
