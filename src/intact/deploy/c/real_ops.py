@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from intact.deploy.c.elementwise import walk
-from intact.deploy.c.reductions import nests
+from intact.deploy.c.reductions import nests, run_arg, run_extreme
 from intact.deploy.c.site import Site
 from intact.deploy.c.source import bounds, real_literal
 from intact.deploy.c.weighted import window
@@ -73,22 +73,13 @@ def total(site: Site, kind: Sum) -> None:
 
 def extreme(site: Site, kind: ReduceMax | ReduceMin) -> None:
     """REDUCE_MAX and REDUCE_MIN."""
-    outer, inner, _ = nests(site)
-    site.source.need("float_reduce_extreme")
-    loops = [site.source.loops(nest.loops, site.about) for nest in (outer, inner)]
-    which = "true" if kind.name == "REDUCE_MAX" else "false"
-    site.source.do(f"run_float_reduce_extreme({loops[0]}, {loops[1]}, {which}, {site.x(0)}, {site.y()});")
+    run_extreme(site, kind, "float_reduce_extreme")
 
 
 def arg(site: Site, kind: ArgMax | ArgMin) -> None:
     """ARG_MAX and ARG_MIN."""
     site.require("float32", "int32")
-    outer, inner, size = nests(site)
-    step = inner.loops[0][1][0] if inner.loops else 0
-    site.source.need("float_arg")
-    which = "true" if kind.name == "ARG_MAX" else "false"
-    loops = site.source.loops(outer.loops, site.about)
-    site.source.do(f"run_float_arg({loops}, {size}, {step}, {which}, {site.x(0)}, {site.y()});")
+    run_arg(site, kind, "float_arg")
 
 
 def pool(site: Site, kind: AveragePool2D | MaxPool2D) -> None:

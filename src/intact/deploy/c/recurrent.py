@@ -10,6 +10,7 @@ import torch
 
 from intact.deploy.c.packing import interleaved
 from intact.deploy.c.site import ARITHMETIC, Site
+from intact.deploy.c.source import designated
 from intact.deploy.c.wide import by_fours, initializer, of_15_bits, sigmoid_fields, summed
 from intact.errors import UnsupportedError
 from intact.numbers import fixed_point as fixed
@@ -48,7 +49,7 @@ def lstm(site: Site, kind: UnidirectionalSequenceLstm) -> None:
     fields: dict[str, object] = {
         "of_x": ends(site, kernel.weights, kernel.biases, kernel.real_x, site.affine(0)),
         "of_h": ends(site, kernel.recurrent, (None,) * _GATES, kernel.real_h, kernel.hidden),
-        "cell": _braced(_cell(site, kernel)),
+        "cell": designated(_cell(site, kernel)),
         "steps": x[time],
         "inputs": x[2],
         "units": kernel.units,
@@ -62,8 +63,8 @@ def lstm(site: Site, kind: UnidirectionalSequenceLstm) -> None:
 
 def _cell(site: Site, kernel: IntegerKernel) -> Mapping[str, object]:
     return {
-        "gate": _braced(sigmoid_fields(site, interpolated.GATE)),
-        "cell": _braced(sigmoid_fields(site, kernel.cell_argument)),
+        "gate": designated(sigmoid_fields(site, interpolated.GATE)),
+        "cell": designated(sigmoid_fields(site, kernel.cell_argument)),
         **site.rescaled(np.asarray(kernel.entering), 1 << 30, "_new"),
         **site.rescaled(np.asarray(kernel.leaving), 1 << 30, "_given"),
         "clip": kernel.clip,
@@ -89,7 +90,7 @@ def _gates(
         site.source.at_least("INTACT_GROWS", 1)
     about = f"of {site.about}"
     laid = interleaved(rows.astype(np.int8), rows.shape[1])
-    return _braced(
+    return designated(
         {
             "weight": site.source.array(laid, f"weights {about}"),
             "bias": site.source.array(bias.astype(np.int32), f"biases {about}"),
@@ -124,7 +125,3 @@ def _by_unit(weights: tuple[torch.Tensor, ...], biases: tuple[torch.Tensor | Non
     rows = torch.stack(weights, 1).flatten(0, 1).numpy()
     none = torch.zeros(len(weights[0]), dtype=torch.int64)
     return rows, torch.stack([none if b is None else b for b in biases], 1).flatten().numpy()
-
-
-def _braced(fields: Mapping[str, object]) -> str:
-    return "{" + ", ".join(f".{key} = {value}" for key, value in fields.items()) + "}"

@@ -43,22 +43,32 @@ def extreme(site: Site, kind: ReduceMax | ReduceMin) -> None:
     """REDUCE_MAX and REDUCE_MIN."""
     site.require("int8")
     site.require_alike(0)
+    run_extreme(site, kind, "reduce_extreme")
+
+
+def run_extreme(site: Site, kind: ReduceMax | ReduceMin, kernel: str) -> None:
+    """Call a kernel of REDUCE_MAX and REDUCE_MIN, whatever numbers it is for."""
     outer, inner, _ = nests(site)
-    site.source.need("reduce_extreme")
+    site.source.need(kernel)
     loops = [site.source.loops(nest.loops, site.about) for nest in (outer, inner)]
     which = "true" if kind.name == "REDUCE_MAX" else "false"
-    site.source.do(f"run_reduce_extreme({loops[0]}, {loops[1]}, {which}, {site.x(0)}, {site.y()});")
+    site.source.do(f"run_{kernel}({loops[0]}, {loops[1]}, {which}, {site.x(0)}, {site.y()});")
 
 
 def arg(site: Site, kind: ArgMax | ArgMin) -> None:
     """ARG_MAX and ARG_MIN."""
     site.require("int8", "int32")
+    run_arg(site, kind, "arg")
+
+
+def run_arg(site: Site, kind: ArgMax | ArgMin, kernel: str) -> None:
+    """Call a kernel of ARG_MAX and ARG_MIN, whatever numbers it is for."""
     outer, inner, size = nests(site)
     step = inner.loops[0][1][0] if inner.loops else 0
-    site.source.need("arg")
+    site.source.need(kernel)
     which = "true" if kind.name == "ARG_MAX" else "false"
     loops = site.source.loops(outer.loops, site.about)
-    site.source.do(f"run_arg({loops}, {size}, {step}, {which}, {site.x(0)}, {site.y()});")
+    site.source.do(f"run_{kernel}({loops}, {size}, {step}, {which}, {site.x(0)}, {site.y()});")
 
 
 def pool(site: Site, kind: AveragePool2D | MaxPool2D) -> None:

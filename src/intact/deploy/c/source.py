@@ -159,6 +159,11 @@ def bounds(low: float, high: float) -> str:
     return "{" + ", ".join([*("true" if is_there else "false" for is_there in there), *map(real_literal, numbers)]) + "}"
 
 
+def designated(fields: Mapping[str, object]) -> str:
+    """The fields of a struct as an initializer."""
+    return "{" + ", ".join(f".{key} = {value}" for key, value in fields.items()) + "}"
+
+
 def braced(numbers: Iterable[int]) -> str:
     """Numbers as an initializer."""
     return "{" + ", ".join(map(str, numbers)) + "}"

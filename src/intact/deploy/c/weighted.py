@@ -14,6 +14,7 @@ import torch
 from intact.deploy.c.packing import AT_ONCE, DEPTHWISE_AT_ONCE, Packing, interleaved, packing
 from intact.deploy.c.positions import LOOPS, Nest
 from intact.deploy.c.site import ARITHMETIC, Site
+from intact.deploy.c.source import designated
 from intact.deploy.c.stripes import Reach
 from intact.network.weighted import weighted
 from intact.numbers import fixed_point as fixed
@@ -322,7 +323,7 @@ class _Layer:
             "each": 0 if len(multiplier) == 1 else -1,
             **site.ends(out),
         }
-        return "{" + ", ".join(f".{key} = {value}" for key, value in fields.items()) + "}"
+        return designated(fields)
 
 
 def _range_of_sums(rows: np.ndarray, bias: np.ndarray, low: int, high: int) -> np.ndarray:

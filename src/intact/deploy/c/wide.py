@@ -13,6 +13,7 @@ import torch
 from intact.deploy.c.packing import AT_ONCE, interleaved
 from intact.deploy.c.positions import LOOPS, Nest
 from intact.deploy.c.site import ARITHMETIC, Site
+from intact.deploy.c.source import designated
 from intact.deploy.c.weighted import window
 from intact.network.weighted import weighted
 from intact.numbers import fixed_point as fixed
@@ -254,7 +255,7 @@ def initializer(  # noqa: PLR0913  # what a channel ends with
         "low": ends[0],
         "high": ends[1],
     }
-    return "{" + ", ".join(f".{key} = {value}" for key, value in fields.items()) + "}"
+    return designated(fields)
 
 
 def summed(rows: np.ndarray) -> bool:
