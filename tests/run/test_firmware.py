@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from intact.run.deploy import deploy
 from intact.run.firmware import firmware
 from intact.run.fit import fit
 from intact.run.settings import Settings
-from intact.run.what_fits import fewer_bits, peak, smaller_input
+from intact.run.what_fits import Compared, fewer_bits, peak, smaller_input
 from intact.runtime import tflm
 from intact.runtime.tools import ARM_COMPILER
 
@@ -188,6 +189,16 @@ def test_ram_for_weights_unpacked_is_said_and_counts_for_those_that_would_fit():
 )
 def test_schemes_of_fewer_bits_than_the_run_had_are_named(scheme, said):
     assert fewer_bits(Settings(target="mcu", scheme=scheme)) == f"fewer bits take less: {said}"
+
+
+def test_of_calls_that_follow_each_other_narrower_weights_are_measured_on_the_first():
+    calls = replace(eight_channels(700).bind(intact.data.input_specs(one_needs_eight_bits()), None), in_order=True)
+    exact = {"y": np.arange(700)}
+    compared = Compared(calls, exact, {}, None, "reference").few()
+    assert len(compared.report) == 500
+    assert compared.exact["y"].tolist() == list(range(500))
+    apart = Compared(replace(calls, in_order=False), exact, {}, None, "reference").few()
+    assert apart.exact["y"][[0, -1]].tolist() == [0, 699]
 
 
 @no_compiler

@@ -91,9 +91,13 @@ class Samples:
 
     def spread(self, most: int) -> Samples:
         """At most so many samples, evenly from all of them: neighbours may be of one class. Of calls, the first."""
+        return self.take(self.places(most))
+
+    def places(self, most: int) -> Indices:
+        """Which :meth:`spread` takes."""
         if self.in_order:
-            return self.take(np.arange(min(most, len(self))))
-        return self.take(np.linspace(0, len(self) - 1, min(most, len(self))).round().astype(np.int64))
+            return np.arange(min(most, len(self)))
+        return np.linspace(0, len(self) - 1, min(most, len(self))).round().astype(np.int64)
 
     def drawn(self, most: int, seed: int) -> Samples:
         """At most so many samples in an order drawn by ``seed``, so that any number of the first ones is like all of them."""

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, final
 
-import numpy as np
-
 from intact import scratch
 from intact.data import Finding, Samples
 from intact.deploy.bytes import spelled
@@ -71,8 +69,7 @@ class Compared:
 
     def few(self) -> Compared:
         """So many of the samples as narrower weights are measured on."""
-        count = len(self.report)
-        chosen = np.linspace(0, count - 1, min(_SAMPLES, count)).round().astype(np.int64)
+        chosen = self.report.places(_SAMPLES)
         return replace(self, report=self.report.take(chosen), exact={name: y[chosen] for name, y in self.exact.items()})
 
     def lost(self, integer: Graph) -> str:
