@@ -49,7 +49,7 @@ class Start:
     """The network as planned, with what it was planned by: ``settings`` and, made from them and from ``mend``, ``request``.
 
     ``ranges`` names the estimator that was asked for, or chosen where that was left open. ``folder``: where runs find what
-    they have in common.
+    they have in common. ``lacking``: by how many bytes of RAM and of flash it is beyond the limits of the run.
     """
 
     network: Quantized
@@ -58,6 +58,7 @@ class Start:
     mend: Mend = Mend()
     ranges: str = "minmax"
     folder: RunFolder | None = None
+    lacking: tuple[int, int] = (0, 0)
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -141,14 +141,13 @@ def firmware(settings: Settings) -> Firmware | None:
     return Firmware(settings.runtime, _CORE if core.compiler else core, ram, flash)
 
 
-def shortage(settings: Settings, graph: Graph, file: bytes = b"") -> tuple[int, int]:
-    """By how many bytes of RAM and flash ``graph``, an integer network, is beyond the limits, if there are any; ``file``: what
-    a device with TensorFlow Lite Micro has of it, where that is not what ``graph`` is written as.
+def shortage(settings: Settings, graph: Graph) -> tuple[int, int]:
+    """By how many bytes of RAM and flash ``graph``, an integer network as planned, is beyond the limits, if there are any.
 
     UnsupportedError where its need cannot be known, as it has an op that C lacks.
     """
     made = firmware(settings)
-    return (0, 0) if made is None or not made.is_limited else made.lacks(made.need(graph, file or tflite.write(graph)))
+    return (0, 0) if made is None or not made.is_limited else made.lacks(made.need(graph, tflite.write(graph)))
 
 
 def _in_tflm(graph: Graph, file: bytes) -> Need:
@@ -177,11 +176,15 @@ def _in_tflm(graph: Graph, file: bytes) -> Need:
 @final
 @dataclass(frozen=True, eq=False)
 class Told:
-    """What a run says of its network as firmware: figures, findings, and what details.json holds."""
+    """What a run says of its network as firmware: figures, findings, and what details.json holds.
+
+    ``need``: what it takes; None where that cannot be known.
+    """
 
     readings: tuple[Reading, ...] = ()
     findings: tuple[Finding, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    need: Need | None = None
 
 
 def told(graph: Graph, file: bytes, settings: Settings, *, details: bool) -> Told:
@@ -199,7 +202,7 @@ def told(graph: Graph, file: bytes, settings: Settings, *, details: bool) -> Tol
         need = made.need(graph, file) if known is None else made.need_of(known, whole.missing)
     except UnsupportedError as error:
         return Told((), (*notes, Finding("no firmware", str(error))), under)
-    return Told(tuple(readings(need, graph)), notes, under)
+    return Told(tuple(readings(need, graph)), notes, under, need)
 
 
 def readings(need: Need, graph: Graph) -> Iterator[Reading]:

@@ -39,15 +39,16 @@ from intact.rewrite.formerly import named_as
 from intact.run import acceptance, findings, firmware, limits, packing
 from intact.run.about import about
 from intact.run.advice import what_helps
-from intact.run.as_planned import Start, mend_and_plan, ranges_taken, replayed
+from intact.run.as_planned import Start, context_of, mend_and_plan, ranges_taken, replayed
 from intact.run.details import Made
 from intact.run.details import details as details_of
+from intact.run.firmware import Need
 from intact.run.folder import Work, sha256_of
 from intact.run.prepared import prepare
 from intact.run.recover import Recovery, recover, remedied, replayed_network
 from intact.run.result import Result
 from intact.run.settings import Settings
-from intact.run.what_fits import Compared, too_large
+from intact.run.what_fits import Compared, Narrower, too_large
 from intact.simulate import freed
 
 #: Calls of a network with states that count as one sample: neighbours are alike, and states go slowly to their extremes.
@@ -59,13 +60,16 @@ _HELD: Final = 1 << 27
 @final
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """All figures, what they say by themselves, what each output is and how true it is, and what lies under the figures."""
+    """All figures, what they say by themselves, what each output is and how true it is, what lies under the figures, and what
+    the network takes as firmware.
+    """
 
     readings: tuple[Reading, ...] = ()
     findings: tuple[Finding, ...] = ()
     tasks: Mapping[str, Task] = field(default_factory=dict)
     seen: tuple[OutputFidelity, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    need: Need | None = None
 
 
 @final
@@ -124,7 +128,7 @@ class Job:
                 *(findings.kept_alone(integer, graph, self.settings) if self.plan is None else ()),
                 *measured.findings,
                 *findings.great_loss(measured.readings, self.settings),
-                *(self._too_large(start, recovery, source, measured, parts) if measured.readings else ()),
+                *self._too_large(start, recovery, integer, source, measured, parts),
                 *self._doubts(graph, measured.readings, parts),
                 *self._poor(source, recovery.network, measured.seen, parts),
                 *findings.missed(verdict, recovery, parts, self.work.progress),
@@ -161,8 +165,7 @@ class Job:
         # What is refused is better refused before an hour of remedies.
         integer = start.network.integer()
         micro.check(integer, self.settings.target)
-        firmware.shortage(self.settings, integer)
-        return source, start, parts
+        return source, replace(start, lacking=firmware.shortage(self.settings, integer)), parts
 
     def _prepared(self, source: Path, settings: Settings) -> Graph:
         read = tflite.read(source.read_bytes())
@@ -202,7 +205,7 @@ class Job:
         if self.plan is not None:
             return replayed_network(start, parts, self.plan, self.work)
         if goal is not None:
-            ram, flash = firmware.shortage(self.settings, start.network.integer())
+            ram, flash = start.lacking
             if not ram and (not flash or self.settings.may_narrow):
                 begun = partial(self._begun, parts=parts)
                 return recover(start, begun, parts, goal, source, self.metric, self.work, must_shrink=flash > 0)
@@ -246,15 +249,22 @@ class Job:
         tried = replace(self.settings, minimize=None)
         return (*said, Finding("what helps", what_helps(network, tried, parts, poor, partial(self._prepared, source))))
 
-    def _too_large(
-        self, start: Start, recovery: Recovery, source: Path, measured: _Measured, parts: Parts
+    def _too_large(  # noqa: PLR0913, PLR0917  # what was made, and on what
+        self, start: Start, recovery: Recovery, integer: Graph, source: Path, measured: _Measured, parts: Parts
     ) -> tuple[Finding, ...]:
         """By how much the firmware is beyond its limits, and what would fit, in words."""
+        built, need = firmware.firmware(self.settings), measured.need
+        if built is None or need is None or not any(built.lacks(need)):
+            return ()
         kernels = target_named(self.settings.target).kernels
         exact = self.outputs("float", source, parts.report)
         compared = Compared(parts.report, exact, measured.tasks, self.metric, kernels)
         searched, planned = bool(recovery.candidates), self.plan is not None
-        return too_large(recovery.network, start, parts.calibration, compared, self.work, searched=searched, planned=planned)
+        narrower = Narrower(
+            recovery.network, built, start.request, parts.calibration, context_of(start, parts.calibration, self.work.progress)
+        )
+        said = too_large(integer, built, need, narrower, compared, self.settings, searched=searched, planned=planned)
+        return (Finding("does not fit", said),)
 
     def _measure(  # noqa: PLR0913  # what was made, and on what
         self, source: Path, written: Path, network: Quantized, integer: Graph, parts: Parts, *, details: bool
@@ -291,6 +301,7 @@ class Job:
             tasks,
             outputs.fidelities,
             {**under, **held.details, **built.details} if details else under,
+            built.need,
         )
 
     def _given_bytes(self) -> int | None:

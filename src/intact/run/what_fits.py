@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Final, final
 
 from intact import scratch
-from intact.data import Finding, Samples
+from intact.data import Samples
 from intact.deploy.bytes import spelled
 from intact.deploy.project import STACK
 from intact.deploy.timeline import timeline
-from intact.errors import ModelError, UnsupportedError
+from intact.errors import ModelError
 from intact.formats import tflite
 from intact.measure.accuracy import Metric, NamedOutputs
 from intact.measure.criterion_figures import AGREEMENT
@@ -31,10 +31,7 @@ from intact.remedies import apply
 from intact.remedies.base import Context
 from intact.remedies.bias import BiasCorrection
 from intact.remedies.widths import ChosenWidths
-from intact.run.as_planned import Start, context_of
-from intact.run.firmware import Firmware, firmware
-from intact.run.folder import Work
-from intact.run.packing import packed_file
+from intact.run.firmware import Firmware, Need
 from intact.run.settings import Settings
 from intact.runtime.runtimes import Kernels
 from intact.wording import counted, shown
@@ -84,32 +81,23 @@ class Compared:
         return f"{(*differences, *others)[0]} on {counted(len(self.report), 'sample')}"
 
 
-def too_large(  # noqa: PLR0913  # what was made, and on what
-    network: Quantized,
-    start: Start,
-    calibration: Samples,
+def too_large(  # noqa: PLR0913, PLR0917  # what was made, and on what
+    integer: Graph,
+    built: Firmware,
+    need: Need,
+    narrower: Narrower,
     compared: Compared,
-    work: Work,
+    settings: Settings,
     *,
     searched: bool,
     planned: bool,
-) -> tuple[Finding, ...]:
-    """What to do about ``network``, which was begun as ``start``, where the limits of the run do not hold it.
+) -> str:
+    """What to do about the network ``integer``, whose ``need`` is beyond the limits of ``built``, in words.
 
-    ``searched``: whether weights of fewer bits were looked for already; ``planned``: whether a plan says which, so that they
-    are not looked for.
+    ``searched``: whether weights of fewer bits were looked for already; ``planned``: whether a plan says which, so that
+    ``narrower`` ones are not looked for.
     """
-    settings, integer, built = start.settings, network.integer(), firmware(start.settings)
-    if built is None or not built.is_limited:
-        return ()
-    packed = packed_file(integer, network.plan, settings, work.folder)
-    try:
-        need = built.need(integer, tflite.write(integer) if packed is None else packed.read_bytes())
-    except UnsupportedError:
-        return ()
     ram, flash = lacking = built.lacks(need)
-    if not (ram or flash):
-        return ()
     sure = ", by an upper estimate: pip install 'intact[mcu]' for what it takes" if need.is_estimate and ram else ""
     said, has_room = [f"the firmware {built.said(lacking)}{sure}"], built.ram is None or built.ram > STACK
     if not has_room:
@@ -118,16 +106,14 @@ def too_large(  # noqa: PLR0913  # what was made, and on what
         unpacked = f"{spelled(need.unpacked)} of RAM are for weights unpacked, which those of 8 bits need not be"
         said += [unpacked if need.unpacked else "", peak(integer), smaller_input(integer, built)]
     if flash and settings.may_narrow and has_room and not (searched or planned):
-        context = context_of(start, calibration, work.progress)
-        narrower = Narrower(network, replace(built, ram=None) if ram else built, start.request, calibration, context)
-        tried = narrower.tried(compared)
+        tried = (replace(narrower, firmware=replace(built, ram=None)) if ram else narrower).tried(compared)
         said += [told for told, _ in tried]
         if not ram and any(fits for _, fits in tried):
             said.append("a limit, such as --max-drop 1 or --min-agreement 99, finds widths for each layer that fit")
     elif flash and has_room:
         of_all = searched and settings.may_narrow
         said.append("no fewer bits make it fit: fewer channels take less" if of_all else fewer_bits(settings))
-    return (Finding("does not fit", "; ".join(one for one in said if one)),)
+    return "; ".join(one for one in said if one)
 
 
 def fewer_bits(settings: Settings) -> str:
