@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -80,6 +81,12 @@ class Builder:
         label = f"{kind.name} {name}".strip()
         assert label not in self.names
         self.names[label] = self.ops[-1]
+
+    def convolution(self, name: str, c_in: int, shape: tuple[int, ...], options: Mapping[str, object]) -> None:
+        """CONV_2D of a 9 x 8 image, its activation drawn."""
+        x = self.flow(9, 8, c_in)
+        kind = KINDS["CONV_2D"](activation=self.activation(), **options)
+        self.op(kind, x, *self.weights(x, shape, 0), out=self.format(0.05, 0.5), name=name)
 
     def graph(self) -> Graph:
         outputs = tuple(i for op in self.ops for i in op.outputs)
@@ -169,14 +176,7 @@ def _weighted(b: Builder) -> None:
         ("dilated", 4, (6, 3, 3, 4), {"dilation": (2, 2)}),
         ("grouped", 4, (6, 1, 1, 2), {}),
     ):
-        x = b.flow(9, 8, c_in)
-        b.op(
-            kinds["CONV_2D"](activation=b.activation(), **options),
-            x,
-            *b.weights(x, shape, 0),
-            out=b.format(0.05, 0.5),
-            name=name,
-        )
+        b.convolution(name, c_in, shape, options)
     x = b.flow(7, 6, 5)
     b.op(kinds["CONV_2D"](), x, *b.weights(x, (4, 1, 1, 5), 0, per_channel=False), out=b.format(), name="per tensor")
     x = b.flow(7, 6, 5)

@@ -75,14 +75,7 @@ def _weighted(b: Builder) -> None:
         ("narrow", 3, (2, 3, 3, 3), {"padding": "same"}),
         ("of a pixel", 7, (9, 1, 1, 7), {}),
     ):
-        x = b.flow(9, 8, c_in)
-        b.op(
-            kinds["CONV_2D"](activation=b.activation(), **options),
-            x,
-            *b.weights(x, shape, 0),
-            out=b.format(0.05, 0.5),
-            name=name,
-        )
+        b.convolution(name, c_in, shape, options)
     x = b.flow(7, 6, 5)
     b.op(kinds["CONV_2D"](), x, *b.weights(x, (4, 1, 1, 5), 0, per_channel=False), out=b.format(), name="per tensor")
     x = b.flow(7, 6, 4)
