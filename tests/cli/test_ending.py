@@ -88,6 +88,27 @@ def test_signals_unwind_as_at_ctrl_c(number, code):
         assert run.stderr.read() == "unwound\ninterrupted; the same command goes on from here\n"
 
 
+EARLY = """
+import sys, time
+from intact.cli import app
+def waits(version):
+    print("ready", flush=True)
+    time.sleep(60)
+app.app.registered_callback.callback = lambda version=None: waits(version)
+app.main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_signals_end_as_well_while_options_are_read(number, code):
+    command = [sys.executable, "-c", EARLY, "inspect", "model.tflite"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout.readline() == "ready\n"
+        run.send_signal(number)
+        assert run.wait(30) == code
+        assert run.stderr.read() == ""
+
+
 def test_a_second_signal_at_once_is_the_same_wish():
     with subprocess.Popen(
         [sys.executable, "-c", WAITS, "0.6"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

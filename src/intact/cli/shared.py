@@ -100,7 +100,7 @@ def reported(debug: bool) -> Iterator[None]:
         if debug:
             raise
         _fail(str(error))
-    except KeyboardInterrupt as stopped:
+    except (KeyboardInterrupt, Terminated) as stopped:
         if debug:
             raise
         sys.stderr.write("interrupted; the same command goes on from here\n")

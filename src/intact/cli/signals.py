@@ -18,8 +18,10 @@ _SAME: Final = 1.0
 
 
 @final
-class Terminated(KeyboardInterrupt):  # what it is besides is no error either
-    """The command was told to end; ``code`` is its exit code, 128 and the signal's number as shells have it."""
+class Terminated(BaseException):
+    """The command was told to end; ``code`` is its exit code, 128 and the signal's number as shells have it. No
+    KeyboardInterrupt either: typer, which ends with 130 at those that come while it reads options, must let it through.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -31,8 +33,10 @@ def outside() -> Iterator[None]:
     """Around all of the command: what ends it before, or after, a command is at work ends it as quietly."""
     try:
         yield
-    except KeyboardInterrupt as stopped:
-        sys.exit(stopped.code if isinstance(stopped, Terminated) else 130)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Terminated as stopped:
+        sys.exit(stopped.code)
 
 
 def unwind() -> None:
