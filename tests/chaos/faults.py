@@ -124,13 +124,19 @@ def hasten():
 
 def command(fault, log, args):
     """The command from its start to its end, in this process; its exit code."""
+    told = {signal.SIGTERM, signal.SIGHUP, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, told)  # what this module does before is no part of the command
+    from intact.cli import signals  # noqa: PLC0415
     from intact.cli.app import main  # noqa: PLC0415
 
     install(fault, log)
     hasten()
     sys.argv = ["intact", *args]
     try:
-        main()
+        with signals.outside():
+            signals.unwind()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, told)
+            main()
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0

@@ -109,6 +109,29 @@ def test_signals_end_as_well_while_options_are_read(number, code):
         assert run.stderr.read() == ""
 
 
+IN_DEL = """
+import os, sys, time
+from intact.cli import signals
+signals.unwind()
+class Held:
+    def __del__(self):
+        os.kill(os.getpid(), int(sys.argv[1]))
+        time.sleep(0.01)
+with signals.outside():
+    held = Held()
+    del held
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_a_signal_in_a_destructor_is_not_lost(number, code):
+    run = subprocess.run(
+        [sys.executable, "-c", IN_DEL, str(int(number))], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (run.returncode, run.stderr) == (code, "")
+
+
 def test_a_second_signal_at_once_is_the_same_wish():
     with subprocess.Popen(
         [sys.executable, "-c", WAITS, "0.6"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

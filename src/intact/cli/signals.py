@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,8 @@ from typing import Final, final
 _SIGNALS: Final = ("SIGTERM", "SIGHUP", "SIGBREAK")
 #: Seconds in which a second one is the same wish: timeout(1) sends two, and a terminal that closes may.
 _SAME: Final = 1.0
+#: Seconds until one comes again that came where it could not be heard.
+_SOON: Final = 0.01
 
 
 @final
@@ -25,7 +29,7 @@ class Terminated(BaseException):
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
-        self.code = 128 + number
+        self.number, self.code = number, 128 + number
 
 
 @contextmanager
@@ -39,9 +43,30 @@ def outside() -> Iterator[None]:
         sys.exit(stopped.code)
 
 
+def _send(number: int) -> None:
+    """To this process; one that waits for something is woken where the system can."""
+    if os.name == "posix":
+        os.kill(os.getpid(), number)
+    else:
+        signal.raise_signal(number)
+
+
 def unwind() -> None:
-    """From now on SIGTERM and SIGHUP raise :class:`Terminated`, unless they are ignored already, as ``nohup`` does."""
-    last = -math.inf
+    """From now on SIGTERM and SIGHUP raise :class:`Terminated`, unless they are ignored already, as ``nohup`` does. One that
+    comes while Python does what it lets nobody interrupt (a ``__del__``) comes again as soon as that is over.
+    """
+    last, unraisable = -math.inf, sys.unraisablehook
+
+    def again(what: sys.UnraisableHookArgs) -> None:
+        nonlocal last
+        if isinstance(what.exc_value, KeyboardInterrupt | Terminated):
+            last = -math.inf
+            number = what.exc_value.number if isinstance(what.exc_value, Terminated) else signal.SIGINT
+            soon = threading.Timer(_SOON, _send, (number,))
+            soon.daemon = True
+            soon.start()
+        else:
+            unraisable(what)
 
     def stop(number: int, _: FrameType | None) -> None:
         nonlocal last
@@ -53,3 +78,4 @@ def unwind() -> None:
     for number in (one for one in signal.valid_signals() if isinstance(one, signal.Signals) and one.name in _SIGNALS):
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, stop)
+    sys.unraisablehook = again
