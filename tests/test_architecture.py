@@ -104,7 +104,7 @@ def test_imports_point_upward():
 
 def test_tests_lie_in_the_same_wings():
     folders = {path.parent.name for path in (ROOT / "tests").rglob("test_*.py")}
-    assert folders - {"tests", "fuzz", "chaos"} <= WINGS.keys()
+    assert folders - {"tests", "fuzz", "chaos", "examples"} <= WINGS.keys()
 
 
 #: Who may name the class of an op's kind: those who make ops, and the tables of the formats.
