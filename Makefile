@@ -4,6 +4,7 @@
 # make chaos   disturb 200 runs: kills at any change of a file, killed workers, full disks, signals, two runs at once (Linux; an hour)
 # make bench   the figures of docs/figures.md that take minutes (needs the models and data of bench/common.py); the others by the
 #              commands beside them, some of which take hours
+# make docs    the documentation as pages that open offline, in site/
 # make dist    the wheel and the source archive, in dist/
 # make first-try-packages   the packages whose networks bench/first_try.py takes
 # make clean   remove the environment and everything made by these commands
@@ -14,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint fuzz chaos bench dist first-try-packages clean
+.PHONY: demo test lint fuzz chaos bench docs dist first-try-packages clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -40,6 +41,10 @@ bench: $(VENV)/.bench
 	  $(BIN)/python bench/$$script.py || exit 1; \
 	done
 
+# Strict: a link or an anchor that leads nowhere is an error. The variable silences an advertisement of the theme's.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 # The wheel is made from the source archive, which so is known to be whole; with the setuptools that development uses.
 dist: $(VENV)/.dev
 	rm -rf dist
@@ -62,4 +67,4 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) demo fuzz-faults build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis bench/.cache src/*.egg-info
+	rm -rf $(VENV) demo fuzz-faults build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis bench/.cache src/*.egg-info
