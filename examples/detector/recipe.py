@@ -28,14 +28,12 @@ def trained(images: np.ndarray, objects: np.ndarray, epochs: int) -> Detector:
     loader = torch.utils.data.DataLoader(data, batch_size=32, shuffle=True)
     optimizer = torch.optim.AdamW(model.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, epochs * len(loader))
-    for epoch in range(epochs):
+    for _ in range(epochs):
         for x, y in loader:
             optimizer.zero_grad()
-            error = loss(model, x, y)
-            error.backward()
+            loss(model, x, y).backward()
             optimizer.step()
             schedule.step()
-        print(f"epoch {epoch + 1} of {epochs}: loss {error.item():.3f}", flush=True)
     return model.eval()
 
 
