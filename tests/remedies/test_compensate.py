@@ -21,7 +21,7 @@ from intact.planning.quantized import Quantized
 from intact.planning.steps import stored_as_integers
 from intact.remedies import apply, known
 from intact.remedies.base import Context
-from intact.remedies.compensate import Moments, _by_table, _Sums, compensated
+from intact.remedies.compensate import Moments, _by_table, _moments, _Sums, compensated
 from intact.rewrite.lowerings import lower
 from intact.run.settings import Settings
 from intact.simulate.engine import Program
@@ -47,6 +47,32 @@ def test_one_of_two_equal_inputs_makes_up_for_the_other():
     x = torch.tensor([[1.0, 1.0], [2.0, 2.0], [-1.0, -1.0]], dtype=torch.float64)
     made = made_of(x, torch.tensor([[0.4, 0.4]], dtype=torch.float64))
     assert sorted(made[0].tolist()) == [0.0, 1.0]
+
+
+def test_moments_that_rounding_left_of_a_large_mean_are_no_error():
+    """The least eigenvalue is far below 0, which no second moments have."""
+    turn = torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))[0]
+    h = (turn @ torch.diag(torch.tensor([1.0, 1.0, 1.0, -0.5], dtype=torch.float64)) @ turn.T)[None]
+    weight = torch.tensor([[[0.4, -1.2, 2.3, 0.1]]], dtype=torch.float64)
+    moments = Moments(h, weight @ h, torch.ones(1, 1, dtype=torch.float64))
+    got = compensated(moments, weight, torch.ones(1, 1, dtype=torch.float64), torch.round)
+    assert torch.equal(got, got.round())
+    assert (got - weight).abs().max() < 3
+
+
+def test_what_varies_little_beside_its_mean_keeps_its_moments():
+    """In float64 by the plain sums; float32's would be wrong by more than the variance."""
+    draw = np.random.default_rng(0)
+    x = torch.from_numpy((100 + 0.001 * draw.normal(size=(2, 5000, 3))).astype(np.float32))
+    y = torch.from_numpy((50 + 0.01 * draw.normal(size=(2, 5000, 4))).astype(np.float32))
+    xx, yx, yy, sx, sy, n = _moments(x, y)
+    wide, out = x.double(), y.double()
+    assert n == 5000
+    for got, sums in ((sx, wide.sum(1)), (sy, out.sum(1)), (yy, out.square().sum(1)), (yx, out.mT @ wide)):
+        torch.testing.assert_close(got, sums, rtol=1e-12, atol=0)
+    variance = (xx - sx[:, :, None] * sx[:, None, :] / n) / n
+    right = torch.stack([torch.from_numpy(np.cov(part.numpy().T, bias=True)) for part in wide])
+    torch.testing.assert_close(variance, right, rtol=1e-3, atol=1e-9)
 
 
 def test_inputs_that_vary_apart_are_rounded_to_the_nearest():

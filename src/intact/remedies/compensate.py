@@ -113,7 +113,7 @@ def compensated(moments: Moments, weight: Tensor, scale: Tensor, nearest: Neares
     ``weight`` [g, m, k] is what they are before they are rounded, ``scale`` [g, m] what :data:`Nearest` counts in.
     """
     count = weight.shape[-1]
-    damping = _DAMPING * moments.h.diagonal(dim1=1, dim2=2).mean(-1).clamp(min=1e-30)[:, None, None]
+    damping = _damping(moments.h)
     h = moments.h + damping * torch.eye(count, dtype=weight.dtype)
     c = moments.c + damping * weight
 
@@ -141,6 +141,19 @@ def compensated(moments: Moments, weight: Tensor, scale: Tensor, nearest: Neares
         if torch.equal(q, before):
             break
     return q
+
+
+def _damping(h: Tensor) -> Tensor:
+    """What to add to the diagonal of each ``h`` [g, k, k], [g, 1, 1]. Where inputs have a mean far beyond what they vary by, what
+    is left when it is taken out may be no moments of anything: there it is as much as makes them some.
+    """
+    each = h.diagonal(dim1=1, dim2=2).mean(-1).clamp(min=1e-30)[:, None, None]
+    damping, unit = _DAMPING * each, torch.eye(h.shape[-1], dtype=h.dtype)
+    failed = torch.linalg.cholesky_ex(h + damping * unit)[1] > 0
+    if not failed.any():
+        return damping
+    beyond = -torch.linalg.eigvalsh(h)[:, 0].clamp(max=0)[:, None, None]
+    return torch.where(failed[:, None, None], damping + 2 * beyond, damping)
 
 
 def _in_turn(h: Tensor, c: Tensor, stored: Nearest) -> Tensor:
@@ -271,8 +284,27 @@ class _Run:
         x = torch.stack([summed(weight).reshape(-1, sums.groups, sums.at_once) for weight in sums.each], -1)
         x = x.reshape(-1, sums.groups, sums.count).transpose(0, 1).contiguous()
         y = y.reshape(-1, sums.groups, sums.outputs // sums.groups).transpose(0, 1).contiguous()
-        found = (x.transpose(1, 2) @ x, y.transpose(1, 2) @ x, y.square().sum(1), x.sum(1), y.sum(1))
-        return (*(part.double().cpu() for part in found), torch.tensor(float(x.shape[1])))
+        return _moments(x, y)
+
+
+def _moments(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    """The sums over n of x x^T, y x^T, y^2, x and y, and n, of ``x`` [g, n, k] and ``y`` [g, n, m], in float64.
+
+    Products are taken about the mean, which is put back in float64: of numbers that hardly vary beside their mean float32 keeps
+    no more than the mean.
+    """
+    n = x.shape[1]
+    around, beside = x.mean(1, keepdim=True), y.mean(1, keepdim=True)
+    x, y = x - around, y - beside
+    xx, yx, yy, dx, dy = (part.double().cpu() for part in (x.mT @ x, y.mT @ x, y.square().sum(1), x.sum(1), y.sum(1)))
+    a, b = around[:, 0].double().cpu(), beside[:, 0].double().cpu()
+
+    def back(product: Tensor, mean: Tensor, off: Tensor) -> Tensor:
+        left = mean[..., :, None] * dx[..., None, :] + off[..., :, None] * a[..., None, :]
+        return product + left + n * mean[..., :, None] * a[..., None, :]
+
+    power = yy + 2 * b * dy + n * b.square()
+    return back(xx, a, dx), back(yx, b, dy), power, dx + n * a, dy + n * b, torch.tensor(float(n))
 
 
 @final
