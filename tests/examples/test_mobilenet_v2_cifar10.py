@@ -58,7 +58,9 @@ def right(file, pictures):
 
 def cells(out):
     lines = (out / "table.md").read_text().splitlines()
-    return {row[0]: row[1:] for row in ([c.strip() for c in line.strip("| ").split("|")] for line in lines if line.startswith("| "))}
+    return {
+        row[0]: row[1:] for row in ([c.strip() for c in line.strip("| ").split("|")] for line in lines if line.startswith("| "))
+    }
 
 
 def test_the_table_says_what_the_files_have_right(out, pictures):
@@ -71,9 +73,9 @@ def test_the_table_says_what_the_files_have_right(out, pictures):
 
 def test_every_claim_of_the_reports_has_its_rows(out):
     rows = cells(out)
-    for photos in ("100 photos", "200 photos", "1000 photos", "200 photos of something else"):
+    for photos in ("100 photos", "200 photos of something else"):
         assert {f"converter, {photos}", f"Intact, {photos}"} <= rows.keys()
-    assert rows["converter, 200 photos"][0] == "77.20, lost 3.80"
+    assert rows["converter, 100 photos"][0] == "76.50, lost 4.50; 73.30, lost 5.90"
 
 
 def test_a_float_network_below_its_floor_is_not_called_reproduced(out):
