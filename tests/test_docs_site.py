@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from test_architecture import WINGS
 
 import intact
+from test_architecture import WINGS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

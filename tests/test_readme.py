@@ -12,12 +12,12 @@ import pytest
 import typer
 from images import image_folder
 from nets import images, mobile
-from test_docs_code import PAGES as FOLLOWED
 
 import intact
 from intact.cli import app as cli
 from intact.report import figures
 from intact.report.record import record
+from test_docs_code import PAGES as FOLLOWED
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
