@@ -23,7 +23,7 @@ REASONS = {
     "installs packages": 7,
     "needs an Arm compiler and QEMU, which the tests of intact deploy use where they are there": 1,
     "needs a Raspberry Pi": 2,
-    "compiles for minutes, and needs a C++ compiler": 1,
+    "compiles, and needs a C++ compiler": 1,
     "minutes; tests/run has studies of its own": 1,
 }
 #: What a page needs beyond PyTorch and LiteRT: packages, and programs.
