@@ -26,8 +26,8 @@ test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --maxprocesses 8 $(ARGS)
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check src tests bench
-	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench docs/_site
+	$(BIN)/ruff format --check src tests bench docs/_site
 	$(BIN)/mypy
 
 # One worker per core, one thread in each. Mutants at fault are kept in fuzz-faults/.

@@ -17,12 +17,13 @@ import intact
 from intact.cli import app as cli
 from intact.report import figures
 from intact.report.record import record
+from test_docs_code import PAGES as FOLLOWED
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text()
-    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md")))
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md")))
 }
 
 
@@ -103,8 +104,10 @@ def test_every_block_says_what_it_is():
 
 # ---- Python -------------------------------------------------------------------------------------------------------------
 
-#: docs/data.md is run by tests/data/test_data_docs.py, block by block, with its names given.
-RUN = [page for page, text in PAGES.items() if blocks("python", text) and page != "docs/data.md"]
+#: docs/data.md is run by tests/data/test_data_docs.py, block by block, with its names given; what is run with its commands, by
+#: tests/test_docs_code.py.
+ELSEWHERE = {"docs/data.md"} | {f"docs/{page}" for page in FOLLOWED}
+RUN = [page for page, text in PAGES.items() if blocks("python", text) and page not in ELSEWHERE]
 
 
 @pytest.fixture
@@ -178,7 +181,7 @@ def test_links_lead_somewhere(page):
 
 def test_every_page_is_listed():
     index = README.split("## Documentation")[1]
-    assert set(re.findall(r"\]\((docs/\w+\.md)\)", index)) == set(PAGES) - {"README.md", "CONTRIBUTING.md", "SECURITY.md"}
+    assert set(re.findall(r"\]\((docs/[\w/]+\.md)\)", index)) == set(PAGES) - {"README.md", "CONTRIBUTING.md", "SECURITY.md"}
 
 
 @pytest.mark.parametrize("page", PAGES)
