@@ -5,6 +5,7 @@
 # make bench   the figures of docs/figures.md that take minutes (needs the models and data of bench/common.py); the others by the
 #              commands beside them, some of which take hours
 # make docs    the documentation as pages that open offline, in site/
+# make lab     run the notebooks of docs/lab anew
 # make dist    the wheel and the source archive, in dist/
 # make first-try-packages   the packages whose networks bench/first_try.py takes
 # make clean   remove the environment and everything made by these commands
@@ -15,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint fuzz chaos bench docs dist first-try-packages clean
+.PHONY: demo test lint fuzz chaos bench docs dist lab first-try-packages clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -26,8 +27,8 @@ test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --maxprocesses 8 $(ARGS)
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check src tests bench docs/_site
-	$(BIN)/ruff format --check src tests bench docs/_site
+	$(BIN)/ruff check src tests bench examples docs/lab docs/_site
+	$(BIN)/ruff format --check src tests bench examples docs/lab docs/_site
 	$(BIN)/mypy
 
 # One worker per core, one thread in each. Mutants at fault are kept in fuzz-faults/.
@@ -40,6 +41,10 @@ bench: $(VENV)/.bench
 	for script in import_time size_and_speed calibration_speed evaluate_cost accuracy; do \
 	  $(BIN)/python bench/$$script.py || exit 1; \
 	done
+
+# The notebooks of docs/lab from their sources, with what they print and draw.
+lab: $(VENV)/.dev
+	OMP_NUM_THREADS=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python docs/lab/build.py $(ARGS)
 
 # Strict: a link or an anchor that leads nowhere is an error. The variable silences an advertisement of the theme's.
 docs: $(VENV)/.docs

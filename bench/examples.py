@@ -1,7 +1,7 @@
 """The tables of examples/: runs each recipe and writes what it measured into the example's README.
 
-python bench/examples.py [NAME ...] [--budget small] [--out FOLDER]     all of them without a name; what a recipe needs besides (a
-                                                                        trained network, photos) is taken from bench/common.py
+python bench/examples.py [NAME ...] [--budget small] [--out FOLDER]     all of them without a name; a trained network and
+                                                                        photos that a recipe needs come from bench/common.py
 """
 
 from __future__ import annotations

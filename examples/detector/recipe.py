@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_quantizer import quantizer, recipe
-from judge import Judge, outputs
 
 import intact
 from data import SIZE, scenes
+from judge import Judge, outputs
 from network import Detector, loss
 
 FLOOR = 80.0  # the mAP@0.5 in per cent that the float network has to reach

@@ -144,8 +144,8 @@ def compensated(moments: Moments, weight: Tensor, scale: Tensor, nearest: Neares
 
 
 def _damping(h: Tensor) -> Tensor:
-    """What to add to the diagonal of each ``h`` [g, k, k], [g, 1, 1]. Where inputs have a mean far beyond what they vary by, what
-    is left when it is taken out may be no moments of anything: there it is as much as makes them some.
+    """What to add to the diagonal of each ``h`` [g, k, k], [g, 1, 1]. Where inputs have a mean far beyond what they vary by,
+    what is left when it is taken out may be no moments of anything: there it is as much as makes them some.
     """
     each = h.diagonal(dim1=1, dim2=2).mean(-1).clamp(min=1e-30)[:, None, None]
     damping, unit = _DAMPING * each, torch.eye(h.shape[-1], dtype=h.dtype)

@@ -1,0 +1,128 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 5. Training through a rounding: the straight-through estimator
+#
+# Quantization-aware training (QAT) computes with rounded weights while it trains, so that the network learns to live with them. But
+# rounding is a staircase: flat almost everywhere, with no gradient to follow. This notebook shows the way around it.
+#
+# It needs numpy and matplotlib.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+
+from check import answer
+
+# %% [markdown]
+# ## Fake quantization
+#
+# Quantize, and turn back at once: still a float, but one of few. **Change this cell:** 3 bits, then 8.
+
+# %%
+bits, low, high = 3, -1.0, 1.0
+scale = (high - low) / (2**bits - 1)
+
+
+def fake(w):
+    return low + scale * np.round((np.clip(w, low, high) - low) / scale)
+
+
+w = np.linspace(-1.5, 1.5, 1501)
+figure, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8))
+left.plot(w, w, color="grey", linewidth=1, label="w")
+left.plot(w, fake(w), label=f"fake-quantized, {bits} bits")
+left.legend()
+right.plot(w, np.gradient(fake(w), w).clip(0, 3), linewidth=0.7, label="true gradient (peaks cut off)")
+right.plot(w, (w >= low) & (w <= high), label="straight-through")
+right.legend()
+plt.show()
+
+# %% [markdown]
+# The true gradient is 0 but at the jumps. The **straight-through estimator** takes 1 within the range and 0 beyond: as if only the
+# clipping were there. It is wrong at every point, and right on average: over one step, the staircase rises as much as the line.
+
+# %%
+steps = low + scale * np.arange(2**bits)  # the codes' own numbers
+slopes = (fake(steps[1:]) - fake(steps[:-1])) / scale
+print("rise over run between neighbours:", slopes.round(3))
+assert np.allclose(slopes, 1)
+
+# %% [markdown]
+# ## A regression with rounded weights
+#
+# 24 correlated inputs, one output. First the weights are fitted in float, then rounded: **post-training quantization**. Then they are
+# trained on with fake quantization in the forward pass and the straight-through gradient in the backward pass: **QAT**.
+
+# %%
+draw = np.random.default_rng(0)
+mixing = draw.normal(size=(24, 24)) * 0.3 + 0.5
+x = draw.normal(size=(2000, 24)) @ mixing
+truth = draw.uniform(-0.9, 0.9, 24)
+y = x @ truth
+fit, judge = slice(0, 1000), slice(1000, 2000)
+
+
+def loss(weights, part):
+    return np.mean((x[part] @ weights - y[part]) ** 2)
+
+
+floats = np.linalg.lstsq(x[fit], y[fit], rcond=None)[0]
+master, rate = floats.copy(), 0.2 / np.linalg.eigvalsh(x[fit].T @ x[fit] / 1000).max()
+best, curve = fake(master), []
+for _ in range(3000):
+    rounded = fake(master)
+    gradient = 2 * x[fit].T @ (x[fit] @ rounded - y[fit]) / 1000
+    master -= rate * gradient * ((master >= low) & (master <= high))  # straight through the rounding
+    curve.append(loss(rounded, fit))
+    if curve[-1] < loss(best, fit):
+        best = rounded
+
+figure, axes = plt.subplots(figsize=(6, 2.6))
+axes.semilogy(curve, linewidth=0.7, label="QAT")
+axes.axhline(loss(fake(floats), fit), color="grey", linestyle="--", label="rounded after training")
+axes.set(xlabel="step", ylabel="mean squared error")
+axes.legend()
+plt.show()
+
+# %% [markdown]
+# On samples that were not trained on:
+
+# %%
+after, aware = loss(fake(floats), judge), loss(best, judge)
+print(f"float {loss(floats, judge):.1e}, rounded after training {after:.3f}, trained with rounding {aware:.3f}")
+assert aware < 0.7 * after
+
+# %% [markdown]
+# The curve does not settle: `master` wanders between two codes, and the rounded weight jumps. That is why the best is kept, and why
+# training ends with small steps. `intact quantize --remedies finetune` does the same with whole networks, without labels: it learns
+# from the float network's outputs.
+#
+# ## What do you know?
+#
+# What is the derivative of `round` at 0.3? Put your answer in place of 1.
+
+# %%
+_ = answer("05-a", 1)
+
+# %% [markdown]
+# ## Exercise
+#
+# The backward pass of fake quantization: what comes from above (`upstream`) goes on to `w` as ...
+
+
+# %%
+def gradient_of_fake(w, low, high, upstream):
+    raise NotImplementedError
+
+
+_ = answer("05-exercise", gradient_of_fake)
+
+# %% [markdown]
+# Next: [one convolution in integers](06_integer_convolution.ipynb).

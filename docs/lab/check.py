@@ -1,0 +1,88 @@
+"""Says whether an answer of the lab is right, and what to think of where it is not. Needs numpy alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Outcome = str | None
+
+
+def _number(right: float, hint: str, within: float = 1e-6) -> Callable[[Any], Outcome]:
+    def judge(value: Any) -> Outcome:
+        if not isinstance(value, int | float | np.number):
+            return f"a number is asked for, not {type(value).__name__}"
+        return None if abs(float(value) - right) <= within else hint
+
+    return judge
+
+
+def _affine(quantize: Any) -> Outcome:
+    """``quantize(r, low, high) -> (scale, zero point, q)`` in int8."""
+    draw = np.random.default_rng(1)
+    for low, high in ((-1.5, 2.3), (-4.0, 4.0), (0.0, 6.0), (-0.1, 12.7)):
+        r = draw.uniform(1.5 * low - 1, 1.5 * high + 1, 1000)
+        scale = (high - low) / 255
+        zero_point = round(-128 - low / scale)
+        q = np.clip(np.round(r / scale) + zero_point, -128, 127)
+        try:
+            found = quantize(r, low, high)
+        except NotImplementedError:
+            return "nothing is written yet: replace the line that raises"
+        if not np.isclose(found[0], scale):
+            return f"the scale of [{low}, {high}] is {scale:.6f}, not {found[0]:.6f}: 256 codes have 255 steps between them"
+        if found[1] != zero_point:
+            return f"the zero point of [{low}, {high}] is {zero_point}, not {found[1]}: it is the code of the real number 0"
+        if not np.array_equal(found[2], q):
+            return "codes beyond -128..127 must be clipped, and others rounded to the nearest"
+    return None
+
+
+def _requantize(requantize: Any) -> Outcome:
+    """``requantize(accumulator, multiplier, shift, zero_point) -> q``, rounding half up, in int64."""
+    draw = np.random.default_rng(2)
+    sums = draw.integers(-(2**20), 2**20, 5000)
+    for multiplier, shift in ((1 << 30, 33), (1_518_500_250, 36), (2_000_000_000, 40)):
+        right = np.clip(((sums * multiplier + (1 << (shift - 1))) >> shift) + 3, -128, 127)
+        try:
+            found = requantize(sums, multiplier, shift, 3)
+        except NotImplementedError:
+            return "nothing is written yet: replace the line that raises"
+        if not np.array_equal(found, right):
+            wrong = int(np.flatnonzero(np.asarray(found) != right)[0])
+            told = f"the sum {sums[wrong]} becomes {right[wrong]}, not {found[wrong]}"
+            return f"{told}: add half before the shift, then the zero point"
+    return None
+
+
+def _straight_through(gradient: Any) -> Outcome:
+    """``gradient(w, low, high, upstream)``: 1 within the range, 0 beyond."""
+    w, upstream = np.linspace(-3, 3, 61), np.linspace(1, 2, 61)
+    try:
+        found = gradient(w, -1.05, 2.05, upstream)
+    except NotImplementedError:
+        return "nothing is written yet: replace the line that raises"
+    right = np.where((w >= -1.05) & (w <= 2.05), upstream, 0)
+    return (
+        None if np.allclose(found, right) else "within the range what comes from above goes on as it is; beyond it nothing does"
+    )
+
+
+_ANSWERS: dict[str, Callable[[Any], Outcome]] = {
+    "01-a": _number(-27, "Z = round(-128 - low / S), and here low / S is -100.66"),
+    "01-b": _number(17, "0.42 / 0.025 is 16.8; the nearest code counts, not the one below"),
+    "01-c": _number(255, "between 256 fence posts there are fewer gaps"),
+    "01-exercise": _affine,
+    "02-a": _number(1, "a scale of its own for each output channel: no channel pays for another's range"),
+    "05-a": _number(0, "rounding is flat almost everywhere"),
+    "05-exercise": _straight_through,
+    "06-a": _number(32, "int8 times int8 needs 16 bits, and many of them are added: look at the type of the accumulator"),
+    "06-exercise": _requantize,
+}
+
+
+def answer(question: str, value: Any) -> bool:
+    """Prints what is to be said of ``value`` as the answer to ``question``, such as "01-a"; whether it is right."""
+    wrong = _ANSWERS[question](value)
+    print(f"{question}: " + ("right" if wrong is None else f"not yet. {wrong}"))
+    return wrong is None

@@ -1,0 +1,116 @@
+"""The notebooks of docs/lab: made of their sources, run to their end, and a checker that tells right from wrong."""
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+nbformat = pytest.importorskip("nbformat", reason="the lab's notebooks need the extra lab")
+pytest.importorskip("jupytext", reason="the lab's notebooks need the extra lab")
+pytest.importorskip("nbclient", reason="the lab's notebooks need the extra lab")
+LAB = Path(__file__).parents[1] / "docs" / "lab"
+NAMES = sorted(path.stem for path in LAB.glob("[0-9][0-9]_*.py"))
+
+
+@pytest.fixture(scope="module")
+def lab():
+    """The lab's own modules."""
+    sys.path.insert(0, str(LAB))
+    try:
+        import build  # noqa: PLC0415
+        import check  # noqa: PLC0415
+    finally:
+        sys.path.remove(str(LAB))
+    yield build, check
+    for name in ("build", "check"):
+        del sys.modules[name]
+
+
+def cells(notebook):
+    return [(cell.cell_type, cell.source) for cell in notebook.cells]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_is_made_of_its_source_and_was_run(lab, name):
+    kept = nbformat.read(LAB / f"{name}.ipynb", as_version=4)
+    assert cells(kept) == cells(lab[0].notebook(name))
+    for cell in kept.cells:
+        assert cell.cell_type == "markdown" or cell.execution_count
+        for output in cell.get("outputs", ()):
+            assert output.output_type != "error"
+            assert len(output.get("data", {}).get("image/png", "")) < 140_000  # in base64
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_runs_and_refuses_its_starters(lab, name, monkeypatch):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    made = lab[0].executed(name)
+    told = [out.text for cell in made.cells for out in cell.get("outputs", ()) if "answer(" in cell.source and "text" in out]
+    assert told or name == "07_smallest_conversion"
+    for text in told:
+        assert all("not yet" in line for line in text.splitlines())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pages_list_every_notebook(name):
+    assert f"({name}.ipynb)" in (LAB / "README.md").read_text()
+
+
+def affine(r, low, high):
+    scale = (high - low) / 255
+    zero_point = round(-128 - low / scale)
+    return scale, zero_point, np.clip(np.round(r / scale) + zero_point, -128, 127)
+
+
+def requantize(sums, multiplier, shift, zero_point):
+    exact = [math.floor(int(s) * multiplier / 2**shift + 0.5) + zero_point for s in sums]
+    return np.clip(exact, -128, 127)
+
+
+def straight_through(w, low, high, upstream):
+    return upstream * ((w >= low) & (w <= high))
+
+
+RIGHT = {
+    "01-a": -27,
+    "01-b": 17,
+    "01-c": 255,
+    "01-exercise": affine,
+    "02-a": 1,
+    "05-a": 0,
+    "05-exercise": straight_through,
+    "06-a": 32,
+    "06-exercise": requantize,
+}
+WRONG = {
+    "01-a": -26,
+    "01-b": 16,
+    "01-c": 256,
+    "01-exercise": lambda r, low, high: (affine(r, low, high)[0], 0, affine(r, low, high)[2]),
+    "02-a": 2,
+    "05-a": 1,
+    "05-exercise": lambda *given: given[-1],
+    "06-a": 16,
+    "06-exercise": lambda sums, multiplier, shift, zero: np.clip((sums * multiplier >> shift) + zero, -128, 127),
+}
+
+
+@pytest.mark.parametrize("question", RIGHT)
+def test_the_checker_tells_right_from_wrong(lab, capsys, question):
+    assert lab[1].answer(question, RIGHT[question]) is True
+    assert capsys.readouterr().out == f"{question}: right\n"
+    assert lab[1].answer(question, WRONG[question]) is False
+    assert capsys.readouterr().out.startswith(f"{question}: not yet. ")
+
+
+def test_every_question_is_in_a_notebook_and_tested(lab):
+    asked = {q for q in lab[1]._ANSWERS if any(f'answer("{q}"' in (LAB / f"{name}.py").read_text() for name in NAMES)}
+    assert asked == lab[1]._ANSWERS.keys() == RIGHT.keys() == WRONG.keys()
+
+
+def test_an_answer_of_another_kind_is_said_to_be_one(lab, capsys):
+    assert lab[1].answer("01-a", "minus 27") is False
+    assert "a number is asked for, not str" in capsys.readouterr().out
