@@ -46,7 +46,8 @@ plt.show()
 
 # %% [markdown]
 # The true gradient is 0 but at the jumps. The **straight-through estimator** takes 1 within the range and 0 beyond: as if only the
-# clipping were there. It is wrong at every point, and right on average: over one step, the staircase rises as much as the line.
+# clipping were there. Within the range it is wrong at every point, and right on average: over one step, the
+# staircase rises as much as the line.
 
 # %%
 steps = low + scale * np.arange(2**bits)  # the codes' own numbers
@@ -61,48 +62,60 @@ assert np.allclose(slopes, 1)
 # trained on with fake quantization in the forward pass and the straight-through gradient in the backward pass: **QAT**.
 
 # %%
-draw = np.random.default_rng(0)
-mixing = draw.normal(size=(24, 24)) * 0.3 + 0.5
-x = draw.normal(size=(2000, 24)) @ mixing
-truth = draw.uniform(-0.9, 0.9, 24)
-y = x @ truth
-fit, judge = slice(0, 1000), slice(1000, 2000)
+fit, judge, steps = slice(0, 1000), slice(1000, 2000), 3000
 
 
-def loss(weights, part):
+def problem(seed):
+    draw = np.random.default_rng(seed)
+    mixing = draw.normal(size=(24, 24)) * 0.3 + 0.5
+    x = draw.normal(size=(2000, 24)) @ mixing
+    return x, x @ draw.uniform(-0.9, 0.9, 24)
+
+
+def loss(x, y, weights, part):
     return np.mean((x[part] @ weights - y[part]) ** 2)
 
 
-floats = np.linalg.lstsq(x[fit], y[fit], rcond=None)[0]
-master, rate = floats.copy(), 0.2 / np.linalg.eigvalsh(x[fit].T @ x[fit] / 1000).max()
-best, curve = fake(master), []
-for _ in range(3000):
-    rounded = fake(master)
-    gradient = 2 * x[fit].T @ (x[fit] @ rounded - y[fit]) / 1000
-    master -= rate * gradient * ((master >= low) & (master <= high))  # straight through the rounding
-    curve.append(loss(rounded, fit))
-    if curve[-1] < loss(best, fit):
-        best = rounded
+def trained_with_rounding(x, y, master):
+    """The rounded weights after the last step, and the loss of every step. The rate falls to 0."""
+    curve, rate = [], 0.002 / np.linalg.eigvalsh(x[fit].T @ x[fit] / 1000).max()
+    master = master.copy()
+    for step in range(steps):
+        rounded = fake(master)
+        curve.append(loss(x, y, rounded, fit))
+        gradient = 2 * x[fit].T @ (x[fit] @ rounded - y[fit]) / 1000
+        inside = (master >= low) & (master <= high)  # straight through the rounding, and not through the clipping
+        master -= rate * (1 - step / steps) * gradient * inside
+    return fake(master), curve
+
+
+results = []
+for seed in range(8):
+    x, y = problem(seed)
+    floats = np.linalg.lstsq(x[fit], y[fit], rcond=None)[0]
+    aware, curve = trained_with_rounding(x, y, floats)
+    results.append((loss(x, y, fake(floats), judge), loss(x, y, aware, judge)))
+after, aware = np.array(results).T
 
 figure, axes = plt.subplots(figsize=(6, 2.6))
-axes.semilogy(curve, linewidth=0.7, label="QAT")
-axes.axhline(loss(fake(floats), fit), color="grey", linestyle="--", label="rounded after training")
-axes.set(xlabel="step", ylabel="mean squared error")
+axes.semilogy(after, "o", label="rounded after training")
+axes.semilogy(aware, "s", label="trained with rounding")
+axes.set(xlabel="problem", ylabel="mean squared error")
 axes.legend()
 plt.show()
 
 # %% [markdown]
-# On samples that were not trained on:
+# On samples that were not trained on, of eight such problems:
 
 # %%
-after, aware = loss(fake(floats), judge), loss(best, judge)
-print(f"float {loss(floats, judge):.1e}, rounded after training {after:.3f}, trained with rounding {aware:.3f}")
-assert aware < 0.7 * after
+print(f"mean error rounded after training {after.mean():.2f}, trained with rounding {aware.mean():.2f}")
+print(f"training with rounding is better in {(aware < after).sum()} of {len(after)}")
 
 # %% [markdown]
-# The curve does not settle: `master` wanders between two codes, and the rounded weight jumps. That is why the best is kept, and why
-# training ends with small steps. `intact quantize --remedies finetune` does the same with whole networks, without labels: it learns
-# from the float network's outputs.
+# Better in most, not in all: the estimator's gradient is not that of the loss, and near the end weights stay on one side of a step or the
+# other by chance. With a larger rate that does not fall (try 0.2) it is worse than no training at all, which is why training with
+# rounding ends with small steps. `intact quantize --remedies finetune` does the same with whole networks, without labels: it learns from the
+# float network's outputs, and takes what it learned only where samples held out gain by it.
 #
 # ## What do you know?
 #

@@ -28,7 +28,15 @@ def executed(name: str) -> nbformat.NotebookNode:
     NotebookClient(made, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(LAB)}}).execute()
     for cell in made.cells:
         cell.metadata.pop("execution", None)  # when it ran
+        if "outputs" in cell:
+            cell.outputs = [
+                one for one in cell.outputs if "Assets written" not in one.get("text", "") and one.get("name") != "stderr"
+            ]
     return made
+
+
+def _is_log(output: nbformat.NotebookNode) -> bool:
+    return output.get("name") == "stderr" or "Assets written" in output.get("text", "")
 
 
 def main() -> None:

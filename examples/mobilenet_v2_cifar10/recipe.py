@@ -16,6 +16,7 @@ FLOOR = 80.0  # per cent right of the float network
 NETWORKS = {"test": (0.35, None), "small": (1.0, "imagenet"), "full": (1.0, "imagenet")}
 BUDGETS = {"test": (32, 1, 100), "small": (96, 2, 5000), "full": (224, 8, 50_000)}
 CALIBRATION = {"test": (100,), "small": (100, 200, 1000), "full": (100, 200, 1000)}
+SECONDS = {"test": 1, "small": 900, "full": 900}  # for the search
 CRITERIA = ("drop <= 2", "size >= 3.5x", "integer only")
 
 
@@ -74,7 +75,7 @@ def main(budget: str, out: Path, train: Path | None, test: Path | None, network:
         rows.append(row(f"converter, {name}", reported.SAID.get(name, ""), plain, exact, judged))
         intact.quantize(model, samples, evaluation=judged, calibration_samples=len(samples), measure=False).save(ours)
         rows.append(row(f"Intact, {name}", "", ours, exact, judged))
-    options: dict[str, Any] = {"evaluation": judged, "calibration_samples": len(pool) // 2}
+    options: dict[str, Any] = {"evaluation": judged, "calibration_samples": len(pool) // 2, "time_budget": SECONDS[budget]}
     result = intact.quantize(model, intact.data.folder(train, pixels=(-1, 1)), max_drop=0.3, accept=CRITERIA, **options)
     found = result.save_run(out / "run", overwrite=True) / "model.tflite"
     rows.append(row("Intact, `--max-drop 0.3`", "", found, exact, judged))

@@ -12,6 +12,7 @@ from PIL import Image
 
 pytest.importorskip("tensorflow", reason="the example trains with Keras")
 pytest.importorskip("sklearn", reason="the example takes photos of something else from scikit-learn")
+pytestmark = pytest.mark.timeout(900)
 EXAMPLE = Path(__file__).parents[2] / "examples" / "mobilenet_v2_cifar10"
 CLASSES, EACH = 10, 10
 
