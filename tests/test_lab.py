@@ -114,3 +114,25 @@ def test_every_question_is_in_a_notebook_and_tested(lab):
 def test_an_answer_of_another_kind_is_said_to_be_one(lab, capsys):
     assert lab[1].answer("01-a", "minus 27") is False
     assert "a number is asked for, not str" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("question", "value"),
+    [
+        ("01-exercise", lambda *given: (given[2] - given[1]) / 255),
+        ("01-exercise", 0.0149),
+        ("05-exercise", lambda *_: np.zeros(3)),
+        ("05-exercise", lambda *_: "as it is"),
+        ("06-exercise", lambda *_: 3),
+        ("06-exercise", lambda *_: np.zeros(3)),
+    ],
+)
+def test_an_exercise_that_gives_another_kind_or_shape_is_told_so(lab, capsys, question, value):
+    assert lab[1].answer(question, value) is False
+    assert "another kind or shape" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("question", ["01-exercise", "05-exercise", "06-exercise"])
+def test_an_exercise_that_returns_nothing_is_not_written_yet(lab, capsys, question):
+    assert lab[1].answer(question, lambda *_: None) is False
+    assert "nothing is written yet" in capsys.readouterr().out

@@ -29,9 +29,7 @@ def executed(name: str) -> nbformat.NotebookNode:
     for cell in made.cells:
         cell.metadata.pop("execution", None)  # when it ran
         if "outputs" in cell:
-            cell.outputs = [
-                one for one in cell.outputs if "Assets written" not in one.get("text", "") and one.get("name") != "stderr"
-            ]
+            cell.outputs = [one for one in cell.outputs if not _is_log(one)]
     return made
 
 

@@ -89,6 +89,9 @@ _ANSWERS: dict[str, Callable[[Any], Outcome]] = {
 
 def answer(question: str, value: Any) -> bool:
     """Prints what is to be said of ``value`` as the answer to ``question``, such as "01-a"; whether it is right."""
-    wrong = _ANSWERS[question](value)
+    try:
+        wrong = _ANSWERS[question](value)
+    except (TypeError, ValueError, IndexError) as other:
+        wrong = f"that is of another kind or shape than what is asked for ({other})"
     print(f"{question}: " + ("right" if wrong is None else f"not yet. {wrong}"))
     return wrong is None

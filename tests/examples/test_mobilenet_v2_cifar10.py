@@ -1,6 +1,5 @@
 """The example on a hundred drawn pictures: what its table says is worked out again from the files that it wrote."""
 
-import json
 import re
 import subprocess
 import sys
@@ -82,7 +81,8 @@ def test_every_claim_of_the_reports_has_its_rows(out):
 def test_a_float_network_below_its_floor_is_not_called_reproduced(out):
     said = (out / "table.md").read_text()
     assert float(cells(out)["float"][1]) < 80
-    assert "80.0 %: not reproduced" in said
+    assert "80.0 % of 100 photos: not reproduced" in said
+    assert not (out / "run").exists()
 
 
 def test_the_keras_file_with_its_optimizer_makes_a_larger_ratio(out):
@@ -90,8 +90,3 @@ def test_the_keras_file_with_its_optimizer_makes_a_larger_ratio(out):
     with_optimizer, without = map(float, re.search(r"([\d.]+)x of the \.keras file .*?([\d.]+)x of the float", said).groups())
     assert with_optimizer > 2 * without
     assert without == pytest.approx((out / "float.tflite").stat().st_size / (out / "model.tflite").stat().st_size, abs=0.006)
-
-
-def test_the_run_is_judged_by_the_criteria(out):
-    result = json.loads((out / "run" / "result.json").read_text())
-    assert [one["text"] for one in result["criteria"]] == ["drop <= 2", "size >= 3.5x", "integer only"]
