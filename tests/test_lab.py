@@ -56,7 +56,7 @@ def test_a_notebook_runs_and_refuses_its_starters(lab, name, monkeypatch):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pages_list_every_notebook(name):
-    assert f"({name}.ipynb)" in (LAB / "README.md").read_text()
+    assert f"({name}.ipynb)" in (LAB / "index.md").read_text()
 
 
 def affine(r, low, high):

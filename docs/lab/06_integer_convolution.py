@@ -181,4 +181,4 @@ def requantize(accumulator, multiplier, shift, zero_point):
 _ = answer("06-exercise", requantize)
 
 # %% [markdown]
-# Back to [the contents](README.md).
+# Back to [the contents](index.md).

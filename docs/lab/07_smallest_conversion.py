@@ -90,4 +90,4 @@ print(f"worst error {np.abs(errors).max():.4f}, half steps {bound:.4f}")
 assert np.abs(errors).max() < 1.6 * bound
 
 # %% [markdown]
-# Back to [the contents](README.md).
+# Back to [the contents](index.md).
