@@ -132,11 +132,15 @@ def command(fault, log, args):
     install(fault, log)
     hasten()
     sys.argv = ["intact", *args]
+    unwind = signals.unwind
+
+    def heard():
+        unwind()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, told)
+
+    signals.unwind = heard
     try:
-        with signals.outside():
-            signals.unwind()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, told)
-            main()
+        main()
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0

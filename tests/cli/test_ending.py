@@ -143,7 +143,8 @@ def test_a_second_signal_at_once_is_the_same_wish():
         assert run.wait(30) == 143
 
 
-def test_an_ignored_signal_stays_ignored():
+def test_an_ignored_signal_stays_ignored(monkeypatch):
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN), signal.getsignal(signal.SIGTERM)
     try:
         signals.unwind()

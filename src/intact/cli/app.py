@@ -58,6 +58,6 @@ for command in (
 
 def main() -> None:
     """Entry point of the ``intact`` command."""
-    signals.unwind()
     with signals.outside(), streams.guarded():
+        signals.unwind()
         app()
