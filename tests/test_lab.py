@@ -1,9 +1,9 @@
 """The notebooks of docs/lab: made of their sources, run to their end, and a checker that tells right from wrong."""
 
 import math
-import sys
 from pathlib import Path
 
+import example_runs
 import numpy as np
 import pytest
 
@@ -17,15 +17,8 @@ NAMES = sorted(path.stem for path in LAB.glob("[0-9][0-9]_*.py"))
 @pytest.fixture(scope="module")
 def lab():
     """The lab's own modules."""
-    sys.path.insert(0, str(LAB))
-    try:
-        import build  # noqa: PLC0415
-        import check  # noqa: PLC0415
-    finally:
-        sys.path.remove(str(LAB))
-    yield build, check
-    for name in ("build", "check"):
-        del sys.modules[name]
+    with example_runs.modules(LAB, "build", "check") as found:
+        yield found
 
 
 def cells(notebook):

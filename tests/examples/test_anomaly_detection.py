@@ -1,10 +1,8 @@
 """The example's figures, worked out again: each clip's error by Intact's own runner, the AUC by ranks."""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
+import example_runs
 import numpy as np
 import pytest
 import scipy.stats
@@ -16,27 +14,17 @@ from intact.planning.targets import target
 
 pytest.importorskip("tensorflow", reason="the example trains with Keras")
 pytest.importorskip("sklearn", reason="the example takes its AUC from scikit-learn")
-EXAMPLE = Path(__file__).parents[2] / "examples" / "anomaly_detection"
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("anomaly_detection")
-    command = [sys.executable, EXAMPLE / "recipe.py", "--budget", "test", "--out", folder]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    return folder
+    return example_runs.run("anomaly_detection", tmp_path_factory.mktemp("anomaly_detection"))
 
 
 @pytest.fixture(scope="module")
 def clips():
-    sys.path.insert(0, str(EXAMPLE))
-    try:
-        import data  # noqa: PLC0415  # the example's own
-    finally:
-        sys.path.remove(str(EXAMPLE))
-        sys.modules.pop("data", None)
-    return data.mixed(400, seed=1)[0]
+    with example_runs.modules(example_runs.EXAMPLES / "anomaly_detection", "data") as (data,):
+        return data.mixed(400, seed=1)[0]
 
 
 def by_ranks(faulty, odd):

@@ -2,35 +2,26 @@
 
 import importlib
 import re
-import subprocess
-import sys
-from pathlib import Path
 
+import example_runs
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "examples" / "detector"
+FOLDER = example_runs.EXAMPLES / "detector"
 MINE = ("data", "judge", "network")
 
 
 @pytest.fixture(scope="module")
 def judge():
     pytest.importorskip("pycocotools", reason="the example judges with pycocotools")
-    before = {name: sys.modules.pop(name, None) for name in MINE}
-    sys.path.insert(0, str(FOLDER))
-    yield importlib.import_module("judge")
-    sys.path.remove(str(FOLDER))
-    for name in MINE:
-        sys.modules.pop(name, None)
-    sys.modules |= {name: module for name, module in before.items() if module is not None}
+    with example_runs.modules(FOLDER, *MINE) as (_, found, _):
+        yield found
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     pytest.importorskip("litert_torch", reason="the example converts with litert-torch")
-    out = tmp_path_factory.mktemp("detector")
-    subprocess.run([sys.executable, FOLDER / "recipe.py", "--budget", "test", "--out", out], check=True, capture_output=True)
-    return out
+    return example_runs.run("detector", tmp_path_factory.mktemp("detector"))
 
 
 def cells(*rows):

@@ -1,10 +1,8 @@
 """The example on a hundred drawn pictures: what its table says is worked out again from the files that it wrote."""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
+import example_runs
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,7 +10,6 @@ from PIL import Image
 pytest.importorskip("tensorflow", reason="the example trains with Keras")
 pytest.importorskip("sklearn", reason="the example takes photos of something else from scikit-learn")
 pytestmark = pytest.mark.timeout(900)
-EXAMPLE = Path(__file__).parents[2] / "examples" / "mobilenet_v2_cifar10"
 CLASSES, EACH = 10, 10
 
 
@@ -31,10 +28,7 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope="module")
 def out(pictures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mobilenet_v2_cifar10")
-    options = ["--budget", "test", "--train", pictures, "--test", pictures, "--out", folder]
-    ran = subprocess.run([sys.executable, EXAMPLE / "recipe.py", *options], capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    return folder
+    return example_runs.run("mobilenet_v2_cifar10", folder, "--train", pictures, "--test", pictures)
 
 
 def right(file, pictures):
