@@ -56,6 +56,9 @@ assert (zero_point, int(code)) == (-27, 7)
 assert round(float(dequantize(code, scale, zero_point)), 3) == 0.507
 
 # %% [markdown]
+# Two conventions differ where `-128 - low / S` lies exactly between two integers: Python and numpy round such a tie to the even
+# neighbour, C's `round`, and with it TensorFlow Lite, away from zero. [-4, 4] is such a range: zero point 0 or -1.
+#
 # Why is the code converted to int32 before `Z` is taken away? Because int8 minus int8 in numpy is int8, and 127 − (−27) does not fit.
 #
 # ### Symmetric codes
@@ -70,9 +73,6 @@ assert np.isclose(dequantize(symmetric, 0.025, 0), 0.425)
 
 # %% [markdown]
 # ## The error is at most S / 2 ... within the range
-#
-# Two conventions differ where `-128 - low / S` lies exactly between two integers: Python and numpy round such a tie to the even
-# neighbour, C's `round`, and with it TensorFlow Lite, away from zero. [-4, 4] is such a range: zero point 0 or -1.
 #
 # **Change this cell:** `low`, `high`, and how far the numbers reach beyond.
 
