@@ -67,7 +67,7 @@ def test_every_page_is_in_the_navigation(site):
     text = (site / "index.html").read_text()
     linked = set(re.findall(r'<a href="([\w/]+\.html)" class="md-nav__link', text)) | {"index.html"}
     pages = {path.relative_to(DOCS).with_suffix(".html").as_posix() for path in DOCS.rglob("*.md")}
-    assert pages <= linked
+    assert pages | {f"examples/{path.parent.name}.html" for path in ROOT.glob("examples/*/README.md")} <= linked
 
 
 def test_the_reference_has_every_public_name(site):
