@@ -1,7 +1,9 @@
 """The tables of examples/: runs each recipe and writes what it measured into the example's README.
 
-python bench/examples.py [NAME ...] [--budget small] [--out FOLDER]     all of them without a name; a trained network and
-                                                                        photos that a recipe needs come from bench/common.py
+python bench/examples.py [NAME ...] [--budget small] [--out FOLDER]     all of them without a name
+
+A float network that an earlier run left in the folder of an example that takes ``--network`` or ``--weights`` is taken again;
+delete it to train anew. Photos that a recipe needs come from bench/common.py.
 """
 
 from __future__ import annotations
@@ -13,19 +15,23 @@ import sys
 import time
 from pathlib import Path
 
-from common import cifar10, model
+from common import cifar10
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/recipe.py"))
 BEGIN, END = "<!-- table -->", "<!-- /table -->"
 
 
-def besides(name: str) -> list[str]:
-    """Options that an example's table in README was measured with."""
-    if name != "mobilenet_v2_cifar10":
-        return []
-    photos = ["--train", str(cifar10("train")), "--test", str(cifar10("test"))]
-    return [*photos, "--network", str(model("mobilenet_v2_cifar10.tflite"))]
+#: Of recipes that train for long: the option that takes a trained network, and the file of it that they leave.
+KEPT = {"mobilenet_v2_cifar10": ("--network", "float.keras"), "rock_paper_scissors": ("--weights", "float.pt")}
+PHOTOS = ("mobilenet_v2_cifar10",)
+
+
+def besides(name: str, folder: Path) -> list[str]:
+    """Options of the recipe ``name``, which writes into ``folder``: photos here, and what is trained there already."""
+    given = ["--train", str(cifar10("train")), "--test", str(cifar10("test"))] if name in PHOTOS else []
+    option, kept = KEPT.get(name, ("", ""))
+    return [*given, option, str(folder / kept)] if option and (folder / kept).is_file() else given
 
 
 def with_table(readme: str, table: str) -> str:
@@ -39,7 +45,8 @@ def with_table(readme: str, table: str) -> str:
 
 def rebuild(name: str, budget: str, out: Path) -> None:
     began, folder = time.monotonic(), EXAMPLES / name
-    command = [sys.executable, str(folder / "recipe.py"), "--budget", budget, "--out", str(out / name), *besides(name)]
+    command = [sys.executable, str(folder / "recipe.py"), "--budget", budget, "--out", str(out / name)]
+    command += besides(name, out / name)
     subprocess.run(command, check=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
     table = (out / name / "table.md").read_text()
     (folder / "README.md").write_text(with_table((folder / "README.md").read_text(), table))
