@@ -15,7 +15,7 @@ import data
 import intact
 
 FLOOR = 90.0  # per cent right of the float network: what MLPerf Tiny asks of its own, on recordings
-BUDGETS = {"test": (960, 240, 6), "small": (9600, 6000, 10), "full": (48000, 24000, 40)}  # sounds, sounds to test on, epochs
+BUDGETS = {"test": (600, 120, 9), "small": (9600, 6000, 10), "full": (48000, 24000, 40)}  # sounds, sounds to test on, epochs
 HAS_TOOLS = bool(shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm"))
 NAMES = ("float", "int8, TFLite converter", "int8, Intact")
 UNKNOWN = "not measured: no compiler"

@@ -18,7 +18,7 @@ from intact.planning.targets import target
 
 pytest.importorskip("tensorflow", reason="the example trains with Keras")
 
-TESTED = 240
+TESTED = 120
 NAMES = {"float": "float.tflite", "int8, TFLite converter": "converter.tflite", "int8, Intact": "model.tflite"}
 COMPILER = bool(shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm"))
 
