@@ -1,5 +1,6 @@
 """The notebooks of docs/lab: made of their sources, run to their end, and a checker that tells right from wrong."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -67,6 +68,10 @@ def straight_through(w, low, high, upstream):
     return upstream * ((w >= low) & (w <= high))
 
 
+def peak(sizes):
+    return max(a + b for a, b in itertools.pairwise(sizes))
+
+
 RIGHT = {
     "01-a": -27,
     "01-b": 17,
@@ -77,6 +82,8 @@ RIGHT = {
     "05-exercise": straight_through,
     "06-a": 32,
     "06-exercise": requantize,
+    "08-a": 24 * 24 * (32 + 64),
+    "08-exercise": peak,
 }
 WRONG = {
     "01-a": -26,
@@ -88,6 +95,8 @@ WRONG = {
     "05-exercise": lambda *given: given[-1],
     "06-a": 16,
     "06-exercise": lambda sums, multiplier, shift, zero: np.clip((sums * multiplier >> shift) + zero, -128, 127),
+    "08-a": 300_000,
+    "08-exercise": max,
 }
 
 
@@ -118,6 +127,7 @@ def test_an_answer_of_another_kind_is_said_to_be_one(lab, capsys):
         ("05-exercise", lambda *_: "as it is"),
         ("06-exercise", lambda *_: 3),
         ("06-exercise", lambda *_: np.zeros(3)),
+        ("08-exercise", lambda *_: np.zeros(3)),
     ],
 )
 def test_an_exercise_that_gives_another_kind_or_shape_is_told_so(lab, capsys, question, value):
@@ -125,7 +135,7 @@ def test_an_exercise_that_gives_another_kind_or_shape_is_told_so(lab, capsys, qu
     assert "another kind or shape" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("question", ["01-exercise", "05-exercise", "06-exercise"])
+@pytest.mark.parametrize("question", ["01-exercise", "05-exercise", "06-exercise", "08-exercise"])
 def test_an_exercise_that_returns_nothing_is_not_written_yet(lab, capsys, question):
     assert lab[1].answer(question, lambda *_: None) is False
     assert "nothing is written yet" in capsys.readouterr().out

@@ -74,6 +74,20 @@ def _straight_through(gradient: Any) -> Outcome:
     )
 
 
+def _peak(peak: Any) -> Outcome:
+    """``peak(sizes)``: the most of two neighbours together."""
+    draw = np.random.default_rng(3)
+    for count in (2, 3, 8, 20):
+        sizes = [int(size) for size in draw.integers(1, 10_000, count)]
+        right = max(sizes[i] + sizes[i + 1] for i in range(count - 1))
+        found = _called(peak, sizes)
+        if found is None:
+            return _NOTHING
+        if float(found) != right:
+            return f"with {sizes} it is {right}, not {found}: an op's input and its output exist at the same time, nothing else"
+    return None
+
+
 _ANSWERS: dict[str, Callable[[Any], Outcome]] = {
     "01-a": _number(-27, "Z = round(-128 - low / S), and here low / S is -100.66"),
     "01-b": _number(17, "0.42 / 0.025 is 16.8; the nearest code counts, not the one below"),
@@ -84,6 +98,8 @@ _ANSWERS: dict[str, Callable[[Any], Outcome]] = {
     "05-exercise": _straight_through,
     "06-a": _number(32, "int8 times int8 needs 16 bits, and many of them are added: look at the type of the accumulator"),
     "06-exercise": _requantize,
+    "08-a": _number(55_296, "what is read and what is written exist at once, a byte a number; the file lies in flash"),
+    "08-exercise": _peak,
 }
 
 
