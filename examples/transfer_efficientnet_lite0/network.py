@@ -21,7 +21,7 @@ GROUPS = (
 class Convolution(nn.Conv2d):
     """Padded as in TensorFlow, where the weights come from: of an odd number of zeros the last is to the right and below."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1):
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
         super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -35,7 +35,9 @@ def norm(channels: int) -> nn.BatchNorm2d:
 
 
 class Block(nn.Module):
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, wider: int):
+    """Channels widened, filtered each on its own, and narrowed; added to what came in where the shape is the same."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, wider: int) -> None:
         super().__init__()
         inside = inputs * wider
         self.widens, self.adds = wider > 1, stride == 1 and inputs == outputs
@@ -54,7 +56,7 @@ class Block(nn.Module):
 class EfficientNetLite0(nn.Module):
     """Of pictures [n, 3, height, width] in [-1, 1]: a score for each class, [n, classes]."""
 
-    def __init__(self, classes: int = 1000):
+    def __init__(self, classes: int = 1000) -> None:
         super().__init__()
         self._conv_stem, self._bn0, channels = Convolution(3, 32, 3, 2), norm(32), 32
         blocks: list[nn.Module] = []

@@ -1,7 +1,6 @@
 """EfficientNet-Lite0 with ImageNet's weights, tuned to a few classes on two cores: what int8 costs, by two tools."""
 
 import argparse
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,57 +9,27 @@ import torch
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_quantizer import quantizer
 from ai_edge_quantizer import recipe as recipes
-from PIL import Image
 
 import intact
-from network import EfficientNetLite0, pretrained
-from photos import cifar10, photos
+from network import pretrained
+from photos import cifar10, photos, pixels
+from tuning import tune
 
 FLOOR = 85.0  # per cent right of the float network
-SAMPLES, KEPT = 500, 11  # photos to calibrate with; blocks of sixteen that stay as ImageNet made them
+SAMPLES = 500  # photos to calibrate with
 #: Classes, photos of each to train and to judge on, their side in pixels, epochs of the last layer, of all that is tuned.
 BUDGETS = {"test": (2, 10, 10, 64, 10, 1), "small": (5, 600, 1000, 128, 20, 3), "full": (10, 5000, 1000, 128, 20, 6)}
-#: What Intact is told, each time with the same photos to calibrate; the last file is kept.
-INTACT: dict[str, dict[str, Any]] = {
+#: What Intact is told, each time with the same photos to calibrate. The last file is kept.
+KINDS: dict[str, dict[str, Any]] = {
     "Intact, least and greatest value, a scale per tensor": {"ranges": "minmax", "remedies": "none", "weights": "per-tensor"},
     "Intact, a scale per tensor": {"weights": "per-tensor"},
     "Intact, least and greatest value": {"ranges": "minmax", "remedies": "none"},
     "Intact": {},
 }
-Layers = Callable[[torch.Tensor], torch.Tensor]
-
-
-def pixels(images: list[Image.Image], side: int) -> Iterator[torch.Tensor]:
-    """Batches [n, 3, side, side] in [-1, 1]."""
-    for start in range(0, len(images), 64):
-        resized = [image.resize((side, side), Image.Resampling.BILINEAR) for image in images[start : start + 64]]
-        yield torch.from_numpy(np.stack([np.asarray(image) for image in resized]).transpose(0, 3, 1, 2) / np.float32(127.5) - 1)
-
-
-def fit(layers: Layers, model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, epochs: int, rate: float) -> None:
-    """Trains what ``layers`` uses of ``model``, its batch norms as they are."""
-    optimizer = torch.optim.AdamW(model.parameters(), rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, epochs * -(-len(x) // 64))
-    for _ in range(epochs):
-        for pick in torch.randperm(len(x)).split(64):
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(layers(x[pick]), y[pick]).backward()
-            optimizer.step()
-            schedule.step()
-
-
-def tuned(model: EfficientNetLite0, batches: Iterator[torch.Tensor], labels: list[int], epochs: tuple[int, int]) -> None:
-    """What the kept blocks make of each photo is computed once. The last layer is trained first, then all after those blocks."""
-    kept, rest, y = model._blocks[:KEPT], model._blocks[KEPT:], torch.tensor(labels)
-    with torch.no_grad():
-        seen = torch.cat([kept(model.stem(batch)) for batch in batches])
-        pooled = torch.cat([model.pooled(rest(part)) for part in seen.split(64)])
-    fit(model._fc, model, pooled, y, epochs[0], 3e-3)
-    fit(lambda x: model._fc(model.pooled(rest(x))), model, seen, y, epochs[1], 2e-4)
 
 
 def quantized(exact: Path, calibration: np.ndarray) -> bytes:
-    """AI Edge Quantizer's static int8 recipe, as its guide has it: ranges are the least and the greatest value seen."""
+    """AI Edge Quantizer's static int8 recipe, as its guide has it: least and greatest value, a scale per channel."""
     made = quantizer.Quantizer(str(exact), recipes.static_wi8_ai8())
     ((signature, ports),) = Interpreter(str(exact)).get_signature_list().items()
     seen = made.calibrate({signature: [{ports["inputs"][0]: image[None]} for image in calibration]})
@@ -82,7 +51,7 @@ def main(budget: str, out: Path, weights: Path | None, train: Path | None, test:
     images, labels = photos(train or cifar10(out, "train"), classes, taught)
     judged = intact.data.pil(*photos(test or cifar10(out, "test"), classes, tested), pixels=(-1, 1))
     model = pretrained(weights, classes)
-    tuned(model, pixels(images, side), labels, epochs)
+    tune(model, pixels(images, side), labels, epochs)
 
     calibration = intact.data.pil(images[:SAMPLES], pixels=(-1, 1))
     batches = list(pixels(images[:SAMPLES], side))
@@ -91,16 +60,13 @@ def main(budget: str, out: Path, weights: Path | None, train: Path | None, test:
     exact.write_bytes(intact.write_tflite(graph))
     plain.write_bytes(quantized(exact, torch.cat(batches).permute(0, 2, 3, 1).numpy()))
     rows = ["| network | right, % | lost, points | MB |", "|---|---|---|---|", row("AI Edge Quantizer", plain, exact, judged)]
-    for name, options in INTACT.items():
+    for name, options in (KINDS if budget != "test" else {"Intact": {}}).items():
         intact.quantize(graph, calibration, evaluation=judged, measure=False, **options).save(ours)
         rows.append(row(name, ours, exact, judged))
     right = next(r.measurement for r in intact.evaluate(exact, judged).readings if r.measurement.name == "top-1 accuracy")
     rows.insert(2, f"| float | {right.value:.2f} | | {exact.stat().st_size / 1e6:.2f} |")
     reached = "reached" if right.value >= FLOOR else "not reproduced: missed"
-    rows += [
-        "",
-        f"Floor of the float network, {FLOOR:g} % of {right.n:,} photos: {reached}. {len(images):,} photos to train on.",
-    ]
+    rows += ["", f"Floor of the float network, {FLOOR:g} % of {right.n:,} photos: {reached}. {len(images):,} to train on."]
     (out / "table.md").write_text("\n".join(rows) + "\n")
 
 
