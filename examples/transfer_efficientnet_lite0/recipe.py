@@ -17,13 +17,15 @@ from tuning import tune
 
 FLOOR = 85.0  # per cent right of the float network
 SAMPLES = 500  # photos to calibrate with
-#: Classes, photos of each to train and to judge on, their side in pixels, epochs of the last layer, of all that is tuned.
-BUDGETS = {"test": (2, 10, 10, 64, 10, 1), "small": (5, 600, 1000, 128, 20, 3), "full": (10, 5000, 1000, 128, 20, 6)}
+#: Classes; photos of each to train and to judge on; their side in pixels; how many of KINDS; epochs of the last layer, of all
+#: that is tuned.
+BUDGETS = {"test": (2, 10, 10, 64, 1, 10, 1), "small": (5, 600, 1000, 128, 4, 20, 3), "full": (10, 5000, 1000, 128, 4, 20, 6)}
+PLAIN = {"ranges": "minmax", "remedies": "none"}
 #: What Intact is told, each time with the same photos to calibrate. The last file is kept.
 KINDS: dict[str, dict[str, Any]] = {
-    "Intact, least and greatest value, a scale per tensor": {"ranges": "minmax", "remedies": "none", "weights": "per-tensor"},
+    "Intact, least and greatest value": PLAIN,
+    "Intact, least and greatest value, a scale per tensor": {**PLAIN, "weights": "per-tensor"},
     "Intact, a scale per tensor": {"weights": "per-tensor"},
-    "Intact, least and greatest value": {"ranges": "minmax", "remedies": "none"},
     "Intact": {},
 }
 
@@ -47,7 +49,7 @@ def row(name: str, file: Path, exact: Path, judged: intact.data.Data) -> str:
 def main(budget: str, out: Path, weights: Path | None, train: Path | None, test: Path | None) -> None:
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
-    classes, taught, tested, side, *epochs = BUDGETS[budget]
+    classes, taught, tested, side, kinds, *epochs = BUDGETS[budget]
     images, labels = photos(train or cifar10(out, "train"), classes, taught)
     judged = intact.data.pil(*photos(test or cifar10(out, "test"), classes, tested), pixels=(-1, 1))
     model = pretrained(weights, classes)
@@ -60,7 +62,7 @@ def main(budget: str, out: Path, weights: Path | None, train: Path | None, test:
     exact.write_bytes(intact.write_tflite(graph))
     plain.write_bytes(quantized(exact, torch.cat(batches).permute(0, 2, 3, 1).numpy()))
     rows = ["| network | right, % | lost, points | MB |", "|---|---|---|---|", row("AI Edge Quantizer", plain, exact, judged)]
-    for name, options in (KINDS if budget != "test" else {"Intact": {}}).items():
+    for name, options in list(KINDS.items())[:kinds]:
         intact.quantize(graph, calibration, evaluation=judged, measure=False, **options).save(ours)
         rows.append(row(name, ours, exact, judged))
     right = next(r.measurement for r in intact.evaluate(exact, judged).readings if r.measurement.name == "top-1 accuracy")

@@ -82,7 +82,11 @@ def cells(out):
 
 def test_the_table_says_what_the_files_have_right(out, pictures):
     rows = cells(out)
-    for name, file in (("float", "float.tflite"), ("AI Edge Quantizer", "plain.tflite"), ("Intact", "model.tflite")):
+    for name, file in (
+        ("float", "float.tflite"),
+        ("AI Edge Quantizer", "plain.tflite"),
+        ("Intact, least and greatest value", "model.tflite"),
+    ):
         assert float(rows[name][0]) == pytest.approx(right(out / file, pictures), abs=0.006)
         if name != "float":
             lost, low, high = map(float, re.findall(r"-?\d+\.\d+", rows[name][1]))
