@@ -19,7 +19,7 @@ FLOOR = 85.0  # per cent right of the float network
 SAMPLES = 500  # photos to calibrate with
 #: Classes; photos of each to train and to judge on; their side in pixels; how many of KINDS; epochs of the last layer, of all
 #: that is tuned.
-BUDGETS = {"test": (2, 10, 10, 64, 1, 10, 1), "small": (5, 600, 1000, 128, 4, 20, 3), "full": (10, 5000, 1000, 128, 4, 20, 6)}
+BUDGETS = {"test": (2, 10, 10, 64, 1, 10, 1), "small": (5, 600, 1000, 128, 4, 20, 3), "full": (5, 5000, 1000, 128, 4, 20, 6)}
 PLAIN = {"ranges": "minmax", "remedies": "none"}
 #: What Intact is told, each time with the same photos to calibrate. The last file is kept.
 KINDS: dict[str, dict[str, Any]] = {
