@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from common import cifar10
+from common import cifar10, model
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/recipe.py"))
@@ -29,6 +29,8 @@ PHOTOS = ("mobilenet_v2_cifar10",)
 
 def besides(name: str, folder: Path) -> list[str]:
     """Options of the recipe ``name``, which writes into ``folder``: photos here, and what is trained there already."""
+    if name == "mobilenet_v3_small_x86":
+        return ["--data", str(cifar10("train").parent), "--weights", str(model("mobilenet_v3_small_cifar10.pt2"))]
     given = ["--train", str(cifar10("train")), "--test", str(cifar10("test"))] if name in PHOTOS else []
     option, kept = KEPT.get(name, ("", ""))
     return [*given, option, str(folder / kept)] if option and (folder / kept).is_file() else given
