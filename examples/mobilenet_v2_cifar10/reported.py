@@ -28,27 +28,14 @@ def cifar10(out: Path, part: str) -> Path:
     return folder
 
 
-def int8(model: keras.Model | Path, samples: np.ndarray) -> bytes:
+def int8(model: keras.Model, samples: np.ndarray) -> bytes:
     """Post-training quantization as reported: TensorFlow Lite's converter, all in int8, with representative ``samples``."""
-    if isinstance(model, Path):
-        return _litert_quantizer(model, samples)
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([sample[None]] for sample in samples)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
     return bytes(converter.convert())
-
-
-def _litert_quantizer(path: Path, samples: np.ndarray) -> bytes:
-    """The same from a .tflite, which that converter does not take."""
-    from litert_quantizer import quantizer, recipe  # noqa: PLC0415 - needed here alone
-
-    made = quantizer.Quantizer(str(path))
-    made.load_quantization_recipe(recipe.static_wi8_ai8())
-    ((signature, parts),) = tf.lite.Interpreter(str(path)).get_signature_list().items()
-    calibrated = made.calibrate({signature: [{parts["inputs"][0]: sample[None]} for sample in samples]})
-    return bytes(made.quantize(calibrated).quantized_model)
 
 
 def others(side: int) -> dict[str, np.ndarray]:

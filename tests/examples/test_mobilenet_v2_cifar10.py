@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import intact
+
 pytest.importorskip("tensorflow", reason="the example trains with Keras")
 pytest.importorskip("sklearn", reason="the example takes photos of something else from scikit-learn")
 pytestmark = pytest.mark.timeout(900)
@@ -59,10 +61,12 @@ def cells(out):
 
 def test_the_table_says_what_the_files_have_right(out, pictures):
     rows = cells(out)
+    (out / "float.tflite").write_bytes(intact.write_tflite(intact.load(out / "float.keras")))
     assert float(rows["float"][1]) == pytest.approx(right(out / "float.tflite", pictures), abs=1.0)
-    last = rows["Intact, 200 photos of something else"]
-    assert float(last[1]) == pytest.approx(right(out / "model.tflite", pictures), abs=1.0)
-    assert float(rows["float"][1]) - float(last[1]) == pytest.approx(float(last[2].split()[0]), abs=0.011)
+    for name, file in (("200 photos of something else", "model.tflite"), ("fine-tuned without labels", "run/model.tflite")):
+        row = rows[f"Intact, {name}"]
+        assert float(row[1]) == pytest.approx(right(out / file, pictures), abs=1.0)
+        assert float(rows["float"][1]) - float(row[1]) == pytest.approx(float(row[2].split()[0]), abs=0.011)
 
 
 def test_every_claim_of_the_reports_has_its_rows(out):
@@ -76,11 +80,47 @@ def test_a_float_network_below_its_floor_is_not_called_reproduced(out):
     said = (out / "table.md").read_text()
     assert float(cells(out)["float"][1]) < 80
     assert "80.0 % of 100 photos: not reproduced" in said
-    assert not (out / "run").exists()
 
 
 def test_the_keras_file_with_its_optimizer_makes_a_larger_ratio(out):
     said = (out / "table.md").read_text()
     with_optimizer, without = map(float, re.search(r"([\d.]+)x of the \.keras file .*?([\d.]+)x of the float", said).groups())
     assert with_optimizer > 2 * without
-    assert without == pytest.approx((out / "float.tflite").stat().st_size / (out / "model.tflite").stat().st_size, abs=0.006)
+    assert with_optimizer == pytest.approx(
+        (out / "float.keras").stat().st_size / (out / "model.tflite").stat().st_size, abs=0.006
+    )
+
+
+def test_the_reports_acceptance_is_judged_and_has_a_page(out):
+    rows = cells(out)
+    assert rows["size >= 4x"][0] == "fail"
+    assert rows["integer only"][0] == "pass"
+    page = (out / "report.html").read_text()
+    for criterion in ("size &gt;= 4x", "integer only", "drop &lt;= 2"):
+        assert criterion in page
+
+
+@pytest.fixture(scope="module")
+def training():
+    with example_runs.modules(example_runs.EXAMPLES / "mobilenet_v2_cifar10", "training") as (module,):
+        yield module
+
+
+def test_weights_go_from_size_to_size(training, pictures, monkeypatch):
+    """What one stage learned is what the next begins with."""
+    stages = (training.Stage(32, 1, 1e-3), training.Stage(64, 1, 1e-3))
+    monkeypatch.setitem(training.BUDGETS, "two", training.Budget(20, 0.35, (), stages))
+    seen = []
+    monkeypatch.setattr(training, "fit", lambda model, *_: seen.append(model))
+    made = training.trained(pictures, "two")
+    assert [model.input_shape[1] for model in seen] == [32, 64]
+    for before, after in zip(seen[0].get_weights(), made.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_photos_are_the_same_at_each_call_and_of_all_classes(training, pictures):
+    one, other = (list(training.read(pictures, 32, 40).as_numpy_iterator()) for _ in range(2))
+    assert len(one) == 40
+    assert all(np.array_equal(x, z) and y == v for (x, y), (z, v) in zip(one, other, strict=True))
+    assert -1 <= min(x.min() for x, _ in one) < max(x.max() for x, _ in one) <= 1
+    assert len({int(y) for _, y in one}) > 7
