@@ -74,16 +74,47 @@ def _straight_through(gradient: Any) -> Outcome:
     )
 
 
+def _per_channel(per_channel: Any) -> Outcome:
+    """``per_channel(weights) -> (scales [rows, 1], codes)``, symmetric in 8 bits."""
+    weights = np.random.default_rng(4).normal(size=(5, 40)) * np.array([[0.01], [0.1], [1], [3], [20]])
+    found = _called(per_channel, weights)
+    if found is None:
+        return _NOTHING
+    scales = np.abs(weights).max(axis=1, keepdims=True) / 127
+    if np.shape(found[0]) != scales.shape:
+        return f"five rows have scales of shape {scales.shape}, not {np.shape(found[0])}: keepdims=True keeps the axis"
+    if not np.allclose(found[0], scales):
+        return "the scale of a row is its largest magnitude divided by 127"
+    return None if np.array_equal(found[1], np.round(weights / scales)) else "divide each row by its own scale, and round"
+
+
+def _integer_line(line: Any) -> Outcome:
+    """``line(code, weight, bias, factor, (zero point of the input, of the output)) -> code``."""
+    for weight, bias, factor, zeros in ((127, -8191, 0.0039, (0, 64)), (-90, 500, 0.0061, (-27, 5)), (101, 0, 0.02, (3, -128))):
+        for code in range(-128, 128):
+            found = _called(line, code, weight, bias, factor, zeros)
+            if found is None:
+                return _NOTHING
+            right = min(max(round(((code - zeros[0]) * weight + bias) * factor) + zeros[1], -128), 127)
+            if found != right:
+                given = f"code {code}, weight {weight}, bias {bias}, factor {factor}, zero points {zeros}"
+                return f"{given} make {right}, not {found}"
+    return None
+
+
 _ANSWERS: dict[str, Callable[[Any], Outcome]] = {
     "01-a": _number(-27, "Z = round(-128 - low / S), and here low / S is -100.66"),
     "01-b": _number(17, "0.42 / 0.025 is 16.8; the nearest code counts, not the one below"),
     "01-c": _number(255, "between 256 fence posts there are fewer gaps"),
     "01-exercise": _affine,
     "02-a": _number(1, "a scale of its own for each output channel: no channel pays for another's range"),
+    "02-exercise": _per_channel,
     "05-a": _number(0, "rounding is flat almost everywhere"),
     "05-exercise": _straight_through,
     "06-a": _number(32, "int8 times int8 needs 16 bits, and many of them are added: look at the type of the accumulator"),
     "06-exercise": _requantize,
+    "07-a": _number(64, "0.5 / 0.0078 is 64.1, and the nearest code counts"),
+    "07-exercise": _integer_line,
 }
 
 
