@@ -68,8 +68,18 @@ def per_channel(weights):
     return scales, np.round(weights / scales)
 
 
+def front(sizes, accuracies):
+    ways = list(zip(sizes, accuracies, strict=True))
+    return [not any(s <= size and a >= right and (s, a) != (size, right) for s, a in ways) for size, right in ways]
+
+
 def integer_line(code, weight, bias, factor, zero_points):
     return int(np.clip(np.rint(factor * ((code - zero_points[0]) * weight + bias)) + zero_points[1], -128, 127))
+
+
+def paired_drop(exact, integer):
+    each = exact.astype(float) - integer.astype(float)
+    return 100 * each.mean(), 100 * 1.96 * each.std(ddof=1) / len(each) ** 0.5
 
 
 def straight_through(w, low, high, upstream):
@@ -83,6 +93,12 @@ RIGHT = {
     "01-exercise": affine,
     "02-a": 1,
     "02-exercise": per_channel,
+    "03-a": 3.47,
+    "03-b": 2,
+    "03-exercise": front,
+    "04-a": 1.1,
+    "04-b": 1,
+    "04-exercise": paired_drop,
     "05-a": 0,
     "05-exercise": straight_through,
     "06-a": 32,
@@ -97,6 +113,12 @@ WRONG = {
     "01-exercise": lambda r, low, high: (affine(r, low, high)[0], 0, affine(r, low, high)[2]),
     "02-a": 2,
     "02-exercise": lambda weights: (np.abs(weights).max() / 127 * np.ones((5, 1)), np.round(weights)),
+    "03-a": 9.08,
+    "03-b": 1,
+    "03-exercise": lambda *ways: ways[1] == ways[1].max(),
+    "04-a": 2.4,
+    "04-b": 0,
+    "04-exercise": lambda exact, integer: (exact.mean() - integer.mean(), exact.std(ddof=1) / len(exact) ** 0.5),
     "05-a": 1,
     "05-exercise": lambda *given: given[-1],
     "06-a": 16,
@@ -132,6 +154,8 @@ def test_an_answer_of_another_kind_is_said_to_be_one(lab, capsys):
         ("01-exercise", lambda *given: (given[2] - given[1]) / 255),
         ("01-exercise", 0.0149),
         ("02-exercise", 3),
+        ("03-exercise", lambda *_: True),
+        ("04-exercise", lambda *_: 0.1),
         ("05-exercise", lambda *_: np.zeros(3)),
         ("05-exercise", lambda *_: "as it is"),
         ("06-exercise", lambda *_: 3),
