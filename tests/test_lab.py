@@ -43,7 +43,7 @@ def test_a_notebook_runs_and_refuses_its_starters(lab, name, monkeypatch):
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
     made = lab[0].executed(name)
     told = [out.text for cell in made.cells for out in cell.get("outputs", ()) if "answer(" in cell.source and "text" in out]
-    assert told or name == "07_smallest_conversion"
+    assert told
     for text in told:
         assert all("not yet" in line for line in text.splitlines())
 
@@ -64,6 +64,25 @@ def requantize(sums, multiplier, shift, zero_point):
     return np.clip(exact, -128, 127)
 
 
+def per_channel(weights):
+    scales = np.array([[max(abs(w) for w in row) / 127] for row in weights])
+    return scales, np.round(weights / scales)
+
+
+def front(sizes, accuracies):
+    ways = list(zip(sizes, accuracies, strict=True))
+    return [not any(s <= size and a >= right and (s, a) != (size, right) for s, a in ways) for size, right in ways]
+
+
+def integer_line(code, weight, bias, factor, zero_points):
+    return int(np.clip(np.rint(factor * ((code - zero_points[0]) * weight + bias)) + zero_points[1], -128, 127))
+
+
+def paired_drop(exact, integer):
+    each = exact.astype(float) - integer.astype(float)
+    return 100 * each.mean(), 100 * 1.96 * each.std(ddof=1) / len(each) ** 0.5
+
+
 def straight_through(w, low, high, upstream):
     return upstream * ((w >= low) & (w <= high))
 
@@ -78,10 +97,19 @@ RIGHT = {
     "01-c": 255,
     "01-exercise": affine,
     "02-a": 1,
+    "02-exercise": per_channel,
+    "03-a": 3.47,
+    "03-b": 2,
+    "03-exercise": front,
+    "04-a": 1.1,
+    "04-b": 1,
+    "04-exercise": paired_drop,
     "05-a": 0,
     "05-exercise": straight_through,
     "06-a": 32,
     "06-exercise": requantize,
+    "07-a": 64,
+    "07-exercise": integer_line,
     "08-a": 24 * 24 * (32 + 64),
     "08-exercise": peak,
 }
@@ -91,10 +119,21 @@ WRONG = {
     "01-c": 256,
     "01-exercise": lambda r, low, high: (affine(r, low, high)[0], 0, affine(r, low, high)[2]),
     "02-a": 2,
+    "02-exercise": lambda weights: (np.abs(weights).max() / 127 * np.ones((5, 1)), np.round(weights)),
+    "03-a": 9.08,
+    "03-b": 1,
+    "03-exercise": lambda *ways: ways[1] == ways[1].max(),
+    "04-a": 2.4,
+    "04-b": 0,
+    "04-exercise": lambda exact, integer: (exact.mean() - integer.mean(), exact.std(ddof=1) / len(exact) ** 0.5),
     "05-a": 1,
     "05-exercise": lambda *given: given[-1],
     "06-a": 16,
     "06-exercise": lambda sums, multiplier, shift, zero: np.clip((sums * multiplier >> shift) + zero, -128, 127),
+    "07-a": 63,
+    "07-exercise": lambda code, weight, bias, factor, zero: np.clip(
+        round((code * weight + bias) * factor) + zero[1], -128, 127
+    ),
     "08-a": 300_000,
     "08-exercise": max,
 }
@@ -123,10 +162,14 @@ def test_an_answer_of_another_kind_is_said_to_be_one(lab, capsys):
     [
         ("01-exercise", lambda *given: (given[2] - given[1]) / 255),
         ("01-exercise", 0.0149),
+        ("02-exercise", 3),
+        ("03-exercise", lambda *_: True),
+        ("04-exercise", lambda *_: 0.1),
         ("05-exercise", lambda *_: np.zeros(3)),
         ("05-exercise", lambda *_: "as it is"),
         ("06-exercise", lambda *_: 3),
         ("06-exercise", lambda *_: np.zeros(3)),
+        ("07-exercise", 64),
         ("08-exercise", lambda *_: np.zeros(3)),
     ],
 )
@@ -135,7 +178,7 @@ def test_an_exercise_that_gives_another_kind_or_shape_is_told_so(lab, capsys, qu
     assert "another kind or shape" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("question", ["01-exercise", "05-exercise", "06-exercise", "08-exercise"])
+@pytest.mark.parametrize("question", sorted(q for q in RIGHT if q.endswith("exercise")))
 def test_an_exercise_that_returns_nothing_is_not_written_yet(lab, capsys, question):
     assert lab[1].answer(question, lambda *_: None) is False
     assert "nothing is written yet" in capsys.readouterr().out

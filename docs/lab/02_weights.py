@@ -55,6 +55,44 @@ print(f"kurtosis of all {kurtosis(weights):.1f}, of a channel {alone:.1f}")
 # %% [markdown]
 # One normal fits a channel, and not the tensor: its few wide channels are the long tails.
 #
+# ### Percentiles
+#
+# The largest weight sets the range. How much of the range do the others use?
+
+# %%
+shares = (50, 90, 99, 99.9, 100)
+for name, values in (("all weights", weights), ("one channel", weights[0])):
+    reach = np.percentile(np.abs(values), shares) / np.abs(values).max()
+    print(f"{name}: " + ", ".join(f"{p} % lie within {100 * r:.0f} %" for p, r in zip(shares, reach, strict=True)))
+half = np.median(np.abs(weights)) / np.abs(weights).max()
+assert spread != 0.8 or half < 0.05
+
+# %% [markdown]
+# Half of all weights share a few codes around 0. Two answers: a scale for fewer of them (next), or a range that ends at a percentile and
+# **clips** what lies beyond. For a normal distribution, with a range of its own:
+
+# %%
+channel = draw.normal(size=100_000)
+
+
+def clipped(values, bits, reach):
+    """``values`` in symmetric codes whose range ends at ``reach``."""
+    most = 2 ** (bits - 1) - 1
+    step = reach / most
+    return step * np.clip(np.round(values / step), -most, most)
+
+
+for bits in (8, 4):
+    ends = {p: np.percentile(np.abs(channel), p) for p in (99, 99.9, 100)}
+    noise = {p: np.mean((clipped(channel, bits, end) - channel) ** 2) for p, end in ends.items()}
+    best = min(noise, key=noise.get)
+    print(f"{bits} bits: " + ", ".join(f"{p} %: error {e:.1e}" for p, e in noise.items()) + f"; best {best} %")
+    assert best == {8: 100, 4: 99}[bits]
+
+# %% [markdown]
+# With 8 bits steps are fine, and clipping costs more than it gains. With 4 it pays. Which percentile is best is therefore no constant: it
+# depends on bits and distribution.
+#
 # ## Granularity
 
 
@@ -125,4 +163,18 @@ assert 5 < gain["after a ReLU"] < 7
 _ = answer("02-a", -1)
 
 # %% [markdown]
-# Next: [training through a rounding](05_straight_through.ipynb).
+# ## Exercise
+#
+# Symmetric codes of 8 bits with a scale for each row: the scale is the largest magnitude of the row divided by 127.
+
+
+# %%
+def per_channel(weights):
+    """The scales ``[rows, 1]`` and codes ``[rows, columns]`` of ``weights``."""
+    raise NotImplementedError
+
+
+_ = answer("02-exercise", per_channel)
+
+# %% [markdown]
+# Next: [four kinds of quantization](03_four_kinds.ipynb).

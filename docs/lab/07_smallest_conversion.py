@@ -22,6 +22,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 import intact
+from check import answer
 
 keras.utils.set_random_seed(0)
 
@@ -43,14 +44,15 @@ assert abs(bias + 1) < 0.05
 # %% [markdown]
 # ## Quantize
 #
-# The 500 samples are **calibration**: they tell the ranges of input and output. No labels are needed. **Change this cell:** calibrate on
-# `x[:500] / 2`, and see what becomes of the numbers beyond.
+# The 500 samples are **calibration**: they tell the ranges of input and output. No labels are needed. The other 500 are for judging; without
+# them, Intact would put aside some of those that it is given. **Change this cell:** calibrate on `x[:500] / 2`, and see what becomes of the
+# numbers beyond.
 
 # %%
 folder = tempfile.TemporaryDirectory()
 path = Path(folder.name) / "line.tflite"
 calibration = x[:500]
-_ = intact.quantize(line, calibration, target="mcu", measure=False).save(path)
+_ = intact.quantize(line, calibration, evaluation=x[500:], target="mcu", measure=False).save(path)
 
 # %% [markdown]
 # ## Run it as a device does
@@ -88,6 +90,41 @@ covered = [v for v in x[500:, 0] if abs(v) <= np.abs(calibration).max()]
 errors = np.array([predict(v) - (weight * v + bias) for v in covered])
 print(f"worst error {np.abs(errors).max():.4f}, half steps {bound:.4f}")
 assert np.abs(errors).max() < 1.6 * bound
+
+# %% [markdown]
+# ## And without the conversions?
+#
+# Cast to int8 without the scale, every input is 0 or so; read without it, an output is a code and no number.
+
+# %%
+runtime.set_tensor(taken["index"], np.array([[0.9]]).astype(np.int8))
+runtime.invoke()
+raw = int(runtime.get_tensor(given["index"])[0, 0])
+print(f"x = 0.9, both forgotten: {raw} instead of {weight * 0.9 + bias:+.4f}")
+assert abs(raw - (weight * 0.9 + bias)) > 0.5
+
+# %% [markdown]
+# ## What do you know?
+#
+# The input has a scale of 0.0078 and the zero point 0. Which code is 0.5? Put your answer in place of 0.
+
+# %%
+_ = answer("07-a", 0)
+
+# %% [markdown]
+# ## Exercise
+#
+# The line in integers, as a device computes it: take the zero point off the input's code, multiply by the weight's code, add the bias's,
+# multiply by `factor` ($S_{in} S_w / S_{out}$), round, add the zero point of the output, clip to −128..127.
+
+
+# %%
+def integer_line(code, weight, bias, factor, zero_points):
+    """The output's code for the input's ``code``; ``zero_points`` are those of input and output. Integers, but for ``factor``."""
+    raise NotImplementedError
+
+
+_ = answer("07-exercise", integer_line)
 
 # %% [markdown]
 # Back to [the contents](index.md).

@@ -115,7 +115,9 @@ command = [sys.executable, "-m", "intact", "deploy", path, "--board", "nano33ble
 subprocess.run(command, check=True)
 print(*sorted(str(file.relative_to(here)) for file in here.glob("firmware/**/*") if file.is_file()), sep="\n")
 print()
-print(*(line for line in (here / "firmware" / "network.h").read_text().splitlines() if "_0" in line or "void" in line), sep="\n")
+print(
+    *(line for line in (here / "firmware" / "network.h").read_text().splitlines() if "_0" in line or "void" in line), sep="\n"
+)
 
 # %% [markdown]
 # ## A file's size is not RAM
@@ -189,7 +191,11 @@ except MissingToolError as missing:
 for core in cores:
     print(core["core"], "computes floats" if core["has_floats"] else "has no floats")
     for kind in ("integer", "float"):
-        print("  {0:8}{instructions:>12,} instructions{ram:>8,} bytes of RAM{constants:>8,} of constants".format(kind, **core[kind]))
+        print(
+            "  {0:8}{instructions:>12,} instructions{ram:>8,} bytes of RAM{constants:>8,} of constants".format(
+                kind, **core[kind]
+            )
+        )
     print(f"  float32 takes {core['ratios']['instructions']:.2f} times the instructions")
 
 # %%

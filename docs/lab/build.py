@@ -25,7 +25,7 @@ def notebook(name: str) -> nbformat.NotebookNode:
 def executed(name: str) -> nbformat.NotebookNode:
     """The same with what its cells print and draw; raises CellExecutionError where one fails."""
     made = notebook(name)
-    NotebookClient(made, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(LAB)}}).execute()
+    NotebookClient(made, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(LAB)}}).execute()
     for cell in made.cells:
         cell.metadata.pop("execution", None)  # when it ran
         if "outputs" in cell:
