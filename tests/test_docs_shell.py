@@ -129,10 +129,6 @@ def test_every_page_with_a_shell_is_typed_here_or_elsewhere():
 
 def test_blocks_that_are_not_typed_say_why():
     assert {page: sum(here == page for here, _ in BLOCKS) for page in PAGES} == PAGES
-    known = [
-        block.reason
-        for page in (*PAGES, "docs/export_pytorch.md", "docs/lab/index.md")
-        for block in shell(page)
-        if block.reason is not None
-    ]
+    pages = (*PAGES, "docs/export_pytorch.md", "docs/lab/index.md")
+    known = [block.reason for page in pages for block in shell(page) if block.reason is not None]
     assert {reason: known.count(reason) for reason in known} == REASONS
