@@ -39,7 +39,7 @@ def test_a_recipe_reads_in_under_a_hundred_lines(bench):
 def test_a_network_that_is_trained_is_taken_again(bench, tmp_path):
     assert bench.besides("rock_paper_scissors", tmp_path) == []
     (tmp_path / "float.pt").touch()
-    assert bench.besides("rock_paper_scissors", tmp_path) == ["--weights", str(tmp_path / "float.pt")]
+    assert bench.besides("rock_paper_scissors", tmp_path) == ["--weights", tmp_path / "float.pt"]
 
 
 def test_a_run_writes_the_table_of_its_recipe(bench, tmp_path, monkeypatch):
