@@ -63,13 +63,13 @@ def prepared(tmp_path_factory):
     colored(folder / "test", 8)
     for n in range(16):
         write_image(folder / "unlabelled" / f"{n}.png", pixels(n) // 4 + COLORS[n % 4] // 2)
-    np.savez(folder / "val.npz", x=x, y=y)
+    np.savez(folder / "val.npz", x=x / 255, y=y)
 
     keras.utils.set_random_seed(0)
-    body = [layers.Rescaling(1 / 255), layers.Conv2D(8, 3), layers.ReLU(), layers.GlobalAveragePooling2D()]
+    body = [layers.Conv2D(8, 3), layers.ReLU(), layers.GlobalAveragePooling2D()]
     network = keras.Sequential([keras.Input((8, 8, 3)), *body, layers.Dense(4, "softmax")])
     network.compile(keras.optimizers.Adam(0.05), "sparse_categorical_crossentropy")
-    network.fit(x, y, batch_size=64, epochs=100, verbose=0)
+    network.fit(np.concatenate([x / 255, x / 127.5 - 1]), np.concatenate([y, y]), batch_size=128, epochs=200, verbose=0)
     with warnings.catch_warnings(action="ignore"):  # Keras's own
         for name in ("model", "a"):
             network.save(folder / f"{name}.keras")
@@ -77,7 +77,7 @@ def prepared(tmp_path_factory):
     module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4), nn.Softmax(1))
     kernel, bias, dense, last = (torch.from_numpy(np.array(w)) for w in network.get_weights())
     with torch.no_grad():
-        for to, weights in zip(module.parameters(), (kernel.permute(3, 2, 0, 1) / 255, bias, dense.T, last), strict=True):
+        for to, weights in zip(module.parameters(), (kernel.permute(3, 2, 0, 1), bias, dense.T, last), strict=True):
             to.copy_(weights)
     for name in ("model", "net", "b"):
         torch.export.save(torch.export.export(module.eval(), (torch.zeros(1, 3, 8, 8),)), folder / f"{name}.pt2")

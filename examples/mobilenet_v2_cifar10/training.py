@@ -33,7 +33,7 @@ BUDGETS = {
         50_000,
         1.0,
         (Stage(224, 8, 5e-5, falls=False),),
-        (Stage(48, 8, 2e-3), Stage(96, 2, 5e-4, batch=32), Stage(96, 2, 4e-4, batch=32)),
+        (Stage(48, 8, 2e-3), Stage(96, 2, 5e-4, batch=32), Stage(96, 2, 4e-4, batch=32), Stage(96, 1, 3e-4, batch=32)),
     ),
 }
 

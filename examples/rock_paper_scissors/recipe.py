@@ -16,12 +16,12 @@ import reported
 from intact.measure.accuracy import drop
 from judge import efficiency, hits, hits_in_torch, layers
 
-FLOOR, SIDE = 80.0, 128  # per cent right of the float network; pixels
-#: Pictures to train and to judge on, the sizes in pixels of the epochs, seconds that Intact may learn for a format.
+FLOOR = 80.0  # per cent right of the float network
+#: Pictures to train and to judge on, their side in pixels, that of each epoch, seconds that Intact may learn for a format.
 BUDGETS = {
-    "test": (60, 60, (32,), 10),
-    "small": (5000, 5000, (64,) * 8 + (128,) * 2, 60),
-    "full": (20_000, 5000, (128,) * 30, 600),
+    "test": (60, 60, 64, (32,), 5),
+    "small": (5000, 5000, 128, (64,) * 8 + (128,) * 2, 60),
+    "full": (20_000, 5000, 128, (128,) * 30, 600),
 }
 FORMATS = {  # the report's name; its rounding of weights; Intact's scheme, and where its file runs
     "linear int8": (reported.line(8), "dynamic", "cpu"),
@@ -52,11 +52,11 @@ def trained(x: np.ndarray, y: np.ndarray, sides: tuple[int, ...], weights: Path 
 def main(budget: str, out: Path, photos: Path | None, weights: Path | None) -> None:
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
-    train, test, sides, seconds = BUDGETS[budget]
+    train, test, side, sides, seconds = BUDGETS[budget]
     if photos:
-        (x, y), (tx, ty) = (hands.photographed(photos, part, SIDE) for part in ("train", "test"))
+        (x, y), (tx, ty) = (hands.photographed(photos, part, side) for part in ("train", "test"))
     else:
-        (x, y), (tx, ty) = hands.drawn(train, SIDE, seed=0), hands.drawn(test, SIDE, seed=1)
+        (x, y), (tx, ty) = hands.drawn(train, side, seed=0), hands.drawn(test, side, seed=1)
     model = trained(x, y, sides, weights)
     torch.save(model.state_dict(), out / "float.pt")
     graph = intact.load(torch.export.export(model, (torch.from_numpy(x[:1]),)))
