@@ -30,7 +30,8 @@ from intact.numbers.grids import Choice
 from seven_segments import images
 
 keras.utils.set_random_seed(0)
-folder = Path(tempfile.mkdtemp())
+holder = tempfile.TemporaryDirectory()
+folder = Path(holder.name)
 
 # %% [markdown]
 # ## A network
@@ -196,8 +197,8 @@ assert 2.8 < training_file / float_bytes < 3.3
 # %% [markdown]
 # ## "float16 is free"
 #
-# Half the size, and of 5,000 images hardly one is read otherwise. But it is no faster on a processor that computes in float32: the
-# runtime unpacks the weights, and the unpacked ones need memory while it runs. A microcontroller has no kernels for it at all.
+# Half the size, and of 5,000 images hardly one is read otherwise. But the table shows no gain in time: the runtime unpacks the
+# weights to float32, and the unpacked ones need memory while it runs. A microcontroller has no kernels for it at all.
 
 # %%
 half = results["float16"]
