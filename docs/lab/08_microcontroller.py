@@ -49,7 +49,7 @@ def stripes(count, seed):
     across, down = np.meshgrid(np.arange(16), np.arange(16))
     angle, start = (label * np.pi / 4)[:, None, None], draw.uniform(0, 6.28, (count, 1, 1))
     wave = np.sin(1.2 * (np.cos(angle) * across + np.sin(angle) * down) + start)
-    return (wave + draw.normal(0, 1.2, wave.shape)).astype(np.float32)[..., None], label
+    return (wave + draw.normal(0, 2.2, wave.shape)).astype(np.float32)[..., None], label
 
 
 (x, y), (test, truth) = stripes(2000, 0), stripes(1000, 1)
@@ -102,7 +102,7 @@ took = time.perf_counter() - began
 exact = network.predict(test, verbose=0).argmax(1)
 right = (scores.argmax(1) == truth).mean()
 print(f"{1000 * took / len(test):.3f} ms an image; right: float {(exact == truth).mean():.1%}, int8 {right:.1%}")
-assert right > 0.8
+assert right > 0.6
 assert abs(right - (exact == truth).mean()) < 0.02
 
 # %% [markdown]
@@ -116,7 +116,12 @@ subprocess.run(command, check=True)
 print(*sorted(str(file.relative_to(here)) for file in here.glob("firmware/**/*") if file.is_file()), sep="\n")
 print()
 print(
-    *(line for line in (here / "firmware" / "network.h").read_text().splitlines() if "_0" in line or "void" in line), sep="\n"
+    *(
+        line
+        for line in (here / "firmware" / "network.h").read_text().splitlines()
+        if line.startswith(("#define NETWORK_", "int8_t", "void"))
+    ),
+    sep="\n",
 )
 
 # %% [markdown]
@@ -165,13 +170,23 @@ assert ratios["dense"] < 0.1
 assert ratios["picture"] > 4
 
 # %% [markdown]
-# Eight networks that people deploy, measured:
+# Eight networks, measured by `intact fit FILE` and `intact deploy FILE --runtime tflm`. AD, VWW, KWS and ResNet8 are MLPerf Tiny's int8 files, Intact made the
+# others; memory depends on shapes alone.
 #
-# TABLE
-# The two columns of bytes are the whole RAM of the network: as C, and as TensorFlow Lite Micro's arena, which also holds what that runtime
-# keeps about each tensor and op. From 0.003 to 6 times, the rule holds for none or one of them. What holds:
+# | network | file, bytes | RAM as C | times the file | TensorFlow Lite Micro's arena | times the file |
+# |---|---|---|---|---|---|
+# | autoencoder of sounds (AD) | 276,976 | 768 | 0.003 | 4,640 | 0.02 |
+# | MobileNetV3-Small, 32 × 32 | 1,663,712 | 156,960 | 0.09 | 250,752 | 0.15 |
+# | MobileNetV2, 32 × 32 | 2,460,336 | 319,488 | 0.13 | 472,048 | 0.19 |
+# | visual wake words (VWW) | 333,288 | 55,296 | 0.17 | 85,248 | 0.26 |
+# | keywords (KWS) | 53,936 | 16,000 | 0.30 | 24,272 | 0.45 |
+# | ResNet8 | 98,496 | 49,152 | 0.50 | 55,984 | 0.57 |
+# | keywords, `examples/keyword_spotting_mcu` | 33,808 | 16,000 | 0.47 | 24,144 | 0.71 |
+# | U-Net, `examples/segmentation` | 133,936 | 196,608 | 1.47 | 205,248 | 1.53 |
 #
-# - RAM ≥ the most bytes that are alive at once. Work it out from the shapes, or let `intact fit` do it.
+# The arena holds the activations and what that runtime keeps about each tensor and op. None of the eight lies between 2 and 4. What holds instead:
+#
+# - RAM is the most bytes that are alive at once while one op runs after the other. Work it out from the shapes, or let `intact fit` do it.
 # - Where that is too much, a smaller input or an earlier stride helps, and weights of fewer bits do not. Or layers run
 #   row by row: `intact deploy --ram least`.
 # - A float32 network needs four times the RAM, whatever its file.
@@ -191,11 +206,8 @@ except MissingToolError as missing:
 for core in cores:
     print(core["core"], "computes floats" if core["has_floats"] else "has no floats")
     for kind in ("integer", "float"):
-        print(
-            "  {0:8}{instructions:>12,} instructions{ram:>8,} bytes of RAM{constants:>8,} of constants".format(
-                kind, **core[kind]
-            )
-        )
+        taken_by = core[kind]
+        print(f"  {kind:8}{taken_by['instructions']:>12,} instructions{taken_by['ram']:>8,} bytes of RAM")
     print(f"  float32 takes {core['ratios']['instructions']:.2f} times the instructions")
 
 # %%
@@ -226,7 +238,7 @@ assert (cast == truth).mean() < right - 0.1
 step, middle = given["quantization"]
 sure = scores.max(1)
 print(f"the first image: code {sure[0]}, which stands for {step * (int(sure[0]) - middle):.3f}")
-print(f"more than half sure: {(step * (sure.astype(int) - middle) > 0.5).sum()} images; codes above 0.5: {(sure > 0.5).sum()}")
+print(f"surer than 0.9: {(step * (sure.astype(int) - middle) > 0.9).sum()} images; codes above 0.9: {(sure > 0.9).sum()}")
 
 # %% [markdown]
 # Other mistakes of this kind: bytes 0…255 of a camera written into int8 as they are (ask for `input_type="uint8"`, or subtract 128), features that the
