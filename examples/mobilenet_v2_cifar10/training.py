@@ -4,17 +4,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 
 class Stage(NamedTuple):
-    """Some epochs at one size. The rate of Adam falls to 0 in the course of it, where ``falls``."""
+    """Some epochs at one size. The rate of Adam falls to 0 in the course of it, where ``falls``; what a stage came to is
+    ``averaged`` with that of the others."""
 
     side: int  # pixels
     epochs: int
     rate: float
     falls: bool = True
     batch: int = 64
+    averaged: bool = False
 
 
 class Budget(NamedTuple):
@@ -33,7 +36,12 @@ BUDGETS = {
         50_000,
         1.0,
         (Stage(224, 8, 5e-5, falls=False),),
-        (Stage(48, 8, 2e-3), Stage(96, 2, 5e-4, batch=32), Stage(96, 2, 4e-4, batch=32), Stage(96, 1, 3e-4, batch=32)),
+        (
+            Stage(48, 8, 2e-3),
+            Stage(96, 2, 5e-4, batch=32),
+            Stage(96, 2, 4e-4, batch=32, averaged=True),
+            Stage(96, 1, 3e-4, batch=32, averaged=True),
+        ),
     ),
 }
 
@@ -41,7 +49,7 @@ BUDGETS = {
 def trained(folder: Path, budget: str) -> keras.Model:
     """Of the photos in ``folder``, one folder per class."""
     photos, width, tuned, stages = BUDGETS[budget]
-    model = None
+    model, ends = None, []
     if tuned:
         try:
             model, stages = mobilenet_v2(tuned[0].side, width, "imagenet"), tuned
@@ -52,6 +60,10 @@ def trained(folder: Path, budget: str) -> keras.Model:
         if before is not None:
             model.set_weights(before.get_weights())
         fit(model, read(folder, stage.side, photos), stage, photos)
+        ends += [model.get_weights()] if stage.averaged else []
+    if ends:
+        model.set_weights([np.mean(each, axis=0) for each in zip(*ends, strict=True)])
+        settle(model, read(folder, stage.side, 6000))
     return model
 
 
@@ -76,3 +88,12 @@ def fit(model: keras.Model, photos: tf.data.Dataset, stage: Stage, count: int) -
     rate = keras.optimizers.schedules.CosineDecay(stage.rate, steps) if stage.falls else stage.rate
     model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(batches, epochs=stage.epochs, verbose=2)
+
+
+def settle(model: keras.Model, photos: tf.data.Dataset) -> None:
+    """Takes the statistics of batch norms anew, which a mean of weights needs (Izmailov et al. 2018)."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.95
+    for pixels, _ in photos.batch(100):
+        model(pixels, training=True)

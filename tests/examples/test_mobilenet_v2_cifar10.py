@@ -124,3 +124,28 @@ def test_photos_are_the_same_at_each_call_and_of_all_classes(training, pictures)
     assert all(np.array_equal(x, z) and y == v for (x, y), (z, v) in zip(one, other, strict=True))
     assert -1 <= min(x.min() for x, _ in one) < max(x.max() for x, _ in one) <= 1
     assert len({int(y) for _, y in one}) > 7
+
+
+def test_what_stages_come_to_is_averaged_where_they_ask_for_it(training, pictures, monkeypatch):
+    rates = iter((7.0, 1.0, 3.0))
+    stages = tuple(training.Stage(32, 1, 0, averaged=averaged) for averaged in (False, True, True))
+    monkeypatch.setitem(training.BUDGETS, "three", training.Budget(20, 0.35, (), stages))
+    monkeypatch.setattr(training, "settle", lambda *_: None)
+
+    def fit(model, *_):
+        value = next(rates)
+        model.set_weights([np.full_like(w, value) for w in model.get_weights()])
+
+    monkeypatch.setattr(training, "fit", fit)
+    assert all((w == 2).all() for w in training.trained(pictures, "three").get_weights())
+
+
+def test_statistics_of_batch_norm_are_taken_anew(training):
+    import keras  # noqa: PLC0415
+    import tensorflow as tf  # noqa: PLC0415
+
+    model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.BatchNormalization(momentum=0.999)])
+    pixels = np.random.default_rng(0).normal((1, 2, 3), 0.5, (10_000, 4, 4, 3)).astype(np.float32)
+    training.settle(model, tf.data.Dataset.from_tensor_slices((pixels, np.zeros(10_000))))
+    np.testing.assert_allclose(model.layers[0].moving_mean, [1, 2, 3], rtol=0.02)
+    np.testing.assert_allclose(model.layers[0].moving_variance, [0.25] * 3, rtol=0.05)
