@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+import warnings
 
 import example_runs
 import numpy as np
@@ -51,10 +52,11 @@ def right(network, parts):
 def test_the_table_says_what_the_programs_have_right(out, table, parts):
     exact = right(torch.export.load(out / "float.pt2").module(), parts)
     assert exact > 15  # of ten classes: it has learnt something
-    assert cells(table, "float") == ["92.95", f"{exact:.2f} ± 0.00", ""]
+    assert cells(table, "float") == ["92.95", f"{exact:.2f} ± 0.00"]
     lost = float(cells(table, "Intact, int8")[2].split()[0])
     assert lost == pytest.approx(exact - right(torch.export.load(out / "model.pt2").module(), parts), abs=0.006)
-    assert right(torch.jit.load(out / "fx.pt"), parts) == pytest.approx(exact, abs=20)
+    with warnings.catch_warnings(action="ignore"):  # torch says that TorchScript is deprecated
+        assert right(torch.jit.load(out / "fx.pt"), parts) == pytest.approx(exact, abs=20)
 
 
 def test_every_matrix_has_what_was_measured_and_says_what_was_not(table):
@@ -69,9 +71,11 @@ def test_every_matrix_has_what_was_measured_and_says_what_was_not(table):
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells the most memory of a process")
 def test_a_pass_is_timed_in_processes_of_their_own(parts, tmp_path):
     measure = parts["measure"]
-    torch.jit.trace(torch.nn.Flatten(), torch.zeros(2, 3, 4, 4)).save(tmp_path / "flat.pt")
+    batch = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(torch.nn.Flatten(), (torch.zeros(2, 3, 4, 4),), dynamic_shapes=batch)
+    torch.export.save(program, tmp_path / "flat.pt2")
     np.save(tmp_path / "images.npy", np.zeros((120, 3, 4, 4), np.float32))
-    (found,) = measure.turns({"flat": ("as it is", tmp_path / "flat.pt")}, tmp_path / "images.npy", 2).values()
+    (found,) = measure.turns({"flat": ("as it is", tmp_path / "flat.pt2")}, tmp_path / "images.npy", 2).values()
     assert found["seconds"].shape == (2,)
     np.testing.assert_allclose(found["rate"] * found["seconds"], 100)  # two whole batches of 50
     assert (found["megabytes"] > 50).all()
