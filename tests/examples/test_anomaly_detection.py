@@ -35,8 +35,7 @@ def by_ranks(faulty, odd):
 
 
 def rows(out):
-    lines = [line for line in (out / "table.md").read_text().splitlines() if line.startswith("| ")]
-    return [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines[1:]]
+    return example_runs.rows(out)[1:]
 
 
 @pytest.mark.parametrize(("name", "file"), [("float", "float.tflite"), ("int8, Intact", "model.tflite")])

@@ -41,9 +41,7 @@ def spoken(sources):
 
 @pytest.fixture(scope="module")
 def table(out):
-    lines = [line for line in (out / "table.md").read_text().splitlines() if line.startswith("| ")]
-    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines[1:]]
-    return {row[0]: row[1:] for row in rows}
+    return example_runs.by_name(out)
 
 
 def numbers(cell):

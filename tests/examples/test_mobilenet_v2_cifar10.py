@@ -35,32 +35,13 @@ def out(pictures, tmp_path_factory):
 
 def right(file, pictures):
     """Per cent of the pictures that ``file`` has right, one at a time in LiteRT."""
-    from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
-
-    runtime = Interpreter(str(file))
-    runtime.allocate_tensors()
-    taken, given = runtime.get_input_details()[0], runtime.get_output_details()[0]
-    scale, zero_point = taken["quantization"]
-    hits = []
-    for path in pictures.glob("*/*.png"):
-        x = np.asarray(Image.open(path), np.float32)[None] / np.float32(127.5) - 1
-        if scale:
-            x = np.clip(np.round(x / np.float32(scale)) + zero_point, -128, 127).astype(np.int8)
-        runtime.set_tensor(taken["index"], x)
-        runtime.invoke()
-        hits.append(runtime.get_tensor(given["index"]).argmax() == int(path.parent.name))
-    return 100 * np.mean(hits)
-
-
-def cells(out):
-    lines = (out / "table.md").read_text().splitlines()
-    return {
-        row[0]: row[1:] for row in ([c.strip() for c in line.strip("| ").split("|")] for line in lines if line.startswith("| "))
-    }
+    paths = sorted(pictures.glob("*/*.png"))
+    pixels = (np.asarray(Image.open(path), np.float32) / np.float32(127.5) - 1 for path in paths)
+    return 100 * np.mean(example_runs.classes(file, pixels) == [int(path.parent.name) for path in paths])
 
 
 def test_the_table_says_what_the_files_have_right(out, pictures):
-    rows = cells(out)
+    rows = example_runs.by_name(out)
     (out / "float.tflite").write_bytes(intact.write_tflite(intact.load(out / "float.keras")))
     assert float(rows["float"][1]) == pytest.approx(right(out / "float.tflite", pictures), abs=1.0)
     for name, file in (("200 photos of something else", "model.tflite"), ("fine-tuned without labels", "run/model.tflite")):
@@ -70,7 +51,7 @@ def test_the_table_says_what_the_files_have_right(out, pictures):
 
 
 def test_every_claim_of_the_reports_has_its_rows(out):
-    rows = cells(out)
+    rows = example_runs.by_name(out)
     for photos in ("100 photos", "200 photos of something else"):
         assert {f"converter, {photos}", f"Intact, {photos}"} <= rows.keys()
     assert rows["converter, 100 photos"][0] == "76.50, lost 4.50; 73.30, lost 5.90"
@@ -78,7 +59,7 @@ def test_every_claim_of_the_reports_has_its_rows(out):
 
 def test_a_float_network_below_its_floor_is_not_called_reproduced(out):
     said = (out / "table.md").read_text()
-    assert float(cells(out)["float"][1]) < 80
+    assert float(example_runs.by_name(out)["float"][1]) < 80
     assert "80.0 % of 100 photos: not reproduced" in said
 
 
@@ -92,7 +73,7 @@ def test_the_keras_file_with_its_optimizer_makes_a_larger_ratio(out):
 
 
 def test_the_reports_acceptance_is_judged_and_has_a_page(out):
-    rows = cells(out)
+    rows = example_runs.by_name(out)
     assert rows["size >= 4x"][0] == "fail"
     assert rows["integer only"][0] == "pass"
     page = (out / "report.html").read_text()

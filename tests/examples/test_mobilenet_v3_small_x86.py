@@ -32,8 +32,7 @@ def parts():
 
 @pytest.fixture(scope="module")
 def table(out):
-    lines = [line for line in (out / "table.md").read_text().splitlines() if line.startswith("| ")]
-    return [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines]
+    return example_runs.rows(out)
 
 
 def cells(table, name):

@@ -25,27 +25,9 @@ def out(tmp_path_factory):
     return example_runs.run("rock_paper_scissors", tmp_path_factory.mktemp("rock_paper_scissors"))
 
 
-def cells(out):
-    lines = (out / "table.md").read_text().splitlines()
-    rows = ([cell.strip() for cell in line.strip("| ").split("|")] for line in lines if line.startswith("| "))
-    return {row[0]: row[1:] for row in rows}
-
-
 def right(file, pictures, labels):
     """Per cent, one picture at a time."""
-    from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
-
-    runtime = Interpreter(str(file))
-    runtime.allocate_tensors()
-    taken, given = runtime.get_input_details()[0], runtime.get_output_details()[0]
-    scale, zero_point = taken["quantization"]
-    found = []
-    for picture in pictures.transpose(0, 2, 3, 1):
-        stored = np.clip(np.round(picture / np.float32(scale)) + zero_point, -128, 127).astype(np.int8)
-        runtime.set_tensor(taken["index"], stored[None])
-        runtime.invoke()
-        found.append(runtime.get_tensor(given["index"]).argmax())
-    return 100 * np.mean(np.array(found) == labels)
+    return 100 * np.mean(example_runs.classes(file, pictures.transpose(0, 2, 3, 1)) == labels)
 
 
 def test_the_table_says_what_float_and_int8_have_right(out, parts):
@@ -55,38 +37,38 @@ def test_the_table_says_what_float_and_int8_have_right(out, parts):
     exact.load_state_dict(torch.load(out / "float.pt"))
     with torch.inference_mode():
         of_float = 100 * np.mean(exact(torch.from_numpy(pictures)).argmax(1).numpy() == labels)
-    rows = cells(out)
+    rows = example_runs.by_name(out)
     assert float(rows["float"][1]) == pytest.approx(of_float, abs=1.7)  # one picture of 60
     assert float(rows["int8"][4]) == pytest.approx(right(out / "model.tflite", pictures, labels), abs=0.01)
 
 
 def test_every_format_of_the_report_has_its_row(out):
-    formats = {name.split(";")[0] for name in cells(out)}
+    formats = {name.split(";")[0] for name in example_runs.by_name(out)}
     assert {"float", "int8", "linear int8", "linear int16", "k-means 8 bits", "k-means 4 bits", "k-means 2 bits"} <= formats
 
 
 def test_indices_of_four_and_two_bits_are_packed_where_the_report_stores_bytes(out):
     rows = {
         name.split(";")[0]: [float(cell.rstrip("x")) for cell in row if cell.endswith("x")][-2:]
-        for name, row in cells(out).items()
+        for name, row in example_runs.by_name(out).items()
     }
     assert rows["k-means 4 bits"][1] > 6
     assert rows["k-means 2 bits"][1] > 10
 
 
 def test_a_float_network_below_its_floor_is_not_called_reproduced(out):
-    assert float(cells(out)["float"][1]) < 80
+    assert float(example_runs.by_name(out)["float"][1]) < 80
     assert "80.0 % of 60 pictures: not reproduced" in (out / "table.md").read_text()
 
 
 def test_the_layers_are_those_that_compute_most(out):
     """The last convolution: 2 x 2 places, 320 to 1280 channels, two FLOPs a product."""
-    assert cells(out)["CONV_2D 'features.18.0'"][0] == f"{2 * 4 * 320 * 1280 / 1e6:.2f}"
+    assert example_runs.by_name(out)["CONV_2D 'features.18.0'"][0] == f"{2 * 4 * 320 * 1280 / 1e6:.2f}"
     listed = [line.strip("| ").split(" | ") for line in (out / "layers.md").read_text().splitlines()[2:]]
     assert len(listed) == 53  # 52 convolutions and a dense layer
     flops = [float(row[1]) for row in listed]
     assert flops == sorted(flops, reverse=True)
-    macs = float(cells(out)["multiply-accumulates"][1].replace(",", ""))
+    macs = float(example_runs.by_name(out)["multiply-accumulates"][1].replace(",", ""))
     assert sum(flops) == pytest.approx(2e-6 * macs, abs=0.3)  # as many numbers rounded to a hundredth
 
 

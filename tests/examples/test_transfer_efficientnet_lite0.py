@@ -56,32 +56,14 @@ def out(pictures, weights, tmp_path_factory):
 
 def right(file, pictures):
     """Per cent of the pictures of the last two colors that ``file`` has right, one at a time in LiteRT."""
-    from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
-
-    runtime = Interpreter(str(file))
-    runtime.allocate_tensors()
-    taken, given = runtime.get_input_details()[0], runtime.get_output_details()[0]
-    scale, zero_point = taken["quantization"]
-    hits = []
-    for label, color in enumerate(("green", "red")):
-        for path in (pictures / color).iterdir():
-            resized = Image.open(path).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-            x = np.asarray(resized, np.float32)[None] / np.float32(127.5) - 1
-            if scale:
-                x = np.clip(np.round(x / np.float32(scale)) + zero_point, -128, 127).astype(np.int8)
-            runtime.set_tensor(taken["index"], x)
-            runtime.invoke()
-            hits.append(runtime.get_tensor(given["index"]).argmax() == label)
-    return 100 * np.mean(hits)
-
-
-def cells(out):
-    lines = [line for line in (out / "table.md").read_text().splitlines() if line.startswith("| ")]
-    return {row[0]: row[1:] for row in ([cell.strip() for cell in line.strip("| ").split("|")] for line in lines[1:])}
+    paths = [(path, label) for label, color in enumerate(("green", "red")) for path in (pictures / color).iterdir()]
+    resized = (Image.open(path).resize((SIDE, SIDE), Image.Resampling.BILINEAR) for path, _ in paths)
+    pixels = (np.asarray(image, np.float32) / np.float32(127.5) - 1 for image in resized)
+    return 100 * np.mean(example_runs.classes(file, pixels) == [label for _, label in paths])
 
 
 def test_the_table_says_what_the_files_have_right(out, pictures):
-    rows = cells(out)
+    rows = example_runs.by_name(out)
     for name, file in (
         ("float", "float.tflite"),
         ("AI Edge Quantizer", "plain.tflite"),
@@ -96,7 +78,7 @@ def test_the_table_says_what_the_files_have_right(out, pictures):
 
 def test_the_table_says_whether_the_floor_was_reached(out):
     said = (out / "table.md").read_text()
-    assert ("not reproduced: missed" in said) == (float(cells(out)["float"][0]) < 85)
+    assert ("not reproduced: missed" in said) == (float(example_runs.by_name(out)["float"][0]) < 85)
 
 
 def test_a_folder_gives_its_last_classes_turn_by_turn(example, pictures):
