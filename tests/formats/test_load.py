@@ -141,6 +141,17 @@ def test_a_folder_that_is_no_saved_model(tmp_path):
         load(tmp_path)
 
 
+def test_the_folder_of_a_run_or_a_study_is_told_from_a_saved_model(tmp_path):
+    (tmp_path / "study.json").write_text("{}")
+    runs, model = (re.escape(str(tmp_path / name)) for name in ("runs", "model.tflite"))
+    with pytest.raises(ModelError, match=f"it is the folder of a study; give the model of one of the runs in {runs}"):
+        load(tmp_path)
+    for name in ("result.json", "model.tflite"):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(ModelError, match=f"it is the folder of a run; give its model, {model}"):
+        load(tmp_path)
+
+
 def test_options_that_do_not_belong(tmp_path):
     for name in ("model.keras", "model.tflite", "model.pt2"):
         with pytest.raises(OptionError, match="a sample input is for torch modules only"):

@@ -193,6 +193,20 @@ def test_an_open_batch_is_one(tmp_path, batch):
     assert found[found.inputs[0]].shape == (None, 8, 8, 3)
 
 
+@pytest.mark.parametrize("left_out", ["shape", "type"])
+def test_an_output_of_which_nothing_is_said_is_inferred(tmp_path, left_out):
+    made = conv()
+    (port,) = made.graph.output
+    (port if left_out == "type" else port.type.tensor_type).ClearField(left_out)
+    found = load(saved(tmp_path / "net.onnx", made))
+    assert found[found.outputs[0]].shape == (None, 8, 8, 4)
+
+
+def test_a_single_number_is_an_output(tmp_path):
+    found = load(saved(tmp_path / "net.onnx", one("ReduceMean", real(1, 3, 4), keepdims=0)))
+    assert found[found.outputs[0]].shape == ()
+
+
 def test_open_sizes_are_asked_for(tmp_path):
     path = saved(tmp_path / "net.onnx", conv(("n", 3, "height", "width")))
     with pytest.raises(
@@ -242,7 +256,9 @@ def test_all_unknown_ops_are_listed_at_once(tmp_path):
         node("Unique", ["b"], ["y"]),
     ]
     made = model(nodes, {"x": real(1, 2, 2)}, ["y"], domains=["com.example"], ranks={"y": [1, 1, 1, 1]})
-    with pytest.raises(UnsupportedError, match=r"no counterpart here: Det, Unique, com\.example\.Attend; .*onnx2tf"):
+    with pytest.raises(
+        UnsupportedError, match=r"here: Det \(node 'b'\), Unique \(node 'y'\), com\.example\.Attend \(node 'a'\); .*onnx2tf"
+    ):
         load(saved(tmp_path / "net.onnx", made))
 
 
@@ -265,7 +281,7 @@ QDQ = (np.float32(0.1), np.int8(0))
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (one("QuantizeLinear", real(1, 3), *QDQ), r"quantized already \(QuantizeLinear\); give the float model"),
+        (one("QuantizeLinear", real(1, 3), *QDQ), r"already \(QuantizeLinear \(node 'the_op'\)\); give the float model"),
         (one("DynamicQuantizeLinear", real(1, 3), outputs=3), "quantized already"),
         (one("SequenceMap", real(1), body=helper.make_graph([], "b", [], [])), "without lists of tensors"),
         (one("MaxPool", real(1, 2, 6, 6), kernel_shape=[2, 2], outputs=2), "the places of the largest"),
@@ -276,7 +292,12 @@ QDQ = (np.float32(0.1), np.int8(0))
         (one("MaxPool", real(1, 2, 4, 4, 4), kernel_shape=[2, 2, 2], dilations=[2, 1, 1]), "volumes over windows with gaps"),
         (resized((1, 1, 2, 2), coordinate_transformation_mode="tf_crop_and_resize"), "by 'tf_crop_and_resize'"),
         (resized((1, 1, 0.5, 0.5), mode="linear", antialias=1), "antialias=False"),
-        (one("TopK", real(1, 5), np.asarray([2]), outputs=2, largest=0), "negate what it reads"),
+        (one("GridSample", real(1, 1, 4, 4), real(1, 2, 2, 2), mode="bicubic"), "only 'bilinear' and 'nearest' can be read"),
+        (one("DFT", real(1, 5, 2), inverse=1, onesided=1), "back to real numbers"),
+        (one("STFT", real(1, 64, 2), np.int64(8), real(16)), "only real signals of one channel"),
+        (one("Hardmax", real(1, 5, 2), axis=1, opset=11), "over the 2 last axes at once"),
+        (one("Dropout", real(1, 5), np.float32(0.5), np.asarray(True)), r"exported for training; call model\.eval\(\)"),
+        (one("FusedConv", real(1, 5), domain="com.microsoft"), "ONNX Runtime writes such ops when it optimizes a model"),
         (one("ConstantOfShape", np.asarray([1, 2])), "its shape is computed at run time"),
         (one("ZipMap", real(1, 2), domain="ai.onnx.ml", classlabels_int64s=[0, 1]), "zipmap"),
         (one("TreeEnsembleRegressor", real(1, 2), domain="ai.onnx.ml"), "trees compare and have nothing to quantize; train"),
@@ -300,7 +321,7 @@ def test_what_cannot_be_read_is_one_sentence(made, message):
 def test_boxes_that_the_model_picks_are_left_to_the_program():
     nodes = [node("NonMaxSuppression", ["boxes", "scores"], ["y"])]
     made = model(nodes, {"boxes": real(1, 4, 4), "scores": real(1, 2, 4)}, ["y"])
-    with pytest.raises(UnsupportedError, match=r"NonMaxSuppression; .*\(nms=False\)"):
+    with pytest.raises(UnsupportedError, match=r"NonMaxSuppression \(node 'y'\); .*\(nms=False\)"):
         graph(made)
 
 

@@ -563,3 +563,58 @@ def random_net(draw):
 @pytest.mark.parametrize("seed", range(60))
 def test_random_networks_are_those_that_onnx_runtime_runs(seed):
     compare(random_net(np.random.default_rng(seed)), {"x": real(1, 4, 6, 6)}, oracle=runtime)
+
+
+def test_a_part_of_no_elements_is_left_out():
+    nodes = [node("Split", ["x", "sizes"], ["a", "b", "c"], axis=1), node("Concat", ["c", "b", "a"], ["y"], axis=1)]
+    found = compare(model(nodes, {"x": real(1, 6)}, ["y"], {"sizes": np.asarray([4, 0, 2])}), {"x": real(1, 6)})
+    assert [op.kind.name for op in found.ops] == ["SLICE", "SLICE", "CONCATENATION"]
+
+
+def test_a_mask_of_attention_may_be_a_constant():
+    mask = np.where(np.tri(5, dtype=bool), 0, -1e4).astype(np.float32)
+    nodes = [node("Attention", ["x", "x", "x", "mask"], ["y"], q_num_heads=2, kv_num_heads=2)]
+    x = real(1, 5, 8)
+    compare(model(nodes, {"x": x}, ["y"], {"mask": mask}, opset=23), {"x": x}, oracle=runtime)
+
+
+def sliced(start, end, step):
+    """The kind that a slice reads of x behind 1000 x and before x + 1."""
+    nodes = [
+        node("Mul", ["x", "thousand"], ["large"]),
+        node("Add", ["x", "one"], ["more"]),
+        node("Concat", ["large", "x", "more"], ["all"], axis=1),
+        node("Slice", ["all", "start", "end", "axis", "step"], ["y"]),
+    ]
+    numbers = {"start": start, "end": end, "axis": 1, "step": step}
+    constants = {name: np.asarray([given]) for name, given in numbers.items()}
+    x = real(1, 4, 3)
+    made = model(nodes, {"x": x}, ["y", "all"], constants | {"thousand": np.float32(1000), "one": np.float32(1)})
+    found = compare(made, {"x": x})
+    maker = found.producers().get(found.producers()[found.outputs[0]].reads[0])
+    return "x" if maker is None else maker.kind.name
+
+
+@pytest.mark.parametrize(
+    ("part", "of"),
+    [((5, 7, 1), "x"), ((7, 4, -1), "x"), ((4, 7, 2), "x"), ((11, 8, -2), "ADD"), ((3, 0, -1), "MUL")],
+)
+def test_a_part_of_one_that_lies_beside_others_is_of_that_one(part, of):
+    assert sliced(*part) == of
+
+
+@pytest.mark.parametrize("part", [(2, 6, 1), (9, 2, -3)])
+def test_a_part_of_several_that_lie_beside_each_other_is_of_them_all(part):
+    assert sliced(*part) == "CONCATENATION"
+
+
+def test_what_is_put_together_and_split_again_is_itself():
+    x = real(1, 4, 3)
+    nodes = [
+        node("Mul", ["x", "thousand"], ["large"]),
+        node("Concat", ["large", "x"], ["all"], axis=1),
+        node("Split", ["all"], ["a", "b"], axis=1),
+        node("Concat", ["b", "a"], ["y"], axis=1),
+    ]
+    found = compare(model(nodes, {"x": x}, ["y"], {"thousand": np.float32(1000)}), {"x": x})
+    assert Counter(op.kind.name for op in found.ops) == {"MUL": 1, "CONCATENATION": 1}

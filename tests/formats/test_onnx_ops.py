@@ -503,7 +503,52 @@ CLASSICAL = [
     *(Case("Normalizer", real(2, 4, low=0.1), norm=n, domain="ai.onnx.ml", oracle="runtime") for n in ("MAX", "L1", "L2")),
     Case("ArrayFeatureExtractor", real(2, 4), ints(1, 3), domain="ai.onnx.ml", oracle="runtime"),
 ]
-CASES = [*ELEMENTWISE, *PAIRS, *CONV, *POOL, *SHAPES, *REDUCE, *NORMS, *PRODUCTS, *RESIZE, *RECURRENT, *CLASSICAL, *TAKEN_APART]
+GRID = np.asarray([[-1.4, -1.0], [1.0, 1.0], [0.2, -0.7], [-0.31, 1.8], [0.9, 0.05], [1.01, -2.6]], np.float32)
+SAMPLED = [
+    *(
+        Case(
+            "GridSample",
+            real(1, 3, 5, 7),
+            GRID.reshape(1, 2, 3, 2),
+            given=given,
+            oracle="runtime",
+            mode=mode,
+            padding_mode=padding,
+            align_corners=aligned,
+        )
+        for mode in ("bilinear", "nearest")
+        for padding in ("zeros", "border", "reflection")
+        for aligned in (0, 1)
+        for given in (1, 2)
+    ),
+    Case("GridSample", real(1, 2, 1, 1), GRID.reshape(1, 2, 3, 2), given=2, oracle="runtime", opset=20, mode="linear"),
+]
+SPECTRA = [
+    *(Case("DFT", real(1, 12, 5, parts), axis=1, inverse=back) for parts in (1, 2) for back in (0, 1)),
+    Case("DFT", real(1, 12, 5, 1), axis=2, onesided=1),
+    Case("DFT", real(1, 3, 8, 2), None, np.asarray(-2, np.int64), opset=20),
+    *(Case("DFT", real(1, 12, 1), np.asarray(n, np.int64)) for n in (8, 12, 16)),
+    Case("STFT", real(1, 64), np.asarray(8, np.int64), np.hanning(16).astype(np.float32), oracle="runtime"),
+    Case("STFT", real(1, 64, 1), np.asarray(10, np.int64), None, np.asarray(32, np.int64), onesided=0, oracle="runtime"),
+]
+EXTREMES = np.asarray([[-np.inf, -1, 0, 3e38, np.inf, np.nan]], np.float32)
+SELDOM = [
+    *(Case(op, real(2, 5)) for op in ("Sinh", "Cosh")),
+    Case("IsNaN", EXTREMES),
+    *(Case("IsInf", EXTREMES, detect_positive=p, detect_negative=n) for p in (0, 1) for n in (0, 1)),
+    Case("Hardmax", np.asarray([[1, 5, 5], [2, 0, 1]], np.float32)),
+    Case("Hardmax", real(2, 5, 3), axis=1),
+    Case("Hardmax", real(2, 5), axis=1, opset=11),
+    Case("Compress", real(3, 4), np.asarray([True, False, True]), axis=0),
+    Case("Compress", real(3, 4), np.asarray([True, False, True])),
+    Case("TopK", real(2, 9), ints(3), outputs=2, largest=0),
+    Case("TopK", np.asarray([[4, -7, 4, 9, -7]]), ints(3), outputs=2, largest=0),
+    Case("Dropout", real(3, 4), np.float32(0.5), np.asarray(False), outputs=2),
+    Case("RotaryEmbedding", real(1, 6, 24), real(1, 6, 4), real(1, 6, 4), opset=23, num_heads=3, oracle="runtime"),
+    Case("CenterCropPad", real(1, 2, 9, 6), ints(5, 8), opset=18, axes=[2, 3]),
+]
+PARTS = [ELEMENTWISE, PAIRS, CONV, POOL, SHAPES, REDUCE, NORMS, PRODUCTS, RESIZE, RECURRENT, CLASSICAL, TAKEN_APART]
+CASES = [case for part in (*PARTS, SAMPLED, SPECTRA, SELDOM) for case in part]
 
 
 def made_of(case):

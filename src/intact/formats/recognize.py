@@ -56,6 +56,10 @@ def check(path: Path) -> Path:
     # os.path says no where a name is none that a file can have, or the system lets nobody look.
     if os.path.isdir(path):  # noqa: PTH112
         if not os.path.isfile(path / "saved_model.pb"):  # noqa: PTH113
+            if os.path.isfile(path / "result.json") and os.path.isfile(path / "model.tflite"):  # noqa: PTH113
+                raise ModelError(f"it is the folder of a run; give its model, {path / 'model.tflite'}")
+            if os.path.isfile(path / "study.json"):  # noqa: PTH113
+                raise ModelError(f"it is the folder of a study; give the model of one of the runs in {path / 'runs'}")
             raise ModelError(f"it is a folder, but no TensorFlow SavedModel: it holds no saved_model.pb; give {ACCEPTED}")
         flatbuffer.check_size(files.size(path), _LARGEST)
         return path

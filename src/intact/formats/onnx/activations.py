@@ -37,8 +37,10 @@ from intact.ops.activation import (
 )
 from intact.ops.base import OpKind
 from intact.ops.elementwise import Add, Div, Maximum, Minimum, Mul, Sub
+from intact.ops.indexing import OneHot
 from intact.ops.logic import Greater, NotEqual, SelectV2
 from intact.ops.quantization import Cast
+from intact.ops.reduction import ArgMax
 from intact.ops.rounding import Ceil, Floor, Round, Sign
 
 #: ONNX's numbers for types of elements, by the types that constants of them are read as.
@@ -166,6 +168,24 @@ def _tan(call: Call) -> Value:
     return combined(call.build, Div(), call.same(Sin(), x), call.same(Cos(), x))
 
 
+def _hyperbolic(kind: OpKind) -> Row:
+    """``(exp(x) + exp(-x)) / 2``, or the difference."""
+
+    def row(call: Call) -> Value:
+        x = call.value(0)
+        ends = (call.same(Exp(), v) for v in (x, call.same(Neg(), x)))
+        return _by_factor(call, Mul(), combined(call.build, kind, *ends), 0.5)
+
+    return row
+
+
+def _is_infinite(call: Call) -> Value:
+    above, below = (bool(call.integer(f"detect_{side}", 1)) for side in ("positive", "negative"))
+    x = call.value(0)
+    x = call.same(Abs(), x) if above and below else x if above else call.same(Neg(), x)
+    return _by_factor(call, Greater(), x, _HIGHEST if above or below else math.inf)
+
+
 def _clip(call: Call) -> Value:
     x = call.value(0)
     if "min" in call.node.attributes or "max" in call.node.attributes:
@@ -205,6 +225,19 @@ def _softmax(kind: OpKind) -> Row:
         return Value.plain(call.build.reshaped(call.build.one(kind, rows), v.shape))
 
     return row
+
+
+def _hardmax(call: Call) -> Value:
+    """1 at the first of the largest, 0 elsewhere; before opset 13 along all axes from ``axis`` on as if they were one."""
+    v = call.value(0)
+    axis = call.counted(call.integer("axis", 1 if call.opset < 13 else -1), v.rank)
+    if call.opset < 13 and prod(v.shape[axis:]) != v.shape[axis]:
+        raise UnsupportedError(f"it looks for the largest over the {v.rank - axis} last axes at once, which no op here does")
+    v = along_last(call, v, axis)
+    last = np.asarray(len(v.order) - 1, np.int32)
+    place = call.build.one(ArgMax(dtype="int32"), v.stored, last)
+    one, zero = np.asarray(1, np.float32), np.asarray(0, np.float32)
+    return Value(call.build.one(OneHot(), place, np.asarray(v.shape[axis], np.int32), one, zero), v.shape, v.order)
 
 
 # ---- types ------------------------------------------------------------------------------------------------------------
@@ -261,6 +294,11 @@ ROWS: Final[Mapping[str, Row]] = {
     "Round": _maps(Round()),
     "Sign": _maps(Sign()),
     "Reciprocal": _reciprocal,
+    "Sinh": _hyperbolic(Sub()),
+    "Cosh": _hyperbolic(Add()),
+    "IsNaN": lambda call: combined(call.build, NotEqual(), call.value(0), call.value(0)),
+    "IsInf": _is_infinite,
+    "Hardmax": _hardmax,
     "Clip": _clip,
     "Softmax": _softmax(Softmax()),
     "LogSoftmax": _softmax(LogSoftmax()),

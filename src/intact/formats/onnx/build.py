@@ -20,7 +20,7 @@ from intact.network.graph import Graph, Op, Signature, Tensor
 from intact.numbers.affine import Float, Index
 from intact.ops.base import OpKind, WeightedKind
 from intact.ops.inference import Allowance, known_values, without_data
-from intact.ops.shaping import Reshape, Transpose
+from intact.ops.shaping import Concatenation, Reshape, Transpose
 
 Shape: TypeAlias = tuple[int, ...]
 #: By axis of a stored tensor, ONNX's axis that lies there; NONE for an axis of length 1 that ONNX does not count. ONNX's axes
@@ -96,6 +96,7 @@ class Builder:
         self._moved: dict[tuple[int, type[OpKind], Shape], Stored] = {}
         self._derived: dict[tuple[int, Callable[..., np.ndarray], tuple[float, ...]], tuple[np.ndarray, np.ndarray]] = {}
         self._placed: dict[int, tuple[Stored, Stored]] = {}
+        self._joined: dict[int, tuple[int, tuple[Stored, ...]]] = {}
         self._allowance = Allowance(_ALLOWED)
         #: What the ops that are made now are called after: a layer, if it is one, and the exporter's word for what it computes.
         self.called, self.word = "", ""
@@ -170,6 +171,24 @@ class Builder:
         if data is None or x.dtype == "float32":
             return torch.empty(x.shape, device="meta", dtype=getattr(torch, x.dtype))
         return _numbers(data)
+
+    def joined(self, parts: Sequence[Stored], axis: int) -> Stored:
+        """``parts`` one after the other along an axis of theirs."""
+        y = self.one(Concatenation(axis), *parts)
+        if y.id is not None:
+            self._joined[y.id] = axis, tuple(parts)
+        return y
+
+    def part_of(self, x: Stored, axis: int, places: range) -> tuple[Stored, range] | None:
+        """The one part of ``x`` that holds all ``places`` along ``axis``, and where there; None where none does."""
+        along, parts = self._joined.get(-1 if x.id is None else x.id, (-1, ()))
+        begin = 0
+        for part in parts if along == axis else ():
+            end = begin + part.shape[axis]
+            if begin <= min(places) and max(places) < end:
+                return part, range(places.start - begin, places.stop - begin, places.step)
+            begin = end
+        return None
 
     def is_made_by(self, x: Stored, kind: OpKind) -> bool:
         """Whether an op of this kind and these options makes ``x``."""

@@ -92,6 +92,14 @@ def _one_hot(call: Call) -> Value:
     return Value.plain(y)
 
 
+def _dropout(call: Call) -> list[Value]:
+    """What it is given, and that nothing of it is dropped: a random choice is for training."""
+    x = call.value(0)
+    if call.has(2) and bool(call.constant(2, "training_mode").any()) and (not call.has(1) or call.constant(1, "ratio").any()):
+        raise UnsupportedError("it is exported for training; call model.eval() and export it again")
+    return [x, known(np.ones(x.shape, bool))]
+
+
 ROWS: Final[Mapping[str, Row]] = {
     "Constant": _constant,
     "ConstantOfShape": _filled,
@@ -102,5 +110,5 @@ ROWS: Final[Mapping[str, Row]] = {
     "EyeLike": _eye,
     "OneHot": _one_hot,
     "Identity": lambda call: call.value(0),
-    "Dropout": lambda call: call.value(0),
+    "Dropout": _dropout,
 }

@@ -12,7 +12,7 @@ from intact.errors import ModelError, UnsupportedError
 from intact.formats.onnx.build import Builder, Shape, Value
 from intact.formats.onnx.call import Call, Row
 from intact.formats.onnx.constants import known
-from intact.formats.onnx.shaping import joined, part, reshaped
+from intact.formats.onnx.shaping import joined, part, picked, reshaped
 from intact.ops.call import bounded
 from intact.ops.indexing import GatherNd
 from intact.ops.rounding import FloorMod
@@ -81,6 +81,14 @@ def _gather_nd(call: Call) -> Value:
 def _elements(build: Builder, x: Value, places: np.ndarray) -> Value:
     """The elements of ``x`` at ``places`` [..., rank]."""
     return Value.plain(build.one(GatherNd(), x.stored, places.astype(np.int32)))
+
+
+def _compress(call: Call) -> Value:
+    """The elements along an axis, or of all in a row, where a condition that is known is true."""
+    v, kept = call.value(0), np.flatnonzero(call.constant(1, "condition"))
+    if "axis" not in call.node.attributes:
+        return picked(call.build, reshaped(call.build, v, (prod(v.shape),)), 0, kept.astype(np.int32))
+    return picked(call.build, v, call.counted(call.integer("axis", 0), v.rank), kept.astype(np.int32))
 
 
 # ---- what is replaced -----------------------------------------------------------------------------------------------------
@@ -185,6 +193,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "GatherND": _gather_nd,
     "ScatterND": _scatter_nd,
     "ScatterElements": _scatter_elements,
+    "Compress": _compress,
     "NonZero": _non_zero,
     "ReverseSequence": _reverse_sequence,
 }

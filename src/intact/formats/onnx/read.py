@@ -83,7 +83,7 @@ class _Reading:
 
     def __init__(self, network: Network, given: inputs.InputShape | None) -> None:
         self._network = _needed(patterns.fused(network))
-        if (error := refusal(node.op for node in self._network.nodes)) is not None:
+        if (error := refusal(self._network.nodes)) is not None:
             raise error
         self._shapes = inputs.shapes(network, given)
         self._orders, self._first = inputs.orders(self._network)
@@ -154,7 +154,7 @@ class _Reading:
             raise ModelError(f"holds networks in networks, {_DEEPEST} deep")
         if len(given) != len(network.inputs):
             raise ModelError(f"its network takes {len(network.inputs)} values, and is given {len(given)}")
-        if (error := refusal(inner.op for inner in network.nodes)) is not None:
+        if (error := refusal(network.nodes)) is not None:
             raise error
         inside = _Scope({port.name: v for port, v in zip(network.inputs, given, strict=True)}, around, around.depth + 1)
         self._run(network, inside)

@@ -12,7 +12,7 @@ from intact.formats.onnx.arithmetic import combined
 from intact.formats.onnx.build import NONE, Stored, Value
 from intact.formats.onnx.call import Call, Row
 from intact.formats.onnx.matmul import without
-from intact.ops.activation import Abs, Exp, Log, Sqrt, Square
+from intact.ops.activation import Abs, Exp, Log, Neg, Sqrt, Square
 from intact.ops.base import OpKind
 from intact.ops.elementwise import Add, Div, Sub
 from intact.ops.indexing import TopK
@@ -105,17 +105,20 @@ def _cumsum(call: Call) -> Value:
 
 
 def _top_k(call: Call) -> list[Value]:
-    """The largest along the last axis; those along another are turned there."""
+    """The largest along the last axis, the smallest as the largest of what is negated; those along another are turned there."""
     v = call.value(0)
     axis = call.counted(call.integer("axis", -1), v.rank)
-    if not call.integer("largest", 1):
-        raise UnsupportedError("it picks the smallest, and the ops here only the largest; negate what it reads")
     k = int(call.constant(1, "k").reshape(-1)[0])
     v = call.build.having(v, axis)
     v = call.build.arranged(v, (*(a for a in v.order if a != axis), axis))
-    values, places = call.build.emit(TopK(), v.stored, np.asarray(k, np.int32))
+    largest = bool(call.integer("largest", 1))
+    values, places = call.build.emit(TopK(), v.stored if largest else _negated(call, v.stored), np.asarray(k, np.int32))
     shape = tuple(k if a == axis else n for a, n in enumerate(v.shape))
-    return [Value(values, shape, v.order), Value(places, shape, v.order)]
+    return [Value(values if largest else _negated(call, values), shape, v.order), Value(places, shape, v.order)]
+
+
+def _negated(call: Call, x: Stored) -> Stored:
+    return call.build.one(Neg(), x)
 
 
 def _lp_norm(call: Call) -> Value:

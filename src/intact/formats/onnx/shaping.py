@@ -12,9 +12,7 @@ from intact.errors import ModelError
 from intact.formats.onnx.build import NONE, Builder, Shape, Stored, Value, size
 from intact.formats.onnx.call import Call, Row
 from intact.formats.onnx.matmul import transposed, without
-from intact.formats.onnx.windows import LAST
-from intact.ops.blocks import DepthToSpace, SpaceToDepth
-from intact.ops.shaping import BroadcastTo, Concatenation, Gather, Slice, Split, SplitV, StridedSlice, Tile
+from intact.ops.shaping import BroadcastTo, Gather, Slice, Split, SplitV, StridedSlice, Tile
 
 
 def _transpose(call: Call) -> Value:
@@ -161,11 +159,21 @@ def _tile(call: Call) -> Value:
 
 
 def part(build: Builder, v: Value, ranges: Mapping[int, range]) -> Value:
-    """The elements of ``v`` at ``ranges`` along ONNX's axes; all along others."""
+    """The elements of ``v`` at ``ranges`` along ONNX's axes; all along others. Where there are none, an empty constant.
+
+    Of tensors one after the other that are in one of them, it is the part of that: what lies beside decides no scale then.
+    """
     ranges = {a: r for a, r in ranges.items() if r != range(v.shape[a])}
     if not ranges:
         return v
+    shape = tuple(len(ranges[a]) if a in ranges else n for a, n in enumerate(v.shape))
+    if 0 in shape:
+        return Value.plain(Stored.of(np.empty(shape, v.stored.dtype)))
     v = build.having(v, *ranges)
+    for a, places in ranges.items():
+        if (found := build.part_of(v.stored, v.axis(a), places)) is not None:
+            holder = tuple(found[0].shape[v.axis(a)] if n == a else length for n, length in enumerate(v.shape))
+            return part(build, Value(found[0], holder, v.order), ranges | {a: found[1]})
     if all(r.step == 1 for r in ranges.values()):
         begins = np.asarray([ranges[a].start if a in ranges else 0 for a in v.order], np.int32)
         sizes = np.asarray([len(ranges[a]) if a in ranges else -1 for a in v.order], np.int32)
@@ -177,7 +185,6 @@ def part(build: Builder, v: Value, ranges: Mapping[int, range]) -> Value:
         whole = sum(1 << n for n, a in enumerate(v.order) if a not in ranges)
         to_end = sum(1 << n for n, a in enumerate(v.order) if a in ranges and ranges[a].stop < 0)
         y = build.one(StridedSlice(whole, whole | to_end), v.stored, begins, ends, steps)
-    shape = tuple(len(ranges[a]) if a in ranges else n for a, n in enumerate(v.shape))
     return Value(y, shape, v.order)
 
 
@@ -210,8 +217,9 @@ def _split(call: Call) -> list[Value]:
         sizes = tuple(min(each, v.shape[axis] - n * each) for n in range(count))
     if len(sizes) != count or sum(sizes) != v.shape[axis] or min(sizes) < 0:
         raise ModelError(f"{v.shape[axis]} elements in parts of {list(sizes)}")
-    if count == 1:
-        return [v]
+    places = [range(end - n, end) for n, end in zip(sizes, np.cumsum(sizes).tolist(), strict=True)]
+    if count == 1 or 0 in sizes or all(call.build.part_of(v.stored, v.axis(axis), r) for r in places):
+        return [part(call.build, v, {axis: r}) for r in places]
     at = np.asarray(v.axis(axis), np.int32)
     if len(set(sizes)) == 1:
         made = call.build.emit(Split(count), at, v.stored)
@@ -229,7 +237,7 @@ def joined(build: Builder, values: Sequence[Value], axis: int) -> Value:
     leading = max(values, key=lambda v: (not v.is_constant, size(v.stored), 0 in v.order))
     leading = build.having(leading, axis, *(a for v in values for a, n in enumerate(v.shape) if n != 1))
     laid = [build.arranged(v, leading.order) for v in values]
-    y = build.one(Concatenation(leading.axis(axis)), *(v.stored for v in laid))
+    y = build.joined([v.stored for v in laid], leading.axis(axis))
     total = sum(v.shape[axis] for v in values)
     return Value(y, tuple(total if a == axis else n for a, n in enumerate(leading.shape)), leading.order)
 
@@ -266,27 +274,6 @@ def _gather(call: Call) -> Value:
     return Value(y, (*v.shape[:axis], *index.shape, *v.shape[axis + 1 :]), tuple(order))
 
 
-# ---- blocks ---------------------------------------------------------------------------------------------------------
-
-
-def _depth_to_space(call: Call) -> Value:
-    """Channels in the order of blocks (``DCR``) as ours have them; ``CRD``, as of a pixel shuffle, is brought into it first."""
-    x, block = call.value(0), call.integer("blocksize", 1)
-    if x.rank != 4 or block < 1 or x.shape[1] % block**2:
-        raise ModelError(f"{list(x.shape)} in blocks of {block}")
-    x = call.build.arranged(x, LAST[2])
-    stored = x.stored
-    if call.text("mode", "DCR") == "CRD":
-        places = np.arange(x.shape[1], dtype=np.int32).reshape(-1, block * block).T.reshape(-1)
-        stored = call.build.one(Gather(3), stored, places)
-    return call.resized(call.build.one(DepthToSpace(block), stored), x.order)
-
-
-def _space_to_depth(call: Call) -> Value:
-    x = call.build.arranged(call.value(0), LAST[2])
-    return call.resized(call.build.one(SpaceToDepth(call.integer("blocksize", 1)), x.stored), x.order)
-
-
 ROWS: Final[Mapping[str, Row]] = {
     "Transpose": _transpose,
     "Reshape": _reshape,
@@ -299,6 +286,4 @@ ROWS: Final[Mapping[str, Row]] = {
     "Split": _split,
     "Concat": _concat,
     "Gather": _gather,
-    "DepthToSpace": _depth_to_space,
-    "SpaceToDepth": _space_to_depth,
 }

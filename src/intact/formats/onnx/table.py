@@ -10,6 +10,7 @@ from intact.errors import IntactError, UnsupportedError
 from intact.formats.onnx import (
     activations,
     arithmetic,
+    blocks,
     classical,
     constants,
     convolution,
@@ -22,14 +23,18 @@ from intact.formats.onnx import (
     recurrent,
     reduction,
     resizing,
+    sampling,
     shaping,
+    spectra,
 )
 from intact.formats.onnx.call import Row
 from intact.formats.onnx.control import FLOWS
+from intact.formats.onnx.document import Node
 
 ROWS: Final[Mapping[str, Row]] = {
     **activations.ROWS,
     **arithmetic.ROWS,
+    **blocks.ROWS,
     **classical.ROWS,
     **constants.ROWS,
     **convolution.ROWS,
@@ -42,7 +47,9 @@ ROWS: Final[Mapping[str, Row]] = {
     **recurrent.ROWS,
     **reduction.ROWS,
     **resizing.ROWS,
+    **sampling.ROWS,
     **shaping.ROWS,
+    **spectra.ROWS,
 }
 _QUANTIZED: Final = frozenset(
     {
@@ -54,6 +61,9 @@ _QUANTIZED: Final = frozenset(
 _INSTEAD: Final[Mapping[str, str]] = {
     "NonMaxSuppression": (
         "export the model without its last step, that picks boxes (nms=False), and pick them in your program"
+    ),
+    "com.microsoft.": (
+        "ONNX Runtime writes such ops when it optimizes a model: give the file from before that, as it was exported"
     ),
     "ai.onnx.ml.ZipMap": "export it with options={'zipmap': False}",
     "ai.onnx.ml.Tree": "trees compare and have nothing to quantize; train a network instead (MLPClassifier, MLPRegressor)",
@@ -68,15 +78,20 @@ _INSTEAD: Final[Mapping[str, str]] = {
 _MOST_NAMES: Final = 12
 
 
-def refusal(ops: Iterable[str]) -> IntactError | None:
-    """The error for all ``ops`` that have no row, at once; None where all have one."""
-    unknown = sorted({op for op in ops if op not in ROWS and op not in FLOWS})
+def refusal(nodes: Iterable[Node]) -> IntactError | None:
+    """The error for the ops of all ``nodes`` that have no row, at once, each with its first node; None where all have one."""
+    first: dict[str, str] = {}
+    for node in nodes:
+        first.setdefault(node.op, node.name or next(filter(None, node.outputs), ""))
+    unknown = sorted(op for op in first if op not in ROWS and op not in FLOWS)
     if not unknown:
         return None
     if quantized := [op for op in unknown if op in _QUANTIZED or op.rpartition(".")[2].startswith("QLinear")]:
-        return UnsupportedError(f"it is quantized already ({_list(quantized)}); give the float model that it was made of")
+        return UnsupportedError(
+            f"it is quantized already ({_list(quantized, first)}); give the float model that it was made of"
+        )
     advice = next((words for op, words in _INSTEAD.items() if any(name.startswith(op) for name in unknown)), "")
-    return UnsupportedError(f"it has ops that have no counterpart here: {_list(unknown)}; {advice or _without()}")
+    return UnsupportedError(f"it has ops that have no counterpart here: {_list(unknown, first)}; {advice or _without()}")
 
 
 def _without() -> str:
@@ -89,6 +104,6 @@ def _without() -> str:
     return f"export the model without them{tool}"
 
 
-def _list(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(name[:80] for name in names[:_MOST_NAMES]) + more
+def _list(ops: list[str], nodes: Mapping[str, str]) -> str:
+    more = f" and {len(ops) - _MOST_NAMES} more" if len(ops) > _MOST_NAMES else ""
+    return ", ".join(f"{op[:80]} (node {nodes[op][:80]!r})" for op in ops[:_MOST_NAMES]) + more

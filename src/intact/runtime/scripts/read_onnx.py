@@ -111,7 +111,7 @@ def _inlined_nodes(model: Foreign) -> int:
 def _prepared(model: Foreign) -> Foreign:
     """``model`` with its own functions inlined, of a version that is known, and found sound by ONNX's checker."""
     import onnx  # noqa: PLC0415
-    from onnx import checker, inliner, version_converter  # noqa: PLC0415
+    from onnx import inliner, version_converter  # noqa: PLC0415
 
     version = next((entry.version for entry in model.opset_import if entry.domain in _STANDARD), 0)
     newest = onnx.defs.onnx_opset_version()
@@ -132,11 +132,28 @@ def _prepared(model: Foreign) -> Foreign:
             f"onnx cannot convert it from opset {version} to {_OLDEST} ({_short(error)}); export it with opset 17"
         ) from error
     try:
-        checker.check_model(model)
+        _check(model)
     except Exception as error:
         if not _is_only_unknown(error):
             raise _CorruptError(f"onnx's checker finds it unsound ({_short(error)})") from error
     return model
+
+
+def _check(model: Foreign) -> None:
+    """Let ONNX's checker look, which asks for the type and shape of each output: runtimes infer those that are not said."""
+    from onnx import TensorProto, ValueInfoProto, checker  # noqa: PLC0415
+
+    said = [ValueInfoProto.FromString(port.SerializeToString()) for port in model.graph.output]
+    for port in model.graph.output:
+        if port.type.WhichOneof("value") is None:
+            port.type.tensor_type.elem_type = TensorProto.FLOAT
+        if port.type.HasField("tensor_type"):
+            port.type.tensor_type.shape.SetInParent()
+    try:
+        checker.check_model(model)
+    finally:
+        for port, own in zip(model.graph.output, said, strict=True):
+            port.CopyFrom(own)
 
 
 def _taken_apart(model: Foreign, known: frozenset[str]) -> Foreign:
@@ -149,12 +166,34 @@ def _taken_apart(model: Foreign, known: frozenset[str]) -> Foreign:
             schema = defs.get_schema(node.op_type)
             if schema.has_function or schema.has_context_dependent_function:
                 whole.add(("", node.op_type))
+                _say_defaults(node, schema)
     if not whole:
         return model
+    _say_types(model.graph)
     try:
         return inliner.inline_selected_functions(model, sorted(whole), inline_schema_functions=True)
     except Exception:  # the reader lists them among those that it does not know
         return model
+
+
+def _say_defaults(node: Foreign, schema: Foreign) -> None:
+    """Give ``node`` the attributes that it leaves out: its parts read them, and the inliner fills in none."""
+    said = {attribute.name for attribute in node.attribute}
+    for name, attribute in schema.attributes.items():
+        if name not in said and attribute.default_value.name:
+            node.attribute.append(attribute.default_value)
+
+
+def _say_types(graph: Foreign) -> None:
+    """Give each constant a type beside it, by which the inliner decides what an op is made of."""
+    from onnx import helper  # noqa: PLC0415
+
+    said = {port.name for port in (*graph.input, *graph.value_info)}
+    graph.value_info.extend(
+        helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in graph.initializer
+        if tensor.name not in said
+    )
 
 
 def _is_only_unknown(error: Exception) -> bool:
