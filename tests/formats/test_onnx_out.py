@@ -12,11 +12,13 @@ from integer_cases import every_kind, samples
 
 from intact.errors import UnsupportedError
 from intact.formats.onnx_out import ORDERS, Spelling, write
-from intact.formats.onnx_out.build import clamps
+from intact.formats.onnx_out.build import Builder, clamps
 from intact.formats.onnx_out.table import ROWS
 from intact.network.graph import Graph, Op, State, Tensor
-from intact.numbers.affine import Affine, Float, dequantize_array
+from intact.numbers.affine import Affine, Float, Index, dequantize_array
 from intact.ops import INTEGER, KINDS
+from intact.ops.convolution import Conv2D
+from intact.ops.quantization import Dequantize, Quantize
 from intact.simulate.engine import Program
 from intact.simulate.exact import IntegerProgram
 
@@ -103,8 +105,49 @@ def test_what_no_row_has_is_refused_at_once_in_one_sentence():
         write(b.graph())
     others = replace(b.graph(), ops=tuple(op for op in b.graph().ops if op.kind.name != "CONV_3D"))
     others = replace(others, outputs=tuple(i for op in others.ops for i in op.outputs))
-    with pytest.raises(UnsupportedError, match=r"GATHER '.*': gathers in batches; the .tflite"):
+    with pytest.raises(UnsupportedError, match=r"GATHER '.*': gathers in batches .* at places of one batch; the .tflite"):
         write(others)
+
+
+def test_each_sample_is_gathered_at_places_of_its_own():
+    tensors = {
+        0: Tensor(0, "x", (None, 5, 3), Float()),
+        1: Tensor(1, "at", (None, 4), Index("int32")),
+        2: Tensor(2, "y", (None, 4, 3), Float()),
+    }
+    graph = Graph(tensors, (Op(KINDS["GATHER"](axis=1, batch_dims=1), (0, 1), (2,)),), (0, 1), (2,))
+    rng = np.random.default_rng(0)
+    x, at = rng.normal(size=(3, 5, 3)).astype(np.float32), rng.integers(0, 5, (3, 4)).astype(np.int32)
+    (y,) = session(write(graph)).run(None, dict(zip(graph.input_names, (x, at), strict=True)))
+    assert_same(y, np.stack([sample[places] for sample, places in zip(x, at, strict=True)]))
+
+
+def test_a_stored_constant_is_no_zero_point_too():
+    build = Builder()
+    build.stored(np.asarray(3, np.int8), Affine((0.5,), (3,)), None, "c", activation=True)
+    ((held, _, zero_point),) = [node.inputs for node in build.nodes]
+    assert held != zero_point
+    assert_same(build.constants[held].data, build.constants[zero_point].data)
+
+
+def test_sums_of_integers_are_means_by_their_count():
+    (name,) = [name for name in NAMES if name.startswith("SUM")][:1]
+    ops = {node.op_type for node in onnx.load_from_string(write(alone(CASES.names[name]))).graph.node}
+    assert "ReduceSum" not in ops
+    assert {"ReduceMean", "Mul"} <= ops
+
+
+@pytest.mark.parametrize(("was", "new"), [(12, 7), (14, 9), (10, 7), (7, 12), (33, 32)])
+@pytest.mark.parametrize("kind", ["RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"])
+def test_sizes_are_what_factors_give(kind, was, new):
+    tensors = {
+        0: Tensor(0, "x", (None, was, 4, 2), Float()),
+        1: Tensor(1, "size", (2,), Index("int32"), np.asarray([new, 4], np.int32)),
+        2: Tensor(2, "y", (None, new, 4, 2), Float()),
+    }
+    graph = Graph(tensors, (Op(KINDS[kind](), (0, 1), (2,)),), (0,), (2,))
+    (y,) = session(write(graph)).run(None, {graph.input_names[0]: np.zeros((1, 2, was, 4), np.float32)})
+    assert y.shape == (1, 2, new, 4)
 
 
 def test_states_are_refused():
@@ -197,6 +240,45 @@ def test_opset_21_where_4_or_16_bits_are_used_and_13_elsewhere():
         for name in ("CONV_2D same", "CONV_2D int4")
     }
     assert versions == {"CONV_2D same": 13, "CONV_2D int4": 21}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_kind_is_sound_beside_int4_weights(name):
+    """ONNX spells reductions otherwise since opset 18."""
+    both, wide = alone(CASES.names[name]), alone(CASES.names["CONV_2D int4"])
+    graph = replace(
+        both,
+        tensors=both.tensors | wide.tensors,
+        ops=tuple(dict.fromkeys((*both.ops, *wide.ops))),
+        inputs=tuple(dict.fromkeys((*both.inputs, *wide.inputs))),
+        outputs=tuple(dict.fromkeys((*both.outputs, *wide.outputs))),
+    )
+    given = {k: v for k, v in samples(replace_draw(), 2).items() if k in graph.input_names}
+    made, (output, *_) = ran(write(graph), graph, given), both.output_names
+    assert np.array_equal(made[output], ran(write(both), both, {k: given[k] for k in both.input_names})[output])
+
+
+def kept_in_float() -> Graph:
+    """Q, DQ, a convolution in float of one channel a thousandth of the other, Q and DQ."""
+    weight = np.float32([[[[1.0]]], [[[0.001]]]])
+    fmt = Affine((1 / 127,), (0,))
+    tensors = (
+        Tensor(0, "x", (None, 4, 4, 1), fmt),
+        Tensor(1, "real", (None, 4, 4, 1), Float()),
+        Tensor(2, "weight", weight.shape, Float(), weight),
+        Tensor(3, "made", (None, 4, 4, 2), Float()),
+        Tensor(4, "y", (None, 4, 4, 2), Affine((1e-5,), (0,))),
+    )
+    ops = (Op(Dequantize(), (0,), (1,)), Op(Conv2D(), (1, 2, None), (3,)), Op(Quantize(), (3,), (4,)))
+    return Graph({t.id: t for t in tensors}, ops, (0,), (4,))
+
+
+def test_a_weight_kept_in_float_is_not_rounded_by_onnx_runtime():
+    """50 steps of 1/127 times 0.001 are 39.4 steps of 1e-5: 39. With int8 of one scale 0.001 would be 0."""
+    graph = kept_in_float()
+    x = np.full((1, 4, 4, 1), 50, np.int8)
+    (made,) = ran(write(graph, Spelling(activations="uint8")), graph, {"x": x}).values()
+    assert (made[..., 1] == 39).all()
 
 
 def test_a_float_network_is_the_same_network():

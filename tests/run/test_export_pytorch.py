@@ -104,3 +104,14 @@ def test_other_schemes_are_exported(scheme, tmp_path):
     found = intact.evaluate(path, tmp_path / "data.npz", against=tmp_path / "net.tflite", runtime="pytorch-eager")
     (sqnr,) = (r.measurement for r in found.readings if r.measurement.name == "SQNR")
     assert sqnr.value > (25 if scheme == "dynamic" else 90)
+
+
+@pytest.mark.parametrize(("scheme", "stored"), [("float32", "float32"), ("float16", "float16"), ("dynamic", "int8")])
+def test_weights_are_stored_as_the_scheme_says(scheme, stored, tmp_path):
+    result = intact.quantize(mobile(classes=64), images(32), scheme=scheme, measure=False)
+    path = intact.export(result, "pytorch", tmp_path / "net.pt2")
+    import torch.ao.quantization.fx._decomposed  # noqa: PLC0415  # registers what the file calls
+
+    program = torch.export.load(path)
+    assert max(program.state_dict.values(), key=torch.numel).dtype == getattr(torch, stored)
+    assert sum(node.target == torch.ops.aten.to.dtype for node in program.graph.nodes) == (scheme == "float16")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias, final
 
 import numpy as np
@@ -17,6 +17,8 @@ FIRST: Final[Order] = (0, 3, 1, 2)
 #: Opsets: what every runtime reads, and the first with 4- and 16-bit integers.
 OPSET, WIDE_OPSET = 13, 21
 _WIDE: Final = frozenset({"int4", "int16"})
+#: The first opset in which all reductions read their axes, which were an attribute before.
+_AXES_READ: Final = 18
 
 
 @final
@@ -95,17 +97,28 @@ class Builder:
         self.nodes.append(Node(op, tuple(inputs), outputs, f"{op} {outputs[0]}", attributes))
         return outputs
 
-    def constant(self, data: np.ndarray | Sequence[Any], dtype: str, name: str = "constant") -> str:
-        """The name of a constant; small equal ones are one."""
+    def finished(self) -> list[Node]:
+        """The nodes as the opset that all of them need together spells them."""
+        return [self._as_spelled(node) for node in self.nodes]
+
+    def _as_spelled(self, node: Node) -> Node:
+        if self.opset < _AXES_READ or not node.op.startswith("Reduce") or "axes" not in node.attributes:
+            return node
+        others = {name: value for name, value in node.attributes.items() if name != "axes"}
+        return replace(node, inputs=(*node.inputs, self.numbers(*node.attributes["axes"])), attributes=others)
+
+    def constant(self, data: np.ndarray | Sequence[Any], dtype: str, name: str = "constant", *, alone: bool = False) -> str:
+        """The name of a constant; small equal ones are one, unless it stands ``alone``."""
         array = np.asarray(data, "int8" if dtype == "int4" else dtype)
         key = dtype, array.tobytes(), array.shape
-        if array.size <= 16 and key in self._small:
+        is_small = array.size <= 16 and not alone
+        if is_small and key in self._small:
             return self._small[key]
         made = self.unique(name)
         self.constants[made] = Constant(made, array, dtype)
         if dtype in _WIDE:
             self.needs(WIDE_OPSET)
-        if array.size <= 16:
+        if is_small:
             self._small[key] = made
         return made
 
@@ -131,7 +144,7 @@ class Builder:
         dtype = fmt.dtype
         if activation and self.shift and dtype == "int8":
             data, dtype = data.astype(np.int16) + self.shift, "uint8"
-        held = self.constant(data, dtype, f"{name}_quantized")
+        held = self.constant(data, dtype, f"{name}_quantized", alone=True)  # OpenVINO refuses what is its own zero point
         given = {} if axis is None else {"axis": axis}
         made = self.unique(f"{name}_dequantized")
         self.nodes.append(Node("DequantizeLinear", (held, scale, zero_point), (made,), f"DequantizeLinear {made}", given))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, TypeAlias, TypeVar, final
 
 import numpy as np
@@ -132,6 +133,14 @@ class Values:
         """Whether int32 holds a bias not in the unit of the sums, as beside 16-bit activations."""
         t = self.source(i)
         return isinstance(t.format, Affine) and t.data is not None and int(np.abs(t.data).max(initial=0)) > _INT32
+
+    def is_real_beside_integers(self, i: int) -> bool:
+        """Whether ``i`` is a constant of real numbers in a network whose ops may compute on integers."""
+        return self.is_constant(i) and self.source(i).is_float and self._rounds
+
+    @cached_property
+    def _rounds(self) -> bool:
+        return any(isinstance(t.format, Affine) and not t.is_constant for t in self.graph.tensors.values())
 
 
 @final

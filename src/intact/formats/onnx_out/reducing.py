@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Final
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from intact.formats.onnx_out.build import FIRST, Value
 from intact.formats.onnx_out.call import Call, Row, plain
 from intact.formats.onnx_out.weighted import pads_of
+from intact.numbers.affine import Affine
 from intact.ops.pooling import AveragePool2D, MaxPool2D
 from intact.ops.reduction import ArgMax, ArgMin, Cumsum, Mean, ReduceAll, ReduceAny, ReduceMax, ReduceMin, ReduceProd, Sum
 from intact.ops.resize import ResizeBilinear, ResizeNearestNeighbor
@@ -28,7 +30,12 @@ def _pool(call: Call) -> list[Value]:
     return [Value(call.activated(made, kind.activation), FIRST)]
 
 
-def _reduction(op: str, *, axes_are_an_input: bool = False, through: str = "") -> Row:
+def _mean_by_count(call: Call, name: str, axes: list[int], count: int) -> str:
+    """A sum of what integers stand for, as OpenVINO computes it rightly: 2026.4 loses zero points of a ReduceSum."""
+    return call.node("Mul", call.node("ReduceMean", name, axes=axes, keepdims=1), call.build.real(count))
+
+
+def _reduction(op: str, *, through: str = "") -> Row:
     """A reduction over constant axes; ``through``: a type that ONNX reduces where it does not reduce the input's."""
 
     def row(call: Call) -> list[Value]:
@@ -42,7 +49,9 @@ def _reduction(op: str, *, axes_are_an_input: bool = False, through: str = "") -
         axes = sorted(x.axis(axis) for axis in gone)
         if whole_image:  # the mean that runtimes have in integers
             name = call.node("GlobalAveragePool", name)
-        elif axes_are_an_input:
+        elif op == "ReduceSum" and isinstance(call.graph[call.id(0)].format, Affine):
+            name = _mean_by_count(call, name, axes, prod(call.shape(0)[axis] for axis in gone))
+        elif op == "ReduceSum":
             name = call.node(op, name, call.build.numbers(*axes), keepdims=1)
         else:
             name = call.node(op, name, axes=axes, keepdims=1)
@@ -93,8 +102,9 @@ def _resize(call: Call) -> list[Value]:
 
 
 def _factor(was: int, new: int) -> np.float32:
+    """The least by which ``was`` becomes ``new`` in float64 as in float32: 12 x 0.58333337 is 7, 12 x 0.5833333 is less."""
     factor = np.float32(new / was)
-    while int(np.floor(np.float32(was) * factor)) < new:
+    while was * float(factor) < new:
         factor = np.nextafter(factor, np.float32(np.inf))
     return factor
 
@@ -111,7 +121,7 @@ ROWS: Final[dict[str, Row]] = {
     "AVERAGE_POOL_2D": _pool,
     "MAX_POOL_2D": _pool,
     "MEAN": _reduction("ReduceMean"),
-    "SUM": _reduction("ReduceSum", axes_are_an_input=True),
+    "SUM": _reduction("ReduceSum"),
     "REDUCE_PROD": _reduction("ReduceProd"),
     "REDUCE_MAX": _reduction("ReduceMax"),
     "REDUCE_MIN": _reduction("ReduceMin"),

@@ -144,9 +144,12 @@ def _laid(call: Call, name: str, order: Order) -> str:
 
 def _gather(call: Call) -> list[Value]:
     kind = call.kind(Gather)
-    if kind.batch_dims:
-        raise UnsupportedError("gathers in batches")
-    axis = kind.axis % max(len(call.shape(0)), 1)
+    axis, batch = kind.axis % max(len(call.shape(0)), 1), kind.batch_dims % max(len(call.shape(1)), 1)
+    if batch and (axis != batch or call.values.is_constant(call.id(1))):
+        raise UnsupportedError("gathers in batches along an axis behind them, or at places of one batch")
+    if batch:
+        index = call.node("Unsqueeze", call.node("Cast", call.plain(1), to="int64"), call.build.numbers(-1))
+        return [Value(call.node("GatherND", call.plain(), index, batch_dims=batch), plain(len(call.out_shape)))]
     return [Value(call.node("Gather", call.plain(), call.plain(1), axis=axis), plain(len(call.out_shape)))]
 
 

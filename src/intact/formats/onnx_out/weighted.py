@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from intact.formats.onnx_out.build import FIRST, Value
 from intact.formats.onnx_out.call import Call, Row, plain
 from intact.ops.base import same_padding
@@ -22,7 +24,19 @@ def pads_of(
     return [before for before, _ in ends] + [behind for _, behind in ends]
 
 
+#: What no sum is below.
+_LEAST: Final = float(np.finfo(np.float32).min)
+
+
 def _biased(call: Call, op: str, n: int, *operands: str, places: int = 0, **attributes: Any) -> str:
+    """The op with its bias. Beside integers a weight of real numbers is kept so by a Max behind the op, which changes nothing:
+    ONNX Runtime 1.32 makes int8 with one scale of every such weight between a DequantizeLinear and a QuantizeLinear.
+    """
+    made = _with_bias(call, op, n, *operands, places=places, **attributes)
+    return call.node("Max", made, call.build.real(_LEAST)) if call.values.is_real_beside_integers(call.id(1)) else made
+
+
+def _with_bias(call: Call, op: str, n: int, *operands: str, places: int = 0, **attributes: Any) -> str:
     """The op with its bias, the ``n``-th input of ours. What int32 does not hold is added behind it: ONNX Runtime 1.32 makes
     int32 of every bias beside integers, and such a one saturates (optimizer/qdq_transformer/weight_bias_quantization.cc).
     """

@@ -186,9 +186,10 @@ def _packed(writer: _Writer, metadata: Mapping[str, str]) -> bytes:
         from onnx import checker, helper  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MissingExtraError("Writing an ONNX model", "onnx") from error
-    used = {name for node in writer.build.nodes for name in node.inputs}
+    nodes = writer.build.finished()
+    used = {name for node in nodes for name in node.inputs}
     network = helper.make_graph(
-        [_node(helper, onnx, node) for node in writer.build.nodes],
+        [_node(helper, onnx, node) for node in nodes],
         "intact",
         [_port(helper, onnx, writer.graph, port) for port in writer.inputs],
         [_port(helper, onnx, writer.graph, port) for port in writer.outputs],

@@ -242,15 +242,17 @@ class Network(torch.nn.Module):
         return self._buffer(f"constant_{i}", data)
 
     def reals(self, i: int, order: Order | None = None) -> Tensor:
-        """A constant as real numbers; with as many axes as ``order`` has, in that."""
+        """A constant as real numbers; with as many axes as ``order`` has, in that. Half precision is stored as such."""
         t = self.graph[i]
 
         def data() -> np.ndarray:
             held = np.asarray(t.data)
-            real = (dequantize_array(held, t.format) if isinstance(t.format, Affine) else held).astype(np.float32)
+            real = dequantize_array(held, t.format) if isinstance(t.format, Affine) else held
+            real = real.astype(np.float16 if t.format == Float("float16") else np.float32)
             return real if order is None else real.reshape((1,) * (len(order) - real.ndim) + real.shape).transpose(order)
 
-        return self._buffer(f"real_{i}" if order is None else f"real_{i}_first", data)
+        stored = self._buffer(f"real_{i}" if order is None else f"real_{i}_first", data)
+        return stored.to(torch.float32) if stored.dtype == torch.float16 else stored
 
     def weight(self, i: int, order: tuple[int, ...]) -> Tensor:
         """A constant weight with its axes in ``order``: int8 with a scale for each output channel, which come first."""

@@ -24,6 +24,12 @@ def operators(data: bytes) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name, _, _ in _uses(data)))
 
 
+def main_ops(data: bytes) -> tuple[str, ...]:
+    """The operators of the main subgraph, one after the other. Raises ModelError for a corrupt file."""
+    count = schema.Model.GetRootAs(data, 0).Subgraphs(0).OperatorsLength()
+    return tuple(name for name, _, _ in _uses(data))[:count]
+
+
 def resource_variables(data: bytes) -> int:
     """How many variables the operators of all subgraphs share by name. Raises ModelError for a corrupt file."""
     shared = set()

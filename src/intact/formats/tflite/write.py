@@ -31,7 +31,7 @@ def write(graph: Graph, *, kernels: bool = True, named: bool = False, packed: bo
 
     ``named``: with the names of all tensors, which no device needs; else with those of inputs and outputs. ``packed``: with
     weights of few numbers as indices and tables, which TensorFlow Lite Micro decodes and LiteRT does not
-    (:mod:`intact.formats.tflite.packing`).
+    (:mod:`intact.formats.tflite.packing`), and without what it does not read.
     """
     verify(graph, kernels=kernels)
     weights = packing.packed_weights(graph) if packed else {}
@@ -146,7 +146,7 @@ class _Writer(Tables):
         signature = 0
         if outside and None in t.shape:
             signature = self.vector(np.asarray([-1 if n is None else n for n in t.shape], np.int32))
-        name = self.string(f"t{self.index[t.id]}" if t.id in self.index and not (outside or self._named) else t.name)
+        name = self.string(t.name if outside or self._named or t.id not in self.index else self._short_name(t.id))
         quantization = 0
         if isinstance(t.format, Affine) and t.format.block_scales is not None:
             quantization = self._in_blocks(t.id, t.format.block_scales)
@@ -175,6 +175,10 @@ class _Writer(Tables):
         details = self.table("BlockwiseQuantization", Scales=scales, ZeroPoints=-1, BlockSize=own.size)
         kind = schema.QuantizationDetails.BlockwiseQuantization
         return self.table("QuantizationParameters", DetailsType=kind, Details=details)
+
+    def _short_name(self, i: int) -> str:
+        """What tells a tensor from others for tools that go by names; TensorFlow Lite Micro does not."""
+        return "" if self.packed else f"t{self.index[i]}"
 
     def _zero_points(self, fmt: Affine) -> tuple[int, ...]:
         """One for all channels where they are alike and TensorFlow Lite Micro reads the file; LiteRT wants them all."""

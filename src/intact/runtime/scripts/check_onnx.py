@@ -51,4 +51,4 @@ def _laid(x: Any, order: list[int]) -> np.ndarray:
     """An array with its axes in another order, as numbers that a .tflite holds."""
     array = np.asarray(x)
     array = array.transpose(order) if sorted(order) == list(range(array.ndim)) else array
-    return np.ascontiguousarray(array).astype(_NARROW.get(array.dtype.name, array.dtype.name))
+    return np.array(array, _NARROW.get(array.dtype.name, array.dtype.name), order="C")
