@@ -12,6 +12,7 @@ import sys
 import threading
 import weakref
 import zipfile
+from array import array
 from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import IO, Any, Final, Literal, TypeAlias, final
@@ -47,7 +48,8 @@ class Records:
 
     def __init__(self, size: int, most: int) -> None:
         self._size = size
-        self._slots: dict[int, int] = {}
+        self._slots = array("q")  # by number; -1 for what is not kept
+        self._kept = 0
         self._lock = threading.Lock()
         try:
             self._file: IO[bytes] = scratch.file()
@@ -58,13 +60,13 @@ class Records:
         self._room = min(most, free // _OF_DISK) // max(size, 1)
 
     def __contains__(self, number: int) -> bool:
-        return number in self._slots
+        return number < len(self._slots) and self._slots[number] >= 0
 
     def put(self, number: int, record: np.ndarray) -> None:
         """Keep a record while there is room."""
         with self._lock:
-            slot = len(self._slots)
-            if number in self._slots or slot >= self._room:
+            slot = self._kept
+            if number in self or slot >= self._room:
                 return
             try:
                 self._file.seek(slot * self._size)
@@ -73,7 +75,9 @@ class Records:
             except OSError:  # the disk is full after all
                 self._room = slot
                 return
+            self._slots.extend([-1] * (number + 1 - len(self._slots)))
             self._slots[number] = slot
+            self._kept += 1
 
     def get(self, number: int, into: np.ndarray) -> None:
         """Fill ``into``, contiguous, with a record that is kept."""

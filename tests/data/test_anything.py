@@ -259,7 +259,7 @@ def test_images_in_memory_are_resized(make):
     assert_same(samples.batch([0])[0]["image"], inputs["image"][:1])  # from the cache
     assert_same(labels, Y[:6].astype(np.int64))
     assert "pixels-assumed" in {f.kind for f in samples.findings}
-    assert len(set(samples.digests())) == 6
+    assert len(np.unique(samples.digests())) == 6
 
 
 def test_images_take_a_preprocessing():

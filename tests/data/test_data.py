@@ -331,8 +331,8 @@ def test_batches_are_the_same_in_any_order_and_from_the_cache(tmp_path):
 def test_large_files_decode_in_threads_to_the_same(tmp_path, monkeypatch):
     root = image_folder(tmp_path, per_class=40)
     inline = everything(data.folder(root).bind(RGB, 2))[0]["x"]
-    monkeypatch.setattr("intact.data.images._WORTH_A_THREAD", 0)
-    monkeypatch.setattr("intact.data.images.CACHE_BYTES", 500)  # room for two images
+    monkeypatch.setattr("intact.data.stored._WORTH_A_THREAD", 0)
+    monkeypatch.setattr("intact.data.stored.CACHE_BYTES", 500)  # room for two images
     samples = data.folder(root).bind(RGB, 2)
     assert_same(everything(samples)[0]["x"], inline)
     assert_same(everything(samples)[0]["x"], inline)

@@ -1,8 +1,10 @@
 """docs/data.md does not promise what is not there: its examples run."""
 
 import functools
+import io
 import re
 import shlex
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,15 @@ def folder(tmp_path_factory):
     for i in range(8):
         write_image(path / "set" / "images" / f"{i}.png", pixels(i))
         write_image(path / "set" / "masks" / f"{i}.png", pixels(i, planes=1) % 3)
+    (path / "shards").mkdir()
+    for number in range(4):
+        with tarfile.open(path / "shards" / f"train-{number:03}.tar", "w") as archive:
+            for i in range(number * 6, number * 6 + 6):
+                picture = write_image(path / "one.png", pixels(i)).read_bytes()
+                for name, content in ((f"{i}.png", picture), (f"{i}.cls", b"%d" % (i % 4))):
+                    about = tarfile.TarInfo(name)
+                    about.size = len(content)
+                    archive.addfile(about, io.BytesIO(content))
     (path / "model.tflite").write_bytes(intact.write_tflite(mobile()))
     (path / "table.tflite").write_bytes(intact.write_tflite(small_graphs.fully_connected()))
     return path
@@ -90,4 +101,4 @@ def test_commands_exist_and_their_data_fits(folder, monkeypatch, line):
 
 def test_there_are_examples():
     assert len(PYTHON) == 4
-    assert len(COMMANDS) == 5
+    assert len(COMMANDS) == 7

@@ -5,9 +5,13 @@ from __future__ import annotations
 import random
 import struct
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
+
+from intact.data import load
+from intact.data.spec import InputSpec
 
 #: Numbers that sizes, counts and offsets are hostile with, of up to 32 bits.
 HOSTILE: Final = (0, 1, 2, 3, 7, 127, 255, 256, 2**15 - 1, 2**15, 2**16 - 1, 2**16, 2**20, 2**30, 2**31 - 1, 2**31, 2**32 - 1)
@@ -57,3 +61,13 @@ def other_bytes(data: bytes, draw: random.Random, first: int | None = None, *, w
                 size, place = struct.calcsize(layout), at & ~3 if words else at
                 struct.pack_into(layout, made, min(place, len(made) - size), draw.choice(HOSTILE) % (1 << (8 * size)))
     return bytes(made)
+
+
+def taken(path: Path, inputs: Sequence[InputSpec]) -> None:
+    """Load, look at, bind and read samples that are labelled with three classes."""
+    found = load(path)
+    found.examples()
+    samples = found.bind(inputs, 3)
+    samples.batch(range(min(len(samples), 4)))
+    samples.take(range(min(len(samples), 4))).fingerprint()
+    repr(samples)

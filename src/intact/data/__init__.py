@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from intact.data.preprocessing import parse_pixels as parse_pixels
     from intact.data.preprocessing import parse_std as parse_std
     from intact.data.samples import Samples as Samples
+    from intact.data.sharded import shards as shards
     from intact.data.spec import Finding as Finding
     from intact.data.spec import InputSpec as InputSpec
     from intact.data.spec import class_count as class_count
@@ -72,6 +73,7 @@ else:
             "partition": "splits",
             "pil": "pictured",
             "samples_from": "anything",
+            "shards": "sharded",
             "split": "splits",
             "stratified_order": "splits",
             "units": "spec",

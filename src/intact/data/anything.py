@@ -19,9 +19,10 @@ from intact.data.archives import NamedData
 from intact.data.array import arrays, as_array, move_axes
 from intact.data.base import Data, Example
 from intact.data.images import image_files
-from intact.data.iterables import Numbered, iterable
-from intact.data.loading import DEFAULT, load
-from intact.data.pictured import Rows, huggingface, pil
+from intact.data.iterables import Numbered, TensorFlowDataset, iterable
+from intact.data.loading import load
+from intact.data.pictured import Rows, Typed, huggingface, once, pil
+from intact.data.preprocessing import DEFAULT
 from intact.data.samples import Samples
 from intact.data.spec import InputSpec
 from intact.data.tables import Frame, frame
@@ -244,6 +245,17 @@ def _as_inputs(element: Any) -> Any:
     return element
 
 
+def _is_stream(value: object) -> bool:
+    """Hugging Face's IterableDataset."""
+    return isinstance(value, Iterable) and isinstance(value, Typed)
+
+
+def _goes_by_once(value: object) -> bool:
+    """What can be asked for its first element without harm: no arrays, nor what is known by another protocol."""
+    known = (list, tuple, str, bytes, Mapping, torch.nn.Module, TensorFlowDataset)
+    return isinstance(value, Iterable) and not isinstance(value, known)
+
+
 def _only(*kinds: type) -> Callable[[object], bool]:
     return lambda value: isinstance(value, kinds)
 
@@ -263,5 +275,7 @@ _KINDS: Final[tuple[tuple[Callable[[object], bool], Callable[[Any], Data]], ...]
     (_is_nested, arrays),
     (_is_array, arrays),
     (_is_representative, _called),
+    (_is_stream, huggingface),
+    (_goes_by_once, once),
     (lambda value: isinstance(value, (Iterable, Numbered)) and not isinstance(value, (bytes, torch.nn.Module)), iterable),
 )

@@ -141,6 +141,9 @@ class ArraySource(Source):
         parts = [np.frombuffer(array_digest(array[index]), np.uint8) for _, array, _ in self._rows]
         return array_digest(np.concatenate(parts))
 
+    def prepare(self, indices: np.ndarray) -> None:
+        pass  # any row is there
+
     def fetch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         batch = {spec.name: _placed(array[indices], spec, move) for spec, array, move in self._rows}
         for _, array, _ in self._rows:

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader
+from itertools import groupby
 from pathlib import Path
-from typing import Final, final
+from typing import IO, Final, final
 
 import numpy as np
 
 from intact import reading
-from intact.data.base import Data, Example
+from intact.data.base import Data
 from intact.data.decoding import LARGEST_FILE
-from intact.data.labels import class_labels
 from intact.data.layouts import Masked, beside
 from intact.data.paths import listing
-from intact.data.pictures import decode
 from intact.data.preprocessing import Preprocessing
-from intact.data.samples import CACHE_BYTES, Samples, Source, parallel
-from intact.data.spec import Finding, InputSpec
+from intact.data.spec import Finding
+from intact.data.stored import LISTINGS, Names, Stored, StoredImages
 from intact.errors import DataError, located
-from intact.spool import Records
 
-#: Optional listings of the classes in the model's order, one name a line, beside the class folders.
-LISTINGS: Final = ("classes.txt", "labels.txt")
 #: Bytes of a list of classes.
 _LARGEST_LISTING: Final = 1 << 24
-#: File size from which threads pay: 10,000 files of 1 KB took 2.8 s in one thread and 4.5 s in four.
-_WORTH_A_THREAD: Final = 8 << 10
+#: Names that a message holds.
+NAMED: Final = 3
 
 
 def folder(  # noqa: PLR0913 - one keyword for each thing that can be said about images
@@ -61,164 +56,105 @@ def image_folder(path: Path, preprocessing: Preprocessing) -> Data:
 
 
 @final
-@dataclass(frozen=True, eq=False, repr=False)
-class _Folder(Data):
-    """A scanned folder: files in order, and for each its class, unless the folder is flat."""
+class Files(Stored):
+    """Image files by number: the names of each folder in it, one folder after the other."""
 
-    root: Path
-    files: tuple[Path, ...]
-    classes: tuple[str, ...]
-    labels: np.ndarray | None
-    preprocessing: Preprocessing
-    findings: tuple[Finding, ...]
-
-    def bind(self, inputs: tuple[InputSpec, ...], classes: int | None) -> Samples:
-        if len(inputs) != 1:
-            names = ", ".join(s.name for s in inputs)
-            raise DataError(
-                f"{self.root}: images feed one input, the model has {len(inputs)} ({names}); "
-                "give an .npz with arrays of these names"
-            )
-        with located(str(self.root)):
-            fitted = self.preprocessing.fit(inputs[0])
-        source = _Images(self.files, inputs[0], fitted)
-        labels, found = self._labels(classes, source)
-        return Samples(
-            source,
-            inputs,
-            fitted,
-            np.arange(len(self.files)),
-            labels,
-            self.labels,
-            self.classes,
-            (*self.findings, *found),
-        )
-
-    def examples(self) -> tuple[Example, ...]:
-        return ()  # their size is the model's
-
-    def _labels(self, classes: int | None, source: Source) -> tuple[np.ndarray | None, tuple[Finding, ...]]:
-        if self.labels is None:
-            return None, ()
-        expected = 2 if classes == 1 else classes
-        if expected is not None and expected != len(self.classes):
-            why = (
-                f"{self.root} has {len(self.classes)} classes, the model {expected}: its images are taken as unlabelled; "
-                f"for accuracy, list the model's {expected} classes in {self.root / LISTINGS[0]}, one a line"
-            )
-            return None, (Finding("unlabelled", why),)
-        return class_labels(self.labels, classes, source.name)
-
-
-@final
-class _Images(Source):
-    """Files that are decoded when asked for, and kept as uint8 on disk while there is room."""
-
-    def __init__(self, files: tuple[Path, ...], spec: InputSpec, preprocessing: Preprocessing) -> None:
-        self._files = files
-        self._spec = spec
-        self._preprocessing = preprocessing
-        height, width = preprocessing.size or (0, 0)
-        self._decoded = Records(height * width * preprocessing.planes, CACHE_BYTES)
+    def __init__(self) -> None:
+        self._folders: list[Path] = []
+        self._starts: list[int] = []
+        self._names = Names()
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._names)
+
+    def add(self, folder: Path, names: Iterable[str]) -> None:
+        """The images called ``names`` in one more folder."""
+        self._folders.append(folder)
+        self._starts.append(len(self._names))
+        for name in names:
+            self._names.add(name)
+
+    def path(self, index: int) -> Path:
+        """Where image ``index`` lies."""
+        return self._folders[bisect_right(self._starts, index) - 1] / self._names[index]
 
     def name(self, index: int) -> str:
-        return str(self._files[index])
+        return str(self.path(index))
 
-    def digest(self, index: int) -> bytes:
-        with _opened(self._files[index]) as file:
-            return hashlib.file_digest(file, "sha256").digest()
+    def size(self, index: int) -> int:
+        try:
+            return self.path(index).stat().st_size
+        except (OSError, ValueError):
+            return 0
 
-    def fetch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        fresh = [int(i) for i in dict.fromkeys(indices.tolist()) if i not in self._decoded]
-        images = dict(zip(fresh, self._decode_all(fresh), strict=True))
-        for i, image in images.items():
-            self._decoded.put(i, image)
-        height, width = self._preprocessing.size or (0, 0)
-        stack = np.empty((len(indices), height, width, self._preprocessing.planes), np.uint8)
-        for row, i in enumerate(indices.tolist()):
-            if i in images:
-                stack[row] = images[i]
-            else:
-                self._decoded.get(i, stack[row])
-        return {self._spec.name: self._preprocessing.apply(stack, self._spec.dtype)}
+    @contextmanager
+    def opened(self, index: int) -> Iterator[IO[bytes]]:
+        path = self.path(index)
+        with located(str(path)):
+            if not os.path.lexists(path):
+                raise DataError("no such file; it was there when the folder was listed")
+            with reading.opened(path, DataError, LARGEST_FILE) as file:
+                yield file
 
-    def _decode_all(self, indices: list[int]) -> list[np.ndarray]:
-        """On all cores where decoding, which releases the GIL, outweighs Pillow's own Python, which does not."""
-        sample = [_size(self._files[i]) for i in indices[:8]]
-        if sum(sample) < _WORTH_A_THREAD * len(sample):
-            return [self._decode(i) for i in indices]
-        return parallel(self._decode, indices)
-
-    def _decode(self, index: int) -> np.ndarray:
-        with _opened(self._files[index]) as file:
-            return decode(file, self._preprocessing)
+    def prepare(self, indices: np.ndarray) -> None:
+        pass  # files are there
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except (OSError, ValueError):
-        return 0  # _opened says what is wrong
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BufferedReader]:
-    """The file of an image, located by its path."""
-    with located(str(path)):
-        if not os.path.lexists(path):
-            raise DataError("no such file; it was there when the folder was listed")
-        with reading.opened(path, DataError, LARGEST_FILE) as file:
-            yield file
-
-
-def image_files(root: Path, files: tuple[Path, ...], preprocessing: Preprocessing, findings: tuple[Finding, ...] = ()) -> Data:
+def image_files(
+    root: Path, files: Iterable[Path], preprocessing: Preprocessing, findings: tuple[Finding, ...] = ()
+) -> StoredImages:
     """Image files without labels; ``root`` is how messages call them together."""
-    return _Folder(root, files, (), None, preprocessing, findings)
+    found = Files()
+    for folder, inside in groupby(files, key=lambda file: file.parent):
+        found.add(folder, (file.name for file in inside))
+    return StoredImages(found, str(root), preprocessing, findings=findings)
 
 
 def _scan(root: Path, preprocessing: Preprocessing) -> Data:
-    folders, images, others = listing(root)
-    found = None if images else beside(root, folders)
+    held, files = listing(root), Files()
+    found = None if held.images else beside(root, held.folders)
+    ignored = _Ignored().and_(root, held.others)
     if found is not None:
-        flat = image_files(root, found.images, preprocessing, _ignored(others))
+        flat = image_files(root, found.images, preprocessing, ignored.findings)
         return Masked(flat, found.masks, preprocessing) if found.masks else flat
-    if not folders:
-        if not images:
-            raise DataError(f"holds no images{_instead(others)}; give a folder with one folder of images for each class")
-        return _Folder(root, tuple(images), (), None, preprocessing, _ignored(others))
-    if images:
+    if not held.folders:
+        if not held.images:
+            raise DataError(f"holds no images{_instead(held.others)}; give a folder with one folder of images for each class")
+        files.add(root, held.images)
+        return StoredImages(files, str(root), preprocessing, findings=ignored.findings)
+    if held.images:
         raise DataError(
-            f"holds both class folders ({_some([f.name for f in folders])}) and images ({_some([f.name for f in images])}); "
+            f"holds both class folders ({some(held.folders)}) and images ({some(held.images)}); "
             "move the images into class folders, or give a folder of images only"
         )
-    order = next((root / name for name in LISTINGS if os.path.lexists(root / name)), None)
-    others = [path for path in others if path.name not in LISTINGS]
-    names = tuple(f.name for f in folders) if order is None else _listed(order, folders)
-    number = {name: i for i, name in enumerate(names)}
-    files: list[Path] = []
-    labels: list[int] = []
-    for each in folders:
-        with located(each.name):
-            inner, pictures, rest = listing(each)
-        if inner and not pictures:
+    order = class_order(root)
+    ignored = _Ignored().and_(root, [name for name in held.others if name not in LISTINGS])
+    names = tuple(held.folders) if order is None else listed(order, held.folders, "the class folder")
+    number, counts = {name: i for i, name in enumerate(names)}, list[int]()
+    for name in held.folders:
+        with located(name):
+            inside = listing(root / name)
+        if inside.folders and not inside.images:
             raise DataError(
-                f"{each.name} holds folders ({_some([f.name for f in inner])}), not images; "
-                f"give {each} instead, or move the images up"
+                f"{name} holds folders ({some(inside.folders)}), not images; give {root / name} instead, or move the images up"
             )
-        if not pictures:
-            raise DataError(f"class folder {each.name} holds no images{_instead(rest)}; put images in it or delete it")
-        others += inner + rest
-        files += pictures
-        labels += [number[each.name]] * len(pictures)
-    findings = _ignored(others) + (_numeric_order(names) if order is None else ())
-    return _Folder(root, tuple(files), names, np.asarray(labels, np.int64), preprocessing, findings)
+        if not inside.images:
+            raise DataError(f"class folder {name} holds no images{_instead(inside.others)}; put images in it or delete it")
+        ignored = ignored.and_(root / name, inside.folders + inside.others)
+        files.add(root / name, inside.images)
+        counts.append(len(inside.images))
+    labels = np.repeat(np.array([number[name] for name in held.folders], np.int64), counts)
+    findings = ignored.findings + (_numeric_order(names) if order is None else ())
+    return StoredImages(files, str(root), preprocessing, labels, names, True, root / LISTINGS[0], findings)
 
 
-def _listed(order: Path, folders: list[Path]) -> tuple[str, ...]:
-    """The class names in ``order``, which must cover the folders."""
+def class_order(folder: Path) -> Path | None:
+    """The file in ``folder`` that lists the model's classes, if there is one."""
+    return next((folder / name for name in LISTINGS if os.path.lexists(folder / name)), None)
+
+
+def listed(order: Path, found: Iterable[str], what: str) -> tuple[str, ...]:
+    """The class names in the file ``order``, which must cover those ``found``; ``what`` is how messages call one of these."""
     with located(order.name):
         try:
             lines = reading.content(order, DataError, _LARGEST_LISTING).decode("utf-8").splitlines()
@@ -228,11 +164,11 @@ def _listed(order: Path, folders: list[Path]) -> tuple[str, ...]:
     twice = next((name for name, times in Counter(names).items() if times > 1), None)
     if twice is not None:
         raise DataError(f"{order.name} lists {twice!r} twice; give each class one line")
-    missing = [f.name for f in folders if f.name not in set(names)]
-    if missing:
+    known = set(names)
+    missing = next((name for name in found if name not in known), None)
+    if missing is not None:
         raise DataError(
-            f"{order.name} does not list the class folder {missing[0]!r}; "
-            f"add a line, or delete {order.name} for alphabetical order"
+            f"{order.name} does not list {what} {missing!r}; add a line, or delete {order.name} for alphabetical order"
         )
     return tuple(names)
 
@@ -243,22 +179,37 @@ def _numeric_order(names: tuple[str, ...]) -> tuple[Finding, ...]:
     return (
         Finding(
             "class-order",
-            f"class folders are numbers, counted in alphabetical order ({_some(list(names), 4)}), as in Keras and torchvision; "
+            f"class folders are numbers, counted in alphabetical order ({some(names, 4)}), as in Keras and torchvision; "
             f"if the model counts otherwise, list its order in {LISTINGS[0]}",
         ),
     )
 
 
-def _ignored(others: list[Path]) -> tuple[Finding, ...]:
-    if not others:
-        return ()
-    return (Finding("ignored-files", f"ignored {len(others)} that are not images: {_some([str(p) for p in others])}"),)
+@final
+@dataclass(frozen=True)
+class _Ignored:
+    """How many things in folders are no images, and the first of them."""
+
+    count: int = 0
+    first: tuple[str, ...] = ()
+
+    def and_(self, folder: Path, names: list[str]) -> _Ignored:
+        more = names[: max(NAMED - len(self.first), 0)]
+        return _Ignored(self.count + len(names), (*self.first, *(str(folder / name) for name in more)))
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        if not self.count:
+            return ()
+        what = f"ignored {self.count} that are not images: {some(self.first, count=self.count)}"
+        return (Finding("ignored-files", what),)
 
 
-def _instead(others: list[Path]) -> str:
-    return f" (only {_some([p.name for p in others])})" if others else ""
+def _instead(others: list[str]) -> str:
+    return f" (only {some(others)})" if others else ""
 
 
-def _some(names: list[str], most: int = 3) -> str:
-    """``a, b, c and 7 more``."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def some(names: Sequence[str], most: int = NAMED, count: int | None = None) -> str:
+    """``a, b, c and 7 more``: the first of ``count`` names."""
+    more = (len(names) if count is None else count) - min(most, len(names))
+    return ", ".join(names[:most]) + (f" and {more} more" if more else "")

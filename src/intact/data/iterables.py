@@ -25,7 +25,9 @@ _LABEL_KEYS: Final = ("y", "label", "labels", "target", "targets")
 
 
 @runtime_checkable
-class _TensorFlowDataset(Protocol):
+class TensorFlowDataset(Protocol):
+    """What TensorFlow calls a tf.data.Dataset."""
+
     def as_numpy_iterator(self) -> Iterator[Any]: ...
 
     def cardinality(self) -> Any: ...
@@ -180,7 +182,7 @@ def _append(columns: dict[str, _Column], i: int, x: Any) -> None:
 
 
 def _elements(it: Iterable[Any] | Numbered, limit: int | None) -> Iterator[Any]:
-    if isinstance(it, _TensorFlowDataset):
+    if isinstance(it, TensorFlowDataset):
         if limit is None and int(it.cardinality()) == _ENDLESS:
             raise DataError("the dataset repeats without end; leave out .repeat(), or give limit= in elements")
         return it.as_numpy_iterator()

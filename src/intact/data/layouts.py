@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, Literal, TypeAlias, final
+from typing import Any, Final, final
 
 import numpy as np
 
@@ -19,12 +19,10 @@ from intact.data.paths import below
 from intact.data.pictures import NO_CLASS, decode_mask, mask_values
 from intact.data.preprocessing import Preprocessing
 from intact.data.samples import Samples
+from intact.data.shard_files import Use
 from intact.data.spec import Finding, InputSpec
 from intact.errors import DataError, MissingExtraError, located
 from intact.spool import Column
-
-#: What samples are for: ``data`` calibrates, ``eval`` reports.
-Use: TypeAlias = Literal["data", "eval"]
 
 #: The parts of a data.yaml, the best first.
 _SPLITS: Final[dict[Use, tuple[str, ...]]] = {"data": ("train", "val", "test"), "eval": ("val", "test", "train")}
@@ -108,12 +106,12 @@ class Beside:
     masks: tuple[Path, ...]
 
 
-def beside(root: Path, folders: list[Path]) -> Beside | None:
+def beside(root: Path, folders: list[str]) -> Beside | None:
     """The images and masks of ``root``, when ``folders`` are those of no classes: ``images``, alone or beside its annotations.
 
     Raises DataError for an image without a mask.
     """
-    by_name = {folder.name.lower(): folder for folder in folders}
+    by_name = {name.lower(): root / name for name in folders}
     if _IMAGES not in by_name or not by_name.keys() <= {_IMAGES, *_MASKS}:
         return None
     images = below(by_name[_IMAGES])

@@ -190,6 +190,10 @@ class Preprocessing:
             raise DataError(f"preprocessing is not readable ({error})") from error
 
 
+#: Stretched to the model's size, 0..255 to 0..1.
+DEFAULT: Final = Preprocessing()
+
+
 def parse_pixels(text: str) -> tuple[float, float]:
     """``"-1,1" -> (-1.0, 1.0)``: what 0 and 255 map to. Raises OptionError."""
     values = _numbers(text, "--pixels", "--pixels=-1,1")

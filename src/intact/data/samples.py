@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 #: Samples that one thread takes at a time: enough to hide the cost of handing over, few enough to share a batch.
 _CHUNK: Final = 16
+#: Samples that are identified at a time.
+_DIGESTS: Final = 4096
 #: Samples that are run at a time. More take more memory, and sums of floats would come out otherwise in their last bits.
 BATCH: Final = 32
 #: The same where every op is run by itself, or compared with the runtime: as many batches as keep a laptop's cores busy.
@@ -39,6 +41,10 @@ class Source(abc.ABC):
     def __len__(self) -> int: ...
 
     @abc.abstractmethod
+    def prepare(self, indices: np.ndarray) -> None:
+        """These samples are wanted soon: what can only be read from one end to the other is gone through once for all."""
+
+    @abc.abstractmethod
     def fetch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """Input name to ``[n, ...]`` in the input's shape and dtype. Raises DataError naming the sample that cannot be read."""
 
@@ -49,6 +55,28 @@ class Source(abc.ABC):
     @abc.abstractmethod
     def digest(self, index: int) -> bytes:
         """SHA-256 of the sample as stored, without its label: 32 bytes."""
+
+
+@final
+class _Digests:
+    """The SHA-256 of samples of one source, as far as they were asked for."""
+
+    def __init__(self) -> None:
+        self._values: np.ndarray = np.empty(0, "V32")
+        self._known: np.ndarray = np.zeros(0, bool)
+
+    def of(self, source: Source, index: np.ndarray) -> np.ndarray:
+        """V32 ``[n]`` of the samples at ``index``."""
+        if len(self._known) < len(source):
+            self._values, self._known = np.zeros(len(source), "V32"), np.zeros(len(source), bool)
+        fresh = np.unique(index[~self._known[index]])
+        source.prepare(fresh)
+        for start in range(0, len(fresh), _DIGESTS):
+            at = fresh[start : start + _DIGESTS]
+            self._values[at] = np.frombuffer(b"".join(parallel(source.digest, at)), "V32")
+        self._known[fresh] = True
+        found: np.ndarray = self._values[index]
+        return found
 
 
 @final
@@ -71,8 +99,8 @@ class Samples:
     class_names: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     in_order: bool = False
-    # digests by source index, a cache that every subset shares
-    _known: dict[int, bytes] = field(default_factory=dict, repr=False)
+    # a cache that every subset shares
+    _known: _Digests = field(default_factory=_Digests, repr=False)
 
     __repr__ = brief
 
@@ -87,6 +115,7 @@ class Samples:
     def batches(self, size: int = BATCH) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray | None]]:
         """All samples in order, ``size`` at a time; the last batch may be smaller. Calls are one batch."""
         size = max(len(self), 1) if self.in_order else size
+        self.source.prepare(self.index)
         return (self.batch(np.arange(i, min(i + size, len(self)))) for i in range(0, len(self), size))
 
     def spread(self, most: int) -> Samples:
@@ -130,15 +159,20 @@ class Samples:
         """How messages call sample ``i``."""
         return self.source.name(int(self.index[i]))
 
-    def digests(self) -> list[bytes]:
-        """SHA-256 of each sample as stored (file bytes, or array values with dtype and shape), without its label.
+    def digests(self) -> np.ndarray:
+        """SHA-256 of each sample as stored (file bytes, or array values with dtype and shape), without its label: V32 ``[n]``.
 
         Each is computed once for all subsets of one source.
         """
-        known = self._known
-        fresh = [i for i in dict.fromkeys(self.index.tolist()) if i not in known]
-        known.update(zip(fresh, parallel(self.source.digest, fresh), strict=True))
-        return [known[i] for i in self.index.tolist()]
+        return self._known.of(self.source, self.index)
+
+    def of_source(self, index: np.ndarray) -> np.ndarray:
+        """The same of samples of the source at ``index``, whether they are among these or not."""
+        return self._known.of(self.source, index)
+
+    def moved(self, source: Source) -> Samples:
+        """These samples, of a source that has the same ones under the same numbers."""
+        return replace(self, source=source, _known=_Digests())
 
     def fingerprint(self) -> str:
         """SHA-256 in hex over the samples, their order, labels, targets, class names, preprocessing and the inputs they fit.
@@ -151,8 +185,7 @@ class Samples:
             "classes": self.class_names,
         }
         total = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-        for digest in self.digests():
-            total.update(digest)
+        total.update(self.digests().tobytes())
         for values in (self.labels, self.targets):
             total.update(b"none" if values is None else array_digest(values))
         return total.hexdigest()

@@ -152,10 +152,11 @@ def overlap(a: Samples, b: Samples) -> tuple[tuple[str, str], ...]:
 
     An image saved a second time in another format or quality is other content.
     """
-    first: dict[bytes, int] = {}
-    for i, digest in enumerate(b.digests()):
-        first.setdefault(digest, i)
-    return tuple((a.name(i), b.name(first[digest])) for i, digest in enumerate(a.digests()) if digest in first)
+    values, first = np.unique(b.digests(), return_index=True)
+    found = a.digests()
+    places = np.searchsorted(values, found)
+    same = np.flatnonzero(np.isin(found, values))
+    return tuple((a.name(i), b.name(int(first[places[i]]))) for i in same.tolist())
 
 
 def leaks(part: Samples, report: Samples, what: str) -> tuple[Finding, ...]:

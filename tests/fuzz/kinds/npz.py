@@ -7,15 +7,14 @@ import random
 import struct
 import zipfile
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from harness import Kind
-from mutations import HOSTILE, few, other_bytes, seeds_folder
+from mutations import HOSTILE, few, other_bytes, seeds_folder, taken
 
-from intact import data
 from intact.data.spec import InputSpec
 
 _INPUTS: Final = (InputSpec("x", (None, 4, 4, 3)),)
@@ -113,14 +112,4 @@ def _other_directory(content: bytes, draw: random.Random) -> bytes:
     return bytes(made)
 
 
-def take(path: Path) -> None:
-    """Load, look at, bind and read what is there."""
-    found = data.load(path)
-    found.examples()
-    samples = found.bind(_INPUTS, 3)
-    samples.batch(range(min(len(samples), 4)))
-    samples.take(range(min(len(samples), 4))).fingerprint()
-    repr(samples)
-
-
-KIND = Kind("npz", seeds, mutate, take)
+KIND = Kind("npz", seeds, mutate, partial(taken, inputs=_INPUTS))
