@@ -20,6 +20,7 @@ from intact.errors import ChildError
 from intact.progress import StepProgress
 from intact.runtime import ending
 from intact.runtime.confinement import Confinement, changed, environment, listing
+from intact.runtime.process import Local
 from intact.runtime.talk import Talk
 
 _SCRIPTS: Final = Path(__file__).resolve().parent / "scripts"
@@ -134,4 +135,4 @@ def _start(
         )
     except OSError as error:
         raise ChildError(f"{what} could not be started ({error}); is {sys.executable} still there?") from error
-    return Talk(what, process, confinement, on_progress)
+    return Talk(what, Local(process), confinement, on_progress)

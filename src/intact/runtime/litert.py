@@ -6,8 +6,6 @@ LiteRT where ``kernels`` name no other (:mod:`intact.runtime.runtimes`).
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +14,11 @@ from typing import IO, Any, Final, final
 import numpy as np
 
 from intact import scratch, spool
-from intact.errors import DataError, MissingExtraError, ModelError, located
+from intact.errors import DataError, MissingExtraError, ModelError, PlaceError, located
 from intact.progress import StepProgress
-from intact.runtime import child, runtimes
-from intact.runtime.confinement import Confinement, machine_memory
+from intact.runtime import runtimes
+from intact.runtime.confinement import Confinement
+from intact.runtime.places import HERE, Clock, Place, Timer
 from intact.runtime.runtimes import Kernels
 
 #: Seconds without a finished sample after which the runtime is taken for hung.
@@ -126,10 +125,11 @@ def run(  # noqa: PLR0913  # all but two have defaults
     raw: bool = False,
     timeout: float = SILENCE,
     progress: StepProgress | None = None,
+    place: Place = HERE,
 ) -> dict[str, np.ndarray]:
     """Outputs ``[n, ...]`` of the file by name for inputs ``[n, ...]`` by name; see :func:`execute`."""
     options: dict[str, Any] = {"kernels": kernels, "threads": threads, "batch": batch, "raw": raw}
-    return execute(model, inputs, **options, timeout=timeout, progress=progress).outputs
+    return execute(model, inputs, **options, timeout=timeout, progress=progress, place=place).outputs
 
 
 def execute(  # noqa: PLR0913  # all but two have defaults
@@ -142,6 +142,7 @@ def execute(  # noqa: PLR0913  # all but two have defaults
     raw: bool = False,
     timeout: float = SILENCE,
     progress: StepProgress | None = None,
+    place: Place = HERE,
 ) -> Run:
     """Run samples through a .tflite file.
 
@@ -160,13 +161,13 @@ def execute(  # noqa: PLR0913  # all but two have defaults
         request = {
             "model": _existing(model),
             "inputs": _written(batches, folder),
-            "folder": str(folder),
+            "folder": folder,
             "kernels": kernels,
-            "threads": _threads(model) if threads is None else threads,
+            "threads": _threads(model, place) if threads is None else threads,
             "batch": batch,
             "raw": raw,
         }
-        answer = _ask("litert_worker.py", request, timeout, progress, (folder,))
+        answer = _ask("litert_worker.py", request, timeout, place, progress, (folder,))
         # mapped, so that large outputs need no memory twice; the pages outlive the file's name
         outputs = {n: np.load(p, mmap_mode="c", allow_pickle=False).view(np.ndarray) for n, p in answer["outputs"].items()}
     return Run(
@@ -179,16 +180,16 @@ def execute(  # noqa: PLR0913  # all but two have defaults
     )
 
 
-def check(kernels: Kernels, *, timeout: float = SILENCE) -> None:
-    """Whether this machine has what the kernels need; MissingExtraError or ModelError says in a sentence what is missing."""
-    _ask("litert_profile.py", {"task": "check", "kernels": kernels}, timeout)
+def check(kernels: Kernels, *, timeout: float = SILENCE, place: Place = HERE) -> None:
+    """Whether a place has what the kernels need; MissingExtraError or ModelError says in a sentence what is missing."""
+    _ask("litert_profile.py", {"task": "check", "kernels": kernels}, timeout, place)
 
 
-def describe(model: Path, *, kernels: Kernels = "default", timeout: float = SILENCE) -> Description:
-    """Load a file in LiteRT and say what it made of it. Raises ModelError or ChildError."""
+def describe(model: Path, *, kernels: Kernels = "default", timeout: float = SILENCE, place: Place = HERE) -> Description:
+    """Load a file in LiteRT, in a place, and say what it made of it. Raises ModelError or ChildError."""
     with located(model.name):
         request = {"task": "describe", "model": _existing(model), "kernels": kernels}
-        answer = _ask("litert_profile.py", request, timeout)
+        answer = _ask("litert_profile.py", request, timeout, place)
     return Description(
         tuple(_port(port) for port in answer["inputs"]),
         tuple(_port(port) for port in answer["outputs"]),
@@ -209,17 +210,18 @@ def latency(  # noqa: PLR0913  # all but one have defaults
     max_seconds: float = 60.0,
     timeout: float = SILENCE,
     progress: StepProgress | None = None,
+    place: Timer = HERE,
 ) -> dict[str, Latency]:
-    """Time files against each other in one child process.
+    """Time files against each other in one child process, in a place.
 
     After a warm-up each, the models are loaded afresh and take turns in blocks (A B, B A, A B, ...), ``rounds`` blocks each or
     as many, at least five, as fit ``max_seconds``. A block repeats the invocation until it takes about ``block_seconds``.
-    The input is random numbers; copying it in is not timed. ``kernels`` may be others for each model.
+    The input is random numbers; copying it in is not timed. ``kernels`` may be others for each model. On an Android device each
+    block has a process and a warm-up of its own.
     """
     by_name = {name: kernels if isinstance(kernels, str) else kernels[name] for name in models}
     with located(", ".join(path.name for path in models.values())):
         request = {
-            "task": "latency",
             "models": {name: _existing(path) for name, path in models.items()},
             "kernels": by_name,
             "threads": threads,
@@ -228,7 +230,10 @@ def latency(  # noqa: PLR0913  # all but one have defaults
             "block_seconds": block_seconds,
             "max_seconds": max_seconds,
         }
-        answer = _ask("litert_profile.py", request, timeout, progress)
+        if isinstance(place, Clock):
+            answer = place.time(request, timeout=timeout, on_progress=progress)
+        else:
+            answer = _ask("litert_profile.py", {"task": "latency", **request}, timeout, place, progress)
     return {n: Latency(tuple(answer["samples"][n]), answer["repeats"][n], threads, by_name[n]) for n in models}
 
 
@@ -240,29 +245,33 @@ def throughput(  # noqa: PLR0913  # all but two have defaults
     threads: int = 1,
     seconds: float = 0.25,
     timeout: float = SILENCE,
+    place: Place = HERE,
 ) -> dict[int, Throughput]:
     """Samples a second of calls that take so many samples together, by how many; each over about ``seconds``, on random
     numbers.
     """
     with located(model.name):
         request = {"task": "throughput", "model": _existing(model), "batches": list(batches), "kernels": kernels}
-        answer = _ask("litert_profile.py", request | {"threads": threads, "seconds": seconds}, timeout)
+        answer = _ask("litert_profile.py", request | {"threads": threads, "seconds": seconds}, timeout, place)
     found = zip(batches, answer["batches"], strict=True)
     return {batch: Throughput(tuple(one.get("samples", ())), one.get("reason", "")) for batch, one in found}
 
 
-def memory(model: Path, *, kernels: Kernels = "default", threads: int = 1, timeout: float = SILENCE) -> Memory:
+def memory(
+    model: Path, *, kernels: Kernels = "default", threads: int = 1, timeout: float = SILENCE, place: Place = HERE
+) -> Memory:
     """Resident memory that a file takes in a fresh process: weights that are touched, activations, the runtime's own copies."""
     with located(model.name):
         request = {"task": "memory", "model": _existing(model), "kernels": kernels, "threads": threads}
-        answer = _ask("litert_profile.py", request, timeout, writes=(_CLEAR_REFS,))
+        answer = _ask("litert_profile.py", request, timeout, place, writes=(_CLEAR_REFS,))
     return Memory(answer.get("peak"), answer.get("anonymous"), answer.get("reason", ""))
 
 
-def _ask(
+def _ask(  # noqa: PLR0913, PLR0917  # what is asked, where, and how long
     script: str,
     request: Mapping[str, Any],
     timeout: float,
+    place: Place,
     progress: StepProgress | None = None,
     writes: tuple[Path, ...] = (),
 ) -> dict[str, Any]:
@@ -270,7 +279,9 @@ def _ask(
     asked: Kernels | Mapping[str, Kernels] = request["kernels"]
     others = [runtimes.of(kernels) for kernels in (asked.values() if isinstance(asked, Mapping) else [asked])]
     what = " and ".join(dict.fromkeys(each.title for each in others))
-    answer = child.call(script, request, what=what, timeout=timeout, on_progress=progress, confinement=held)
+    answer = place.call(script, request, what=what, timeout=timeout, on_progress=progress, confinement=held)
+    if "missing" in answer and place.name:
+        raise PlaceError(f"{answer['missing']} is not installed on {place.name}; type there: pip install {answer['missing']}")
     if "missing" in answer:
         extra = next((each for each in others if each.extra and each.package == answer["missing"]), None)
         first = extra or next(each for each in others if each.extra)
@@ -287,16 +298,16 @@ def _one(inputs: Mapping[str, np.ndarray]) -> Batches:
     return Batches(len(next(iter(inputs.values()))), [inputs])
 
 
-def _written(batches: Batches, folder: Path) -> dict[str, str]:
+def _written(batches: Batches, folder: Path) -> dict[str, Path]:
     """An ``.npy`` file for each input, written batch by batch; by input name."""
-    paths: dict[str, str] = {}
+    paths: dict[str, Path] = {}
     with contextlib.ExitStack() as stack:
         open_files: dict[str, IO[bytes]] = {}
         for batch in batches.batches:
             for number, (name, values) in enumerate(batch.items()):
                 if name not in open_files:
-                    paths[name] = str(folder / f"input{number}.npy")
-                    open_files[name] = stack.enter_context(Path(paths[name]).open("wb"))
+                    paths[name] = folder / f"input{number}.npy"
+                    open_files[name] = stack.enter_context(paths[name].open("wb"))
                     spool.write_header(open_files[name], (batches.count, *values.shape[1:]), values.dtype)
                 for block in spool.blocks(values):
                     open_files[name].write(np.ascontiguousarray(block).tobytes())
@@ -311,17 +322,16 @@ def _check_counts(inputs: Mapping[str, np.ndarray]) -> None:
         raise DataError(f"inputs of different numbers of samples: {', '.join(f'{n!r} {c}' for n, c in counts.items())}")
 
 
-def _existing(model: Path) -> str:
+def _existing(model: Path) -> Path:
     if not model.is_file():
         raise ModelError("no such file")
-    return str(model.resolve())
+    return model.resolve()
 
 
 def _port(port: Mapping[str, Any]) -> Port:
     return Port(port["name"], port["dtype"], tuple(port["shape"]), tuple(port["scale"]), tuple(port["zero_point"]))
 
 
-def _threads(model: Path) -> int:
-    """One for each core that this process may use, or as many as have room: each loads the model, with copies of weights."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return max(1, min(cores, machine_memory() // 2 // (_COPIES * model.stat().st_size + 1)))
+def _threads(model: Path, place: Place) -> int:
+    """One for each core of a place, or as many as have room: each loads the model, with copies of weights."""
+    return max(1, min(place.cores, place.memory // 2 // (_COPIES * model.stat().st_size + 1)))

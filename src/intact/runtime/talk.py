@@ -1,28 +1,26 @@
-"""What is said with one child process: a thread for each pipe, as no system has less and Windows cannot wait for several."""
+"""What is said with one child process, here or elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import re
 import subprocess
-import threading
 import time
 from collections.abc import Mapping
-from typing import IO, Any, Final, final
+from typing import Any, Final, final
 
 from intact import scratch
 from intact.errors import ChildError
 from intact.progress import StepProgress
 from intact.runtime import ending
 from intact.runtime.confinement import Confinement
+from intact.runtime.process import Process, started
 
 #: Bytes kept of what a child prints, and the longest line of an answer; arrays travel in files.
 _KEEP: Final = 1 << 20
 _LONGEST: Final = 1 << 24
-_CHUNK: Final = 1 << 16
 #: Chunks that wait to be looked at; a child that says more waits too.
 _AHEAD: Final = 64
 #: Seconds between looks at the clock. Windows does not let Ctrl-C end a wait.
@@ -39,24 +37,18 @@ _NOISE: Final = re.compile(
 class Talk:
     """One child, from its first request to its end; mutable, owned by whoever started it."""
 
-    def __init__(
-        self, what: str, process: subprocess.Popen[bytes], confinement: Confinement, on_progress: StepProgress | None
-    ) -> None:
+    def __init__(self, what: str, process: Process, confinement: Confinement, on_progress: StepProgress | None) -> None:
         self.process = process
         #: What the child says that the system holds it to, of "memory", "cpu", "files", "writes", "network".
         self.confined: frozenset[str] = frozenset()
         self._what, self._confinement, self._on_progress = what, confinement, on_progress
         self._heard: queue.Queue[bytes] = queue.Queue(_AHEAD)
         self._pending, self._printed = bytearray(), bytearray()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        self._stdin = process.stdin
-        self._readers = [_started(_read, process.stdout, self._heard.put), _started(_read, process.stderr, self._keep)]
+        self._readers = process.listen(self._heard.put, self._keep)
 
     def finish(self, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         """The answer; ChildError where there is none, with what was printed in its notes."""
-        _started(_write, self._stdin, (json.dumps(request) + "\n").encode())
+        started(self._say, (json.dumps(request) + "\n").encode())
         match self._answer(timeout):
             case {"result": dict() as result}:
                 return result
@@ -76,14 +68,13 @@ class Talk:
 
     def close(self) -> None:
         """End the child with everything that it started, and leave no pipe open; twice is once."""
-        ending.end(self.process)
+        self.process.end()
         latest = time.monotonic() + _LAST
         for reader in self._readers:
             while reader.is_alive() and time.monotonic() < latest:
                 with contextlib.suppress(queue.Empty):
                     self._heard.get(timeout=0.01)  # what nobody wants must not hold the reader up
-        with contextlib.suppress(OSError):
-            self._stdin.close()
+        self.process.close()
 
     def _answer(self, timeout: float) -> dict[str, Any]:
         """The first message that ends a request; empty where the child closed its channel instead."""
@@ -120,6 +111,11 @@ class Talk:
         self._pending = bytearray(rest)
         return lines
 
+    def _say(self, data: bytes) -> None:
+        """Say ``data``; a child that died before it read all is told of by its exit status instead."""
+        with contextlib.suppress(OSError, ValueError):
+            self.process.say(data)
+
     def _keep(self, chunk: bytes) -> None:
         self._printed += chunk
         del self._printed[:-_KEEP]
@@ -138,27 +134,6 @@ class Talk:
     def _last_words(self) -> str:
         lines = [line for line in self._text().splitlines() if not _NOISE.match(line)]
         return _shorten(lines[-1]) if lines else ""
-
-
-def _started(work: Any, *arguments: object) -> threading.Thread:
-    thread = threading.Thread(target=work, args=arguments, daemon=True)
-    thread.start()
-    return thread
-
-
-def _read(pipe: IO[bytes], take: Any) -> None:
-    """Hand on what comes out of a pipe, piece by piece, and an empty piece at its end."""
-    with pipe:
-        while chunk := os.read(pipe.fileno(), _CHUNK):
-            take(chunk)
-    take(b"")
-
-
-def _write(pipe: IO[bytes], data: bytes) -> None:
-    """Say ``data``; a child that died before it read all is told of by its exit status instead."""
-    with contextlib.suppress(OSError, ValueError):
-        while data:
-            data = data[os.write(pipe.fileno(), data[:_CHUNK]) :]
 
 
 def _parse(line: bytes) -> dict[str, Any]:
