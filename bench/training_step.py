@@ -54,8 +54,8 @@ class FloatRun(finetune._Run):
     def loss(self, part: Part, given: Given = NOTHING) -> Tensor:
         graph = self.network.reference
         by_id = {i: part.inputs[name].float() for name, i in zip(graph.input_names, graph.inputs, strict=True)}
-        made = self.student(by_id, self.distillation.targets.values(), given)
-        logits = made[self.distillation.targets[graph.outputs[0]]]
+        made = self.student(by_id, self.objective.targets.values(), given)
+        logits = made[self.objective.targets[graph.outputs[0]]]
         return F.cross_entropy(logits.reshape(part.count, -1), torch.arange(part.count) % logits.shape[-1])
 
 

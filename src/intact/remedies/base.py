@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final, TypeAlias, TypeVar, final
@@ -19,6 +19,7 @@ from intact.planning.plan import Plan
 from intact.planning.quantized import Quantized
 from intact.progress import Progress, silent
 from intact.simulate.engine import Batch, Program, map_batches, run_batches
+from intact.simulate.ranks import ALONE, Ranks
 
 #: Calibrates a float graph and plans it, given first outputs of ops to keep precise, and of ops with weights of 8 bits.
 MakePlan: TypeAlias = Callable[[Graph, tuple[int, ...], tuple[int, ...]], Plan]
@@ -32,8 +33,19 @@ _UNCHANGED: Final = 1e-3
 _OTHER_INTEGERS: Final = 0.01
 
 
+#: Arrays of a float graph on samples, by what they are called: those that a run beside this one made, else made now.
+Shared: TypeAlias = Callable[[str, Graph, Samples, Callable[[], Mapping[str, np.ndarray]]], Mapping[str, np.ndarray]]
+
+
 def _unkept(network: Quantized) -> None:
     del network
+
+
+def _unshared(
+    name: str, graph: Graph, samples: Samples, make: Callable[[], Mapping[str, np.ndarray]]
+) -> Mapping[str, np.ndarray]:
+    del name, graph, samples
+    return make()
 
 
 @final
@@ -45,7 +57,9 @@ class Context:
     ``by_extremes`` plans as ``make_plan`` does, by the extremes, where that may choose narrower ranges; None where it may not.
     ``deadline`` is on the clock of ``time.monotonic``. ``folder``: where a remedy that takes long keeps its unfinished state.
     ``label_weight``: how much labels count, from 0 to 1, where a remedy learns from them besides the float network.
-    ``keep`` takes the best network so far of a remedy that takes long, to be on disk should the run be interrupted.
+    ``keep`` takes the best network so far of a remedy that takes long, to be on disk should the run be interrupted. ``shared``
+    gives what a float graph and samples alone decide.
+    ``ranks``: the processes that learn together; their clocks differ, so that several have no deadline.
     """
 
     make_plan: MakePlan
@@ -58,6 +72,8 @@ class Context:
     folder: Path | None = None
     label_weight: float = 0.1
     keep: Callable[[Quantized], None] = _unkept
+    shared: Shared = _unshared
+    ranks: Ranks = ALONE
 
     def out_of_time(self) -> bool:
         return time.monotonic() >= self.deadline

@@ -17,7 +17,7 @@ from intact.planning.quantized import Quantized
 from intact.planning.ranges import Range, estimator, hull
 from intact.planning.steps import slots, with_bias_formats
 from intact.remedies.base import Context, Remedy
-from intact.simulate.calibrate import observe
+from intact.simulate.calibrate import from_arrays, observe, to_arrays
 
 
 @final
@@ -42,7 +42,11 @@ class Clip(Remedy):
         if context.by_extremes is not None:
             plan = context.by_extremes(graph, network.precise, network.wide_weights)
         few = samples.spread(self.samples)
-        seen = observe(graph, lambda: (b for b, _ in few.batches()), histogram=True, device=context.device)
+
+        def look() -> dict[str, np.ndarray]:
+            return to_arrays(observe(graph, lambda: (b for b, _ in few.batches()), histogram=True, device=context.device))
+
+        seen = from_arrays(context.shared("calibration with histograms", graph, few, look))
         constants = {t.id: np.asarray(t.data) for t in graph.constants() if t.is_float}
 
         def needed(i: int, dtype: str) -> Range:

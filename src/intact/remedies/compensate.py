@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import ClassVar, Final, TypeAlias, final
+from typing import ClassVar, Final, final
 
 import numpy as np
 import torch
@@ -21,13 +21,11 @@ from intact.planning.quantized import Quantized
 from intact.planning.steps import own_biases, stored_as_integers
 from intact.remedies.base import Context, Remedy
 from intact.remedies.bias import corrected
+from intact.remedies.moments import Moments, Nearest, by_table, compensated
 from intact.remedies.side_by_side import ById, Held, SideBySide
 from intact.remedies.student import Student
 from intact.simulate.engine import one_per_core
 from intact.wording import counted
-
-#: Rounds real weights in steps of their scale, one for each output channel, to what may be stored: [g, m] to [g, m].
-Nearest: TypeAlias = Callable[[Tensor], Tensor]
 
 #: An op's second moments are of at least so many samples, if there are, and of so many sums for each number in a sum, but take
 #: no more than so many multiplications. So many numbers are held at a time.
@@ -37,11 +35,6 @@ _WORK: Final = 1 << 34
 _HELD: Final = 1 << 23
 #: One sample in so many judges what the others chose.
 _JUDGES: Final = 4
-#: Inputs are taken to vary by this part of their mean variance besides, so that few samples do not move weights far.
-_DAMPING: Final = 0.01
-_SWEEPS: Final = 4
-#: What changing so many weights of a channel does to the others is worked out at once.
-_TOGETHER: Final = 64
 
 
 @final
@@ -82,95 +75,6 @@ class CompensatedRounding(Remedy):
     def count(self, graph: Graph) -> int:
         """Of how many samples a network is made to learn."""
         return min(self.samples, max(self.least, self.work // max(macs(graph), 1)))
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Moments:
-    """Second moments about the mean, or about 0, over many sums: of what is summed, ``h`` [g, k, k], of float's sums and that,
-    ``c`` [g, m, k], and of float's sums, ``power`` [g, m].
-
-    The op's output channels fall into g groups of m, each of which reads k numbers of its own at a time.
-    """
-
-    h: Tensor
-    c: Tensor
-    power: Tensor
-
-    def with_more(self, other: Moments, part: float) -> Moments:
-        """Of the sums of both, where those of ``other`` are this part of all."""
-        mine = 1 - part
-        return Moments(mine * self.h + part * other.h, mine * self.c + part * other.c, mine * self.power + part * other.power)
-
-    def error(self, q: Tensor) -> Tensor:
-        """``E[(y - q x)^2]``, [g, m], of weights ``q`` [g, m, k] in real numbers."""
-        return self.power - 2 * (q * self.c).sum(-1) + ((q @ self.h) * q).sum(-1)
-
-
-def compensated(moments: Moments, weight: Tensor, scale: Tensor, nearest: Nearest) -> Tensor:
-    """The weights [g, m, k] in real numbers, each on its grid, that no change of a single one betters.
-
-    ``weight`` [g, m, k] is what they are before they are rounded, ``scale`` [g, m] what :data:`Nearest` counts in.
-    """
-    count = weight.shape[-1]
-    damping = _damping(moments.h)
-    h = moments.h + damping * torch.eye(count, dtype=weight.dtype)
-    c = moments.c + damping * weight
-
-    def stored(columns: Tensor) -> Tensor:
-        return nearest(columns / scale) * scale
-
-    def cost(q: Tensor) -> Tensor:
-        return ((q @ h - 2 * c) * q).sum(-1, keepdim=True)
-
-    nearby = torch.stack([stored(column) for column in weight.unbind(-1)], -1)
-    in_turn = _in_turn(h, c, stored)
-    q = torch.where(cost(in_turn) < cost(nearby), in_turn, nearby)
-    slope = q @ h - c
-    for _ in range(_SWEEPS):
-        before = q.clone()
-        for start in range(0, count, _TOGETHER):
-            some = slice(start, min(start + _TOGETHER, count))
-            near, beside, old = slope[..., some].clone(), h[:, some, some], q[..., some].clone()
-            for j in range(near.shape[-1]):
-                now = q[..., start + j]
-                step = stored(now - near[..., j] / beside[:, j, j, None]) - now
-                q[..., start + j] = now + step
-                near += step[..., None] * beside[:, None, j]
-            slope += (q[..., some] - old) @ h[:, some]
-        if torch.equal(q, before):
-            break
-    return q
-
-
-def _damping(h: Tensor) -> Tensor:
-    """What to add to the diagonal of each ``h`` [g, k, k], [g, 1, 1]. Where inputs have a mean far beyond what they vary by,
-    what is left when it is taken out may be no moments of anything: there it is as much as makes them some.
-    """
-    each = h.diagonal(dim1=1, dim2=2).mean(-1).clamp(min=1e-30)[:, None, None]
-    damping, unit = _DAMPING * each, torch.eye(h.shape[-1], dtype=h.dtype)
-    failed = torch.linalg.cholesky_ex(h + damping * unit)[1] > 0
-    if not failed.any():
-        return damping
-    beyond = -torch.linalg.eigvalsh(h)[:, 0].clamp(max=0)[:, None, None]
-    return torch.where(failed[:, None, None], damping + 2 * beyond, damping)
-
-
-def _in_turn(h: Tensor, c: Tensor, stored: Nearest) -> Tensor:
-    """The weights [g, m, k] one after the other, each time with the best real numbers for those that are left."""
-    factor = torch.linalg.cholesky(torch.linalg.inv(h), upper=True)
-    left = torch.linalg.solve(h, c.mT).mT.contiguous()
-    q = torch.empty_like(left)
-    for start in range(0, left.shape[-1], _TOGETHER):
-        some, after = slice(start, start + _TOGETHER), slice(start + _TOGETHER, None)
-        near, rows = left[..., some], factor[:, some]
-        off = torch.empty_like(near)
-        for j in range(near.shape[-1]):
-            q[..., start + j] = stored(near[..., j])
-            off[..., j] = (near[..., j] - q[..., start + j]) / rows[:, j, start + j, None]
-            near -= off[..., j, None] * rows[:, None, j, some]
-        left[..., after] -= off @ rows[..., after]
-    return q
 
 
 @final
@@ -248,10 +152,10 @@ class _Run:
             return None
         if table is None or fmt.codebook is None:
             low, high = weight_limits(fmt.dtype)
-            return lambda x: x.round().clamp(low, high)
+            return lambda x: np.minimum(np.maximum(np.rint(x), low), high)
         if fmt.codebook.axis not in (None, one.axis):
             return None
-        return _by_table(table.double().cpu())
+        return by_table(table.double().cpu())
 
     def _moments(self, one: Weighted, sums: _Sums, held: Held, rows: Sequence[int]) -> Moments:
         centred = one.op.output in self.biases
@@ -340,14 +244,3 @@ class _Sums:
 
 def _sum(all_: tuple[Tensor, ...], part: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(a.add_(b) for a, b in zip(all_, part, strict=True))
-
-
-def _by_table(table: Tensor) -> Nearest:
-    """The nearest of the numbers in ``table``: [1, k] for all channels, or [c_out, k]."""
-    between = (table[:, :-1] + table[:, 1:]) / 2
-
-    def nearest(x: Tensor) -> Tensor:
-        rows = x.reshape(len(table), -1).contiguous()
-        return table.gather(1, torch.searchsorted(between, rows)).reshape(x.shape)
-
-    return nearest

@@ -23,11 +23,12 @@ from intact.simulate.noise import before_softmax, divergence
 @final
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Some samples of a batch: inputs by name, labels if there are any."""
+    """Some samples of a batch: inputs by name, labels if there are any, and whatever else came with them."""
 
     inputs: dict[str, Tensor]
     labels: np.ndarray | None
     count: int
+    targets: np.ndarray | None = None
 
 
 @final
@@ -58,6 +59,11 @@ class Distillation:
                 right, count = right + int((found == part.labels).sum()), count + part.count
         power = {t: max(float(torch.cat([y[t] for y in made]).var(correction=0)), 1e-12) for t in targets.values()}
         return Distillation(teacher, targets, power, of_labels if right > count / 2 else 0.0)
+
+    @property
+    def learns_labels(self) -> bool:
+        """Whether labels have a part in it."""
+        return self.of_labels > 0
 
     def loss(self, student: Student, part: Part, given: Given = NOTHING) -> Tensor:
         """The mean over a part of a batch."""

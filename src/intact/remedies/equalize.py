@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Final, final
 
@@ -11,7 +11,7 @@ import torch
 
 from intact.data import Samples
 from intact.network.channels import Channels, free_channels, rescaled
-from intact.network.graph import Op
+from intact.network.graph import Graph, Op
 from intact.network.verify import verify
 from intact.network.weighted import columns, data_of, weighted
 from intact.numbers.affine import Affine, Format
@@ -172,9 +172,7 @@ def _unclipped(channels: Channels, highest: Mapping[int, np.ndarray]) -> np.ndar
 
 def _made_maxima(channels: Channels, samples: Samples, context: Context) -> dict[int, np.ndarray]:
     """The largest magnitude of every output channel of what gives scales, by its id."""
-    wanted = set(channels.made)
-    seen = look_at(channels.graph, wanted, samples, context, _channel_maxima, torch.maximum)
-    return {i: highest.numpy() for i, highest in seen.items()}
+    return _maxima("largest made", channels.graph, set(channels.made), samples, context, _channel_maxima)
 
 
 def _read_maxima(channels: Channels, samples: Samples, context: Context) -> dict[int, np.ndarray]:
@@ -184,9 +182,22 @@ def _read_maxima(channels: Channels, samples: Samples, context: Context) -> dict
         for op in channels.ops()
         if (channels.taken.get(op.output, _NONE) == ONE).any() and (i := data_of(channels.graph, op)) is not None
     }
-    seen = look_at(channels.graph, set(inputs.values()), samples, context, lambda y: y.abs().amax(0).cpu(), torch.maximum)
+    wanted = set(inputs.values())
+    seen = _maxima("largest read", channels.graph, wanted, samples, context, lambda y: y.abs().amax(0).cpu())
     counts = {i: len(channels.taken[i]) for i in inputs}
-    return {i: seen[x].reshape(-1, counts[i]).amax(0).numpy() for i, x in inputs.items()}
+    return {i: seen[x].reshape(-1, counts[i]).max(0) for i, x in inputs.items()}
+
+
+def _maxima(  # noqa: PLR0913, PLR0917  # what to look at, and how to look
+    name: str, graph: Graph, wanted: set[int], samples: Samples, context: Context, look: Callable[[torch.Tensor], torch.Tensor]
+) -> dict[int, np.ndarray]:
+    """The largest of what ``look`` says of the activations ``wanted``, by id."""
+
+    def make() -> dict[str, np.ndarray]:
+        seen = look_at(graph, wanted, samples, context, look, torch.maximum)
+        return {str(i): highest.numpy() for i, highest in seen.items()}
+
+    return {int(i): highest for i, highest in context.shared(name, graph, samples, make).items()}
 
 
 def _channel_maxima(y: torch.Tensor) -> torch.Tensor:

@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final, TypeAlias, final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from intact.data import Samples
 from intact.errors import ResourceError, UnsupportedError
 from intact.planning.quantized import Quantized
 from intact.planning.steps import narrowest
+from intact.remedies import augmentation
+from intact.remedies.augmentation import Moved
 from intact.remedies.base import Context, Remedy
 from intact.remedies.clock import Clock
 from intact.remedies.distillation import Distillation, Part, targets_of
+from intact.remedies.loss import ByFunction, Loss
 from intact.remedies.resuming import Unfinished
 from intact.remedies.rounding import LearnedRounding
 from intact.remedies.student import NOTHING, Given, Student
 from intact.simulate.engine import Program, one_per_core
+from intact.simulate.ranks import Gradients, Made, is_out_of_memory
 
-#: One for each of some tensors, None where a tensor had no part in the result.
-Gradients: TypeAlias = tuple[Tensor | None, ...]
-
-#: Into how many parts a batch is split, whatever the number of cores.
-_PARTS: Final = 4
 _FEW_BITS: Final = 4
 #: What the learning rate is multiplied with after an epoch that made things worse.
 _SLOWER: Final = 0.3
+#: Seconds between two checkpoints within an epoch.
+_UNSAVED: Final = 60.0
 
 
 @final
@@ -44,7 +46,7 @@ class FineTune(Remedy):
     Images are flipped and shifted. Adam, warm-up and cosine, as many epochs as the deadline leaves time for.
     Every epoch is judged on a tenth held out, and the best state stays; after one that is no better the training goes on from
     that state at a third of the rate, and after ``patience`` of them in a row, or at a loss that is not finite, it ends.
-    When memory runs out, batches are computed in smaller parts.
+    When memory runs out, batches are computed in smaller parts. Between the context's ranks the parts are divided.
     Source: Esser et al. 2020 (arXiv 1902.08153); distillation: Hinton et al. 2015 (arXiv 1503.02531).
     """
 
@@ -54,6 +56,10 @@ class FineTune(Remedy):
     learns: ClassVar[bool] = True
     epochs: int = 8
     batch: int = 50
+    #: Into how many parts a batch is split, whatever the number of cores and of ranks: as many as ranks can share it.
+    parts: int = 4
+    #: At most so many steps, whatever the epochs.
+    steps: int | None = None
     #: So many times the epochs for weights of fewer than 4 bits, which have further to go.
     longer: int = 3
     #: Of the weights and biases, in steps of their scales.
@@ -65,7 +71,13 @@ class FineTune(Remedy):
     scale_rate: float = 2e-3
     shift: float = 0.08
     held_out: float = 0.1
+    #: At most so many samples, for what the float network makes of them is kept for a moment.
+    most_held_out: int = 5000
     patience: int = 4
+    #: Of convolutions and products of matrices, by torch's name: everything else is computed in float32.
+    precision: str = "float32"
+    #: Instead of distillation and labels.
+    loss: Loss | None = None
 
     def apply(self, network: Quantized, samples: Samples, context: Context) -> Quantized:
         run = _Run(self, network, samples, context)
@@ -73,24 +85,38 @@ class FineTune(Remedy):
         return run.learned(said)
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """A part of a batch before it is read: its samples, and how each input's are moved."""
+
+    index: np.ndarray
+    moved: Mapping[str, Moved]
+
+
 class _Run:
     def __init__(self, how: FineTune, network: Quantized, samples: Samples, context: Context) -> None:
         self.how, self.network, self.samples, self.context = how, network, samples, context
-        self.student = Student(network.graph, network.plan, context.device)
+        self.student = Student(network.graph, network.plan, context.device, how.precision)
         targets = targets_of(network.reference)
         if not targets:
             raise UnsupportedError("fine-tuning needs an output of real numbers, and this model gives whole numbers only")
         self.draw = np.random.default_rng(context.seed)
         order = self.draw.permutation(len(samples))
-        held = max(1, round(how.held_out * len(samples)))
+        held = min(max(1, round(how.held_out * len(samples))), how.most_held_out)
         self.judging, self.learning = order[:held], order[held:] if held < len(samples) else order
         self.steps = math.ceil(len(self.learning) / how.batch)
         epochs = how.epochs * (how.longer if narrowest(network.graph, network.plan) < _FEW_BITS else 1)
-        self.total = 0 if context.out_of_time() else epochs * self.steps
-        self.most_at_once = math.ceil(how.batch / _PARTS)
+        self.total = 0 if context.out_of_time() else min(epochs * self.steps, how.steps or epochs * self.steps)
+        self.most_at_once = math.ceil(how.batch / how.parts)
         self.slowed = 1.0
-        teacher, held_out = Program(network.reference, context.device), self._parts(self.judging, augment=False)
-        self.distillation = Distillation.of(teacher, targets, held_out, context.label_weight)
+        teacher = Program(network.reference, context.device)
+        self.objective: Distillation | ByFunction
+        if how.loss is None:
+            held_out = (self._read(part) for part in self._parts(self.judging, augment=False))
+            self.objective = Distillation.of(teacher, targets, held_out, context.label_weight)
+        else:
+            self.objective = ByFunction(teacher, how.loss)
         tables = list(self.student.tables.parameters())
         coarse = tables and LearnedRounding.name not in network.remedies
         self.optimizer = torch.optim.Adam(
@@ -103,46 +129,61 @@ class _Run:
 
     def train(self) -> str:
         """Train, leave the best state in the student, and say what happened."""
-        first = best = self.judge()
-        state, step, worse, ended = copy.deepcopy(self.student.state_dict()), 0, 0, ""
         unfinished = Unfinished.of(self.context, self.network, self.samples, self.how)
-        if kept := unfinished.load():
+        kept = self.context.ranks.from_first(unfinished.load())
+        at = _Progress(**kept["at"]) if kept else _Progress.beginning(self.judge(), self.student, self.draw)
+        if kept:
             self._restore(kept)
-            best, state, step, worse = kept["best"], kept["state"], kept["step"], kept["worse"]
         else:
             self.context.keep(self.network)
-        clock = Clock(self.context.deadline)
-        order = self.learning
-        while step < self.total and worse < self.how.patience:
-            if step % self.steps == 0:
+        clock, saved, ended = Clock(self.context.deadline), time.monotonic(), ""
+        order = self._order(at)
+        while at.step < self.total and at.worse < self.how.patience:
+            if at.step % self.steps == 0:
+                at.began = self.draw.bit_generator.state
                 order = self.draw.permutation(self.learning)
-            self.context.progress("fine-tune", step, self.total)
-            at = (step % self.steps) * self.how.batch
-            if not self.learn(order[at : at + self.how.batch]):
-                ended = f"; stopped at step {step + 1}, where the loss was not finite, and went back to the best state"
+            self.context.progress("fine-tune", at.step, self.total)
+            place = (at.step % self.steps) * self.how.batch
+            if not self.learn(order[place : place + self.how.batch]):
+                ended = f"; stopped at step {at.step + 1}, where the loss was not finite, and went back to the best state"
                 break
-            step += 1
-            self.total = min(self.total, clock.steps_that_fit(step))
-            if step % self.steps == 0 or step >= self.total:
-                now = self.judge()
-                worse = 0 if now < best else worse + 1
-                if now < best:
-                    best, state = now, copy.deepcopy(self.student.state_dict())
-                    self.context.keep(self.learned("the best epoch so far"))
-                else:
-                    self._slow_down(state)
-                unfinished.save(
-                    {"best": best, "state": state, "step": step, "worse": worse, "total": self.total, **self._state()}
-                )
-        if worse >= self.how.patience:
-            ended = f"; stopped after {worse} epochs that were no better"
+            at.step += 1
+            self.total = min(self.total, clock.steps_that_fit(at.step))
+            is_epoch = at.step % self.steps == 0 or at.step >= self.total
+            if is_epoch:
+                self._judged(at)
+            if is_epoch or time.monotonic() - saved > _UNSAVED:
+                unfinished.save({"at": vars(at), "total": self.total, **self._state()})
+                saved = time.monotonic()
+        if at.worse >= self.how.patience:
+            ended = f"; stopped after {at.worse} epochs that were no better"
         self.context.progress("fine-tune", self.total, self.total)
-        self.student.load_state_dict(state)
-        labels = " and their labels" if self.distillation.of_labels else ""
+        self.student.load_state_dict(at.state)
+        labels = " and their labels" if self.objective.learns_labels else ""
+        by = "" if self.how.loss is None else f" by {self.how.loss.name}"
         return (
-            f"fine-tuned for {step / self.steps:.3g} epochs on {len(self.samples)} samples{labels}: "
-            f"held-out loss {first:.4g} -> {best:.4g}{ended}"
+            f"fine-tuned for {at.step / self.steps:.3g} epochs on {len(self.samples)} samples{labels}{by}: "
+            f"held-out loss {at.first:.4g} -> {at.best:.4g}{ended}"
         )
+
+    def _order(self, at: _Progress) -> np.ndarray:
+        """The order of an epoch that has begun."""
+        if at.step % self.steps == 0:
+            return self.learning
+        again = np.random.default_rng()
+        again.bit_generator.state = at.began
+        return again.permutation(self.learning)
+
+    def _judged(self, at: _Progress) -> None:
+        """Whether an epoch was better than all before it; what follows begins at the best."""
+        now = self.judge()
+        self.context.ranks.agree(_digest(self.student), lambda *_: "they computed other weights; use machines that are alike")
+        at.worse = 0 if now < at.best else at.worse + 1
+        if now < at.best:
+            at.best, at.state = now, copy.deepcopy(self.student.state_dict())
+            self.context.keep(self.learned("the best epoch so far"))
+        else:
+            self._slow_down(at.state)
 
     def learned(self, said: str) -> Quantized:
         """The network with what the student has learned."""
@@ -165,7 +206,7 @@ class _Run:
                     return False
                 break
             except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if self.most_at_once == 1:
                     raise ResourceError(
@@ -180,13 +221,14 @@ class _Run:
     def _gradients(self, index: np.ndarray) -> bool:
         """Leave the gradients of the mean loss in the parameters; False when it is not finite.
 
-        Weights are rounded once. The batch is computed in parts, one per core, and their gradients are summed in order: the
-        same bits on any machine size.
+        Weights are rounded once. The batch is computed in parts, one per core and rank, and their gradients are summed in
+        order: the same bits on any number of either.
         """
         learned = self.student.learned_once()
         given = {name: x.detach().requires_grad_() for name, x in learned.items()}
 
-        def of_part(part: Part) -> tuple[float, Gradients]:
+        def of_part(drawn: _Drawn) -> Made:
+            part = self._read(drawn)
             loss = self.loss(part, given) * (part.count / len(index))
             if not loss.requires_grad:
                 raise UnsupportedError(
@@ -195,8 +237,7 @@ class _Run:
                 )
             return float(loss.detach()), torch.autograd.grad(loss, list(given.values()), allow_unused=True)
 
-        parts = list(self._parts(index, augment=True))  # before any is computed: one that fails must not change what is drawn
-        made = list(one_per_core(of_part, parts, self.context.device))
+        made = self.context.ranks.each(of_part, self._parts(index, augment=True), self.context.device)
         if not math.isfinite(sum(loss for loss, _ in made)):
             return False
         sums = _summed([grads for _, grads in made])
@@ -218,35 +259,35 @@ class _Run:
         """The mean loss over the held-out samples as they are."""
         given = {name: x.detach() for name, x in self.student.learned_once().items()}
 
-        def summed(part: Part) -> float:
+        def summed(drawn: _Drawn) -> Made:
+            part = self._read(drawn)
             with torch.no_grad():
-                return float(self.loss(part, given)) * part.count
+                return float(self.loss(part, given)) * part.count, ()
 
-        parts = one_per_core(summed, self._parts(self.judging, augment=False), self.context.device)
-        return sum(parts) / len(self.judging)
+        parts = self.context.ranks.each(summed, self._parts(self.judging, augment=False), self.context.device)
+        return sum(loss for loss, _ in parts) / len(self.judging)
 
     def loss(self, part: Part, given: Given = NOTHING) -> Tensor:
         """The mean loss over a part of a batch."""
-        return self.distillation.loss(self.student, part, given)
+        return self.objective.loss(self.student, part, given)
 
-    def _parts(self, index: np.ndarray, *, augment: bool) -> Iterator[Part]:
-        for chosen in np.array_split(index, math.ceil(len(index) / self.most_at_once)):
-            batch, labels = self.samples.batch(chosen)
-            inputs = {name: torch.as_tensor(x, device=self.context.device) for name, x in batch.items()}
-            if augment:
-                inputs = {name: self.augmented(x) for name, x in inputs.items()}
-            yield Part(inputs, labels, len(chosen))
+    def _parts(self, index: np.ndarray, *, augment: bool) -> list[_Drawn]:
+        """The samples at ``index`` in parts. All of them are drawn on every rank, so that all draw the same."""
+        return [
+            _Drawn(chosen, self._moves() if augment else {})
+            for chosen in np.array_split(index, math.ceil(len(index) / self.most_at_once))
+        ]
 
-    def augmented(self, x: Tensor) -> Tensor:
-        """Images, [n, h, w, c] of 16 pixels or more, mirrored half of the time and shifted; others as they are."""
-        if x.dim() != 4 or min(x.shape[1:3]) < 16 or x.shape[3] not in (1, 3):
-            return x
-        if self.draw.random() < 0.5:
-            x = x.flip(2)
-        most = [max(1, round(self.how.shift * size)) for size in x.shape[1:3]]
-        dy, dx = (int(self.draw.integers(-m, m + 1)) for m in most)
-        padded = F.pad(x.permute(0, 3, 1, 2), (most[1],) * 2 + (most[0],) * 2, mode="replicate").permute(0, 2, 3, 1)
-        return padded[:, most[0] + dy :, most[1] + dx :][:, : x.shape[1], : x.shape[2]].contiguous()
+    def _moves(self) -> dict[str, Moved]:
+        drawn = {spec.name: augmentation.drawn(self.draw, spec.sample, self.how.shift) for spec in self.samples.inputs}
+        return {name: moved for name, moved in drawn.items() if moved is not None}
+
+    def _read(self, drawn: _Drawn) -> Part:
+        batch, labels = self.samples.batch(drawn.index)
+        targets = labels if self.samples.targets is None else self.samples.targets[drawn.index]
+        inputs = {name: torch.as_tensor(x, device=self.context.device) for name, x in batch.items()}
+        moved = {name: drawn.moved[name](x) if name in drawn.moved else x for name, x in inputs.items()}
+        return Part(moved, labels, len(drawn.index), targets)
 
     def _rate(self, step: int) -> float:
         """The part of the learning rate at a step: warm-up over a tenth, then a cosine down to 0 at the last."""
@@ -271,9 +312,30 @@ class _Run:
         self.total, self.slowed = kept["total"], kept["slowed"]
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """torch has a type for GPUs only; on a CPU its allocator's message says so."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+@final
+@dataclass
+class _Progress:
+    """How far a training is: the ``step``, held-out losses, the ``best`` state, epochs in a row that were ``worse``, and what
+    the generator was in when the epoch ``began``.
+    """
+
+    step: int
+    first: float
+    best: float
+    state: dict[str, Tensor]
+    worse: int
+    began: Any
+
+    @staticmethod
+    def beginning(loss: float, student: Student, draw: np.random.Generator) -> _Progress:
+        return _Progress(0, loss, loss, copy.deepcopy(student.state_dict()), 0, draw.bit_generator.state)
+
+
+def _digest(student: Student) -> str:
+    total = hashlib.sha256()
+    for value in student.state_dict().values():
+        total.update(value.cpu().numpy().tobytes())
+    return total.hexdigest()
 
 
 def _summed(parts: Sequence[Gradients]) -> Gradients:

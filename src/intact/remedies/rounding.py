@@ -28,6 +28,7 @@ from intact.remedies.side_by_side import Held, SideBySide
 from intact.remedies.straight_through import around
 from intact.remedies.student import Student
 from intact.simulate.engine import one_per_core
+from intact.simulate.ranks import Made
 from intact.wording import counted
 
 #: Takes tensors by id through a block.
@@ -208,16 +209,15 @@ class _Run:
         """What the block's relative error over the samples of all ``parts`` gives each of the weights ``given``."""
         total = sum(len(part) for part in parts)
 
-        def of_part(part: np.ndarray) -> tuple[Tensor, ...]:
+        def of_part(part: np.ndarray) -> Made:
             made = self._integer(block, {i: held.stored[i][part] for i in block.inputs}, given)
             error = torch.stack([(made[i] - targets[i][part]).square().mean() / p for i, p in power.items()]).sum()
             # A weight may reach whole numbers only, such as a class.
-            return torch.autograd.grad(
-                error * (len(part) / total), list(given.values()), allow_unused=True, materialize_grads=True
-            )
+            share = error * (len(part) / total)
+            return 0.0, torch.autograd.grad(share, list(given.values()), allow_unused=True, materialize_grads=True)
 
-        made = list(one_per_core(of_part, parts, self.context.device))
-        return {w: torch.stack([grads[n] for grads in made]).sum(0) for n, w in enumerate(given)}
+        made = self.context.ranks.each(of_part, parts, self.context.device)
+        return {w: torch.stack(grads).sum(0) for w, grads in zip(given, zip(*(g for _, g in made), strict=True), strict=True)}
 
     def _work(self, block: Block) -> int:
         """About what a step of the block takes: the numbers it makes and learns; 0 if there is nothing to learn."""

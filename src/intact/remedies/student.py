@@ -40,11 +40,12 @@ class Student(torch.nn.Module):
     their distance.
     """
 
-    def __init__(self, graph: Graph, plan: Plan, device: str | torch.device = "cpu") -> None:
+    def __init__(self, graph: Graph, plan: Plan, device: str | torch.device = "cpu", precision: str = "float32") -> None:
         super().__init__()
         self.graph = graph
         self.plan = plan
         self.device = device
+        self.precision: torch.dtype = getattr(torch, precision)
         self.lanes = Lanes(graph)
         self._sums = sums(graph, plan)
         self._slots = slots(graph, plan)
@@ -103,12 +104,20 @@ class Student(torch.nn.Module):
     def _compute(self, given: Given, op: Op, values: Mapping[int, Tensor]) -> tuple[Tensor, ...]:
         kind, clamp = self._kinds[op.output]
         read = [self.read(i, op, values, given) for i in op.inputs]
-        made = self.lanes.compute(op, kind, tuple(read))
+        made = self._computed(op, kind, tuple(read))
         if op.output in self._moved:
             return made
         how = Made(clamp, functools.partial(self._again, op, kind), tuple(read)) if kind.cheap else Made(clamp)
         stored = zip(op.outputs, made, strict=True)
         return tuple(self.store(y, i, made=how, given=given) if y.is_floating_point() else y for i, y in stored)
+
+    def _computed(self, op: Op, kind: OpKind, read: tuple[Tensor | None, ...]) -> tuple[Tensor, ...]:
+        """What the op makes, in float32: products at the precision asked for, and stored without its rounding."""
+        if self.precision is torch.float32:
+            return self.lanes.compute(op, kind, read)
+        with torch.autocast(torch.device(self.device).type, self.precision, cache_enabled=False):
+            made = self.lanes.compute(op, kind, read)
+        return tuple(y.float() if y.is_floating_point() else y for y in made)
 
     def _again(self, op: Op, kind: OpKind, *read: Tensor | None) -> Tensor:
         """The one output of a cheap op."""
