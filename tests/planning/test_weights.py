@@ -87,6 +87,15 @@ def test_four_bits_clip_what_costs_least():
     assert (wide.format.dtype, wide.format.scale[0]) == ("int8", pytest.approx(20 / 127))
 
 
+def test_four_bits_stay_eight_beside_16_bit_activations_on_microcontrollers():
+    wide = Affine(X.scale, (0,), "int16")
+    found = dense([[0.5, 0.25], [1.0, 0.5]])
+    assert [
+        integer_weight(found, activation, Y, Request(scheme("w4a8"), target(name))).format.dtype
+        for name, activation in (("mcu", X), ("mcu", wide), ("cpu", wide))
+    ] == ["int4", "int8", "int4"]
+
+
 def test_a_hybrid_weight_has_its_own_numbers_to_fit():
     found = dense([[0.0001], [0.001]], [50_000, 0])
     assert scales(hybrid_weight(found, replace(INT8, scheme=scheme("dynamic")))) == (0.0001 / 127, 0.001 / 127)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 from nets import images, mobile
-from remedy_nets import SIDE, planner
+from remedy_nets import SIDE, chain, planner
 from small_graphs import fully_connected
 
 import intact
@@ -146,6 +146,30 @@ def test_every_rung_builds_on_what_lost_least(planned):
     ]
     assert found[1].name == "bias + round + bias + finetune"
     assert all(c.why for c in found[0])
+
+
+CLIPPED = {"equalize + clip + bias": 4.0, "clip + bias": 4.5, "equalize + clip + compensate": 3.5, "clip + compensate": 3.0}
+
+
+@pytest.mark.parametrize(("bias", "equalized", "in_vain"), [(5.0, 6.0, True), (6.0, 5.0, False)])
+def test_where_equalize_gains_nothing_by_itself_others_do_without_it_too(bias, equalized, in_vain):
+    losses = {"bias": bias, "equalize + bias": equalized, **CLIPPED}
+    tried = names(search_of(lower(chain(), "cpu", "int8"), losses))
+    assert "equalize + clip + bias" in tried
+    assert ("clip + bias" in tried, "clip + compensate" in tried) == (in_vain, in_vain)
+    assert ("equalize + clip + compensate" in tried) is not in_vain
+
+
+def test_where_equalize_changes_nothing_nothing_is_tried_twice():
+    tried = names(search_of(lower(mobile(seed=5, side=SIDE), "cpu", "int8"), {"bias": 5.0, **CLIPPED}))
+    assert "equalize + clip + compensate" in tried
+    assert not {"clip + bias", "clip + compensate"} & set(tried)
+
+
+def search_of(graph, losses):
+    samples = intact.data.arrays(images(64, 3, SIDE)).bind(input_specs(graph), None)
+    plan = planner(Settings(), samples)
+    return search(Quantized(graph, graph, plan(graph)), fake((None, samples, plan), losses))
 
 
 def test_what_compensated_weights_cost_is_seen_where_they_are_rounded_to_the_nearest(planned, monkeypatch):

@@ -82,6 +82,11 @@ def weighted(graph: Graph, op: Op) -> Weighted | None:
     return None if weight is None or data is None else Weighted(op, kind, weight, given[places.bias], data)
 
 
+def converted(graph: Graph) -> dict[int, int]:
+    """By id, what is made of a constant before an op reads it, and that constant: a weight in half precision."""
+    return {op.output: op.reads[0] for op in graph.ops if op.kind.converts and graph[op.reads[0]].is_constant}
+
+
 def columns(op: Op, count: int, weight: tuple[int, ...]) -> np.ndarray:
     """Which of the op's ``count`` input channels meets each element of its weight: broadcasts against it, of its rank."""
     if not isinstance(op.kind, WeightedKind):

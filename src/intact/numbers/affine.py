@@ -259,7 +259,7 @@ def fake_quantize(real: Floats[Tensor, "*s"], fmt: Affine) -> Floats[Tensor, "*s
     scale = _scale(fmt, real, torch.float32)
     zero_point = _per_channel(fmt.zero_point, fmt.axis, real, torch.float32)
     low, high = limits(fmt.dtype)
-    return ((torch.round(real / scale) + zero_point).clamp(low, high) - zero_point) * scale
+    return (real / scale).round_().add_(zero_point).clamp_(low, high).sub_(zero_point).mul_(scale)
 
 
 def quantize_array(real: Floats[np.ndarray, "*s"], fmt: Affine) -> Ints[np.ndarray, "*s"]:

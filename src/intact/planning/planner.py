@@ -23,6 +23,7 @@ from intact.numbers.affine import (
 )
 from intact.ops.base import SameAsInput
 from intact.planning.codebooks import float_codebook
+from intact.planning.common_steps import with_common_steps
 from intact.planning.exactness import exact
 from intact.planning.integer_ops import AS_INT32, bytes_as_stored, integer_ops_of, kept_float
 from intact.planning.masks import Masks, is_bounded
@@ -51,7 +52,7 @@ def make_plan(graph: Graph, ranges: Mapping[int, Range], request: Request) -> Pl
     else:
         draft.plan_weights_only()
     named = {*draft.tensors, *draft.boundary, *(i for edge in draft.edges for i in edge)}
-    return Plan(
+    plan = Plan(
         scheme=request.scheme.name,
         target=request.target.name,
         tensors=dict(sorted(draft.tensors.items())),
@@ -60,6 +61,7 @@ def make_plan(graph: Graph, ranges: Mapping[int, Range], request: Request) -> Pl
         names={i: graph[i].origin for i in sorted(named)},
         steps=request.steps,
     )
+    return with_common_steps(graph, plan)
 
 
 def mixed_plan(graph: Graph, ranges: Mapping[int, Range], request: Request, outputs: Iterable[int]) -> Plan:

@@ -81,7 +81,7 @@ def integer_weight(found: Weighted, activation: Affine, output: Affine, request:
         bias = least if axis is not None else np.full(absmax.shape, least.max(initial=0.0))
     floor, dtype = np.maximum(multiplier, bias), request.scheme.weights
     wide = found.op.output in request.wide_weights
-    if wide or (dtype == "int4" and found.op.kind.name not in request.target.int4):
+    if wide or (dtype == "int4" and not _takes_int4(found, activation, request)):
         dtype = "int8"
     if not has_kernels(dtype):
         floor = bias
@@ -103,6 +103,12 @@ def integer_weight(found: Weighted, activation: Affine, output: Affine, request:
     if block and not wide:
         return Entry(with_blocks(found, fmt, request.scheme.steps, block), f"{why}; a multiple for each {block}")
     return Entry(fmt, why)
+
+
+def _takes_int4(found: Weighted, activation: Affine, request: Request) -> bool:
+    """Whether there is a kernel for int4 weights: TensorFlow Lite Micro has none beside 16-bit activations."""
+    lacks = request.target.micro and activation.dtype == "int16"
+    return not lacks and found.op.kind.name in request.target.int4
 
 
 def _clipped(found: Weighted, absmax: np.ndarray, dtype: str, axis: int | None) -> np.ndarray:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Final, TypeAlias, final
 
@@ -57,6 +58,7 @@ Rung: TypeAlias = tuple[str, str, Quantized, tuple[Remedy, ...]]
 
 _WIDE: Final = "with 8-bit weights"
 _MOST_NOISE: Final = "these make most of the noise"
+_IN_VAIN: Final = "equalize gained nothing by itself"
 
 
 @final
@@ -149,11 +151,17 @@ class Ladder:
             yield other.name, "it keeps numbers of different size apart", other.network, ()
             if self.best.name == other.name:
                 self._begin_with(other)
-        for remedies in ((BiasCorrection(),), (Equalize(), BiasCorrection()), (Equalize(), Clip(), BiasCorrection())):
+        for remedies in ((BiasCorrection(),), (Equalize(), BiasCorrection())):
             yield self._flat("it costs seconds", remedies)
+        equalized = self.tried[-1].network.rescaled is not None
+        in_vain = equalized and not _has(self.remedies[self.best.name], Equalize)
+        yield self._flat("it costs seconds", (Equalize(), Clip(), BiasCorrection()))
+        if in_vain:
+            yield self._flat(_IN_VAIN, (Clip(), BiasCorrection()))
         if self._over():
             return
-        for first in (self._widths_first, self._compensated, self._from_float_input, self._precise_first):
+        compensated = partial(self._compensated, equalized_in_vain=in_vain)
+        for first in (self._widths_first, compensated, self._from_float_input, self._precise_first):
             yield from first()
             if self._over():
                 return
@@ -173,9 +181,13 @@ class Ladder:
         flat = (*_without(flat, CompensatedRounding, BiasCorrection), BiasCorrection())
         return self._flat(f"weights make {100 * share:.0f} % of the noise", (*flat, LearnedRounding()), (BiasCorrection(),))
 
-    def _compensated(self) -> Iterator[Rung]:
-        """Weights rounded so that they make up for each other: it takes no learning, and corrects biases as well."""
-        flat = _without(self.remedies[self.best.name], BiasCorrection)
+    def _compensated(self, *, equalized_in_vain: bool) -> Iterator[Rung]:
+        """Weights rounded so that they make up for each other: it takes no learning, and corrects biases as well.
+
+        What equalize does for weights is not needed then, and activations may lose by it: where it gained nothing by itself, it
+        is left out.
+        """
+        flat = _without(self.remedies[self.best.name], BiasCorrection, *([Equalize] if equalized_in_vain else []))
         yield self._flat("it takes one pass over the samples", (*flat, CompensatedRounding()))
 
     def _begin_with(self, other: Other) -> None:
@@ -258,7 +270,7 @@ class Ladder:
         if self._over() or not self.tried:
             return
         flat = min((c for c in self.tried if "finetune" not in c.name), key=lambda c: c.score)
-        network, learned = flat.network, any(isinstance(r, LearnedRounding) for r in self.remedies[flat.name])
+        network, learned = flat.network, _has(self.remedies[flat.name], LearnedRounding)
         narrow = narrow_weights(network)
         wide = tuple(row.output for row in self._noise(flat, activations=False) if row.output in narrow) if narrow else ()
 
@@ -370,6 +382,10 @@ class Ladder:
 
 def _without(remedies: Iterable[Remedy], *kinds: type[Remedy]) -> tuple[Remedy, ...]:
     return tuple(remedy for remedy in remedies if not isinstance(remedy, kinds))
+
+
+def _has(remedies: Iterable[Remedy], kind: type[Remedy]) -> bool:
+    return any(isinstance(remedy, kind) for remedy in remedies)
 
 
 def _readers(graph: Graph) -> tuple[int, ...]:
