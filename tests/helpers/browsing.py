@@ -32,10 +32,11 @@ class Browser:
 
     @contextmanager
     def open(
-        self, path: Path, width: int = 1280, height: int = 900, *, faults: bool = False, **context: Any
+        self, path: Path, width: int = 1280, height: int = 900, *, faults: bool = False, whole: bool = True, **context: Any
     ) -> Iterator[Opened]:
-        """``path`` in a window; ``context`` is Playwright's, such as ``color_scheme="dark"``. Errors of the console and of
-        scripts, breaches of the security policy and requests to anywhere fail the test at the end, unless faults are wanted.
+        """``path`` in a window, once all that waits until it has been seen is in its place, or at once if it need not be
+        ``whole``; ``context`` is Playwright's, such as ``color_scheme="dark"``. Errors of the console and of scripts, breaches
+        of the security policy and requests to anywhere fail the test at the end, unless faults are wanted.
         """
         held = self.chromium.new_context(viewport={"width": width, "height": height}, **context)
         found: list[str] = []
@@ -46,6 +47,8 @@ class Browser:
             page.on("pageerror", lambda error: found.append(f"script: {error}"))
             page.on("request", lambda request: request.url.startswith(OWN) or found.append(f"request: {request.url}"))
             page.goto(Path(path).resolve().as_uri())
+            if whole and context.get("java_script_enabled", True):
+                page.wait_for_selector("noscript[data-later], script[data-packed]", state="detached")
             yield Opened(page, found)
         finally:
             held.close()

@@ -1,5 +1,6 @@
 """Criteria: what can be typed, what it means, and what an interval makes of it."""
 
+import ast
 import json
 import math
 import re
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import intact
 from intact import choices
 from intact.errors import OptionError
 from intact.measure.accuracy import agreement, around_nothing
@@ -20,6 +22,24 @@ from intact.measure.metrics import METRICS
 
 def reading(name, value, unit, low=None, high=None, of="quantized", *, n=1000, how="as measured"):  # noqa: PLR0917
     return Reading(of, Measurement(name, value, unit, low, high, how, n))
+
+
+def named_in_code():
+    """Names that the code gives measurements outright, with the unit where it stands beside."""
+    for path in sorted(Path(intact.__file__).parent.rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Measurement":
+                name, unit = (a.value if isinstance(a, ast.Constant) else None for a in (*call.args[:3:2],))
+                if name is not None:
+                    yield name, unit
+
+
+def test_every_figure_that_is_measured_can_be_asked_for():
+    known = {figure.name: figure.unit for figure in FIGURES}
+    measured = dict(named_in_code())
+    assert len(measured) > 15
+    assert measured.keys() <= known.keys()
+    assert {name: unit for name, unit in measured.items() if unit is not None and unit != known[name]} == {}
 
 
 #: What is typed, and the figure, whose it is, the sign and the limit in the figure's own unit.
@@ -35,6 +55,11 @@ TYPED = {
     "loss <= 0.3": ("cross entropy", "quantized", "<=", 0.3),
     "agreement >= 99": ("agreement with float", "quantized", ">=", 99.0),
     "agreement with float of probs >= 99": ("agreement with float of probs", "quantized", ">=", 99.0),
+    "weight SQNR >= 30": ("weight SQNR", "quantized", ">=", 30.0),
+    "weight MSE <= 0.5": ("weight MSE", "quantized", "<=", 0.5),
+    "packed file size <= 10 KB": ("packed file size", "quantized", "<=", 10_000.0),
+    "TFLM arena, packed <= 1 KiB": ("TFLM arena, packed", "quantized", "<=", 1024.0),
+    "speed-up over LiteRT >= 1": ("speed-up over LiteRT", "difference", ">=", 1.0),
     "sqnr >= 30 db": ("SQNR", "quantized", ">=", 30.0),
     "SQNR of a of b >= 30": ("SQNR of a of b", "quantized", ">=", 30.0),
     "SQNR of the worst channel >= 12": ("SQNR of the worst channel", "quantized", ">=", 12.0),
@@ -220,7 +245,7 @@ def test_a_file_of_criteria(tmp_path):
         ("criteria = 3", "'criteria' says nothing here"),
         ("criteria = [3]", "a criterion is a text, not int"),
         ('criteria = ["acuracy >= 9"]', "no figure is called"),
-        ("[latency]\nat_mots = 3", "'latency' says nothing here"),
+        ("[latency]\nat_mots = 3", "'latency' has a 'at_mots'; a table of a figure takes at_most, at_least, below, above"),
         ("[latency]\nat_most = [3]", "at_most of 'latency' takes a number or a text"),
         ("[latency]\nat_most = nan", "is no criterion"),
         ("[latency]", "says nothing here"),

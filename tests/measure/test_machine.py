@@ -14,7 +14,10 @@ from intact.measure.machine import Cpu, cpu, parse
 from intact.measure.measurement import Measurement
 from intact.planning.integer_graph import emit
 from intact.planning.targets import target
+from intact.runtime.devices import Android
 from intact.runtime.litert import Description
+from intact.runtime.phone import Phone
+from intact.runtime.places import HERE
 
 X86 = "processor\t: 0\nmodel name\t: Some CPU @ 2.0GHz\nflags\t\t: fpu {}\n\nprocessor\t: 1\nmodel name\t: Another\n"
 
@@ -44,13 +47,13 @@ def times(ratio):
     return (figures.Reading("difference", Measurement("speed-up", ratio, "x", 0.95 * ratio, 1.05 * ratio, "", 40)),)
 
 
-def slower(monkeypatch, ratio, outside, *, processor=None, device="cpu", took=None):
-    made = {"float": Description((), (), 1, ()), "quantized": Description((), (), len(outside) + 1, outside)}
-    monkeypatch.setattr(figures.litert, "describe", lambda path: made[path.stem])
-    monkeypatch.setattr(figures, "cpu", lambda: processor or Cpu("Some CPU", "AVX512-VNNI", True))
+def slower(monkeypatch, ratio, outside, *, processor=None, device="cpu", took=None, timer=HERE, parts=None):
+    made = {"float": Description((), (), 1, ()), "quantized": Description((), (), parts or len(outside) + 1, outside)}
+    monkeypatch.setattr(figures.litert, "describe", lambda path, **_: made[path.stem])
+    monkeypatch.setattr(figures, "cpu", lambda *_: processor or Cpu("Some CPU", "AVX512-VNNI", True))
     paths = {name: Path(f"{name}.tflite") for name in made}
-    monkeypatch.setattr(figures, "alone_ms", lambda ops, *_: {name: ms for name, ms in (took or {}).items() if name in ops})
-    return figures.slower(times(ratio), paths, target(device), mobile(), emit(mobile(), planned(mobile())))
+    monkeypatch.setattr(figures, "alone_ms", lambda ops, **_: {name: ms for name, ms in (took or {}).items() if name in ops})
+    return figures.slower(times(ratio), paths, target(device), mobile(), emit(mobile(), planned(mobile())), timer)
 
 
 def test_the_ops_that_left_the_delegate_are_told(monkeypatch):
@@ -60,6 +63,11 @@ def test_the_ops_that_left_the_delegate_are_told(monkeypatch):
         "the integer file takes 2.00 times as long as float on Some CPU (AVX512-VNNI): XNNPACK leaves 2 PRELU, 1 NEG to slower "
         "kernels: 4 parts instead of 1"
     )
+
+
+def test_parts_are_told_where_there_are_more_of_them(monkeypatch):
+    (found,) = slower(monkeypatch, 0.5, ("SOFTMAX",), parts=1)
+    assert found.message.endswith("XNNPACK leaves 1 SOFTMAX to slower kernels")
 
 
 def test_a_processor_without_dot_products_is_told(monkeypatch):
@@ -78,6 +86,12 @@ def test_what_the_slow_ops_take_by_themselves_is_told(monkeypatch):
     (found,) = slower(monkeypatch, 0.5, ("MEAN", "DEPTHWISE_CONV_2D"), took=took)
     first, second = mobile().label(pool), mobile().label(conv)
     assert found.message.endswith(f"each timed alone: {first} 1.5 ms (float 1.5), {second} 0.25 ms (float 0.25)")
+
+
+def test_of_a_device_that_only_times_it_is_told_whose_runtime_left_them(monkeypatch):
+    phone = Phone(Android("phone", "serial", "benchmark_model"))
+    (found,) = slower(monkeypatch, 0.5, ("MEAN",), took={mobile().label(mobile().ops[-1]): 1.0}, timer=phone)
+    assert found.message.endswith("XNNPACK leaves 1 MEAN to slower kernels: 2 parts instead of 1 in LiteRT on this machine")
 
 
 def test_ops_by_themselves_are_timed_in_the_runtime():

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tarfile
 import zipfile
 import zlib
 
@@ -35,6 +36,7 @@ def rows(n):
 sources = {
     "folder": lambda: intact.data.folder(folder / "photos"),
     "generator": lambda: intact.data.iterable(rows(n) for n in range(count)),
+    "tar": lambda: intact.data.shards(folder / "photos.tar"),
     "npz": lambda: intact.data.npz(folder / "x.npz"),
     "packed": lambda: intact.data.npz(folder / "packed.npz"),
 }
@@ -59,6 +61,8 @@ def folder(tmp_path_factory):
     image = write_image(path / "photos" / "0.jpg", pixels(0, (SIDE + 8, SIDE))).read_bytes()
     for i in range(1, COUNT):
         (path / "photos" / f"{i}.jpg").write_bytes(image)
+    with tarfile.open(path / "photos.tar", "w") as archive:
+        archive.add(path / "photos", "photos")
     x = np.random.default_rng(0).normal(size=(COUNT, SIDE, SIDE, 3)).astype(np.float32)
     np.savez(path / "x.npz", x=x)
     x[1:] = 0  # what is packed is unpacked to disk, not to memory
@@ -67,7 +71,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="maximal resident sizes are in other units, and pages are not given back")
-@pytest.mark.parametrize("kind", ["folder", "generator", "npz", "packed"])
+@pytest.mark.parametrize("kind", ["folder", "generator", "tar", "npz", "packed"])
 def test_many_samples_take_no_more_memory_than_few(folder, kind):
     command = [sys.executable, "-c", PEAK, kind, str(COUNT), str(SIDE), str(folder)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -8,6 +8,7 @@ from drafts import draft
 
 from intact.measure.weight_report import over_all, weight_rows
 from intact.ops.matmul import FullyConnected
+from intact.ops.shaping import Gather
 from intact.planning.integer_graph import emit
 from intact.planning.planner import make_plan
 from intact.planning.request import Request
@@ -70,6 +71,34 @@ def test_float_weights_have_no_steps():
     (row,) = rows("clusters2-float", weight)
     assert row.worst_steps is None
     assert (row.file_bytes, row.theory_bytes, row.packed_bytes) == (8000, 500 + 16, 500 + 16 + 16)
+
+
+def half_rows(scheme_name):
+    weight = np.full((2, 300), 1.0, np.float32)
+    weight[0, 0] = 1 + 2**-12  # between the half precisions 1 and 1 + 2**-10: stored as 1
+    bias = np.zeros(300, np.float32)
+    graph = draft((300,), lambda d, x: d(FullyConnected(), d(FullyConnected(), x, np.ones((300, 300)), bias), weight, None))
+    made = make_plan(graph, {}, Request(scheme(scheme_name), target("cpu")))
+    return weight_rows(graph, emit(graph, made), made)
+
+
+def test_weights_in_half_precision_are_reported_and_their_biases_are_none():
+    first, second = half_rows("float16")
+    assert (first.stored, first.count, first.file_bytes, first.noise) == ("float16", 90_000, 180_000, 0)
+    assert (second.count, second.file_bytes, second.worst, second.worst_steps) == (600, 1200, 2**-12, None)
+
+
+def test_a_table_that_is_looked_up_in_is_a_weight_and_not_packed():
+    """From -1.27 to 1.28 in 256 steps of 0.01: 0.004 is stored as 0."""
+    table = np.float32([[-1.27, 0.004], [1.28, 0.0]])
+    graph = draft((1,), lambda d, _: d(Gather(), table, np.int32([0, 1])))
+    ranges = dict.fromkeys(graph.tensors, (-1.27, 1.28))
+    made = make_plan(graph, ranges, Request(scheme("clusters1"), target("cpu")))
+    (row,) = weight_rows(graph, emit(graph, made), made)
+    assert row.op.startswith("GATHER")
+    assert (row.count, row.file_bytes, row.packed_bytes, row.theory_bytes) == (4, 4, 4, 4)
+    assert row.worst == pytest.approx(0.004, rel=1e-5)
+    assert row.worst_steps == pytest.approx(0.4, rel=1e-4)
 
 
 def test_over_all_names_the_worst_and_its_unit():

@@ -2,14 +2,18 @@
 
 import copy
 
+import numpy as np
 import pytest
 from run_documents import HOSTILE, details, older, renamed, result
 
+from intact.measure.by_sample import BySample
+from intact.measure.criterion_figures import FIGURES
 from intact.report.comparison import Side, compare, moved
 
 
-def side(name="a", document=None, more=None, plan=None):
-    return Side(name, document or result(), more, plan)
+def side(name="a", document=None, more=None, plan=None, *, columns=None, notes=()):
+    samples = None if columns is None else BySample("", "", columns)
+    return Side(name, document or result(), more, plan, samples, notes)
 
 
 def changed(**about):
@@ -47,6 +51,54 @@ def test_intervals_that_meet_are_told_from_those_that_do_not():
     assert found["latency of float"][2] == "the same"
 
 
+def test_figures_of_the_same_samples_are_compared_in_pairs():
+    """Intervals that meet by far, of runs that differ in 3 of 500 samples, all to one side."""
+    figures = {
+        ("quantized", "top-1 accuracy"): {"value": 84.4, "low": 81.0, "high": 87.3},
+        ("difference", "cross entropy increase"): {"value": 0.5},
+    }
+    right = np.arange(500) >= 81
+    better = right | (np.arange(500) >= 78)
+    lost, more_lost = np.full(500, 0.1, np.float32), np.linspace(0.2, 0.3, 500, dtype=np.float32)
+    accuracy, entropy = ("quantized", "top-1 accuracy"), ("difference", "cross entropy increase")
+    kept = {accuracy: right, entropy: lost}, {accuracy: better, entropy: more_lost}
+    pair = side(columns=kept[0]), side("b", changed(figures=figures), columns=kept[1])
+    found = compare(*pair)
+    told = rows(found.figures)
+    means = "no clear change: +0.60 points (-0.17 to 1.75)"  # Tango's equations solved by hand for 3 and 0 of 500
+    assert told["top-1 accuracy of quantized"] == ("83.80 %", "84.40 %", means)
+    assert told["cross entropy increase"][2].startswith("more is lost: +0.150 nats (0.14")
+    paired = next(c for c in found.to_json()["figures"] if c["what"] == "top-1 accuracy of quantized")["paired"]
+    assert (paired["value"], paired["unit"], paired["n"]) == (pytest.approx(0.6), "percentage points", 500)
+    assert paired["how"] == "paired: 3 samples more and 0 less of 500, Tango score interval"
+    assert not any("samples.npz" in note for note in found.notes)
+    other = changed(figures=figures)
+    other["samples"]["report"] = {"n": 500, "fingerprint": "0" * 64}
+    apart = compare(pair[0], side("b", other, columns=kept[1]))
+    assert all(c.paired is None for c in apart.figures)
+    assert "top-1 accuracy of quantized" not in rows(apart.figures)
+
+
+def test_a_run_without_figures_by_sample_is_compared_by_intervals_and_told():
+    found = compare(side(columns={}), side("old", older(), notes=("old: samples.npz: is broken; left out",)))
+    assert [note for note in found.notes if "samples.npz" in note] == [
+        "old has no samples.npz, so that figures are compared by their intervals and not in pairs; make the run again with "
+        "intact quantize --overwrite",
+        "old: samples.npz: is broken; left out",
+    ]
+    assert all(c.paired is None for c in found.figures)
+
+
+def test_samples_that_are_not_all_named_are_counted():
+    more = details()
+    more["changed"]["n"] = 1000
+    same = ("quantized", "agreement with float")
+    a, b = np.arange(500) >= 10, np.arange(500) < 497  # 10 changed class in one, 3 others in the other
+    found = compare(side(more=more, columns={same: a}), side("b", more=more, columns={same: b}))
+    assert [(c.what, c.a, c.b) for c in found.samples] == [("in both", "0", "0"), ("in one alone", "10", "3")]
+    assert compare(side(more=more, columns={same: a}), side("b", more=more, columns={same: b[1:]})).samples == ()
+
+
 def test_runs_on_different_samples_are_compared_in_what_is_of_the_files():
     other = changed()
     other["samples"]["report"] = {"n": 400, "fingerprint": "0" * 64}
@@ -58,6 +110,32 @@ def test_runs_on_different_samples_are_compared_in_what_is_of_the_files():
     assert of_files | {"size ratio"} <= names
     assert not [name for name in names if "accuracy" in name or "SQNR" in name or "agreement" in name or "entropy" in name]
     assert found.samples == ()
+
+
+#: What a file weighs, takes and holds, whatever samples it is measured on.
+WITHOUT_SAMPLES = {
+    "file size", "size ratio", "size ratio to the file given", "packed file size", "parameters", "multiply-accumulates",
+    "bytes of weights", "bytes of weights in theory", "weights ratio", "weights ratio in theory", "bytes of packed weights",
+    "packed weights ratio", "packed indices ratio", "weight SQNR", "weight MSE", "worst weight error", "ops in float",
+    "latency", "speed-up", "speed-up over LiteRT", "throughput at batch 1", "throughput at batch 32", "resident memory",
+    "peak live activations", "peak memory ratio", "RAM", "RAM (estimate)", "flash", "flash without code", "TFLM arena",
+    "TFLM arena, packed", "activations (estimate)", "persistent part (estimate)",
+}  # fmt: skip
+
+
+def test_of_runs_on_different_samples_every_figure_of_the_file_alone_is_compared():
+    sides = []
+    for n in (400, 500):
+        document = result()
+        document["samples"]["report"] = {"n": n, "fingerprint": str(n) * 8}
+        document["measurements"] = [
+            {"of": f.of[-1], "name": name, "value": n, "unit": f.unit, "low": None, "high": None, "how": "", "n": n}
+            for f in FIGURES
+            for name in (f.name, *((f"{f.name} of file size", "what is to come") if f.each else ()))
+        ]
+        sides.append(side(str(n), document))
+    told = {c.what.removesuffix(" of quantized").removesuffix(" of float") for c in compare(*sides).figures}
+    assert told == WITHOUT_SAMPLES
 
 
 def test_settings_networks_and_machines_that_differ_are_named():

@@ -5,6 +5,7 @@ import copy
 import pytest
 
 from intact.measure.criteria import judge, parse
+from intact.measure.criterion_figures import LOSSES
 from intact.measure.figures import Reading
 from intact.measure.measurement import Measurement
 from intact.report import advice, figures
@@ -192,6 +193,24 @@ def test_a_limit_of_a_metric_says_which():
     )
 
 
+def op_of(name, share, *, scale=0.1, macs=0):
+    """An op of a chain: each reads what the one before it makes."""
+    n = int(name[1:])
+    row = {"op": name, "output": n, "reads": [n - 1], "macs": macs, "parameters": 0, "noise_share": share}
+    return row, {"id": n, "dtype": "int8", "scale": [scale]}
+
+
+def test_an_op_that_only_passes_noise_on_is_not_to_blame():
+    """A RESHAPE and a TRANSPOSE in the scale of what they read, after an op; a pool that rounds anew; one of another scale."""
+    chain = [op_of("a1", 0.2), op_of("b2", 0.2), op_of("c3", 0.3, macs=9), op_of("d4", 0.29), op_of("e5", 0.29)]
+    chain += [op_of("f6", 0.35), op_of("g7", 0.1, scale=0.2)]
+    made = {"ops": [op for op, _ in chain], "tensors": [tensor for _, tensor in chain]}
+    assert [op["op"] for op in advice.worst(made)] == ["f6", "c3", "a1"]
+    older = {"ops": [{k: v for k, v in op.items() if k not in {"output", "reads"}} for op, _ in chain], "tensors": []}
+    assert [op["op"] for op in advice.worst(older)] == ["f6", "c3", "d4"]
+    assert advice.worst(None) == ()
+
+
 def test_a_mask_is_said_by_its_pixels():
     masks = [row("pixels of the same class", 87.5, "%", 87, 88), row("SQNR", 43, "dB"), *SIZES]
     assert figures.sentence(document(masks)).startswith("int8 for cpu: the same class as float on 87.50 % of the pixels, ")
@@ -203,13 +222,20 @@ def test_a_mask_is_said_by_its_pixels():
         (LABELLED, "drop <= 1"),
         ([row("agreement with float", 99.5, "%"), row("SQNR", 30, "dB")], "agreement >= 99"),
         ([row("SQNR of boxes", 30, "dB"), *SIZES], "SQNR >= 20"),
+        (
+            [row("mae", 902.0, "", of="float"), row("mae increase", 3, "", of="difference"), row("SQNR", 30, "dB")],
+            "mae increase <= 50",
+        ),
+        ([row("mse", 0.0, "", of="float"), row("mse increase", 0, "", of="difference")], "mse increase <= 0.01"),
+        ([row("auc", 0.93, "", of="float"), row("auc drop", 0.1, "", of="difference")], "auc drop <= 0.01"),
         ([], "size <= 1 MB"),
     ],
 )
 def test_the_criterion_to_begin_with_is_on_what_the_run_has(measured, criterion):
     found, _ = advice.example(document(measured))
     assert found == criterion
-    parse(found)
+    metric = next((name for name in LOSSES if any(m["name"] == LOSSES[name] for m in measured)), None)
+    assert parse(found).under(metric).text == criterion
     assert f'--accept "{criterion}"' in advice.next_steps(document(measured, criteria=[]), None)[-1]
 
 

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import hashlib
+import itertools
 import json
 import re
 import time
@@ -78,6 +79,15 @@ def test_a_name_beyond_reading_is_its_ops():
     for part in ("tensors", "memory"):
         assert row["op"] in unescape(re.search(f'<section id="{part}">.*?</section>', page, re.DOTALL)[0])
     assert "its op stands for it" not in html_of(result(), details())
+
+
+def test_ops_are_numbered_in_the_table_of_memory_as_in_its_chart():
+    more = details()
+    part = re.search('<section id="memory">.*?</section>', html_of(result(), more), re.DOTALL)[0]
+    spans = [(b["first"], b["last"]) for b in more["memory"]["buffers"]]
+    told = re.findall(r'<td class="n" data-value="\d+">([\d,]+)</td>', part)
+    assert [tuple(map(int, pair)) for pair in zip(told[1::3], told[2::3], strict=True)] == [(a + 1, b + 1) for a, b in spans]
+    assert min(a for a, _ in spans) == 0  # the first op, which the chart calls 1
 
 
 def test_a_browser_without_what_unpacks_says_so(browser, pages):
@@ -330,6 +340,20 @@ def test_a_long_name_without_a_break_widens_nothing(browser, tmp_path, made):
         assert max(heads.evaluate_all("all => all.map(e => e.offsetWidth)")) <= 380
 
 
+@pytest.mark.parametrize("made", [result, study])
+def test_what_stands_beside_a_long_name_keeps_half_of_a_narrow_page(browser, tmp_path, made):
+    document = made()
+    figures = [f for row in document.get("rows", ()) for f in row["figures"].values()] or document["measurements"]
+    for number, figure in enumerate(figures):
+        figure["how"] = f"another for each: {number}"  # so that each says whose it is, after its name
+    path = tmp_path / "page.html"
+    path.write_text(html_of(document))
+    with browser.open(path, 380) as (page, _):
+        drawn(page)
+        page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
+        assert min(page.locator("dd").evaluate_all("all => all.map(e => e.offsetWidth)")) >= 180
+
+
 def test_charts_say_sizes_and_times_as_tables_do(browser, pages):
     with browser.open(pages["run"]) as (page, _):
         drawn(page)
@@ -342,6 +366,64 @@ def test_charts_say_sizes_and_times_as_tables_do(browser, pages):
         assert all(tick.isdecimal() for tick in ticks)
         ranges = page.locator("[data-chart=ranges] svg").text_content()
         assert not any(t["name"] in ranges for t in details()["tensors"] if t["role"] == "bias")
+
+
+def of_few_values():
+    """A run of a network of two layers that makes values: no loss at all, in no unit, microseconds, ranges of six decades."""
+    document, held = result(), details()
+    for candidate in document["candidates"]:
+        candidate["loss"] |= {"name": "iou drop", "unit": "", "value": 0.0, "low": 0.0, "high": 0.0}
+        candidate["latency_ms"] /= 1000
+    for side in ("float", "quantized"):
+        held["latency"][side] = [ms / 1000 if isinstance(ms, float) else ms for ms in held["latency"][side]]
+    tensors = [tensor for tensor in held["tensors"] if tensor["role"] not in {"weight", "bias"}][:2]
+    for tensor in tensors:
+        tensor |= {"low": -1e5, "high": 2e5, "grid_low": -2e5, "grid_high": 2e5}
+    held["tensors"] = tensors
+    return document, held
+
+
+def test_charts_of_a_network_of_few_values_can_be_read_on_a_phone(browser, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(html_of(*of_few_values()))
+    with browser.open(path, 380) as (page, _):
+        drawn(page)
+        for name in ("front-bytes", "front-ms"):
+            chart = page.locator(f"[data-chart={name}] svg")
+            assert chart.locator("[aria-label='y-axis label']").text_content() == "↑ iou drop"
+            assert chart.locator("[aria-label='y-axis tick label'] text").all_text_contents() == ["0"]
+        for name in ("front-ms", "latency"):
+            ticks = page.locator(f"[data-chart={name}] svg [aria-label='x-axis tick label'] text").all_text_contents()
+            assert ticks
+            assert all(tick.endswith(" µs") for tick in ticks)
+        for name, axis in (("ranges", "x"), ("ranges", "y"), ("latency", "x"), ("front-ms", "x")):
+            boxes = page.locator(f"[data-chart={name}] svg [aria-label='{axis}-axis tick label'] text").evaluate_all(
+                "all => all.map(e => e.getBoundingClientRect()).map(b => [b.left, b.right, b.top, b.bottom])"
+            )
+            assert len(boxes) > 1
+            ends = sorted(box[:2] if axis == "x" else box[2:] for box in boxes)
+            assert all(a[1] <= b[0] + 1 for a, b in itertools.pairwise(ends)), (name, ends)
+
+
+def test_a_figure_of_which_more_is_better_has_an_axis_of_its_own_range(browser, tmp_path):
+    """97 to 100 % of agreement fill the chart, and its line is where nothing is lost; in dB there is no such line."""
+    for name, unit, values, perfect in (
+        ("agreement with float", "%", (97.0, 98.0, 99.0, 99.5, 98.5), True),
+        ("SQNR", "dB", (30.0, 31.0, 35.0, 33.0, 32.0), False),
+    ):
+        document = study()
+        for row, value in zip((row for row in document["rows"] if row["status"] == "done"), values, strict=True):
+            held = {"value": value, "unit": unit, "low": value - 0.5, "high": value + 0.5}
+            row["figures"] = {name: row["figures"]["accuracy drop"] | held, "file size": row["figures"]["file size"]}
+        path = tmp_path / "page.html"
+        path.write_text(html_of(document))
+        with browser.open(path) as (page, _):
+            drawn(page)
+            chart = page.locator("[data-chart=front-bytes] svg")
+            ticks = [float(each) for each in chart.locator("[aria-label='y-axis tick label'] text").all_text_contents()]
+            assert min(values) - 1 <= ticks[0]
+            assert ticks[-1] <= (100 if perfect else max(values) + 1)
+            assert (100.0 in ticks) == perfect
 
 
 def test_a_model_that_is_not_the_measured_one_is_told():

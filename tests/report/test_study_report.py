@@ -3,13 +3,16 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 from rich.console import Console
+from run_documents import study
 
-from intact.report.page_study import apart
+from intact.report.page import html_of
+from intact.report.page_study import apart, charts, view
 from intact.report.study import files_of, to_csv, to_markdown, to_table
-from intact.report.study_columns import COLUMNS, Column, how_taken
+from intact.report.study_columns import COLUMNS, Column, columns, findings, how_taken, matrices
 from intact.report.study_rows import study_document
 
 MACHINE = {
@@ -89,7 +92,32 @@ def test_seeds_are_put_together_with_mean_and_deviation():
     assert figure["mean"] == figure["value"] == 1.5
     assert figure["std"] == pytest.approx(0.5**0.5)
     assert (figure["low"], figure["high"], figure["n"]) == (0.0, 3.0, 2)
-    assert figure["how"].startswith("the mean of 2, the interval holds those of all; each: ")
+    assert figure["how"].startswith("the mean of 2, the interval holds those of all; the first: ")
+    assert row["figures"]["file size"]["how"] == "the mean of 2; the first: as it is"  # it has no interval
+    assert row["figures"]["latency"]["how"].startswith("the median of 2, ")
+
+
+def test_a_page_sets_a_spread_below_its_figure_without_a_comma():
+    found = document(cell("int8", drop=1.0, seed=0), cell("int8", drop=2.0, seed=1))
+    cells = {c["text"]: c["more"] for c in view(found)["rows"][0]["cells"]}
+    assert cells["1.50"] == ["mean 1.50 ± 0.7071 of 2"]
+    assert all(part[:1] != "," for more in cells.values() for part in more)
+
+
+def test_criteria_have_a_column_where_there_are_some():
+    asked = cell("int8", drop=1.0, criteria=[judged("pass")])
+    assert not view(document(cell("int8", drop=1.0)))["has_criteria"]
+    assert view(document(asked))["has_criteria"]
+    heads = [re.findall("<th>(.*?)</th>", html_of(document(one)))[:2] for one in (cell("int8", drop=1.0), asked)]
+    assert heads == [["variant", "top-1, %"], ["variant", "criteria"]]
+
+
+def test_charts_know_where_nothing_is_lost():
+    of = {"accuracy drop": 0, "agreement with float": 100, "SQNR": None}
+    for name, perfect in of.items():
+        made = cell("int8")
+        made["measurements"] = [reading(name, 30.0)]
+        assert [(c["figure"], c["perfect"]) for c in charts(document(made))["candidates"]] == [(name, perfect)]
 
 
 def test_of_times_the_median_counts():
@@ -230,6 +258,40 @@ def test_no_row_is_wrapped_at_80_columns(scheme):
     assert "failed" in lines[2]
 
 
+def test_what_tells_variants_apart_outlasts_the_names_of_models():
+    names = ("a_network_with_a_long_name", "a_network_with_another_name")
+    lines = shown(document(*(cell(s, model=m) for m in names for s in ("int8", "int16x8")), models=names))
+    assert [line.split("  ")[0].split(" ", 1)[1] for line in lines[1:]] == ["int8 cpu", "int16x8 cpu"] * 2
+    assert max(map(len, lines)) <= 80
+
+
+def of_two_outputs(scheme, a, b, **more):
+    made = cell(scheme, **more)
+    made["measurements"] = [m for m in made["measurements"] if m["name"] in {"file size", "latency"}]
+    made["measurements"] += [reading("SQNR of a", a, "dB"), reading("SQNR of b", b, "dB")]
+    return made
+
+
+def test_of_several_outputs_the_worst_says_what_is_lost():
+    """The second output is lost for the same bytes and time: the front is without it, and every table says so."""
+    found = document(of_two_outputs("int8", 30.0, 25.0), of_two_outputs("ruined", 30.5, 3.0))
+    assert found["front"] == ["net int8 cpu"]
+    assert found["decision"]["others"] == [{"name": "net ruined cpu", "why": "net int8 cpu loses less, and is nowhere behind"}]
+    head, *lines = shown(found)
+    assert head.split()[1] == "dB"
+    assert [line.split()[2] for line in lines] == ["25.0", "3.0"]
+    accuracy = next(m for m in matrices(found["rows"]) if m["title"] == "Accuracy")
+    assert (accuracy["head"], accuracy["cells"]) == ("SQNR of the output that has least, dB", [["25.0", "3.0"]])
+    assert [(p["figure"], p["value"]) for p in charts(found)["candidates"]] == [("SQNR", 25.0), ("SQNR", 3.0)]
+
+
+def test_each_model_loses_in_a_figure_of_its_own():
+    """Beside a classifier a detector has no drop: its ruined variant is behind all the same."""
+    detector = [of_two_outputs(s, dB, dB, model="det") for s, dB in (("int8", 25.0), ("ruined", 3.0))]
+    found = document(cell("int8"), *detector, models=("net", "det"))
+    assert found["front"] == ["net int8 cpu", "det int8 cpu"]
+
+
 def test_a_strangers_name_is_shown_and_does_nothing():
     of = {**cell("int8"), "model": HOSTILE, "name": HOSTILE, "row": HOSTILE, "why": HOSTILE}
     reference = {"source": HOSTILE, "method": "m", "data_set": None, "drop": 1.0, "size": None, "note": HOSTILE}
@@ -247,6 +309,21 @@ def test_a_spreadsheet_computes_nothing_from_a_name(name):
     of = {**cell("int8"), "model": name, "name": name, "row": name}
     held = next(csv.DictReader(io.StringIO(to_csv(document(of, models=(name,))))))
     assert held["name"] == held["model"] == f"'{name}"
+
+
+def test_columns_of_outputs_and_threads_are_headed_as_figures_are():
+    names = ["SQNR of logits", "SQNR of the worst channel", "SQNR of the worst channel of logits", "latency, 2 threads"]
+    names += ["speed-up, 2 threads", "agreement with LiteRT of logits", "SQNR of runtime against simulator (float simulator)"]
+    made = cell("int8")
+    made["measurements"] = [reading(name, 1.0, "") for name in names]
+    assert [column.head for column in columns(document(made)["rows"])] == [
+        "as LiteRT of logits, %",
+        "SQNR of logits, dB",
+        "SQNR of the worst channel, dB",
+        "SQNR of the worst channel of logits, dB",
+        "latency 2 threads, ms",
+        "speed-up 2 threads",
+    ]
 
 
 def test_matrices_have_a_row_for_each_device_and_a_column_for_each_format():
@@ -284,6 +361,31 @@ def test_how_a_figure_was_taken_is_told_for_each_way_with_the_rows_that_it_holds
         for name, how in (("a", "XNNPACK"), ("b", "XNNPACK"), ("c", "reference kernels"))
     ]
     assert how_taken(rows) == [("SQNR", "power"), ("latency (a, b)", "XNNPACK"), ("latency (c)", "reference kernels")]
+
+
+def test_the_star_of_a_chart_is_told_where_there_is_one():
+    document = study()
+    assert "The star was taken." in html_of(document)
+    document["decision"] = {"taken": None, "why": "nothing passes", "others": []}
+    assert "The star was taken." not in html_of(document)
+    document["decision"]["targets"] = {"mcu": {"taken": document["rows"][3]["name"], "why": "it passes", "others": []}}
+    assert [each["taken"] for each in charts(document)["candidates"]] == [n == 3 for n in range(5)]
+
+
+def test_what_runs_found_is_told_with_whose_it_is():
+    document = study()
+    assert "What the runs found" not in html_of(document) + to_markdown(document)
+    everyone, one = ({"kind": "unlabelled", "message": text} for text in ("samples have no labels", "<b>a class is lost</b>"))
+    for row in document["rows"]:
+        row["findings"] = [] if row["status"] == "failed" else [everyone]
+    document["rows"][2]["findings"].insert(0, one)
+    name = document["rows"][2]["name"]
+    assert findings(document["rows"]) == [("all", everyone["message"]), (name, one["message"])]
+    assert f"- all: samples have no labels\n- {name}: " in to_markdown(document)
+    page = html_of(document)
+    assert "<li><strong>all</strong>: samples have no labels</li>" in page
+    assert f"<li><strong>{name}</strong>: &lt;b&gt;a class is lost&lt;/b&gt;</li>" in page
+    assert findings(document["rows"][:1]) == [(document["rows"][0]["name"], everyone["message"])]
 
 
 def test_what_is_taken_for_a_second_target_is_marked_too():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias, final
 
 import numpy as np
@@ -143,7 +143,7 @@ def share(hits: Hits, name: str, what: str) -> Measurement:
     result = scipy.stats.binomtest(int(hits.sum()), n)
     interval = result.proportion_ci(0.95, method="wilson")
     value = 100 * result.statistic
-    return Measurement(name, value, "%", 100 * interval.low, 100 * interval.high, f"{what}, Wilson interval", n)
+    return Measurement(name, value, "%", 100 * interval.low, 100 * interval.high, f"{what}, Wilson interval", n, hits)
 
 
 def top1(right: Hits, name: str = "top-1 accuracy") -> Measurement:
@@ -169,7 +169,8 @@ def drop(float_right: Hits, int_right: Hits, name: str = "accuracy drop") -> Mea
     b, c = int((float_right & ~int_right).sum()), int((~float_right & int_right).sum())
     low, high = tango(b, c, n)
     how = f"paired: {counted(b, 'sample')} lost and {c} gained of {n}, Tango score interval"
-    return Measurement(name, 100 * (b - c) / n, "percentage points", 100 * low, 100 * high, how, n)
+    each = float_right.astype(np.int8) - int_right
+    return Measurement(name, 100 * (b - c) / n, "percentage points", 100 * low, 100 * high, how, n, each)
 
 
 def tango(b: int, c: int, n: int) -> tuple[float, float]:
@@ -203,12 +204,12 @@ def _count(hits: Rows) -> int:
 def same_numbers(a: Values[np.ndarray, "n *s"], b: Values[np.ndarray, "n *s"], name: str) -> Measurement:
     """The share of equal numbers in ``[n, ...]`` in per cent; its interval is over samples, whose numbers err together."""
     same = np.asarray(a == b).reshape(_count(a), -1)
+    each = 100 * same.mean(axis=1)
     if same.all() or not same.any():  # resampling would claim certainty
-        return share(np.asarray(same.all(axis=1)), name, "share of numbers")
-    each = same.mean(axis=1)
-    interval = paired(lambda pick: 100 * float(each[pick].mean()), len(each))
+        return replace(share(np.asarray(same.all(axis=1)), name, "share of numbers"), each=each)
+    interval = paired(lambda pick: float(each[pick].mean()), len(each))
     how = f"share of numbers, {interval.how}"
-    return Measurement(name, 100 * float(each.mean()), "%", interval.low, interval.high, how, len(each))
+    return Measurement(name, float(each.mean()), "%", interval.low, interval.high, how, len(each), each)
 
 
 # ---- the verdict ----------------------------------------------------------------------------------------------------------
@@ -306,7 +307,8 @@ def decibels(name: str, signal: Floats[np.ndarray, "n"], noise: Floats[np.ndarra
         return math.inf if e == 0 else -math.inf if s == 0 else 10 * math.log10(s / e)
 
     interval = paired(value, n)
-    return Measurement(name, value(np.arange(n)), "dB", interval.low, interval.high, f"{how}, {interval.how}", n)
+    each = np.stack([signal, noise], 1)
+    return Measurement(name, value(np.arange(n)), "dB", interval.low, interval.high, f"{how}, {interval.how}", n, each)
 
 
 def metric_value(metric: Metric, outputs: NamedOutputs, labels: Rows, name: str = "metric") -> Measurement:

@@ -62,7 +62,7 @@ class Labelled:
         def figure(name: str, each: Floats[np.ndarray, "n"], how: str) -> Measurement:
             interval = paired(lambda pick: float(each[pick].mean()), len(each))
             told = f"{how}, {floored}; {interval.how}"
-            return Measurement(name, float(each.mean()), "nats", interval.low, interval.high, told, len(each))
+            return Measurement(name, float(each.mean()), "nats", interval.low, interval.high, told, len(each), each)
 
         what = "mean of -log p of the label"
         of_exact, of_made = (figure("cross entropy", each, what) for each in losses)

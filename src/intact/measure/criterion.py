@@ -43,6 +43,8 @@ _SIGNS: Final = MappingProxyType(
 _NUMBER: Final = r"[-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?"
 _GRAMMAR: Final = re.compile(rf"([^<>≤≥]+?)\s*(<=|>=|=<|=>|==|≤|≥|<|>|=)\s*({_NUMBER})\s*([^\d\s<>=≤≥.,][^<>=≤≥]*)?")
 _YES: Final = re.compile(r"(.+?)\s*==?\s*(yes|true|1)", re.IGNORECASE)
+#: A criterion on a device.
+_ON: Final = re.compile(r"(.+?) on (\S+)")
 #: How an accept.toml spells a comparison.
 _KEYS: Final = MappingProxyType({"at_most": "<=", "at_least": ">=", "below": "<", "above": ">"})
 _HOW: Final = 'type it as "drop <= 2", "size >= 4x", "latency <= 5 ms" or "integer only"'
@@ -54,6 +56,7 @@ class Criterion:
     """``figure`` ``of`` a file, or of their difference, ``comparison`` ``limit``, in the figure's own ``unit``.
 
     ``text`` as it was typed, ``typed`` the unit there. ``each``: whether it is for all outputs that have the figure.
+    ``on``: the device that it has to be measured on, where one is named.
     """
 
     text: str
@@ -65,6 +68,7 @@ class Criterion:
     group: Group
     typed: str = ""
     each: bool = False
+    on: str = ""
 
     @property
     def is_upper(self) -> bool:
@@ -80,6 +84,11 @@ class Criterion:
         """Whether a value satisfies it; no undefined one does."""
         beyond = value > self.limit if self.is_upper else value < self.limit
         return not (math.isnan(value) or beyond or (self.comparison in {"<", ">"} and value == self.limit))
+
+    def check_place(self, on: str | None) -> None:
+        """OptionError for a criterion on another device than figures are measured ``on``."""
+        if self.on and self.on != on:
+            raise OptionError(f"{_short(self.text)} is not measured on {on or 'this machine'}; type --on {self.on}")
 
     def under(self, metric: str | None) -> Criterion:
         """The same where ``metric`` says what is lost: ``drop`` is then in its unit, as a limit is. OptionError where ``drop``
@@ -122,10 +131,20 @@ Accept: TypeAlias = Iterable[str | Path | Criterion] | str | Path | Criterion
 
 
 def parse(text: str) -> Criterion:
-    """``"drop <= 2"`` as a criterion. OptionError for what is none, with what there is, the nearest first."""
+    """``"drop <= 2"`` or ``"latency <= 20 ms on pi"`` as a criterion. OptionError for what is none, with what there is, the
+    nearest first.
+    """
     said = " ".join(text.split())
     if not said or len(said) > _LONG:
         raise OptionError(f"a criterion has 1 to {_LONG} characters, not {len(said):,}; {_HOW}")
+    placed = _ON.fullmatch(said)
+    if placed is None:
+        return _parsed(text, said)
+    made = _parsed(placed[1], placed[1])
+    return replace(made, text=f"{made.text} on {placed[2]}", on=placed[2])
+
+
+def _parsed(text: str, said: str) -> Criterion:
     alone = _YES.fullmatch(said)
     if _key(alone[1] if alone else said) == _key(INTEGER_ONLY):
         return Criterion(INTEGER_ONLY, IN_FLOAT, "quantized", "=", 0.0, "ops", "file")
@@ -245,6 +264,12 @@ def base(name: str) -> str:
     return max(whole, key=len, default=name)
 
 
+def is_of_samples(name: str) -> bool:
+    """Whether a reading depends on the samples that it was taken on; so does one of a figure that is not known."""
+    known = _BY_NAME.get(base(name))
+    return known is None or known.is_of_samples
+
+
 def _short(text: str, quoted: bool = True) -> str:
     cut = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
     return repr(cut) if quoted else cut
@@ -310,8 +335,10 @@ def _lines(document: Mapping[str, object]) -> Iterator[str]:
     for name, value in document.items():
         if name == "criteria" and isinstance(value, list):
             yield from map(_text, value)
-        elif isinstance(value, dict) and value and value.keys() <= _KEYS.keys():
+        elif isinstance(value, dict) and value:
             for key, limit in value.items():
+                if key not in _KEYS:
+                    raise OptionError(f"{_short(name)} has a {_short(key)}; a table of a figure takes {', '.join(_KEYS)}")
                 if isinstance(limit, bool) or not isinstance(limit, (int, float, str)):
                     raise OptionError(f'{key} of {_short(name)} takes a number or a text such as "5 ms"')
                 yield f"{name} {_KEYS[key]} {limit}"

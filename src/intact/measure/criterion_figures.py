@@ -10,8 +10,13 @@ from typing import Final, Literal, TypeAlias, final
 
 Of: TypeAlias = Literal["float", "quantized", "difference"]
 #: What a figure takes to be measured: labels that are classes, outputs that are classes, any outputs, a metric, a file alone,
-#: time, the target's memory, a study; or it is of the simulator beside the runtime.
-Group: TypeAlias = Literal["labels", "classes", "outputs", "metric", "file", "time", "device", "study", "simulator"]
+#: weights of few numbers, a packed file, time, the target's memory, a study, runtimes that a study names; or it is of two
+#: computations of the same integers, such as the simulator's and the runtime's.
+Group: TypeAlias = Literal[
+    "labels", "classes", "outputs", "metric", "file", "weights", "packed", "time", "device", "study", "runtimes", "simulator"
+]
+#: What is of a file or of a machine; all else is of the samples that it was measured on.
+_WITHOUT_SAMPLES: Final[frozenset[Group]] = frozenset({"file", "weights", "packed", "time", "device", "study"})
 
 
 @final
@@ -75,6 +80,11 @@ class Figure:
     times: str = ""
     each: bool = False
 
+    @property
+    def is_of_samples(self) -> bool:
+        """Whether it depends on the samples that it was measured on."""
+        return self.group not in _WITHOUT_SAMPLES
+
 
 _BOTH: Final[tuple[Of, ...]] = ("quantized", "float")
 _MADE: Final[tuple[Of, ...]] = ("quantized",)
@@ -130,8 +140,21 @@ FIGURES: Final = (
     Figure(IN_FLOAT, _MADE, "ops", "file", _ERROR),
     Figure("parameters", _GIVEN, "", "file", _SOME),
     Figure("multiply-accumulates", _GIVEN, "", "file", _SOME, ("MACs",)),
+    Figure("weight SQNR", _MADE, "dB", "weights", _TRUE),
+    Figure("weight MSE", _MADE, "squared units of the weights", "weights", _ERROR),
+    Figure("worst weight error", _MADE, "units of the weight", "weights", _ERROR),
+    Figure("bytes of weights in theory", _MADE, "bytes", "weights", _SOME),
+    Figure("packed file size", _MADE, "bytes", "packed", _SOME),
+    Figure("bytes of packed weights", _MADE, "bytes", "packed", _SOME),
+    Figure("packed weights ratio", _MADE, "x", "packed", _TIMES),
+    Figure("packed indices ratio", _MADE, "x", "packed", _TIMES),
+    Figure("TFLM arena, packed", _MADE, "bytes", "packed", _SOME),
     *(Figure(f"throughput at batch {n}", _MADE, "samples/s", "study", _TIMES) for n in (1, 32)),
     Figure("resident memory", _MADE, "bytes", "study", _SOME),
+    Figure("speed-up over LiteRT", _GAP, "x", "study", _TIMES),
+    Figure("agreement with LiteRT", _GAP, "%", "runtimes", _SHARE, each=True),
+    Figure("SQNR beside LiteRT", _GAP, "dB", "runtimes", _TRUE, each=True),
+    Figure("packed equals expanded", _MADE, "%", "simulator", _SHARE),
     Figure("simulator = runtime, bit for bit", _MADE, "", "simulator", _RIGHT),
     Figure("simulator = runtime, to float32's rounding", _MADE, "", "simulator", _RIGHT),
     Figure("largest difference", _MADE, "steps", "simulator", _ERROR),
@@ -160,6 +183,7 @@ UNITS: Final[Mapping[str, Mapping[str, float]]] = MappingProxyType(
         "ops": {"op": 1, "ops": 1},
         "steps": {"step": 1, "steps": 1},
         "samples/s": {"samples/s": 1, "/s": 1, "per second": 1},
+        **{unit: {unit: 1} for unit in ("squared units of the weights", "units of the weight")},
         "": {},
     }
 )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, final
@@ -31,6 +30,7 @@ from intact.planning.schemes import Scheme
 from intact.planning.targets import Target
 from intact.progress import Progress
 from intact.runtime import litert, runtimes
+from intact.runtime.places import HERE, Clock, Place, Timer
 from intact.runtime.runtimes import Kernels
 from intact.wording import counted
 
@@ -55,6 +55,13 @@ class Reading:
 
     def to_json(self) -> dict[str, Any]:
         return {"of": self.of, **self.measurement.to_json()}
+
+
+def reading_of(told: Mapping[str, Any]) -> Reading:
+    """The reading that :meth:`Reading.to_json` made a dict of."""
+    low, high = (None if told[end] is None else float(told[end]) for end in ("low", "high"))
+    figure = Measurement(told["name"], float(told["value"]), told["unit"], low, high, told["how"], told["n"])
+    return Reading(told["of"], figure)
 
 
 def fidelity(outputs: Outputs, report: Samples, metric: accuracy.Metric | None) -> tuple[Reading, ...]:
@@ -121,7 +128,11 @@ def sizes(files: Mapping[str, Path], given: int | None, scheme: Scheme) -> list[
 
 
 def speed(
-    files: Mapping[str, Path], kernels: Kernels | Mapping[str, Kernels], progress: Progress, threads: int = 1
+    files: Mapping[str, Path],
+    kernels: Kernels | Mapping[str, Kernels],
+    progress: Progress,
+    threads: int = 1,
+    timer: Timer = HERE,
 ) -> tuple[tuple[Reading, ...], dict[str, tuple[float, ...]]]:
     """Latency of both files, taking turns, and how many times faster the quantized one is; and the ms of each block.
 
@@ -136,11 +147,12 @@ def speed(
         warmup_seconds=_WARMUP_SECONDS,
         max_seconds=_LATENCY_SECONDS,
         progress=partial(progress, "time"),
+        place=timer,
     )
 
     def how(*names: str) -> str:
         ran = " against ".join(dict.fromkeys(runtimes.named(times[name].kernels) for name in names))
-        return f"{counted(threads, 'thread')}, {ran}, {cpu()}"
+        return f"{counted(threads, 'thread')}, {ran}, {cpu(timer)}"
 
     samples = {name: tuple(map(float, t.samples_ms)) for name, t in times.items()}
     made, exact, beside = samples["quantized"], samples["float"], samples.get("litert")
@@ -155,11 +167,20 @@ def speed(
 @final
 @dataclass(frozen=True)
 class Figures:
-    """Every figure of a run, what they say by themselves, and the milliseconds of each block that was timed, by file."""
+    """Figures of a run, and what they say by themselves."""
 
     readings: tuple[Reading, ...]
     findings: tuple[Finding, ...]
-    times_ms: Mapping[str, tuple[float, ...]]
+
+
+@final
+@dataclass(frozen=True)
+class Times:
+    """How fast both files are, what that says by itself, and the milliseconds of each block that was timed, by file."""
+
+    readings: tuple[Reading, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    blocks_ms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def compare(  # noqa: PLR0913  # all by keyword
@@ -174,11 +195,11 @@ def compare(  # noqa: PLR0913  # all by keyword
     scheme: Scheme,
     given: int | None = None,
     progress: Progress,
-    alone: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Figures:
-    """Every figure, the float model's own first: it shows whether preprocessing is right; and what they say by themselves.
+    """Every figure but times, the float model's own first: it shows whether preprocessing is right; and what they say by
+    themselves.
 
-    ``given``: the bytes of the file, or files, that the user gave. ``alone`` is around what is timed.
+    ``given``: the bytes of the file, or files, that the user gave.
     """
     readings = [*fidelity(outputs, report, metric)]
     progress("simulate", 0, 0)
@@ -195,38 +216,50 @@ def compare(  # noqa: PLR0913  # all by keyword
         Reading("float", cost.parameters(float_graph)),
         Reading("float", cost.macs(float_graph)),
     ]
-    said = (Finding("simulator differs", same.said),) if same.said else ()
-    with alone():
-        times, by_block = speed(files, target.kernels, progress)
-        said = (*said, *slower(times, files, target, float_graph, graph))
-    return Figures((*readings, *times), said, by_block)
+    return Figures(tuple(readings), (Finding("simulator differs", same.said),) if same.said else ())
 
 
-def slower(
-    times: tuple[Reading, ...], files: Mapping[str, Path], target: Target, float_graph: Graph, graph: Graph
+def timed(  # noqa: PLR0913  # all by keyword
+    *, files: Mapping[str, Path], float_graph: Graph, graph: Graph, target: Target, progress: Progress, timer: Timer = HERE
+) -> Times:
+    """How fast both files are, and why where the integer file is surely the slower one."""
+    readings, by_block = speed(files, target.kernels, progress, timer=timer)
+    return Times(readings, slower(readings, files, target, float_graph, graph, timer), by_block)
+
+
+def slower(  # noqa: PLR0913, PLR0917  # what was timed, and where
+    times: tuple[Reading, ...],
+    files: Mapping[str, Path],
+    target: Target,
+    float_graph: Graph,
+    graph: Graph,
+    timer: Timer = HERE,
 ) -> tuple[Finding, ...]:
     """An integer file that is surely slower than float on the device's own kernels, with the reason and the ops it is."""
     gained = next(r.measurement for r in times if r.of == "difference")
     if gained.high is None or gained.high >= 1 or target.kernels != "default" or not graph.is_quantized:
         return ()
-    exact, made = (litert.describe(files[name]) for name in ("float", "quantized"))
+    place, seen = (HERE, " in LiteRT on this machine") if isinstance(timer, Clock) else (timer, "")
+    exact, made = (litert.describe(files[name], place=place) for name in ("float", "quantized"))
     kinds = Counter(made.outside)
     reasons = []
     if kinds:
         left = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(_KINDS))
-        parts = counted(made.partitions, "part")
-        reasons.append(f"XNNPACK leaves {left} to slower kernels: {parts} instead of {exact.partitions:,}")
-    if cpu().dot_products is False:
+        split = made.partitions != exact.partitions
+        parts = f": {counted(made.partitions, 'part')} instead of {exact.partitions:,}" if split else ""
+        reasons.append(f"XNNPACK leaves {left} to slower kernels{parts}{seen}")
+    if cpu(timer).dot_products is False:
         reasons.append(
             "this processor has no instructions for dot products of bytes, which others have; float does not need them"
         )
-    why = "; ".join(reasons) or "XNNPACK runs every op of it; at so little work per op, what surrounds an op counts more"
-    took = ", ".join(_op_times(float_graph, graph, kinds))
-    said = f"the integer file takes {1 / gained.value:.2f} times as long as float on {cpu()}: {why}"
+    little = f"XNNPACK runs every op of it{seen}; at so little work per op, what surrounds an op counts more"
+    why = "; ".join(reasons) or little
+    took = "" if isinstance(timer, Clock) else ", ".join(_op_times(float_graph, graph, kinds, timer))
+    said = f"the integer file takes {1 / gained.value:.2f} times as long as float on {cpu(timer)}: {why}"
     return (Finding("slower than float", f"{said}; each timed alone: {took}" if took else said),)
 
 
-def _op_times(float_graph: Graph, graph: Graph, outside: Iterable[str]) -> tuple[str, ...]:
+def _op_times(float_graph: Graph, graph: Graph, outside: Iterable[str], place: Place) -> tuple[str, ...]:
     """What the costliest ops of the kinds that left the delegate, or of all, take by themselves, beside the float ones that
     they stand for.
     """
@@ -234,8 +267,8 @@ def _op_times(float_graph: Graph, graph: Graph, outside: Iterable[str]) -> tuple
     makers = float_graph.producers()
     stood_for = {name: makers.get(op.output) for name, op in ops.items()}
     twins = {n: twin for n, twin in stood_for.items() if twin is not None and twin.kind.name == ops[n].kind.name}
-    made = alone_ms({name: (graph, op) for name, op in ops.items()})
-    exact = alone_ms({name: (float_graph, twin) for name, twin in twins.items()})
+    made = alone_ms({name: (graph, op) for name, op in ops.items()}, place=place)
+    exact = alone_ms({name: (float_graph, twin) for name, twin in twins.items()}, place=place)
     return tuple(
         f"{name} {ms:.3g} ms" + (f" (float {exact[name]:.3g})" if name in exact else "")
         for name, ms in sorted(made.items(), key=lambda item: -item[1])

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
-import os
 import platform
 import re
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, final
+
+from intact.runtime.phone import SHOWN
+from intact.runtime.places import HERE, Clock, Timer
 
 #: Flags of /proc/cpuinfo for instructions that multiply and add bytes in one step, the best first.
 _DOT_PRODUCTS: Final[Mapping[str, str]] = MappingProxyType(
@@ -43,22 +44,32 @@ class Cpu:
         return f"{self.name} ({self.vectors}{missing})" if self.vectors else self.name
 
 
+def cpu(place: Timer = HERE) -> Cpu:
+    """The processor of a place, as far as its system tells; another machine's with the name of the place."""
+    if not place.name:
+        return _own()
+    told = place.machine
+    found = parse(told["cpuinfo"], told["board"] or told["processor"])
+    if isinstance(place, Clock):
+        return replace(found, name=f"{told['board']} on {place.name}, benchmark_model {told['tool'][:SHOWN]}")
+    return replace(found, name=f"{found.name} on {place.name}, LiteRT {told['versions']['ai-edge-litert']}")
+
+
 @functools.cache
-def cpu() -> Cpu:
-    """The processor of this machine, as far as the system tells."""
+def _own() -> Cpu:
     try:
         return parse(Path("/proc/cpuinfo").read_text())
     except OSError:  # macOS and Windows
         return Cpu(platform.processor() or platform.machine())
 
 
-def parse(text: str) -> Cpu:
+def parse(text: str, name: str = "") -> Cpu:
     """What /proc/cpuinfo says of the first core."""
     pairs = (line.partition(":")[::2] for line in text.splitlines())
     first: dict[str, str] = {}
     for key, value in pairs:
         first.setdefault(key.strip(), value.strip())
-    name = first.get("model name") or first.get("Model") or platform.machine()
+    name = first.get("model name") or first.get("Model") or name or platform.machine()
     flags = set((first.get("flags") or first.get("Features") or "").split())
     if not flags:
         return Cpu(name)
@@ -76,12 +87,14 @@ _RUNTIMES: Final = (("LiteRT", "ai-edge-litert", ""), ("TFLM", "tflite-micro", "
 _GOVERNOR: Final = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
-def document() -> dict[str, Any]:
+def document(place: Timer = HERE) -> dict[str, Any]:
     """The machine that figures were taken on, as documents have it; ``missing`` says why a runtime is not there."""
+    if isinstance(place, Clock) or place.name:
+        return _elsewhere(place)
     found = {name: _version(package) for name, package, _ in _RUNTIMES}
     return {
         "cpu": str(cpu()),
-        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1,
+        "cores": HERE.cores,
         "flags": list(_flags()),
         "governor": _governor(),
         "system": platform.platform(),
@@ -90,6 +103,35 @@ def document() -> dict[str, Any]:
         "missing": {
             name: f"the package {package} is not installed; type: pip install 'intact{f'[{extra}]' if extra else ''}'"
             for name, package, extra in _RUNTIMES
+            if found[name] is None
+        },
+    }
+
+
+def _elsewhere(place: Timer) -> dict[str, Any]:
+    """The same of another machine, by what it said of itself; ``place`` is its name, and ``state`` how it was then."""
+    told, state = place.machine, place.machine["state"]
+    common = {
+        "place": place.name,
+        "cpu": str(cpu(place)),
+        "cores": told["cores"],
+        "flags": sorted(flag for flag in flags_of(told["cpuinfo"]) if _VECTORS.search(flag)),
+        "governor": ", ".join(state["governor"]) or None,
+        "system": told["system"],
+        "state": state,
+    }
+    if isinstance(place, Clock):
+        versions = {"intact": _version("intact"), "benchmark_model": told["tool"][:SHOWN]}
+        return {**common, "versions": versions, "runtimes": {}, "missing": {}}
+    there = told["versions"]
+    found = {name: there.get(package) for name, package, _ in _RUNTIMES}
+    return {
+        **common,
+        "versions": {**there, "intact": _version("intact"), "python": told["python"]},
+        "runtimes": found,
+        "missing": {
+            name: f"the package {package} is not installed on {place.name}"
+            for name, package, _ in _RUNTIMES
             if found[name] is None
         },
     }
@@ -114,8 +156,13 @@ def _governor() -> str | None:
 def _flags() -> tuple[str, ...]:
     """The processor's flags for instructions on vectors."""
     try:
-        lines = (line.partition(":")[::2] for line in Path("/proc/cpuinfo").read_text().splitlines())
+        text = Path("/proc/cpuinfo").read_text()
     except OSError:
         return ()
-    flags = next((value.split() for key, value in lines if key.strip() in {"flags", "Features"}), [])
-    return tuple(sorted(flag for flag in flags if _VECTORS.search(flag)))
+    return tuple(sorted(flag for flag in flags_of(text) if _VECTORS.search(flag)))
+
+
+def flags_of(text: str) -> list[str]:
+    """The flags that /proc/cpuinfo tells of the first core."""
+    lines = (line.partition(":")[::2] for line in text.splitlines())
+    return next((value.split() for key, value in lines if key.strip() in {"flags", "Features"}), [])

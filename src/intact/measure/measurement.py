@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 
@@ -14,6 +14,8 @@ class Measurement:
 
     ``low`` and ``high`` bound a 95 % interval unless ``how`` says otherwise, and are None for what has no uncertainty (bytes)
     or where no interval can be had (``how`` says why). ``n`` is the number of samples, blocks or items behind it.
+    ``each``: what it is of every sample, an array ``[n, …]`` as :mod:`intact.measure.by_sample` has it, where it is put
+    together of that; of any type here, since criteria are read without numpy.
     Worked: ``Measurement("accuracy drop", 0.11, "percentage points", -0.03, 0.25, "paired, Tango score interval", 10000)``.
     """
 
@@ -24,6 +26,7 @@ class Measurement:
     high: float | None
     how: str
     n: int
+    each: Any = field(default=None, compare=False, repr=False)
 
     def named(self, name: str) -> Measurement:
         """The same figure under another name."""

@@ -28,11 +28,15 @@ UNCHANGED: Final[Mapping[str, str]] = MappingProxyType({})
 @final
 @dataclass(frozen=True)
 class Named:
-    """A metric with a name. Called, it is larger for the better network; ``error``: what it shows is larger for the worse."""
+    """A metric with a name. Called, it is larger for the better network; ``error``: what it shows is larger for the worse.
+
+    ``each``: what it shows of every sample ``[n]``, where it is the mean of that.
+    """
 
     name: str
     compute: Callable[[Floats[np.ndarray, "n ..."], Rows], float]
     error: bool = False
+    each: Callable[[Floats[np.ndarray, "n ..."], Rows], Floats[np.ndarray, "n"]] | None = None
 
     @property
     def __name__(self) -> str:
@@ -50,6 +54,10 @@ class Named:
             return value.named(self.name)
         low, high = (None if end is None else -end for end in (value.high, value.low))
         return Measurement(self.name, -value.value, value.unit, low, high, value.how, value.n)
+
+    def by_sample(self, outputs: NamedOutputs, targets: Rows) -> Floats[np.ndarray, "n"] | None:
+        """What it shows of every sample; None where it is of all together. DataError where it cannot be had."""
+        return None if self.each is None else self.each(next(iter(outputs.values())).astype(np.float64), targets)
 
 
 def metric_of(metric: Metric | str | None) -> Metric | None:
@@ -91,7 +99,7 @@ def targets_of(samples: Samples) -> Rows:
 def value(metric: Metric, outputs: NamedOutputs, targets: Rows) -> Measurement:
     """``metric`` of one network's outputs, called by its name if it has one here, else "metric"."""
     found = accuracy.metric_value(metric, outputs, targets)
-    return metric.shown(found) if isinstance(metric, Named) else found
+    return replace(metric.shown(found), each=metric.by_sample(outputs, targets)) if isinstance(metric, Named) else found
 
 
 def value_if_any(metric: Metric, outputs: NamedOutputs, targets: Rows) -> Measurement:
@@ -109,7 +117,11 @@ def drop(metric: Metric, float_outputs: NamedOutputs, outputs: NamedOutputs, tar
         accuracy.check_direction(metric, float_outputs, targets)
         return accuracy.metric_drop(metric, float_outputs, outputs, targets)
     name = f"{metric.name} {'increase' if metric.error else 'drop'}"
-    return accuracy.metric_drop(metric, float_outputs, outputs, targets, name)
+    lost = accuracy.metric_drop(metric, float_outputs, outputs, targets, name)
+    if metric.each is None or not math.isfinite(lost.value):
+        return lost
+    exact, made = (metric.by_sample(y, targets) for y in (float_outputs, outputs))
+    return lost if exact is None or made is None else replace(lost, each=made - exact)
 
 
 def _alike(outputs: Floats[np.ndarray, "n *s"], targets: Rows, name: str) -> Floats[np.ndarray, "n *s"]:
@@ -123,14 +135,22 @@ def _alike(outputs: Floats[np.ndarray, "n *s"], targets: Rows, name: str) -> Flo
     return targets.reshape(outputs.shape).astype(np.float64)
 
 
+def _squares(outputs: Floats[np.ndarray, "n ..."], targets: Rows) -> Floats[np.ndarray, "n"]:
+    return np.asarray(np.square(outputs - _alike(outputs, targets, "mse")).reshape(len(outputs), -1).mean(1))
+
+
 def _mse(outputs: Floats[np.ndarray, "n ..."], targets: Rows) -> float:
     """``mean (y - t)^2``."""
-    return float(np.square(outputs - _alike(outputs, targets, "mse")).mean())
+    return float(_squares(outputs, targets).mean())
+
+
+def _sizes(outputs: Floats[np.ndarray, "n ..."], targets: Rows) -> Floats[np.ndarray, "n"]:
+    return np.asarray(np.abs(outputs - _alike(outputs, targets, "mae")).reshape(len(outputs), -1).mean(1))
 
 
 def _mae(outputs: Floats[np.ndarray, "n ..."], targets: Rows) -> float:
     """``mean |y - t|``."""
-    return float(np.abs(outputs - _alike(outputs, targets, "mae")).mean())
+    return float(_sizes(outputs, targets).mean())
 
 
 def _auc(outputs: Floats[np.ndarray, "n ..."], targets: Rows) -> float:
@@ -190,6 +210,11 @@ def _iou(outputs: Floats[np.ndarray, "n ..."], targets: Rows) -> float:
 METRICS: Final[Mapping[str, Named]] = MappingProxyType(
     {
         metric.name: metric
-        for metric in (Named("mse", _mse, error=True), Named("mae", _mae, error=True), Named("auc", _auc), Named("iou", _iou))
+        for metric in (
+            Named("mse", _mse, error=True, each=_squares),
+            Named("mae", _mae, error=True, each=_sizes),
+            Named("auc", _auc),
+            Named("iou", _iou),
+        )
     }
 )

@@ -17,6 +17,7 @@ from intact.measure.cost import costs
 from intact.network.graph import Graph, Op
 from intact.network.shapes import infer
 from intact.runtime import litert
+from intact.runtime.places import HERE, Place
 from intact.runtime.runtimes import Kernels
 
 #: Blocks of invocations per op, and the seconds of one.
@@ -40,7 +41,7 @@ def largest(graph: Graph, kinds: Iterable[str], count: int) -> tuple[Op, ...]:
     return tuple(op for *_, op in sorted(rows, key=lambda row: row[:2], reverse=True)[:count])
 
 
-def alone_ms(networks: Mapping[str, tuple[Graph, Op]], kernels: Kernels = "default") -> dict[str, float]:
+def alone_ms(networks: Mapping[str, tuple[Graph, Op]], kernels: Kernels = "default", place: Place = HERE) -> dict[str, float]:
     """Milliseconds that each op takes by itself on one thread, the median of a few blocks; ops that cannot be cut out are
     left out, and where LiteRT fails on one of those cut, there are no times.
     """
@@ -65,6 +66,7 @@ def alone_ms(networks: Mapping[str, tuple[Graph, Op]], kernels: Kernels = "defau
                 warmup_seconds=_WARMUP_SECONDS,
                 block_seconds=_BLOCK_SECONDS,
                 max_seconds=_MAX_SECONDS,
+                place=place,
             )
         except IntactError:
             return {}

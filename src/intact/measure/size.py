@@ -10,7 +10,7 @@ import numpy as np
 from intact.measure.cost import is_parameter, parameter_bytes
 from intact.measure.measurement import Measurement
 from intact.network.graph import Graph, Tensor
-from intact.network.weighted import weighted
+from intact.network.weighted import converted, weighted
 from intact.numbers import block_scales
 from intact.numbers.affine import Affine
 from intact.planning.schemes import Scheme
@@ -73,8 +73,8 @@ def size(graph: Graph, file_bytes: int, name: str = "file size") -> Measurement:
 
 def weights(graph: Graph) -> tuple[Tensor, ...]:
     """The parameters of a network that are no biases, in order: what a scheme stores in fewer bits."""
-    found = (weighted(graph, op) for op in graph.ops)
-    biases = {one.bias.id for one in found if one is not None and one.bias is not None}
+    found, source = (weighted(graph, op) for op in graph.ops), converted(graph)
+    biases = {source.get(one.bias.id, one.bias.id) for one in found if one is not None and one.bias is not None}
     return tuple(t for t in graph.constants() if is_parameter(t) and t.id not in biases)
 
 

@@ -9,11 +9,12 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from intact.formats.tflite.packing import pack
+from intact.formats.tflite.packing import DECODED, pack
 from intact.formats.tflite.values import encode
 from intact.measure.measurement import Measurement
+from intact.measure.size import weights
 from intact.network.graph import Graph, Tensor
-from intact.network.weighted import weighted
+from intact.network.weighted import converted
 from intact.numbers.affine import Affine, Float, Format, Index, bits_of, dequantize_array, steps
 from intact.numbers.block_scales import BYTES
 from intact.numbers.blocks import MULTIPLE_BITS
@@ -72,24 +73,26 @@ class WeightRow:
 
 
 def weight_rows(exact: Graph, integer: Graph, plan: Plan) -> tuple[WeightRow, ...]:
-    """Every weight that ``plan`` stores otherwise than float32, as ``integer`` has it beside the float network ``exact``."""
+    """Every weight that ``plan`` stores otherwise than float32, as ``integer`` has it beside the float network ``exact``.
+
+    Tables that are looked up in, and what is multiplied or added besides biases, are weights too; single numbers are not.
+    """
     return tuple(_rows(exact, integer, plan))
 
 
 def _rows(exact: Graph, integer: Graph, plan: Plan) -> Iterator[WeightRow]:
-    seen = set[int]()
-    for op in integer.ops:
-        found = weighted(integer, op)
-        own = None if found is None else exact.tensors.get(found.weight.id)
-        if found is None or own is None or own.data is None or not found.is_constant or own.id in seen:
-            continue
-        seen.add(own.id)
-        fmt = plan.at(own.id, op.output)
-        if fmt != Float() and own.data.shape == found.values.shape:
-            yield _row(integer.label(op), own.data.astype(np.float64), found.weight, fmt)
+    waiting, source = {t.id: t for t in weights(integer)}, converted(integer)
+    for op in (op for op in integer.ops if not op.kind.converts):
+        for i in op.reads:
+            held, own = waiting.pop(source.get(i, i), None), exact.tensors.get(source.get(i, i))
+            if held is None or held.data is None or own is None or own.data is None or held.data.shape != own.data.shape:
+                continue
+            fmt = plan.own(own.id) if held.format.dtype == "float16" else plan.at(own.id, op.output)
+            if held.data.size > 1 and fmt != Float():
+                yield _row(integer.label(op), own.data.astype(np.float64), held, fmt, decoded=op.kind.name in DECODED)
 
 
-def _row(op: str, real: np.ndarray, held: Tensor, fmt: Format) -> WeightRow:
+def _row(op: str, real: np.ndarray, held: Tensor, fmt: Format, *, decoded: bool) -> WeightRow:
     data = np.asarray(held.data)
     values = dequantize_array(data, held.format) if isinstance(held.format, Affine) else data
     error = np.abs(values.astype(np.float64) - real)
@@ -97,7 +100,7 @@ def _row(op: str, real: np.ndarray, held: Tensor, fmt: Format) -> WeightRow:
     step = None
     if isinstance(held.format, Affine):
         step = float(steps(held.format, data.shape)[at])
-    packed, own = pack(held), _block_scales(fmt)
+    packed, own = pack(held) if decoded else None, _block_scales(fmt)
     total = len(encode(held)) + own
     table = None if isinstance(fmt, Index) else fmt.codebook
     item = _FLOAT_BYTES if isinstance(fmt, Float) else 1

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from intact.measure.criterion_figures import FLASH, RAM
+from intact.measure.criterion_figures import FLASH, LOSSES, RAM
 
 #: Questions from the first to ask to the last, with the kinds of findings that answer each badly.
 _QUESTIONS: Final = (
@@ -42,6 +43,11 @@ _NONE: Final = {"What would mend it?": "nothing had to be tried"}
 #: Ops that are named on the first screen, and the share of the noise from which one is worth an option of its own.
 _WORST: Final = 3
 _MUCH: Final = 0.1
+#: Times the noise of what it reads up to which an op adds none of its own.
+_ALIKE: Final = 1.01
+#: By how much a metric may get worse in a criterion to begin with: a part of an error, and of what a score is a part of.
+_OF_ERROR: Final = 0.05
+_OF_SCORE: Final = 0.01
 
 #: Figures of which a finding says what would fit.
 _FIRMWARE: Final = frozenset({RAM, FLASH})
@@ -95,9 +101,23 @@ def path(document: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
 
 
 def worst(details: Mapping[str, Any] | None) -> tuple[Mapping[str, Any], ...]:
-    """The ops that make most of the noise, the worst first."""
-    ops = [] if details is None else [op for op in details["ops"] if isinstance(op["noise_share"], float)]
-    return tuple(sorted(ops, key=lambda op: -op["noise_share"])[:_WORST])
+    """The ops that make most of the noise, the worst first, without those that only pass on another's."""
+    if details is None:
+        return ()
+    ops = [op for op in details["ops"] if isinstance(op["noise_share"], float)]
+    makers = {op["output"]: op for op in ops if op.get("output") is not None}
+    formats = {t["id"]: (t["dtype"], t["scale"]) for t in details.get("tensors", ())}
+    own = [op for op in ops if not _passes_on(op, makers, formats)]
+    return tuple(sorted(own, key=lambda op: -op["noise_share"])[:_WORST])
+
+
+def _passes_on(op: Mapping[str, Any], makers: Mapping[int, Mapping[str, Any]], formats: Mapping[Any, object]) -> bool:
+    """Whether an op computes nothing, in the format of what it reads, which another op rounds no less: a RESHAPE."""
+    before = next((makers[i] for i in op.get("reads") or () if i in makers), None)
+    if before is None or op["macs"] or op["parameters"]:
+        return False
+    made, read = (formats.get(each.get("output")) for each in (op, before))
+    return made is not None and made == read and bool(op["noise_share"] <= _ALIKE * before["noise_share"])
 
 
 def next_steps(document: Mapping[str, Any], details: Mapping[str, Any] | None) -> tuple[str, ...]:
@@ -125,7 +145,18 @@ def next_steps(document: Mapping[str, Any], details: Mapping[str, Any] | None) -
 def example(document: Mapping[str, Any]) -> tuple[str, str]:
     """A criterion on a figure that the run has, and which option looks for a network that meets it."""
     names = {str(m["name"]) for m in document["measurements"]}
+    metric = next((name for name in LOSSES if LOSSES[name] in names), None)
+    if metric is not None:
+        limit = _little(metric, document)
+        return f"{LOSSES[metric]} <= {limit:g}", f"; --max-drop {limit:g} looks for a network that is"
     return next((asked for start, asked in _EXAMPLES if any(name.startswith(start) for name in names)), _EXAMPLES[-1][1])
+
+
+def _little(metric: str, document: Mapping[str, Any]) -> float:
+    """By how much a metric may get worse, to begin with: a twentieth of float's error, or a hundredth of a score."""
+    values = [float(m["value"]) for m in document["measurements"] if (m["of"], m["name"]) == ("float", metric)]
+    grows = LOSSES[metric].endswith("increase") and all(value and math.isfinite(value) for value in values)
+    return float(f"{_OF_ERROR * abs(values[0]):.1g}") if grows and values else _OF_SCORE
 
 
 def _settle(criterion: Mapping[str, Any]) -> str:

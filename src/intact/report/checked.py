@@ -40,6 +40,8 @@ _SAMPLES: Final[dict[str, Shape]] = {"n": "count", "fingerprint": "text"}
 _MACHINE: Final[dict[str, Shape]] = {
     "cpu": "text", "cores": "anything", "flags": ["text"], "governor?": "text", "system": "text", "versions": {"*": "anything"},
     "runtimes": {"*": "anything"}, "missing": {"*": "text"},
+    "place?": "text", "notes?": ["text"], "state?": {"*": "anything"}, "state_after?": {"*": "anything"},
+    "samples_on?": {"*": "anything"},
 }  # fmt: skip
 RESULT: Final[Shape] = {
     "schema": "text",
@@ -79,9 +81,9 @@ _FIRMWARE: Final[dict[str, Shape]] = {
 DETAILS: Final[Shape] = {
     "schema": "text",
     "ops": [
-        {"op": "text", "kind": "text", "shape": ["count"], "macs": "number", "parameters": "number", "bytes": "number",
-         "weight_bits?": "count", "noise_share?": "number", "spared?": "number", "sqnr_simulated?": "number",
-         "sqnr_runtime?": "number", "sqnr_own?": "number", "ms?": "number", "live_bytes": "count"}
+        {"op": "text", "kind": "text", "output?": "count", "reads?": ["number"], "shape": ["count"], "macs": "number",
+         "parameters": "number", "bytes": "number", "weight_bits?": "count", "noise_share?": "number", "spared?": "number",
+         "sqnr_simulated?": "number", "sqnr_runtime?": "number", "sqnr_own?": "number", "ms?": "number", "live_bytes": "count"}
     ],
     "tensors": [
         {"id": "count", "name": "text", "role": "text", "op": "text", "dtype": "text", "shape": ["count"],
@@ -112,7 +114,7 @@ STUDY: Final[Shape] = {
         {"name": "text", "model": "text", "scheme": "text", "target": "text", "runtime?": "text", "device?": "text",
          "files?": ["text"], "status": "text", "why?": "text",
          "weights?": "text", "remedies?": "text", "calibration_samples?": "count",
-         "figures": {"*": _FIGURE}, "criteria": [_CRITERION]}
+         "figures": {"*": _FIGURE}, "criteria": [_CRITERION], "findings?": [{"kind": "text", "message": "text"}]}
     ],
     "front": ["text"],
     "decision": {**_DECISION, "targets?": {"*": _DECISION}},
@@ -121,6 +123,13 @@ STUDY: Final[Shape] = {
 }  # fmt: skip
 
 
+#: What a machine says of itself, and what the file that was carried to it measured there.
+MEASURED: Final[Shape] = {
+    "schema": "text", "id": "text", "study": {"*": "anything"}, "answers": [{"*": "anything"}],
+    "machine": {"versions": {"*": "anything"}, "state": {"*": "anything"}, "cpuinfo": "text", "board": "text",
+                "processor": "text", "node": "text", "cores": "count", "system": "text", "python": "text", "*": "anything"},
+    "after": {"*": "anything"}, "calls": [{"cell": "text", "title": "text"}],
+}  # fmt: skip
 #: What is timed of a run besides.
 TIMES: Final[Shape] = [{"of": "text", **_MEASUREMENT}]
 

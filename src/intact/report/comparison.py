@@ -1,47 +1,48 @@
 """What changed from one run to another, read off their documents: settings, the plan, figures, criteria, what was noticed.
 
 Figures of accuracy and fidelity are compared only where both runs reported on the same samples; sizes, memory and time always.
-The samples themselves are not kept, so that a change between two runs has no paired interval: intervals that do not
-meet are told from those that do.
+Where both runs kept what a figure is of every sample, its change is taken in pairs and has an interval; elsewhere intervals
+that do not meet are told from those that do.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, TypeAlias, final
 
+from intact.measure.by_sample import FILE, BySample, change
+from intact.measure.criterion import is_of_samples
+from intact.measure.measurement import Measurement
 from intact.report.figures import is_loss, value_of
 from intact.report.markdown import rendered
-from intact.wording import counted
+from intact.wording import counted, quantity, span
 
 Document: TypeAlias = Mapping[str, Any]
 SCHEMA: Final = "intact-comparison/1"
 #: The title of what only one of the runs noticed.
 NOTICED: Final = "Noticed"
-#: Figures that are of the samples which the runs report on; all others are of the file or of the machine.
-_OF_FILES: Final = frozenset(
-    {"bytes", "ops", "ms", "KiB", "MB"}
-)  # fmt: skip
-_FREE_OF_SAMPLES: Final = frozenset(
-    {"parameters", "multiply-accumulates", "speed-up", "size ratio", "size ratio to the file given", "weights ratio",
-     "weights ratio in theory", "throughput at batch 1", "throughput at batch 32"}
-)  # fmt: skip
 #: Ops of which the share of the noise is told, those that moved most; a share that moved by less is not worth a row.
 _MOVED: Final = 10
 _LEAST: Final = 0.01
+#: Which samples the integer file gives the class that float gives.
+_AS_FLOAT: Final = ("quantized", "agreement with float")
 
 
 @final
 @dataclass(frozen=True)
 class Change:
-    """One thing that is in both runs or in one: ``what``, ``a`` and ``b`` as they are said, and what that ``means``."""
+    """One thing that is in both runs or in one: ``what``, ``a`` and ``b`` as they are said, and what that ``means``.
+
+    ``paired``: by how much the figure is larger in ``b``, sample by sample, as a measurement in JSON.
+    """
 
     what: str
     a: str
     b: str
     means: str = ""
+    paired: Mapping[str, Any] | None = None
 
 
 @final
@@ -83,12 +84,16 @@ class Comparison:
 @final
 @dataclass(frozen=True, eq=False)
 class Side:
-    """A run to compare: what it is called, its result.json, its details.json and plan.json (None where there is none)."""
+    """A run to compare: what it is called, its result.json, its details.json, plan.json and samples.npz, None where there is
+    none, and what could not be read, a sentence each.
+    """
 
     name: str
     result: Document
     details: Document | None
     plan: Document | None
+    samples: BySample | None = None
+    notes: tuple[str, ...] = field(default=())
 
 
 def compare(a: Side, b: Side) -> Comparison:
@@ -126,6 +131,14 @@ def _notes(a: Side, b: Side, same: bool) -> Iterator[str]:
         for side in (a, b)
         if (side.details if name == "details" else side.plan) is None
     )
+    if same:
+        yield from (
+            f"{side.name} has no {FILE}, so that figures are compared by their intervals and not in pairs; make the run again "
+            "with intact quantize --overwrite"
+            for side in (a, b)
+            if side.samples is None
+        )
+    yield from (*a.notes, *b.notes)
 
 
 def _settings(a: Side, b: Side) -> Iterator[Change]:
@@ -138,7 +151,7 @@ def _settings(a: Side, b: Side) -> Iterator[Change]:
             side.result[key]["sha256"] if key == "source" else side.result["samples"][key]["fingerprint"] for side in (a, b)
         ]
         if parts[0] != parts[1]:
-            yield Change(what, *(f"{part[:12]}…" for part in parts))
+            yield Change(what, f"{parts[0][:12]}…", f"{parts[1][:12]}…")
 
 
 def _said(value: Any) -> str:
@@ -151,15 +164,35 @@ def _figures(a: Side, b: Side, same: bool) -> Iterator[Change]:
     x, y = ({(m["of"], m["name"]): m for m in side.result["measurements"]} for side in (a, b))
     for of, name in dict.fromkeys((*x, *y)):
         first, second = x.get((of, name)), y.get((of, name))
-        if not same and any(m is not None and _is_of_samples(m) for m in (first, second)):
+        if not same and is_of_samples(name):
             continue
         what = name if of == "difference" else f"{name} of {of}"
-        means = "" if first is None or second is None else _means(first, second)
-        yield Change(what, _said_of(first), _said_of(second), means)
+        paired = _paired(a, b, first, second) if same else None
+        if first is None or second is None:
+            means = ""
+        else:
+            means = _means(first, second) if paired is None else _means_in_pairs(paired, second)
+        yield Change(what, _said_of(first), _said_of(second), means, None if paired is None else paired.to_json())
 
 
-def _is_of_samples(m: Document) -> bool:
-    return m["unit"] not in _OF_FILES and m["name"] not in _FREE_OF_SAMPLES
+def _paired(a: Side, b: Side, first: Document | None, second: Document | None) -> Measurement | None:
+    """By how much a figure of both is larger in ``b``, where both runs kept what it is of every sample."""
+    if first is None or second is None or first["unit"] != second["unit"]:
+        return None
+    x, y = (None if side.samples is None else side.samples.columns.get((first["of"], first["name"])) for side in (a, b))
+    if x is None or y is None:
+        return None
+    return change(x, y, str(second["name"]), str(second["unit"]))
+
+
+def _means_in_pairs(paired: Measurement, m: Document) -> str:
+    """``more: +0.60 points (0.12 to 1.10)``."""
+    value = f"{'+' if paired.value > 0 else ''}{quantity(paired.value, paired.unit)}"
+    if paired.low is None or paired.high is None:
+        return f"{value} ({paired.how})"
+    said = "no clear change" if paired.low <= 0 <= paired.high else _by(0.0, paired.value, m)
+    ends = span(paired.low, paired.high, paired.unit).removesuffix(value.lstrip("+-0123456789.,"))
+    return f"{said}: {value} ({ends})"
 
 
 def _said_of(m: Document | None) -> str:
@@ -228,9 +261,10 @@ def _ops(a: Side, b: Side) -> Iterator[Change]:
 
 
 def _samples(a: Side, b: Side) -> Iterator[Change]:
-    """Who changed class in one run and not in the other, where both details name all that did."""
+    """Who changed class in one run and not in the other where both details name all that did; else how many."""
     held = [side.details["changed"] for side in (a, b) if side.details is not None and side.details.get("changed") is not None]
     if len(held) < 2 or any(len(changed["shown"]) < changed["n"] for changed in held):
+        yield from _sample_counts(a, b)
         return
     x, y = ({s["sample"] for s in changed["shown"]} for changed in held)
     yield Change("in both", f"{len(x & y):,}", f"{len(x & y):,}")
@@ -238,6 +272,17 @@ def _samples(a: Side, b: Side) -> Iterator[Change]:
         yield Change(name, "another class", "as float")
     for name in sorted(y - x):
         yield Change(name, "as float", "another class")
+
+
+def _sample_counts(a: Side, b: Side) -> Iterator[Change]:
+    same = [side.samples.columns.get(_AS_FLOAT) for side in (a, b) if side.samples is not None]
+    x, y = same if len(same) == 2 else (None, None)
+    if x is None or y is None or x.shape != y.shape:
+        return
+    first, second = x == 0, y == 0
+    both, only_a, only_b = (int(which.sum()) for which in (first & second, first & ~second, ~first & second))
+    yield Change("in both", f"{both:,}", f"{both:,}")
+    yield Change("in one alone", f"{only_a:,}", f"{only_b:,}")
 
 
 def _findings(a: Side, b: Side) -> Iterator[Change]:

@@ -1,10 +1,11 @@
 """A run or a study as one HTML file that stands alone: it opens from disk, asks for nothing, and runs no script but its own.
 
-Everything is there before any script runs, as text and tables; scripts draw the charts and sort. What others named is escaped
+Where no script runs, everything is there, as text and tables; scripts draw the charts and sort. What others named is escaped
 by the templates, in the data of the charts too, and the policy of the page allows its own scripts and styles by their hashes.
 
-So that a page is seen soon, its scripts and their data are packed (gzip, base64) in elements that run nothing, which
-``static/start.js`` unpacks after the first frame; and a page is ASCII, of which a browser keeps and reads half the bytes.
+So that a page is seen soon, what lies below its verdict stands in ``noscript`` elements: where scripts run, a browser reads
+these as text, which ``static/start.js`` puts in place once the first frame has been seen. The scripts and their data are packed
+(gzip, base64) in elements that run nothing, and unpacked then; and a page is ASCII, of which a browser keeps half the bytes.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ _UNSAFE: Final[dict[str, str | int | None]] = {c: f"\\u{ord(c):04x}" for c in "<
 @final
 @dataclass(frozen=True)
 class Section:
-    """One more part of a page: its ``id``, its ``title``, the HTML under it, and the scripts that come after all others.
+    """One more part of a page: its ``id``, its ``title``, the HTML under it (without ``noscript``, in which it stands), and the
+    scripts that come after all others.
 
     ``data`` is there for them as JSON in the element with the id ``data-ID``. ``policy``: what the page's security policy must
     allow besides, such as ``"worker-src blob:"``.

@@ -6,28 +6,33 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from intact.report.numbers import number
-from intact.report.study_columns import Column, columns, failures, how_taken, matrices, runtimes
-from intact.report.study_decision import loss_name
+from intact.report.study import decisions, taken
+from intact.report.study_columns import Column, columns, failures, findings, how_taken, matrices, runtimes
+from intact.report.study_decision import loss_name, worst
 from intact.wording import quantity
 
 #: What the numbers of a published figure are in.
 _REFERENCE_UNITS: Final = {"drop": "percentage points", "size": "bytes"}
+#: The value of a figure of which more is better where nothing is lost.
+_PERFECT: Final = {"agreement with float": 100}
 Document: TypeAlias = Mapping[str, Any]
 
 
 def view(document: Document) -> dict[str, Any]:
     """What the template shows."""
     rows, wide = document["rows"], columns(document["rows"])
-    decisions = document["decision"].get("targets") or {}
-    taken = {d["taken"] for d in (document["decision"], *decisions.values())} - {None}
+    chosen, had = taken(document), [row for row in rows if row["status"] != "failed"]
     return {
-        "side": "lower" if (loss_name([row for row in rows if row["status"] != "failed"]) or ("", 1))[1] > 0 else "upper",
+        "any_taken": bool(chosen),
+        "side": "lower" if (loss_name(had) or ("", 1))[1] > 0 else "upper",
         "title": f"Study of {', '.join(document['models'])}",
         "sentence": sentence_of(document),
-        "decisions": list(decisions.items()) or [("", document["decision"])],
+        "decisions": list(decisions(document).items()),
         "columns": [column.head for column in wide],
-        "rows": [_row(row, wide, taken, document["front"]) for row in rows if row["status"] != "failed"],
+        "has_criteria": any(row["criteria"] or row["status"] != "done" for row in had),
+        "rows": [_row(row, wide, chosen, document["front"]) for row in had],
         "failed": failures(rows),
+        "findings": findings(rows),
         "pending": sum(cell["status"] == "pending" for cell in document["cells"]),
         "matrices": matrices(rows),
         "runtimes": runtimes(rows),
@@ -42,25 +47,31 @@ def view(document: Document) -> dict[str, Any]:
 def charts(document: Document) -> dict[str, Any]:
     """What the scripts draw: each variant with what it loses, its size and time."""
     rows = [row for row in document["rows"] if row["status"] != "failed"]
-    found, taken = loss_name(rows), document["decision"]["taken"]
+    found, chosen = loss_name(rows), taken(document)
     if found is None:
         return {"candidates": []}
-    name, _ = found
-    rows = [row for row in rows if name in row["figures"]]
+    told = [(row, name) for row in rows if (name := worst(row, *found)) is not None]
     return {
         "candidates": [
             {
                 "name": called,
-                "figure": name,
-                "taken": row["name"] == taken,
+                "figure": found[0],
+                "taken": row["name"] in chosen,
                 "front": row["name"] in document["front"],
+                "perfect": _PERFECT.get(found[0], 0 if found[1] > 0 else None),
                 **{key: row["figures"][name].get(key) for key in ("value", "low", "high", "unit")},
                 "bytes": row["figures"].get("file size", {}).get("value"),
                 "ms": row["figures"].get("latency", {}).get("value"),
             }
-            for row, called in zip(rows, apart([row["name"] for row in rows]), strict=True)
+            for (row, name), called in zip(told, apart(_without_granularity([row for row, _ in told])), strict=True)
         ]
     }
+
+
+def _without_granularity(rows: Sequence[Document]) -> list[str]:
+    """Names of rows, without their weights' granularity where it is the same of all."""
+    same = {f" {row.get('weights')}" for row in rows}
+    return [row["name"].replace(*same, "") if len(same) == 1 else row["name"] for row in rows]
 
 
 def apart(names: Sequence[str]) -> list[str]:
@@ -83,10 +94,10 @@ def cells_of(row: Document, wide: Sequence[Column]) -> list[str]:
     return [str(row["why"] or row["status"])] if row["status"] != "done" else [column.cell(row) for column in wide]
 
 
-def _row(row: Document, wide: Sequence[Column], taken: set[str], front: Sequence[str]) -> dict[str, Any]:
+def _row(row: Document, wide: Sequence[Column], chosen: set[str], front: Sequence[str]) -> dict[str, Any]:
     return {
         **{key: row[key] for key in ("name", "status", "criteria")},
-        "taken": row["name"] in taken,
+        "taken": row["name"] in chosen,
         "front": row["name"] in front,
         "cells": [_cell(column, row) for column in wide],
     }
@@ -96,7 +107,7 @@ def _cell(column: Column, row: Document) -> dict[str, Any]:
     """A figure as a table has it: what is seen, its spread or interval, and what it is sorted by."""
     figure, told = row["figures"].get(column.figure), column.cell(row)
     value = "" if figure is None or not told else str(float(figure["value"])).replace("inf", "Infinity")
-    return {"text": told, "more": column.spread(row).removeprefix(told).strip(), "value": value}
+    return {"text": told, "more": column.beside(row), "value": value}
 
 
 def _reference(reference: Document) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from intact.report.csv_cells import cell
 from intact.report.markdown import rendered
-from intact.report.study_columns import columns, failures, how_taken, matrices, runtimes
+from intact.report.study_columns import columns, failures, findings, how_taken, matrices, runtimes
 from intact.wording import shown
 
 Document: TypeAlias = Mapping[str, Any]
@@ -20,6 +20,8 @@ _ABOUT: Final = ("name", "model", "scheme", "target", "runtime", "weights", "rem
 _OF_A_FIGURE: Final = ("value", "low", "high", "mean", "std", "n")
 #: Characters of a name in a terminal at least, and blanks before a figure.
 _SHORTEST: Final = 12
+#: Characters of a model's name of several at least.
+_FEWEST: Final = 5
 _BETWEEN: Final = 2
 _MARKS: Final = {"pass": "pass", "fail": "fail", "inconclusive": "open"}
 
@@ -55,8 +57,9 @@ def to_markdown(document: Document) -> str:
     ]
     seen = {column.figure for column in wide}
     kept = [{**row, "figures": {name: f for name, f in row["figures"].items() if name in seen}} for row in rows]
-    about = {"groups": groups, "matrices": matrices(rows), "failed": failures(rows)}
+    about = {"groups": groups, "matrices": matrices(rows), "failed": failures(rows), "findings": findings(rows)}
     told = {
+        "lost": {row["name"] for row in rows if row["status"] == "failed"},
         "decisions": decisions(document),
         "taken": taken(document),
         "judged": bool(document.get("accept")),
@@ -94,7 +97,7 @@ def to_csv(document: Document) -> str:
 
 
 def to_table(document: Document, width: int = 80) -> Table:
-    """The variants in ``width`` columns: name, what is lost, size and time. A name loses its middle where it does not fit."""
+    """The variants in ``width`` columns: name, what is lost, size and time. A name is cut short where it does not fit."""
     rows = document["rows"]
     narrow, one, chosen = columns(rows, narrow=True), len(document["models"]) == 1, taken(document)
     judged = bool(document["accept"]) or any(row["status"] != "done" for row in rows)
@@ -110,10 +113,16 @@ def to_table(document: Document, width: int = 80) -> Table:
     figures = sum(max(map(len, column)) + _BETWEEN for column in zip(heads, *cells, strict=True))
     room = max(width - figures, _SHORTEST)
     for row, line in zip(rows, cells, strict=True):
-        name = row["name"].removeprefix(f"{row['model']} ") if one else row["name"]
         mark = "* " if row["name"] in chosen else ""
-        table.add_row(mark + shown(name, room - len(mark)), *line)
+        table.add_row(mark + _named(row, room - len(mark), alone=one), *line)
     return table
+
+
+def _named(row: Mapping[str, Any], room: int, *, alone: bool) -> str:
+    """A variant in so many characters: its model's name gives way before what tells it from the others of that model."""
+    how = row["name"].removeprefix(f"{row['model']} ")
+    left = room - len(how) - 1
+    return shown(how if alone else f"{shown(row['model'], left)} {how}" if left >= _FEWEST else row["name"], room)
 
 
 def _status(row: Mapping[str, Any]) -> str:

@@ -8,13 +8,18 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias, final
 
+from intact.measure.criterion import base
 from intact.report.numbers import number
+from intact.report.study_decision import worst
 from intact.wording import quantity
 
 Row: TypeAlias = Mapping[str, Any]
+#: Who says what each of several runs says.
+ALL: Final = "all"
 
 
 def _plain(x: float) -> str:
@@ -38,35 +43,41 @@ def _times(x: float) -> str:
 @dataclass(frozen=True)
 class Column:
     """One figure: its name in the rows, its head, and how its value is written. ``short``: its head in a terminal, if it is
-    shown there.
+    shown there. ``least``: of the output that has the least, where each has one of its own.
     """
 
     figure: str
     head: str
     write: Callable[[float], str] = _plain
     short: str = ""
+    least: bool = False
 
     def cell(self, row: Row) -> str:
         """The value; nothing where a row has none."""
-        figure = row["figures"].get(self.figure)
+        name = worst(row, self.figure, -1) if self.least else self.figure
+        figure = row["figures"].get(name)
         if figure is None:
             return ""
         x = float(figure["value"])
         return "" if math.isnan(x) else number(x) if math.isinf(x) else self.write(x)
 
     def spread(self, row: Row) -> str:
-        """The value with its standard deviation, where there is one, else with its interval."""
-        figure, told = row["figures"].get(self.figure), self.cell(row)
-        if not told:
-            return ""
+        """The value with its quartiles, and with its standard deviation where there is one, else with its interval."""
+        return "".join([self.cell(row), *(f", {part}" if part.startswith("mean") else f" {part}" for part in self.beside(row))])
+
+    def beside(self, row: Row) -> list[str]:
+        """What :meth:`spread` says after the value."""
+        figure, told = row["figures"].get(self.figure), []
+        if not self.cell(row):
+            return []
         if figure.get("quartiles"):
-            told += " (quartiles {}, {})".format(*map(number, figure["quartiles"]))
-        if figure["std"] is not None and figure["mean"] is not None:
-            return f"{told}, mean {self.write(float(figure['mean']))} ± {number(figure['std'])} of {figure['n']}"
+            told.append("(quartiles {}, {})".format(*map(number, figure["quartiles"])))
         low, high = figure["low"], figure["high"]
-        if low is None or high is None or not math.isfinite(float(low)) or not math.isfinite(float(high)) or low == high:
-            return told
-        return f"{told} [{self.write(float(low))}, {self.write(float(high))}]"
+        if figure["std"] is not None and figure["mean"] is not None:
+            told.append(f"mean {self.write(float(figure['mean']))} ± {number(figure['std'])} of {figure['n']}")
+        elif None not in (low, high) and math.isfinite(float(low)) and math.isfinite(float(high)) and low != high:
+            told.append(f"[{self.write(float(low))}, {self.write(float(high))}]")
+        return told
 
 
 COLUMNS: Final = (
@@ -79,6 +90,7 @@ COLUMNS: Final = (
     Column("agreement with LiteRT", "as LiteRT, %", _share),
     Column("SQNR beside LiteRT", "SQNR beside LiteRT, dB", lambda x: f"{x:.1f}"),
     Column("SQNR", "SQNR, dB", lambda x: f"{x:.1f}", "dB"),
+    Column("SQNR of the worst channel", "SQNR of the worst channel, dB", lambda x: f"{x:.1f}"),
     Column("file size", "file", _bytes, "file"),
     Column("size ratio", "float .tflite / file", _times),
     Column("size ratio to the file given", "file given / file", _times),
@@ -97,6 +109,7 @@ COLUMNS: Final = (
     Column("parameters", "parameters"),
     Column("multiply-accumulates", "multiply-accumulates"),
 )
+_PLACES: Final = MappingProxyType({column.figure: n for n, column in enumerate(COLUMNS)})
 #: What stands in a narrow table where there are no classes: the figures of the outputs.
 _WITHOUT_CLASSES: Final = ("agreement with float", "SQNR")
 
@@ -104,22 +117,31 @@ _WITHOUT_CLASSES: Final = ("agreement with float", "SQNR")
 def columns(rows: Sequence[Row], *, narrow: bool = False) -> list[Column]:
     """The columns that any of the rows has a figure for: all of them, or those that fit 80 characters.
 
-    A figure of one of several outputs, or of other threads, has a column of its own in wide tables.
+    A figure of one of several outputs, or of other threads, has a column of its own in wide tables, beside those of its kind.
     """
     names = list(dict.fromkeys(name for row in rows for name in row["figures"]))
-    found = [column for column in COLUMNS if column.figure in names and any(column.cell(row) for row in rows)]
     if narrow:
+        found = [column for column in COLUMNS if column.figure in names and any(column.cell(row) for row in rows)]
         plain = [Column(name, name, _plain, name) for name in names if name.endswith((" drop", " increase"))][:1]
-        lost = () if "accuracy drop" in names else plain or [c for c in found if c.figure in _WITHOUT_CLASSES]
+        true = [replace(c, least=True) for c in COLUMNS if c.figure in _WITHOUT_CLASSES]
+        lost = () if "accuracy drop" in names else plain or [c for c in true if any(c.cell(row) for row in rows)]
         return [*lost, *(c for c in found if c.short and c.figure not in _WITHOUT_CLASSES)]
-    known = {column.figure: column for column in COLUMNS}
-    for name in names:
-        base = next((known[k] for k in known if name.startswith((f"{k}, ", f"{k} of "))), None)
-        if base is not None:
-            found.append(Column(name, f"{base.head} {name.removeprefix(base.figure).strip(' ,')}", base.write))
-        elif name.endswith((" drop", " increase")) and name not in known:
-            found.append(Column(name, name))
-    return found
+    placed = sorted(filter(None, map(_placed, names)), key=lambda each: each[0])
+    return [column for _, column in placed if any(column.cell(row) for row in rows)]
+
+
+def _placed(name: str) -> tuple[int, Column] | None:
+    """The column of a figure and its place among :data:`COLUMNS`; None for a figure that a table does not show."""
+    kind = next((k for k in (name, base(name)) if k in _PLACES), None)
+    kind = kind or next((k for k in _PLACES if name.startswith(f"{k}, ")), None)
+    if kind is None:
+        return (_PLACES["accuracy drop"], Column(name, name)) if name.endswith((" drop", " increase")) else None
+    column = COLUMNS[_PLACES[kind]]
+    if kind == name:
+        return _PLACES[kind], column
+    head, _, unit = column.head.partition(", ")
+    called = f"{head} {name.removeprefix(kind).strip(' ,')}"
+    return _PLACES[kind], replace(column, figure=name, head=f"{called}, {unit}" if unit else called)
 
 
 def how_taken(rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -183,6 +205,17 @@ def failures(rows: Sequence[Row]) -> list[tuple[str, str]]:
     return [(", ".join(names), why) for why, names in found.items()]
 
 
+def findings(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """What runs found out, each after the names of the rows that say it; first, after "all", what each of several does."""
+    done = [row for row in rows if row["status"] != "failed"]
+    found: dict[str, list[str]] = {}
+    for row in done:
+        for finding in row.get("findings") or ():
+            found.setdefault(str(finding["message"]), []).append(str(row["name"]))
+    told = [(ALL if 1 < len(names) == len(done) else ", ".join(names), message) for message, names in found.items()]
+    return sorted(told, key=lambda each: each[0] != ALL)
+
+
 def matrices(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Tables of target against scheme, one for each model and figure: the best of the variants in a cell comes first there."""
     made = []
@@ -192,6 +225,7 @@ def matrices(rows: Sequence[Row]) -> list[dict[str, Any]]:
         targets, schemes = (list(dict.fromkeys(of(row) for row in own)) for of in (place, lambda row: row["scheme"]))
         for title, figures in MATRICES:
             column = next((known[f] for f in figures if any(known[f].cell(row) for row in own)), None)
+            column = column or next((c for c in map(_least, figures) if any(c.cell(row) for row in own)), None)
             if column is None:
                 continue
             cells = [
@@ -202,6 +236,13 @@ def matrices(rows: Sequence[Row]) -> list[dict[str, Any]]:
             made.append({"model": model, "title": title, "head": column.head, "schemes": schemes})
             made[-1] |= {"targets": [target for target, _ in told], "cells": [line for _, line in told]}
     return made
+
+
+def _least(figure: str) -> Column:
+    """The figure of the output that has the least of it."""
+    column = next(c for c in COLUMNS if c.figure == figure)
+    head, _, unit = column.head.partition(", ")
+    return replace(column, head=f"{head} of the output that has least, {unit}", least=True)
 
 
 def _in_cell(column: Column, rows: Sequence[Row]) -> str:

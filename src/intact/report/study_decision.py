@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+from intact.measure.criterion import base
 from intact.wording import quantity
 
 Row: TypeAlias = Mapping[str, Any]
@@ -34,8 +35,10 @@ def value(row: Row, name: str) -> float:
 
 
 def loss_name(rows: Sequence[Row]) -> tuple[str, int] | None:
-    """The figure that says what a variant loses, and whether more of it is worse (1) or better (-1)."""
-    names = list(dict.fromkeys(name for row in rows for name in row["figures"] if not name.startswith(("float ", "top-5"))))
+    """The figure that says what a variant loses, and whether more of it is worse (1) or better (-1). Where every output has one
+    of its own, it is named without them.
+    """
+    names = dict.fromkeys(base(name) for row in rows for name in row["figures"] if not name.startswith(("float ", "top-5")))
     for wanted, sign in _LOSSES:
         for name in names:
             if name.startswith(wanted) or (sign == 1 and name.endswith(wanted)):
@@ -43,12 +46,22 @@ def loss_name(rows: Sequence[Row]) -> tuple[str, int] | None:
     return None
 
 
+def worst(row: Row, name: str, sign: int) -> str | None:
+    """The name of a row's figure ``name``; where every output has one, of that of which ``sign`` times the value is most."""
+    own = [one for one in row["figures"] if base(one) == name and not math.isnan(value(row, one))]
+    return max(own, key=lambda one: sign * value(row, one), default=None)
+
+
 def _lost(rows: Sequence[Row]) -> Callable[[Row], float]:
-    found = loss_name(rows)
+    """What a variant loses, in the figure that says so of its model; infinite where it has none that others of it have."""
+    by_model = {model: loss_name([r for r in rows if r["model"] == model]) for model in {row["model"] for row in rows}}
 
     def lost(row: Row) -> float:
-        x = math.nan if found is None else found[1] * value(row, found[0])
-        return math.inf if math.isnan(x) and found is not None else 0.0 if math.isnan(x) else x
+        found = by_model[row["model"]]
+        if found is None:
+            return 0.0
+        figure = worst(row, *found)
+        return math.inf if figure is None else found[1] * value(row, figure)
 
     return lost
 

@@ -67,6 +67,7 @@ def _row(name: str, cells: Sequence[Document], both: set[str], first: int) -> di
         "runs": list(dict.fromkeys(cell["run"] for cell in done)),
         "figures": _figures(done, both, first),
         "criteria": _criteria(done),
+        "findings": list({f["message"]: f for cell in done for f in cell.get("findings") or ()}.values()),
     }
 
 
@@ -90,9 +91,10 @@ def _figure(several: Sequence[Document]) -> dict[str, Any]:
     known = all(math.isfinite(v) for v in values)
     mean = float(np.mean(values)) if known else values[0] if len(set(values)) == 1 else math.nan
     spread = float(np.std(values, ddof=1)) if n > 1 and known else None
-    middle = float(np.median(values)) if one["unit"] in {"ms", "x", "samples/s"} and known else mean
+    is_timed = one["unit"] in {"ms", "x", "samples/s"}
+    middle = float(np.median(values)) if is_timed and known else mean
     ends = [(float(m["low"]), float(m["high"])) for m in several if m["low"] is not None and m["high"] is not None]
-    what = "the median" if middle != mean else "the mean"
+    of_all = f"the {'median' if is_timed else 'mean'} of {n}{', the interval holds those of all' if ends else ''}"
     figure = {
         "value": plain(values[0] if n == 1 else middle),
         "unit": one["unit"],
@@ -101,7 +103,7 @@ def _figure(several: Sequence[Document]) -> dict[str, Any]:
         "mean": plain(mean),
         "std": plain(spread),
         "n": n,
-        "how": one["how"] if n == 1 else f"{what} of {n}, the interval holds those of all; each: {one['how']}",
+        "how": one["how"] if n == 1 else f"{of_all}; the first: {one['how']}",
     }
     parts = [part for part in (quartiles(str(m["how"])) for m in several) if part is not None]
     return figure | ({"quartiles": [float(np.median(side)) for side in zip(*parts, strict=True)]} if parts else {})

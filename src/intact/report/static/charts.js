@@ -22,37 +22,53 @@ const charts = (() => {
   const onAxis = (told) => told.replace(/(\.\d*?)0+(?= )/, "$1").replace(/\.(?= )/, "");
   /** A tick of sizes: in full where three digits do not tell it from its neighbours. */
   const sized = (x, n, all) => (new Set(all.map((each) => onAxis(bytes(each)))).size === all.length ? onAxis(bytes(x)) : x.toLocaleString("en"));
+  /** A tick of times, in milliseconds where three digits do not tell it from its neighbours. */
+  const timed = (x, n, all) => (new Set(all.map((each) => onAxis(time(each)))).size === all.length ? onAxis(time(x)) : `${number(x)} ms`);
   /** Whole numbers below n, as many as there is room for. */
   const counted = (n, width) => d3.ticks(0, n - 1, Math.max(1, Math.min(n - 1, Math.round(width / 80)))).filter(Number.isInteger);
+  const TOP = 24, BOTTOM = 46;
   /** What all charts have; the label of x stands under its ticks and not among them. */
-  const base = (width, label, more) => ({ width, marginTop: 24, marginBottom: 46, ariaLabel: label, ...more, x: { labelOffset: 40, ...more.x } });
+  const base = (width, label, more) => ({ width, marginTop: TOP, marginBottom: BOTTOM, ariaLabel: label, ...more, x: { labelOffset: 40, ...more.x } });
+  /** The height of a chart with a line for each row. */
+  const rowsHigh = (n, each) => TOP + BOTTOM + n * each;
 
   function front(data, width, key, label) {
     const points = data.candidates.filter((c) => isNumber(c[key]) && isNumber(c.value));
     if (!points.length) return null;
-    const bounded = points.filter((c) => isNumber(c.low) && isNumber(c.high));
+    const bounded = points.filter((c) => isNumber(c.low) && isNumber(c.high)), { figure, unit, perfect = 0 } = points[0];
+    const ideal = perfect === null ? [] : [perfect]; // what loses nothing: no such line in dB
     const [least, most] = d3.extent(points, (c) => c[key]), wide = least > 0 && most > 20 * least; // on a scale of logarithms then
     const along = (c) => (wide ? Math.log(c[key] / least) / Math.log(most / least) : c[key] / most), middle = wide ? 0.5 : (least / most + 1) / 2;
     const told = points.length > 16 ? points.filter((c) => c.front || c.taken) : points; // of many, those that matter; all have a tip
     // names of points that lie on one another stand beside one another
-    const apart = (c) => `${Math.round(along(c) * 40)} ${Math.round((c.value / (d3.max(points, (p) => Math.abs(p.value)) || 1)) * 20)}`;
+    const [bottom, top] = d3.extent([...ideal, ...points.map((c) => c.value), ...bounded.flatMap((c) => [c.low, c.high])]);
+    const apart = (c) => `${Math.round(along(c) * 40)} ${Math.round((c.value / (top - bottom || 1)) * 20)}`;
     const together = d3.groups(told, apart).map(([, held]) => ({ ...held[0], taken: held.some((c) => c.taken), name: held.map((c) => c.name).join(", ") }));
-    // and those of neighbours above and below each other
-    const names = d3.sort(together, (c) => c[key]).map((c, n) => {
-      const side = along(c) > middle ? "end" : "start";
-      return Plot.text([c], {
-        x: key, y: "value", text: (c) => cut(c.name, Math.round(width / 14)), textAnchor: side, dx: side === "end" ? -9 : 9, dy: [-10, 16, -26][n % 3], fontWeight: c.taken ? 700 : 400, fill: "currentColor", stroke: "var(--paper)", strokeWidth: 3,
-      });
+    // and where there is room: what was taken first, then the front; a name without room is left to the tip and the table
+    const scale = (wide ? d3.scaleLog() : d3.scaleLinear()).domain([least, most]).range([62, width - 34]).nice();
+    const across = (c) => (most === least ? width / 2 + 14 : scale(c[key]));
+    const down = (c) => TOP + 14 + (280 - TOP - BOTTOM - 28) * (top === bottom ? 0.5 : (top - c.value) / (top - bottom));
+    const held = [], places = (side) => [side, side === "end" ? "start" : "end"].flatMap((anchor) => [-10, 16, -26].map((dy) => ({ anchor, dy })));
+    const names = d3.sort(together, (a, b) => Boolean(b.taken) - Boolean(a.taken) || Boolean(b.front) - Boolean(a.front) || a[key] - b[key]).flatMap((c) => {
+      const name = cut(c.name, Math.round(width / 14)), long = 6.6 * name.length;
+      const box = ({ anchor, dy }) => {
+        const x = anchor === "end" ? across(c) - 9 - long : across(c) + 9, y = down(c) + dy;
+        return { x, y, anchor, dy, free: x >= 0 && x + long <= width && y > 20 && !held.some((b) => Math.abs(b.y - y) < 13 && b.x < x + long && x < b.x + b.long) };
+      };
+      const tried = places(along(c) > middle ? "end" : "start").map(box), found = tried.find((each) => each.free) || (c.taken ? tried[0] : null);
+      if (!found) return [];
+      held.push({ ...found, long });
+      return [Plot.text([c], { x: key, y: "value", text: () => name, textAnchor: found.anchor, dx: found.anchor === "end" ? -9 : 9, dy: found.dy, fontWeight: c.taken ? 700 : 400, fill: "currentColor", stroke: "var(--paper)", strokeWidth: 3 })];
     });
-    return Plot.plot(base(width, `${points[0].figure} against ${label}`, {
+    return Plot.plot(base(width, `${figure} against ${label}`, {
       height: 280, inset: 14, marginLeft: 48, grid: true,
-      x: { label: `${label} →`, type: wide ? "log" : "linear", tickFormat: key === "bytes" ? sized : wide ? number : undefined, ticks: Math.max(2, Math.round(width / 130)), nice: true }, y: { label: `↑ ${points[0].figure}, ${points[0].unit}`, zero: true },
+      x: { label: `${label} →`, type: wide ? "log" : "linear", domain: scale.domain(), tickFormat: key === "bytes" ? sized : timed, ticks: Math.max(2, Math.round(width / 130)) }, y: { label: `↑ ${[figure, unit].filter(Boolean).join(", ")}`, ...(top === bottom ? { domain: [top - 1, top + 1], ticks: [top], tickFormat: number } : {}) },
       marks: [
-        Plot.ruleY([0], { stroke: SOFT }),
+        Plot.ruleY(ideal, { stroke: SOFT }),
         Plot.ruleX(bounded, { x: key, y1: "low", y2: "high", stroke: SOFT, strokeOpacity: 0.6 }),
         Plot.dot(points, {
           x: key, y: "value", r: 5, fill: (c) => (c.front ? INTEGER : "var(--paper)"), stroke: INTEGER, strokeWidth: 1.5, symbol: (c) => (c.taken ? "star" : "circle"),
-          title: (c) => `${c.name}\n${number(c.value)} ${c.unit}${isNumber(c.low) ? ` (${number(c.low)} to ${number(c.high)})` : ""}\n${bytes(c.bytes)}, ${time(c.ms)}`, tip: true,
+          title: (c) => `${c.name}\n${`${number(c.value)} ${c.unit}`.trim()}${isNumber(c.low) ? ` (${number(c.low)} to ${number(c.high)})` : ""}\n${bytes(c.bytes)}, ${time(c.ms)}`, tip: true,
         }),
         ...names,
       ],
@@ -120,10 +136,12 @@ const charts = (() => {
     const rows = d3.sort(data.tensors.filter((t) => !["weight", "bias"].includes(t.role) && isNumber(t.low) && isNumber(t.high) && isNumber(t.grid_low)), (t) => -(t.clipped || 0)).slice(0, 24).map((t, n) => ({ ...t, key: n }));
     if (!rows.length) return null;
     const margin = Math.min(260, width * 0.34), low = d3.min(rows, (t) => Math.min(t.low, t.grid_low)), high = d3.max(rows, (t) => Math.max(t.high, t.grid_high));
-    const powers = d3.range(Math.ceil(Math.log10(Math.max(-low, high, 1))) + 1).map((n) => 10 ** n); // of ten: the scale is one of logarithms
+    const decades = Math.ceil(Math.log10(Math.max(-low, high, 1))) + 1, sides = (low < -1) + (high > 1), room = (width - margin) / 60;
+    const step = Math.max(1, Math.ceil((sides * decades) / room)); // 1 lies beside 0 where there is no room for every power
+    const powers = d3.range(step > 1 ? step : 0, decades, step).map((n) => 10 ** n); // of ten: the scale is one of logarithms
     const ticks = Math.max(-low, high) < 4 ? Math.max(3, Math.round(width / 130)) : [...powers.map((x) => -x), 0, ...powers].filter((x) => x >= low && x <= high);
     return Plot.plot(base(width, "Ranges of float and of the grid", {
-      height: 46 + rows.length * 20, marginLeft: margin, x: { label: "value →", grid: true, type: "symlog", ticks, tickFormat: number }, y: { type: "band", label: null, tickSize: 0, tickFormat: (n) => cut(rows[n].name, Math.floor(margin / 6.3)), domain: rows.map((r) => r.key) },
+      height: rowsHigh(rows.length, 20), marginLeft: margin, x: { label: "value →", grid: true, type: "symlog", ticks, tickFormat: number }, y: { type: "band", label: null, tickSize: 0, tickFormat: (n) => cut(rows[n].name, Math.floor(margin / 6.3)), domain: rows.map((r) => r.key) },
       marks: [
         Plot.barX(rows, { y: "key", x1: "grid_low", x2: "grid_high", fill: INTEGER, fillOpacity: 0.35, insetTop: 3, insetBottom: 3, title: (t) => `${t.name}\nfloat ${number(t.low)} to ${number(t.high)}\ngrid ${number(t.grid_low)} to ${number(t.grid_high)}\nclipped ${number(100 * (t.clipped || 0))} %`, tip: true }),
         Plot.ruleY(rows, { y: "key", x1: "low", x2: "high", stroke: FLOAT, strokeWidth: 3 }),
@@ -138,7 +156,7 @@ const charts = (() => {
     const margin = Math.min(180, width * 0.3), clashes = new Set(rows.map((r) => r.name)).size < rows.length;
     const key = (row) => (clashes ? `${row.name} ${data.class_rows.indexOf(row)}` : row.name);
     return Plot.plot(base(width, "Accuracy by class, float and integer", {
-      height: 50 + rows.length * 22, marginLeft: margin, x: { label: "accuracy, % →", grid: true, nice: true, insetLeft: 34 }, y: { type: "band", label: null, domain: rows.map(key), tickSize: 0, tickFormat: (name) => cut(name, Math.floor(margin / 7)) },
+      height: rowsHigh(rows.length, 22), marginLeft: margin, x: { label: "accuracy, % →", grid: true, nice: true, insetLeft: 34 }, y: { type: "band", label: null, domain: rows.map(key), tickSize: 0, tickFormat: (name) => cut(name, Math.floor(margin / 7)) },
       marks: [
         Plot.ruleY(rows, { y: key, x1: "float", x2: "integer", stroke: (r) => (r.change < 0 ? INTEGER : FLOAT), strokeWidth: 3, strokeOpacity: 0.5 }),
         Plot.dot(rows, { y: key, x: "float", fill: FLOAT, r: 5 }),
@@ -177,7 +195,7 @@ const charts = (() => {
   function sizes(data, width) {
     if (!data.sizes.length) return null;
     return Plot.plot(base(width, "Bytes of the file by what they are", {
-      height: 44 + data.sizes.length * 26, marginLeft: 96, marginRight: 84, x: { label: null, tickFormat: (x) => onAxis(bytes(x)), ticks: Math.max(2, Math.round(width / 160)), grid: true }, y: { label: null, domain: data.sizes.map((s) => s.part), tickSize: 0 },
+      height: rowsHigh(data.sizes.length, 24), marginLeft: 96, marginRight: 84, x: { label: null, tickFormat: (x) => onAxis(bytes(x)), ticks: Math.max(2, Math.round(width / 160)), grid: true }, y: { label: null, domain: data.sizes.map((s) => s.part), tickSize: 0 },
       marks: [Plot.barX(data.sizes, { x: "bytes", y: "part", fill: INTEGER, fillOpacity: 0.8, insetTop: 3, insetBottom: 3 }), Plot.text(data.sizes, { x: "bytes", y: "part", text: (s) => `${bytes(s.bytes)}`, textAnchor: "start", dx: 5 })],
     }));
   }
@@ -220,7 +238,7 @@ const charts = (() => {
     const medians = d3.rollups(rows, (g) => d3.median(g, (r) => r.ms), (r) => r.side).map(([side, ms]) => ({ side, ms }));
     const color = (r) => (r.side === "float" ? FLOAT : INTEGER), middle = (d3.min(rows, (r) => r.ms) + d3.max(rows, (r) => r.ms)) / 2;
     return Plot.plot(base(width, "Latency of every timed block", {
-      height: 150, marginLeft: 60, marginRight: 60, x: { label: "ms →", grid: true, nice: true, ticks: Math.max(3, Math.round(width / 110)) }, y: { type: "band", label: null, domain: ["float", "integer"], tickSize: 0, padding: 0.25 }, color: { type: "identity" },
+      height: 150, marginLeft: 60, marginRight: 60, x: { label: "latency →", tickFormat: timed, grid: true, nice: true, ticks: Math.max(2, Math.round(width / 130)) }, y: { type: "band", label: null, domain: ["float", "integer"], tickSize: 0, padding: 0.25 }, color: { type: "identity" },
       marks: [
         Plot.tickX(rows, { x: "ms", y: "side", stroke: color, strokeOpacity: 0.5 }),
         Plot.tickX(medians, { x: "ms", y: "side", stroke: color, strokeWidth: 4 }),
@@ -233,7 +251,7 @@ const charts = (() => {
     number, binned, aboutTensor,
     draw: {
       "front-bytes": (data, width) => front(data, width, "bytes", "size"),
-      "front-ms": (data, width) => front(data, width, "ms", "latency, ms"),
+      "front-ms": (data, width) => front(data, width, "ms", "latency"),
       "confusion-float": (data, width) => confusion(data, width, "float"),
       "confusion-integer": (data, width) => confusion(data, width, "integer"),
       "confusion-change": (data, width) => confusion(data, width, "change"),

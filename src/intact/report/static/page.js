@@ -11,6 +11,10 @@
     return made;
   };
 
+  // A browser saves a page with what its scripts have added, of which charts lose the styles that their policy does not name.
+  for (const added of all("[data-added]")) added.remove();
+  for (const drawn of all("[data-drawn]")) delete drawn.dataset.drawn;
+
   // ---- charts ----
   const places = all("[data-chart]");
   function draw(place) {
@@ -88,7 +92,7 @@
     if (rows.length <= FIRST + 3) continue;
     rows.forEach((row, n) => row.classList.toggle("more", n >= FIRST));
     table.classList.add("folded");
-    const button = make("button", `Show all ${rows.length}`, { type: "button", class: "unfold", "aria-expanded": "false" });
+    const button = make("button", `Show all ${rows.length}`, { type: "button", class: "unfold", "aria-expanded": "false", "data-added": "" });
     button.addEventListener("click", () => {
       const folded = table.classList.toggle("folded");
       button.setAttribute("aria-expanded", String(!folded));
@@ -114,11 +118,11 @@
   if (select && data.tensors.length) {
     const groups = d3.group(data.tensors.map((tensor, n) => [n, tensor]), ([, tensor]) => tensor.role);
     for (const [role, tensors] of groups) {
-      const group = make("optgroup", "", { label: role });
+      const group = make("optgroup", "", { label: role, "data-added": "" });
       for (const [n, tensor] of tensors) group.append(make("option", tensor.name, { value: String(n) }));
       select.append(group);
     }
-    const about = make("p", "", { class: "note", "aria-live": "polite" });
+    const about = make("p", "", { class: "note", "aria-live": "polite", "data-added": "" });
     select.closest(".choice").after(about);
     const show = () => { about.textContent = charts.aboutTensor(data.tensors[chosen.tensor]); fillTable(); };
     const noise = (op) => (typeof op.noise_share === "number" ? op.noise_share : -1);
