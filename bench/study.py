@@ -22,7 +22,7 @@ from pathlib import Path
 
 from cifar import MOBILENET_V3
 from common import cifar10, say_machine
-from intact.planning.schemes import SCHEMES
+from intact.run.study_cells import runs_on
 
 #: In a process that runs one quantization and says what each of its steps took, itself and its children.
 ALONE = """
@@ -79,7 +79,7 @@ def cpu_seconds(command: list[str]) -> tuple[float, str]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--schemes", default=",".join(SCHEMES))
+    parser.add_argument("--schemes", default=",".join(runs_on("cpu")))
     asked = parser.parse_args()
     schemes = asked.schemes.split(",")
     say_machine()

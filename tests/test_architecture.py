@@ -33,7 +33,7 @@ WINGS = {
     "rewrite": {"numbers", "ops", "network"},
     "runtime": set(),
     "formats": {"numbers", "ops", "network", "runtime"},
-    "data": {"numbers", "network"},
+    "data": {"numbers", "network", "runtime"},
     "planning": {"numbers", "ops", "network", "rewrite"},
     "simulate": {"numbers", "ops", "network", "data", "planning"},
     "remedies": {"numbers", "ops", "network", "data", "planning", "simulate"},
@@ -54,7 +54,7 @@ WINGS = {
 }  # fmt: skip
 LINES = 430  # in a module: a few screens
 WORDS = 2_600  # names, operators and literals in a module: what there is to understand, however it is laid out
-BUDGET = 345_000  # words in all of src; raise it on purpose, or delete something
+BUDGET = 390_000  # words in all of src; raise it on purpose, or delete something
 
 MODULES = {
     ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix("__init__").removesuffix("."): path

@@ -18,14 +18,17 @@ import intact
 ROOT = Path(__file__).parents[1]
 #: How many blocks of each page are typed. docs/data.md's are, by tests/data/test_data_docs.py.
 PAGES = {
-    "README.md": 6, "docs/criteria.md": 1, "docs/deploy.md": 2, "docs/diagnose.md": 1, "docs/explorer.md": 1,
-    "docs/export.md": 1, "docs/fit.md": 2, "docs/inspect.md": 1, "docs/minimize.md": 1, "docs/report.md": 1, "docs/study.md": 1,
+    "README.md": 6, "docs/criteria.md": 1, "docs/deploy.md": 2, "docs/devices.md": 1,
+    "docs/diagnose.md": 1, "docs/explorer.md": 1, "docs/export.md": 1, "docs/finetune.md": 2, "docs/fit.md": 2,
+    "docs/inspect.md": 1, "docs/minimize.md": 1, "docs/report.md": 1, "docs/study.md": 1,
 }  # fmt: skip
 #: Reasons for which a block is not executed, by how many blocks have them.
 REASONS = {
     "installs packages": 3,
     "what CI and a newcomer begin with": 1,
     "compiles, and needs a C++ compiler": 1,
+    "needs a device": 4,
+    "needs a cluster": 1,
     "real photos, and minutes": 1,
     "minutes; tests/run has studies of its own": 1,
 }
@@ -130,6 +133,6 @@ def test_every_page_with_a_shell_is_typed_here_or_elsewhere():
 
 def test_blocks_that_are_not_typed_say_why():
     assert {page: sum(here == page for here, _ in BLOCKS) for page in PAGES} == PAGES
-    pages = (*PAGES, "docs/export_pytorch.md", "docs/lab/index.md")
+    pages = (*PAGES, "docs/cluster.md", "docs/export_pytorch.md", "docs/lab/index.md")
     known = [block.reason for page in pages for block in shell(page) if block.reason is not None]
     assert {reason: known.count(reason) for reason in known} == REASONS

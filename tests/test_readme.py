@@ -144,6 +144,7 @@ def test_pages_with_python_are_known():
         "README.md",
         "docs/explorer.md",
         "docs/export.md",
+        "docs/finetune.md",
         "docs/recurrent.md",
         "docs/remedies.md",
         "docs/report.md",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from intact.run.explore import Explored as Explored
     from intact.run.explore import explore as explore
     from intact.run.export import export as export
+    from intact.run.finetune import finetune as finetune
     from intact.run.fit import Fit as Fit
     from intact.run.fit import fit as fit
     from intact.run.quantize import quantize as quantize
@@ -60,6 +61,7 @@ else:
             "evaluate": "run.evaluate",
             "explore": "run.explore",
             "export": "run.export",
+            "finetune": "run.finetune",
             "fit": "run.fit",
             "load": "formats.load",
             "quantize": "run.quantize",
@@ -91,6 +93,7 @@ __all__ = [
     "evaluate",
     "explore",
     "export",
+    "finetune",
     "fit",
     "load",
     "quantize",

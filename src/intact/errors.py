@@ -48,6 +48,14 @@ class ChildError(IntactError):
     """A third-party runtime or converter failed, crashed or ran out of time in its child process."""
 
 
+class PlaceError(IntactError):
+    """A machine elsewhere cannot be reached, or lacks what a measurement needs there."""
+
+
+class LineLostError(PlaceError):
+    """The line to a machine elsewhere broke, and it did not come back in time."""
+
+
 class OutputError(IntactError):
     """A result, or what is worked on meanwhile, cannot be written where it has to be."""
 
@@ -56,12 +64,23 @@ class ResourceError(IntactError):
     """Memory ran out, and nothing smaller is left to try."""
 
 
+class RankError(IntactError):
+    """Processes that compute together disagree, or one of them ended; ``is_lost``: without saying why."""
+
+    def __init__(self, message: str, *, is_lost: bool = False) -> None:
+        super().__init__(message)
+        self.is_lost = is_lost
+
+
 class MissingExtraError(IntactError):
     """A part of Intact needs a package that is not installed; the message holds the line that installs it."""
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs packages that are not installed; type: pip install 'intact[{extra}]'")
-        self.extra = extra
+        self.what, self.extra = what, extra
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str], dict[str, object]]:
+        return MissingExtraError, (self.what, self.extra), self.__dict__
 
 
 class MissingToolError(IntactError):

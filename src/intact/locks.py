@@ -69,6 +69,20 @@ def take(folder: Path, seconds: float = 0.0) -> Lock | None:
 
 
 @contextmanager
+def waited_for(folder: Path) -> Iterator[None]:
+    """Have ``folder``, which must exist, once nobody else has it; at once where its file system has no locks."""
+    lock = None
+    with contextlib.suppress(NoLocksError):
+        while lock is None:
+            lock = take(folder, _PATIENCE)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.drop()
+
+
+@contextmanager
 def held(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
     """Have ``folder`` for this run alone; where its file system has no locks, ``tell`` so and go on.
 

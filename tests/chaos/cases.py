@@ -16,7 +16,7 @@ from faults import Fault, forked, typed
 
 QUIET = Fault()
 #: What a finished run's folder holds, and of that what depends on nothing but what went in.
-HELD = {"details.json", "job.json", "model.tflite", "plan.json", "result.json", "result.md"}
+HELD = {"details.json", "job.json", "model.tflite", "plan.json", "result.json", "result.md", "samples.npz"}
 SAME = ("model.tflite", "plan.json", "plan.npz", "job.json")
 #: Seconds that any run may take, and that a killed process's children have to end.
 LONGEST, ORPHANED = 120, 5.0

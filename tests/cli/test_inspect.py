@@ -9,8 +9,9 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from nets import mobile
+from nets import images, mobile
 from typer.testing import CliRunner
 
 from intact.cli.app import app
@@ -19,6 +20,7 @@ from intact.planning.integer_ops import kept_float
 from intact.planning.request import Request
 from intact.planning.schemes import scheme
 from intact.planning.targets import target
+from intact.runtime import litert
 
 #: As converters write them: what was fused stands behind the first name.
 LONG = ";model_1/batch_normalization_1/FusedBatchNormV3;model_1/conv2d_1/Conv2D;model_1/batch_normalization_1/ReadVariableOp"
@@ -156,6 +158,39 @@ def test_a_file_of_a_run_has_the_names_that_its_run_gave(tmp_path):
     assert names(ops=rows[1:])[0] == graph.called(graph.ops[0])
     assert names(ops="no rows")[0] == graph.called(graph.ops[0])
     assert names(ops=[*rows[:-1], {**rows[-1], "op": "no label"}])[0] == "layer.0"
+
+
+def test_a_copy_to_look_at_has_the_names_and_computes_the_same(tmp_path):
+    """Two ops of one layer are told apart, as are names that a layer happens to have; ports and the file itself stay."""
+    path, copy = tmp_path / "model.tflite", tmp_path / "looked at" / "named.tflite"
+    path.write_bytes(tflite.write(mobile()))
+    graph, data = tflite.read(path.read_bytes()), path.read_bytes()
+    layers = ["stem", "stem #2", "stem", "<b>\n", "head", "scores"]
+    ops = [
+        {"op": f"{op.kind.name} {layer!r}", "kind": op.kind.name, "shape": [1], "macs": 0, "parameters": 0, "bytes": 0,
+         "live_bytes": 0}
+        for op, layer in zip(graph.ops, layers, strict=True)
+    ]  # fmt: skip
+    about = {"schema": "intact-details/1", "model_sha256": hashlib.sha256(data).hexdigest(), "tensors": []}
+    (tmp_path / "details.json").write_text(json.dumps({**about, "ops": ops}))
+    copy.parent.mkdir()
+    done = CliRunner().invoke(app, ["inspect", str(path), "--named", str(copy)])
+    assert (done.exit_code, path.read_bytes()) == (0, data)
+    found = tflite.read(copy.read_bytes())
+    names = [found[op.output].name for op in found.ops]
+    assert names == ["stem", "stem #2", "stem #3", r"<b>\n", "head", "scores"]
+    assert (found.input_names, found.output_names) == (graph.input_names, graph.output_names)
+    x = images(3)
+    for name, y in litert.run(path, {"image": x}).items():
+        assert np.array_equal(y, litert.run(copy, {"image": x})[name])
+
+
+def test_no_copy_takes_the_place_of_the_model(tmp_path):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(tflite.write(mobile()))
+    done = CliRunner().invoke(app, ["inspect", str(path), "--named", str(tmp_path / "." / "model.tflite")])
+    assert (done.exit_code, path.read_bytes()) == (2, tflite.write(mobile()))
+    assert "--named would write over the model itself" in done.stderr
 
 
 def test_foreign_integer_files(shared):

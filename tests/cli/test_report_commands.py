@@ -98,7 +98,7 @@ def test_two_runs_are_compared(folder, tmp_path):
     assert "latency of float" in run("compare", folder, second, "--verbose").output
     said = json.loads(run("compare", folder, second, "--json").stdout)
     assert said["names"] == ["run", "second"]
-    assert {"what": "scheme", "a": "w4a8", "b": "int8", "means": ""} in said["settings"]
+    assert {"what": "scheme", "a": "w4a8", "b": "int8", "means": "", "paired": None} in said["settings"]
     assert "## Figures" in run("compare", folder, second, "--md").stdout
     assert run("compare", folder, second, "--out", tmp_path / "c.md").exit_code == 0
     assert (tmp_path / "c.md").read_text().startswith("# From run to second")

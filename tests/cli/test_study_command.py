@@ -51,7 +51,9 @@ def test_a_study_file_and_options_are_the_same(folder):
     assert document["decision"]["taken"] in {"net float32 cpu", "net float16 cpu"}
     assert "A paper" in (folder / "of_file" / "study.md").read_text()
     assert f"cpu: take {document['decision']['taken']}: " in by_file.stdout
-    table = by_file.stdout.split("\n\n")[0].splitlines()
+    table, _, notes = by_file.stdout.split("\n\n")[0].partition("\nnote: ")
+    assert "near chance for 4 classes" in notes  # which both runs found
+    table = table.splitlines()
     assert table[0].startswith("variant")
     assert max(map(len, table)) <= 80
     typed = ("--schemes", "float32,float16", "--reference", folder / "refs.toml", "--out", folder / "of_file")

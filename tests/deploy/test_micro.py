@@ -4,11 +4,13 @@ import dataclasses
 import importlib.util
 import re
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
 import run_files
 import torch
+from ai_edge_litert import schema_py_generated as schema
 from drafts import draft, normal
 from micro_cases import BYTES, FORMATS, QUANTIZED, of_rank, samples
 from small_graphs import fully_connected, graph, softmax
@@ -30,6 +32,7 @@ from intact.ops.shaping import Gather, StridedSlice
 from intact.planning.targets import TARGETS
 from intact.run.settings import Settings
 
+NETWORKS = Path(__file__).parents[1] / "networks"
 WRITER = import_module("intact.formats.tflite.write")  # tflite.write itself is the function
 
 needs_tflm = pytest.mark.skipif(
@@ -168,6 +171,24 @@ def test_a_refusal_names_the_op_the_reason_and_what_to_do():
     said = r"SELECT_V2 'chosen' does not run in TensorFlow Lite Micro \(Does not support type other than int8\|int16\|float32, "
     with pytest.raises(UnsupportedError, match=said + r"but got INT32\); change the model, or type --target cpu"):
         require(net, tflite.write(net))
+
+
+def test_ops_are_numbered_as_the_file_has_them():
+    """A file that keeps a state begins with ops of its own, by which the runtime counts along."""
+    net = tflite.read(NETWORKS / "gru_streaming.tflite")
+    data = tflite.write(net)
+    model = schema.Model.GetRootAs(data, 0)
+    body, layer = model.Subgraphs(0), schema.BuiltinOperator.FULLY_CONNECTED
+    codes = [model.OperatorCodes(body.Operators(n).OpcodeIndex()).BuiltinCode() for n in range(body.OperatorsLength())]
+    numbers = [n for n, code in enumerate(codes) if code == layer]
+    layers = [op for op in net.ops if op.kind.name == "FULLY_CONNECTED"]
+    assert len(numbers) == len(layers) == 3
+    assert net.ops[numbers[0]] != layers[0]
+    for number, op in zip(numbers, layers, strict=True):
+        said = f"it says why\nNode FULLY_CONNECTED (number {number}) failed to prepare with status 1\n"
+        assert micro._named(net, data, said) == net.label(op)
+    assert micro._named(net, data, "Node FULLY_CONNECTED (number 999f) failed to invoke") == ""
+    assert micro._named(net, data, "Didn't find op for builtin opcode 'FULLY_CONNECTED'") == net.label(layers[0])
 
 
 def test_without_the_runtime_the_table_refuses_the_same(monkeypatch):

@@ -114,6 +114,25 @@ def test_accuracy_steers_a_run(monkeypatch):
     assert (result.verdict.status, result.criteria[0].status) == ("pass", "pass")
 
 
+@pytest.mark.parametrize(
+    ("accept", "settings", "advice"),
+    [
+        ("weight SQNR >= 9", {}, "type --scheme with such as w3a8"),
+        ("packed file size <= 9 KB", {"scheme": "w3a8"}, "cpu has no packed file; type --target mcu"),
+        ("agreement with LiteRT >= 99", {}, "is measured by intact study"),
+    ],
+)
+def test_criteria_on_figures_of_another_kind_of_run_are_refused(accept, settings, advice):
+    with pytest.raises(OptionError, match=f"{advice}, or leave it out|{advice}; leave it out"):
+        Settings(accept=(accept,), **settings)
+
+
+def test_weights_of_few_numbers_are_judged():
+    asked = ("weight SQNR >= 9", "bytes of weights in theory <= 9 KB")
+    assert Settings(scheme="w3a8", accept=asked).accept == asked
+    assert Settings(max_drop=1, minimize="size", accept=asked[:1]).accept == asked[:1]
+
+
 def test_a_plan_is_not_searched_beside():
     assert Settings(accept=("drop <= 2",)).replaying("int8", "cpu").goal is None
 
@@ -144,7 +163,8 @@ def test_a_limit_beside_a_laxer_criterion_steers():
 
 def test_only_what_steers_makes_another_job():
     def of(**settings):
-        about = {"model": None, "data": None, "evaluation": None, "preprocessing": {}, "label": None, "plan": None}
+        nothing = dict.fromkeys(("model", "data", "evaluation", "image", "label", "plan"))
+        about = {**nothing, "preprocessing": {}}
         return json.dumps(job(settings=Settings(**settings), **about))
 
     assert of() == of(accept=("size >= 4x",)) == of(accept=("size >= 4x", "latency <= 1 ms"))

@@ -4,16 +4,19 @@ import json
 import os
 from hashlib import sha256
 
+import numpy as np
 import pytest
 from run_documents import MODEL, details, older, result, study, write_run
 
 from intact.errors import OptionError
+from intact.measure.by_sample import BySample
 from intact.run.documents import read, sides
 
 
 def test_a_run_is_read_with_its_details_and_the_hashes_of_its_files(tmp_path):
     found = read(write_run(tmp_path / "run", result(), details()))
-    assert found.document == result() | {"acceptance": None}  # what may be absent is null
+    absent = dict.fromkeys(("place", "notes", "state", "state_after", "samples_on"))  # what may be absent is null
+    assert found.document == result() | {"acceptance": None, "machine": result()["machine"] | absent}
     assert found.details == {**details(), "firmware": None}  # which a run for no microcontroller has not
     held = {f["file"]: (f["bytes"], f["sha256"]) for f in found.files}
     assert held["model.tflite"] == (len(MODEL), sha256(MODEL).hexdigest())
@@ -46,10 +49,39 @@ def test_details_of_another_model_are_left_out(tmp_path):
     assert "of another model" in found.notes[0]
 
 
+def test_a_model_that_was_replaced_is_not_handed_on_with_figures_of_another(tmp_path):
+    folder = write_run(tmp_path / "run", result())
+    (folder / "model.tflite").write_bytes(MODEL + b"!")
+    found = read(folder)
+    assert "model.tflite" not in {f["file"] for f in found.files}
+    assert found.notes[-1].startswith("model.tflite is another model than that of result.json")
+
+
 def test_a_file_that_claims_to_be_huge_is_not_read_for_its_hash(tmp_path):
     folder = write_run(tmp_path / "run", result())
     os.truncate(folder / "model.tflite", 1 << 40)
     assert "model.tflite" not in {f["file"] for f in read(folder).files}
+
+
+def test_figures_by_sample_are_read_where_they_are_of_this_model_and_these_samples(tmp_path):
+    a, b = (write_run(tmp_path / name, result()) for name in ("a", "b"))
+    model, report = result()["model"]["sha256"], result()["samples"]["report"]
+    right = {("quantized", "top-1 accuracy"): np.ones(report["n"], bool)}
+    kept = {
+        "is of another model or other samples": BySample("0" * 64, report["fingerprint"], right).to_bytes(),
+        "model or other samples than result.json": BySample(model, "0" * 64, right).to_bytes(),
+        "b: samples.npz: is not what Intact writes; make the run again": b"PK",
+    }
+    (a / "samples.npz").write_bytes(BySample(model, report["fingerprint"], right).to_bytes())
+    for said, data in kept.items():
+        (b / "samples.npz").write_bytes(data)
+        first, second = sides(a, b)
+        assert first.samples.columns.keys() == right.keys()
+        assert (first.notes, second.samples) == ((), None)
+        assert said in second.notes[0]
+    (b / "samples.npz").unlink()
+    os.mkfifo(b / "samples.npz")
+    assert "is a named pipe" in sides(a, b)[1].notes[0]
 
 
 def _new(path):
@@ -68,7 +100,11 @@ def _new(path):
         (lambda p: (p.mkdir(), os.truncate(_new(p / "result.json"), 5 << 30)), "is 5,368,709,120 bytes, and such a file has"),
         (lambda p: p.write_text("x"), "is no folder of a run; give the folder that intact quantize --out"),
         (lambda p: p.mkdir(), "holds no run; give the folder"),
-        (lambda p: (p.mkdir(), (p / "job.json").write_text("{}")), "not finished; the same intact command goes on"),
+        (
+            lambda p: (p.mkdir(), (p / "job.json").write_text("{}")),
+            "a run that is not finished; the same intact",
+        ),
+        (lambda p: ((p / "runs").mkdir(parents=True), (p / "job.json").write_text("{}")), "a study that is not finished"),
         (lambda p: (p.mkdir(), (p / "result.json").write_text("")), "result.json: is no JSON that Intact wrote"),
         (lambda p: (p.mkdir(), (p / "result.json").write_text('{"schema": "x"}')), "is not what Intact writes"),
         (lambda p: (p.mkdir(), (p / "result.json").mkdir()), "result.json: is a folder, not a file"),

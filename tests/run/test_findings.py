@@ -235,7 +235,10 @@ def test_samples_beyond_what_calibrated_are_told_apart_from_bad_options():
     assert "those that report go beyond the ranges that 300 samples showed" in advice(result)
 
 
-@pytest.mark.parametrize(("scheme", "wider"), [("dynamic", "float16"), ("float16", "float32")])
+@pytest.mark.parametrize(
+    ("scheme", "wider"),
+    [("dynamic", "float16"), ("float16", "float32"), ("clusters2-float", "clusters4-float"), ("clusters7-float", "float32")],
+)
 def test_schemes_in_float_are_told_the_wider_one_and_no_limit(scheme, wider):
     helps = what_helps(None, Settings(scheme=scheme), None, (), None)
     assert helps == f"type --scheme {wider}"

@@ -15,7 +15,7 @@ from compare import assert_same
 
 from intact import files, locks
 from intact.errors import ChildError, DataError, OptionError, OutputError, ResourceError, UnsupportedError
-from intact.run.folder import RESULTS, RunFolder, open_run
+from intact.run.folder import RESULTS, Common, RunFolder, open_run
 
 JOB = {"model": "net.tflite", "seed": 0}
 
@@ -538,3 +538,38 @@ def test_what_is_said_of_the_best_so_far_may_be_garbage(tmp_path):
     with pytest.raises(Stop), open_run(path, JOB, tell=told.append):
         raise Stop
     assert "best-so-far.tflite (\N{REPLACEMENT CHARACTER})" in told[0]
+
+
+# ---- what runs have in common -------------------------------------------------------------------------------------------
+
+SHARES = """
+import sys, time
+from pathlib import Path
+from intact.run.folder import Common, RunFolder
+
+def make():
+    print("makes", flush=True)
+    time.sleep(0.5)
+    return b"made"
+
+folder = Path(sys.argv[1])
+path = RunFolder(folder / "run", common=Common(folder / "common")).file("step", make, lambda: "of this")
+print(path.read_bytes().decode(), flush=True)
+"""
+
+
+def test_a_step_in_common_is_made_once_by_several_processes(tmp_path):
+    typed = [sys.executable, "-c", SHARES, str(tmp_path)]
+    both = [subprocess.Popen(typed, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = sorted(process.communicate(timeout=60)[0].split() for process in both)
+    assert said == [["made"], ["makes", "made"]]
+
+
+def test_the_files_of_steps_in_common_are_those_that_were_asked_for(tmp_path):
+    RunFolder(tmp_path, common=Common(tmp_path)).file("other", lambda: b"other", lambda: 1)
+    common = Common(tmp_path)
+    path = RunFolder(tmp_path, common=common).file("step", lambda: b"step", lambda: 1)
+    steps = common.steps()
+    assert path in steps.values()
+    assert {one.name for one in steps.values()} == {"step", "step.sha256"}
+    assert all((tmp_path / name) == one for name, one in steps.items())

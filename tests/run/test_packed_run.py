@@ -84,3 +84,14 @@ def test_int8_has_neither(model, samples):
     assert result.packed == b""
     assert not {"packed", "stored expanded"} & {f.kind for f in result.findings}
     assert "weight SQNR" not in {r.measurement.name for r in result.readings}
+
+
+def test_what_is_too_small_to_pack_is_not_sent_to_the_target_that_it_has(samples):
+    """27 weights are 6.75 bytes of indices and a table, beside which some 256 bytes of names and tables would stand."""
+    small = draft((8, 8, 3), lambda d, x: d(Conv2D(padding="same"), x, normal(1, 3, 3, 3), np.zeros(1)))
+    for target in ("mcu", "cpu"):
+        result = intact.quantize(
+            tflite.write(small), samples, scheme="clusters2", target=target, remedies="none", details=False
+        )
+        (said,) = [f.message for f in result.findings if f.kind == "stored expanded"]
+        assert (result.packed, "--target mcu" in said, "more than packing saves" in said) == (b"", False, True)

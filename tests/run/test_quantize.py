@@ -153,6 +153,7 @@ def test_the_run_folder(folder, tmp_path):
         "plan.npz",
         "result.json",
         "result.md",
+        "samples.npz",
     ]
     record = json.loads((out / "result.json").read_text())
     assert json.loads(done.stdout) == record

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,13 +20,15 @@ from intact.errors import ModelError, OptionError, OutputError
 from intact.formats import tflite
 from intact.measure.measurement import Measurement
 from intact.measure.resident import resident
+from intact.measure.run_outputs import outputs_of
 from intact.measure.throughput import throughput
 from intact.planning.adjusted_constants import digest
-from intact.run import as_planned, job
+from intact.remedies import clip, equalize
+from intact.run import acceptance, as_planned, job
 from intact.run.study_cells import Axes, names_of, variants
 
 TIMED = {"latency", "speed-up", "throughput at batch 1", "throughput at batch 32", "resident memory"}
-SCHEMES = ("float16", "int8", "w4a8")
+SCHEMES = ("float16", "int8", "w4a8", "int16x8")
 
 
 @pytest.fixture(scope="module")
@@ -48,19 +51,38 @@ def made(folder):
 
         return call
 
-    observe = as_planned.observe
+    observe, run_batches, look_at = as_planned.observe, as_planned.run_batches, equalize.look_at
+
+    def held(batches):
+        return hashlib.sha256(b"".join(x.tobytes() for batch in batches for x in batch.values())).hexdigest()
 
     def calibrates(graph, batches, **options):
-        seen = hashlib.sha256(b"".join(x.tobytes() for batch in batches() for x in batch.values())).hexdigest()
-        done["calibrate", digest(graph), seen] += 1
+        done["calibrate", digest(graph), held(batches()), options["histogram"]] += 1
         return observe(graph, batches, **options)
+
+    def simulates(program, batches):
+        batches = list(batches)
+        if not program.graph.is_quantized:
+            done["simulate", digest(program.graph), held(batches)] += 1
+        return run_batches(program, batches)
+
+    def looks(graph, wanted, samples, *how):
+        done["look", digest(graph), samples.fingerprint(), frozenset(wanted)] += 1
+        return look_at(graph, wanted, samples, *how)
+
+    def runs(path, *how, **more):
+        done["run", path.name] += 1
+        return outputs_of(path, *how, **more)
 
     with pytest.MonkeyPatch.context() as patch:
         quick(patch)
         patch.setattr("intact.run.conduct.throughput", throughput)
         patch.setattr("intact.run.conduct.resident", resident)
         patch.setattr(as_planned, "observe", calibrates)
-        patch.setattr(job, "outputs_of", counted("run a file", job.outputs_of))
+        patch.setattr(clip, "observe", calibrates)
+        patch.setattr(as_planned, "run_batches", simulates)
+        patch.setattr(equalize, "look_at", looks)
+        patch.setattr(job, "outputs_of", runs)
         patch.setattr(job, "to_float_tflite", counted("convert", job.to_float_tflite))
         patch.setattr(job, "what_helps", lambda *_: "")  # which calibrates on fewer samples
         found = study(folder, out=folder / "out", schemes=SCHEMES)
@@ -168,10 +190,18 @@ def test_models_that_are_called_alike_are_told_apart():
 
 def test_conversion_calibration_and_the_float_network_are_done_once(made):
     _, done = made
-    calibrations = [times for step, times in done.items() if isinstance(step, tuple)]
+    calibrations = [times for step, times in done.items() if step[0] == "calibrate"]
     assert len(calibrations) > 2  # of the network, and of what remedies make of it
     assert set(calibrations) == {1}
-    assert (done["convert"], done["run a file"]) == (1, 1 + len(SCHEMES))
+    assert (done["convert"], done["run", "float.tflite"], done["run", "model.tflite"]) == (1, 1, len(SCHEMES))
+
+
+@pytest.mark.parametrize("step", ["simulate", "look"])
+def test_what_a_float_network_gives_remedies_and_ranges_is_computed_once(made, step):
+    _, done = made
+    counts = [times for (kind, *_), times in done.items() if kind == step]
+    assert counts
+    assert set(counts) == {1}
 
 
 @pytest.mark.usefixtures("hurried")
@@ -263,6 +293,36 @@ def test_a_cell_that_fails_is_a_row_with_its_reason_and_the_others_go_on(folder,
     monkeypatch.undo()
     again = study(folder, **asked)
     assert [row["status"] for row in again.rows] == ["done", "failed", "done"]
+
+
+@pytest.mark.usefixtures("hurried")
+def test_criteria_that_no_sample_can_decide_are_refused_before_calibration(folder, tmp_path, monkeypatch):
+    given = folder / "net.tflite", folder / "bare.npy"
+    np.save(given[1], images(40))
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "mend_and_plan", None)
+        found = intact.study(*given, schemes="int8", accept="accuracy >= 50", out=tmp_path / "out")
+    why = "accuracy >= 50 needs labels that are classes of the model, and the data has none; type agreement >= 99 instead"
+    assert [(row["status"], row["why"]) for row in found.rows] == [("failed", why)]
+    again = intact.study(*given, schemes="int8", accept="agreement >= 9", out=tmp_path / "out")
+    assert [row["status"] for row in again.rows] == ["done"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "axes", "advice"),
+    [
+        ("arena <= 9 KB", {}, "cpu has no TFLM arena; type --targets mcu"),
+        ("weight SQNR >= 9", {}, "weight SQNR is measured of weights of few numbers; type --schemes with such as w3a8"),
+        ("packed file size <= 9 KB", {"schemes": "w3a8"}, "cpu has no packed file; type --targets mcu"),
+        ("agreement with LiteRT >= 99", {}, "is of another runtime; type --runtimes with such as onnxruntime"),
+        ("speed-up over LiteRT >= 1", {"runtimes": "litert"}, "type --runtimes with such as onnxruntime"),
+    ],
+)
+def test_criteria_on_figures_that_no_variant_has_are_refused(accept, axes, advice):
+    with pytest.raises(OptionError, match=f"{re.escape(advice)}, or leave it out"):
+        acceptance.of_study(accept, None, Axes.of(**axes))
+    having = {"targets": "mcu", "schemes": "int8,w3a8", "runtimes": "tflm"}
+    assert acceptance.of_study(accept, None, Axes.of(**having))[0].text == accept
 
 
 # ---- the folder ---------------------------------------------------------------------------------------------------------
@@ -362,7 +422,7 @@ def test_an_interruption_ends_all_and_notes_what_is_there(folder, tmp_path, monk
 
 def test_the_object_says_what_it_is_and_is_saved(made, tmp_path):
     found, _ = made
-    assert repr(found).startswith("<Study: 3 variants of net; none taken; .rows holds the figures>")
+    assert repr(found).startswith(f"<Study: {len(SCHEMES)} variants of net; none taken; .rows holds the figures>")
     assert json.loads(found.to_json()) == found.document
     saved = found.save(tmp_path / "saved")
     assert (saved / "study.json").read_bytes() == (found.folder / "study.json").read_bytes()

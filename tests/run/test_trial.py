@@ -1,6 +1,7 @@
 """One candidate's trial: what it loses in the real runtime, what it takes, and what is kept of it."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -82,6 +83,18 @@ def test_latency_is_milliseconds(given, monkeypatch):
     _, trial, _ = given
     monkeypatch.setattr("intact.run.trial._TIMED_SECONDS", 0.1)
     assert 0.0 < trial.time(trial.source.read_bytes()) < 100.0
+
+
+def test_a_candidate_is_timed_where_the_results_are(given):
+    _, trial, _ = given
+    model = trial.source.read_bytes()
+
+    def timed(request, **_):
+        assert [path.read_bytes() for path in request["models"].values()] == [model]
+        return {"samples": {"candidate": [7.0, 5.0, 6.0, 5.5, 8.0]}, "repeats": {"candidate": 3}}
+
+    phone = SimpleNamespace(name="phone", machine={}, time=timed)
+    assert replace(trial, work=replace(trial.work, timer=phone)).time(model) == 5.0
 
 
 def test_the_best_so_far_is_on_disk_and_lines_are_passed_on(given):

@@ -108,3 +108,36 @@ def test_who_waits_is_stopped():
         for future in (first, second):
             with pytest.raises(StoppedError):
                 future.result(timeout=10)
+
+
+def test_who_is_away_disturbs_nobody_and_comes_back_in_turn():
+    turns, order = Turns(), []
+    away, come, timing, go = (threading.Event() for _ in range(4))
+
+    def leaves():
+        with turns.working():
+            with turns.away():
+                away.set()
+                come.wait(10)
+            order.append("back")
+
+    def times():
+        with turns.working(), turns.alone():
+            timing.set()
+            go.wait(10)
+            order.append("timed")
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(leaves)
+        away.wait(10)
+        second = pool.submit(times)
+        assert timing.wait(10)  # though the first is inside `working`
+        come.set()
+        time.sleep(0.05)
+        assert order == []
+        go.set()
+        for future in (first, second):
+            future.result(timeout=10)
+    assert order == ["timed", "back"]
+    with turns.working(), turns.alone():  # all are counted
+        pass

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from intact.cli import deploy, diagnose, explore, export, fit, look, quantize, signals, streams
+from intact.cli import deploy, devices, diagnose, explore, export, finetune, fit, look, quantize, signals, streams
 from intact.cli import report as reporting
 from intact.cli import study as studying
 
@@ -40,6 +40,7 @@ def intact(
 
 for command in (
     quantize.quantize,
+    finetune.finetune,
     studying.study,
     reporting.report,
     reporting.compare,
@@ -54,6 +55,7 @@ for command in (
     quantize.demo,
 ):
     app.command()(command)
+app.add_typer(devices.app, name="devices")
 
 
 def main() -> None:

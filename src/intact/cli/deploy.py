@@ -44,6 +44,7 @@ def deploy(
         ),
     ] = False,
     samples: Annotated[int, typer.Option(help="How many samples --verify runs.")] = 50,
+    image: shared.ImageField = None,
     label: shared.Label = None,
     pixels: shared.Pixels = "0,1",
     mean: shared.Mean = None,
@@ -70,7 +71,7 @@ def deploy(
             from intact.run.deploy import deploy as deployed
 
         output = Output(quiet, as_json)
-        given = None if data is None else samples_of.load(data, preprocessing, label=label)
+        given = None if data is None else samples_of.load(data, preprocessing, image=image, label=label)
         with output.progress() as progress:
             made = deployed(
                 model,

@@ -25,6 +25,7 @@ def diagnose(
     ranges: shared.Ranges = "auto",
     weights: shared.Weights = "per-channel",
     input_shape: shared.InputShape = None,
+    image: shared.ImageField = None,
     label: shared.Label = None,
     pixels: shared.Pixels = "0,1",
     mean: shared.Mean = None,
@@ -41,16 +42,16 @@ def diagnose(
         Settings(scheme=scheme, target=target, ranges=ranges, weights=choices.granularity(weights)).integers_only()
         preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
         if against is None:
-            shared.check(model, data, label=label)
+            shared.check(model, data, image=image, label=label)
         else:
             shared.check_any(model)
-            shared.check(against, data, label=label)
+            shared.check(against, data, image=image, label=label)
         with shared.loading():
             from intact.report.diagnosis import to_table
             from intact.report.terminal import Output
             from intact.run.diagnose import diagnose as what_is_wrong
 
-        output, samples = Output(quiet, as_json), samples_of.load(data, preprocessing, label=label)
+        output, samples = Output(quiet, as_json), samples_of.load(data, preprocessing, image=image, label=label)
         with output.progress() as progress:
             found = what_is_wrong(
                 model,

@@ -35,6 +35,7 @@ def explore(
     ] = None,
     target: shared.TargetName = "cpu",
     input_shape: shared.InputShape = None,
+    image: shared.ImageField = None,
     label: shared.Label = None,
     pixels: shared.Pixels = "0,1",
     mean: shared.Mean = None,
@@ -60,7 +61,7 @@ def explore(
             from intact.run.explore import explore as looked_into
 
         output = Output(quiet, as_json)
-        samples = None if data is None else samples_of.load(data, preprocessing, label=label)
+        samples = None if data is None else samples_of.load(data, preprocessing, image=image, label=label)
         with output.progress() as progress:
             found = looked_into(model, samples, against=against, target=target, input_shape=shape, progress=progress)
             page = found.save(out)

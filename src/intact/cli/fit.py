@@ -38,6 +38,7 @@ def fit(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write it as a page, fit.html, which opens offline.")] = None,
+    image: shared.ImageField = None,
     label: shared.Label = None,
     pixels: shared.Pixels = "0,1",
     mean: shared.Mean = None,
@@ -66,7 +67,7 @@ def fit(
             from intact.run.report import documents_of, page_of
 
         output = Output(quiet, as_json)
-        given = None if data is None else samples_of.load(data, preprocessing, label=label)
+        given = None if data is None else samples_of.load(data, preprocessing, image=image, label=label)
         with output.progress() as progress:
             found = fitted(
                 model,

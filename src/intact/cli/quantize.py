@@ -16,6 +16,7 @@ from intact.deploy import bytes as sizes
 from intact.errors import OptionError, located
 from intact.run import options
 from intact.run.settings import Settings
+from intact.runtime import anywhere
 
 if TYPE_CHECKING:
     from intact.report.terminal import Output
@@ -61,6 +62,8 @@ def quantize(
     ] = None,
     board: Annotated[str | None, typer.Option(help="The RAM and flash that it has: nano33ble, pico2, …")] = None,
     runtime: Annotated[str, typer.Option(help="Whose memory that is: c (of intact deploy) or tflm.")] = "c",
+    on: shared.On = None,
+    workers: shared.Workers = None,
     accept: shared.Accept = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit code 1 when a limit is met by the estimate only, or a criterion is open.")
@@ -82,6 +85,7 @@ def quantize(
         list[str] | None, typer.Option(help="Sizes that a model leaves open: 96,96,3, or image=96,96,3 for each input.")
     ] = None,
     plan: Annotated[Path | None, typer.Option(help="Replay the plan.json of an earlier run.")] = None,
+    image: shared.ImageField = None,
     label: shared.Label = None,
     pixels: shared.Pixels = "0,1",
     mean: shared.Mean = None,
@@ -126,11 +130,12 @@ def quantize(
             flash=_size(flash, "--flash"),
             board=board,
             runtime=runtime,
+            on=on,
         )
         preprocessing = options.preprocessing(pixels, mean, std, channels, resize)
         if plan is not None:
             choices.plan(plan)
-        shared.check(model, data, evaluation, label=label)
+        shared.check(model, data, evaluation, image=image, label=label)
         with shared.loading():
             from intact.measure.metrics import metric_of
             from intact.planning.plan import Plan
@@ -145,26 +150,28 @@ def quantize(
         folder = out or Path(f"{model.stem}_{scheme if replayed is None else replayed.scheme}")
         if plan is not None and overwrite and plan.resolve().parent == folder.resolve():
             raise OptionError(f"--overwrite would delete {plan} before it is replayed; give --out another folder")
-        source = samples_of.load(data, preprocessing, label=label)
-        reporting = None if evaluation is None else samples_of.load(evaluation, preprocessing, label=label, use="eval")
+        source = samples_of.load(data, preprocessing, image=image, label=label)
+        reporting = (
+            None if evaluation is None else samples_of.load(evaluation, preprocessing, image=image, label=label, use="eval")
+        )
         job = described(
             model=model,
             data=data,
             evaluation=evaluation,
             settings=settings,
             preprocessing=preprocessing.to_json(),
+            image=image,
             label=label,
             plan=replayed,
         )
-        with open_run(folder, job, overwrite=overwrite, tell=output.line) as in_folder:
+        with anywhere.timing(on, workers) as timer, open_run(folder, job, overwrite=overwrite, tell=output.line) as in_folder:
             with output.progress() as progress:
-                work = Work(in_folder, progress, output.line)
+                work = Work(in_folder, progress, output.line, timer=timer)
                 result = Job(model, source, reporting, settings, replayed, metric_of(metric), work).run(details=details)
             in_folder.finish(result.files())
         with located(f"{folder} is finished"):
-            _say(result, output, folder, model.name, verbose)
-        statuses = {j.status for j in result.criteria} | ({result.verdict.status} if result.verdict is not None else set())
-        if "fail" in statuses or (strict and statuses - {"pass"}):
+            say(result, output, folder, model.name, verbose)
+        if missed(result, strict):
             raise typer.Exit(1)
 
 
@@ -175,12 +182,18 @@ def _size(text: str | None, option: str) -> int | None:
     return sizes.parsed(text, option)
 
 
-def _say(result: Result, output: Output, folder: Path, model: str, verbose: bool) -> None:
-    from intact.measure.machine import cpu
+def missed(result: Result, strict: bool) -> bool:
+    """Whether a limit or criterion is missed, or with ``strict`` not met for certain."""
+    statuses = {j.status for j in result.criteria} | ({result.verdict.status} if result.verdict is not None else set())
+    return "fail" in statuses or (strict and bool(statuses - {"pass"}))
+
+
+def say(result: Result, output: Output, folder: Path, model: str, verbose: bool) -> None:
+    """What a finished run comes to, for whoever typed it."""
     from intact.report.record import record
 
     made, document = result.settings, record(result)
-    output.verdict(document, f"{model} as {made.scheme} for {made.target}, timed on {cpu()}")
+    output.verdict(document, f"{model} as {made.scheme} for {made.target}, timed on {document['machine']['cpu']}")
     if made.minimize and document["front"]:
         output.front(document)
     if verbose:

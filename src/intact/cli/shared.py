@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -26,8 +26,9 @@ Data = Annotated[
     Path,
     typer.Option(
         "--data",
-        help="Class folders of images, a folder of images (masks beside it), an .npz with x and y, an .npy, a .csv, or a "
-        "detector's data.yaml.",
+        help="Class folders of images, a folder of images (masks beside it), an .npz with x and y, an .npy, a .csv, a "
+        "detector's data.yaml, or shards: .tar (WebDataset), .parquet, .tfrecord, a folder of them, a saved Hugging Face data "
+        "set.",
     ),
 ]
 RuntimeName = Annotated[
@@ -38,8 +39,15 @@ RuntimeName = Annotated[
         "pytorch-eager; and .tflite files: litert or tflm.",
     ),
 ]
+ImageField = Annotated[
+    str | None,
+    typer.Option("--image", help="The field or column of shards with the images; else image, jpg, png and the like."),
+]
 Label = Annotated[
-    str | None, typer.Option(help="The column of a .csv with the labels, by name or number; else label, class, y or the last.")
+    str | None,
+    typer.Option(
+        help="The column of a .csv with the labels, by name or number; else label, class, y or the last. Of shards, the field."
+    ),
 ]
 Pixels = Annotated[str, typer.Option(help="What 0..255 maps to: --pixels=0,1, --pixels=-1,1 or --pixels=0,255. Images only.")]
 Mean = Annotated[
@@ -83,6 +91,13 @@ Accept = Annotated[
         help='A criterion: "drop <= 2", "size >= 4x", "latency <= 5 ms", "integer only"; or an accept.toml. Repeatable.',
     ),
 ]
+On = Annotated[
+    str | None,
+    typer.Option("--on", help="Measure on a device (intact devices) or a Ray cluster (ray, ray://head:10001) instead of here."),
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", help="Run samples in this many processes of one thread each, on this machine.", min=1)
+]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Print all figures, not only those that matter most.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")]
@@ -91,14 +106,18 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an ea
 
 
 @contextmanager
-def reported(debug: bool) -> Iterator[None]:
-    """Errors become one sentence on standard error and exit code 2; Ctrl-C becomes 130, SIGTERM 143, SIGHUP 129."""
+def reported(debug: bool, is_told: Callable[[IntactError], bool] = lambda _: True) -> Iterator[None]:
+    """Errors become one sentence on standard error, unless it is another process that tells them, and exit code 2; Ctrl-C
+    becomes 130, SIGTERM 143, SIGHUP 129.
+    """
     warnings.filterwarnings("ignore", module=r"torch|jax|tensorflow|keras|litert_torch|PIL")
     try:
         yield
     except IntactError as error:
         if debug:
             raise
+        if not is_told(error):
+            raise typer.Exit(2) from None
         _fail(str(error))
     except (KeyboardInterrupt, Terminated) as stopped:
         if debug:
@@ -133,22 +152,25 @@ def _fail(message: str) -> NoReturn:
     raise typer.Exit(2)
 
 
-def check(model: Path, *data: Path | None, label: str | None = None) -> None:
+def check(model: Path, *data: Path | None, image: str | None = None, label: str | None = None) -> None:
     """What is missing or foreign is said at once, and before anything is written."""
     with located(str(model)):
         recognize.check(model)
-    check_data(*data, label=label)
+    check_data(*data, image=image, label=label)
     if model.suffix.lower() == ".tflite":
         _read(model)
 
 
-def check_data(*data: Path | None, label: str | None = None) -> None:
+def check_data(*data: Path | None, image: str | None = None, label: str | None = None) -> None:
     """The same for samples alone."""
-    if label is not None and not any(path is not None and path.suffix.lower() in paths.TABLES for path in data):
-        raise OptionError("--label names a column of a .csv; leave it out, or give --data a .csv")
-    for path in data:
-        if path is not None:
-            paths.check(path)
+    given = [path for path in data if path is not None]
+    sharded = (image is not None or label is not None) and any(paths.is_sharded(path) for path in given)
+    if label is not None and not sharded and not any(path.suffix.lower() in paths.TABLES for path in given):
+        raise OptionError("--label names a column of a .csv or a field of shards; leave it out, or give --data such")
+    if image is not None and not sharded:
+        raise OptionError("--image names a field of shards (.tar, .parquet, .tfrecord); leave it out, or give --data such")
+    for path in given:
+        paths.check(path)
 
 
 def check_any(*models: Path | None) -> None:

@@ -16,6 +16,8 @@ from intact.measure import criterion
 from intact.run import options
 from intact.run.study_cells import Axes
 from intact.run.study_file import references, study_file
+from intact.runtime import anywhere
+from intact.wording import counted
 
 #: Options that no study.toml has, and neither are said again to go on.
 _OUT: Final = "study"
@@ -29,9 +31,13 @@ def study(
     evaluation: Annotated[Path | None, typer.Option("--eval", help="Samples that report; without it --data is split.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the study. Default: study, or the name of the .toml.")] = None,
     schemes: Annotated[
-        str | None, typer.Option(help="Some of int8,w4a8,int16x8,dynamic,float16,float32. Default: all that the target runs.")
+        str | None,
+        typer.Option(
+            help="Some of int8,w4a8,int16x8,dynamic,float16,float32, by default all of these that the target runs; and of "
+            "clusters4, w3a8, dynamic-w4, dynamic-w4-g32 and such as these."
+        ),
     ] = None,
-    targets: Annotated[str | None, typer.Option(help="cpu, mcu, or both: cpu,mcu. Default: cpu.")] = None,
+    targets: Annotated[str | None, typer.Option(help="Some of cpu,mcu,openvino,tensorrt,pytorch. Default: cpu.")] = None,
     runtimes: Annotated[
         str | None,
         typer.Option(
@@ -63,13 +69,24 @@ def study(
     device: Annotated[str | None, typer.Option(help="Where remedies learn: auto, cpu or cuda.")] = None,
     learning_samples: Annotated[int | None, typer.Option(help="From how many samples remedies learn at most.")] = None,
     label_weight: Annotated[float | None, typer.Option(help="How much labels count in finetune, 0 to 1.")] = None,
+    image: shared.ImageField = None,
     label: shared.Label = None,
     pixels: Annotated[str | None, typer.Option(help="What 0..255 maps to: --pixels=-1,1. Default: 0,1. Images only.")] = None,
     mean: shared.Mean = None,
     std: shared.Std = None,
     channels: shared.Channels = None,
     resize: Annotated[str | None, typer.Option(help="stretch, letterbox, crop, crop:256 or none. Default: stretch.")] = None,
-    jobs: Annotated[int | None, typer.Option(help="Cells side by side. Default: one for each four cores, at most 4.")] = None,
+    on: shared.On = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Compute cells side by side in this many processes of this machine.", min=1)
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            help="Cells at a time. Default: as many as there are workers, or cores of a cluster; without these one for each "
+            "four cores, at most 4. 1: one after the other, its samples shared by the workers or nodes."
+        ),
+    ] = None,
     overwrite: shared.Overwrite = False,
     quiet: shared.Quiet = False,
     as_json: shared.AsJson = False,
@@ -82,8 +99,8 @@ def study(
         "seeds": seeds, "repeats": repeats, "seed": seed, "accept": accept, "reference": reference, "ranges": ranges,
         "input-type": input_type, "output-type": output_type, "keep-float": keep_float, "input-shape": input_shape,
         "metric": metric, "time-budget": time_budget, "device": device, "learning-samples": learning_samples,
-        "label-weight": label_weight, "label": label, "pixels": pixels, "mean": mean, "std": std, "channels": channels,
-        "resize": resize, "jobs": jobs,
+        "label-weight": label_weight, "image": image, "label": label, "pixels": pixels, "mean": mean, "std": std,
+        "channels": channels, "resize": resize, "on": on, "workers": workers, "jobs": jobs,
     }  # fmt: skip
     with shared.reported(debug):
         said = _said(models, {key: value for key, value in typed.items() if value not in (None, [])})
@@ -107,7 +124,7 @@ def _axes(said: Mapping[str, Any]) -> Axes:
 
 def _options(said: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that all runs have, as :class:`~intact.run.settings.Settings` takes them."""
-    plain = ("ranges", "input-type", "output-type", "device", "learning-samples", "label-weight", "seed")
+    plain = ("ranges", "input-type", "output-type", "device", "learning-samples", "label-weight", "seed", "on")
     made = {name.replace("-", "_"): said[name] for name in plain if name in said}
     made["keep_float"] = tuple(said.get("keep-float", ()))
     made["input_shape"] = options.input_shape(said.get("input-shape", []))
@@ -136,6 +153,16 @@ def _failures(failed: list[Mapping[str, Any]]) -> Iterator[str]:
         yield f"{first}{f' and {len(others)} more' if others else ''}: {why}"
 
 
+def _found(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What every run found out, and how much more there is to read."""
+    from intact.report.study_columns import ALL, findings
+
+    told = findings(rows)
+    yield from (message for names, message in told if names == ALL)
+    if more := sum(names != ALL for names, _ in told):
+        yield f"study.md has {counted(more, 'finding')} of single variants"
+
+
 def _run(said: Mapping[str, Any], *, overwrite: bool, quiet: bool, as_json: bool) -> None:
     for needed in ("models", "data"):
         if needed not in said:
@@ -145,8 +172,9 @@ def _run(said: Mapping[str, Any], *, overwrite: bool, quiet: bool, as_json: bool
         said.get("pixels", "0,1"), said.get("mean"), said.get("std"), said.get("channels"), said.get("resize", "stretch")
     )
     jobs = None if "jobs" not in said else min(choices.whole("--jobs", said["jobs"], 1), _JOBS)
-    data, evaluation, label, out = said["data"], said.get("eval"), said.get("label"), said["out"]
-    shared.check_data(data, evaluation, label=label)
+    data, evaluation, out = said["data"], said.get("eval"), said["out"]
+    image, label = said.get("image"), said.get("label")
+    shared.check_data(data, evaluation, image=image, label=label)
     criterion.criteria(said.get("accept"))
     unread = _unread(said["models"])
     with shared.loading():
@@ -159,15 +187,18 @@ def _run(said: Mapping[str, Any], *, overwrite: bool, quiet: bool, as_json: bool
         from intact.run.study import Study
         from intact.run.study_folder import open_study
 
-    accepting, output = acceptance.of_study(said.get("accept", ()), kept["metric"], axes.planned_for), Output(quiet, as_json)
+    accepting, output = acceptance.of_study(said.get("accept", ()), kept["metric"], axes), Output(quiet, as_json)
     for why in unread:
         output.line(f"note: {why}; its rows fail, the others go on")
     asked = Asked(
         models=tuple(said["models"]),
-        data=samples_of.load(data, preprocessing, label=label),
-        evaluation=None if evaluation is None else samples_of.load(evaluation, preprocessing, label=label, use="eval"),
+        data=samples_of.load(data, preprocessing, image=image, label=label),
+        evaluation=None
+        if evaluation is None
+        else samples_of.load(evaluation, preprocessing, image=image, label=label, use="eval"),
         given=(data, evaluation),
         preprocessing=preprocessing.to_json(),
+        image=image,
         label=label,
         axes=axes,
         options=kept,
@@ -176,11 +207,16 @@ def _run(said: Mapping[str, Any], *, overwrite: bool, quiet: bool, as_json: bool
         references=given,
     )
     live = Live([v.name for v in asked.variants], quiet=quiet or as_json)
-    with open_study(out, asked.job(), overwrite=overwrite, tell=output.line) as folder, live:
-        made = Study(Conductor(asked, folder, live.watch).run(jobs), out)
+    with (
+        anywhere.opened(kept.get("on"), said.get("workers")) as place,
+        open_study(out, asked.job(), overwrite=overwrite, tell=output.line) as folder,
+        live,
+    ):
+        made = Study(Conductor(asked, folder, live.watch, output.line, place).run(jobs), out)
     output.console.print(to_table(made.document, output.console.width))
     failed = [row for row in made.rows if row["status"] == "failed"]
     output.notes(_failures(failed))
+    output.notes(_found(made.rows))
     output.say("")
     for target, decision in made.decision["targets"].items():
         taken = f"take {decision['taken']}: " if decision["taken"] else ""

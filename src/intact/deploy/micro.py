@@ -12,6 +12,7 @@ from intact import scratch
 from intact.data import Finding
 from intact.errors import ChildError, UnsupportedError, located
 from intact.formats import tflite
+from intact.formats.tflite import op_codes
 from intact.network.graph import Graph, Op
 from intact.network.shapes import infer, macs
 from intact.network.weighted import weighted
@@ -163,7 +164,7 @@ def _ask(graph: Graph, data: bytes, advice: str) -> bool | None:
             stage = child.call("tflm_check.py", request, what="TensorFlow Lite Micro", timeout=_SILENCE, confinement=confined)
         except ChildError as error:
             said = log.read_text(errors="replace")
-            with located(_named(graph, said) or "the model"):
+            with located(_named(graph, data, said) or "the model"):
                 raise UnsupportedError(f"{error.message}{_in_brackets(said)}; {advice}") from error
         said = log.read_text(errors="replace")
     if "missing" in stage:
@@ -172,21 +173,23 @@ def _ask(graph: Graph, data: bytes, advice: str) -> bool | None:
         return True
     if stage["stage"] == "arena":
         raise UnsupportedError(f"TensorFlow Lite Micro finds no room for it{_in_brackets(said)}; {advice}")
-    raise _refused(_named(graph, said) or "the model", _reason(said), advice)
+    raise _refused(_named(graph, data, said) or "the model", _reason(said), advice)
 
 
 def _refused(where: str, why: str, advice: str) -> UnsupportedError:
     return UnsupportedError(f"{where} does not run in TensorFlow Lite Micro ({why}); {advice}")
 
 
-def _named(graph: Graph, said: str) -> str:
-    """The op that the runtime's words are about: by its number, else the first of its kind."""
-    numbered = re.search(r"Node \S+ \(number (\d+)f?\) failed", said)
-    if numbered and int(numbered[1]) < len(graph.ops):
-        return graph.label(graph.ops[int(numbered[1])])
+def _named(graph: Graph, data: bytes, said: str) -> str:
+    """The op that the runtime's words are about: by its number in the file ``data``, where ops that keep states and decode
+    weights stand between the graph's; else the first of its kind.
+    """
+    numbered = re.search(r"Node (\S+) \(number (\d+)f?\) failed", said)
     kind = re.search(r"op(?:code| code)? '?([A-Z][A-Z0-9_]+)'?", said)
-    first = next((op for op in graph.ops if kind is not None and op.kind.name == kind[1]), None)
-    return "" if first is None else graph.label(first)
+    name = numbered[1] if numbered else kind[1] if kind else ""
+    before = op_codes.main_ops(data)[: int(numbered[2])].count(name) if numbered else 0
+    alike = [op for op in graph.ops if op.kind.name == name]
+    return graph.label(alike[before]) if before < len(alike) else ""
 
 
 def _reason(said: str) -> str:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from intact import files
 from intact.data import Parts
-from intact.measure import machine
-from intact.measure.machine import cpu
+from intact.run.given import Given
 
 
-def about(model: object, given: str | None, source: Path, written: Path, parts: Parts) -> dict[str, Any]:
-    """``given``: the SHA-256 of the file or folder that ``model`` is the path of; ``source`` is the float .tflite of it."""
+def about(given: Given, source: Path, model: bytes, parts: Parts, machine: Mapping[str, Any]) -> dict[str, Any]:
+    """``source`` is the float .tflite of the model that was ``given``, ``model`` the file that was made of it, ``machine`` the
+    one that its times are of.
+    """
     return {
         "source": {
-            "name": Path(model).name if isinstance(model, (str, Path)) else type(model).__name__,
-            "sha256": given or files.sha256(source),
+            "name": given.name,
+            "sha256": given.sha256 or files.sha256(source),
             "float_tflite_sha256": files.sha256(source),
         },
-        "model": {"sha256": files.sha256(written), "bytes": written.stat().st_size},
+        "model": {"sha256": hashlib.sha256(model).hexdigest(), "bytes": len(model)},
         "samples": {
             "calibration": {"n": len(parts.calibration), "fingerprint": parts.calibration.fingerprint()},
             "report": {"n": len(parts.report), "fingerprint": parts.report.fingerprint()},
@@ -30,6 +33,6 @@ def about(model: object, given: str | None, source: Path, written: Path, parts: 
             "preprocessing": parts.report.preprocessing.to_json(),
         },
         "versions": {name: version(name) for name in ("intact", "torch", "numpy", "ai-edge-litert")}
-        | {"python": platform.python_version(), "machine": platform.machine(), "cpu": str(cpu())},
-        "machine": machine.document(),
+        | {"python": platform.python_version(), "machine": platform.machine(), "cpu": machine["cpu"]},
+        "machine": dict(machine),
     }

@@ -15,8 +15,11 @@ from intact.measure.criteria import Criterion, Judged, criteria, judge
 from intact.measure.criterion import Accept, base
 from intact.measure.figures import Reading
 from intact.measure.task import Task
+from intact.planning.schemes import scheme
 from intact.planning.targets import target
 from intact.run.settings import Settings
+from intact.run.study_cells import Axes
+from intact.runtime.places import Clock, Timer
 
 #: The five likeliest classes are fewer than all.
 _MORE_THAN_FIVE: Final = 6
@@ -63,6 +66,17 @@ def check_measured(asked: Sequence[Criterion], *, measure: bool) -> None:
         raise OptionError(f"{asked[0]} is judged by a figure, and measure=False leaves all figures out; leave one out")
 
 
+def check_timer(settings: Settings, timer: Timer) -> None:
+    """OptionError for what a clock does not measure: figures that are no times, and other kernels than LiteRT's default."""
+    if not isinstance(timer, Clock):
+        return
+    for one in settings.criteria:
+        if one.on and one.group != "time":
+            raise OptionError(f"{one}: {timer.name} measures times alone; leave 'on {one.on}' out, for it is measured here")
+    if target(settings.target).kernels != "default":
+        raise OptionError(f"{timer.name} times what runs in LiteRT's default kernels; type --target cpu, or leave --on out")
+
+
 def of_outputs(accept: Accept, metric: Metric | str | None, *, paired: bool) -> tuple[Criterion, ...]:
     """The criteria of an evaluation, which measures outputs alone; OptionError for others, and for those that compare two
     models where there is one.
@@ -77,14 +91,28 @@ def of_outputs(accept: Accept, metric: Metric | str | None, *, paired: bool) -> 
     return found
 
 
-def of_study(accept: Accept, metric: Metric | str | None, targets: Sequence[str]) -> tuple[Criterion, ...]:
-    """The criteria of a study; OptionError for one whose figure none of its ``targets`` has."""
+def of_study(accept: Accept, metric: Metric | str | None, axes: Axes) -> tuple[Criterion, ...]:
+    """The criteria of a study; OptionError for one whose figure none of its variants can have."""
     name = metric if isinstance(metric, str) or metric is None else called(metric)
     found = tuple(criterion.under(name) for criterion in criteria(accept))
     for one in found:
-        if one.group == "device" and all(target(each).float_islands for each in targets):
-            raise OptionError(f"{one}: {' and '.join(targets)} has no {one.figure}; type --targets mcu, or leave it out")
+        if why := _none_has(one, axes):
+            raise OptionError(f"{one}: {why}, or leave it out")
     return found
+
+
+def _none_has(one: Criterion, axes: Axes) -> str:
+    """Why no variant has the figure of a criterion, and what to type; empty where one may have it."""
+    targets = axes.planned_for
+    if one.group == "device" and all(target(each).float_islands for each in targets):
+        return f"{' and '.join(targets)} has no {one.figure}; type --targets mcu"
+    if one.group in {"weights", "packed"} and all(scheme(each).usual for each in axes.schemes):
+        return f"{one.figure} is measured of weights of few numbers; type --schemes with such as w3a8"
+    if one.group == "packed" and not any(target(each).micro for each in targets):
+        return f"{' and '.join(targets)} has no packed file; type --targets mcu"
+    if one.figure.endswith("LiteRT") and not set(axes.runtimes) - {"litert"}:
+        return f"{one.figure} is of another runtime; type --runtimes with such as onnxruntime"
+    return ""
 
 
 def check_labels(asked: Sequence[Criterion], samples: Samples) -> None:

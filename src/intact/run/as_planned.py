@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, final
 
 import numpy as np
@@ -28,7 +29,7 @@ from intact.remedies.base import Context, MakePlan
 from intact.rewrite.mending import Step, mended
 from intact.run.folder import RunFolder
 from intact.run.settings import Settings
-from intact.simulate.calibrate import Batches, observe
+from intact.simulate.calibrate import Batches, from_arrays, observe, to_arrays
 from intact.simulate.engine import Program, run_batches
 
 #: Two ways to take ranges are compared on at most so many samples in each turn, or not at all with fewer than the least.
@@ -76,14 +77,14 @@ def mend_and_plan(graph: Graph, settings: Settings, calibration: Samples, folder
     request = settings.request()
     if not request.scheme.is_integer:
         return Start(Quantized(graph, graph, plan_of(graph, calibration, settings).plan), settings, request)
-    seen = _seen(graph, settings, calibration, folder, progress)
+    seen = calibrated(graph, settings, calibration, folder, progress)
     few = [batch for batch, _ in calibration.spread(_FEW).batches()]
     mend = find(graph, estimated(graph, seen, settings), few, request)
     request = replace(request, float_ops=mend.float_ops, steps=mend.steps)
     if mend.steps:
         graph = mended(graph, mend.steps)
-        seen = _seen(graph, settings, calibration, folder, progress, mend.steps)
-    made = plan_of(graph, calibration, settings, request, seen=seen)
+        seen = calibrated(graph, settings, calibration, folder, progress, mend.steps)
+    made = plan_of(graph, calibration, settings, request, seen=seen, folder=folder)
     return Start(Quantized(graph, graph, made.plan, mend.log), settings, made.request, mend, made.ranges, folder)
 
 
@@ -120,10 +121,20 @@ def context_of(start: Start, samples: Samples, progress: Progress = silent) -> C
         precise="in float" if start.request.target.float_islands else "at 16 bits",
         seed=settings.seed,
         progress=progress,
+        shared=partial(shared, start.folder),
     )
 
 
-def _seen(  # noqa: PLR0913, PLR0917  # a run's own parts
+def shared(
+    folder: RunFolder | None, name: str, graph: Graph, samples: Samples, make: Callable[[], Mapping[str, np.ndarray]]
+) -> Mapping[str, np.ndarray]:
+    """Arrays that the float ``graph`` and ``samples`` alone decide: those that a run beside this one made, else made now."""
+    if folder is None or folder.common is None:
+        return make()
+    return folder.arrays(name, make, lambda: (digest(graph), graph.output_names, samples.fingerprint()))
+
+
+def calibrated(  # noqa: PLR0913, PLR0917  # a run's own parts
     graph: Graph, settings: Settings, calibration: Samples, folder: RunFolder, progress: Progress, steps: tuple[Step, ...] = ()
 ) -> dict[int, Observed]:
     """What every activation takes on over the samples, or took on when an earlier run of the folder looked."""
@@ -144,16 +155,9 @@ def _kept(  # noqa: PLR0913, PLR0917  # a run's own parts
     """What was seen, from the folder where it is there."""
 
     def make() -> dict[str, np.ndarray]:
-        stored: dict[str, np.ndarray] = {}
-        for i, o in observed(graph, batches, settings).items():
-            stored |= {f"{i} lows": o.lows, f"{i} highs": o.highs}
-            if o.counts is not None:
-                stored[f"{i} counts"] = o.counts
-        return stored
+        return to_arrays(observed(graph, batches, settings))
 
-    stored = folder.arrays(name, make, lambda: (digest(graph), samples.fingerprint(), _with_histogram(settings)))
-    ids = [int(key.split()[0]) for key in stored if key.endswith(" lows")]
-    return {i: Observed(stored[f"{i} lows"], stored[f"{i} highs"], stored.get(f"{i} counts")) for i in ids}
+    return from_arrays(folder.arrays(name, make, lambda: (digest(graph), samples.fingerprint(), _with_histogram(settings))))
 
 
 @final
@@ -194,7 +198,7 @@ def plan_of(  # noqa: PLR0913  # all but three have defaults
             seen = observed(graph, batches, settings)
         else:
             seen = _kept("calibration", graph, samples, settings, folder, batches)
-    ranges, chosen, request = _ranges(graph, seen, settings, request, samples)
+    ranges, chosen, request = _ranges(graph, seen, settings, request, samples, folder)
     if request.target.float_islands or request.scheme.activations == "int16":
         return Planned(first_plan(graph, ranges, replace(request, float_ops=(*request.float_ops, *precise))), request, chosen)
     return Planned(first_plan(graph, ranges, request, precise), request, chosen)
@@ -209,13 +213,18 @@ def _with_histogram(settings: Settings) -> bool:
     return estimator(settings.ranges).needs_histogram
 
 
-def _ranges(
-    graph: Graph, seen: Mapping[int, Observed], settings: Settings, request: Request, samples: Samples
+def _ranges(  # noqa: PLR0913, PLR0917  # a run's own parts
+    graph: Graph,
+    seen: Mapping[int, Observed],
+    settings: Settings,
+    request: Request,
+    samples: Samples,
+    folder: RunFolder | None,
 ) -> tuple[dict[int, Range], str, Request]:
     """Ranges by the estimator that was asked for, or by the better of two; its name, and the request that says why."""
     if settings.ranges != "auto":
         return estimated(graph, seen, settings), settings.ranges, request
-    clear = clear_gain(_gains_of_moving(graph, samples, settings, request, seen))
+    clear = clear_gain(_gains_of_moving(graph, samples, settings, request, seen, folder))
     chosen = replace(settings, ranges="minmax" if clear is None else "moving")
     why = chosen.request().ranges_from if clear is None else f"{chosen.request().ranges_from}, {clear:.1f} {_BETTER}"
     return estimated(graph, seen, chosen), chosen.ranges, replace(request, ranges_from=why)
@@ -228,8 +237,13 @@ def ranges_taken(plan: Plan) -> tuple[str, ...]:
     return () if found is None else (f"took ranges from moving averages of the samples' extremes: {found[1]}",)
 
 
-def _gains_of_moving(
-    graph: Graph, samples: Samples, settings: Settings, request: Request, seen: Mapping[int, Observed]
+def _gains_of_moving(  # noqa: PLR0913, PLR0917  # a run's own parts
+    graph: Graph,
+    samples: Samples,
+    settings: Settings,
+    request: Request,
+    seen: Mapping[int, Observed],
+    folder: RunFolder | None,
 ) -> dict[str, float]:
     """The dB that ranges of moving averages gain over the extremes, by output; nothing where there are too few samples, or
     where they are calls that build on each other.
@@ -240,17 +254,27 @@ def _gains_of_moving(
     count = len(samples)
     if graph.states or count < TURNS * _LEAST_HELD_OUT or any(len(o.lows) != count for o in seen.values()):
         return {}
-    program, turns = Program(graph), list[dict[str, float | None]]()
+    turns = list[dict[str, float | None]]()
     for held, others in folds(count, TURNS, _HELD_OUT):
         rest = {i: Observed(o.lows[others], o.highs[others]) for i, o in seen.items()}
         batches = [batch for batch, _ in samples.take(held).batches()]
-        exact = {name: y for name, y in run_batches(program, batches).items() if y.dtype.kind == "f"}
+        exact = float_outputs(graph, samples.take(held), folder)
         made = []
         for name in ("minmax", "moving"):
             planned = plan_of(graph, samples, replace(settings, ranges=name), request, seen=rest)
             made.append(run_batches(Program(emit(graph, planned.plan)), batches))
         turns.append({name: gain(y, *(outputs[name] for outputs in made)) for name, y in exact.items()})
     return mean_gains(turns)
+
+
+def float_outputs(graph: Graph, samples: Samples, folder: RunFolder | None) -> dict[str, np.ndarray]:
+    """The outputs of real numbers ``[n, ...]`` that the float ``graph`` gives in simulation."""
+
+    def make() -> dict[str, np.ndarray]:
+        return run_batches(Program(graph), (batch for batch, _ in samples.batches()))
+
+    made = shared(folder, "outputs in simulation", graph, samples, make)
+    return {name: y for name, y in made.items() if y.dtype.kind == "f"}
 
 
 def estimated(graph: Graph, seen: Mapping[int, Observed], settings: Settings) -> dict[int, Range]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -18,23 +19,26 @@ from intact.installed import __version__ as version
 from intact.measure import criteria, machine
 from intact.measure.accuracy import Metric
 from intact.measure.criteria import Criterion
-from intact.measure.figures import Reading, speed
-from intact.measure.measurement import Measurement
+from intact.measure.figures import Reading, reading_of, speed
 from intact.measure.resident import resident
 from intact.measure.throughput import throughput
 from intact.planning.targets import target as target_named
 from intact.progress import Progress, unheard
 from intact.report.study import files_of
 from intact.report.study_rows import study_document
+from intact.run import cells
+from intact.run.cells import Cells
 from intact.run.folder import RunFolder, Work, open_run
 from intact.run.folder import job as described
 from intact.run.job import Job
+from intact.run.result import Result
 from intact.run.settings import Settings
 from intact.run.study_cells import Axes, Variant, names_of, variants
 from intact.run.study_folder import StudyFolder, of_models
 from intact.run.study_runtimes import Elsewhere, file_in
 from intact.run.turns import Turns, cores
 from intact.runtime import litert, runtimes
+from intact.runtime.places import HERE, Place
 
 #: Told of a variant by its name: what it does, and its record once it is finished.
 Watch: TypeAlias = Callable[[str, str, Mapping[str, Any] | None], None]
@@ -77,9 +81,9 @@ class _Bound(Data):
 class Asked:
     """What a study is of: models, samples, and what it goes through.
 
-    ``given``: data and evaluation as they were given, ``preprocessing`` and ``label``: for the job of each run. ``options``:
-    the settings that all runs have. ``references`` have no part in what is computed, nor has ``accept`` but for limits on RAM
-    and flash: a network is written for what there is.
+    ``given``: data and evaluation as they were given, ``preprocessing``, ``image`` and ``label``: for the job of each run.
+    ``options``: the settings that all runs have. ``references`` have no part in what is computed, nor has ``accept`` but for
+    limits on RAM and flash: a network is written for what there is.
     """
 
     models: tuple[object, ...]
@@ -87,6 +91,7 @@ class Asked:
     evaluation: Data | None
     given: tuple[object, object]
     preprocessing: dict[str, Any]
+    image: str | None
     label: str | None
     axes: Axes
     options: Mapping[str, Any]
@@ -97,6 +102,11 @@ class Asked:
     variants: tuple[Variant, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        on = self.options.get("on")
+        for criterion in self.accept:
+            criterion.check_place(on)
+        if on is not None and set(self.axes.runtimes) - {"", "litert"}:
+            raise OptionError(f"--on {on} measures in LiteRT; leave out --runtimes, or --on")
         if not self.models:
             raise OptionError("a study takes at least one model; give a .keras, .h5, .pt2 or float .tflite file")
         object.__setattr__(self, "names", names_of(self.models))
@@ -133,6 +143,7 @@ class Asked:
             "axes": {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.axes).items()},
             "settings": {name: list(v) if isinstance(v, tuple) else v for name, v in self.options.items()},
             "preprocessing": self.preprocessing,
+            "image": self.image,
             "label": self.label,
             **self._memory,
         }
@@ -143,9 +154,14 @@ class Conductor:
     """Runs a study in its folder: what is finished there is taken over."""
 
     def __init__(
-        self, asked: Asked, folder: StudyFolder, watch: Watch = unwatched, tell: Callable[[str], None] = unheard
+        self,
+        asked: Asked,
+        folder: StudyFolder,
+        watch: Watch = unwatched,
+        tell: Callable[[str], None] = unheard,
+        place: Place = HERE,
     ) -> None:
-        self.asked, self.folder, self.watch, self.tell = asked, folder, watch, tell
+        self.asked, self.folder, self.watch, self.tell, self.place = asked, folder, watch, tell, place
         self.data = _Bound(asked.data)
         self.evaluation = None if asked.evaluation is None else _Bound(asked.evaluation)
         self.turns = Turns()
@@ -153,19 +169,25 @@ class Conductor:
         self._broken: dict[str, IntactError] = {}
         self._missing: dict[str, IntactError | None] = {}
         self._looking = threading.Lock()
+        self._apart: Cells | None = None
 
     def run(self, jobs: int | None = None) -> dict[str, Any]:
-        """All variants, ``jobs`` side by side: by default one for each four cores, at most four. The study's document."""
-        most = max(1, min(_SIDE_BY_SIDE, cores() // _CORES_EACH)) if jobs is None else jobs
+        """All variants, ``jobs`` side by side: by default as many as there are workers, or cores of a cluster, and memory for;
+        without these one for each four cores, at most four. The study's document.
+        """
+        runs: dict[str, list[Variant]] = {}
+        for variant in self.asked.variants:
+            runs.setdefault(variant.folder, []).append(variant)
         try:
-            runs: dict[str, list[Variant]] = {}
-            for variant in self.asked.variants:
-                runs.setdefault(variant.folder, []).append(variant)
-            if most == 1:
-                for beside in runs.values():
-                    self._variants(beside)
-            else:
-                self._side_by_side(most, runs.values())
+            left = sum(self.folder.finished(name) is None for name in runs)
+            with cells.opened(self.place, self.turns, jobs, left, self.asked.metric, self.tell) as self._apart:
+                few = max(1, min(_SIDE_BY_SIDE, cores() // _CORES_EACH)) if jobs is None else jobs
+                most = few if self._apart is None else self._apart.at_once
+                if most == 1:
+                    for beside in runs.values():
+                        self._variants(beside)
+                else:
+                    self._side_by_side(most, runs.values())
         except BaseException:
             self._finish(complete=False)
             raise
@@ -214,8 +236,8 @@ class Conductor:
             self.watch(variant.name, f"{step} {done:,}/{total:,}" if total else step, None)
 
         def working(folder: RunFolder) -> Job:
-            work = Work(folder, progress, unheard, self.turns.alone)
-            return Job(model, self.data, self.evaluation, settings, None, asked.metric, work)
+            work = Work(folder, progress, unheard, self.turns.alone, self.place)
+            return Job(model, self.data, self.evaluation, settings, None, asked.metric, work, judging=asked.accept)
 
         self._run(variant, settings, working)
         path, noted = self.folder.run(variant.folder), _noted(variant)
@@ -247,6 +269,7 @@ class Conductor:
             evaluation=asked.given[1],
             settings=settings,
             preprocessing=asked.preprocessing,
+            image=asked.image,
             label=asked.label,
             plan=None,
         )
@@ -254,10 +277,20 @@ class Conductor:
         try:
             self.folder.forget(_noted(v) for v in asked.variants if v.folder == variant.folder)
             with open_run(path, job, overwrite=path.exists(), tell=unheard, common=common) as folder:
-                folder.finish(working(folder).run().files())
+                folder.finish(self._result(variant, working(folder)).files())
         except IntactError as error:
             self._broken[variant.folder] = error
             raise
+
+    def _result(self, variant: Variant, job: Job) -> Result:
+        if self._apart is None:
+            return job.run()
+        beside = list[Settings]()
+        for other in self.asked.variants:
+            if other.number == variant.number:
+                with contextlib.suppress(OptionError):  # which its own row says
+                    beside.append(other.settings())
+        return self._apart.result(job, variant.number, beside)
 
     def _check_runtime(self, name: str) -> None:
         """The error that says what this machine lacks for a runtime; looked for once."""
@@ -285,11 +318,11 @@ class Conductor:
         kernels, readings = target_named(variant.target).kernels, list[Reading]()
         with self.turns.alone():
             if (threads, repeat) != _OF_A_RUN:
-                readings += speed({"float": source, "quantized": model}, kernels, progress, threads)[0]
+                readings += speed({"float": source, "quantized": model}, kernels, progress, threads, self.place)[0]
             if repeat == 0:
                 progress("count samples a second", 0, 0)
-                readings += [Reading("quantized", m) for m in throughput(model, kernels, threads)]
-                readings += [Reading("quantized", resident(model, kernels, threads))]
+                readings += [Reading("quantized", m) for m in throughput(model, kernels, threads, self.place)]
+                readings += [Reading("quantized", resident(model, kernels, threads, self.place))]
         self.folder.add_times(_noted(variant), _called(threads, repeat), [reading.to_json() for reading in readings])
 
     # ---- what comes of it -------------------------------------------------------------------------------------------------
@@ -299,7 +332,7 @@ class Conductor:
         cells = [cell for variant in self.asked.variants for cell in self._cells(variant)]
         return study_document(
             models=self.asked.names,
-            machine=machine.document(),
+            machine=machine.document(self.place),
             cells=cells,
             references=self.asked.references,
             accepting=[criterion.text for criterion in self.asked.accept],
@@ -340,6 +373,7 @@ class Conductor:
                 "status": "done" if done else "failed" if why is not None else "pending",
                 "why": why,
                 "measurements": measurements,
+                "findings": record.get("findings", []) if record and done else [],
                 "criteria": self._judged(measurements) if threads == axes.threads[0] and repeat == 0 else [],
             }
 
@@ -348,7 +382,7 @@ class Conductor:
         return file_in(self.folder.run(variant.folder), runtimes.runtime(variant.runtime or "litert")).name
 
     def _judged(self, measurements: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        readings = [_reading(m) for m in measurements]
+        readings = [reading_of(m) for m in measurements]
         return [criteria.judge(criterion, readings).to_json() for criterion in self.asked.accept] if readings else []
 
     def _finish(self, *, complete: bool) -> dict[str, Any]:
@@ -376,8 +410,3 @@ def _noted(variant: Variant) -> str:
 
 def _called(threads: int, repeat: int) -> str:
     return f"{threads} threads, repeat {repeat}"
-
-
-def _reading(m: Mapping[str, Any]) -> Reading:
-    low, high = (None if m[end] is None else float(m[end]) for end in ("low", "high"))
-    return Reading(m["of"], Measurement(m["name"], float(m["value"]), m["unit"], low, high, m["how"], m["n"]))

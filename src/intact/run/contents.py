@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -22,10 +23,14 @@ from intact.network.graph import Dim, Graph
 from intact.planning.plan import describe
 from intact.report import checked
 from intact.runtime.scripts.keras_export import InputShape
+from intact.wording import shown
 
 #: Which details.json is read, of at most so many bytes. Not by ``run.documents``, which brings what makes pages.
 _SCHEMA: Final = "intact-details/1"
 _LARGEST: Final = 64 << 20
+_LARGEST_FILE: Final = 2 << 30
+#: Characters of a name in a copy that is looked at.
+_LONGEST: Final = 250
 #: ``CONV_2D 'stem' #2``: how messages name an op.
 _LABEL: Final = re.compile(r"[^ ]+ (?P<quote>['\"])(?P<name>.{1,250})(?P=quote)( #\d+)?", re.DOTALL)
 
@@ -120,6 +125,32 @@ def contents(source: Path, input_shape: InputShape | None = None) -> Contents:
         is_quantized=graph.is_quantized,
         readings=tuple(Reading("model", m) for m in measured),
     )
+
+
+def named_copy(source: Path) -> bytes:
+    """The .tflite file ``source`` again, whose ops make tensors called as in the user's network: for programs that show graphs.
+
+    A second tensor of a name is ``stem #2``. Ports keep their names, and constants those that they have. Raises OptionError for
+    a file of another kind.
+    """
+    with located(str(source)):
+        if not recognize.is_tflite(source):
+            raise OptionError("has its own names already; --named is for a .tflite file")
+        data = reading.content(source, OptionError, _LARGEST_FILE)
+        graph = _as_its_run_calls_it(source, data, tflite.read(data))
+        return tflite.write(_with_names(graph), named=True)
+
+
+def _with_names(graph: Graph) -> Graph:
+    kept = {*graph.inputs, *graph.outputs}
+    made = {i: shown(graph.called(op), _LONGEST) for op in graph.ops for i in op.outputs if i not in kept}
+    taken = {t.name for i, t in graph.tensors.items() if i not in made}
+    tensors = dict(graph.tensors)
+    for i, name in made.items():
+        free = next(each for n in count(1) if (each := name if n == 1 else f"{name} #{n}") not in taken)
+        taken.add(free)
+        tensors[i] = replace(graph[i], name=free)
+    return replace(graph, tensors=tensors)
 
 
 def _as_its_run_calls_it(source: Path, data: bytes, graph: Graph) -> Graph:

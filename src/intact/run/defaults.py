@@ -17,7 +17,7 @@ from intact.network.graph import Graph
 from intact.planning.quantized import Quantized
 from intact.progress import Progress
 from intact.remedies import apply, known
-from intact.run.as_planned import Start, context_of, plan_of
+from intact.run.as_planned import Start, context_of, float_outputs, plan_of
 from intact.simulate.engine import Program, run_batches
 
 Outputs: TypeAlias = dict[str, np.ndarray]
@@ -66,8 +66,8 @@ def choose(start: Start, calibration: Samples, progress: Progress, device: str =
     """
     graph = start.network.graph
     samples, macs = samples_for(graph, calibration), cost.macs(graph).value
-    first = {digest: i for i, digest in reversed([*enumerate(samples.digests())])}
-    samples = samples.take(np.array(sorted(first.values())))  # a copy of what is held out would be no other sample
+    first = np.unique(samples.digests(), return_index=True)[1]
+    samples = samples.take(np.sort(first))  # a copy of what is held out would be no other sample
     count = len(samples)
     if graph.states or count < _LEAST or macs > _TOO_LARGE:
         return Taken()
@@ -101,8 +101,7 @@ class _Turn:
         asked = replace(start.settings, ranges=start.ranges)
         made = plan_of(start.network.graph, fit, asked, start.request, folder=start.folder)
         self.base = replace(start.network, plan=made.plan, log=())
-        exact = run_batches(Program(start.network.reference), self.batches)
-        self.exact = {name: y for name, y in exact.items() if y.dtype.kind == "f"}
+        self.exact = float_outputs(start.network.reference, held, start.folder)
         self.made = self._run(self.base)
         self.truest = self._least(self.made)
 

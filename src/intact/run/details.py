@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +33,8 @@ from intact.numbers.affine import Affine, Format, bits_of, dequantize_array, lim
 from intact.planning.quantized import Quantized
 from intact.planning.targets import Target
 from intact.progress import Progress
+from intact.runtime.places import Clock, Timer
+from intact.runtime.runtimes import Kernels
 from intact.simulate.noise import sensitivities
 
 SCHEMA: Final = "intact-details/1"
@@ -51,36 +52,28 @@ _SPAN: Final = ("bytes", "first", "last")
 @final
 @dataclass(frozen=True, eq=False)
 class Made:
-    """What a run has made and measured: the network and its integer graph, the outputs of both files, times by block in ms."""
+    """What a run has made and measured: the network and its integer graph, and the outputs of both files."""
 
     network: Quantized
     integer: Graph
     written: Path
     outputs: Outputs
-    times_ms: Mapping[str, tuple[float, ...]]
     report: Samples
     target: Target
 
 
-def details(
-    made: Made, progress: Progress, alone: Callable[[], AbstractContextManager[None]] = nullcontext
-) -> tuple[dict[str, Any], tuple[Finding, ...]]:
-    """The document, in which infinite and undefined numbers are still floats; and what could not be had.
-
-    ``alone`` is around what is timed.
-    """
+def details(made: Made, progress: Progress) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    """The document without times, in which infinite and undefined numbers are still floats; and what could not be had."""
     few = made.report.spread(_TRACED)
     counterparts = counterparts_by_id(made.integer, made.network.exact)
     traced, said = _traced(counterparts, few, made.target, progress)
     rows = {row.output: row for row in traced.rows}
     buffers = lifetimes(made.integer)
     live = alive(made.integer, buffers)[: len(made.integer.ops)]
-    with alone():
-        times = _times(made)
     document = {
         "schema": SCHEMA,
         "model_sha256": files.sha256(made.written),
-        "ops": list(_ops(made, counterparts, rows, live, times, progress)),
+        "ops": list(_ops(made, counterparts, rows, live, progress)),
         "tensors": [*_activations(traced), *_constants(made)],
         "memory": {
             "live": live.tolist(),
@@ -96,11 +89,23 @@ def details(
                 for b in buffers
             ],
         },
-        "latency": {name: list(times) for name, times in made.times_ms.items()},
+        "latency": {},
         **_classes(made),
         "sizes": dict(split(made.written.read_bytes())),
     }
     return document, said
+
+
+def with_times(
+    document: Mapping[str, Any], graph: Graph, kernels: Kernels, blocks_ms: Mapping[str, tuple[float, ...]], timer: Timer
+) -> dict[str, Any]:
+    """``document`` of the integer ``graph`` with what each op takes alone, in ms, where there are not too many, and no clock
+    would start a process for each block of each; and with the times of both files by block.
+    """
+    ops = {str(op.output): (graph, op) for op in graph.ops}
+    times = {} if len(ops) > _TIMED or isinstance(timer, Clock) else alone_ms(ops, kernels, timer)
+    rows = [row | {"ms": times.get(str(row["output"]))} for row in document["ops"]]
+    return {**document, "ops": rows, "latency": {name: list(blocks) for name, blocks in blocks_ms.items()}}
 
 
 def _traced(counterparts: Counterparts, few: Samples, target: Target, progress: Progress) -> tuple[Traced, tuple[Finding, ...]]:
@@ -111,18 +116,11 @@ def _traced(counterparts: Counterparts, few: Samples, target: Target, progress: 
         return Traced(counterparts, {}), (Finding("ops not compared", why),)
 
 
-def _times(made: Made) -> dict[str, float]:
-    """What each op takes alone, in ms, by its first output; nothing where there are too many."""
-    graph = made.integer
-    return alone_ms({str(op.output): (graph, op) for op in graph.ops}, made.target.kernels) if len(graph.ops) <= _TIMED else {}
-
-
-def _ops(  # noqa: PLR0913, PLR0917  # what a row is made of
+def _ops(
     made: Made,
     counterparts: Counterparts,
     rows: Mapping[int, Fidelity],
     live: np.ndarray,
-    times: Mapping[str, float],
     progress: Progress,
 ) -> Iterator[dict[str, Any]]:
     graph, until = made.integer, time.monotonic() + _SECONDS
@@ -149,7 +147,7 @@ def _ops(  # noqa: PLR0913, PLR0917  # what a row is made of
             "sqnr_simulated": None if row is None else row.simulated,
             "sqnr_runtime": None if row is None else row.runtime,
             "sqnr_own": None if row is None else row.own,
-            "ms": times.get(str(op.output)),
+            "ms": None,
             "live_bytes": held_bytes,
         }
 

@@ -10,9 +10,12 @@ from typing import Any, Final, final
 
 from intact import choices, files, reading
 from intact.errors import IntactError, OptionError, located
+from intact.measure import by_sample
+from intact.measure.by_sample import BySample
 from intact.planning.plan import Plan
 from intact.report import checked
 from intact.report.comparison import Side
+from intact.run import carry
 from intact.run.details import SCHEMA as DETAILS_SCHEMA
 from intact.wording import brief
 
@@ -23,8 +26,11 @@ _LARGEST_FILE: Final = 2 << 30
 _RESULT: Final = "result.json"
 _STUDY: Final = "study.json"
 _DETAILS: Final = "details.json"
+_MODEL: Final = "model.tflite"
 #: What is handed on of a run, with a hash of each.
-_DELIVERED: Final = ("model.tflite", "packed.tflite", "plan.json", "plan.npz", "result.json", "details.json")
+_DELIVERED: Final = (
+    _MODEL, "packed.tflite", "plan.json", "plan.npz", "result.json", "details.json", by_sample.FILE
+)  # fmt: skip
 
 
 @final
@@ -63,16 +69,27 @@ def read(path: Path) -> Documents:
             )
         if not path.is_dir():
             if path.name not in {_RESULT, _STUDY}:
-                raise OptionError(
-                    "is no folder of a run; give the folder that intact quantize --out or intact study --out wrote"
-                )
+                return _carried(path)
             return _in(path.parent, path)
         found = next((path / name for name in (_RESULT, _STUDY) if (path / name).exists()), None)
         if found is None:
             unfinished = (path / "job.json").exists()
-            what = "holds a run that is not finished; the same intact command goes on" if unfinished else "holds no run"
+            kind = "study" if (path / "runs").exists() else "run"
+            what = f"holds a {kind} that is not finished; the same intact command goes on" if unfinished else "holds no run"
             raise OptionError(f"{what}; give the folder that intact quantize --out or intact study --out wrote")
         return _in(path, found)
+
+
+def _carried(path: Path) -> Documents:
+    """What a file that was carried to another machine measured there: a study with its times."""
+    try:
+        is_ours = json.loads(reading.content(path, OptionError, _LARGEST)).get("schema") == carry.SCHEMA
+    except (ValueError, AttributeError, RecursionError, OptionError):
+        is_ours = False
+    if not is_ours:
+        raise OptionError("is no folder of a run; give the folder that intact quantize --out or intact study --out wrote")
+    document = carry.carried(path)
+    return Documents(path.parent, document, notes=tuple(document["machine"]["notes"]))
 
 
 def _in(folder: Path, path: Path) -> Documents:
@@ -82,7 +99,12 @@ def _in(folder: Path, path: Path) -> Documents:
             return Documents(folder, checked.parsed(data, "intact-study/1", checked.STUDY))
         document = checked.parsed(data, "intact-result/1", checked.RESULT)
     details, notes = _details(folder, document)
-    return Documents(folder, document, details, _delivered(folder), notes)
+    held = _delivered(folder)
+    model = next((file for file in held if file["file"] == _MODEL), None)
+    if model is not None and model["sha256"] != document["model"]["sha256"]:
+        held = tuple(file for file in held if file is not model)
+        notes = (*notes, f"{_MODEL} is another model than that of {_RESULT}, whose figures are not of it; left out")
+    return Documents(folder, document, details, held, notes)
 
 
 def _details(folder: Path, document: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, tuple[str, ...]]:
@@ -115,8 +137,29 @@ def sides(first: Path, second: Path) -> tuple[Side, Side]:
     names = short if short[0] != short[1] else (str(first), str(second))
     if names[0] == names[1]:
         raise OptionError(f"{first} is given twice; give another run to compare it with")
-    made = [Side(name, found.document, found.details, _plan(found.path)) for name, found in zip(names, both, strict=True)]
-    return made[0], made[1]
+    a, b = (_side(name, found) for name, found in zip(names, both, strict=True))
+    return a, b
+
+
+def _side(name: str, found: Documents) -> Side:
+    samples, said = _samples(found.path, found.document)
+    notes = tuple(f"{name}: {note}" for note in (*found.notes, *said))
+    return Side(name, found.document, found.details, _plan(found.path), samples, notes)
+
+
+def _samples(folder: Path, document: Mapping[str, Any]) -> tuple[BySample | None, tuple[str, ...]]:
+    """What the figures of this very model are of every sample, and why that is not known where the file is there."""
+    path, about = folder / by_sample.FILE, document["samples"]["report"]
+    if not path.exists():
+        return None, ()
+    try:
+        with located(path.name):
+            found = BySample.from_bytes(reading.content(path, OptionError, by_sample.LARGEST), about["n"])
+    except OptionError as error:
+        return None, (f"{error}; left out",)
+    if (found.model_sha256, found.samples) != (document["model"]["sha256"], about["fingerprint"]):
+        return None, (f"{path.name} is of another model or other samples than {_RESULT}; left out",)
+    return found, ()
 
 
 def _plan(folder: Path) -> Mapping[str, Any] | None:

@@ -17,6 +17,7 @@ from intact.measure.accuracy import Metric, NamedOutputs, Rows
 from intact.measure.criteria import Criterion, Judged
 from intact.measure.criterion import Accept
 from intact.measure.figures import Reading, fidelity
+from intact.measure.machine import cpu
 from intact.measure.metrics import Named
 from intact.measure.outputs import look
 from intact.measure.pairing import Pairing, pair_inputs, pair_outputs, renamed
@@ -27,7 +28,8 @@ from intact.planning.targets import target as target_named
 from intact.progress import Progress, silent
 from intact.run import acceptance, findings, limits
 from intact.run.opened import Opened, opened
-from intact.runtime import runtimes
+from intact.runtime import anywhere, runtimes
+from intact.runtime.places import Place
 from intact.runtime.runtimes import Kernels
 from intact.runtime.scripts.keras_export import InputShape
 
@@ -67,6 +69,8 @@ def evaluate(  # noqa: PLR0913  # all but two have defaults
     target: str = "cpu",
     input_shape: InputShape | None = None,
     runtime: str | None = None,
+    on: str | None = None,
+    workers: int | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Measure ``model``, anything that :func:`intact.load` takes and any .tflite, on samples in whatever form they come.
@@ -77,11 +81,15 @@ def evaluate(  # noqa: PLR0913  # all but two have defaults
     ``runtime`` what .onnx files run in: "onnxruntime" unless "openvino" or "tensorrt" is said, or "litert", for which they are
     converted; .tflite files: "litert", or "tflm", TensorFlow Lite Micro; and .pt2 files: "pytorch", its compiler, which is
     taken of a file that Intact exported, or "pytorch-eager".
+    ``on``: a device of the user's that runs the files, or a Ray cluster ("ray", "ray://head:10001"), instead of this machine;
+    ``workers``: processes of one thread each that share the samples on this machine.
     ``accept``: criteria on these figures, as for :func:`intact.quantize`; ``model`` stands for the quantized file in them.
     """
     criteria = acceptance.of_outputs(accept, metric, paired=against is not None)
+    for criterion in criteria:
+        criterion.check_place(on)
     device, measured_by, source = target_named(target), metrics.metric_of(metric), samples_from(data)
-    with scratch.folder() as folder:
+    with anywhere.opened(on, workers) as place, scratch.folder() as folder:
         progress("convert", 0, 0)
         models = opened((model, *(() if against is None else (against,))), folder, input_shape, source, runtime)
         bound, noticed = _bound(source, models, measured_by)
@@ -93,7 +101,7 @@ def evaluate(  # noqa: PLR0913  # all but two have defaults
         if samples.labels is None:
             acceptance.check_labels(criteria, samples)
         outputs = tuple(
-            outputs_of(m.path, one.samples, m.kernels or device.kernels, partial(progress, f"run {m.name}"), one.called)
+            outputs_of(m.path, one.samples, m.kernels or device.kernels, partial(progress, f"run {m.name}"), one.called, place)
             for m, one in zip(models, bound, strict=True)
         )
         if against is None:
@@ -101,15 +109,17 @@ def evaluate(  # noqa: PLR0913  # all but two have defaults
             judged = acceptance.judged(criteria, [Reading("quantized", r.measurement) for r in readings], None)
         else:
             readings, seen, judged = _beside(models, outputs, samples, measured_by, criteria)
-    return Evaluation(len(samples), _how(models, device.kernels), readings, (*noticed, *seen), judged)
+    return Evaluation(len(samples), _how(models, device.kernels, place), readings, (*noticed, *seen), judged)
 
 
-def _how(models: tuple[Opened, ...], kernels: Kernels) -> str:
-    """Which kernels ran: of each, where they are not the same."""
+def _how(models: tuple[Opened, ...], kernels: Kernels, place: Place) -> str:
+    """Which kernels ran, and where: of each model, where they are not the same."""
     ran = {m.name: runtimes.named(m.kernels or kernels) for m in models}
     if len(set(ran.values())) == 1:
-        return next(iter(ran.values()))
-    return "; ".join(f"{name} in {each}" for name, each in ran.items())
+        said = next(iter(ran.values()))
+    else:
+        said = "; ".join(f"{name} in {each}" for name, each in ran.items())
+    return f"{said}, {cpu(place)}" if place.name else said
 
 
 @final

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from intact.data import Finding, Parts, Samples
+from intact.formats.tflite.packing import MOST_BITS
 from intact.measure.accuracy import Verdict
 from intact.measure.classes import by_class
 from intact.measure.cost import in_float
@@ -18,7 +19,7 @@ from intact.measure.outputs import Channel, OutputFidelity, Outputs
 from intact.measure.task import maker
 from intact.network.graph import Graph
 from intact.planning.integer_ops import kept_float
-from intact.planning.schemes import SCHEMES
+from intact.planning.schemes import SCHEMES, Scheme
 from intact.planning.schemes import scheme as scheme_named
 from intact.progress import Progress
 from intact.run.recover import Recovery
@@ -38,12 +39,21 @@ FEW_LEVELS: Final = 4
 FEW_LEVELS_FIT: Final = 30.0
 #: What float has more values of than this, it takes from a continuum.
 CONTINUOUS: Final = 32
+
+
+def _more_numbers(scheme: Scheme) -> str:
+    """Twice the bits of an index, as far as every target has them."""
+    bits = min(2 * scheme.clusters, MOST_BITS)
+    return f"clusters{bits}-float" if bits > scheme.clusters else "float32"
+
+
 #: The scheme that rounds less, where nothing else can be asked for.
 WIDER: Final = MappingProxyType(
     {
         "dynamic": "float16",
         "float16": "float32",
         **{name: "dynamic" for name, made in SCHEMES.items() if made.weights == "int4" and not made.is_integer},
+        **{name: _more_numbers(made) for name, made in SCHEMES.items() if made.clusters and not made.is_integer},
     }
 )
 #: Ops that a sentence names.

@@ -13,7 +13,6 @@ import hashlib
 import json
 import shutil
 import struct
-import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +30,7 @@ from intact.installed import __version__ as version
 from intact.planning.plan import Plan
 from intact.progress import Progress, silent, unheard
 from intact.run.settings import Settings
+from intact.runtime.places import HERE, Clock, Place, Timer
 
 #: What a finished run leaves besides ``job.json``.
 RESULTS: Final = (
@@ -39,6 +39,7 @@ RESULTS: Final = (
     "packed.tflite",
     "plan.npz",
     "plan.json",
+    "samples.npz",
     "details.json",
     "result.md",
     "result.json",
@@ -58,17 +59,28 @@ _BAD_INPUT: Final = (ModelError, UnsupportedError, DataError, OptionError, Missi
 @final
 @dataclass(frozen=True, eq=False)
 class Common:
-    """Steps that several runs have in common, each made once, by what it is made of; for several threads."""
+    """Steps that several runs have in common, each made once, by what it is made of; for several threads and processes.
+
+    ``taken``: the folders of the steps that were asked for, by name.
+    """
 
     path: Path
-    _locks: dict[str, threading.Lock] = field(default_factory=dict, repr=False)
+    taken: set[str] = field(default_factory=set, repr=False)
 
     @contextmanager
     def of(self, name: str, content: object) -> Iterator[RunFolder]:
         """The folder of the step called ``name``, for one run at a time."""
         key = hashlib.sha256(repr((name, content)).encode()).hexdigest()[:32]
-        with self._locks.setdefault(key, threading.Lock()):
-            yield RunFolder(self.path / key)
+        folder = self.path / key
+        folder.mkdir(parents=True, exist_ok=True)
+        with locks.waited_for(folder):
+            self.taken.add(key)
+            yield RunFolder(folder)
+
+    def steps(self) -> dict[str, Path]:
+        """The files of the steps that were asked for, by their place in this folder."""
+        found = (path for key in sorted(self.taken) for path in sorted((self.path / key / _STAGES).iterdir()))
+        return {path.relative_to(self.path).as_posix(): path for path in found}
 
 
 #: What a step is made of, as far as that differs between runs that have their other steps in common.
@@ -223,13 +235,20 @@ def _remove(path: Path) -> None:
 class Work:
     """One run's folder, and who is told how far it has come (``progress``) and what was done (``tell``).
 
-    ``alone``: around what is timed, so that nothing else of this process works meanwhile.
+    ``alone``: around what is timed, so that nothing else of this process works meanwhile. ``timer``: where the results are
+    measured, or timed where it does nothing else.
     """
 
     folder: RunFolder
     progress: Progress = silent
     tell: Callable[[str], None] = unheard
     alone: Callable[[], AbstractContextManager[None]] = nullcontext
+    timer: Timer = HERE
+
+    @property
+    def place(self) -> Place:
+        """Where samples run: where the results are timed, if samples run there."""
+        return HERE if isinstance(self.timer, Clock) else self.timer
 
 
 def _unpacked(path: Path) -> dict[str, np.ndarray]:
@@ -244,8 +263,10 @@ def job(  # noqa: PLR0913  # all by keyword
     evaluation: object,
     settings: Settings,
     preprocessing: dict[str, Any],
+    image: str | None,
     label: str | None,
     plan: Plan | None,
+    training: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What a run is started with, as JSON has it: all that decides what comes out. What is no path is not told apart."""
     return {
@@ -255,9 +276,10 @@ def job(  # noqa: PLR0913  # all by keyword
         "eval": _place(evaluation),
         "settings": _deciding(settings),
         "preprocessing": preprocessing,
+        "image": image,
         "label": label,
         "plan": None if plan is None else plan.to_json(),
-    }
+    } | ({} if training is None else {"training": dict(training)})
 
 
 def _deciding(settings: Settings) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from math import prod
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Final, final
 
 import numpy as np
 
@@ -18,11 +18,12 @@ from intact.data.spec import classes_of
 from intact.deploy import micro
 from intact.errors import located
 from intact.formats import tflite
-from intact.formats.load import example_for, is_module, to_float_tflite
+from intact.formats.load import example_for, to_float_tflite
 from intact.measure.accuracy import Metric, Verdict
 from intact.measure.accuracy import verdict as judge
+from intact.measure.by_sample import BySample
 from intact.measure.contradiction import contradiction, near_chance
-from intact.measure.criteria import Judged
+from intact.measure.criteria import Criterion
 from intact.measure.figures import Reading, compare
 from intact.measure.metrics import bound
 from intact.measure.outputs import OutputFidelity, look
@@ -37,17 +38,19 @@ from intact.planning.schemes import scheme as scheme_named
 from intact.planning.targets import target as target_named
 from intact.rewrite.formerly import named_as
 from intact.run import acceptance, findings, firmware, limits, packing
-from intact.run.about import about
 from intact.run.advice import what_helps
-from intact.run.as_planned import Start, context_of, mend_and_plan, ranges_taken, replayed
+from intact.run.as_planned import Start, calibrated, context_of, mend_and_plan, replayed
+from intact.run.computed import Computed, Looked
 from intact.run.details import Made
 from intact.run.details import details as details_of
-from intact.run.firmware import Need
-from intact.run.folder import Work, sha256_of
+from intact.run.folder import Work
+from intact.run.given import Given
 from intact.run.prepared import prepare
 from intact.run.recover import Recovery, recover, remedied, replayed_network
 from intact.run.result import Result
 from intact.run.settings import Settings
+from intact.run.timed import timed
+from intact.run.training import Training, gathered, trained
 from intact.run.what_fits import Compared, Narrower, too_large
 from intact.simulate import freed
 
@@ -59,23 +62,11 @@ _HELD: Final = 1 << 27
 
 @final
 @dataclass(frozen=True, eq=False)
-class _Measured:
-    """All figures, what they say by themselves, what each output is and how true it is, what lies under the figures, and what
-    the network takes as firmware.
-    """
-
-    readings: tuple[Reading, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    tasks: Mapping[str, Task] = field(default_factory=dict)
-    seen: tuple[OutputFidelity, ...] = ()
-    details: Mapping[str, Any] = field(default_factory=dict)
-    need: Need | None = None
-
-
-@final
-@dataclass(frozen=True, eq=False)
 class Job:
-    """One run: what goes in, and the folder whose finished steps it takes over."""
+    """One run: what goes in, and the folder whose finished steps it takes over. ``training``: of the network of ``plan``.
+
+    ``judging``: criteria that a study judges the run by, besides those of its settings.
+    """
 
     model: object
     data: Data
@@ -84,39 +75,45 @@ class Job:
     plan: Plan | None
     metric: Metric | None
     work: Work
+    training: Training | None = None
+    judging: tuple[Criterion, ...] = ()
 
     def __post_init__(self) -> None:
         if self.plan is not None:
             object.__setattr__(self, "settings", self.settings.replaying(self.plan.scheme, self.plan.target))
 
+    @cached_property
+    def given(self) -> Given:
+        """What is told of the model, as it was when first asked."""
+        return Given.of(self.model)
+
     @freed.kept()
     def run(self, *, measure: bool = True, details: bool = True) -> Result:
         """All steps. What the folder holds already is not done again. ``details``: what lies under the figures as well."""
-        given = sha256_of(self.model)  # before the work, as the file may change, or go, meanwhile
-        steering = self.settings.steering or self.settings.steering_by_accuracy
+        if measure:
+            acceptance.check_timer(self.settings, self.work.timer)
+        source, parts, made = self.computed(measure=measure, details=details)
+        return timed(made, source, parts, self.work)
+
+    def computed(self, *, measure: bool = True, details: bool = True) -> tuple[Path, Parts, Computed]:
+        """The float file, the samples by what they are for, and all that comes of them but times."""
+        given = self.given  # before the work, as the file may change, or go, meanwhile
         source, start, parts = self.start(measure=measure)
         recovery = self._recover(start, parts, source)
         graph = recovery.network.reference
-        plan, integer = recovery.plan, recovery.network.integer()
+        integer = recovery.network.integer()
         device = micro.check(integer, self.settings.target)
         written = self.work.folder.file("model.tflite", lambda: tflite.write(integer))
-        packed = packing.packed_file(integer, plan, self.settings, self.work.folder)
-        measured = _Measured()
-        verdict: Verdict | None = None
-        judged: tuple[Judged, ...] = ()
-        if measure:
-            measured = self._measure(source, written, recovery.network, integer, parts, details=details)
-            verdict = self._verdict(source, written, parts, measured.tasks)
-            judged = acceptance.judged(self.settings.criteria, measured.readings, verdict)
-            verdict = acceptance.verdict_by(steering, judged, verdict)
-        return Result(
+        packed = packing.packed_file(integer, recovery.plan, self.settings, self.work.folder)
+        looked = self._look(source, written, recovery.network, integer, parts, details=details) if measure else None
+        readings, seen = ((), ()) if looked is None else (looked.readings, looked.seen)
+        made = Computed(
+            given=given,
+            settings=self.settings,
+            recovery=recovery,
+            integer=integer,
             model=written.read_bytes(),
             packed=b"" if packed is None else packed.read_bytes(),
-            graph=integer,
-            float_graph=graph,
-            plan=plan,
-            settings=self.settings,
-            readings=measured.readings,
             findings=(
                 *parts.calibration.findings,
                 *parts.findings,
@@ -126,22 +123,17 @@ class Job:
                 *device,
                 *findings.float_islands(integer, self.settings),
                 *(findings.kept_alone(integer, graph, self.settings) if self.plan is None else ()),
-                *measured.findings,
-                *findings.great_loss(measured.readings, self.settings),
-                *self._too_large(start, recovery, integer, source, measured, parts),
-                *self._doubts(graph, measured.readings, parts),
-                *self._poor(source, recovery.network, measured.seen, parts),
-                *findings.missed(verdict, recovery, parts, self.work.progress),
             ),
-            tasks=measured.tasks,
-            details=measured.details,
-            candidates=recovery.candidates,
-            taken=recovery.taken,
-            steps=(*ranges_taken(plan), *recovery.network.log),
-            verdict=verdict,
-            criteria=judged,
-            about=about(self.model, given, source, written, parts),
+            looked=looked,
+            verdict=None if looked is None else self._verdict(source, written, parts, looked.tasks),
+            said=(
+                *findings.great_loss(readings, self.settings),
+                *self._too_large(start, recovery, integer, source, looked, parts),
+                *self._doubts(graph, readings, parts),
+                *self._poor(source, recovery.network, seen, parts),
+            ),
         )
+        return source, parts, made
 
     def start(self, *, measure: bool = False) -> tuple[Path, Start, Parts]:
         """The float file, the network as planned before any remedy, and the samples by what they are for.
@@ -149,11 +141,11 @@ class Job:
         A limit, and a metric that is to ``measure`` something, are checked before any work.
         """
         source = self.converted()
-        with located(str(self.model) if isinstance(self.model, (str, Path)) else "the model"):
+        with located(self.given.where):
             graph = self._prepared(source, self.settings)
         parts = self.split(graph)
         goal = self.settings.goal if self.settings.steering is None else None
-        metric, criteria = self.metric, self.settings.criteria if measure else ()
+        metric, criteria = self.metric, (*self.settings.criteria, *self.judging) if measure else ()
         if goal is not None or (measure and metric is not None) or any(c.is_of_outputs for c in criteria):
             exact = self.outputs("float", source, parts.report)
             limits.check(goal, metric, graph, exact, parts.report, criteria)
@@ -168,8 +160,8 @@ class Job:
         return source, replace(start, lacking=firmware.shortage(self.settings, integer)), parts
 
     def _prepared(self, source: Path, settings: Settings) -> Graph:
-        read = tflite.read(source.read_bytes())
-        return prepare(named_as(self.model, read) if isinstance(self.model, Graph) else read, settings)
+        read, named = tflite.read(source.read_bytes()), self.given.graph
+        return prepare(read if named is None else named_as(named, read), settings)
 
     def converted(self) -> Path:
         """The float .tflite that the model is, or becomes."""
@@ -181,15 +173,38 @@ class Job:
                 sample = example_for(self.model, self.data.examples)
                 return to_float_tflite(self.model, out, sample, input_shape=self.settings.input_shape).read_bytes()
 
-        return self.work.folder.file("float.tflite", make, lambda: (sha256_of(self.model), self.settings.input_shape))
+        return self.work.folder.file("float.tflite", make, lambda: (self.given.sha256, self.settings.input_shape))
+
+    def in_common(self) -> tuple[Path, Graph, Parts]:
+        """The float file, its graph, and the samples by what they are for; what the float network gives and what calibration
+        sees lies with what runs have in common now.
+        """
+        source = self.converted()
+        with located(self.given.where):
+            graph = self._prepared(source, self.settings)
+        parts = self.split(graph)
+        self.outputs("float", source, parts.report)
+        if scheme_named(self.settings.scheme).is_integer:
+            calibrated(graph, self.settings, parts.calibration, self.work.folder, self.work.progress)
+        return source, graph, parts
 
     def split(self, graph: Graph) -> Parts:
-        """The samples by what they are for, as the float network takes them."""
+        """The samples by what they are for, as the float network takes them, noted in the folder."""
         self.work.progress("read samples", 0, 0)
-        if is_module(self.model):
-            samples_of.check_channels(samples_of.input_specs(graph))
-        data = bound(self.data, graph, self.metric)
+        parts = self.parts(graph)
+        self.work.folder.claim("data", f"{parts.calibration.fingerprint()} {parts.report.fingerprint()}", "float.tflite")
+        return parts
+
+    def samples(self, graph: Graph) -> tuple[Samples, Samples | None]:
+        """All samples, and those that report where these are others, as the float network takes them."""
         evaluation = None if self.evaluation is None else bound(self.evaluation, graph, self.metric)
+        return bound(self.data, graph, self.metric), evaluation
+
+    def parts(self, graph: Graph) -> Parts:
+        """The samples by what they are for."""
+        if self.given.is_module:
+            samples_of.check_channels(samples_of.input_specs(graph))
+        data, evaluation = self.samples(graph)
         if evaluation is not None:
             data = replace(data, findings=(*data.findings, *(f for f in evaluation.findings if f not in data.findings)))
         wanted, in_order = self.settings.calibration_samples, bool(graph.states)
@@ -197,13 +212,13 @@ class Job:
             held = sum(prod(shape) for i, shape in infer(graph).items() if not graph[i].is_constant)
             wanted *= min(_CALLS, max(1, _HELD // (wanted * held)))
         parts = samples_of.partition(data, evaluation, self.settings.seed, wanted, in_order=in_order)
-        self.work.folder.claim("data", f"{parts.calibration.fingerprint()} {parts.report.fingerprint()}", "float.tflite")
-        return parts
+        return parts if self.training is None else gathered(parts, self.training.samples)
 
     def _recover(self, start: Start, parts: Parts, source: Path) -> Recovery:
         goal, names = self.settings.goal, self.settings.remedies
         if self.plan is not None:
-            return replayed_network(start, parts, self.plan, self.work)
+            made = replayed_network(start, parts, self.plan, self.work)
+            return made if self.training is None else trained(made, start, parts, self.training, self.work)
         if goal is not None:
             ram, flash = start.lacking
             if not ram and (not flash or self.settings.may_narrow):
@@ -250,15 +265,15 @@ class Job:
         return (*said, Finding("what helps", what_helps(network, tried, parts, poor, partial(self._prepared, source))))
 
     def _too_large(  # noqa: PLR0913, PLR0917  # what was made, and on what
-        self, start: Start, recovery: Recovery, integer: Graph, source: Path, measured: _Measured, parts: Parts
+        self, start: Start, recovery: Recovery, integer: Graph, source: Path, looked: Looked | None, parts: Parts
     ) -> tuple[Finding, ...]:
         """By how much the firmware is beyond its limits, and what would fit, in words."""
-        built, need = firmware.firmware(self.settings), measured.need
-        if built is None or need is None or not any(built.lacks(need)):
+        built, need = firmware.firmware(self.settings), None if looked is None else looked.need
+        if built is None or looked is None or need is None or not any(built.lacks(need)):
             return ()
         kernels = target_named(self.settings.target).kernels
         exact = self.outputs("float", source, parts.report)
-        compared = Compared(parts.report, exact, measured.tasks, self.metric, kernels)
+        compared = Compared(parts.report, exact, looked.tasks, self.metric, kernels)
         searched, planned = bool(recovery.candidates), self.plan is not None
         narrower = Narrower(
             recovery.network, built, start.request, parts.calibration, context_of(start, parts.calibration, self.work.progress)
@@ -266,14 +281,14 @@ class Job:
         said = too_large(integer, built, need, narrower, compared, self.settings, searched=searched, planned=planned)
         return (Finding("does not fit", said),)
 
-    def _measure(  # noqa: PLR0913  # what was made, and on what
+    def _look(  # noqa: PLR0913  # what was made, and on what
         self, source: Path, written: Path, network: Quantized, integer: Graph, parts: Parts, *, details: bool
-    ) -> _Measured:
+    ) -> Looked:
         target, goal, graph = target_named(self.settings.target), self.settings.goal, network.reference
         float_outputs = self.outputs("float", source, parts.report)
         int_outputs = self.outputs("quantized", written, parts.report)
         asked = goal is not None and goal.kind == "disagreement"
-        asked = asked or any(c.group == "classes" for c in self.settings.criteria)
+        asked = asked or any(c.group == "classes" for c in (*self.settings.criteria, *self.judging))
         tasks = tasks_of(graph, float_outputs, parts.report, asked=asked, metric=self.metric is not None)
         outputs = look(float_outputs, int_outputs, tasks)
         figures = compare(
@@ -285,38 +300,36 @@ class Job:
             graph=integer,
             target=target,
             scheme=scheme_named(self.settings.scheme),
-            given=self._given_bytes(),
+            given=self.given.size,
             progress=self.work.progress,
-            alone=self.work.alone,
         )
-        made = Made(network, integer, written, outputs, figures.times_ms, parts.report, target)
-        under, said = details_of(made, self.work.progress, self.work.alone) if details else ({}, ())
+        made = Made(network, integer, written, outputs, parts.report, target)
+        under, said = details_of(made, self.work.progress) if details else ({}, ())
         packed = packing.packed_file(integer, network.plan, self.settings, self.work.folder)
         held = packing.stored(network, integer, written, packed, parts.report, self.settings)
         on_device = (written if packed is None else packed).read_bytes()
         built = firmware.told(integer, on_device, self.settings, details=details)
-        return _Measured(
-            (*figures.readings, *held.readings, *built.readings),
-            (*figures.findings, *held.findings, *built.findings, *said, *findings.lost_classes(outputs, parts.report)),
+        return Looked(
+            figures,
+            (*held.readings, *built.readings),
+            (*held.findings, *built.findings, *said, *findings.lost_classes(outputs, parts.report)),
             tasks,
             outputs.fidelities,
             {**under, **held.details, **built.details} if details else under,
             built.need,
+            BySample.of(figures.readings, files.sha256(written), parts.report.fingerprint()).to_bytes() if details else b"",
         )
-
-    def _given_bytes(self) -> int | None:
-        """What the files that the user gave take, if they are there still."""
-        path = Path(self.model) if isinstance(self.model, (str, Path)) else None
-        return files.size(path) if path is not None and path.exists() else None
 
     def outputs(self, name: str, path: Path, report: Samples) -> dict[str, np.ndarray]:
         """What LiteRT gives for the file, by output; ``name``: "float" for the network that runs have in common."""
 
         def make() -> dict[str, np.ndarray]:
             target = target_named(self.settings.target)
-            return outputs_of(path, report, target.kernels, partial(self.work.progress, f"run {name} model"))
+            return outputs_of(
+                path, report, target.kernels, partial(self.work.progress, f"run {name} model"), place=self.work.place
+            )
 
-        def content() -> tuple[str, str, str]:
-            return files.sha256(path), report.fingerprint(), target_named(self.settings.target).kernels
+        def content() -> tuple[str, str, str, str]:
+            return files.sha256(path), report.fingerprint(), target_named(self.settings.target).kernels, self.work.place.name
 
         return self.work.folder.arrays(f"outputs of {name}", make, content if name == "float" else None)

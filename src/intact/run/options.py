@@ -41,7 +41,7 @@ def _sizes(text: str) -> tuple[int, ...]:
     return sizes
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, option: str = "--time-budget") -> float:
     """``"90s"`` -> 90, ``"15m"`` -> 900, ``"1h"`` -> 3600; a bare number is seconds."""
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
     number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
@@ -50,7 +50,7 @@ def seconds(text: str) -> float:
     except ValueError:
         found = math.nan
     if not math.isfinite(found):
-        raise OptionError(f"--time-budget {text!r} is no time; type something like 90s, 15m or 1h")
+        raise OptionError(f"{option} {text!r} is no time; type something like 90s, 15m or 1h")
     return found
 
 

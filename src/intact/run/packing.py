@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from intact.data import Finding, Samples
+from intact.formats.tflite.packing import BESIDE
 from intact.measure.figures import Reading
 from intact.measure.packed import packed_size, same_as_expanded, write_packed
 from intact.measure.weight_report import WeightRow, over_all, weight_rows
@@ -64,7 +65,11 @@ def stored(  # noqa: PLR0913, PLR0917  # a run's own parts
         findings = [Finding("packed", f"{FILE} is the file for the device: TensorFlow Lite Micro decodes its weights; {how}")]
         findings += [Finding("packed differs" if "otherwise" in said else "packed not run", said)] if said else []
     else:
-        findings = [Finding("stored expanded", _expanded(rows))] if scheme.packs and rows else []
+        findings = (
+            [Finding("stored expanded", _expanded(rows, here=target_named(settings.target).micro))]
+            if scheme.packs and rows
+            else []
+        )
         findings += [Finding("study only", _study_only(rows, scheme))] if scheme.study_only and rows else []
         findings += [Finding("weights in blocks", _in_blocks(rows, scheme))] if scheme.block and not scheme.is_integer else []
     return Stored(tuple(Reading("quantized", m) for m in measured), tuple(findings), details)
@@ -88,9 +93,14 @@ def _in_blocks(rows: tuple[WeightRow, ...], scheme: Scheme) -> str:
     return f"{count} of {counted(len(rows), 'weight')} in fewer bits have a scale for each {block} inputs{others}"
 
 
-def _expanded(rows: tuple[WeightRow, ...]) -> str:
+def _expanded(rows: tuple[WeightRow, ...], *, here: bool) -> str:
+    """``here``: whether the run is for the device that decodes, and nothing was worth packing."""
     held, packed = (sum(getattr(row, which) for row in rows) for which in ("file_bytes", "packed_bytes"))
     as_ = "float32" if any(row.worst_steps is None for row in rows) else "int8"
+    smaller = any(row.packed_bytes + BESIDE < row.file_bytes for row in rows)
+    if here or not smaller:
+        why = f"what names a packed weight takes about {BESIDE} bytes, more than packing saves of any"
+        return f"weights are stored as {as_} in this file, {held:,} bytes, and would be {packed:,} bytes packed: {why}"
     return (
         f"weights are stored as {as_} in this file, {held:,} bytes, as LiteRT decodes no tables; {packed:,} bytes packed, as "
         "TensorFlow Lite Micro decodes them: type --target mcu"

@@ -24,6 +24,7 @@ from intact.run.folder import job as described
 from intact.run.job import Job
 from intact.run.result import Result
 from intact.run.settings import Settings
+from intact.runtime import anywhere
 from intact.runtime.scripts.keras_export import InputShape
 
 
@@ -57,6 +58,8 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     flash: int | str | None = None,
     board: str | None = None,
     runtime: str = "c",
+    on: str | None = None,
+    workers: int | None = None,
     measure: bool = True,
     details: bool = True,
     progress: Progress | None = None,
@@ -76,6 +79,8 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
     ``minimize="size"``: not the first network within the limit but the smallest, with a width for the weights of each op.
     ``ram`` and ``flash`` (bytes, or "256K"), or those of ``board``, are what firmware may take with ``target="mcu"``, as C or
     in TensorFlow Lite Micro (``runtime="tflm"``): what takes more is no candidate, and weights get fewer bits until they fit.
+    ``on``: a device of the user's (``intact devices``) or a Ray cluster ("ray", "ray://head:10001") on which the files are
+    measured, instead of this machine; ``workers``: processes of one thread each that share the samples on this machine.
     ``measure=False`` leaves out all figures, ``details=False`` what lies under them: each op, tensor, class and changed sample,
     which a report shows.
     ``save`` of the result writes the model, ``save_run`` the folder that the command ``intact quantize`` writes.
@@ -106,16 +111,17 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
         flash=sizes.parsed(flash, "--flash") if isinstance(flash, str) else flash,
         board=board,
         runtime=runtime,
+        on=on,
     )
     acceptance.check_measured(settings.criteria, measure=measure)
     measured_by = metric_of(metric)
     replaying = Plan.load(plan) if isinstance(plan, (str, Path)) else plan
     if not isinstance(replaying, Plan | None):
         raise OptionError(f"plan= takes a Plan or the path of a plan.json, not {type(plan).__name__}; a Result has its .plan")
-    with scratch.folder() as folder:
+    with anywhere.timing(on, workers) as timer, scratch.folder() as folder:
         samples = samples_of.samples_from(data)
         reporting = None if evaluation is None else samples_of.samples_from(evaluation, "evaluation")
-        work = Work(RunFolder(folder), progress or silent)
+        work = Work(RunFolder(folder), progress or silent, timer=timer)
         job = Job(model, samples, reporting, settings, replaying, measured_by, work)
         started_with = described(  # before the work: the files may change, or go, meanwhile
             model=model,
@@ -123,6 +129,7 @@ def quantize(  # noqa: PLR0913  # all but two have defaults
             evaluation=evaluation,
             settings=settings,
             preprocessing=samples_of.Preprocessing().to_json(),  # as load takes a path
+            image=None,
             label=None,
             plan=replaying,
         )

@@ -72,7 +72,7 @@ class Recovery:
 
 def remedied(start: Start, parts: Parts, names: tuple[str, ...] | None, work: Work) -> Recovery:
     """The network after the remedies called ``names``, or with None after the cheap ones that it clearly gains by."""
-    network, context, folder = start.network, _context(start, parts, work), work.folder
+    network, context, folder = start.network, learning_context(start, parts, work), work.folder
     if names is None:
         taken = _taken(start, parts, folder, context)
         if not taken.names:
@@ -84,17 +84,14 @@ def remedied(start: Start, parts: Parts, names: tuple[str, ...] | None, work: Wo
         remedies = known(names)
         learning, findings = for_learning(parts, start.settings.learning_samples)
 
-    def keep(made: Quantized) -> None:
-        folder.keep(tflite.write(made.integer()), "; ".join(made.log) or "as planned")
-
-    context = replace(context, keep=keep)
+    context = replace(context, keep=partial(keep, folder))
     if not folder.keeps:
-        keep(network)
+        keep(folder, network)
     arrays = folder.arrays("remedies", lambda: apply(remedies, network, learning, context).to_arrays())
     made = Quantized.from_arrays(network, arrays)
     for step in made.log:
         work.tell(step)
-    return Recovery(made, findings=findings, remedied=_noted(made, learning, 0))
+    return Recovery(made, findings=findings, remedied=noted(made, learning, 0))
 
 
 def replayed_network(start: Start, parts: Parts, plan: Plan, work: Work) -> Recovery:
@@ -116,7 +113,7 @@ def replayed_network(start: Start, parts: Parts, plan: Plan, work: Work) -> Reco
             f"the plan is for constants that {' and '.join(names)} fitted to other samples than these{missing}; "
             f"give the --data, --eval and --seed of that run, or {plan.instead}"
         )
-    context = replace(_context(start, parts, work), make_plan=lambda *_: plan, by_extremes=None)
+    context = replace(learning_context(start, parts, work), make_plan=lambda *_: plan, by_extremes=None)
     made = apply(known(name for name in names if name in _OF_CONSTANTS), network, learning, context)
     return Recovery(replace(made, remedies=names), remedied=plan.remedied)
 
@@ -132,7 +129,8 @@ def _taken(start: Start, parts: Parts, folder: RunFolder, context: Context) -> T
     return Taken(tuple(str(name) for name in arrays["names"]), float(arrays["gain"]))
 
 
-def _noted(network: Quantized, learning: Samples, skipped: int) -> Remedied:
+def noted(network: Quantized, learning: Samples, skipped: int) -> Remedied:
+    """The remedies behind ``network`` and the samples that they learned from, as a plan notes them."""
     names = network.remedies
     return Remedied(names, len(learning), skipped, _digest(learning)) if names else Remedied()
 
@@ -140,10 +138,16 @@ def _noted(network: Quantized, learning: Samples, skipped: int) -> Remedied:
 def _digest(samples: Samples) -> str:
     """SHA-256 in hex of the contents of samples, without labels, and of how they are read."""
     about = json.dumps(samples.preprocessing.to_json(), sort_keys=True)
-    return hashlib.sha256(b"".join((about.encode(), *samples.digests()))).hexdigest()
+    return hashlib.sha256(about.encode() + samples.digests().tobytes()).hexdigest()
 
 
-def _context(start: Start, parts: Parts, work: Work) -> Context:
+def keep(folder: RunFolder, network: Quantized) -> None:
+    """Let ``network`` be what is there to use should the run be interrupted."""
+    folder.keep(tflite.write(network.integer()), "; ".join(network.log) or "as planned")
+
+
+def learning_context(start: Start, parts: Parts, work: Work) -> Context:
+    """What remedies need to learn in the folder of a run."""
     device, deadline = device_named(start.settings.device), time.monotonic() + start.settings.time_budget
     context = context_of(start, parts.calibration, work.progress)
     return replace(
@@ -168,7 +172,7 @@ def recover(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
     Finished candidates are taken over from the folder of ``work``.
     """
     start, settings = begun.network, begun.settings
-    target, context, built = target_named(settings.target), _context(begun, parts, work), firmware(settings)
+    target, context, built = target_named(settings.target), learning_context(begun, parts, work), firmware(settings)
     learning, choosing, findings = for_search(parts, settings.learning_samples)
     goal.check(choosing, metric)
     if goal.kind == "drop" and metric is None:
@@ -207,7 +211,7 @@ def recover(  # noqa: PLR0913, PLR0917  # a run's own parts, from one caller
         findings += (Finding("made to fit", said),)
     else:
         candidates, best = search(start, trial, others, float_input)
-    return Recovery(best.network, candidates, findings, best.name, _noted(best.network, learning, len(choosing)))
+    return Recovery(best.network, candidates, findings, best.name, noted(best.network, learning, len(choosing)))
 
 
 def _called(chosen: Settings, asked: Settings) -> str:

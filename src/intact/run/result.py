@@ -35,7 +35,8 @@ class Result:
     ``taken`` names the candidate that a search chose, ``steps`` say what remedies did to the network, ``tasks`` what each
     output, by name, was taken for. ``job``: what the run was started with, as ``job.json`` has it. ``criteria``: what each
     criterion came to. ``details``: what lies under the figures, as ``details.json`` has it, empty where nobody asked.
-    ``packed``: the file for a device that decodes tables of weights, which LiteRT does not; empty where there is none.
+    ``samples``: figures of every single sample, as ``samples.npz`` has them. ``packed``: the file for a device that decodes
+    tables of weights, which LiteRT does not. Both are empty where there is none.
     """
 
     model: bytes = field(repr=False)
@@ -55,6 +56,7 @@ class Result:
     details: Mapping[str, Any] = field(default_factory=dict, repr=False)
     criteria: tuple[Judged, ...] = ()
     packed: bytes = field(default=b"", repr=False)
+    samples: bytes = field(default=b"", repr=False)
 
     def __repr__(self) -> str:
         about = f"{self.settings.scheme} for {self.settings.target}, {len(self.model):,} bytes"
@@ -84,6 +86,7 @@ class Result:
         document = record(self)
         return {
             **self.deliverables,
+            **({"samples.npz": self.samples} if self.samples else {}),
             **({"details.json": details_to_json(self.details)} if self.details else {}),
             "result.md": to_markdown(document).encode(),
             "result.json": to_json(document).encode(),

@@ -40,6 +40,7 @@ class Settings:
     ``metric`` where one is named; ``min_agreement`` in per cent, ``time_budget`` in seconds. ``accept``: criteria as
     texts, such as "drop <= 2", and files of them. ``minimize``: "size" for the smallest network within the limit. ``ram`` and
     ``flash``: bytes of a microcontroller, or those of ``board``, that the project for ``runtime`` may take, "c" or "tflm".
+    ``on``: the device that what is written is measured on.
     """
 
     scheme: str = "int8"
@@ -66,6 +67,7 @@ class Settings:
     flash: int | None = None
     board: str | None = None
     runtime: str = "c"
+    on: str | None = None
 
     def __post_init__(self) -> None:
         self._check_numbers()
@@ -226,9 +228,15 @@ class Settings:
     def _check_criteria(self) -> None:
         islands = target_named(self.target).float_islands
         for asked in self.criteria:
+            asked.check_place(self.on)
             if asked.group == "device" and islands:
                 raise OptionError(f"{asked}: {self.target} has no {asked.figure}; type --target mcu, or leave it out")
-            if asked.group == "study":
+            if asked.group == "weights" and scheme_named(self.scheme).usual and self.minimize is None:
+                few = f"{asked.figure} is measured of weights of few numbers"
+                raise OptionError(f"{asked}: {few}; type --scheme with such as w3a8, or leave it out")
+            if asked.group == "packed" and not target_named(self.target).micro:
+                raise OptionError(f"{asked}: {self.target} has no packed file; type --target mcu, or leave it out")
+            if asked.group in {"study", "runtimes"}:
                 raise OptionError(f"{asked}: {asked.figure} is measured by intact study; leave it out")
             laxer = self.max_drop is not None and asked.figure == self._lost and asked.is_upper and asked.limit < self.max_drop
             if laxer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, final
@@ -15,6 +15,7 @@ from intact.errors import OptionError
 from intact.measure.accuracy import Metric, called
 from intact.measure.criteria import Criterion
 from intact.measure.metrics import metric_of
+from intact.progress import unheard
 from intact.report.brief import to_html
 from intact.report.study import to_json
 from intact.run import acceptance
@@ -24,12 +25,13 @@ from intact.run.settings import Settings
 from intact.run.study_cells import Axes, Names, Numbers
 from intact.run.study_file import reference
 from intact.run.study_folder import open_study
+from intact.runtime import anywhere
 
 #: What all runs of a study have alike.
 _OPTIONS: Final = frozenset(
     {
         "ranges", "input_type", "output_type", "keep_float", "input_shape", "time_budget", "device", "learning_samples",
-        "label_weight",
+        "label_weight", "on",
     }
 )  # fmt: skip
 
@@ -96,21 +98,25 @@ def study(  # noqa: PLR0913  # all but two have defaults
     out: str | Path | None = None,
     overwrite: bool = False,
     jobs: int | None = None,
+    workers: int | None = None,
     metric: Metric | str | None = None,
     watch: Watch = unwatched,
+    tell: Callable[[str], None] = unheard,
     **options: Any,
 ) -> Study:
     """Quantize one model, or a list of them, in every way that is asked for, and put the results side by side.
 
     ``models`` and ``data`` are what :func:`intact.quantize` takes, and so are ``options`` that all runs have (``ranges``,
     ``input_type``, ``output_type``, ``keep_float``, ``input_shape``, ``time_budget``, ``device``, ``learning_samples``,
-    ``label_weight``). ``targets``: "cpu" where nothing else is said. ``runtimes``: LiteRT and others side by side, "litert",
+    ``label_weight``, ``on``). ``targets``: "cpu" where nothing else is said. ``runtimes``: LiteRT and others, "litert",
     "tflm", "onnxruntime", "openvino", "pytorch", "pytorch-eager" and "tensorrt", each planned for its own target unless
     ``targets`` are named. Without ``schemes``, all that each target runs. ``remedies``: "plain" (none), "quick" (the cheap
     ones where they gain), "fine-tuned", or names with "+" between them. ``seeds`` draws of samples, ``repeats`` of all times in
     fresh processes. ``accept``: criteria, such as "drop <= 2", by which one variant is taken. ``references``: what others
     published. ``out`` is a folder, in which the same call goes on where it was; without, a temporary one that goes with the
-    Study. ``jobs`` runs work side by side. A variant that fails is a row with its reason. Raises IntactError for what no
+    Study. ``workers`` processes compute runs side by side, or so many nodes as a cluster has; ``jobs`` is how many runs at a
+    time, whose samples the workers share; with 1, or without workers, runs are computed in this process. ``tell`` hears what
+    becomes of them that was not asked for. A variant that fails is a row with its reason. Raises IntactError for what no
     variant could have.
     """
     several = models if isinstance(models, (list, tuple)) else [models]
@@ -136,6 +142,7 @@ def study(  # noqa: PLR0913  # all but two have defaults
         evaluation=None if evaluation is None else samples_of.samples_from(evaluation, "evaluation"),
         given=(data, evaluation),
         preprocessing=samples_of.Preprocessing().to_json(),
+        image=None,
         label=None,
         axes=axes,
         options={
@@ -146,16 +153,19 @@ def study(  # noqa: PLR0913  # all but two have defaults
             "metric": None if metric is None else metric if isinstance(metric, str) else called(metric),
         },
         metric=metric_of(metric),
-        accept=acceptance.of_study(accept or (), metric, axes.planned_for),
+        accept=acceptance.of_study(accept or (), metric, axes),
         references=tuple(reference(table, number) for number, table in enumerate(references, start=1)),
     )
     if out is not None:
-        with open_study(Path(out), asked.job(), overwrite=overwrite) as folder:
-            return Study(Conductor(asked, folder, watch).run(jobs), Path(out))
+        with (
+            anywhere.opened(options.get("on"), workers) as place,
+            open_study(Path(out), asked.job(), overwrite=overwrite) as folder,
+        ):
+            return Study(Conductor(asked, folder, watch, tell, place).run(jobs), Path(out))
     temporary = scratch.lasting()
     try:
-        with open_study(temporary / "study", asked.job()) as folder:
-            made = Study(Conductor(asked, folder, watch).run(jobs), folder.path)
+        with anywhere.opened(options.get("on"), workers) as place, open_study(temporary / "study", asked.job()) as folder:
+            made = Study(Conductor(asked, folder, watch, tell, place).run(jobs), folder.path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -34,6 +34,7 @@ KEYS: Final[Mapping[str, str]] = {
     "keep-float": "texts",
     "input-shape": "texts",
     "metric": "text",
+    "image": "text",
     "label": "text",
     "pixels": "text",
     "mean": "text",
@@ -44,6 +45,8 @@ KEYS: Final[Mapping[str, str]] = {
     "device": "text",
     "learning-samples": "number",
     "label-weight": "real",
+    "on": "text",
+    "workers": "number",
     "jobs": "number",
 }
 #: What a table of ``[[reference]]`` may say: what the value is, and whether it has to be there.

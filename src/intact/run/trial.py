@@ -73,7 +73,9 @@ class Trial(Evaluator):
     def time(self, model: bytes) -> float:
         with _written(model) as path:
             file = {"candidate": path}
-            times = litert.latency(file, kernels=self.target.kernels, threads=1, rounds=8, max_seconds=_TIMED_SECONDS)
+            times = litert.latency(
+                file, kernels=self.target.kernels, rounds=8, max_seconds=_TIMED_SECONDS, place=self.work.timer
+            )
         return float(np.min(times["candidate"].samples_ms))  # beside other jobs the least is the steadiest
 
     def remember(self, name: str, base: Quantized, make: Callable[[], Quantized]) -> tuple[Quantized, float]:

@@ -63,6 +63,21 @@ class Turns:
                 self._changed.notify_all()
         self.check()
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Inside :meth:`working`, around waiting for work that disturbs nobody here."""
+        with self._changed:
+            self._working -= 1
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                try:
+                    self._until(lambda: not (self._waiting or self._timing))
+                finally:
+                    self._working += 1  # as whoever is inside `working` will take it away
+
     def stop(self) -> None:
         """Let nobody go on: whoever waits, or asks :meth:`check`, meets a StoppedError."""
         with self._changed:
