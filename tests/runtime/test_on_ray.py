@@ -197,6 +197,23 @@ def test_a_node_that_is_killed_costs_its_tasks_only(place, two, tmp_path):
     assert litert.latency({"net": _written(tmp_path)}, rounds=5, max_seconds=1, place=place)["net"].samples_ms
 
 
+def test_a_node_that_ray_still_names_after_it_died_is_left_out(cluster, monkeypatch):
+    """For seconds Ray takes a killed node for alive, and a task for it is lost."""
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    node = cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+    cluster.wait_for_nodes()
+    with anywhere.opened("ray") as place:
+        before = [{**one} for one in place._ray.nodes() if one["Alive"]]
+        cluster.remove_node(node, allow_graceful=False)
+        monkeypatch.setattr(place._ray, "nodes", lambda: before)
+        place._look()
+        assert len(before) == place.at_once + 1
+        assert place._node in {one["NodeID"] for one in before} - {node.node_id}
+        monkeypatch.setattr(place._ray, "nodes", lambda: [one for one in before if one["NodeID"] == node.node_id])
+        with pytest.raises(PlaceError, match=r"^a look at its nodes was not done on ray: its workers or nodes were lost"):
+            place._look()
+
+
 def _written(folder):
     path = folder / "net.tflite"
     path.write_bytes(tflite.write(mobile()))

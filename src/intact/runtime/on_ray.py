@@ -215,10 +215,10 @@ class Cluster:
         if not nodes:
             raise PlaceError(f"{self.name} has no node with a core for work; start one: ray start --address=…")
         seen = [self._ray.remote(ray_node.seen).options(num_cpus=0, **self._pinned(node["NodeID"])).remote() for node in nodes]
-        try:
-            found: list[dict[str, Any]] = self._ray.get(seen)
-        except self._ray.exceptions.RayError as error:
-            raise self._told(error, "a look at its nodes") from None
+        looked = [(node, there) for node, one in zip(nodes, seen, strict=True) if (there := self._seen(one)) is not None]
+        if not looked:
+            raise self._lost("a look at its nodes")
+        nodes, found = [node for node, _ in looked], [there for _, there in looked]
         _check(self.name, found)
         self._node, self._node_cores = nodes[0]["NodeID"], int(nodes[0]["Resources"]["CPU"])
         cores = [max(int(node["Resources"]["CPU"]), 1) for node in nodes]
@@ -226,6 +226,17 @@ class Cluster:
         self._versions = tuple(there["computing"] for there in found)
         self._most = max(int(node["Resources"].get("memory", 0)) for node in nodes)
         self.at_once, self.memory = sum(cores), min(f["memory"] // n for f, n in zip(found, cores, strict=True))
+
+    def _seen(self, reference: Any) -> dict[str, Any] | None:
+        """What a node says of itself; None where it is gone, as Ray names a node for seconds after it died."""
+        exceptions = self._ray.exceptions
+        try:
+            found: dict[str, Any] = self._ray.get(reference)
+        except (exceptions.RayTaskError, exceptions.OutOfMemoryError) as error:
+            raise self._told(error, "a look at its nodes") from None
+        except exceptions.RayError:
+            return None
+        return found
 
     def _whole_node(self) -> dict[str, Any]:
         return {"num_cpus": self._node_cores, **self._pinned(self._node)}

@@ -66,7 +66,7 @@ def check(kernels: str) -> None:
         get_cpp_compiler()
     except exc.InvalidCxxCompiler as error:
         raise _sessions.ModelRefusedError(
-            "PyTorch's compiler needs a C++ compiler, and there is none; install g++, or type --runtime pytorch-eager"
+            "PyTorch's compiler needs a C++ compiler, and there is none; install g++, or measure in the runtime pytorch-eager"
         ) from error
 
 
