@@ -1,8 +1,10 @@
-"""int4 weights beside real activations: bytes, and what is left of weights and outputs, beside LiteRT Quantizer.
+"""int4 and int2 weights beside real activations: bytes, and what is left of weights and outputs, beside LiteRT Quantizer.
 
 python bench/hybrid_weights.py [--networks ad01]
 
-LiteRT Quantizer's files are of its dynamic recipes (min-max) on the same float file. Each runs in LiteRT's default kernels, one
+LiteRT Quantizer's files are of its dynamic recipes on the same float file: min-max, and where every layer has a scale a channel
+OCTAV and GPTQ for FULLY_CONNECTED, the latter with 200 of the samples. Convolutions stay int8 beside int2, where LiteRT computes
+not-a-number with int2 ones. Each runs in LiteRT's default kernels, one
 thread, in turns. SQNR of weights: power of the float weights of all ops over that of what rounding did to them. SQNR of
 outputs: of 500 of CIFAR-10's test images, or of 500 vectors of normal numbers where there is no data (ad01).
 """
@@ -29,16 +31,20 @@ from intact.network.shapes import concrete
 from intact.network.weighted import weighted
 from intact.numbers.affine import Affine, dequantize_array
 from intact.runtime import litert
-from peers import with_signature
+from peers import signature_inputs, with_signature
 
-SCHEMES = ("dynamic", "dynamic-w4", "dynamic-w4-g32", "dynamic-w4-g128")
+SCHEMES = ("dynamic", "dynamic-w4", "dynamic-w4-g32", "dynamic-w4-g128", "dynamic-w2")
 #: LiteRT Quantizer's granularity and bits for each.
 RECIPES: Mapping[str, tuple[str, int]] = {
     "dynamic": ("CHANNELWISE", 8),
     "dynamic-w4": ("CHANNELWISE", 4),
     "dynamic-w4-g32": ("BLOCKWISE_32", 4),
     "dynamic-w4-g128": ("BLOCKWISE_128", 4),
+    "dynamic-w2": ("CHANNELWISE", 2),
 }
+#: How its weights are chosen, by how it is named; the last two are for dense layers of few bits.
+ALGORITHMS = {"": "min_max_uniform_quantize", " OCTAV": "OCTAV", " GPTQ": "GPTQ"}
+CALIBRATED = 200
 COUNT = 500
 
 
@@ -71,9 +77,12 @@ def compare(title: str, path: Path, samples: np.ndarray, folder: Path) -> None:
     again.write_bytes(tflite.write(tflite.read(path), named=True))
     files = {("float", ""): again}
     for scheme in SCHEMES:
-        for by, make in (("Intact", ours), ("LiteRT Quantizer", theirs)):
+        made = {"Intact": ours(again, scheme)}
+        for name in ALGORITHMS if scheme in {"dynamic-w4", "dynamic-w2"} else ("",):
+            made[f"LiteRT Quantizer{name}"] = theirs(again, scheme, ALGORITHMS[name], samples)
+        for by, content in made.items():
             files[scheme, by] = folder / f"{scheme}-{by}.tflite"
-            files[scheme, by].write_bytes(make(again, scheme))
+            files[scheme, by].write_bytes(content)
     exact, wanted = tflite.read(again), run(again, samples)
     times = litert.latency(
         {" ".join(name): file for name, file in files.items()}, rounds=20, block_seconds=0.05, max_seconds=30
@@ -91,15 +100,15 @@ def ours(path: Path, scheme: str) -> bytes:
     return intact.quantize(path, intact.data.arrays(nothing), scheme=scheme, measure=False).model
 
 
-def theirs(path: Path, scheme: str) -> bytes:
+def theirs(path: Path, scheme: str, algorithm: str, samples: np.ndarray) -> bytes:
     """In blocks, but for the layers whose inputs are no whole blocks, at which it would stop: these per channel."""
     from litert_quantizer import qtyping, quantizer  # noqa: PLC0415 - slow to import
 
     granularity, bits = RECIPES[scheme]
     made, kinds = quantizer.Quantizer(str(with_signature(path))), qtyping.TFLOperationName
     made.add_dynamic_config(regex=".*", operation_name=kinds.DEPTHWISE_CONV_2D, num_bits=8)
-    for kind in (kinds.CONV_2D, kinds.FULLY_CONNECTED):
-        made.add_dynamic_config(regex=".*", operation_name=kind, num_bits=bits)
+    made.add_dynamic_config(regex=".*", operation_name=kinds.CONV_2D, num_bits=8 if bits == 2 else bits)
+    made.add_dynamic_config(regex=".*", operation_name=kinds.FULLY_CONNECTED, num_bits=bits, algorithm_key=algorithm)
     if granularity != "CHANNELWISE":
         for name in in_whole_blocks(path, int(granularity.removeprefix("BLOCKWISE_"))):
             made.add_dynamic_config(
@@ -109,7 +118,8 @@ def theirs(path: Path, scheme: str) -> bytes:
                 granularity=qtyping.QuantGranularity[granularity],
             )
     with contextlib.redirect_stdout(io.StringIO()):  # it prints sizes and times
-        return bytes(made.quantize().quantized_model)
+        known = made.calibrate(signature_inputs(path, samples[:CALIBRATED])) if made.need_calibration else None
+        return bytes(made.quantize(known).quantized_model)
 
 
 def in_whole_blocks(path: Path, size: int) -> list[str]:

@@ -55,6 +55,7 @@ ROUNDING = {
     "int8_shared_zero_points": 2 / 127,
     "dynamic": 2 / 127,
     "int4": 2 / 127,
+    "int2": 2 / 127,
 }
 
 

@@ -172,7 +172,15 @@ def int4():
     return graph(tensors, [Op(FullyConnected(), (0, 1, 2), (3,))])
 
 
-GRAPHS = {make.__name__: make for make in (float32, int8_per_channel, int8_shared_zero_points, float16, dynamic, int4)}
+def int2():
+    """Weights of 2 bits, four to a byte, and three more; one scale for all."""
+    weight = Affine((1 / 8,), (0,), "int2")
+    data = (np.arange(15) % 4 - 2).reshape(3, 5).astype(np.int8)
+    tensors = [flow(5, fmt=X), stored(data, weight), stored(biases(3), bias_format(X, weight)), flow(3, fmt=Y)]
+    return graph(tensors, [Op(FullyConnected(), (0, 1, 2), (3,))])
+
+
+GRAPHS = {make.__name__: make for make in (float32, int8_per_channel, int8_shared_zero_points, float16, dynamic, int4, int2)}
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)

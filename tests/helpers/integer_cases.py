@@ -200,6 +200,11 @@ def _weighted(b: Builder) -> None:
         x = b.flow(count)
         w, bias = b.weights(x, (64, count), 0, per_channel=False, dtype="int4")
         b.op(kinds["FULLY_CONNECTED"](), x, w, bias, out=b.format(0.05, 0.5), name=f"int4 {count}")
+    for count, per_channel in ((39, True), (40, True), (40, False)):  # XNNPACK takes whole bytes, with a scale a channel
+        x = b.flow(count)
+        w, bias = b.weights(x, (64, count), 0, per_channel=per_channel, dtype="int2")
+        name = f"int2 {count}{'' if per_channel else ' per tensor'}"
+        b.op(kinds["FULLY_CONNECTED"](), x, w, bias, out=b.format(0.005, 0.05), name=name)
     x = b.flow(1200)  # sums beyond 2**24, which float32 could not hold
     b.op(kinds["FULLY_CONNECTED"](), x, *b.weights(x, (4, 1200), 0), out=b.format(1.0, 2.0), name="wide")
 

@@ -60,11 +60,11 @@ def test_the_tables_name_known_kinds_only():
     named = {*ROWS, *(kind for _, _, kind in LOWERINGS)}
     for target in TARGETS.values():
         named |= target.lacks | target.lacks16 | target.hybrid | target.halved | target.per_channel | target.int4
-        named |= target.hybrid4 | target.hybrid4_biased | target.float_inside | target.light
+        named |= target.int2 | target.hybrid2 | target.hybrid4 | target.hybrid4_biased | target.float_inside | target.light
     assert named <= set(KINDS) <= set(CODES)
 
 
-@pytest.mark.parametrize("name", ["per_channel", "int4", "hybrid", "hybrid4", "hybrid4_biased", "halved"])
+@pytest.mark.parametrize("name", ["per_channel", "int4", "int2", "hybrid", "hybrid4", "hybrid4_biased", "hybrid2", "halved"])
 def test_the_list_of_weights_says_what_the_tables_say(name):
     (row,) = re.findall(rf"^\| .* <!-- {name} --> \| (.*) \| (.*) \|$", TEXT, re.MULTILINE)
     for cell, target in zip(row, ("cpu", "mcu"), strict=True):

@@ -13,6 +13,7 @@ from intact.errors import OptionError
 from intact.network.weighted import weighted
 from intact.numbers.affine import Affine, Float, dequantize_array, quantize_weight
 from intact.ops.convolution import Conv2D, DepthwiseConv2D
+from intact.ops.matmul import FullyConnected
 from intact.planning.integer_graph import emit
 from intact.planning.plan import Plan
 from intact.planning.planner import make_plan
@@ -153,8 +154,20 @@ def test_linear_widths_are_held_as_int8(name, qmax):
     for op in integer.ops:
         found = weighted(integer, op)
         if found is not None:
-            assert found.weight.format.dtype == "int8"
+            dense = op.kind.name == "FULLY_CONNECTED"
+            assert found.weight.format.dtype == ("int2" if dense and name == "w2a8" else "int8")
             assert np.abs(found.values).max() == qmax
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("cpu", "int2"), ("mcu", "int8"), ("openvino", "int8")])
+def test_two_bits_lie_four_to_a_byte_where_the_target_has_kernels(name, dtype):
+    graph = draft((8,), lambda d, x: d(FullyConnected(), x, normal(6, 8), normal(6)))
+    x = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+    made = make_plan(graph, ranges_of(graph, x), Request(scheme("w2a8"), target(name)))
+    integer = emit(graph, made)
+    found = weighted(integer, integer.ops[0])
+    assert found.weight.format.dtype == dtype
+    assert_same(found.values, quantize_weight(graph[found.weight.id].data, made.own(found.weight.id)))
 
 
 @pytest.mark.parametrize("bits", [9, 12, 16])

@@ -150,6 +150,12 @@ def test_other_kinds_have_what_kernels_take():
     assert [fmt.dtype for fmt in stored(image_network(), "dynamic")] == ["int8", "float16", "int8", "int8"]
 
 
+def test_two_bits_are_for_dense_layers_alone():
+    assert [fmt.dtype for fmt in stored(image_network(), "dynamic-w2")] == ["int8", "float16", "int8", "int2"]
+    (fmt,) = stored(draft((32,), lambda d, x: d(FullyConnected(), x, normal(8, 32))), "dynamic-w2", weights="per-tensor")
+    assert (fmt.dtype, fmt.axis) == ("int2", None)
+
+
 def test_a_convolution_without_a_bias_is_int8_for_the_kernel_of_int4_needs_one():
     graph = draft((6, 6, 8), lambda d, x: d(Conv2D(padding="same"), x, normal(8, 3, 3, 8)))
     plan = plan_of(graph, "dynamic-w4")
@@ -214,8 +220,9 @@ def test_a_plan_with_scales_of_blocks_is_read_back_and_checked():
         ("dynamic-w4-g16", "not for 16; type --scheme with one of: dynamic-w4-g32"),
         ("dynamic-w4-g512", "not for 512; type --scheme"),
         ("dynamic-w8", "is called dynamic; type --scheme dynamic"),
-        ("dynamic-w8-g32", "weights of 4 or 8 bits beside real activations; type --scheme dynamic-w4"),
-        ("dynamic-w2", "weights of 4 or 8 bits beside real activations; type --scheme dynamic-w4 or dynamic"),
+        ("dynamic-w8-g32", "weights of 2, 4 or 8 bits beside real activations; type --scheme dynamic-w2, dynamic-w4"),
+        ("dynamic-w3", "weights of 2, 4 or 8 bits beside real activations; type --scheme dynamic-w2, dynamic-w4 or dynamic"),
+        ("dynamic-w2-g32", "one scale for each output of 2-bit weights; type --scheme dynamic-w2"),
         ("dynamic-4", "no scheme is called 'dynamic-4'; .*dynamic-w4, dynamic-w4-g32"),
     ],
 )
@@ -225,16 +232,19 @@ def test_other_names_say_what_to_type(name, said):
 
 
 def test_what_the_schemes_say_of_themselves():
+    narrow = SCHEMES["dynamic-w2"]
+    assert (narrow.bits, narrow.block, narrow.usual, narrow.packs, narrow.is_integer) == (2, 0, False, False, False)
     made = {name: SCHEMES[name] for name in NAMES}
     assert {s.bits for s in made.values()} == {4}
     assert [s.block for s in made.values()] == [0, 32, 64, 128, 256]
     assert not any(s.usual or s.packs or s.study_only or s.is_integer for s in made.values())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "dynamic-w2"])
 @pytest.mark.parametrize("device", sorted(set(TARGETS) - {"cpu"}))
 def test_other_targets_refuse_them(name, device):
-    with pytest.raises(OptionError, match=f"{device}, which has no kernels for 4-bit weights .* or --target cpu for {name}"):
+    said = f"{device}, which has no kernels for {SCHEMES[name].bits}-bit weights .* or --target cpu for {name}"
+    with pytest.raises(OptionError, match=said):
         Request(scheme(name), target(device))
 
 
@@ -252,7 +262,7 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "dynamic-w2"])
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_dense_layer_is_within_its_bound(tmp_path, name, layer):
     shape, options, has_bias = LAYERS[layer]
@@ -265,7 +275,7 @@ def test_a_dense_layer_is_within_its_bound(tmp_path, name, layer):
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(33, 9), (63, 5), (257, 1), (80, 7), (256, 1), (128, 3), (1001, 11)])
-@pytest.mark.parametrize("name", ["dynamic-w4", "dynamic-w4-g32"])
+@pytest.mark.parametrize("name", ["dynamic-w4", "dynamic-w4-g32", "dynamic-w2"])
 def test_odd_sizes_are_within_their_bound(tmp_path, name, inputs, outputs):
     net = draft((inputs,), lambda d, x: d(FullyConnected(), x, normal(outputs, inputs), normal(outputs)))
     graph = with_every_op_seen(emit(net, plan_of(net, name)))
@@ -289,7 +299,7 @@ def test_a_convolution_is_within_its_bound(tmp_path, kind, weight):
     assert assert_ops_are_right(graph, tflite.write(graph), tmp_path) == 1
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "dynamic-w2"])
 @pytest.mark.parametrize(("make", "count"), [(transformer, 13), (image_network, 3)])
 def test_the_file_computes_what_is_simulated(tmp_path, make, count, name):
     net = make()

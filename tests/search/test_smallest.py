@@ -349,6 +349,7 @@ def test_what_meets_the_limit_barely_is_followed_by_smaller_steps(monkeypatch):
 def test_targets_decode_what_files_can_be_packed_for():
     assert TARGETS["mcu"].decoded == DECODED
     assert widths_of(TARGETS["cpu"], "CONV_2D") == (INT8, INT4)
+    assert widths_of(TARGETS["cpu"], "FULLY_CONNECTED") == (INT8, INT4, Width("int2"))
     assert widths_of(TARGETS["cpu"], "DEPTHWISE_CONV_2D") == (INT8,)
     assert INT4 not in widths_of(TARGETS["mcu"], "DEPTHWISE_CONV_2D")
 

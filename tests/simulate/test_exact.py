@@ -42,7 +42,10 @@ SEEDS = (0, 1)
 ABSENT = {
     "reference": {"ELU", "SUM", "SUM channels"},
     "default": set(),
-    "tflm": {"EXP", "GELU", "GELU approximate", "LOG", "RELU_0_TO_1", "RELU_N1_TO_1", "TILE", "TOPK_V2"},
+    "tflm": {
+        *("EXP", "GELU", "GELU approximate", "LOG", "RELU_0_TO_1", "RELU_N1_TO_1", "TILE", "TOPK_V2"),
+        *("FULLY_CONNECTED int2 39", "FULLY_CONNECTED int2 40", "FULLY_CONNECTED int2 40 per tensor"),
+    },
 }
 LABELS = tuple(every_kind(0).names)
 

@@ -11,7 +11,7 @@ from intact.measure.measurement import Measurement
 from intact.network import shapes
 from intact.network.graph import Graph, Op, Tensor
 from intact.network.shapes import infer
-from intact.numbers.affine import Affine
+from intact.numbers.affine import PACKED, Affine
 
 
 @final
@@ -47,8 +47,8 @@ def is_parameter(tensor: Tensor) -> bool:
 
 
 def parameter_bytes(tensor: Tensor) -> int:
-    """Bytes that a file stores for a constant; 4-bit integers are packed two to a byte."""
-    bits = 4 if tensor.format.dtype == "int4" else 8 * np.dtype(tensor.format.dtype).itemsize
+    """Bytes that a file stores for a constant; integers of fewer than 8 bits are packed."""
+    bits = PACKED.get(tensor.format.dtype) or 8 * np.dtype(tensor.format.dtype).itemsize
     return -(-_count(tensor) * bits // 8)
 
 

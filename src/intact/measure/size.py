@@ -112,7 +112,6 @@ def ratios(exact: tuple[Graph, int], made: tuple[Graph, int], given: int | None,
             if scheme.block
             else scheme.weights
         )
-        found.append(
-            ratio("weights ratio in theory", 8 * np.dtype(np.float32).itemsize / bits, f"32 bits over the {bits} of {of}")
-        )
+        how = f"32 bits over the {bits} of {of}, if every weight took them"
+        found.append(ratio("weights ratio in theory", 8 * np.dtype(np.float32).itemsize / bits, how))
     return tuple(found)

@@ -10,6 +10,7 @@ import numpy as np
 
 from intact.network.graph import Graph
 from intact.network.shapes import infer
+from intact.numbers.affine import PACKED
 
 #: Bytes that LiteRT Micro aligns buffers to (micro/arena_allocator: MicroArenaBufferAlignment).
 ALIGNMENT: Final = 16
@@ -101,5 +102,5 @@ def plan(buffers: tuple[Buffer, ...], alignment: int = ALIGNMENT) -> tuple[dict[
 
 
 def itemsize(dtype: str) -> int:
-    """Bytes of one activation element; 4-bit integers take a byte each."""
-    return 1 if dtype == "int4" else np.dtype(dtype).itemsize
+    """Bytes of one activation element; integers of fewer bits take a byte each."""
+    return 1 if dtype in PACKED else np.dtype(dtype).itemsize

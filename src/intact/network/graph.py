@@ -38,7 +38,7 @@ Dim: TypeAlias = int | None
 class Tensor:
     """A value that flows through the graph, or a constant (``data``).
 
-    ``data`` holds what is stored: real numbers for Float, integers for Affine (int4 one per int8 element) and Index.
+    ``data`` holds what is stored: real numbers for Float, integers for Affine (int4 and int2 one per int8 element) and Index.
     ``name`` is that in the file that was read; ``origin`` what users call it: the layer of their network that this tensor, or
     the one that it stems from, was made in. ``made_by`` is the pass that made it.
     """

@@ -13,11 +13,11 @@ from intact.errors import ModelError
 from intact.network.graph import Graph, Op
 from intact.network.shapes import concrete, infer
 from intact.network.weighted import weighted
-from intact.numbers.affine import BIASES, Affine, Index, bias_format, limits
+from intact.numbers.affine import BIASES, PACKED, Affine, Index, bias_format, limits
 from intact.ops.base import Fixed, SameAsInput
 from intact.ops.call import LARGEST
 
-_STORED: Final = {"int4": "int8"}
+_STORED: Final = dict.fromkeys(PACKED, "int8")
 
 
 def verify(graph: Graph, *, kernels: bool = True) -> Graph:

@@ -27,7 +27,9 @@ _SYMMETRIC: Final = frozenset({"int16"})
 #: What a bias, and the sums it is added to, are stored as beside activations of each type.
 BIASES: Final = {"int8": "int32", "uint8": "int32", "int16": "int64"}
 
-#: Types of weights in a plan alone: no runtime has them, and files hold their integers as int8.
+#: Types of which a file has several numbers to a byte, by their bits; arrays have an int8 for each.
+PACKED: Final = {"int2": 2, "int4": 4}
+#: Types of weights in a plan alone where no kernel takes them: files hold their integers as int8.
 _IN_INT8: Final = {"int2": (-2, 1), "int3": (-4, 3), "int5": (-16, 15), "int6": (-32, 31), "int7": (-64, 63)}
 #: The same where no kernel takes as many bits: files hold the real numbers that they stand for.
 _IN_FLOAT: Final = {f"int{bits}": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in range(9, 16)}
@@ -43,7 +45,7 @@ _LIMITS: Final = {
     "int64": (-(2**63), 2**63 - 1),
 }
 #: The types of stored integers that may stand for real numbers.
-QUANTIZED: Final = frozenset(_LIMITS) - frozenset(_IN_INT8) - frozenset(_IN_FLOAT)
+QUANTIZED: Final = (frozenset(_LIMITS) - frozenset(_IN_INT8) - frozenset(_IN_FLOAT)) | frozenset(PACKED)
 _TORCH: Final = {
     **dict.fromkeys(_IN_INT8, torch.int8),
     **dict.fromkeys(_IN_FLOAT, torch.int16),
@@ -137,13 +139,15 @@ def bits_of(fmt: Format) -> int:
     return (limits(fmt.dtype)[1]).bit_length() + 1 if fmt.dtype in _LIMITS else 8 * np.dtype(fmt.dtype).itemsize
 
 
-def as_held(fmt: Format) -> Format:
+def as_held(fmt: Format, *, packed: bool = False) -> Format:
     """What a graph that is written holds for a weight that is planned as ``fmt``: plain int8, or floats.
 
-    Codebooks, blocks, and widths that no runtime has, are in the numbers alone.
+    Codebooks, blocks, and widths that no runtime has, are in the numbers alone. ``packed``: the runtime has kernels for
+    weights of 2 bits here.
     """
     if isinstance(fmt, Affine):
-        return replace(fmt, dtype="int8" if fmt.dtype in _IN_INT8 else fmt.dtype, codebook=None, blocks=None)
+        keeps = fmt.dtype not in _IN_INT8 or (packed and fmt.dtype in PACKED)
+        return replace(fmt, dtype=fmt.dtype if keeps else "int8", codebook=None, blocks=None)
     return replace(fmt, codebook=None) if isinstance(fmt, Float) else fmt
 
 
@@ -153,7 +157,7 @@ def has_kernels(dtype: str) -> bool:
 
 
 def storage(dtype: str) -> torch.dtype:
-    """How torch holds ``dtype``: int4 has an int8 each."""
+    """How torch holds ``dtype``: int4 and int2 have an int8 each."""
     return _TORCH[dtype]
 
 

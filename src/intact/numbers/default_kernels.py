@@ -16,7 +16,7 @@ from torch import Tensor
 from intact.annotations import Floats, Ints, Numbers
 from intact.errors import UnsupportedError
 from intact.numbers import fixed_point as fixed
-from intact.numbers.affine import Affine, dequantize, limits
+from intact.numbers.affine import PACKED, Affine, dequantize, limits
 from intact.numbers.arithmetic import (
     Arithmetic,
     Function,
@@ -77,7 +77,8 @@ class Default(Arithmetic):
         return self._floating(acc, x, weight, out)
 
     def dense(self, acc: Stored, x: Affine, weight: Affine, out: Output, *, count: int) -> Stored:
-        if weight.dtype == "int4" and count % 2:  # XNNPACK takes int4 in pairs
+        per_byte = 8 // PACKED.get(weight.dtype, 8)
+        if count % per_byte or (weight.dtype == "int2" and weight.axis is None):  # XNNPACK takes whole bytes
             return self._vectorized(acc, x, weight, out)
         return self._floating(acc, x, weight, out)
 

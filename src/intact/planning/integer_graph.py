@@ -25,6 +25,7 @@ from intact.ops.base import OpKind
 from intact.ops.quantization import Dequantize, Quantize
 from intact.planning.plan import Plan
 from intact.planning.steps import stored_as_integers
+from intact.planning.targets import target
 
 
 def emit(graph: Graph, plan: Plan) -> Graph:
@@ -46,6 +47,7 @@ class _Emitter:
         self.next_id = graph.next_id
         self._converted: dict[tuple[int, Format], int] = {}
         self._weights = weights_of(graph)
+        self._packed = _packed(graph, target(plan.target).int2)
         self._in_float = {one.op.output: one for one in stored_as_integers(graph, plan) if not _has_kernel(one, plan)}
 
     def graph(self) -> Graph:
@@ -134,7 +136,7 @@ class _Emitter:
         if key in self._converted:
             return self._converted[key]
         if constant:
-            made = stored(source, wanted, self._weights)
+            made = stored(source, wanted, self._weights, packed=i in self._packed)
             new = i if i not in self.tensors else self._new(made)
             self.tensors[new] = replace(made, id=new)
         else:
@@ -193,6 +195,18 @@ def weights_of(graph: Graph) -> frozenset[int]:
     return frozenset(found.weight.id for op in graph.ops if (found := weighted(graph, op)) is not None)
 
 
+def _packed(graph: Graph, kinds: frozenset[str]) -> frozenset[int]:
+    """The tensors that ops of ``kinds`` alone read, as their weights."""
+    readers = graph.consumers()
+    return frozenset(
+        found.weight.id
+        for op in graph.ops
+        if op.kind.name in kinds
+        and (found := weighted(graph, op)) is not None
+        and all(reader.kind.name in kinds for reader in readers[found.weight.id])
+    )
+
+
 def _has_kernel(one: Weighted, plan: Plan) -> bool:
     """Whether integer kernels take the weight as wide as it is planned."""
     return has_kernels(plan.at(one.weight.id, one.op.output).dtype)
@@ -206,8 +220,11 @@ def real_of(t: Tensor, wanted: Format, weights: frozenset[int]) -> Tensor:
     return replace(t, format=Float(), data=dequantize_array(q, wanted))
 
 
-def stored(t: Tensor, wanted: Format, weights: frozenset[int]) -> Tensor:
-    """The constant with its data in the format ``wanted``, as the file of a graph with these ``weights`` holds it."""
+def stored(t: Tensor, wanted: Format, weights: frozenset[int], *, packed: bool = False) -> Tensor:
+    """The constant with its data in the format ``wanted``, as the file of a graph with these ``weights`` holds it.
+
+    ``packed``: what reads it has kernels for weights of 2 bits.
+    """
     if t.data is None or not t.is_float:
         return t
     if not isinstance(wanted, Affine):
@@ -215,4 +232,4 @@ def stored(t: Tensor, wanted: Format, weights: frozenset[int]) -> Tensor:
         data = t.data if table is None else table.snapped(t.data)
         return replace(t, format=as_held(wanted), data=data.astype(np.dtype(wanted.dtype)))
     data = quantize_weight(t.data, wanted) if t.id in weights else quantize_array(t.data, wanted)
-    return replace(t, format=as_held(wanted), data=data)
+    return replace(t, format=as_held(wanted, packed=packed), data=data)

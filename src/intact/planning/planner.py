@@ -35,7 +35,7 @@ from intact.planning.shared_scales import Groups, share_scales
 from intact.planning.weights import LARGEST_MULTIPLIER, hybrid_weight, integer_weight
 
 #: Weights and constants with fewer elements stay float32 in ``float16`` and ``dynamic…``: the extra op would cost more bytes.
-_WORTH_IT: Final = 256
+WORTH_IT: Final = 256
 
 _FLOAT: Final = Entry(Float(), "stays float32")
 
@@ -106,7 +106,7 @@ class _Draft:
             if op.output in self.kept or op.kind.unknown:
                 continue
             for i in dict.fromkeys(op.reads):
-                if self.graph[i].is_constant and self.graph[i].is_float and self._values(i).size >= _WORTH_IT:
+                if self.graph[i].is_constant and self.graph[i].is_float and self._values(i).size >= WORTH_IT:
                     self._plan_small_constant(i, op)
 
     def _plan_small_constant(self, i: int, op: Op) -> None:
@@ -119,7 +119,7 @@ class _Draft:
         if self.request.scheme.clusters:
             fmt = float_codebook(found.values, self.request.scheme.clusters)
             self.tensors[i] = Entry(fmt, "k-means of its numbers")
-        elif self.request.scheme.weights not in {"int8", "int4"}:
+        elif self.request.scheme.weights not in {"int8", "int4", "int2"}:
             return
         elif op.kind.name in self.request.target.hybrid:
             self._require(i, op, hybrid_weight(found, self.request))

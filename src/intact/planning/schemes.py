@@ -39,7 +39,7 @@ class Scheme:
 
     @property
     def packs(self) -> bool:
-        return 0 < self.clusters < _WHOLE or self.weights in _NARROW
+        return 0 < self.clusters < _WHOLE or (self.weights in _NARROW and self.is_integer)
 
     @property
     def study_only(self) -> bool:
@@ -77,6 +77,14 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
             Scheme("int16x8", "int8", "int16", ("int16", "float32"), "int8 weights, int16 activations, int64 biases"),
             Scheme(
                 "dynamic-w4", "int4", "float32", ("float32",), "dynamic, with int4 weights where there are kernels", usual=False
+            ),
+            Scheme(
+                "dynamic-w2",
+                "int2",
+                "float32",
+                ("float32",),
+                "dynamic, with int2 weights of dense layers, where there are kernels",
+                usual=False,
             ),
             *(
                 Scheme(
@@ -136,7 +144,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
 def _named(*, integer: bool) -> str:
     usual = ", ".join(name for name, made in SCHEMES.items() if made.usual and (made.is_integer or not integer))
     others = "w2a8 to w16a8, w2a8-g32 to w4a8-g128, clusters1 to clusters8"
-    real = f"clusters1-float to clusters8-float, dynamic-w4, {_in_blocks()}"
+    real = f"clusters1-float to clusters8-float, dynamic-w2, dynamic-w4, {_in_blocks()}"
     return f"{usual}, {others}" if integer else f"{usual}, {others}, {real}"
 
 
@@ -174,8 +182,13 @@ def scheme(name: str) -> Scheme:
 def _no_such_dynamic(name: str, bits: int, block: str) -> str:
     if bits == 8 and not block:
         return f"{name} is called dynamic; type --scheme dynamic"
+    if bits == 2:
+        return f"{name}: kernels take one scale for each output of 2-bit weights; type --scheme dynamic-w2"
     if bits != 4:
-        return f"{name}: kernels take weights of 4 or 8 bits beside real activations; type --scheme dynamic-w4 or dynamic"
+        return (
+            f"{name}: kernels take weights of 2, 4 or 8 bits beside real activations; type --scheme dynamic-w2, dynamic-w4 or "
+            "dynamic"
+        )
     sizes = ", ".join(str(size) for size in _SCALED)
     return (
         f"{name}: kernels take a scale for {sizes} inputs, and not for {block[2:]}; type --scheme with one of: {_in_blocks()}"

@@ -72,8 +72,9 @@ class Target:
     ``lacks``: op kinds without a good int8 kernel; ``lacks16``: without an int16 kernel that takes int8 weights. ``hybrid``:
     kinds that take int8 weights with float activations; ``halved``: kinds that do so many times slower than in float32, and
     whose weights are float16 there. ``per_channel``: kinds whose weights may have a scale per output channel.
-    ``int4``: kinds whose weights may be int4; depthwise weights stay int8, as they are few and lose most. ``hybrid4``: kinds
-    that take int4 weights with float activations, and ``hybrid4_biased`` those that do with a bias only. ``decoded``: kinds
+    ``int4``: kinds whose weights may be int4; depthwise weights stay int8, as they are few and lose most. ``int2``: kinds
+    whose weights may be int2, four to a byte. ``hybrid4``, ``hybrid2``: kinds that take int4 or int2 weights with float
+    activations, and ``hybrid4_biased`` those that take int4 with a bias only. ``decoded``: kinds
     whose weights may come of tables, which the runtime decodes as it runs.
     ``float_islands``: whether an op without an integer kernel may stay in float between DEQUANTIZE and QUANTIZE.
     ``float_inside``: kinds that stay in float though they have an int8 kernel, as it is slower; ``light``: kinds that an
@@ -95,7 +96,9 @@ class Target:
     per_channel: frozenset[str]
     int4: frozenset[str]
     float_islands: bool
+    int2: frozenset[str] = frozenset()
     halved: frozenset[str] = frozenset()
+    hybrid2: frozenset[str] = frozenset()
     hybrid4: frozenset[str] = frozenset()
     hybrid4_biased: frozenset[str] = frozenset()
     decoded: frozenset[str] = frozenset()
@@ -117,9 +120,10 @@ class Target:
                 f"--scheme {scheme} is study only: no runtime has kernels for such weights beside 8-bit activations, and "
                 f"--target {self.name} computes in integers alone; type --target cpu, where it is computed in float"
             )
-        if named(scheme).weights == "int4" and not named(scheme).is_integer and not self.hybrid4:
+        if named(scheme).weights in {"int4", "int2"} and not named(scheme).is_integer and not self.hybrid4:
             raise OptionError(
-                f"--scheme {scheme} cannot be had with --target {self.name}, which has no kernels for 4-bit weights beside "
+                f"--scheme {scheme} cannot be had with --target {self.name}, which has no kernels for "
+                f"{named(scheme).bits}-bit weights beside "
                 f"real activations; type --scheme int8 for {self.name}, or --target cpu for {scheme}"
             )
         if scheme in self.refuses:
@@ -169,8 +173,10 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
                 hybrid=frozenset({"CONV_2D", "FULLY_CONNECTED"}),
                 per_channel=frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"}),
                 int4=frozenset({"CONV_2D", "FULLY_CONNECTED"}),
+                int2=frozenset({"FULLY_CONNECTED"}),
                 float_islands=True,
                 halved=frozenset({"DEPTHWISE_CONV_2D"}),
+                hybrid2=frozenset({"FULLY_CONNECTED"}),
                 hybrid4=frozenset({"CONV_2D", "FULLY_CONNECTED"}),
                 hybrid4_biased=frozenset({"CONV_2D"}),
                 float_inside=_FLOAT_INSIDE,

@@ -17,7 +17,7 @@ import numpy as np
 
 from intact.network.graph import Tensor
 from intact.network.weighted import Weighted
-from intact.numbers.affine import Affine, has_kernels, in_blocks, symmetric_from_absmax, weight_limits
+from intact.numbers.affine import PACKED, Affine, has_kernels, in_blocks, symmetric_from_absmax, weight_limits
 from intact.numbers.block_scales import LEAST, scales_of
 from intact.numbers.block_scales import MOST as MOST_SCALE
 from intact.numbers.blocks import MOST, highest
@@ -42,19 +42,27 @@ _CLIPPED: Final[WeakKeyDictionary[Tensor, dict[tuple[str, int | None], np.ndarra
 def hybrid_weight(found: Weighted, request: Request) -> Entry:
     """The weight of an op that reads and makes float32: nothing but its own numbers has to fit.
 
-    int4 where the scheme asks for it and there is a kernel, in blocks where these fit the weight; else int8.
+    int4 or int2 where the scheme asks for it and there is a kernel, in blocks where these fit the weight; else int8.
     """
     absmax, axis, why = _largest(found, request)
-    if request.scheme.weights != "int4":
+    dtype, block = request.scheme.weights, request.scheme.block
+    if dtype not in PACKED:
         return Entry(symmetric_from_absmax(absmax, "int8", axis), why)
-    kind, target, block = found.op.kind.name, request.target, request.scheme.block
-    if kind not in target.hybrid4 or (kind in target.hybrid4_biased and found.bias is None):
-        return Entry(symmetric_from_absmax(absmax, "int8", axis), f"{why}; no kernel takes int4 here")
+    if not _takes_hybrid(found, dtype, request):
+        return Entry(symmetric_from_absmax(absmax, "int8", axis), f"{why}; no kernel takes {dtype} here")
     if block and _takes_blocks(found.values, block):
         scales = scales_of(found.values, weight_limits("int4")[1], block)
         return Entry(in_blocks(scales), f"least squared error of each {block} inputs")
-    fmt = symmetric_from_absmax(_clipped(found, absmax, "int4", axis), "int4", axis)
+    fmt = symmetric_from_absmax(_clipped(found, absmax, dtype, axis), dtype, axis)
     return Entry(fmt, "least squared error of the weights")
+
+
+def _takes_hybrid(found: Weighted, dtype: str, request: Request) -> bool:
+    """Whether there is a kernel for weights of ``dtype`` beside real activations."""
+    kind, target = found.op.kind.name, request.target
+    if dtype == "int2":
+        return kind in target.hybrid2
+    return kind in target.hybrid4 and (kind not in target.hybrid4_biased or found.bias is not None)
 
 
 def _takes_blocks(weight: np.ndarray, block: int) -> bool:

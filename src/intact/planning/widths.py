@@ -1,7 +1,8 @@
 """How many bits the weights of each op have, where ops of one network may differ: what a target runs, and a plan with it.
 
 Worked, for ``mcu``: a CONV_2D may have int8, int4, and tables of 2, 4, 8, 16, 32 or 64 numbers; a DEPTHWISE_CONV_2D no int4,
-for which there is no kernel. For ``cpu`` a CONV_2D has int8 and int4, and a DEPTHWISE_CONV_2D int8 alone.
+for which there is no kernel. For ``cpu`` a FULLY_CONNECTED has int8, int4 and int2, a CONV_2D int8 and int4, and a
+DEPTHWISE_CONV_2D int8 alone.
 """
 
 from __future__ import annotations
@@ -42,11 +43,12 @@ class Width:
 
 INT8: Final = Width()
 INT4: Final = Width("int4")
+INT2: Final = Width("int2")
 
 
 def widths_of(target: Target, kind: str) -> tuple[Width, ...]:
     """What ``target`` runs an op of ``kind`` with beside int8 activations, the widest first."""
-    narrow = [INT4] if kind in target.int4 else []
+    narrow = [width for width, kinds in ((INT4, target.int4), (INT2, target.int2)) if kind in kinds]
     tables = [Width(clusters=bits) for bits in _TABLES] if kind in target.decoded else []
     return tuple(sorted((INT8, *narrow, *tables), key=lambda width: (-width.bits, width.clusters)))
 
@@ -74,7 +76,7 @@ def width_in(plan: Plan, one: Weighted) -> Width:
     fmt = plan.own(one.weight.id)
     if isinstance(fmt, Affine) and fmt.codebook is not None:
         return Width(fmt.dtype, fmt.codebook.bits)
-    return INT4 if bits_of(fmt) == INT4.bits else INT8
+    return next((width for width in (INT4, INT2) if width.bits == bits_of(fmt)), INT8)
 
 
 def entry_for(one: Weighted, plan: Plan, width: Width, request: Request) -> Entry:

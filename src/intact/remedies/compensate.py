@@ -176,10 +176,11 @@ class _Run:
         """The sums over positions of x x^T, y x^T, y^2, x and y, and their number."""
         op, student = one.op, self.student
         known = self.both.program.constants | real
-        (y,) = student.lanes.compute(op, one.kind.plain, tuple(None if i is None else known[i] for i in op.inputs))
-        inputs = [student.read(i, op, stored) for i in op.inputs]
-        if any(i is not None for i in op.inputs[one.kind.weight.bias :]):
+        exact, inputs = [None if i is None else known[i] for i in op.inputs], [student.read(i, op, stored) for i in op.inputs]
+        if any(i is not None for i in op.inputs[one.kind.weight.bias :]):  # it is no part of what the weights make up for
+            exact[one.kind.weight.bias] = torch.zeros(sums.outputs, device=self.context.device)
             inputs[one.kind.weight.bias] = torch.zeros(sums.groups * sums.at_once, device=self.context.device)
+        (y,) = student.lanes.compute(op, one.kind.plain, tuple(exact))
 
         def summed(weight: Tensor) -> Tensor:
             inputs[one.kind.weight.input] = weight.to(self.context.device)

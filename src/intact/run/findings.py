@@ -53,6 +53,7 @@ WIDER: Final = MappingProxyType(
         "dynamic": "float16",
         "float16": "float32",
         **{name: "dynamic" for name, made in SCHEMES.items() if made.weights == "int4" and not made.is_integer},
+        "dynamic-w2": "dynamic-w4",
         **{name: _more_numbers(made) for name, made in SCHEMES.items() if made.clusters and not made.is_integer},
     }
 )

@@ -11,10 +11,12 @@ from intact.data import Finding, Samples
 from intact.formats.tflite.packing import BESIDE
 from intact.measure.figures import Reading
 from intact.measure.packed import packed_size, same_as_expanded, write_packed
+from intact.measure.size import weights
 from intact.measure.weight_report import WeightRow, over_all, weight_rows
 from intact.network.graph import Graph
-from intact.numbers.affine import Index
+from intact.numbers.affine import Float, Index
 from intact.planning.plan import Plan
+from intact.planning.planner import WORTH_IT
 from intact.planning.quantized import Quantized
 from intact.planning.schemes import Scheme
 from intact.planning.schemes import scheme as scheme_named
@@ -57,22 +59,29 @@ def stored(  # noqa: PLR0913, PLR0917  # a run's own parts
     """How far the weights are from float's, and what they take here and packed."""
     rows, scheme = weight_rows(network.exact, integer, network.plan), scheme_named(settings.scheme)
     details = {"weights": [row.to_json() for row in rows]} if rows else {}
-    measured, said = () if scheme.usual and not settings.minimize else over_all(rows), ""
+    measured, findings = () if scheme.usual and not settings.minimize else over_all(rows), list[Finding]()
     if packed is not None:
         same, said = same_as_expanded(written, packed, integer, report)
         measured = (*measured, *packed_size(network.reference, written, packed, integer), *same)
         how = "model.tflite holds them expanded, for LiteRT, which ran it for the figures"
         findings = [Finding("packed", f"{FILE} is the file for the device: TensorFlow Lite Micro decodes its weights; {how}")]
         findings += [Finding("packed differs" if "otherwise" in said else "packed not run", said)] if said else []
-    else:
-        findings = (
-            [Finding("stored expanded", _expanded(rows, here=target_named(settings.target).micro))]
-            if scheme.packs and rows
-            else []
-        )
-        findings += [Finding("study only", _study_only(rows, scheme))] if scheme.study_only and rows else []
-        findings += [Finding("weights in blocks", _in_blocks(rows, scheme))] if scheme.block and not scheme.is_integer else []
+    elif scheme.packs and (expanded := tuple(row for row in rows if row.file_bytes >= row.count)):
+        said = _expanded(expanded, len(rows), here=target_named(settings.target).micro)
+        findings = [Finding("stored expanded", said)]
+    if scheme.packs and not scheme.is_integer and (small := _small(integer)):
+        stay = "stays" if small == 1 else "stay"
+        findings.append(Finding("small weights", f"{counted(small, 'weight')} of fewer than {WORTH_IT} numbers {stay} float32"))
+    if packed is None and rows and scheme.study_only:
+        findings.append(Finding("study only", _study_only(rows, scheme)))
+    if packed is None and scheme.block and not scheme.is_integer:
+        findings.append(Finding("weights in blocks", _in_blocks(rows, scheme)))
     return Stored(tuple(Reading("quantized", m) for m in measured), tuple(findings), details)
+
+
+def _small(integer: Graph) -> int:
+    """How many weights of more than one number are too small for a float scheme to store otherwise than float32."""
+    return sum(t.format == Float() and t.data is not None and 1 < t.data.size < WORTH_IT for t in weights(integer))
 
 
 def _study_only(rows: tuple[WeightRow, ...], scheme: Scheme) -> str:
@@ -93,15 +102,21 @@ def _in_blocks(rows: tuple[WeightRow, ...], scheme: Scheme) -> str:
     return f"{count} of {counted(len(rows), 'weight')} in fewer bits have a scale for each {block} inputs{others}"
 
 
-def _expanded(rows: tuple[WeightRow, ...], *, here: bool) -> str:
-    """``here``: whether the run is for the device that decodes, and nothing was worth packing."""
+def _expanded(rows: tuple[WeightRow, ...], count: int, *, here: bool) -> str:
+    """What is said of ``rows``, which are so many of ``count`` and take a byte or more for each number.
+
+    ``here``: whether the run is for the device that decodes, and nothing was worth packing.
+    """
     held, packed = (sum(getattr(row, which) for row in rows) for which in ("file_bytes", "packed_bytes"))
     as_ = "float32" if any(row.worst_steps is None for row in rows) else "int8"
+    which = "weights" if len(rows) == count else f"{len(rows)} of {count} weights"
     smaller = any(row.packed_bytes + BESIDE < row.file_bytes for row in rows)
     if here or not smaller:
         why = f"what names a packed weight takes about {BESIDE} bytes, more than packing saves of any"
-        return f"weights are stored as {as_} in this file, {held:,} bytes, and would be {packed:,} bytes packed: {why}"
-    return (
-        f"weights are stored as {as_} in this file, {held:,} bytes, as LiteRT decodes no tables; {packed:,} bytes packed, as "
-        "TensorFlow Lite Micro decodes them: type --target mcu"
-    )
+        said = f"{which} are stored as {as_} in this file, {held:,} bytes, and would be {packed:,} bytes packed: {why}"
+    else:
+        said = (
+            f"{which} are stored as {as_} in this file, {held:,} bytes, as LiteRT decodes no tables; {packed:,} bytes packed, "
+            "as TensorFlow Lite Micro decodes them: type --target mcu"
+        )
+    return said if len(rows) == count else f"{said}; the others have four to a byte, as LiteRT has kernels for such"

@@ -15,7 +15,7 @@ from intact.errors import UnsupportedError
 from intact.network.arena import itemsize
 from intact.network.graph import Graph, Op, Tensor
 from intact.numbers import fixed_point as fixed
-from intact.numbers.affine import Affine, Float
+from intact.numbers.affine import PACKED, Affine, Float
 from intact.numbers.arithmetic import Output
 from intact.numbers.reference_kernels import Micro
 from intact.ops.call import CLAMPS, sums_are_wide
@@ -192,7 +192,7 @@ class Site:
         return (self.rings or {}).get(t.id, self.shapes[t.id][1])
 
     def _pointer(self, t: Tensor, ctype: str, *, const: bool, at_row: bool = False) -> str:
-        own = c_type("int8" if t.format.dtype == "int4" else t.format.dtype)
+        own = c_type("int8" if t.format.dtype in PACKED else t.format.dtype)
         wanted = ctype or own
         if t.data is not None:
             name = self.source.array(np.asarray(t.data), t.origin)

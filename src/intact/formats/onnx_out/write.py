@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, final
 
 import numpy as np
@@ -46,7 +46,7 @@ def write(graph: Graph, spelling: Spelling = Spelling(), metadata: Mapping[str, 
     """
     is_complex = any(t.format.dtype.startswith("complex") for t in graph.tensors.values())
     check(graph, ROWS, "ONNX", ["complex numbers"] if is_complex else ())
-    writer = _Writer(graph, spelling)
+    writer = _Writer(_in_types_of(graph), spelling)
     return _packed(writer, dict(metadata or {}) | {ORDERS: json.dumps(writer.orders)})
 
 
@@ -58,6 +58,13 @@ def orders(graph: Graph) -> dict[str, Order]:
 def _order(graph: Graph, i: int) -> Order:
     rank = len(graph[i].shape)
     return FIRST if rank == 4 and _is_image(graph, i) else plain(rank)
+
+
+def _in_types_of(graph: Graph) -> Graph:
+    """The graph with int2 as int4: ONNX has int2 from opset 25 on alone, which runtimes do not take yet."""
+    narrow = [(i, t, t.format) for i, t in graph.tensors.items() if isinstance(t.format, Affine) and t.format.dtype == "int2"]
+    wider = {i: replace(t, format=replace(fmt, dtype="int4")) for i, t, fmt in narrow}
+    return replace(graph, tensors={**graph.tensors, **wider}) if wider else graph
 
 
 @final

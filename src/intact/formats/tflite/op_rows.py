@@ -64,6 +64,7 @@ DTYPES: Final[Mapping[int, str]] = MappingProxyType(
         schema.TensorType.FLOAT32: "float32",
         schema.TensorType.FLOAT16: "float16",
         schema.TensorType.FLOAT64: "float64",
+        schema.TensorType.INT2: "int2",
         schema.TensorType.INT4: "int4",
         schema.TensorType.INT8: "int8",
         schema.TensorType.UINT8: "uint8",

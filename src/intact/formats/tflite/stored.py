@@ -10,6 +10,7 @@ import numpy as np
 from intact.errors import ModelError, UnsupportedError
 from intact.formats.tflite import sparse
 from intact.formats.tflite.values import decode
+from intact.numbers.affine import PACKED
 
 #: Elements that all constants may come to, dense and each by itself: so many, or so many for each byte of the file.
 _FEW: Final = 1 << 24
@@ -41,8 +42,8 @@ class Stored:
             found = self._array(t.Buffer(), dtype, shape)
             self._take(found.size)
             return found
-        if dtype == "int4":
-            raise UnsupportedError("is stored sparse in 4 bits; export the model with dense weights")
+        if dtype in PACKED:
+            raise UnsupportedError(f"is stored sparse in {PACKED[dtype]} bits; export the model with dense weights")
         self._take(prod(shape))
         count = len(payload) // np.dtype(dtype).itemsize
         return sparse.densify(self._array(t.Buffer(), dtype, (count,)), t.Sparsity(), shape)

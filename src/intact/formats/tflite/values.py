@@ -1,4 +1,4 @@
-"""What a .tflite file stores, as we hold it: texts, vectors, number formats, constants; int4 two to a byte."""
+"""What a .tflite file stores, as we hold it: texts, vectors, number formats, constants; int4 two to a byte, int2 four."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from intact.errors import ModelError, UnsupportedError
 from intact.network.graph import Tensor
-from intact.numbers.affine import QUANTIZED, Affine, Float, Format, Index, in_blocks
+from intact.numbers.affine import PACKED, QUANTIZED, Affine, Float, Format, Index, in_blocks
 from intact.numbers.block_scales import BlockScales
 
 _FLOATS: Final = ("float32", "float16", "float64")
@@ -31,8 +31,10 @@ def number_format(q: Any, dtype: str, shape: tuple[int, ...]) -> Format:
     if dtype in _FLOATS:
         return Float(dtype)
     if q is None or q.ScaleLength() == 0:
-        if dtype == "int4":
-            raise UnsupportedError("is stored in 4 bits without a scale; export it with one for each channel, or in 8 bits")
+        if dtype in PACKED:
+            raise UnsupportedError(
+                f"is stored in {PACKED[dtype]} bits without a scale; export it with one for each channel, or in 8 bits"
+            )
         return Index(dtype)
     if dtype not in QUANTIZED:
         raise ModelError(f"has a scale, which numbers of type {dtype} cannot have")
@@ -78,25 +80,32 @@ def block_format(table: Any, scales: np.ndarray | None, dtype: str, shape: tuple
 
 
 def decode(payload: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The stored values; int4 comes two to a byte, low half first, and goes one to an int8."""
+    """The stored values; int4 comes two to a byte and int2 four, the lowest bits first, and each goes to an int8."""
     count = int(np.prod(shape, dtype=np.float64))
-    fits = len(payload) == (count + 1) // 2 if dtype == "int4" else len(payload) == count * np.dtype(dtype).itemsize
-    if not fits:
+    bits = PACKED[dtype] if dtype in PACKED else 8 * np.dtype(dtype).itemsize
+    if len(payload) != -(-count * bits // 8):
         raise ModelError(f"holds {len(payload)} bytes, which is not {dtype} {list(shape)}")
-    if dtype == "int4":
-        packed = np.frombuffer(payload, np.uint8)
-        halves = np.stack([packed & 15, packed >> 4], -1).reshape(-1)[:count].astype(np.int8)
-        values = np.where(halves > 7, halves - 16, halves).astype(np.int8)
-    else:
-        values = np.frombuffer(payload, dtype)
-    return values.reshape(shape)
+    if dtype not in PACKED:
+        return np.frombuffer(payload, dtype).reshape(shape)
+    parts = (np.frombuffer(payload, np.uint8)[:, None] >> _places(bits)) & ((1 << bits) - 1)
+    values = parts.reshape(-1)[:count].astype(np.int8)
+    signed: np.ndarray = np.where(values >> (bits - 1), values - (1 << bits), values).astype(np.int8)
+    return signed.reshape(shape)
 
 
 def encode(t: Tensor) -> bytes:
     """The bytes of a constant; what :func:`decode` takes."""
     data = np.ascontiguousarray(t.data)
-    if t.format.dtype != "int4":
+    if t.format.dtype not in PACKED:
         return data.tobytes()
-    halves = (data.reshape(-1).astype(np.uint8)) & 15
-    padded = np.append(halves, np.uint8(0)) if halves.size % 2 else halves
-    return (padded[::2] | (padded[1::2] << 4)).astype(np.uint8).tobytes()
+    bits = PACKED[t.format.dtype]
+    places = _places(bits)
+    parts = data.reshape(-1).astype(np.uint8) & ((1 << bits) - 1)
+    rows = np.pad(parts, (0, -parts.size % len(places))).reshape(-1, len(places))
+    held: np.ndarray = np.bitwise_or.reduce(rows << places, axis=1).astype(np.uint8)
+    return held.tobytes()
+
+
+def _places(bits: int) -> np.ndarray:
+    """By how many bits the numbers in a byte are shifted, the first one first."""
+    return np.arange(0, 8, bits, dtype=np.uint8)

@@ -18,7 +18,7 @@ from intact.network.graph import Graph, Op, Signature, Tensor
 from intact.network.shapes import concrete
 from intact.network.verify import verify
 from intact.network.weighted import weighted
-from intact.numbers.affine import Affine
+from intact.numbers.affine import PACKED, Affine
 from intact.numbers.block_scales import BlockScales
 from intact.ops.base import OpKind
 from intact.ops.opaque import Opaque
@@ -310,7 +310,7 @@ def _formats(graph: Graph, op: Op) -> str:
     stored = "float32" if found is None else found.weight.format.dtype
     flows = [graph[i].format for i in (*op.reads, *op.outputs) if found is None or i != found.weight.id]
     dtypes = {fmt.dtype for fmt in flows if isinstance(fmt, Affine) and fmt.dtype not in ("int32", "int64")}
-    if stored == "int4":
+    if stored in PACKED:
         return "int4"
     if "int16" in dtypes:
         return "int16"
