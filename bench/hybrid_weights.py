@@ -2,10 +2,10 @@
 
 python bench/hybrid_weights.py [--networks ad01]
 
-LiteRT Quantizer's files are of its dynamic recipes on the same float file: min-max, and where every layer has a scale a channel
-OCTAV and GPTQ for FULLY_CONNECTED, the latter with 200 of the samples. Convolutions stay int8 beside int2, where LiteRT computes
-not-a-number with int2 ones. Each runs in LiteRT's default kernels, one
-thread, in turns. SQNR of weights: power of the float weights of all ops over that of what rounding did to them. SQNR of
+Intact is as it comes, and plain. LiteRT Quantizer's files are of its dynamic recipes on the same float file: min-max, and where
+every layer has a scale a channel OCTAV and GPTQ for FULLY_CONNECTED. Convolutions stay int8 beside int2, where LiteRT computes
+nothing but not-a-number with int2 ones. What learns has 2,000 of CIFAR-10's training images, or other vectors; its GPTQ 200 of
+them. Each file runs in LiteRT's default kernels, one thread, in turns. SQNR of weights: power of the float weights of all ops over that of what rounding did to them. SQNR of
 outputs: of 500 of CIFAR-10's test images, or of 500 vectors of normal numbers where there is no data (ad01).
 """
 
@@ -27,7 +27,6 @@ from cifar import MOBILENET_V3, RESNET8, Network, pictures
 from common import model, say_machine
 from intact.formats import tflite
 from intact.network.graph import Graph
-from intact.network.shapes import concrete
 from intact.network.weighted import weighted
 from intact.numbers.affine import Affine, dequantize_array
 from intact.runtime import litert
@@ -46,6 +45,7 @@ RECIPES: Mapping[str, tuple[str, int]] = {
 ALGORITHMS = {"": "min_max_uniform_quantize", " OCTAV": "OCTAV", " GPTQ": "GPTQ"}
 CALIBRATED = 200
 COUNT = 500
+LEARNED = 2000
 
 
 def main() -> None:
@@ -56,30 +56,31 @@ def main() -> None:
     print("| network | scheme | by | file, bytes | SQNR of weights, dB | SQNR of outputs, dB | ms |\n" + "|---" * 7 + "|")
     for title, path, samples in (n for n in networks() if asked.networks in n[0]):
         with tempfile.TemporaryDirectory() as folder:
-            compare(title, path, samples(), Path(folder))
+            compare(title, path, *samples(), Path(folder))
 
 
-def networks() -> list[tuple[str, Path, Callable[[], np.ndarray]]]:
-    """Titles, files, and what makes the samples of each."""
+def networks() -> list[tuple[str, Path, Callable[[], tuple[np.ndarray, np.ndarray]]]]:
+    """Titles, files, and what makes the samples of each: to be measured on, and to learn from."""
 
-    def noise() -> np.ndarray:
-        return np.random.default_rng(0).normal(size=(COUNT, 640)).astype(np.float32)
+    def noise() -> tuple[np.ndarray, np.ndarray]:
+        made = np.random.default_rng(0).normal(size=(COUNT + LEARNED, 640)).astype(np.float32)
+        return made[:COUNT], made[COUNT:]
 
-    def images(network: Network) -> np.ndarray:
-        return network.images(pictures("test")[0][:: 10_000 // COUNT])
+    def images(network: Network) -> tuple[np.ndarray, np.ndarray]:
+        return network.images(pictures("test")[0][:: 10_000 // COUNT]), network.images(pictures("train")[0][:LEARNED])
 
     of_images = [(network.title, network.path, partial(images, network)) for network in (MOBILENET_V3, RESNET8)]
     return [("ad01", model("ad01_float.tflite"), noise), *of_images]
 
 
-def compare(title: str, path: Path, samples: np.ndarray, folder: Path) -> None:
+def compare(title: str, path: Path, samples: np.ndarray, learned: np.ndarray, folder: Path) -> None:
     again = folder / "float.tflite"  # LiteRT Quantizer leaves ad01 as it is unless the file is written anew
     again.write_bytes(tflite.write(tflite.read(path), named=True))
     files = {("float", ""): again}
     for scheme in SCHEMES:
-        made = {"Intact": ours(again, scheme)}
+        made = {"Intact": ours(again, scheme, learned, "auto"), "Intact, plain": ours(again, scheme, learned, "none")}
         for name in ALGORITHMS if scheme in {"dynamic-w4", "dynamic-w2"} else ("",):
-            made[f"LiteRT Quantizer{name}"] = theirs(again, scheme, ALGORITHMS[name], samples)
+            made[f"LiteRT Quantizer{name}"] = theirs(again, scheme, ALGORITHMS[name], learned)
         for by, content in made.items():
             files[scheme, by] = folder / f"{scheme}-{by}.tflite"
             files[scheme, by].write_bytes(content)
@@ -94,13 +95,11 @@ def compare(title: str, path: Path, samples: np.ndarray, folder: Path) -> None:
         print(f"| {title} | {scheme} | {by} | {file.stat().st_size:,} | {lost} | {off} | {ms:.3f} |", flush=True)
 
 
-def ours(path: Path, scheme: str) -> bytes:
-    graph = tflite.read(path)
-    nothing = np.zeros((8, *concrete(graph[graph.inputs[0]])[1:]), np.float32)
-    return intact.quantize(path, intact.data.arrays(nothing), scheme=scheme, measure=False).model
+def ours(path: Path, scheme: str, learned: np.ndarray, remedies: str) -> bytes:
+    return intact.quantize(path, intact.data.arrays(learned), scheme=scheme, remedies=remedies, measure=False).model
 
 
-def theirs(path: Path, scheme: str, algorithm: str, samples: np.ndarray) -> bytes:
+def theirs(path: Path, scheme: str, algorithm: str, learned: np.ndarray) -> bytes:
     """In blocks, but for the layers whose inputs are no whole blocks, at which it would stop: these per channel."""
     from litert_quantizer import qtyping, quantizer  # noqa: PLC0415 - slow to import
 
@@ -118,7 +117,7 @@ def theirs(path: Path, scheme: str, algorithm: str, samples: np.ndarray) -> byte
                 granularity=qtyping.QuantGranularity[granularity],
             )
     with contextlib.redirect_stdout(io.StringIO()):  # it prints sizes and times
-        known = made.calibrate(signature_inputs(path, samples[:CALIBRATED])) if made.need_calibration else None
+        known = made.calibrate(signature_inputs(path, learned[:CALIBRATED])) if made.need_calibration else None
         return bytes(made.quantize(known).quantized_model)
 
 

@@ -28,6 +28,8 @@ GRANULARITIES: Final[tuple[Granularity, ...]] = ("per-channel", "per-tensor")
 RANGES: Final = ("auto", "minmax", "moving", "percentile", "mse")
 #: :data:`intact.remedies.REMEDIES`.
 REMEDIES: Final = ("equalize", "absorb", "mixed", "clip", "ranges", "compensate", "bias", "bias-analytic", "round", "finetune")
+#: Those for integers in weights alone.
+HYBRID: Final = ("equalize", "compensate", "bias")
 #: What outputs and targets are compared by, :data:`intact.measure.metrics.METRICS`.
 METRICS: Final = ("mse", "mae", "auc", "iou")
 #: What runs a network on a microcontroller: C of its own, TensorFlow Lite Micro, or a project for each.

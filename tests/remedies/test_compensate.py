@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from compare import assert_same
+from drafts import draft, normal
 from nets import mobile
 from remedy_nets import SIDE, planned, planner
 
@@ -14,8 +15,9 @@ import intact
 from intact.data import input_specs
 from intact.network.graph import Graph, Op, Tensor
 from intact.network.weighted import weighted
-from intact.numbers.affine import Affine, dequantize_array, quantize_array
+from intact.numbers.affine import Affine, dequantize_array, quantize_array, quantize_weight
 from intact.ops.convolution import Conv2D, DepthwiseConv2D
+from intact.ops.elementwise import Add
 from intact.ops.matmul import FullyConnected
 from intact.planning.quantized import Quantized
 from intact.planning.steps import stored_as_integers
@@ -40,7 +42,7 @@ def moments(x, y):
 def made_of(x, weight, nearest=whole, scale=1.0):
     """The weights [m, k] for inputs ``x`` [n, k]."""
     m = moments(x, x @ weight.T)
-    return compensated(m, weight[None], torch.full((1, len(weight)), scale, dtype=torch.float64), nearest)[0]
+    return compensated(m, weight[None], torch.full((1, len(weight), 1), scale, dtype=torch.float64), nearest)[0]
 
 
 def test_one_of_two_equal_inputs_makes_up_for_the_other():
@@ -56,7 +58,7 @@ def test_moments_that_rounding_left_of_a_large_mean_are_no_error():
     h = (turn @ torch.diag(torch.tensor([1.0, 1.0, 1.0, -0.5], dtype=torch.float64)) @ turn.T)[None]
     weight = torch.tensor([[[0.4, -1.2, 2.3, 0.1]]], dtype=torch.float64)
     moments = Moments(h, weight @ h, torch.ones(1, 1, dtype=torch.float64))
-    got = compensated(moments, weight, torch.ones(1, 1, dtype=torch.float64), np.round)
+    got = compensated(moments, weight, torch.ones(1, 1, 1, dtype=torch.float64), np.round)
     assert torch.equal(got, got.round())
     assert (got - weight).abs().max() < 3
 
@@ -184,8 +186,9 @@ def test_a_network_is_nearer_to_float_and_its_weights_are_on_their_grid(options)
     assert made.remedies == ("compensate",)
 
 
-def test_the_mean_of_every_sum_is_that_of_float():
-    network, samples, context = planned(scheme="w4a8")
+@pytest.mark.parametrize("scheme", ["w4a8", "dynamic-w4"])
+def test_the_mean_of_every_sum_is_that_of_float(scheme):
+    network, samples, context = planned(scheme=scheme)
     made = apply(known(["compensate"]), network, samples, context)
     batch, _ = samples.batch(np.arange(len(samples)))
     seen = ({}, {})
@@ -206,6 +209,56 @@ def test_what_others_of_the_samples_lose_by_is_not_done(monkeypatch):
     for one in stored_as_integers(made.graph, made.plan):
         fmt, before = made.plan.at(one.weight.id, one.op.output), np.asarray(network.graph[one.weight.id].data)
         assert_same(np.asarray(one.weight.data), dequantize_array(quantize_array(before, fmt), fmt), atol=1e-6)
+
+
+@pytest.mark.parametrize("scheme", ["int8", "dynamic-w4"])
+def test_weights_do_not_make_up_for_a_bias_that_another_op_reads_too(scheme):
+    """A bias of 50 is no part of the sums, though it may not be corrected for one op alone."""
+    draw = np.random.default_rng(0)
+    weights = [draw.normal(size=(4, 64)).astype(np.float32) for _ in range(2)]
+
+    def build(d, x):
+        bias = d.constant(np.full(4, 50.0))
+        return d(Add(), *(d(FullyConnected(), x, w, bias) for w in weights))
+
+    graph = draft((64,), build)
+    x = (0.5 + draw.random((200, 64))).astype(np.float32)
+    samples = intact.data.arrays(x).bind(input_specs(graph), None)
+    make = planner(Settings(scheme=scheme), samples)
+    network = Quantized(graph, graph, make(graph))
+    made = apply(known(["compensate"]), network, samples, Context(make))
+    for op in graph.ops[:2]:
+        before, after = (np.asarray(weighted(g, op).weight.data) for g in (graph, made.graph))
+        step = np.asarray(made.plan.own(weighted(graph, op).weight.id).scale).max()
+        assert np.abs(after - before).max() < 4 * step
+        sums = [(x[:, None] * w).sum(-1).mean(0) for w in (before, after)]
+        assert np.abs(sums[0] - sums[1]).max() < 1.5 * step
+    assert made.graph.ops == graph.ops
+
+
+def test_numbers_of_a_channel_may_count_in_steps_of_their_own():
+    """0.4 and 0.4 of one number: halves hold the second as it is, the first is rounded in ones."""
+    x = torch.tensor([[1.0, 0.5], [2.0, -2.0], [-1.0, 0.3]], dtype=torch.float64)
+    steps = torch.tensor([[[1.0, 0.25]]], dtype=torch.float64)
+    weight = torch.tensor([[1.1, 0.75]], dtype=torch.float64)
+    made = compensated(moments(x, x @ weight.T), weight[None], steps, whole)[0]
+    assert made[0].tolist() == [1.0, 0.75]
+
+
+def test_weights_in_blocks_stay_on_the_grids_of_their_blocks():
+    graph = draft((64,), lambda d, x: d(FullyConnected(), x, normal(8, 64), normal(8)))
+    x = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32) @ normal(4, 64)
+    samples = intact.data.arrays(x).bind(input_specs(graph), None)
+    make = planner(Settings(scheme="dynamic-w4-g32"), samples)
+    network = Quantized(graph, graph, make(graph))
+    made = apply(known(["compensate"]), network, samples, Context(make))
+    i = weighted(graph, graph.ops[0]).weight.id
+    fmt, real, data = made.plan.own(i), np.asarray(graph[i].data), np.asarray(made.graph[i].data)
+    assert fmt.block_scales is not None
+    assert_same(dequantize_array(quantize_weight(data, fmt), fmt), data, atol=1e-6)
+    nearest = dequantize_array(quantize_weight(real, fmt), fmt)
+    off = [np.square((x @ (w - real).T) - (x @ (w - real).T).mean(0)).mean() for w in (nearest, data)]
+    assert off[1] < 0.2 * off[0]
 
 
 def test_without_time_weights_stay_as_they_are():

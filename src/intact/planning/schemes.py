@@ -51,6 +51,16 @@ class Scheme:
         """True when activations are integers, so that ranges must be calibrated."""
         return self.activations != "float32"
 
+    @property
+    def is_hybrid(self) -> bool:
+        """True when weights are integers beside real activations, so that samples may say how to round them."""
+        return not self.is_integer and self.weights.startswith("int")
+
+    @property
+    def learns(self) -> bool:
+        """Whether samples decide anything."""
+        return self.is_integer or self.is_hybrid
+
 
 #: Bits of the widest index: as many tables as int8 has numbers.
 _WHOLE: Final = 8

@@ -78,9 +78,17 @@ def narrowest(graph: Graph, plan: Plan) -> int:
 
 
 def own_biases(graph: Graph, plan: Plan) -> list[tuple[Weighted, Tensor]]:
-    """Those of :func:`stored_as_integers` with a bias that no other op reads, so that it may be corrected for this op alone."""
-    readers, found = graph.consumers(), stored_as_integers(graph, plan)
-    return [(one, one.bias) for one in found if one.bias is not None and len(readers[one.bias.id]) == 1]
+    """Those of :func:`stored_as_integers` with a bias that no other op reads, so that it may be corrected for this op alone.
+
+    Beside real activations it is a real number.
+    """
+    readers, found = graph.consumers(), list[tuple[Weighted, Tensor]]()
+    for one in stored_as_integers(graph, plan):
+        own = weighted(graph, one.op)
+        bias = one.bias if own is None or isinstance(plan.own(one.data.id), Affine) else own.bias
+        if bias is not None and bias.is_constant and len(readers[bias.id]) == 1:
+            found.append((one, bias))
+    return found
 
 
 def units(graph: Graph, plan: Plan) -> dict[int, np.ndarray]:

@@ -119,7 +119,7 @@ class _Run:
         fmt = self.plan.at(one.weight.id, one.op.output)
         if not isinstance(fmt, Affine):
             raise TypeError(f"the weight of {one.kind.name} is not quantized")
-        scale = torch.tensor(fmt.scale, dtype=torch.float64).expand(sums.outputs).reshape(sums.groups, -1)
+        scale = sums.steps(fmt)
         weight = sums.rows(self.student.real(one.weight.id).double().cpu())
         before = sums.rows(self._read(one).double().cpu())
 
@@ -133,7 +133,7 @@ class _Run:
         kept = torch.where(better[..., None], made, before)
         if (off := errors[0].sum()) > 0:
             self.left.append(float(torch.minimum(*errors).sum() / off))
-        self.moved += int(((kept - before).abs() > scale[..., None] / 2).sum())
+        self.moved += int(((kept - before).abs() > scale / 2).sum())
         data = sums.weight(kept).float()
         self.student.assign(one.weight.id, data.to(self.context.device))
         self.changed[one.weight.id] = data.numpy()
@@ -238,6 +238,12 @@ class _Sums:
 
     def rows(self, weight: Tensor) -> Tensor:
         return weight.movedim(self.axis, 0).reshape(self.groups, -1, self.count)
+
+    def steps(self, fmt: Affine) -> Tensor:
+        """What the weights [g, m, k] count in, float64: [g, m, 1], or [g, m, k] where blocks have scales of their own."""
+        if fmt.block_scales is not None:
+            return self.rows(torch.from_numpy(fmt.block_scales.steps()).double())
+        return torch.tensor(fmt.scale, dtype=torch.float64).expand(self.outputs).reshape(self.groups, -1, 1)
 
     def weight(self, rows: Tensor) -> Tensor:
         return rows.reshape(self.outputs, *self.rest).movedim(0, self.axis).contiguous()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias, final
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch import Tensor
 
 #: Rounds real weights in steps of their scale, one for each output channel, to what may be stored: [g, m] to [g, m].
 Nearest: TypeAlias = Callable[[np.ndarray], np.ndarray]
+#: What the weights [g, m] of a column may be stored as, in real numbers: of the column so many.
+_Stored: TypeAlias = Callable[[np.ndarray, int], np.ndarray]
 
 #: Inputs are taken to vary by this part of their mean variance besides, so that few samples do not move weights far.
 _DAMPING: Final = 0.01
@@ -46,22 +49,23 @@ class Moments:
 def compensated(moments: Moments, weight: Tensor, scale: Tensor, nearest: Nearest) -> Tensor:
     """The weights [g, m, k] in real numbers, each on its grid, that no change of a single one betters.
 
-    ``weight`` [g, m, k] is what they are before they are rounded, ``scale`` [g, m] what :data:`Nearest` counts in.
+    ``weight`` [g, m, k] is what they are before they are rounded, ``scale`` [g, m, k] or [g, m, 1] what :data:`Nearest`
+    counts in.
     """
-    count, steps = weight.shape[-1], scale.numpy()
+    count, steps = weight.shape[-1], _columns(scale.expand_as(weight))
     damping = _damping(moments.h)
     h = moments.h + damping * torch.eye(count, dtype=weight.dtype)
     c = moments.c + damping * weight
 
-    def stored(column: np.ndarray) -> np.ndarray:
-        rounded = nearest(column / steps)
-        rounded *= steps
+    def stored(column: np.ndarray, j: int) -> np.ndarray:
+        rounded = nearest(column / steps[j])
+        rounded *= steps[j]
         return rounded
 
     def cost(q: Tensor) -> Tensor:
         return ((q @ h - 2 * c) * q).sum(-1, keepdim=True)
 
-    nearby = _together(np.stack([stored(column) for column in _columns(weight)]))
+    nearby = _together(np.stack([stored(column, j) for j, column in enumerate(_columns(weight))]))
     in_turn = _in_turn(h, c, stored)
     q = torch.where(cost(in_turn) < cost(nearby), in_turn, nearby)
     slope = q @ h - c
@@ -69,7 +73,8 @@ def compensated(moments: Moments, weight: Tensor, scale: Tensor, nearest: Neares
         before = q.clone()
         for start in range(0, count, _TOGETHER):
             some = slice(start, start + _TOGETHER)
-            now = _together(_one_by_one(_columns(q[..., some]), _columns(slope[..., some]), _beside(h[:, some, some]), stored))
+            at_once = _columns(q[..., some]), _columns(slope[..., some]), _beside(h[:, some, some])
+            now = _together(_one_by_one(*at_once, partial(_from, start, stored)))
             slope += (now - q[..., some]) @ h[:, some]
             q[..., some] = now
         if torch.equal(q, before):
@@ -77,13 +82,17 @@ def compensated(moments: Moments, weight: Tensor, scale: Tensor, nearest: Neares
     return q
 
 
-def _one_by_one(q: np.ndarray, slope: np.ndarray, beside: np.ndarray, stored: Nearest) -> np.ndarray:
+def _from(start: int, stored: _Stored, column: np.ndarray, j: int) -> np.ndarray:
+    return stored(column, start + j)
+
+
+def _one_by_one(q: np.ndarray, slope: np.ndarray, beside: np.ndarray, stored: _Stored) -> np.ndarray:
     """The columns ``q`` [k, g, m], one after the other at its best beside those before it; ``slope`` [k, g, m] follows.
 
     ``beside`` [k, k, g, 1]: what changing one column changes in the slopes of the others.
     """
     for j in range(len(q)):
-        step = stored(q[j] - slope[j] / beside[j, j]) - q[j]
+        step = stored(q[j] - slope[j] / beside[j, j], j) - q[j]
         if step.any():
             q[j] += step
             slope[j + 1 :] += step * beside[j, j + 1 :]
@@ -118,7 +127,7 @@ def _damping(h: Tensor) -> Tensor:
     return torch.where(failed[:, None, None], damping + 2 * beyond, damping)
 
 
-def _in_turn(h: Tensor, c: Tensor, stored: Nearest) -> Tensor:
+def _in_turn(h: Tensor, c: Tensor, stored: _Stored) -> Tensor:
     """The weights [g, m, k] one after the other, each time with the best real numbers for those that are left."""
     factor = torch.linalg.cholesky(torch.linalg.inv(h), upper=True)
     left = torch.linalg.solve(h, c.mT).mT.contiguous()
@@ -128,7 +137,7 @@ def _in_turn(h: Tensor, c: Tensor, stored: Nearest) -> Tensor:
         near, rows = _columns(left[..., some]), _beside(factor[:, some, some])
         rounded, off = np.empty_like(near), np.empty_like(near)
         for j in range(len(near)):
-            rounded[j] = stored(near[j])
+            rounded[j] = stored(near[j], start + j)
             off[j] = (near[j] - rounded[j]) / rows[j, j]
             near[j + 1 :] -= off[j] * rows[j, j + 1 :]
         q[..., some] = _together(rounded)

@@ -155,13 +155,19 @@ class Student(torch.nn.Module):
         return self.store(data, i, reader, symmetric=True, given=given)
 
     def real(self, i: int) -> Tensor:
-        """The weight or bias ``i`` before it is rounded."""
+        """The weight or bias ``i`` before it is rounded, if it is."""
+        if str(i) not in self.weights:
+            return self._constants[i]
         weight: Tensor = self.weights[str(i)] * self._units[i]
         return weight
 
     def assign(self, i: int, real: Tensor) -> None:
         """Let the weight or bias ``i`` be ``real``, of its own shape."""
-        self.weights[str(i)].data = real / self._units[i]
+        if str(i) in self.weights:
+            self.weights[str(i)].data = real / self._units[i]
+            return
+        self._constants[i] = real
+        self._fixed |= {edge: self._constant(*edge) for edge in self._fixed if edge[0] == i}
 
     def slot(self, i: int, reader: int | None = None) -> str | None:
         """The parameter of the step size of ``i``, as it is produced or as ``reader`` gets it; None where that is fixed."""

@@ -100,6 +100,7 @@ class _Turn:
         self.context = replace(context_of(start, fit), device=device)
         asked = replace(start.settings, ranges=start.ranges)
         made = plan_of(start.network.graph, fit, asked, start.request, folder=start.folder)
+        self.hybrid = start.request.scheme.is_hybrid
         self.base = replace(start.network, plan=made.plan, log=())
         self.exact = float_outputs(start.network.reference, held, start.folder)
         self.made = self._run(self.base)
@@ -118,7 +119,7 @@ class _Turn:
         """By how many dB the errors of each output are smaller, for each of ``ways`` that can be gone.
 
         None: for equalize, where layers scale against each other, and what may follow it; for bias alone where equalize by
-        itself gains nothing; and for compensate instead of bias where an output is still poor.
+        itself gains nothing; and for compensate instead of bias where an output is still poor, or activations are real.
         """
         networks: dict[Way, Quantized | None] = {(): self.base}
         gains: dict[Way, dict[str, float | None]] = {}
@@ -137,6 +138,10 @@ class _Turn:
                 go(way)
             return gains
         first: Way = ("equalize",) if go(("equalize",)) else ()
+        if self.hybrid:
+            for way in dict.fromkeys((("compensate",), (*first, "compensate"))):
+                go(way)
+            return gains
         for way in ((*first, "clip"), (*first, "bias"), (*first, "clip", "bias")):
             go(way)
         if first and clear_gain(mean_gains([gains[first]])) is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, final
 
 from intact import choices
-from intact.choices import Granularity
+from intact.choices import HYBRID, Granularity
 from intact.deploy import boards
 from intact.errors import OptionError
 from intact.measure import criterion
@@ -254,8 +254,7 @@ class Settings:
 
             device_named(self.device)
         limited = self.max_drop is not None or self.min_agreement is not None
-        if (self.remedies or limited) and not scheme_named(self.scheme).is_integer:
-            raise OptionError(f"--scheme {self.scheme} computes in float; remedies and limits are for {INTEGERS}")
+        self._check_scheme_for(limited)
         if self.max_drop is not None and self.min_agreement is not None:
             raise OptionError("--max-drop and --min-agreement are two limits; type one of them")
         if limited and self.remedies:
@@ -269,6 +268,22 @@ class Settings:
         self._check_learning(limited or (self.may_search and bool(self.accept)))
         if not 0 < self.time_budget <= _LONGEST:
             raise OptionError(f"--time-budget {self.time_budget:g} must be above 0, such as --time-budget 15m, and below 1e9 s")
+
+    def _check_scheme_for(self, limited: bool) -> None:
+        """OptionError where what gives back accuracy is asked for and the scheme has no integers, or in weights alone."""
+        scheme = scheme_named(self.scheme)
+        if scheme.is_integer or not (self.remedies or limited):
+            return
+        others = ", ".join(name for name in self.remedies or () if name not in HYBRID)
+        if scheme.is_hybrid and not limited and not others:
+            return
+        if scheme.is_hybrid and not limited:
+            raise OptionError(
+                f"--scheme {self.scheme} has integers in weights alone, for which {others} does nothing; "
+                f"type --remedies with some of: {', '.join(HYBRID)}"
+            )
+        of_weights = f", and {', '.join(HYBRID)} for {self.scheme}" if scheme.is_hybrid else ""
+        raise OptionError(f"--scheme {self.scheme} computes in float; remedies and limits are for {INTEGERS}{of_weights}")
 
     def _check_minimize(self) -> None:
         if self.minimize is None:

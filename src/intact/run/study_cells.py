@@ -245,16 +245,16 @@ def variants(models: Sequence[str], axes: Axes, options: Mapping[str, Any], *, e
             whole = made.weights.startswith("int")
             if not whole:
                 weights = axes.weights[0]  # noqa: PLW2901  # the same file for all of them
-            if not made.is_integer:
+            if not made.learns:
                 calibration = axes.calibration_samples[0]  # noqa: PLW2901
                 seed = 0 if evaluated else seed  # noqa: PLW2901
                 if remedies_called(remedies) is None and "plain" in axes.remedies:
                     remedies = "plain"  # noqa: PLW2901
             rest = (
-                remedies if several["remedies"] and made.is_integer else "" if remedies in REMEDIES else remedies,
-                f"{calibration} samples" if several["calibration"] and made.is_integer else "",
+                remedies if several["remedies"] and made.learns else "" if remedies in REMEDIES else remedies,
+                f"{calibration} samples" if several["calibration"] and made.learns else "",
             )
-            if not made.is_integer and remedies_called(remedies):
+            if not made.learns and remedies_called(remedies):
                 rest = (remedies, "")
             grain = weights if whole else ""
             told = grain if runtime is None or len(axes.weights) > 1 else ""
