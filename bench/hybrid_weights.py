@@ -5,9 +5,9 @@ python bench/hybrid_weights.py [--networks ad01]
 Intact is as it comes, and plain. LiteRT Quantizer's files are of its dynamic recipes on the same float file: min-max, and where
 every layer has a scale a channel OCTAV and GPTQ for FULLY_CONNECTED. Convolutions stay int8 beside int2, where LiteRT computes
 nothing but not-a-number with int2 ones. What learns has 2,000 of CIFAR-10's training images, or other vectors; its GPTQ 200 of
-them. Each file runs in LiteRT's default kernels, one thread, in turns. SQNR of weights: power of the float weights of all ops over
-that of what rounding did to them, and what remedies moved. SQNR of outputs: of 500 of CIFAR-10's test images, or of 500 vectors of
-normal numbers where there is no data (ad01).
+them. Each file runs in LiteRT's default kernels, one thread, in turns. SQNR of weights: power of the float weights of all ops
+over that of what rounding did to them, and what remedies moved. SQNR of outputs: of 500 of CIFAR-10's test images, or of 500
+vectors of normal numbers where there is no data (ad01).
 """
 
 from __future__ import annotations

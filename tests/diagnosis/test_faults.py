@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from drafts import draft, normal
 from nets import images, mobile
 from remedy_nets import chain, rescaled_channels
 from typer.testing import CliRunner
@@ -396,6 +397,16 @@ def test_a_file_made_from_another_training_is_told_once(net, diagnosed):
     (found,) = diagnosed(quantized(other), net).symptoms
     assert found.where == "the file"
     assert found.what == "the weights of 3 of 3 ops are not the float file's"
+
+
+def test_weights_of_2_bits_that_make_up_for_each_other_are_no_other_weights(diagnosed):
+    x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32) @ normal(6, 64)
+    samples = intact.data.arrays(x)
+    dense, other = (draft((64,), lambda d, x, n=n: d(FullyConnected(), x, normal(32, 64, seed=n), normal(32))) for n in (0, 1))
+    how = {"scheme": "w2a8", "remedies": "compensate"}
+    assert not diagnosed(quantized(dense, samples, **how), dense, samples).symptoms
+    found = first(diagnosed(quantized(other, samples, **how), dense, samples))
+    assert found.what == "its weights are not the float file's"
 
 
 def test_the_command_compares_files(net, sound, tmp_path):

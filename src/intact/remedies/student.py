@@ -193,6 +193,8 @@ class Student(torch.nn.Module):
             return x
         (low, high), zero = weight_limits(fmt.dtype) if symmetric else limits(fmt.dtype), fmt.zero_point[0]
         scale = self._steps(i, reader, given)
+        if fmt.block_scales is not None:  # no remedy that is for such weights learns steps
+            return fake_quantize(x, torch.from_numpy(fmt.block_scales.steps()).to(x), (low, high))
         scale = scale.reshape([-1 if axis == fmt.axis else 1 for axis in range(x.dim())] if fmt.axis is not None else ())
         if fmt.codebook is not None:
             return fake_cluster(x, scale, self._table(fmt, self.slot(i, reader)), fmt.codebook.axis)
