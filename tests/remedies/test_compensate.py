@@ -186,6 +186,42 @@ def test_a_network_is_nearer_to_float_and_its_weights_are_on_their_grid(options)
     assert made.remedies == ("compensate",)
 
 
+@pytest.mark.parametrize("options", [{"scheme": "w2a8"}, {"scheme": "w3a8"}, {"scheme": "dynamic-w2"}])
+def test_few_bits_count_in_wider_steps_where_sums_gain(options, monkeypatch):
+    """The largest number of a channel, which the steps that lose least of its weights clip, meets the largest input."""
+    w = normal(32, 64)
+    w[:, 0] = np.where(w[:, 0] > 0, 1.0, -1.0) * (3.5 if options["scheme"] == "w3a8" else 1.8)
+    graph = draft((64,), lambda d, x: d(FullyConnected(), x, w, normal(32)))
+    x = np.random.default_rng(0).normal(size=(1000, 64)).astype(np.float32)
+    x[:, 0] *= 10
+    samples = intact.data.arrays(x[:800]).bind(input_specs(graph), None)
+    make = planner(Settings(**options), samples)
+    network = Quantized(graph, graph, make(graph))
+    made = apply(known(["compensate"]), network, samples, Context(make))
+    monkeypatch.setattr("intact.remedies.compensate._WIDER", (1.0,))
+    kept = apply(known(["compensate"]), network, samples, Context(make))
+    assert kept.plan is network.plan
+    graphs = graph, kept.integer(), made.integer()
+    exact, *others = (next(iter(Program(g)({"x0": x[800:]}).values())) for g in graphs)
+    off = [float((y - exact).var(0).mean()) for y in others]
+    assert off[1] < 0.8 * off[0]
+    i = weighted(graph, graph.ops[0]).weight.id
+    times = np.divide(*(np.asarray(n.plan.own(i).scale) for n in (made, network)))
+    assert {round(float(t), 4) for t in times} <= {1.0, 1.2, 1.4, 1.6, 1.8}
+    assert made.log[-1].endswith(f"; the steps of {(times > 1.01).sum()} channels are wider")
+    fmt, data = made.plan.own(i), np.asarray(made.graph[i].data)
+    assert_same(dequantize_array(quantize_weight(data, fmt), fmt), data, atol=1e-6)
+    if options["scheme"] != "dynamic-w2":
+        (one,) = (found for op in made.integer().ops if (found := weighted(made.integer(), op)) is not None)
+        assert_same(np.asarray(one.bias.format.scale), np.asarray(fmt.scale) * one.data.format.scale[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"scheme": "w4a8"}, {"scheme": "w2a8", "weights": "per-tensor"}, {"scheme": "clusters2"}])
+def test_other_steps_stay(options):
+    network, samples, context = planned(**options)
+    assert apply(known(["compensate"]), network, samples, context).plan is network.plan
+
+
 @pytest.mark.parametrize("scheme", ["w4a8", "dynamic-w4"])
 def test_the_mean_of_every_sum_is_that_of_float(scheme):
     network, samples, context = planned(scheme=scheme)

@@ -165,9 +165,7 @@ def test_biases_beside_real_activations_are_corrected():
 def test_remedies_for_activations_are_refused_in_words(folder, tmp_path, name, remedy):
     done = quantized(folder, tmp_path, "--scheme", name, "--remedies", f"bias,{remedy}")
     assert done.exit_code != 0
-    said = (
-        f"--scheme {name} has integers in weights alone, for which {remedy} does nothing; type --remedies with some of"
-    )
+    said = f"--scheme {name} has integers in weights alone, for which {remedy} does nothing; type --remedies with some of"
     assert said in " ".join(done.output.split())
 
 

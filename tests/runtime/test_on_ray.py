@@ -57,7 +57,8 @@ def quiet():
     pytest.importorskip("ray", reason="needs Ray; pip install 'intact[ray]'")
     # A short folder: sockets' paths may have 107 characters.
     with tempfile.TemporaryDirectory(prefix="ray-") as folder, pytest.MonkeyPatch.context() as patch:
-        for name, value in {**on_ray._QUIET, "RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": folder}.items():
+        ours = {"RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": folder, "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "120"}
+        for name, value in {**on_ray._QUIET, **ours}.items():
             patch.setenv(name, value)
         yield
 
@@ -129,6 +130,29 @@ def test_a_client_of_a_cluster_elsewhere_gets_the_same(two, port, net):
         assert place.at_once == 2
         there = litert.run(net, x, place=place)
     np.testing.assert_array_equal(there["scores"].view(np.int32), litert.run(net, x)["scores"].view(np.int32))
+
+
+@pytest.mark.parametrize("late", [2, 3])
+def test_a_cluster_too_busy_for_a_client_is_asked_again(port, two, monkeypatch, late):
+    assert two
+    import ray  # noqa: PLC0415
+
+    asked, real = [], ray.init
+
+    def init(*args, **options):
+        asked.append(options)
+        if len(asked) <= late:
+            raise RuntimeError("Initialization failure from server: Starting Ray client server failed. See the log")
+        return real(*args, **options)
+
+    monkeypatch.setattr(ray, "init", init)
+    if late == 3:
+        with pytest.raises(PlaceError, match=r"^no Ray cluster answers at ray://.*Starting Ray client server failed"):
+            on_ray.Cluster(f"ray://127.0.0.1:{port}").__enter__()
+    else:
+        with anywhere.opened(f"ray://127.0.0.1:{port}") as place:
+            assert place.at_once == 2
+    assert len(asked) == 3
 
 
 def test_a_file_is_put_into_the_store_once(place, net, monkeypatch):

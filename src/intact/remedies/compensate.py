@@ -16,9 +16,11 @@ from intact.data import Samples
 from intact.network.graph import Graph
 from intact.network.shapes import concrete, macs
 from intact.network.weighted import Weighted, columns
-from intact.numbers.affine import Affine, weight_limits
+from intact.numbers.affine import Affine, bits_of, weight_limits
+from intact.planning.plan import Plan
 from intact.planning.quantized import Quantized
-from intact.planning.steps import own_biases, stored_as_integers
+from intact.planning.steps import own_biases, stored_as_integers, with_bias_formats
+from intact.planning.weights import LARGEST_MULTIPLIER
 from intact.remedies.base import Context, Remedy
 from intact.remedies.bias import corrected
 from intact.remedies.moments import Moments, Nearest, by_table, compensated
@@ -35,6 +37,10 @@ _WORK: Final = 1 << 34
 _HELD: Final = 1 << 23
 #: One sample in so many judges what the others chose.
 _JUDGES: Final = 4
+#: Steps of weights of so few bits are tried so many times as wide: those that lose least of the weights, whatever they are
+#: multiplied with, make them smaller than they are, by a fifth at 2 bits.
+_FEW_BITS: Final = 3
+_WIDER: Final = (1.0, 1.2, 1.4, 1.6, 1.8)
 
 
 @final
@@ -47,6 +53,7 @@ class CompensatedRounding(Remedy):
     Then one after the other becomes the number that may be stored nearest to ``q_j - (q H - c)_j / H_jj``, until none changes.
     The mean is left to the bias, which is corrected along with it where the op has one of its own. A channel keeps its rounding
     to nearest where samples that had no part in this lose by it; for the others these join in, and all is done once more.
+    Where weights have 3 bits or fewer, these samples choose each channel's step besides.
     Source: in turn, Frantar et al. 2023, GPTQ (arXiv 2210.17323); one after the other, Behdin et al. 2023, QuantEase
     (arXiv 2309.01885).
     """
@@ -70,7 +77,10 @@ class CompensatedRounding(Remedy):
             f"rounded {counted(run.moved, 'number')} in the weights of {counted(len(run.left), 'op')} otherwise than to the "
             f"nearest, on {counted(run.count, 'sample')}: {left:.0f} % of the error of a sum is left"
         )
-        return replace(network, graph=replace(graph, tensors={**graph.tensors, **tensors}), log=(*network.log, said))
+        if run.widened:
+            said += f"; the steps of {counted(run.widened, 'channel')} are wider"
+        made = replace(graph, tensors={**graph.tensors, **tensors})
+        return replace(network, graph=made, plan=run.planned(), log=(*network.log, said))
 
     def count(self, graph: Graph) -> int:
         """Of how many samples a network is made to learn."""
@@ -94,7 +104,25 @@ class _Run:
         self.changed: dict[int, np.ndarray] = {}
         #: By op, the part of the squared error of its sums that is left.
         self.left: list[float] = []
+        #: By weight, how many times as wide as planned its steps are, [c].
+        self.wider: dict[int, np.ndarray] = {}
         self.moved = self.count = 0
+
+    @property
+    def widened(self) -> int:
+        """In how many channels steps are wider than planned."""
+        return sum(int((times != 1).sum()) for times in self.wider.values())
+
+    def planned(self) -> Plan:
+        """The plan with the steps that were chosen."""
+        entries = dict(self.plan.tensors)
+        for i, times in self.wider.items():
+            entry = entries[i]
+            if isinstance(entry.format, Affine):
+                scale = tuple((np.asarray(entry.format.scale) * times).tolist())
+                why = f"{entry.why}; wider where compensated rounding gains"
+                entries[i] = replace(entry, format=replace(entry.format, scale=scale), why=why)
+        return with_bias_formats(self.graph, replace(self.plan, tensors=entries)) if self.wider else self.plan
 
     def through(self) -> None:
         """All ops in order, each with what came before it changed already."""
@@ -123,20 +151,36 @@ class _Run:
         weight = sums.rows(self.student.real(one.weight.id).double().cpu())
         before = sums.rows(self._read(one).double().cpu())
 
-        def learned(moments: Moments) -> Tensor:
-            one_thread = one_per_core(lambda m: compensated(m, weight, scale, nearest), [moments], self.context.device)
+        def learned(moments: Moments, times: Tensor) -> Tensor:
+            steps = scale * times
+            one_thread = one_per_core(lambda m: compensated(m, weight, steps, nearest), [moments], self.context.device)
             return next(iter(one_thread))
 
-        errors = judging.error(before), judging.error(learned(learning))
-        better = errors[1] < errors[0]
-        made = learned(learning.with_more(judging, len(judges) / count)) if bool(better.any()) else before
-        kept = torch.where(better[..., None], made, before)
-        if (off := errors[0].sum()) > 0:
-            self.left.append(float(torch.minimum(*errors).sum() / off))
+        ways = torch.tensor(_WIDER if self._may_widen(one, fmt) else _WIDER[:1], dtype=torch.float64)
+        errors = torch.stack([judging.error(learned(learning, times)) for times in ways])
+        nearby, (least, way) = judging.error(before), errors.min(0)
+        better, times = (least < nearby)[..., None], ways[way][..., None]
+        made = learned(learning.with_more(judging, len(judges) / count), times) if bool(better.any()) else before
+        kept, times = torch.where(better, made, before), torch.where(better, times, 1.0)
+        if (off := nearby.sum()) > 0:
+            self.left.append(float(torch.minimum(nearby, least).sum() / off))
         self.moved += int(((kept - before).abs() > scale / 2).sum())
+        if (times != 1).any():
+            self.wider[one.weight.id] = times.reshape(-1).numpy()
+            self.student.widen((one.weight.id, one.op.output), times.reshape(-1))
         data = sums.weight(kept).float()
         self.student.assign(one.weight.id, data.to(self.context.device))
         self.changed[one.weight.id] = data.numpy()
+
+    def _may_widen(self, one: Weighted, fmt: Affine) -> bool:
+        """Whether the weight counts in steps of its own, so few of them that others may do better, and kernels take those."""
+        i, output, x, y = one.weight.id, one.op.output, self.plan.own(one.data.id), self.plan.own(one.op.output)
+        plain = fmt.axis is not None and fmt.codebook is None and fmt.blocks is None and fmt.block_scales is None
+        if not plain or bits_of(fmt) > _FEW_BITS or (i, output) in self.plan.edges or self.student.slot(i, output) is None:
+            return False
+        if not isinstance(x, Affine) or not isinstance(y, Affine):
+            return True
+        return x.scale[0] * max(fmt.scale) * max(_WIDER) <= LARGEST_MULTIPLIER * y.scale[0]
 
     def _read(self, one: Weighted) -> Tensor:
         read = self.student.read(one.weight.id, one.op, {})

@@ -177,6 +177,13 @@ class Student(torch.nn.Module):
         """Let the step sizes of ``slot`` be ``exp(log_growth)`` times those in the plan."""
         self.growth[slot].data.fill_(log_growth)
 
+    def widen(self, edge: Edge, times: Tensor) -> None:
+        """Let the steps of a weight, by its id and its reader, be so many ``times`` those in the plan, [c]."""
+        slot = self.slot(*edge)
+        if slot is None:
+            raise TypeError(f"tensor {edge[0]} has no step sizes that may change")
+        self.growth[slot].data = times.log().to(self.growth[slot])
+
     def store(  # noqa: PLR0913  # all but two have defaults
         self,
         x: Tensor,

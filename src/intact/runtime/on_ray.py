@@ -40,6 +40,8 @@ _PORT: Final = 10001
 _ADDRESS: Final = "RAY_ADDRESS"
 #: Seconds for a cluster to take a connection.
 _CONNECTING: Final = 10.0
+#: What a cluster says whose process for a new client did not begin in time, as on a busy machine: it is asked again.
+_LATE: Final = "Starting Ray client server failed"
 #: How often a task is made anew whose worker or node was lost.
 _RETRIES: Final = 3
 #: Bytes of the object store of a cluster on this machine; what is more, Ray puts on disk.
@@ -201,11 +203,16 @@ class Cluster:
             _reach(self.name, address)
             options["address"] = address
         stack.callback(self._ray.shutdown)
-        try:
-            with _own_signals():
-                self._ray.init(**options)
-        except (RuntimeError, ConnectionError, ValueError, TimeoutError, OSError) as error:
-            raise _refused(self.name, str(error)) from None
+        for left in reversed(range(_RETRIES)):
+            try:
+                with _own_signals():
+                    self._ray.init(**options)
+            except (RuntimeError, ConnectionError, ValueError, TimeoutError, OSError) as error:
+                if left == 0 or _LATE not in str(error):
+                    raise _refused(self.name, str(error)) from None
+                self._ray.shutdown()
+            else:
+                break
 
     def _look(self) -> None:
         """See that the nodes are alike, and choose the one for times: the first, by their numbers."""
