@@ -501,6 +501,12 @@ def with_value(value, dtype=np.float32):
         (noise(2, 5), VECTOR, r"samples of shape \[5\] \(sample 0\) do not fit input 'x' of shape \[n, 4\]"),
         (noise(4), VECTOR, r"for a single sample add an axis: x\[None\]"),
         (noise(2, 192), RGB, r"x\.reshape\(-1, 8, 8, 3\)"),
+        (
+            noise(9, 5, 4),
+            (InputSpec("x", (5, 1, 4)),),
+            r"the model's first axis, of 5, is where samples are counted: export it",
+        ),
+        (noise(9, 5, 3), (InputSpec("x", (5, 1, 4)),), "reshape or resize them first"),
         (noise(0, 4), VECTOR, "holds no samples"),
         (np.float32(3), VECTOR, "is a single number"),
         (noise(3, 4), TWO, "one array, but the model has 2 inputs; give a mapping with left, right"),

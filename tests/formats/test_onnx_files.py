@@ -246,6 +246,28 @@ def test_a_fixed_batch_is_refused(tmp_path):
         load(saved(tmp_path / "net.onnx", conv((8, 3, 8, 8))))
 
 
+def test_weights_from_outside_are_told_by_their_op(tmp_path):
+    made = model([node("Conv", ["x", "w"], ["y"])], {"x": real(1, 3, 8, 8), "w": real(4, 3, 3, 3)}, ["y"])
+    with pytest.raises(UnsupportedError, match=r"its input 'w' is what Conv .* multiplies with; export .* stored inside"):
+        load(saved(tmp_path / "net.onnx", made))
+
+
+@pytest.mark.parametrize("op", ["LSTM", "GRU", "RNN"])
+def test_steps_are_no_samples(tmp_path, op):
+    """An open first axis is the batch, but where a recurrent layer takes it for time."""
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[op]
+    constants = {"w": real(1, gates * 4, 3), "r": real(1, gates * 4, 4)}
+
+    def made(size, **options):
+        nodes = [node(op, ["x", "w", "r"], ["y"], hidden_size=4, **options)]
+        return model(nodes, {"x": real(5, 1, 3)}, ["y"], constants, sizes={"x": [size, 1, 3]})
+
+    with pytest.raises(UnsupportedError, match=r"'x' of shape \[t, 1, 3\] has time on the open first axis.*the batch first"):
+        load(saved(tmp_path / "net.onnx", made("t")))
+    assert load(saved(tmp_path / "net.onnx", made(5))).inputs
+    assert load(saved(tmp_path / "net.onnx", made("n", layout=1))).inputs
+
+
 # ---- what cannot be read --------------------------------------------------------------------------------------------------
 
 

@@ -224,6 +224,16 @@ def _fit(array: np.ndarray, spec: InputSpec) -> Move:
     hint = "reshape or resize them first"
     if move_axes(array.shape, spec) is not None:
         hint = "for a single sample add an axis: x[None]"
+    elif (
+        array.ndim > 1
+        and spec.shape[:1] == array.shape[1:2]
+        and array.shape[1] > 1
+        and move_axes(array.shape[2:], spec) is not None
+    ):
+        hint = (
+            f"the model's first axis, of {spec.shape[0]}, is where samples are counted: export it with the batch there "
+            "(batch_first=True in PyTorch; states that begin as zeros are best left out)"
+        )
     elif math.prod(array.shape[1:]) == math.prod(spec.sample):
         hint = f"reshape them first: x.reshape(-1, {', '.join(map(str, spec.sample))})"
     raise DataError(f"samples of shape {list(array.shape[1:])} (sample 0) do not fit {spec}; {hint}")

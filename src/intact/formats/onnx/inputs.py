@@ -27,8 +27,16 @@ _FIRST: Final = frozenset(
 _PASSING: Final = frozenset({*activations.ROWS, *arithmetic.ROWS, "Pad", "Identity", "Dropout", "Slice", "Split", "Concat"})
 
 
+#: Ops whose first input has time on its first axis, unless their ``layout`` says otherwise.
+_IN_TIME: Final = frozenset({"LSTM", "GRU", "RNN"})
+
+
 def shapes(network: Network, given: InputShape | None) -> dict[str, Shape]:
-    """The shape of each input for one sample. Raises OptionError with what to type where a size is open."""
+    """The shape of each input for one sample. Raises OptionError with what to type where a size is open, UnsupportedError where
+    that is time, or an input is what an op's constants should be.
+    """
+    for port in network.inputs:
+        _check_use(network, port)
     if isinstance(given, Mapping):
         if unknown := sorted(given.keys() - {port.name for port in network.inputs}):
             names = ", ".join(repr(port.name) for port in network.inputs)
@@ -40,6 +48,22 @@ def shapes(network: Network, given: InputShape | None) -> dict[str, Shape]:
             f"{_typed(network.inputs[0], named=True)}"
         )
     return {port.name: _shape(port, given, named=len(network.inputs) > 1) for port in network.inputs}
+
+
+def _check_use(network: Network, port: Port) -> None:
+    """UnsupportedError for an open first axis that is no batch, and for weights that are given from outside."""
+    for node in network.nodes:
+        if port.name in node.inputs[1:] and node.op in {"Conv", "ConvTranspose"}:
+            raise UnsupportedError(
+                f"its input {port.name!r} is what {node.op} {node.name or node.outputs[0]!r} multiplies with; "
+                "export the model with its weights stored inside"
+            )
+        in_time = node.op in _IN_TIME and not node.attributes.get("layout") and node.inputs[:1] == (port.name,)
+        if in_time and port.shape and _open(port.shape[0]):
+            raise UnsupportedError(
+                f"its input {port.name!r} of shape {_said(port)} has time on the open first axis, where samples are counted; "
+                "export the model with a fixed number of steps and the batch first (batch_first=True in PyTorch)"
+            )
 
 
 def _shape(port: Port, given: Sequence[int] | None, *, named: bool) -> Shape:
