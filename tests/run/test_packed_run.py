@@ -10,6 +10,8 @@ import intact
 from intact.formats import tflite
 from intact.ops.convolution import Conv2D
 from intact.ops.reduction import Mean
+from intact.report.figures import five
+from intact.report.record import record
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
@@ -48,6 +50,9 @@ def test_the_packed_file_is_smaller_and_gives_the_same(model, samples, scheme, t
         assert figures["packed equals expanded"] == 100
         assert figures["TFLM arena, packed"] > 0
     assert [row["count"] for row in result.details["weights"]] == [32 * 27, 16 * 9 * 32]
+    before = next(r.measurement.value for r in result.readings if (r.of, r.measurement.name) == ("float", "file size"))
+    size = next(row for row in five(record(result)) if "size" in row.name)  # the device's file, not the expanded one
+    assert (size.name, size.change) == ("packed size", f"{before / len(result.packed):.2f}x smaller")
     folder = result.save_run(tmp_path / "run")
     assert (folder / "packed.tflite").read_bytes() == result.packed
     assert tflite.read(result.packed).ops != ()

@@ -31,6 +31,8 @@ _TIMES: Final = {
 #: How criteria went, in a word each.
 STATUS: Final = {"pass": "met", "fail": "not met", "inconclusive": "open"}
 _SMALLER: Final = "size ratio"
+#: Bytes of the file for a device that decodes weights.
+_PACKED: Final = "packed file size"
 
 
 @final
@@ -284,19 +286,27 @@ class _Figures:
         name = "top-1 accuracy" if name == "accuracy" else name
         return (None, None) if name is None else (self.get(name, "float"), self.get(name))
 
+    def size(self) -> Row | None:
+        """Bytes of the file for the device: the packed one, where there is one."""
+        return self.get(_PACKED) or self.get("file size")
+
     def smaller(self) -> Row | None:
-        """How many times smaller the integer file is, measured as such or by the sizes of both."""
-        return self.get(_SMALLER, "difference") or self._ratio(_SMALLER, "file size")
+        """How many times smaller that file is than float's, measured as such or by the sizes of both."""
+        if (packed := self.get(_PACKED)) is not None:
+            return _over(_SMALLER, self.get("file size", "float"), packed)
+        return self.get(_SMALLER, "difference") or _over(_SMALLER, self.get("file size", "float"), self.get("file size"))
 
     def less_memory(self) -> Row | None:
-        return self._ratio("peak memory ratio", "peak live activations")
+        name = "peak live activations"
+        return _over("peak memory ratio", self.get(name, "float"), self.get(name))
 
-    def _ratio(self, called: str, name: str) -> Row | None:
-        a, b = self.get(name, "float"), self.get(name)
-        if a is None or b is None or not float(b["value"]):
-            return None
-        value = float(a["value"]) / float(b["value"])
-        return {"of": "difference", "name": called, "value": value, "unit": "x", "low": None, "high": None, "how": b["how"]}
+
+def _over(called: str, a: Row | None, b: Row | None) -> Row | None:
+    """How many times as large as ``b`` the figure ``a`` is."""
+    if a is None or b is None or not float(b["value"]):
+        return None
+    value = float(a["value"]) / float(b["value"])
+    return {"of": "difference", "name": called, "value": value, "unit": "x", "low": None, "high": None, "how": b["how"]}
 
 
 def five(document: Document) -> tuple[Headline, ...]:
@@ -305,13 +315,13 @@ def five(document: Document) -> tuple[Headline, ...]:
     without labels the agreement; else how true the outputs are.
     """
     figures = _Figures(document)
+    packed, live = figures.get(_PACKED) is not None, "peak live activations"
     sized = (
-        ("size", "file size", figures.smaller()),
-        ("latency", "latency", figures.get("speed-up", "difference")),
-        ("peak memory", "peak live activations", figures.less_memory()),
+        ("packed size" if packed else "size", figures.get("file size", "float"), figures.size(), figures.smaller()),
+        ("latency", figures.get("latency", "float"), figures.get("latency"), figures.get("speed-up", "difference")),
+        ("peak memory", figures.get(live, "float"), figures.get(live), figures.less_memory()),
     )
-    both = ((called, figures.get(name, "float"), figures.get(name), ratio) for called, name, ratio in sized)
-    rows = (_beside(called, a, b, ratio) for called, a, b, ratio in both if b is not None)
+    rows = (_beside(called, a, b, ratio) for called, a, b, ratio in sized if b is not None)
     return (*_worth(figures), *rows)
 
 
