@@ -30,8 +30,8 @@ NAMES = list(CASES.names)
 #: Kinds whose kernels round otherwise in ONNX Runtime, which computes them in real numbers: by at most one step.
 NEARLY = {
     "ABS", "LEAKY_RELU", "PRELU", "RELU_N1_TO_1", "AVERAGE_POOL_2D", "RESIZE_BILINEAR",
-    # what ONNX Runtime computes in real numbers, as it has no kernels for int4 weights
-    "CONV_2D int4", "CONV_2D int4 grouped", "FULLY_CONNECTED int4",
+    # what ONNX Runtime computes in real numbers, as it has no kernels for int4 weights, as which it gets int2
+    "CONV_2D int4", "CONV_2D int4 grouped", "FULLY_CONNECTED int4", "FULLY_CONNECTED int2",
     # two conversions after each other become one there
     "QUANTIZE from uint8",
 }  # fmt: skip

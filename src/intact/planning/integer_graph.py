@@ -25,7 +25,7 @@ from intact.ops.base import OpKind
 from intact.ops.quantization import Dequantize, Quantize
 from intact.planning.plan import Plan
 from intact.planning.steps import stored_as_integers
-from intact.planning.targets import target
+from intact.planning.targets import TARGETS
 
 
 def emit(graph: Graph, plan: Plan) -> Graph:
@@ -47,7 +47,7 @@ class _Emitter:
         self.next_id = graph.next_id
         self._converted: dict[tuple[int, Format], int] = {}
         self._weights = weights_of(graph)
-        self._packed = _packed(graph, target(plan.target).int2)
+        self._packed = _packed(graph, TARGETS[plan.target].int2 if plan.target in TARGETS else frozenset())
         self._in_float = {one.op.output: one for one in stored_as_integers(graph, plan) if not _has_kernel(one, plan)}
 
     def graph(self) -> Graph:
