@@ -123,10 +123,11 @@ def limits(dtype: str) -> tuple[int, int]:
 def weight_limits(dtype: str) -> tuple[int, int]:
     """Lowest and highest integer of a weight: the type's lowest stays unused, ``int8 -> (-127, 127)``, ``int4 -> (-7, 7)``.
 
-    Source: the LiteRT int8 quantization specification, "symmetric vs asymmetric".
+    But for the four of int2, of which it is one, ``(-2, 1)``. Source: the LiteRT int8 quantization specification, "symmetric
+    vs asymmetric".
     """
-    highest = limits(dtype)[1]
-    return -highest, highest
+    lowest, highest = limits(dtype)
+    return (lowest if dtype == "int2" else -highest), highest
 
 
 def bits_of(fmt: Format) -> int:

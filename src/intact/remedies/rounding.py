@@ -33,8 +33,8 @@ from intact.wording import counted
 
 #: Takes tensors by id through a block.
 Run: TypeAlias = Callable[[Mapping[int, Tensor]], dict[int, Tensor]]
-#: Integers below and above each weight, and the largest there is.
-Levels: TypeAlias = tuple[Tensor, Tensor, float]
+#: Integers below and above each weight, and the least and the largest there are.
+Levels: TypeAlias = tuple[Tensor, Tensor, tuple[int, int]]
 
 #: A batch of this many numbers in a block's largest tensor takes longer to compute than to hand out to several cores.
 _WORTH_SPLITTING: Final = 4 << 20
@@ -244,13 +244,12 @@ class _Run:
         scale = scale.reshape(shape)
         if fmt.blocks is not None and (multiples := self.student.multiples(*weight)) is not None:
             below = torch.floor(data / (scale * multiples))
-            return data, scale * multiples, (below, below + 1, float(fmt.blocks.highest))
+            return data, scale * multiples, (below, below + 1, (-fmt.blocks.highest, fmt.blocks.highest))
         table = self.student.table(*weight)
         if table is None or fmt.codebook is None:
-            largest = float(weight_limits(fmt.dtype)[1])
             below = torch.floor(data / scale)
-            return data, scale, (below, below + 1, largest)
-        return data, scale, (*around(data / scale, table, fmt.codebook.axis), float(weight_limits(fmt.dtype)[1]))
+            return data, scale, (below, below + 1, weight_limits(fmt.dtype))
+        return data, scale, (*around(data / scale, table, fmt.codebook.axis), weight_limits(fmt.dtype))
 
     def _error(
         self,
@@ -283,7 +282,7 @@ class _Soft:
 
     def __init__(self, weight: Tensor, scale: Tensor, levels: Levels) -> None:
         self.scale = scale
-        self.below, above, self.largest = levels
+        self.below, above, self.ends = levels
         self.step = above - self.below
         rest = ((weight / scale - self.below) / self.step.clamp(min=1)).clamp(0.01, 0.99)
         self.v = torch.logit((rest - _SHIFT) / _STRETCH).requires_grad_()
@@ -299,4 +298,4 @@ class _Soft:
             return self._at((self.up() >= 0.5).to(self.step.dtype))
 
     def _at(self, up: Tensor) -> Tensor:
-        return (self.below + up * self.step).clamp(-self.largest, self.largest) * self.scale
+        return (self.below + up * self.step).clamp(*self.ends) * self.scale
