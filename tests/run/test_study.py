@@ -134,8 +134,11 @@ def test_what_makes_no_other_file_makes_no_other_cell():
     two = {"weights": "per-channel,per-tensor", "calibration_samples": "100,500"}
     assert len(made_of(schemes="float16", **two)) == 1
     assert len(made_of(schemes="dynamic", **two)) == 2
+    assert len(made_of(schemes="dynamic-w4", **two)) == len(made_of(schemes="dynamic", remedies="compensate", **two)) == 4
     assert len(made_of(schemes="int8", **two)) == 4
     assert made_of(schemes="float16", remedies="plain,quick") == ["net float16 cpu"]
+    assert made_of(schemes="dynamic", remedies="plain,quick") == ["net dynamic cpu per-channel"]
+    assert len(made_of(schemes="dynamic-w2", remedies="plain,quick")) == 2
 
 
 def test_seeds_draw_what_calibrates_and_without_eval_what_reports():

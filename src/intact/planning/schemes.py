@@ -58,8 +58,12 @@ class Scheme:
 
     @property
     def learns(self) -> bool:
-        """Whether samples decide anything."""
-        return self.is_integer or self.is_hybrid
+        """Whether samples decide anything unasked: ranges, or how few bits are rounded.
+
+        Weights of 8 bits beside real activations do well on any data, and what learns from other data than the network is for
+        does harm.
+        """
+        return self.is_integer or (self.is_hybrid and self.bits < _WHOLE)
 
 
 #: Bits of the widest index: as many tables as int8 has numbers.

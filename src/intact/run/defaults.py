@@ -24,8 +24,6 @@ Outputs: TypeAlias = dict[str, np.ndarray]
 #: Remedies by name, each applied to what the one before made.
 Way: TypeAlias = tuple[str, ...]
 
-#: Bits of weights beside real activations that need no samples.
-_WHOLE: Final = 8
 #: Samples that are looked at: at most, and at least; with fewer there is nothing to hold out.
 _MOST: Final = 128
 _LEAST: Final = 16
@@ -64,12 +62,8 @@ def choose(start: Start, calibration: Samples, progress: Progress, device: str =
 
     In turns a quarter of the samples is held out: the network is made from the others, without and with remedies, and what
     each makes of those held out is compared in simulation. More remedies are taken only for a clear gain over fewer. Nothing
-    is tried where samples are few, build on each other or are true as it is, nor for weights of 8 bits beside real activations:
-    those do well on any data, and what learns on other data than the network is for does harm.
+    is tried where samples are few, build on each other or are true as it is.
     """
-    scheme = start.request.scheme
-    if scheme.is_hybrid and scheme.bits == _WHOLE:
-        return Taken()
     graph = start.network.graph
     samples, macs = samples_for(graph, calibration), cost.macs(graph).value
     first = np.unique(samples.digests(), return_index=True)[1]

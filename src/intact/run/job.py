@@ -225,7 +225,7 @@ class Job:
                 begun = partial(self._begun, parts=parts)
                 return recover(start, begun, parts, goal, source, self.metric, self.work, must_shrink=flash > 0)
             return remedied(start, parts, None, self.work)  # no search among what fits no device
-        if names == () or not scheme_named(self.settings.scheme).learns:
+        if not (scheme_named(self.settings.scheme).learns if names is None else names):
             return Recovery(start.network)
         return remedied(start, parts, names, self.work)
 

@@ -242,19 +242,19 @@ def variants(models: Sequence[str], axes: Axes, options: Mapping[str, Any], *, e
             axes.schemes or runs_on(target), axes.weights, axes.remedies, axes.calibration_samples, range(axes.seeds)
         ):
             made = scheme_named(scheme)
-            whole = made.weights.startswith("int")
+            whole, learns = made.weights.startswith("int"), made.learns or (made.is_hybrid and remedies_called(remedies))
             if not whole:
                 weights = axes.weights[0]  # noqa: PLW2901  # the same file for all of them
-            if not made.learns:
+            if not learns:
                 calibration = axes.calibration_samples[0]  # noqa: PLW2901
                 seed = 0 if evaluated else seed  # noqa: PLW2901
                 if remedies_called(remedies) is None and "plain" in axes.remedies:
                     remedies = "plain"  # noqa: PLW2901
             rest = (
-                remedies if several["remedies"] and made.learns else "" if remedies in REMEDIES else remedies,
-                f"{calibration} samples" if several["calibration"] and made.learns else "",
+                remedies if several["remedies"] and learns else "" if remedies in REMEDIES else remedies,
+                f"{calibration} samples" if several["calibration"] and learns else "",
             )
-            if not made.learns and remedies_called(remedies):
+            if not learns and remedies_called(remedies):
                 rest = (remedies, "")
             grain = weights if whole else ""
             told = grain if runtime is None or len(axes.weights) > 1 else ""
