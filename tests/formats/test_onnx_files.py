@@ -264,6 +264,10 @@ def test_steps_are_no_samples(tmp_path, op):
 
     with pytest.raises(UnsupportedError, match=r"'x' of shape \[t, 1, 3\] has time on the open first axis.*the batch first"):
         load(saved(tmp_path / "net.onnx", made("t")))
+    scaled = [node("Mul", ["x", "s"], ["z"]), node(op, ["z", "w", "r"], ["y"], hidden_size=4)]
+    behind = model(scaled, {"x": real(5, 1, 3)}, ["y"], constants | {"s": real(3)}, sizes={"x": ["t", 1, 3]})
+    with pytest.raises(UnsupportedError, match="has time on the open first axis"):
+        load(saved(tmp_path / "net.onnx", behind))
     assert load(saved(tmp_path / "net.onnx", made(5))).inputs
     assert load(saved(tmp_path / "net.onnx", made("n", layout=1))).inputs
 

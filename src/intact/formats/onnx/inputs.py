@@ -52,13 +52,16 @@ def shapes(network: Network, given: InputShape | None) -> dict[str, Shape]:
 
 def _check_use(network: Network, port: Port) -> None:
     """UnsupportedError for an open first axis that is no batch, and for weights that are given from outside."""
+    reached = {port.name}  # what has its axes where the input has them
     for node in network.nodes:
+        if node.op in _PASSING and not reached.isdisjoint(node.inputs):
+            reached.update(node.outputs)
         if port.name in node.inputs[1:] and node.op in {"Conv", "ConvTranspose"}:
             raise UnsupportedError(
                 f"its input {port.name!r} is what {node.op} {node.name or node.outputs[0]!r} multiplies with; "
                 "export the model with its weights stored inside"
             )
-        in_time = node.op in _IN_TIME and not node.attributes.get("layout") and node.inputs[:1] == (port.name,)
+        in_time = node.op in _IN_TIME and not node.attributes.get("layout") and node.inputs[0] in reached
         if in_time and port.shape and _open(port.shape[0]):
             raise UnsupportedError(
                 f"its input {port.name!r} of shape {_said(port)} has time on the open first axis, where samples are counted; "
