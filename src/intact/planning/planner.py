@@ -119,7 +119,7 @@ class _Draft:
         if self.request.scheme.clusters:
             fmt = float_codebook(found.values, self.request.scheme.clusters)
             self.tensors[i] = Entry(fmt, "k-means of its numbers")
-        elif self.request.scheme.weights not in {"int8", "int4", "int2"}:
+        elif not self.request.scheme.is_hybrid:
             return
         elif op.kind.name in self.request.target.hybrid:
             self._require(i, op, hybrid_weight(found, self.request))

@@ -120,7 +120,8 @@ class Target:
                 f"--scheme {scheme} is study only: no runtime has kernels for such weights beside 8-bit activations, and "
                 f"--target {self.name} computes in integers alone; type --target cpu, where it is computed in float"
             )
-        if named(scheme).weights in {"int4", "int2"} and not named(scheme).is_integer and not self.hybrid4:
+        few = {"int4": self.hybrid4, "int2": self.hybrid2}
+        if named(scheme).is_hybrid and not few.get(named(scheme).weights, True):
             raise OptionError(
                 f"--scheme {scheme} cannot be had with --target {self.name}, which has no kernels for "
                 f"{named(scheme).bits}-bit weights beside "

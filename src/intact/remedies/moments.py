@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Final, TypeAlias, final
 
 import numpy as np
@@ -52,7 +51,8 @@ def compensated(moments: Moments, weight: Tensor, scale: Tensor, nearest: Neares
     ``weight`` [g, m, k] is what they are before they are rounded, ``scale`` [g, m, k] or [g, m, 1] what :data:`Nearest`
     counts in.
     """
-    count, steps = weight.shape[-1], _columns(scale.expand_as(weight))
+    count = weight.shape[-1]
+    steps = np.broadcast_to(_columns(scale), (count, *weight.shape[:2]))
     damping = _damping(moments.h)
     h = moments.h + damping * torch.eye(count, dtype=weight.dtype)
     c = moments.c + damping * weight
@@ -74,7 +74,7 @@ def compensated(moments: Moments, weight: Tensor, scale: Tensor, nearest: Neares
         for start in range(0, count, _TOGETHER):
             some = slice(start, start + _TOGETHER)
             at_once = _columns(q[..., some]), _columns(slope[..., some]), _beside(h[:, some, some])
-            now = _together(_one_by_one(*at_once, partial(_from, start, stored)))
+            now = _together(_one_by_one(*at_once, stored, start))
             slope += (now - q[..., some]) @ h[:, some]
             q[..., some] = now
         if torch.equal(q, before):
@@ -82,17 +82,14 @@ def compensated(moments: Moments, weight: Tensor, scale: Tensor, nearest: Neares
     return q
 
 
-def _from(start: int, stored: _Stored, column: np.ndarray, j: int) -> np.ndarray:
-    return stored(column, start + j)
-
-
-def _one_by_one(q: np.ndarray, slope: np.ndarray, beside: np.ndarray, stored: _Stored) -> np.ndarray:
-    """The columns ``q`` [k, g, m], one after the other at its best beside those before it; ``slope`` [k, g, m] follows.
+def _one_by_one(q: np.ndarray, slope: np.ndarray, beside: np.ndarray, stored: _Stored, start: int) -> np.ndarray:
+    """The columns ``q`` [k, g, m], of which the first is number ``start`` of all, one after the other at its best beside those
+    before it; ``slope`` [k, g, m] follows.
 
     ``beside`` [k, k, g, 1]: what changing one column changes in the slopes of the others.
     """
     for j in range(len(q)):
-        step = stored(q[j] - slope[j] / beside[j, j], j) - q[j]
+        step = stored(q[j] - slope[j] / beside[j, j], start + j) - q[j]
         if step.any():
             q[j] += step
             slope[j + 1 :] += step * beside[j, j + 1 :]
